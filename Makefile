@@ -1,0 +1,35 @@
+# The real work is in Python: tools/course.py sets up and runs, on Windows too.
+PYTHON ?= python3
+COURSE = $(PYTHON) tools/course.py
+PY = .venv/bin/python
+
+.PHONY: help setup lab test notebooks exercises bench clean
+
+help:
+	@echo "make lab         set up if needed, open the course in JupyterLab   (ARGS=... for jupyter)"
+	@echo "make test        set up if needed, run everything that CI runs     (K=word narrows)"
+	@echo "make notebooks   run the notebooks again and save their outputs    (ONLY=01_language_models)"
+	@echo "make exercises   write exercises/ from solutions/"
+	@echo "make bench       measure speed, write benchmarks/RESULTS.md"
+	@echo "make clean       remove .venv and caches"
+
+setup:
+	@$(COURSE) setup
+
+lab:
+	@$(COURSE) lab $(ARGS)
+
+test:
+	@$(COURSE) test $(if $(K),-k "$(K)")
+
+notebooks: setup
+	@$(PY) tools/notebooks.py execute $(ONLY)
+
+exercises: setup
+	@$(PY) -m lecture_lib.grading build
+
+bench: setup
+	@$(PY) benchmarks/decode_speed.py
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,28 @@
+"""What the lectures share: the course's small library, one noun a module.
+
+    model_spec      ModelSpec: the dimensions that formulas need; published presets
+    loading         load_model(): the bundled model, a folder or a Hub name
+    decoding        toy language models; later searches and samplers
+    figures         matplotlib pictures, pure functions: data in, Picture out
+    widgets         thin ipywidgets shells over figures and computations
+    grading         builds the exercises from the solutions, checks tasks
+
+Shapes, written as trailing comments wherever an axis is split, moved or cached:
+
+    B     batch_size      sequences worked on together
+    L     seq_len         tokens in this call (the prompt, or 1 in a decode step)
+    S     kv_len          past_len + seq_len: positions that keys and values exist for
+    D     d_model         width of the residual stream
+    n_H   n_heads         query heads
+    n_KV  n_kv_heads      key/value heads (n_H without grouped-query attention)
+    H     head_dim        width of one head
+    F     d_ff            inner width of the MLP
+    N     n_layers        transformer blocks
+    V     vocab_size      tokens the model knows
+
+Arrows point one way: widgets -> figures -> (decoding, engine, costs, parallel) -> model_spec.
+Importing this package takes milliseconds; torch and transformers are imported by the modules
+that need them.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,120 @@
+"""ToyLM: a language model small enough to write down, one conditional distribution a prefix."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+
+import torch
+
+Prefix = tuple[str, ...]
+
+
+class ToyLM:
+    """A hand-written conditional distribution p(next token | tokens so far).
+
+    Args:
+        table: maps a prefix to its next-token distribution ``{token: probability}``. A prefix is
+            a tuple of tokens, or a string of tokens separated by spaces; ``()`` or ``""`` is the
+            start. A token that a distribution does not name has probability 0.
+        vocab: the tokens, in the order of their ids. Default: in order of first appearance.
+        default: the distribution after every prefix that the table does not list. Without it,
+            such a prefix is a ``KeyError`` when it is asked for.
+
+    Raises:
+        ValueError: a distribution that is negative, does not sum to 1 or names an unknown token.
+    """
+
+    def __init__(
+        self,
+        table: Mapping[Prefix | str, Mapping[str, float]],
+        *,
+        vocab: Sequence[str] | None = None,
+        default: Mapping[str, float] | None = None,
+    ):
+        table = {_as_prefix(prefix): dict(dist) for prefix, dist in table.items()}
+        if vocab is None:
+            rows = [*table.values(), *([default] if default else [])]
+            vocab = list(dict.fromkeys(token for dist in rows for token in dist))
+        if not vocab or len(set(vocab)) != len(vocab):
+            raise ValueError(f"vocab: needs at least one token and no repeats, got {list(vocab)}")
+        self.vocab = list(vocab)
+        self._ids = {token: i for i, token in enumerate(self.vocab)}
+        self.table = table
+        self.default = dict(default) if default is not None else None
+        for prefix, dist in table.items():
+            self._check_tokens(prefix)
+            self._check_distribution(dist, f"table[{' '.join(prefix)!r}]")
+        if self.default is not None:
+            self._check_distribution(self.default, "default")
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.vocab)
+
+    def encode(self, tokens: str | Iterable[str]) -> list[int]:
+        """Ids of tokens given as a list, or as one string separated by spaces."""
+        tokens = _as_prefix(tokens)
+        self._check_tokens(tokens)
+        return [self._ids[token] for token in tokens]
+
+    def decode(self, token_ids: Iterable[int]) -> list[str]:
+        """Tokens of ids."""
+        token_ids = [int(i) for i in token_ids]
+        for i in token_ids:
+            if not 0 <= i < self.vocab_size:
+                raise ValueError(f"token_ids: {i} is outside 0..{self.vocab_size - 1}")
+        return [self.vocab[i] for i in token_ids]
+
+    def next_distribution(self, prefix: str | Iterable[str] = ()) -> dict[str, float]:
+        """p(next | prefix) for every token of the vocabulary, zeros included."""
+        prefix = _as_prefix(prefix)
+        self._check_tokens(prefix)
+        dist = self.table.get(prefix, self.default)
+        if dist is None:
+            raise KeyError(f"this ToyLM has no distribution after {' '.join(prefix)!r} (no default)")
+        return {token: float(dist.get(token, 0.0)) for token in self.vocab}
+
+    def next_log_probs(self, prefixes: Sequence[Sequence[int]]) -> torch.Tensor:
+        """log p(next | prefix) for a batch of prefixes, each a list of token ids.
+
+        Returns:
+            float64 tensor of shape (n, V); -inf where the probability is 0. This is the interface
+            that the course's searches and samplers take.
+        """
+        rows = [list(self.next_distribution(self.decode(prefix)).values()) for prefix in prefixes]
+        probs = torch.tensor(rows, dtype=torch.float64).reshape(len(rows), self.vocab_size)
+        return probs.log()  # (n, V)
+
+    __call__ = next_log_probs
+
+    def probability(self, tokens: str | Iterable[str]) -> float:
+        """p(tokens) by the chain rule: the product of p(x_i | x_<i)."""
+        tokens = _as_prefix(tokens)
+        p = 1.0
+        for i, token in enumerate(tokens):
+            p *= self.next_distribution(tokens[:i])[token]
+        return p
+
+    def all_sequences(self, length: int) -> dict[Prefix, float]:
+        """p of every sequence of this length, by enumeration: V**length entries."""
+        if length < 0:
+            raise ValueError(f"length: needs 0 or more, got {length}")
+        if self.vocab_size**length > 10**6:
+            raise ValueError(f"length: {self.vocab_size}**{length} sequences are too many to list")
+        return {seq: self.probability(seq) for seq in product(self.vocab, repeat=length)}
+
+    def _check_tokens(self, tokens: Iterable[str]) -> None:
+        unknown = [token for token in tokens if token not in self._ids]
+        if unknown:
+            raise ValueError(f"token {unknown[0]!r} is not in the vocabulary {self.vocab}")
+
+    def _check_distribution(self, dist: Mapping[str, float], where: str) -> None:
+        self._check_tokens(dist)
+        if any(not p >= 0 for p in dist.values()):
+            raise ValueError(f"{where}: probabilities must be 0 or more, got {dict(dist)}")
+        total = sum(dist.values())
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"{where}: probabilities must sum to 1, got {total}")
+
+
+def _as_prefix(tokens: str | Iterable[str]) -> Prefix:
+    return tuple(tokens.split()) if isinstance(tokens, str) else tuple(tokens)

