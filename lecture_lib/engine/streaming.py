@@ -1,0 +1,84 @@
+"""TextStream: from tokens to text, a piece at a time."""
+
+from collections.abc import Sequence
+
+UNFINISHED = "�"  # what a tokenizer decodes a part of a UTF-8 character to
+
+
+class TextStream:
+    """Turns one sequence's tokens into pieces of text, as they come.
+
+    A token is bytes, not characters: an emoji may be four tokens, and a stop string may begin
+    in one token and end in another. So text is held back while it ends within a character, or
+    while it could be the beginning of a stop string. The pieces, joined, are the final text.
+
+    Args:
+        tokenizer: a Transformers tokenizer. Special tokens (EOS) give no text.
+        stop: strings that end the text; they are not part of it.
+    """
+
+    def __init__(self, tokenizer, stop: Sequence[str] = ()):
+        self.tokenizer = tokenizer
+        self.stop = stop
+        self.stopped = False
+        self._ids: list[int] = []
+        self._start = 0  # tokens from here on are decoded together
+        self._read = 0  # the text of the tokens before this one is known
+        self._held = ""  # known text that may yet turn out to be a stop string
+
+    def push(self, token_id: int) -> str:
+        """Add a token; returns the text that is certain by now, often one word, maybe ""."""
+        self._ids.append(token_id)
+        return self._release(self._new_text(final=False))
+
+    def flush(self) -> str:
+        """The sequence has ended: returns the text that was held back."""
+        piece = self._release(self._new_text(final=True))
+        if not self.stopped:
+            piece, self._held = piece + self._held, ""
+        return piece
+
+    def _new_text(self, final: bool) -> str:
+        # A few tokens before the new ones are decoded with them, because what a token decodes to
+        # can depend on its left neighbour (a leading space); all of them would cost O(n²).
+        known = self._decode(self._ids[self._start : self._read])
+        text = self._decode(self._ids[self._start :])
+        if text.endswith(UNFINISHED) and not final:
+            return ""
+        if len(text) > len(known):
+            self._start, self._read = self._read, len(self._ids)
+        return text[len(known) :]
+
+    def _decode(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+
+    def _release(self, new_text: str) -> str:
+        if self.stopped:
+            return ""
+        text = self._held + new_text
+        found = [text.find(stop) for stop in self.stop if stop in text]
+        if found:
+            self.stopped, self._held = True, ""
+            return text[: min(found)]
+        n_held = max((_overlap(text, stop) for stop in self.stop), default=0)
+        self._held = text[len(text) - n_held :]
+        return text[: len(text) - n_held]
+
+
+def check_stop(stop: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Stop strings as a tuple, or ValueError."""
+    stop = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    for string in stop:
+        if not isinstance(string, str) or not string:
+            raise ValueError(f"stop: needs non-empty strings, got {string!r}")
+    return stop
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Length of the longest end of ``text`` that a stop string begins with."""
+    for n in range(min(len(text), len(stop) - 1), 0, -1):
+        if text.endswith(stop[:n]):
+            return n
+    return 0

@@ -1,0 +1,94 @@
+"""Pictures of next-token distributions: one step, and a text growing step by step."""
+
+from collections.abc import Sequence
+
+from .picture import Picture
+from .style import CHOSEN, KEPT, OTHER, in_course_style, new_figure, visible
+
+Bars = Sequence[tuple[str, float]]
+
+
+@in_course_style
+def next_token_bars(
+    top: Bars, *, context: str = "", chosen: str | None = None, caption: str = ""
+) -> Picture:
+    """The likeliest next tokens as bars, and one bar for all the others together.
+
+    Args:
+        top: (token, probability) pairs, the likeliest first.
+        context: the text that the distribution follows, for the title.
+        chosen: the token to mark.
+
+    Raises:
+        ValueError: no tokens, or probabilities that are negative or sum to more than 1.
+    """
+    _check(top)
+    rest = max(0.0, 1.0 - sum(p for _, p in top))
+    height = 0.9 + 0.27 * (len(top) + 1)
+    # Margins by hand: a layout engine would draw everything twice, and this picture is redrawn
+    # while a reader steps through a text.
+    figure = new_figure(7.0, height, layout=None)
+    left = max(0.13, 0.02 + 0.0135 * max(len(visible(token)) for token, _ in top))
+    axes = figure.add_axes((left, 0.5 / height, 0.985 - left, 1 - 0.82 / height))
+    _draw_bars(axes, top, chosen, rest)
+    axes.set_xlabel("probability")
+    if context:
+        axes.set_title(f"after “{_tail(context)}”")
+    listed = ", ".join(f"{visible(t)} {p:.3f}" for t, p in top)
+    alt = f"Bar chart of the next token after “{_tail(context)}”: {listed}; all others {rest:.3f}."
+    if chosen is not None:
+        alt += f" Chosen: {visible(chosen)}."
+    return Picture(figure, alt, caption)
+
+
+@in_course_style
+def generation_filmstrip(
+    steps: Sequence[tuple[str, Bars, str]], *, n_columns: int = 4, caption: str = ""
+) -> Picture:
+    """Several steps side by side: (text so far, likeliest tokens, chosen token) for each."""
+    if not steps:
+        raise ValueError("steps: is empty; needs at least one generation step")
+    n_columns = min(n_columns, len(steps))
+    n_rows = -(-len(steps) // n_columns)
+    bars = max(len(top) for _, top, _ in steps)
+    figure = new_figure(2.15 * n_columns, n_rows * (0.75 + 0.24 * bars))
+    told = []
+    for i, (context, top, chosen) in enumerate(steps):
+        _check(top)
+        axes = figure.add_subplot(n_rows, n_columns, i + 1)
+        _draw_bars(axes, top, chosen, rest=None)
+        axes.set_title(f"{i + 1}: {_tail(context, 14)}", fontsize=9)
+        axes.set_xlim(0, 1.25)
+        axes.set_xticks([])
+        p = dict(top).get(chosen)
+        told.append(f"step {i + 1} {visible(chosen)}" + ("" if p is None else f" ({p:.3f})"))
+    alt = f"Next-token bars of {len(steps)} steps; chosen: " + ", ".join(told) + "."
+    return Picture(figure, alt, caption)
+
+
+def _draw_bars(axes, top: Bars, chosen: str | None, rest: float | None) -> None:
+    names = [visible(token) for token, _ in top]
+    values = [p for _, p in top]
+    colours = [CHOSEN if token == chosen else KEPT for token, _ in top]
+    if rest is not None:
+        names, values, colours = [*names, "all others"], [*values, rest], [*colours, OTHER]
+    rows = range(len(values))
+    axes.barh(rows, values, color=colours)
+    marks = ["  ◀ chosen" if c == CHOSEN and rest is not None else "" for c in colours]
+    for row, value, mark in zip(rows, values, marks, strict=True):
+        axes.text(value, row, f" {value:.3f}{mark}", va="center", fontsize=9)
+    axes.set_yticks(rows, names)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.12)
+
+
+def _check(top: Bars) -> None:
+    if not top:
+        raise ValueError("top: is empty; needs at least one (token, probability) pair")
+    if any(not 0 <= p <= 1 + 1e-6 for _, p in top) or sum(p for _, p in top) > 1 + 1e-4:
+        raise ValueError(f"top: probabilities must be 0 or more and sum to at most 1, got {top}")
+
+
+def _tail(text: str, length: int = 48) -> str:
+    text = visible(text.replace(" ", "\u00a0"), max_length=10**6).replace("\u00a0", " ")
+    return text if len(text) <= length else "…" + text[-(length - 1) :]

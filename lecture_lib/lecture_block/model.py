@@ -1,0 +1,123 @@
+"""ToyTransformer: a stack of the lecture's blocks and W_lm, to generate with, naive and cached.
+
+p(x_{L+1} | x_{1:L}) = softmax(X_L W_lm), X_L the last row that the last block returns. There are no
+positions: what the lecture's table does not have, this model does not have either.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from ..op_trace import row
+from .block import decode_block, naive_block, prefill_block
+from .cache import KVCache, PreallocatedKVCache
+from .weights import BlockFlags, BlockWeights
+
+Cache = KVCache | PreallocatedKVCache
+
+
+@dataclass(frozen=True)
+class ToyTransformer:
+    """Embedding, N blocks, W_lm.
+
+    Attributes:
+        embedding: (V, D). w_lm: (D, V). blocks: the weights of the N blocks.
+        flags: the keyword flags that every block runs with, {"causal": True, ...}.
+    """
+
+    embedding: torch.Tensor
+    blocks: Sequence[BlockWeights]
+    w_lm: torch.Tensor
+    n_heads: int
+    flags: dict[str, bool] = field(default_factory=dict)
+
+    @classmethod
+    def random(
+        cls,
+        vocab_size: int,
+        d_model: int,
+        n_heads: int,
+        n_layers: int,
+        *,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+        **flags: bool,
+    ) -> "ToyTransformer":
+        """Random weights. Raises ValueError for sizes that do not fit (see BlockWeights)."""
+        if vocab_size < 1 or n_layers < 1:
+            raise ValueError(f"vocab_size {vocab_size}, n_layers {n_layers}: need 1 or more each")
+        BlockFlags(**flags)  # an unknown flag shows here, not in the first forward pass
+        blocks = [
+            BlockWeights.random(d_model, n_heads, seed=seed + 1 + n, dtype=dtype)
+            for n in range(n_layers)
+        ]
+        generator = torch.Generator().manual_seed(seed)
+        embedding = torch.randn(vocab_size, d_model, generator=generator, dtype=dtype)
+        w_lm = torch.randn(d_model, vocab_size, generator=generator, dtype=dtype) / d_model**0.5
+        return cls(embedding, blocks, w_lm, n_heads, dict(flags))
+
+    def naive(self, token_ids: Sequence[int]) -> torch.Tensor:
+        """p of the next token, (V,): every block over all L tokens, nothing kept."""
+        x = self._embed(token_ids)
+        for weights in self.blocks:
+            x = naive_block(x, weights, self.n_heads, **self.flags)
+        return self._next_token(x)
+
+    def prefill(self, token_ids: Sequence[int]) -> tuple[torch.Tensor, list[KVCache]]:
+        """The same, and a cache for each block."""
+        x, caches = self._embed(token_ids), []
+        for weights in self.blocks:
+            x, cache = prefill_block(x, weights, self.n_heads, **self.flags)
+            caches.append(cache)
+        return self._next_token(x), caches
+
+    def decode(self, token_id: int, caches: Sequence[Cache]) -> tuple[torch.Tensor, list[Cache]]:
+        """p of the next token after one new token, (V,), and the caches grown by it."""
+        if len(caches) != len(self.blocks):
+            raise ValueError(f"caches: needs {len(self.blocks)}, one a block, got {len(caches)}")
+        t, grown = self._embed([token_id]), []
+        for weights, cache in zip(self.blocks, caches, strict=True):
+            t, cache = decode_block(t, cache, weights, self.n_heads, **self.flags)
+            grown.append(cache)
+        return self._next_token(t), grown
+
+    def generate(
+        self, token_ids: Sequence[int], max_new_tokens: int, *, use_cache: bool = True
+    ) -> list[int]:
+        """The most likely continuation token by token (greedy); the new tokens only.
+
+        Raises:
+            ValueError: no tokens, a token outside 0..V-1, max_new_tokens below 0, or use_cache in a
+                stack of blocks without the causal flag: each new token then changes the past rows
+                of every deeper block, so cached keys and values are not those of a naive run.
+                (``prefill`` and ``decode`` run all the same, to show it.)
+        """
+        if max_new_tokens < 0:
+            raise ValueError(f"max_new_tokens: needs 0 or more, got {max_new_tokens}")
+        if use_cache and len(self.blocks) > 1 and not self.flags.get("causal"):
+            raise ValueError(
+                "use_cache: without causal=True the past of a stack does not stand still"
+            )
+        tokens, caches = list(token_ids), None
+        for _ in range(max_new_tokens):
+            if not use_cache:
+                p = self.naive(tokens)
+            elif caches is None:
+                p, caches = self.prefill(tokens)
+            else:
+                p, caches = self.decode(tokens[-1], caches)
+            tokens.append(int(p.argmax()))
+        return tokens[len(token_ids) :]
+
+    def _embed(self, token_ids: Sequence[int]) -> torch.Tensor:
+        vocab_size = len(self.embedding)
+        if len(token_ids) == 0 or not all(0 <= i < vocab_size for i in token_ids):
+            raise ValueError(
+                f"token_ids: needs at least one id, each 0..{vocab_size - 1}, got {list(token_ids)}"
+            )
+        return self.embedding[torch.as_tensor(token_ids)]  # (L, D)
+
+    def _next_token(self, x: torch.Tensor) -> torch.Tensor:
+        with row("", "p = softmax(X_L W_lm)", "p"):
+            return torch.softmax(x[-1] @ self.w_lm, dim=-1)  # (V,)

@@ -1,0 +1,102 @@
+"""What a block is made of: BlockWeights, and BlockFlags, the switches for what the slide omits."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+Norm = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class BlockFlags:
+    """What real models add to the slide's block.
+
+    Attributes:
+        causal: position i attends to positions up to i only.
+        head_dim_scale: scores are divided by √H instead of the slide's √D.
+        residual: X + Out after attention, Out + X' after the MLP.
+        layer_norm: LayerNorm before attention and before the MLP (pre-norm, as in most OPT models).
+    """
+
+    causal: bool = False
+    head_dim_scale: bool = False
+    residual: bool = False
+    layer_norm: bool = False
+
+    def scale(self, d_model: int, n_heads: int) -> tuple[str, float]:
+        """What scores are divided by: its name and its value."""
+        if self.head_dim_scale:
+            return "√H", math.sqrt(d_model // n_heads)
+        return "√D", math.sqrt(d_model)
+
+
+@dataclass(frozen=True)
+class BlockWeights:
+    """The six matrices of the slide, to be multiplied from the right: X W.
+
+    Attributes:
+        w_q, w_k, w_v, w_o: (D, D). w_1: (D, F), w_2: (F, D), with F = 4D in the lecture.
+        norm_1, norm_2: scale and shift, (D,) each, of the LayerNorms before attention and before
+            the MLP. Without them the flag layer_norm normalises and does not scale.
+
+    Raises:
+        ValueError: a shape that does not fit the others.
+    """
+
+    w_q: torch.Tensor
+    w_k: torch.Tensor
+    w_v: torch.Tensor
+    w_o: torch.Tensor
+    w_1: torch.Tensor
+    w_2: torch.Tensor
+    norm_1: Norm | None = None
+    norm_2: Norm | None = None
+
+    def __post_init__(self):
+        d, d_ff = self.w_q.shape[0], self.w_1.shape[-1]
+        matrices = dict.fromkeys(("w_q", "w_k", "w_v", "w_o"), (d, d))
+        for name, shape in {**matrices, "w_1": (d, d_ff), "w_2": (d_ff, d)}.items():
+            got = tuple(getattr(self, name).shape)
+            if got != shape:
+                raise ValueError(f"{name}: needs the shape {shape}, got {got}")
+        for name in ("norm_1", "norm_2"):
+            if any(tuple(t.shape) != (d,) for t in getattr(self, name) or ()):
+                raise ValueError(f"{name}: needs a scale and a shift of shape ({d},)")
+
+    @classmethod
+    def random(
+        cls,
+        d_model: int,
+        n_heads: int,
+        d_ff: int | None = None,
+        *,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+    ) -> "BlockWeights":
+        """Normal weights of variance 1 / rows, so that products keep the scale of their input.
+
+        Raises:
+            ValueError: n_heads that does not divide d_model, or a size below 1.
+        """
+        d_ff = 4 * d_model if d_ff is None else d_ff
+        if min(d_model, n_heads, d_ff) < 1 or d_model % n_heads:
+            raise ValueError(
+                f"d_model {d_model}, n_heads {n_heads}, d_ff {d_ff}: need 1 or more each, and "
+                "n_heads that divides d_model"
+            )
+        generator = torch.Generator().manual_seed(seed)
+        shapes = [(d_model, d_model)] * 4 + [(d_model, d_ff), (d_ff, d_model)]
+        draws = [torch.randn(shape, generator=generator, dtype=dtype) for shape in shapes]
+        return cls(*(draw / math.sqrt(len(draw)) for draw in draws))
+
+    @property
+    def d_model(self) -> int:
+        return self.w_q.shape[0]
+
+    def slide_names(self) -> dict[str, torch.Tensor]:
+        """The matrices by their names on the slide."""
+        names = ("W^Q", "W^K", "W^V", "W^O", "W^1", "W^2")
+        return dict(
+            zip(names, (self.w_q, self.w_k, self.w_v, self.w_o, self.w_1, self.w_2), strict=True)
+        )

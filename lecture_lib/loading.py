@@ -1,0 +1,198 @@
+"""load_model(): the bundled model, a folder or a Hub name, ready to run.
+
+``python -m lecture_lib.loading`` makes the bundled model ready (once) and says where it lies.
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lecture_lib import bundled_model
+from lecture_lib.load_errors import (
+    CorruptModelError,
+    ModelLoadError,
+    ModelNotFoundError,
+    UnsupportedModelError,
+)
+from lecture_lib.model_spec import MODEL_SPECS, ModelSpec, UnsupportedArchitectureError
+
+if TYPE_CHECKING:  # they take seconds, and the command line below needs neither
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model and what belongs to it.
+
+    Attributes:
+        model: Transformers' model in eval mode, its parameters without gradients.
+        tokenizer: pads on the left, as generation in batches needs; has a pad token wherever the
+            model has an end token.
+        spec: the model's dimensions, None for a family that ModelSpec doesn't know.
+        device, dtype: where the parameters are, and in which format.
+        source: where it came from, for the reader: the bundled model, a folder or a Hub name.
+    """
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    spec: ModelSpec | None
+    device: "torch.device"
+    dtype: "torch.dtype"
+    source: str
+
+
+def load_model(
+    name: str | Path = bundled_model.NAME,
+    *,
+    device: "str | torch.device" = "auto",
+    dtype: "str | torch.dtype" = "float32",
+) -> LoadedModel:
+    """Loads a causal language model.
+
+    Args:
+        name: the bundled model's name (needs no network), a folder, a name on the Hub
+            (``"facebook/opt-125m"``), or one of MODEL_SPECS that is on the Hub. Code that comes
+            with a model is never run.
+        device: "auto" (CUDA, else MPS, else the CPU) or a name such as "cpu" or "cuda:1".
+        dtype: "float32", "bfloat16", "float16" or "float64".
+
+    Returns:
+        A LoadedModel. Loading changes none of torch's global settings.
+
+    Raises:
+        ModelLoadError: one of the errors in load_errors.py; each says what to do.
+        ValueError: ``name`` is no text; unknown names, devices and dtypes are ValueErrors too.
+    """
+    if not isinstance(name, str | Path) or not str(name).strip():
+        raise ValueError(f"name: must be a model's name or a folder, got {name!r}")
+    from lecture_lib import devices
+
+    chosen_device = devices.choose_device(device)
+    chosen_dtype = devices.choose_dtype(dtype, chosen_device)
+
+    def check(n_params: int) -> None:
+        devices.check_memory(str(name), n_params, chosen_dtype, chosen_device)
+
+    from lecture_lib.quiet import quiet_transformers
+
+    with quiet_transformers():
+        folder, source = _find_folder(str(name), check)
+        return _load_folder(folder, str(name), source, chosen_device, chosen_dtype, check)
+
+
+def _find_folder(name: str, check) -> tuple[Path, str]:
+    """The folder with the model's files, and words for where it comes from."""
+    if name == bundled_model.NAME:
+        package = f"{bundled_model.PACKAGE}, {bundled_model.GGUF_FILE}"
+        return bundled_model.ensure_bundled_model(), f"bundled model (package {package})"
+    path = Path(name).expanduser()
+    if (path / "config.json").is_file():
+        return path, f"folder {path}"
+    if path.is_dir() or name.startswith((".", "~")) or path.is_absolute():
+        what = "holds no config.json" if path.is_dir() else "is not there"
+        raise ModelNotFoundError(
+            f"name: the folder {name} {what}; a model's folder has config.json, the weights "
+            "(model.safetensors) and the tokenizer (tokenizer.json), as save_pretrained writes them"
+        )
+    from lecture_lib.hub import fetch_from_hub
+
+    hub_id = name
+    if name in MODEL_SPECS:
+        hub_id = MODEL_SPECS[name].hub_id
+        if hub_id is None:
+            raise ModelNotFoundError(f"name: {name} is not on the Hub; only its ModelSpec is known")
+    return fetch_from_hub(hub_id, check), f"Hub {hub_id}"
+
+
+def _load_folder(folder, name, source, device, dtype, check) -> LoadedModel:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from lecture_lib.weight_files import count_params, find_weights
+
+    local = {"local_files_only": True, "trust_remote_code": False}
+    config, spec = _read_config(folder, name, local)
+    files = find_weights(folder)
+    n_params = count_params(files) or (spec.n_params if spec else None)
+    check(n_params or sum(file.stat().st_size for file in files) // 4)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **local)
+    except Exception as error:
+        raise CorruptModelError(
+            f"the tokenizer in {folder} can't be read ({_short(error)}); fetch it again"
+        ) from error
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder, config=config, dtype=dtype, output_loading_info=True, **local
+        )
+    except Exception as error:
+        raise CorruptModelError(
+            f"the weights in {folder} can't be read ({_short(error)}); fetch them again"
+        ) from error
+    # Transformers fills what is missing with random numbers and goes on.
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise CorruptModelError(
+            f"the weights in {folder} lack {len(missing)} of the model's tensors ({missing[0]}, "
+            "...): they are damaged, or of a model that is no causal language model"
+        )
+    if tokenizer.pad_token is None and tokenizer.eos_token is not None:
+        tokenizer.pad_token = tokenizer.eos_token
+    # Not the path that the cache happens to have here: a printed config is the same everywhere.
+    model.config._name_or_path = tokenizer.name_or_path = name
+    model.eval().requires_grad_(False).to(device)
+    return LoadedModel(model, tokenizer, spec, device, dtype, source)
+
+
+def _read_config(folder, name, local):
+    """The config of a causal model, and its spec if its family is one that ModelSpec knows."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(folder, **local)
+    except Exception as error:
+        if "trust_remote_code" in str(error) or "does not recognize" in str(error):
+            raise UnsupportedModelError(
+                f"name: {name} is of a kind that this Transformers doesn't know: it brings code of "
+                "its own, which the course doesn't run, or needs a newer Transformers"
+            ) from None
+        raise CorruptModelError(
+            f"{folder / 'config.json'} can't be read ({_short(error)}); fetch it again"
+        ) from error
+    classes = config.architectures or []
+    causal = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
+    if not causal or any(c.endswith(("MaskedLM", "Classification")) for c in classes):
+        raise UnsupportedModelError(
+            f"name: {name} is no causal language model ({', '.join(classes) or config.model_type})"
+        )
+    try:
+        return config, ModelSpec.from_config(config, name=Path(name).name)
+    except UnsupportedArchitectureError:
+        return config, None
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Makes the bundled model ready; quick when it is. Returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lecture_lib.loading",
+        description="Makes the bundled model ready and says where it lies. Fetches nothing.",
+    )
+    parser.add_argument("--verify", action="store_true", help="hash the converted weights too")
+    options = parser.parse_args(arguments)
+    try:
+        folder = bundled_model.ensure_bundled_model(verify=options.verify)
+    except ModelLoadError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"The bundled model {bundled_model.NAME} is ready in {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""Reads the dimensions out of a Hugging Face config: the one place that knows its field names."""
+
+from typing import Any
+
+
+class UnsupportedArchitectureError(ValueError):
+    """A config of a model family whose parameters ModelSpec can't count exactly."""
+
+
+def read_dimensions(hf_config: Any) -> dict[str, Any]:
+    """ModelSpec's arguments, all but name, hub_id and source, from a Transformers config.
+
+    Raises:
+        UnsupportedArchitectureError: a family that is not read here, or a variant of one.
+        ValueError: an object that is no config, or one that lacks a field.
+    """
+    model_type = getattr(hf_config, "model_type", None)
+    if not isinstance(model_type, str):
+        raise ValueError(
+            "hf_config: needs a Transformers config object such as model.config, "
+            f"got {type(hf_config).__name__}"
+        )
+    if model_type not in _READERS:
+        raise UnsupportedArchitectureError(
+            f"hf_config: model type {model_type!r} is not one that ModelSpec can read "
+            f"({', '.join(sorted(_READERS))}); give the dimensions to ModelSpec(...) yourself"
+        )
+    try:
+        return _READERS[model_type](hf_config)
+    except AttributeError as error:
+        raise ValueError(f"hf_config: this {model_type} config is incomplete: {error}") from None
+
+
+def _read_llama(c: Any) -> dict[str, Any]:
+    """Llama and the families shaped like it: RMSNorm, rotary positions, a gated MLP."""
+    bias = bool(getattr(c, "attention_bias", False))
+    # A config that leaves these out, or has None, means the plain case.
+    n_kv_heads = getattr(c, "num_key_value_heads", None) or c.num_attention_heads
+    head_dim = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
+    return {
+        "n_layers": c.num_hidden_layers,
+        "d_model": c.hidden_size,
+        "n_heads": c.num_attention_heads,
+        "n_kv_heads": n_kv_heads,
+        "head_dim": head_dim,
+        "d_ff": c.intermediate_size,
+        "vocab_size": c.vocab_size,
+        "gated_mlp": True,
+        "tied_embeddings": c.tie_word_embeddings,
+        "qkv_bias": bias,
+        "attention_out_bias": bias,
+        "mlp_bias": bool(getattr(c, "mlp_bias", False)),
+        "max_seq_len": c.max_position_embeddings,
+    }
+
+
+def _read_qwen2(c: Any) -> dict[str, Any]:
+    # Qwen2 has these biases always, and no setting for them.
+    return _read_llama(c) | {"qkv_bias": True, "attention_out_bias": False}
+
+
+def _read_qwen3(c: Any) -> dict[str, Any]:
+    return _read_llama(c) | {"qk_norm": True}
+
+
+def _read_opt(c: Any) -> dict[str, Any]:
+    if not c.layer_norm_elementwise_affine:
+        raise UnsupportedArchitectureError(
+            "hf_config: an OPT variant whose LayerNorms have no parameters "
+            "(layer_norm_elementwise_affine=False) is not supported"
+        )
+    return {
+        "n_layers": c.num_hidden_layers,
+        "d_model": c.hidden_size,
+        "n_heads": c.num_attention_heads,
+        "n_kv_heads": c.num_attention_heads,
+        "head_dim": c.hidden_size // c.num_attention_heads,
+        "d_ff": c.ffn_dim,
+        "vocab_size": c.vocab_size,
+        "gated_mlp": False,
+        "tied_embeddings": c.tie_word_embeddings,
+        "norm": "layernorm",
+        "final_norm": c.do_layer_norm_before and not c._remove_final_layer_norm,
+        "qkv_bias": c.enable_bias,
+        "attention_out_bias": c.enable_bias,
+        "mlp_bias": c.enable_bias,
+        "position_rows": c.max_position_embeddings + 2,
+        "embed_dim": None if c.word_embed_proj_dim == c.hidden_size else c.word_embed_proj_dim,
+        "max_seq_len": c.max_position_embeddings,
+    }
+
+
+def _read_gpt2(c: Any) -> dict[str, Any]:
+    if getattr(c, "add_cross_attention", False):
+        raise UnsupportedArchitectureError("hf_config: GPT-2 with cross-attention is no decoder")
+    return {
+        "n_layers": c.n_layer,
+        "d_model": c.n_embd,
+        "n_heads": c.n_head,
+        "n_kv_heads": c.n_head,
+        "head_dim": c.n_embd // c.n_head,
+        "d_ff": c.n_inner or 4 * c.n_embd,
+        "vocab_size": c.vocab_size,
+        "gated_mlp": False,
+        "tied_embeddings": c.tie_word_embeddings,
+        "norm": "layernorm",
+        "qkv_bias": True,
+        "attention_out_bias": True,
+        "mlp_bias": True,
+        "position_rows": c.n_positions,
+        "max_seq_len": c.n_positions,
+    }
+
+
+_READERS = {
+    "llama": _read_llama,
+    "mistral": _read_llama,
+    "qwen2": _read_qwen2,
+    "qwen3": _read_qwen3,
+    "opt": _read_opt,
+    "gpt2": _read_gpt2,
+}

@@ -1,0 +1,180 @@
+"""ModelSpec: the dimensions that the course's formulas need, of any model, without loading it.
+
+Importing it takes milliseconds: it needs neither torch nor Transformers.
+"""
+
+import difflib
+import types
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from lecture_lib.model_configs import UnsupportedArchitectureError, read_dimensions
+from lecture_lib.model_presets import PRESETS
+
+__all__ = ["MODEL_SPECS", "ModelSpec", "UnsupportedArchitectureError"]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The dimensions of a decoder-only transformer, enough to count its parameters exactly.
+
+    Args:
+        name: what to call it.
+        n_layers, d_model, n_heads, n_kv_heads, head_dim, d_ff, vocab_size: N, D, n_H, n_KV, H, F
+            and V of the course's legend. ``n_heads * head_dim`` may differ from ``d_model``.
+        gated_mlp: whether the MLP has a third matrix, the gate (SwiGLU), or only W^1 and W^2.
+        tied_embeddings: whether the output matrix is the token embedding.
+        norm: "rmsnorm" (a weight) or "layernorm" (a weight and a bias).
+        final_norm: whether a norm follows the last layer (opt-350m, post-LayerNorm, has none).
+        qk_norm: whether each head's queries and keys pass a norm of width H (Qwen3).
+        qkv_bias, attention_out_bias, mlp_bias, lm_head_bias: where the linear maps have biases.
+        position_rows: rows of a learned position table, 0 with rotary positions. OPT has
+            ``max_seq_len + 2``: its position ids start at 2.
+        embed_dim: width of the token embedding where it is not ``d_model`` (opt-350m: 512); two
+            matrices without bias then project in and out. Default: ``d_model``.
+        max_seq_len: the longest sequence that the model was made for, None where none is stated.
+        hub_id: the repository on the Hugging Face Hub, None where there is none.
+        source: where the numbers come from.
+
+    Raises:
+        ValueError: a dimension that is no positive integer, ``n_kv_heads`` that doesn't divide
+            ``n_heads``, a flag that is no bool, an unknown norm; the message names the argument.
+    """
+
+    name: str
+    n_layers: int
+    d_model: int
+    n_heads: int
+    n_kv_heads: int
+    head_dim: int
+    d_ff: int
+    vocab_size: int
+    gated_mlp: bool
+    tied_embeddings: bool
+    norm: str = "rmsnorm"
+    final_norm: bool = True
+    qk_norm: bool = False
+    qkv_bias: bool = False
+    attention_out_bias: bool = False
+    mlp_bias: bool = False
+    lm_head_bias: bool = False
+    position_rows: int = 0
+    embed_dim: int | None = None
+    max_seq_len: int | None = None
+    hub_id: str | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_field(field.name, field.type, getattr(self, field.name))
+        if self.n_heads % self.n_kv_heads:
+            raise ValueError(
+                f"n_kv_heads: must divide n_heads={self.n_heads}, since each key/value head serves "
+                f"the same number of query heads; got {self.n_kv_heads}"
+            )
+        if self.norm not in ("rmsnorm", "layernorm"):
+            raise ValueError(f"norm: must be 'rmsnorm' or 'layernorm', got {self.norm!r}")
+
+    @classmethod
+    def from_config(cls, hf_config: Any, *, name: str | None = None) -> Self:
+        """The spec of a Transformers config: Llama, Mistral, OPT, GPT-2, Qwen2 or Qwen3.
+
+        Args:
+            hf_config: a config object such as ``model.config`` or ``AutoConfig.from_pretrained()``.
+            name: what to call it. Default: the name that the config was loaded by, or its type.
+
+        Raises:
+            UnsupportedArchitectureError: another family, or a variant that can't be counted.
+            ValueError: an object that is no such config, or values that ModelSpec refuses.
+        """
+        values = read_dimensions(hf_config)
+        name = name or getattr(hf_config, "_name_or_path", "") or hf_config.model_type
+        return cls(name=name, source=f"{type(hf_config).__name__} of {name}", **values)
+
+    @property
+    def query_heads_per_kv_head(self) -> int:
+        """Query heads that share one key/value head: 1 in multi-head attention."""
+        return self.n_heads // self.n_kv_heads
+
+    @property
+    def params_by_part(self) -> dict[str, int]:
+        """Parameters by part of the model, all layers together; the values sum to ``n_params``.
+
+        The parts: token_embedding, position_embedding, embedding_projection, attention, mlp,
+        norms, lm_head (0 when tied: the matrix is the token embedding's, and counted once).
+        """
+        embed_dim = self.embed_dim or self.d_model
+        projection = 0 if embed_dim == self.d_model else 2 * embed_dim * self.d_model
+        norm_width = (2 if self.norm == "layernorm" else 1) * self.d_model
+        head_norms = 2 * self.head_dim if self.qk_norm else 0
+        lm_head = 0 if self.tied_embeddings else embed_dim * self.vocab_size
+        return {
+            "token_embedding": self.vocab_size * embed_dim,
+            "position_embedding": self.position_rows * self.d_model,
+            "embedding_projection": projection,
+            "attention": self.n_layers * self._attention_params(),
+            "mlp": self.n_layers * self._mlp_params(),
+            "norms": self.n_layers * (2 * norm_width + head_norms) + self.final_norm * norm_width,
+            "lm_head": lm_head + self.lm_head_bias * self.vocab_size,
+        }
+
+    @property
+    def n_params(self) -> int:
+        """The exact number of parameters; a tied matrix counts once."""
+        return sum(self.params_by_part.values())
+
+    def kv_bytes_per_token(self, dtype_bytes: float = 2) -> float:
+        """Bytes that one token of one sequence keeps in the KV cache: 2·N·n_KV·H·dtype_bytes.
+
+        Args:
+            dtype_bytes: bytes of one element: 4 for float32, 2 for float16 and bfloat16, 1 for
+                int8, 0.5 for 4-bit.
+
+        Raises:
+            ValueError: ``dtype_bytes`` is not a positive number.
+        """
+        number = isinstance(dtype_bytes, int | float) and not isinstance(dtype_bytes, bool)
+        if not number or not 0 < dtype_bytes < float("inf"):
+            raise ValueError(f"dtype_bytes: needs a positive number of bytes, got {dtype_bytes!r}")
+        return 2 * self.n_layers * self.n_kv_heads * self.head_dim * dtype_bytes
+
+    def _attention_params(self) -> int:
+        q_width, kv_width = self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim
+        weights = self.d_model * (q_width + 2 * kv_width) + q_width * self.d_model
+        biases = self.qkv_bias * (q_width + 2 * kv_width) + self.attention_out_bias * self.d_model
+        return weights + biases
+
+    def _mlp_params(self) -> int:
+        n_up = 2 if self.gated_mlp else 1
+        weights = (n_up + 1) * self.d_model * self.d_ff
+        return weights + self.mlp_bias * (n_up * self.d_ff + self.d_model)
+
+
+def _check_field(name: str, kind: Any, value: Any) -> None:
+    if value is None and kind in (int | None, str | None):
+        return
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise ValueError(f"{name}: must be True or False, got {value!r}")
+    elif kind in (str, str | None):
+        if not isinstance(value, str) or (name == "name" and not value):
+            raise ValueError(f"{name}: must be a non-empty string, got {value!r}")
+    else:
+        least = 0 if name == "position_rows" else 1
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{name}: must be an integer of {least} or more, got {value!r}")
+
+
+class _SpecTable(dict[str, ModelSpec]):
+    """A dictionary whose unknown key says which names are near."""
+
+    def __missing__(self, name: str) -> ModelSpec:
+        near = difflib.get_close_matches(str(name).lower(), self, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(self)}"
+        raise KeyError(f"no published model is called {name!r}; {hint}")
+
+
+#: Published models by name: read-only; an unknown name is a KeyError that suggests near ones.
+MODEL_SPECS = types.MappingProxyType(
+    _SpecTable({name: ModelSpec(name=name, **values) for name, values in PRESETS.items()})
+)

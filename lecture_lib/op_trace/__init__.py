@@ -1,0 +1,28 @@
+"""What a piece of PyTorch code computed, as the lecture's table: recorded, not written by hand.
+
+with OpTrace(symbols={"L": 8, "D": 64, "n_H": 4, "H": 16}) as trace:
+    naive_block(x, weights, n_heads=4)
+trace.table()                     # pandas.DataFrame; trace.show() typesets it
+
+recorder      OpTrace: makes rows of what ran; row() and name_tensors() say what a slide calls it
+listeners     how it hears of functions, aten operations and modules
+traced_row    one row: which tensors went in and came out, FLOPs, bytes
+symbols       Symbols: 9 is L+1, or it is an error
+table         rows as a DataFrame, as Markdown with LaTeX, as text
+comparison    changed_rows(): what a second pass computed again for nothing
+"""
+
+from .comparison import changed_rows
+from .recorder import OpTrace, name_tensors, row
+from .symbols import ShapeError, Symbols
+from .table import TraceTable
+
+__all__ = [
+    "OpTrace",
+    "ShapeError",
+    "Symbols",
+    "TraceTable",
+    "changed_rows",
+    "name_tensors",
+    "row",
+]

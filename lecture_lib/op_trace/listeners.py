@@ -1,0 +1,75 @@
+"""Listening to PyTorch on three levels, each a context manager that tells a trace what it hears.
+
+Functions (matmul, softmax, linear) are what the code says: one call, one row. Operations, the aten
+ops below, are what really runs: they bring shapes, FLOPs and bytes, and none can hide in a function
+nobody thought of. Modules, if asked for, tell which part of a model a call belongs to.
+"""
+
+from contextlib import ExitStack
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from .traced_row import tensors_in
+
+
+class HearFunctions(TorchFunctionMode):
+    def __init__(self, trace):
+        super().__init__()
+        self.trace = trace
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        name = getattr(func, "__name__", str(func)).strip("_")
+        if name == "get":  # x.shape, x.dtype
+            return func(*args, **(kwargs or {}))
+        with self.trace.recording("", name) as current:
+            since = len(current.results)
+            out = func(*args, **(kwargs or {}))
+            current.returned(tensors_in(out), since)
+        return out
+
+
+class HearOperations(TorchDispatchMode):
+    def __init__(self, trace):
+        super().__init__()
+        self.trace = trace
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        with self:  # under inference_mode, aten.linear arrives whole: hear its parts instead
+            parts = func.decompose(*args, **kwargs)
+        if parts is not NotImplemented:
+            return parts
+        out = func(*args, **kwargs)
+        self.trace.record(func, args, kwargs, out)
+        return out
+
+
+class HearModules(ExitStack):
+    """Makes each module without children a row, and every module part of its rows' names."""
+
+    def __init__(self, trace):
+        super().__init__()
+        self.trace = trace
+
+    def __enter__(self):
+        for path, module in self.trace.module.named_modules() if self.trace.module else []:
+            self._watch(path, module)
+        return super().__enter__()
+
+    def _watch(self, path: str, module: torch.nn.Module) -> None:
+        is_leaf, open_rows = not any(module.children()), ExitStack()
+
+        def enter(*_):
+            self.trace.module_path.append(path)
+            if is_leaf:
+                name = type(module).__name__
+                open_rows.enter_context(self.trace.recording("", name))
+
+        def leave(*_):
+            open_rows.close()
+            self.trace.module_path.pop()
+
+        self.callback(module.register_forward_pre_hook(enter).remove)
+        self.callback(module.register_forward_hook(leave, always_call=True).remove)

@@ -1,0 +1,237 @@
+"""OpTrace: turns what the listeners hear into rows; row() and name_tensors() give the names."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+
+import torch
+
+from .listeners import HearFunctions, HearModules, HearOperations
+from .symbols import Symbols
+from .table import TraceTable
+from .traced_row import OpenRow, Operand, TracedRow, element_bytes, storage_of, tensors_in, view_of
+
+_active: ContextVar["OpTrace | None"] = ContextVar("active_trace", default=None)
+
+
+@contextmanager
+def row(no: str, label: str, names: str = "", *, head: int | None = None) -> Iterator[None]:
+    """Says: what runs in here is this row of the slide. Does nothing when no trace is running.
+
+    Args:
+        no: the slide's number, "7" or "4-6".
+        label: the computation, "Score_i = softmax(Q_i K_i^T / √D)".
+        names: what the results are called, in the order they are made, "Q_i, K_i, V_i".
+        head: the number i of the head, from 0, in a loop over heads; its rows become one.
+
+    Rows inside a row belong to the outer one.
+
+    Raises:
+        ValueError: names for more or fewer results than the row left.
+    """
+    trace = _active.get()
+    if trace is None:
+        yield
+        return
+    with trace.recording(no, label, labelled=True, names=names, head=head):
+        yield
+
+
+def name_tensors(names: Mapping[str, torch.Tensor]) -> None:
+    """Gives tensors their names on the slide, if a trace is running: {"X": x, "W^Q": w_q}."""
+    trace = _active.get()
+    if trace is not None:
+        for name, tensor in names.items():
+            trace.name(tensor, name)
+
+
+class OpTrace:
+    """Records what runs inside ``with OpTrace(...) as trace:``.
+
+    Args:
+        symbols: the sizes of this run by letter; see Symbols. Without any, shapes are numbers.
+        dtype_bytes: bytes to count for an element of a floating-point tensor, whatever its dtype:
+            2 accounts any run as FP16, as the lecture does. None: the bytes it really has.
+        strict: refuse a shape that the symbols do not explain (see Symbols).
+        keep_values: keep the named results of labelled rows in ``values``.
+        module: a torch.nn.Module; the modules inside it that have no children become rows
+            ("mlp.up_proj (Linear)"), and other rows say in which module they ran.
+        named: names of tensors that exist already, {"X": x}.
+
+    Attributes:
+        rows: the TracedRows so far.
+        values: name -> tensor; the heads of ``K_i`` stacked to (n_H, L, H). A name that comes
+            again, in the next block, is kept as "K (2)", then "K (3)".
+
+    Raises:
+        ValueError: a bad argument. ``table()`` raises ShapeError, a ValueError, for a shape that
+            contradicts the symbols.
+    """
+
+    def __init__(
+        self,
+        symbols: Mapping[str, int] | None = None,
+        *,
+        dtype_bytes: int | None = 2,
+        strict: bool = True,
+        keep_values: bool = False,
+        module: torch.nn.Module | None = None,
+        named: Mapping[str, torch.Tensor] | None = None,
+    ):
+        if dtype_bytes is not None and (not isinstance(dtype_bytes, int) or dtype_bytes < 1):
+            raise ValueError(f"dtype_bytes: needs 1 or more, or None, got {dtype_bytes!r}")
+        self.symbols = Symbols(symbols, strict=strict)
+        self.dtype_bytes = dtype_bytes
+        self.rows: list[TracedRow] = []
+        self._keep_values = keep_values
+        self.module = module
+        self.module_path: list[str] = []  # of the modules running now
+        self._names: dict[tuple, str] = {}
+        self._alive: list[torch.Tensor] = []  # memory freed while we record could be reused
+        self._made_by: dict[int, TracedRow] = {}
+        self._current: OpenRow | None = None
+        self._values: dict[str, list[list[torch.Tensor]]] = {}
+        for name, tensor in (named or {}).items():
+            self.name(tensor, name)
+
+    def name(self, tensor: torch.Tensor, name: str) -> None:
+        """From here on, the table calls this tensor by this name."""
+        if not isinstance(tensor, torch.Tensor):
+            raise ValueError(f"{name}: needs a tensor, got {type(tensor).__name__}")
+        self._alive.append(tensor)
+        self._names[view_of(tensor)] = name
+
+    def table(self, *, shapes: str = "symbolic", views: bool = False):
+        """The rows as a pandas.DataFrame: no., computation, input, output, flops, bytes, intensity.
+
+        ``flops`` are those of matrix products, ``bytes`` count each operand read once and each
+        result written once, ``intensity`` is their quotient (NaN where nothing moves); rows with
+        "i = 1..n_H" give the total of all heads. What else was assumed stands in ``attrs``.
+
+        Args:
+            shapes: "symbolic" for L×D, "concrete" for 8×64.
+            views: list unlabelled rows that only look at memory differently (transpose), too.
+
+        Raises:
+            ShapeError: a shape that contradicts the symbols (unless strict=False).
+        """
+        return self.show(shapes=shapes, views=views).frame
+
+    def show(self, *, shapes: str = "symbolic", views: bool = False) -> TraceTable:
+        """The table, to look at: typeset in a notebook, plain with print()."""
+        return TraceTable.from_rows(self.rows, self.symbols, self.dtype_bytes, shapes, views)
+
+    @property
+    def values(self) -> dict[str, torch.Tensor]:
+        """The kept results by name; those of heads stacked, (n_H, ...)."""
+        return {
+            name if n == 1 else f"{name} ({n})": torch.stack(ts) if name.endswith("_i") else ts[0]
+            for name, times in self._values.items()
+            for n, ts in enumerate(times, start=1)
+        }
+
+    def flops_by_op(self) -> Counter:
+        """FLOPs of each aten operation, {aten.mm: 524288, ...}, over all rows."""
+        return sum((r.flops_by_op for r in self.rows), Counter())
+
+    def __str__(self) -> str:
+        return str(self.show())
+
+    def _repr_markdown_(self) -> str:
+        return self.show()._repr_markdown_()
+
+    def __enter__(self) -> "OpTrace":
+        if _active.get() is not None:
+            raise ValueError("an OpTrace is recording already: leave it before entering another")
+        self._exit = ExitStack()
+        token = _active.set(self)
+        self._exit.callback(_active.reset, token)
+        for listener in (HearOperations(self), HearFunctions(self), HearModules(self)):
+            self._exit.enter_context(listener)
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        self._exit.close()
+        self._alive, self._names, self._made_by = [], {}, {}
+
+    @contextmanager
+    def recording(self, no, label, *, labelled=False, names="", head=None) -> Iterator[OpenRow]:
+        """For the listeners: all that runs in here is one row."""
+        if self._current is not None:  # the outer row has it
+            yield self._current
+            return
+        self._current = current = OpenRow(self.dtype_bytes)
+        try:
+            yield current
+        finally:
+            self._current = None
+        if current.results:
+            where = self.module_path[-1] if self.module_path and not labelled else ""
+            done = TracedRow(no, f"{where}: {label}" if where else label, labelled)
+            names = [name.strip() for name in names.split(",") if name.strip()]
+            self._finish(current, done, names, head)
+
+    def record(self, func, args: tuple, kwargs: dict, out) -> None:
+        """For the listeners: an aten operation ran."""
+        self._alive += tensors_in((args, kwargs, out))
+        with self.recording("", func.overloadpacket.__name__) as current:
+            current.record(func, args, kwargs, out)
+
+    def _finish(self, ran: OpenRow, done: TracedRow, names: list[str], head: int | None) -> None:
+        """Fill in the row from what ran, and put it into the table."""
+        entering, leaving = ran.entering(), ran.leaving()
+        if names and len(names) != len(leaving):
+            raise ValueError(
+                f"row {done.no} ({done.label}): names {len(names)} results, {', '.join(names)}, "
+                f"but leaves {len(leaving)}, of shapes {[tuple(t[0].shape) for t in leaving]}"
+            )
+        done.inputs = self._operands(entering)
+        self._tell_makers(entering)
+        for outs, name in zip(leaving, names or [None] * len(leaving), strict=True):
+            if name:
+                self._names.update({view_of(t): name for t in outs})
+                self._keep(name, outs, head)
+            done.outputs += self._operands(outs)
+            ran.write(outs)
+        done.bytes, done.flops_by_op, done.computes = ran.bytes, ran.flops_by_op, ran.computes
+        if head:  # 1, 2, ...: the row of head 0 is there
+            done = self._absorbed(done)
+        else:
+            self.rows.append(done)
+        inner = ran.made - {storage_of(t) for outs in leaving for t in outs}
+        self._made_by.update(dict.fromkeys(inner, done))
+
+    def _operands(self, tensors: list[torch.Tensor]) -> list[Operand]:
+        """Tensors as the table lists them: those of one name (the heads) are one operand."""
+        operands: list[Operand] = []
+        for tensor in tensors:
+            name, shape = self._names.get(view_of(tensor)), tuple(tensor.shape)
+            last = operands[-1] if operands else None
+            if name and last and (last.name, last.shape) == (name, shape):
+                last.count += 1
+            else:
+                operands.append(Operand(name, shape))
+        return operands
+
+    def _tell_makers(self, tensors: list[torch.Tensor]) -> None:
+        """A tensor from inside an earlier row is read now, so it was a result of that row too."""
+        for tensor in tensors:
+            maker = self._made_by.pop(storage_of(tensor), None)
+            if maker is not None:
+                maker.outputs += self._operands([tensor])
+                maker.bytes += tensor.numel() * element_bytes(tensor, self.dtype_bytes)
+
+    def _absorbed(self, done: TracedRow) -> TracedRow:
+        for earlier in reversed(self.rows):
+            if (earlier.no, earlier.label) == (done.no, done.label):
+                earlier.absorb(done)
+                return earlier
+        raise ValueError(f"row {done.no} ({done.label}): head numbers start at 0")
+
+    def _keep(self, name: str, tensors: list[torch.Tensor], head: int | None) -> None:
+        if self._keep_values:
+            times = self._values.setdefault(name, [])
+            if not head:
+                times.append([])
+            times[-1] += [t.clone() for t in tensors]  # a preallocated cache is written again

@@ -1,0 +1,117 @@
+"""Rows as a table: a DataFrame to compute with, Markdown with LaTeX to look at, plain text."""
+
+import re
+from dataclasses import dataclass
+
+import pandas as pd
+
+from .symbols import Symbols
+from .traced_row import Operand, TracedRow
+
+_COLUMNS = ["no.", "computation", "input", "output", "flops", "bytes", "intensity"]
+_SHAPES = ("symbolic", "concrete")
+
+
+@dataclass(frozen=True)
+class TraceTable:
+    """A table to look at. ``frame`` is its DataFrame; ``frame.attrs`` the conventions."""
+
+    frame: pd.DataFrame
+    formulas: list[bool]  # for each row, whether its computation is a formula (or code)
+
+    @classmethod
+    def from_rows(
+        cls,
+        rows: list[TracedRow],
+        symbols: Symbols,
+        dtype_bytes: int | None,
+        shapes: str = "symbolic",
+        views: bool = False,
+    ) -> "TraceTable":
+        """See OpTrace.table, whose errors these are."""
+        if shapes not in _SHAPES:
+            raise ValueError(f"shapes: needs one of {_SHAPES}, got {shapes!r}")
+        rows = [r for r in rows if r.labelled or r.computes or views]
+        has_numbers = any(r.labelled for r in rows)
+        writer = symbols if shapes == "symbolic" else Symbols()
+        cells = []
+        for count, r in enumerate(rows, start=1):
+            no = r.no if has_numbers else str(count)
+            sides = [_side(side, r.repeats, writer) for side in (r.inputs, r.outputs)]
+            intensity = r.flops / r.bytes if r.bytes else float("nan")
+            cells.append([no, r.label, *sides, r.flops, r.bytes, intensity])
+        frame = pd.DataFrame(cells, columns=_COLUMNS)
+        frame.attrs = {
+            "symbols": dict(symbols.values),
+            "dtype_bytes": dtype_bytes or "as stored",
+            "conventions": _conventions(dtype_bytes),
+            "notes": list(symbols.notes),
+        }
+        return cls(frame, [r.labelled for r in rows])
+
+    def caption(self) -> str:
+        sizes = ", ".join(f"{name} = {size}" for name, size in self.frame.attrs["symbols"].items())
+        parts = [sizes, self.frame.attrs["conventions"], *self.frame.attrs["notes"]]
+        return ". ".join(part for part in parts if part) + "."
+
+    def __str__(self) -> str:
+        return f"{self._printable().to_string(index=False)}\n{self.caption()}"
+
+    __repr__ = __str__
+
+    def _repr_markdown_(self) -> str:
+        """For JupyterLab and GitHub alike: both typeset $...$ in Markdown outputs."""
+        lines = ["| " + " | ".join(_COLUMNS) + " |", "|:--|:--|:--|:--|--:|--:|--:|"]
+        printable = self._printable().itertuples(index=False)
+        for (no, label, *sides, flops, moved, intensity), formula in zip(
+            printable, self.formulas, strict=True
+        ):
+            label = f"${to_latex(label)}$" if formula else f"`{label}`"
+            sides = [f"${to_latex(side)}$" if side else "" for side in sides]
+            lines.append(f"| {' | '.join([no, label, *sides, flops, moved, intensity])} |")
+        return "\n".join(lines) + f"\n\n{self.caption()}\n"
+
+    def _printable(self) -> pd.DataFrame:
+        frame = self.frame.copy()
+        for column in ("flops", "bytes"):
+            frame[column] = [f"{n:,}" for n in frame[column]]
+        frame["intensity"] = ["–" if x != x else f"{x:.3g}" for x in frame["intensity"]]
+        return frame
+
+
+def _conventions(dtype_bytes: int | None) -> str:
+    size = f"{dtype_bytes} bytes an element" if dtype_bytes else "elements as wide as stored"
+    return (
+        "FLOPs: matrix products only, 2·m·n·k, masked scores included. Bytes: each operand of a "
+        f"row read once, each result written once, {size}; what a row passes on inside stays on "
+        "chip, a view moves nothing. Rows with i = 1.. are totals over all i"
+    )
+
+
+def _side(operands: list[Operand], repeats: int, symbols: Symbols) -> str:
+    """``Q_i, K_i: L×H, i = 1..n_H``: named neighbours of one shape share it."""
+    groups: list[tuple[list[str], str]] = []
+    for operand in operands:
+        shape = symbols.shape(operand.shape)
+        if operand.name and groups and groups[-1][0] and groups[-1][1] == shape:
+            groups[-1][0].append(operand.name)
+        else:
+            groups.append(([operand.name] if operand.name else [], shape))
+    text = ", ".join(f"{', '.join(names)}: {s}" if names else s for names, s in groups)
+    heads = max([repeats, *(operand.count for operand in operands)])
+    return f"{text}, i = 1..{symbols.size(heads)}" if heads > 1 and text else text
+
+
+def to_latex(text: str) -> str:
+    """The plain notation of labels and shapes as LaTeX: ``Q_i K_i^T / √D`` and (L+1)×H."""
+    text = re.sub(r"_(-?\w+)", r"_{\1}", text).replace("nH}", "n_H}")
+    text = re.sub(r"√(\w)", r"\\sqrt{\1}", text)
+    text = re.sub(r"(?:[A-Za-z]{3,} ?)+", r"\\text{\g<0>}", text.replace("\\sqrt", "√"))
+    for plain, latex in {
+        "√": r"\sqrt",
+        "×": r" \times ",
+        "·": r" \cdot ",
+        "..": r" \dots ",
+    }.items():
+        text = text.replace(plain, latex)
+    return text

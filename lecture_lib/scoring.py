@@ -1,0 +1,153 @@
+"""What the model says of a text: log-probabilities token by token, and of the next token."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+# The separator that SmolLM2 saw between documents while it was trained. Put in front, it plays the
+# part of "the start of a text", so that the first token has a probability too.
+DOCUMENT_START = "<|endoftext|>"
+
+
+@dataclass(frozen=True)
+class TextScore:
+    """log p of each token of a text, given the tokens to its left.
+
+    ``log_probs`` has one entry a token, in nats. The first is ``nan`` where nothing stood in front
+    of it (``start=None``): then it was given, not predicted, and does not count.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+    log_probs: tuple[float, ...]
+
+    @property
+    def n_scored(self) -> int:
+        """Tokens that were predicted."""
+        return sum(not math.isnan(x) for x in self.log_probs)
+
+    @property
+    def total(self) -> float:
+        """log p(text): the sum of the tokens' log-probabilities (chain rule), in nats."""
+        return math.fsum(x for x in self.log_probs if not math.isnan(x))
+
+    @property
+    def perplexity(self) -> float:
+        """exp(-total / n_scored): the model is as unsure as if it chose among this many tokens."""
+        if self.n_scored == 0:
+            raise ValueError("text: no token was predicted, so there is no perplexity (one token?)")
+        return math.exp(-self.total / self.n_scored)
+
+
+def score_text(loaded, text: str, *, start: str | None = None) -> TextScore:
+    """Score a text in one forward pass: row i of the logits predicts token i + 1.
+
+    Args:
+        loaded: what ``load_model()`` returned.
+        text: the text, at least one token of it.
+        start: a special token to put in front (``DOCUMENT_START``), or None to score the text
+            given its first token.
+
+    Raises:
+        ValueError: an empty text, one longer than the model's context, an unknown start token.
+    """
+    token_ids = text_to_ids(loaded, text)
+    prefix = [] if start is None else [_special_id(loaded, start)]
+    logits = next_token_logits(loaded, prefix + token_ids, all_positions=True)  # (L, V)
+    log_probs = torch.log_softmax(logits[:-1], dim=-1)  # (L-1, V): the last row predicts beyond
+    targets = torch.tensor((prefix + token_ids)[1:], device=log_probs.device).unsqueeze(-1)
+    picked = log_probs.gather(-1, targets).squeeze(-1).tolist()  # L-1 floats
+    if start is None:
+        picked = [math.nan, *picked]
+    tokens = tuple(token_text(loaded.tokenizer, i) for i in token_ids)
+    return TextScore(text, tuple(token_ids), tokens, tuple(picked))
+
+
+def next_token_logits(
+    loaded, token_ids: Sequence[int], *, all_positions: bool = False
+) -> torch.Tensor:
+    """The model's logits after these tokens, recomputed from nothing each time (no cache).
+
+    Returns:
+        float32 tensor of shape (V,); with ``all_positions`` (L, V), one row a token.
+
+    Raises:
+        ValueError: no tokens, more than the context holds, or ids outside the vocabulary.
+    """
+    token_ids = [int(i) for i in token_ids]
+    config = loaded.model.config
+    limit = getattr(config, "max_position_embeddings", None)
+    if not token_ids:
+        raise ValueError("token_ids: is empty; the model needs at least one token to its left")
+    if limit is not None and len(token_ids) > limit:
+        raise ValueError(f"token_ids: {len(token_ids)} tokens, but the context holds {limit}")
+    outside = [i for i in token_ids if not 0 <= i < config.vocab_size]
+    if outside:
+        raise ValueError(f"token_ids: {outside[0]} is outside 0..{config.vocab_size - 1}")
+    input_ids = torch.tensor([token_ids], device=loaded.model.device)  # (1, L)
+    with torch.inference_mode():
+        # Without all_positions only the last row meets W_lm: that is all a next token needs.
+        keep = 0 if all_positions else 1
+        logits = loaded.model(input_ids, use_cache=False, logits_to_keep=keep).logits[0].float()
+    return logits if all_positions else logits[-1]
+
+
+def next_token_probs(loaded, prompt: str | Sequence[int]) -> torch.Tensor:
+    """p(next token | prompt) for the whole vocabulary, shape (V,); the prompt as text or ids."""
+    token_ids = text_to_ids(loaded, prompt) if isinstance(prompt, str) else prompt
+    return torch.softmax(next_token_logits(loaded, token_ids), dim=-1)
+
+
+def top_tokens(loaded, probs: torch.Tensor, n: int = 10) -> list[tuple[str, float]]:
+    """The n likeliest tokens of a next-token distribution with their probabilities."""
+    if not 1 <= n <= probs.shape[-1]:
+        raise ValueError(f"n: needs 1 to {probs.shape[-1]}, got {n}")
+    values, token_ids = probs.topk(n)
+    tokens = [token_text(loaded.tokenizer, i) for i in token_ids.tolist()]
+    return list(zip(tokens, values.tolist(), strict=True))
+
+
+def text_to_ids(loaded, text: str) -> list[int]:
+    """Token ids of a text, with the special tokens that the model's own tokenizer adds.
+
+    (SmolLM2 adds none; OPT puts ``</s>`` in front, Llama ``<s>``: their models expect it.)
+
+    Raises:
+        ValueError: not a string, or an empty one.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"text: needs a string, got {type(text).__name__}")
+    if not text:
+        raise ValueError("text: is empty; type at least one word")
+    return loaded.tokenizer(text).input_ids
+
+
+def token_text(tokenizer, token_id: int) -> str:
+    """One token as text; a token that is only part of a character as its bytes, like ⟨F0 9F⟩."""
+    text = tokenizer.decode([token_id], clean_up_tokenization_spaces=False)
+    if "\ufffd" not in text:
+        return text
+    # Byte-level BPE writes each byte as one printable character; this is GPT-2's own table.
+    piece = tokenizer.convert_ids_to_tokens(token_id)
+    table = _byte_of_character()
+    if any(c not in table for c in piece):
+        return text
+    return "⟨" + " ".join(f"{table[c]:02X}" for c in piece) + "⟩"
+
+
+def _byte_of_character() -> dict[str, int]:
+    """Byte-level BPE's alphabet, inverted: printable bytes stand for themselves, others shifted."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [b for b in range(256) if b not in printable]
+    return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
+
+
+def _special_id(loaded, token: str) -> int:
+    token_id = loaded.tokenizer.convert_tokens_to_ids(token)
+    known = loaded.tokenizer.all_special_tokens
+    if token_id is None or token not in [*known, *loaded.tokenizer.get_added_vocab()]:
+        raise ValueError(f"start: {token!r} is no special token of this model; it has {known}")
+    return token_id

@@ -1,0 +1,82 @@
+"""SentenceScorer: type sentences, see each token's log-probability, and which sentence wins."""
+
+import html
+
+import ipywidgets
+
+from ..figures import Picture, surprise_html, surprise_strip
+from ..scoring import DOCUMENT_START, TextScore, score_text
+from .base import PictureWidget
+
+_MOST_SENTENCES = 12
+
+
+class SentenceScorer(PictureWidget):
+    """One sentence a line; below it, every token coloured by log p(token | its left context).
+
+    Args:
+        loaded: what ``load_model()`` returned.
+        sentences: what stands in the box at the start.
+    """
+
+    def __init__(self, loaded, sentences: list[str]):
+        self.loaded = loaded
+        self._scores: dict[tuple[str, str | None], TextScore] = {}
+        self.text = ipywidgets.Textarea(
+            value="\n".join(sentences),
+            description="Sentences",
+            rows=4,
+            continuous_update=False,
+            layout={"width": "100%"},
+        )
+        self.start = ipywidgets.Checkbox(
+            value=False, indent=False, description="also score the first token (document start)"
+        )
+        self.strip = ipywidgets.HTML()
+        self.table = ipywidgets.HTML()
+        hint = ipywidgets.HTML("<small>One sentence a line. Ctrl-Enter or Tab scores them.</small>")
+        controls = [self.text, hint, self.start, self.strip, self.table]
+        super().__init__(controls, watch=[self.text, self.start])
+
+    @property
+    def scores(self) -> list[TextScore]:
+        """The sentences in the box, scored."""
+        sentences = [line.strip() for line in self.text.value.splitlines() if line.strip()]
+        if not sentences:
+            raise ValueError("Sentences: type at least one line")
+        if len(sentences) > _MOST_SENTENCES:
+            raise ValueError(f"Sentences: {len(sentences)} lines, at most {_MOST_SENTENCES} fit")
+        start = DOCUMENT_START if self.start.value else None
+        for sentence in sentences:
+            if (sentence, start) not in self._scores:
+                self._scores[sentence, start] = score_text(self.loaded, sentence, start=start)
+        return [self._scores[sentence, start] for sentence in sentences]
+
+    def draw(self) -> Picture:
+        return surprise_strip(self.scores, caption="Log-probability of each token, in nats.")
+
+    def _replace_picture(self) -> None:
+        scores = self.scores
+        # Live, the browser draws the text: its fonts know every script. The drawn picture is what
+        # is left of the widget where there is no kernel.
+        self.strip.value = "".join(surprise_html(score) for score in scores)
+        self.table.value = _ranking_table(scores)
+        if not hasattr(self, "picture"):
+            self.picture = self.draw()
+
+
+def _ranking_table(scores: list[TextScore]) -> str:
+    rows = "".join(
+        f"<tr><td>{place}</td><td>{html.escape(s.text)}</td><td>{s.total:.2f}</td>"
+        f"<td>{s.n_scored}</td><td>{_perplexity(s)}</td></tr>"
+        for place, s in enumerate(sorted(scores, key=lambda s: -s.total), start=1)
+    )
+    head = "".join(
+        f"<th scope='col' style='text-align:left;padding-right:1em'>{name}</th>"
+        for name in ("place", "sentence", "log p", "tokens scored", "perplexity")
+    )
+    return f"<table><tr>{head}</tr>{rows}</table>"
+
+
+def _perplexity(score: TextScore) -> str:
+    return f"{score.perplexity:,.0f}" if score.n_scored else "none"

@@ -1,0 +1,162 @@
+"""Hidden checks of the sample exercise."""
+
+import math
+
+from lecture_lib.decoding import ToyLM
+from lecture_lib.grading.checks import Case, Close, Edit, Exact, Misconception, Raises, Task
+
+
+def perplexity(log_probs):
+    total = 0.0
+    for log_p in log_probs:
+        total += log_p
+    return math.exp(total) ** (-1 / len(log_probs))
+
+
+def perplexity_cases(rng):
+    return [
+        Case(list(-rng.exponential(2.0, size=7))),
+        Case([-0.5], label="a single token"),
+    ]
+
+
+def toy_model(rng):
+    """Three tokens; the next one depends on the last one only, so that every prefix is known."""
+    tokens = ["a", "b", "c"]
+    rows = rng.dirichlet([0.7] * 3, size=40)
+    prefixes = [(), *((x,) for x in tokens), *((x, y) for x in tokens for y in tokens)]
+    prefixes += [(x, y, z) for x in tokens for y in tokens for z in tokens]
+    table = {prefix: dict(zip(tokens, row, strict=True)) for prefix, row in zip(prefixes, rows)}  # noqa: B905
+    return ToyLM(table, vocab=tokens)
+
+
+def greedy(next_log_probs, prompt_ids, n):
+    new = ()
+    while len(new) < n:
+        row = next_log_probs([[*prompt_ids, *new]])[0].tolist()
+        new += (row.index(max(row)),)
+    return list(new)
+
+
+def greedy_from_start(next_log_probs, prompt_ids, n):
+    return greedy(next_log_probs, [], n)
+
+
+def greedy_spoils(next_log_probs, prompt_ids, n):
+    new = greedy(next_log_probs, prompt_ids, n)
+    prompt_ids.extend(new)
+    return new
+
+
+def greedy_asks_twice(next_log_probs, prompt_ids, n):
+    for i in range(n):
+        next_log_probs([prompt_ids + greedy(next_log_probs, prompt_ids, i)])
+    return greedy(next_log_probs, prompt_ids, n)
+
+
+TASKS = [
+    Task(
+        grade_id="perplexity",
+        entry="perplexity",
+        points=3,
+        setup=("imports",),
+        cases=perplexity_cases,
+        reference=perplexity,
+        compare=Close(rtol=1e-9),
+        misconceptions=[
+            Misconception(
+                "forgets-mean",
+                Edit(" / len(log_probs)", ""),
+                "this is 1 / p of the whole text: take the mean over its tokens before exp",
+            ),
+            Misconception(
+                "forgets-sign",
+                Edit("-sum", "sum"),
+                "perplexity is at least 1: the exponent is the NEGATIVE mean log-probability",
+            ),
+            Misconception(
+                "base-two",
+                lambda log_probs: 2 ** (-sum(log_probs) / len(log_probs)),
+                "the log-probabilities are natural ones: undo them with exp, not with 2 ** x",
+            ),
+            Misconception(
+                "returns-loss",
+                lambda log_probs: -sum(log_probs) / len(log_probs),
+                "this is the cross-entropy in nats: perplexity is its exponential",
+            ),
+        ],
+    ),
+    Task(
+        grade_id="greedy",
+        entry="greedy",
+        points=4,
+        setup=("imports",),
+        cases=lambda rng: [Case(toy_model(rng), [int(rng.integers(3))], 3) for _ in range(4)],
+        reference=greedy,
+        compare=Exact(),
+        watch=("mutated", "n_calls"),
+        timeout_s=2.0,
+        misconceptions=[
+            Misconception(
+                "returns-prompt",
+                Edit("token_ids[len(prompt_ids) :]", "token_ids"),
+                "return the new tokens only, without the prompt",
+            ),
+            Misconception(
+                "ignores-prompt", greedy_from_start, "the model was not given the prompt's tokens"
+            ),
+            Misconception("spoils-prompt", greedy_spoils, "the caller's prompt_ids have grown"),
+            Misconception(
+                "least-probable",
+                Edit("argmax", "argmin"),
+                "this takes the LEAST probable token: log-probabilities are negative",
+            ),
+            Misconception(
+                "asks-again",
+                greedy_asks_twice,
+                "the model was asked again for tokens that were already chosen",
+            ),
+            Misconception(
+                "never-stops",
+                Raises("TimeLimit"),
+                "the loop never ends: nothing counts the new tokens",
+            ),
+        ],
+    ),
+    Task(
+        grade_id="new-rows",
+        entry="n_new_rows",
+        points=1,
+        setup=(),
+        reference=1,
+        compare=Exact(),
+        misconceptions=[
+            Misconception("all", 11, "a key depends on its own position and what is left of it"),
+            Misconception("old", 10, "this counts the rows that stay as they were"),
+            Misconception("none", 0, "the new token has a row of its own"),
+            Misconception("two", 2, "only the new token's row is new"),
+        ],
+    ),
+    Task(
+        grade_id="bits",
+        entry="bits_per_token",
+        points=2,
+        setup=("imports",),
+        needs=("perplexity",),
+        cases=perplexity_cases,
+        reference=lambda log_probs: -sum(log_probs) / len(log_probs) / math.log(2),
+        compare=Close(rtol=1e-9),
+        misconceptions=[
+            Misconception("nats", Edit("log2", "log"), "these are nats: divide by ln 2, or log2"),
+            Misconception(
+                "digits", Edit("log2", "log10"), "these are decimal digits: bits need log2"
+            ),
+            Misconception("no-log", Edit("math.log2", ""), "this is the perplexity itself"),
+            Misconception(
+                "of-the-text",
+                lambda log_probs: -sum(log_probs) / math.log(2),
+                "these are the bits of the whole text: divide by the number of tokens",
+            ),
+        ],
+    ),
+]
