@@ -9,6 +9,9 @@ from queue import Empty
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "tools"))
+# Set before torch is imported. Several test processes with several threads each wait for one
+# another (measured on 2 cores: forward passes 30 times as slow), and 1 thread rounds as CI does.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_configure(config: pytest.Config) -> None:

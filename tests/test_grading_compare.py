@@ -108,4 +108,5 @@ def test_clash_keeps_a_margin():
     assert compare.clash(1.05, 1.0), "too near: an answer between the two would pass for both"
     assert not compare.clash(1.2, 1.0)
     assert Distribution(0.1).clash([0.6, 0.4], [0.5, 0.5])
+    assert Distribution(0.06).clash([0.6, 0.4], [0.5, 0.5])
     assert not Distribution(0.04).clash([0.6, 0.4], [0.5, 0.5])

@@ -111,7 +111,7 @@ def _count_problems(nb: NotebookNode) -> Iterator[str]:
 def _tag_problems(nb: NotebookNode, uncompared: Mapping[str, str]) -> Iterator[str]:
     for i, cell in enumerate(nb.cells):
         tags = {str(tag).lower().replace("_", "-") for tag in cell.metadata.get("tags", [])}
-        if False:
+        if tags & FORBIDDEN_TAGS:
             yield f"{cell_name(nb, i)}: the tag {min(tags & FORBIDDEN_TAGS)} is not allowed"
         if cell.cell_type == "code" and NBVAL_COMMENT.search(cell.source):
             yield f"{cell_name(nb, i)}: an nbval comment is not allowed; use the tag and the list"

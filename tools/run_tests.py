@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SECOND_CHECK = "tests/notebooks/test_notebooks.py"
 NO_TESTS_RAN = 5  # pytest's exit code
 # Each worker may hold a model in memory, so more than four are a risk on a small machine.
-WORKERS = min(os.cpu_count() or 1, 4)
+MAX_WORKERS = 4
 
 NBVAL = [
     "--nbval",
@@ -81,12 +81,13 @@ def stages(expression: str) -> list:
     """(title, function that runs the stage and counts) of each stage, in order."""
     selection = ["-k", expression] if expression else []
     folders = [name for name in ("notebooks", "solutions") if (ROOT / name).is_dir()]
-    # A handful of selected tests starts faster without workers.
-    tests = [] if expression else workers("--dist=loadfile")
-    tests += ["tests", f"--ignore={SECOND_CHECK}"]
-    # loadfile: the cells of one notebook need one kernel.
-    nbval = [*NBVAL, *workers("--dist=loadfile"), *folders]
-    second = [*workers("--maxschedchunk=1"), SECOND_CHECK]
+    # The few tests that an expression selects start faster without workers.
+    n_workers = 1 if expression else min(os.cpu_count() or 1, MAX_WORKERS)
+    parallel = [f"--numprocesses={n_workers}"] if n_workers > 1 else []
+    # loadfile: all cells of a notebook run in one kernel, a fixture of a file is made once.
+    tests = [*parallel, "--dist=loadfile", "tests", f"--ignore={SECOND_CHECK}"]
+    nbval = [*parallel, "--dist=loadfile", *NBVAL, *folders]
+    second = [*parallel, "--maxschedchunk=1", SECOND_CHECK]
     found = [
         ("tests", lambda: run_pytest([*tests, *selection], expression)),
         ("notebooks by nbval", lambda: run_pytest([*nbval, *selection], expression)),
@@ -101,10 +102,6 @@ def stages(expression: str) -> list:
             ),
         ]
     return found
-
-
-def workers(*how: str) -> list[str]:
-    return [f"--numprocesses={WORKERS}", *how] if WORKERS > 1 else []
 
 
 def run_pytest(arguments: list[str], expression: str) -> Count:

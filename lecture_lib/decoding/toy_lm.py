@@ -91,6 +91,7 @@ class ToyLM:
     def probability(self, tokens: str | Iterable[str]) -> float:
         """p(tokens) by the chain rule: the product of p(x_i | x_<i)."""
         tokens = _as_prefix(tokens)
+        self._check_tokens(tokens)
         p = 1.0
         for i, token in enumerate(tokens):
             p *= self.next_distribution(tokens[:i])[token]

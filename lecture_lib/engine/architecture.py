@@ -43,6 +43,8 @@ def read_forward(hf_model, spec: ModelSpec) -> LlamaForward | OPTForward:
 
 def check_heads(hf_model, spec: ModelSpec) -> None:
     """Raise ValueError unless the spec's heads are those of the model's matrices."""
+    if spec is None:
+        raise UnsupportedArchitectureError("loaded.spec: ModelSpec does not know this variant")
     if spec.n_heads % spec.n_kv_heads:
         raise ValueError(
             f"loaded.spec: n_kv_heads={spec.n_kv_heads} does not divide n_heads={spec.n_heads}"

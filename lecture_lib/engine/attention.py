@@ -64,18 +64,13 @@ def attend(q: Tensor, k: Tensor, v: Tensor, pattern: Pattern) -> Tensor:
 
 
 def attend_one(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """``attend`` for a single new token, the two products written out.
+    """``attend`` for a single new token a row.
 
-    The query heads of a group stand below one another as the rows of one matrix, so a group reads
-    its keys once, where they lie in the cache. (The fused kernel is made for many queries.)
+    The query heads of a group stand below one another, as if they were n_H / n_KV tokens: so a
+    group reads its keys once and where they lie. (The kernel's own ``enable_gqa`` first repeats
+    the whole cache for every query head.)
     """
     batch_size, n_heads, _, head_dim = q.shape
-    n_kv_heads, kv_len = k.shape[1:3]
-    q = q.reshape(batch_size * n_kv_heads, -1, head_dim)  # (B * n_KV, n_H / n_KV, H)
-    k, v = k.flatten(0, 1), v.flatten(0, 1)  # (B * n_KV, S, H), still views
-    scores = torch.bmm(q, k.mT) * head_dim**-0.5  # (B * n_KV, n_H / n_KV, S)
-    if mask is not None:
-        scores = scores.view(batch_size, n_heads, 1, kv_len).masked_fill(~mask, -torch.inf)
-        scores = scores.view(batch_size * n_kv_heads, -1, kv_len)
-    z = torch.bmm(scores.softmax(-1), v)  # (B * n_KV, n_H / n_KV, H)
+    q = q.reshape(batch_size, k.shape[1], -1, head_dim)  # (B, n_KV, n_H / n_KV, H)
+    z = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)  # (B, n_KV, n_H / n_KV, H)
     return z.view(batch_size, 1, n_heads * head_dim)

@@ -7,6 +7,7 @@ gated MLP of three matrices in place of relu and two.
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -52,43 +53,52 @@ class LlamaForward:
         With a cache, keys and values of the past are read from it and those of the L new tokens
         written to it (the caller advances it); without one, the L tokens are all there is.
         """
-        x = F.embedding(input_ids, self.embeddings)  # (B, L, D)
+        batch_size, seq_len = input_ids.shape
+        # One row a token, (B * L, D): only attention cares which text a row belongs to.
+        x = F.embedding(input_ids.reshape(-1), self.embeddings)
         rope = rope_tables(pattern.positions, self.inv_freq, x.dtype)  # cos, sin: (B, L, 1, H)
         for i, layer in enumerate(self.layers):
-            x = x + self.attention(self.norm(x, layer.attention_norm), i, rope, pattern, cache)
+            q, k, v = self.project(self.norm(x, layer.attention_norm), layer, batch_size, rope)
+            if cache is not None:
+                k, v = cache.append(i, k, v)  # (B, n_KV, S, H)
+            z = attend(q, k, v, pattern)  # (B, L, n_H * H)
+            x = x + F.linear(z.view(len(x), -1), layer.out, layer.out_bias)
             x = x + self.mlp(self.norm(x, layer.mlp_norm), layer)
-        return x
+        return x.view(batch_size, seq_len, -1)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., D) to (..., V): the final norm, then X W_lm."""
         return F.linear(self.norm(hidden, self.final_norm), self.lm_head)
 
     def norm(self, x: Tensor, weight: Tensor) -> Tensor:
-        """RMSNorm (arXiv 1910.07467): x / √(mean(x²) + ε) · weight."""
-        return F.rms_norm(x, weight.shape, weight, self.eps)
+        return rms_norm(x, weight, self.eps)
 
-    def attention(
-        self,
-        x: Tensor,
-        i: int,
-        rope: tuple[Tensor, Tensor],
-        pattern: Pattern,
-        cache: KVCache | None,
-    ) -> Tensor:
-        layer, n_q, n_kv = self.layers[i], self.n_heads, self.n_kv_heads
+    def project(
+        self, x: Tensor, layer: LlamaLayer, batch_size: int, rope: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows (B * L, D) to queries (B, n_H, L, H), keys and values (B, n_KV, L, H)."""
+        n_q, n_kv = self.n_heads, self.n_kv_heads
         qkv = F.linear(x, layer.qkv, layer.qkv_bias)
-        qkv = qkv.view(*x.shape[:2], n_q + 2 * n_kv, self.head_dim)  # (B, L, n_H + 2 n_KV, H)
+        qkv = qkv.view(batch_size, -1, n_q + 2 * n_kv, self.head_dim)  # (B, L, n_H + 2 n_KV, H)
         qk, v = qkv.split((n_q + n_kv, n_kv), 2)
         q, k = apply_rope(qk, *rope).split((n_q, n_kv), 2)
-        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, heads, L, H)
-        if cache is not None:
-            k, v = cache.append(i, k, v)  # (B, n_KV, S, H)
-        return F.linear(attend(q, k, v, pattern), layer.out, layer.out_bias)  # (B, L, D)
+        return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
 
     def mlp(self, x: Tensor, layer: LlamaLayer) -> Tensor:
         """SwiGLU (arXiv 2002.05202): (silu(x W_gate) · x W_up) W_down."""
-        gate, up = F.linear(x, layer.gate_up, layer.gate_up_bias).chunk(2, -1)  # (B, L, F) each
-        return F.linear(F.silu(gate) * up, layer.down, layer.down_bias)  # (B, L, D)
+        gate, up = F.linear(x, layer.gate_up, layer.gate_up_bias).chunk(2, -1)  # (B * L, F) each
+        return F.linear(F.silu(gate) * up, layer.down, layer.down_bias)  # (B * L, D)
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """RMSNorm (arXiv 1910.07467): x / √(mean(x²) + ε) · weight, over the last axis."""
+    if x.is_cuda:
+        return F.rms_norm(x, weight.shape, weight, eps)
+    # On a CPU F.rms_norm is ten small kernels, a tenth of a decode step. x and -x together have
+    # mean 0 and variance mean(x²), so the one kernel of LayerNorm computes the same.
+    both = torch.cat((x, -x), -1)
+    normed = F.layer_norm(both, both.shape[-1:], eps=eps)
+    return normed[..., : x.shape[-1]] * weight
 
 
 def _read_layer(layer) -> LlamaLayer:

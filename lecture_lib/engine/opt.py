@@ -56,18 +56,24 @@ class OPTForward:
         With a cache, keys and values of the past are read from it and those of the L new tokens
         written to it (the caller advances it); without one, the L tokens are all there is.
         """
-        x = F.embedding(input_ids, self.embeddings)  # (B, L, D)
+        batch_size, seq_len = input_ids.shape
+        # One row a token, (B * L, D): only attention cares which text a row belongs to.
+        x = F.embedding(input_ids.reshape(-1), self.embeddings)
         if self.project_in is not None:
             x = F.linear(x, self.project_in)
-        x = x + F.embedding(pattern.positions + POSITION_OFFSET, self.position_embeddings)
+        positions = pattern.positions.expand(batch_size, -1).reshape(-1)  # (B * L,)
+        x = x + F.embedding(positions + POSITION_OFFSET, self.position_embeddings)
         for i, layer in enumerate(self.layers):
-            if self.norm_before:
-                x = x + self.attention(norm(x, layer.attention_norm), i, pattern, cache)
-                x = x + self.mlp(norm(x, layer.mlp_norm), layer)
-            else:  # opt-350m
-                x = norm(x + self.attention(x, i, pattern, cache), layer.attention_norm)
-                x = norm(x + self.mlp(x, layer), layer.mlp_norm)
-        return x
+            h = norm(x, layer.attention_norm) if self.norm_before else x
+            q, k, v = self.project(h, layer, batch_size)
+            if cache is not None:
+                k, v = cache.append(i, k, v)  # (B, n_H, S, H)
+            z = attend(q, k, v, pattern)  # (B, L, D)
+            x = x + F.linear(z.view(len(x), -1), layer.out, layer.out_bias)
+            x = x if self.norm_before else norm(x, layer.attention_norm)
+            x = x + self.mlp(norm(x, layer.mlp_norm) if self.norm_before else x, layer)
+            x = x if self.norm_before else norm(x, layer.mlp_norm)
+        return x.view(batch_size, seq_len, -1)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., D) to (..., V): the final norm (where there is one), then X W_lm."""
@@ -77,20 +83,17 @@ class OPTForward:
             hidden = F.linear(hidden, self.project_out)
         return F.linear(hidden, self.lm_head)
 
-    def attention(self, x: Tensor, i: int, pattern: Pattern, cache: KVCache | None) -> Tensor:
-        layer = self.layers[i]
+    def project(self, x: Tensor, layer: OPTLayer, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows (B * L, D) to queries, keys and values, each (B, n_H, L, H)."""
         qkv = F.linear(x, layer.qkv, layer.qkv_bias)
-        qkv = qkv.view(*x.shape[:2], 3 * self.n_heads, self.head_dim)  # (B, L, 3 n_H, H)
-        q, k, v = qkv.transpose(1, 2).chunk(3, 1)  # (B, n_H, L, H) each
-        if cache is not None:
-            k, v = cache.append(i, k, v)  # (B, n_H, S, H)
-        return F.linear(attend(q, k, v, pattern), layer.out, layer.out_bias)  # (B, L, D)
+        qkv = qkv.view(batch_size, -1, 3 * self.n_heads, self.head_dim)  # (B, L, 3 n_H, H)
+        return qkv.transpose(1, 2).chunk(3, 1)
 
     def mlp(self, x: Tensor, layer: OPTLayer) -> Tensor:
         """relu(x W1) W2"""
         return F.linear(
             F.relu(F.linear(x, layer.w1, layer.w1_bias)), layer.w2, layer.w2_bias
-        )  # (B, L, D)
+        )  # (B * L, D)
 
 
 def norm(x: Tensor, module: nn.LayerNorm) -> Tensor:

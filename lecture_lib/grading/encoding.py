@@ -59,7 +59,6 @@ class _Encoder:
     def encode(self, value: Any, depth: int) -> Any:
         if depth > MAX_DEPTH:
             raise EncodingError(f"a value nested more than {MAX_DEPTH} deep")
-        self._spend(8)
         if (data := self.fixture(value)) is not None:
             return data
         for kinds, method in _SCALARS:
@@ -68,6 +67,7 @@ class _Encoder:
         if isinstance(value, list | tuple | range | set | frozenset):
             return self._sequence(value, depth)
         if isinstance(value, dict):
+            self._spend(16 * dict.__len__(value))
             pairs = [[self.encode(k, depth + 1), self.encode(v, depth + 1)]
                      for k, v in dict.items(value)]  # fmt: skip
             return {"$dict": pairs}
@@ -104,6 +104,7 @@ class _Encoder:
 
     def _sequence(self, value: Any, depth: int) -> Any:
         kind = next(k for k in (list, tuple, range, set, frozenset) if isinstance(value, k))
+        self._spend(8 * kind.__len__(value))  # before walking it: ten million zeros end here
         items = [self.encode(item, depth + 1) for item in kind.__iter__(value)]
         if kind in (set, frozenset):
             return {"$set": sorted(items, key=dumps)}
@@ -207,9 +208,7 @@ def _decode_array(data: dict, native: bool) -> Any:
     if not all(type(n) is int and n >= 0 for n in shape):
         raise EncodingError("an array whose shape is not a list of sizes")
     stored = np.dtype("int16" if dtype == "bfloat16" else dtype)
-    if math.prod(shape) * stored.itemsize != len(raw):
-        raise EncodingError("an array whose bytes do not fill its shape")
-    array = np.frombuffer(raw, dtype=stored).reshape(shape).copy()
+    array = np.frombuffer(raw, dtype=stored).reshape(shape).copy()  # ValueError if they differ
     if native and data["lib"] == "torch":
         import torch
 

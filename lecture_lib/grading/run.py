@@ -120,7 +120,7 @@ class _Worker:
             raise GradingError(f"cannot start {launcher.command()[0]}: {error}") from error
         os.set_blocking(self.process.stdin.fileno(), False)
         os.set_blocking(self.process.stdout.fileno(), False)
-        self.buffer = b""
+        self.buffer = bytearray()  # what was read beyond the last reply
 
     def __enter__(self) -> "_Worker":
         return self
@@ -149,8 +149,10 @@ class _Worker:
         with selectors.DefaultSelector() as ready:
             ready.register(self.process.stdout, selectors.EVENT_READ)
             ready.register(self.process.stdin, selectors.EVENT_WRITE)
-            while b"\n" not in self.buffer:
-                if len(self.buffer) > MAX_LINE:
+            searched = 0
+            while (end := self.buffer.find(b"\n", searched)) < 0:
+                searched = len(self.buffer)
+                if searched > MAX_LINE:
                     raise _Fault("Protocol")
                 if (left := deadline - time.monotonic()) <= 0:
                     raise _Fault("TimeLimit")
@@ -159,7 +161,8 @@ class _Worker:
                         self._read()
                     elif not (line := self._write(line)):
                         ready.unregister(self.process.stdin)
-        reply, _, self.buffer = self.buffer.partition(b"\n")
+        reply = bytes(self.buffer[:end])
+        del self.buffer[: end + 1]
         return reply
 
     def _read(self) -> None:

@@ -105,9 +105,9 @@ def decode_block(
         v_d = normed @ w.w_v  # (1, D)
     with row("5", "V = concat(V_cache, V_d)", "V"):
         v = cache.with_value(v_d)  # (L+1, D)
-    with row("6", "[Q_1..Q_nH] = Partition_-1(Q)", "Q_i"):
+    with row("6", "Partition Q", "Q_i"):
         q_heads = _partition(q, n_heads)  # n_H of (1, H)
-    with row("7-8", "[K_1..K_nH] = Partition_-1(K), same for V", "K_i, V_i"):
+    with row("7-8", "Partition K, V", "K_i, V_i"):
         k_heads, v_heads = (_partition(y, n_heads) for y in (k, v))  # n_H of (L+1, H)
     z_heads = []
     for i in range(n_heads):
@@ -115,7 +115,7 @@ def decode_block(
             score_i = _score(q_heads[i], k_heads[i], divisor, causal=False)  # (1, L+1)
         with row("10", "Z_i = score_i V_i", "Z_i", head=i):
             z_heads.append(score_i @ v_heads[i])  # (1, H)
-    with row("11", "Z = Merge_-1([Z_1..Z_nH])", "Z"):
+    with row("11", "Z = Merge", "Z"):
         z = torch.cat(z_heads, dim=-1)  # (1, D)
     with row("12", "Out = Z W^O", "Out"):
         out = z @ w.w_o  # (1, D)

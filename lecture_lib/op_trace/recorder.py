@@ -49,6 +49,9 @@ def name_tensors(names: Mapping[str, torch.Tensor]) -> None:
 class OpTrace:
     """Records what runs inside ``with OpTrace(...) as trace:``.
 
+    Autograd may be on or off. Under torch.inference_mode PyTorch reports a copy for a dropout that
+    does nothing; torch.no_grad shows what really runs. Tensors stay in memory until the end.
+
     Args:
         symbols: the sizes of this run by letter; see Symbols. Without any, shapes are numbers.
         dtype_bytes: bytes to count for an element of a floating-point tensor, whatever its dtype:
@@ -87,6 +90,7 @@ class OpTrace:
         self._keep_values = keep_values
         self.module = module
         self.module_path: list[str] = []  # of the modules running now
+        self.silent = False
         self._names: dict[tuple, str] = {}
         self._alive: list[torch.Tensor] = []  # memory freed while we record could be reused
         self._made_by: dict[int, TracedRow] = {}
@@ -135,6 +139,9 @@ class OpTrace:
         """FLOPs of each aten operation, {aten.mm: 524288, ...}, over all rows."""
         return sum((r.flops_by_op for r in self.rows), Counter())
 
+    def __repr__(self) -> str:
+        return f"OpTrace({len(self.rows)} rows)"
+
     def __str__(self) -> str:
         return str(self.show())
 
@@ -174,6 +181,8 @@ class OpTrace:
 
     def record(self, func, args: tuple, kwargs: dict, out) -> None:
         """For the listeners: an aten operation ran."""
+        if self.silent:
+            return
         self._alive += tensors_in((args, kwargs, out))
         with self.recording("", func.overloadpacket.__name__) as current:
             current.record(func, args, kwargs, out)
@@ -234,4 +243,6 @@ class OpTrace:
             times = self._values.setdefault(name, [])
             if not head:
                 times.append([])
+            self.silent = True  # the copies are ours, not a row
             times[-1] += [t.clone() for t in tensors]  # a preallocated cache is written again
+            self.silent = False

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from .symbols import Symbols
+from .symbols import ShapeError, Symbols
 from .traced_row import Operand, TracedRow
 
 _COLUMNS = ["no.", "computation", "input", "output", "flops", "bytes", "intensity"]
@@ -37,7 +37,11 @@ class TraceTable:
         cells = []
         for count, r in enumerate(rows, start=1):
             no = r.no if has_numbers else str(count)
-            sides = [_side(side, r.repeats, writer) for side in (r.inputs, r.outputs)]
+            try:
+                sides = [_side(side, r.repeats, writer) for side in (r.inputs, r.outputs)]
+            except ShapeError as error:
+                shapes = [operand.shape for operand in r.inputs + r.outputs]
+                raise ShapeError(f"row {no} ({r.label}), shapes {shapes}: {error}") from None
             intensity = r.flops / r.bytes if r.bytes else float("nan")
             cells.append([no, r.label, *sides, r.flops, r.bytes, intensity])
         frame = pd.DataFrame(cells, columns=_COLUMNS)
@@ -49,8 +53,10 @@ class TraceTable:
         }
         return cls(frame, [r.labelled for r in rows])
 
-    def caption(self) -> str:
+    def caption(self, *, latex: bool = False) -> str:
+        """The sizes, what was counted and how, and what could not be named."""
         sizes = ", ".join(f"{name} = {size}" for name, size in self.frame.attrs["symbols"].items())
+        sizes = f"${to_latex(sizes)}$" if latex and sizes else sizes
         parts = [sizes, self.frame.attrs["conventions"], *self.frame.attrs["notes"]]
         return ". ".join(part for part in parts if part) + "."
 
@@ -60,7 +66,7 @@ class TraceTable:
     __repr__ = __str__
 
     def _repr_markdown_(self) -> str:
-        """For JupyterLab and GitHub alike: both typeset $...$ in Markdown outputs."""
+        """The only rich form: JupyterLab would prefer HTML, if there were any, over this."""
         lines = ["| " + " | ".join(_COLUMNS) + " |", "|:--|:--|:--|:--|--:|--:|--:|"]
         printable = self._printable().itertuples(index=False)
         for (no, label, *sides, flops, moved, intensity), formula in zip(
@@ -69,7 +75,7 @@ class TraceTable:
             label = f"${to_latex(label)}$" if formula else f"`{label}`"
             sides = [f"${to_latex(side)}$" if side else "" for side in sides]
             lines.append(f"| {' | '.join([no, label, *sides, flops, moved, intensity])} |")
-        return "\n".join(lines) + f"\n\n{self.caption()}\n"
+        return "\n".join(lines) + f"\n\n{self.caption(latex=True)}\n"
 
     def _printable(self) -> pd.DataFrame:
         frame = self.frame.copy()

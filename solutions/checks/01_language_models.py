@@ -1,4 +1,4 @@
-"""Hidden checks of exercise 01: chain rule, perplexity, next-token distribution, scoring, ranking."""
+"""Hidden checks of exercise 01: chain rule, perplexity, next-token probabilities, ranking."""
 
 import math
 from itertools import product
@@ -6,7 +6,7 @@ from itertools import product
 import torch
 
 from lecture_lib.decoding.toy_lm import ToyLM
-from lecture_lib.grading.checks import Case, Close, Edit, Exact, Misconception, Task
+from lecture_lib.grading.checks import Case, Close, Edit, Misconception, Task
 
 # --- Task 1: the chain rule -------------------------------------------------------------------
 
@@ -110,8 +110,8 @@ SEQUENCE_LOG_PROB = Task(
         Misconception(
             "product-underflows",
             lambda lm, tokens: log(lm.probability(tokens)),
-            "right for short texts, but the product of hundreds of probabilities is 0.0 in floating "
-            "point, and its logarithm -inf: add logarithms instead of multiplying first",
+            "right for short texts, but the product of hundreds of probabilities is 0.0 in floats, "
+            "and its logarithm -inf: add logarithms instead of multiplying first",
         ),
         Misconception(
             "log-of-the-product",
@@ -166,20 +166,22 @@ PERPLEXITY = Task(
         ),
         Misconception(
             "base-two",
-            Edit("math.exp(-sum(log_probs) / len(log_probs))",
-                 "2 ** (-sum(log_probs) / len(log_probs))"),
+            Edit(
+                "math.exp(-sum(log_probs) / len(log_probs))",
+                "2 ** (-sum(log_probs) / len(log_probs))",
+            ),
             "2 to the power of the mean is right for logarithms with base 2; these are natural "
             "ones, so e to the power of it: math.exp",
-        ),  # fmt: skip
+        ),
         Misconception(
             "returns-loss",
             Edit("math.exp(-sum(log_probs) / len(log_probs))", "-sum(log_probs) / len(log_probs)"),
-            "this is the mean negative log-probability (the loss, in nats); perplexity is exp of it",
+            "this is the mean negative log-probability (the loss); perplexity is exp of it",
         ),
         Misconception(
             "averages-inverses",
             lambda log_probs: sum(math.exp(-x) for x in log_probs) / len(log_probs),
-            "this averages 1/p over the tokens; average the logarithms first and take exp at the end",
+            "this averages 1/p over the tokens; average the logarithms, then take exp",
         ),
         Misconception(
             "inverse-of-mean-probability",
@@ -241,7 +243,7 @@ NEXT_TOKEN_PROBS = Task(
         Misconception(
             "keeps-the-row-axis",
             lambda X, W_lm: torch.softmax(X[-1:] @ W_lm, dim=-1),
-            "right numbers, but of shape (1, V): X[-1:] keeps the axis of positions, X[-1] drops it",
+            "right, but of shape (1, V): X[-1:] keeps the axis of positions, X[-1] drops it",
         ),
         Misconception(
             "first-row",
@@ -429,7 +431,7 @@ RANK_SENTENCES = Task(
     points=3,
     cases=ranking_cases,
     reference=rank_by(mean_loss),
-    compare=Exact(),
+    compare=Close(),
     misconceptions=[
         Misconception(
             "by-total",

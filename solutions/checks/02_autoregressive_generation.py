@@ -1,7 +1,5 @@
 """Hidden checks of exercise 02: a greedy step, the loop, its end, a free choice, what it costs."""
 
-from itertools import pairwise
-
 import torch
 
 from lecture_lib.grading.checks import Case, Close, Exact, Misconception, Probe, Task
@@ -47,8 +45,12 @@ def append_in_place(model, token_ids):
 
 
 def step_cases(rng):
-    labels = {5: "a prompt", 1: "a prompt of one token", 9: "a longer prompt", 3: "another prompt"}
-    return [Case(random_model(rng)[0], random_prompt(rng, n), label=labels[n]) for n in labels]
+    lengths = (5, 1, 9, 12, 12, 7)
+    labels = ("a prompt", "a prompt of one token", *["a longer prompt"] * 4)
+    return [
+        Case(random_model(rng)[0], random_prompt(rng, length), label=label)
+        for length, label in zip(lengths, labels, strict=True)
+    ]
 
 
 GREEDY_STEP = Task(
@@ -91,8 +93,8 @@ GREEDY_STEP = Task(
         Misconception(
             "argmax-over-positions",
             lambda model, token_ids: [*token_ids, int(model(token_ids).argmax(dim=0)[-1])],
-            "argmax ran over the positions (dim=0): this is a row number and no token id; it has to "
-            "run over the vocabulary, logits[-1].argmax()",
+            "argmax ran over the positions (dim=0): this is a row number, not a token id; it "
+            "has to run over the vocabulary, logits[-1].argmax()",
         ),
         Misconception(
             "appends-the-logit",
@@ -152,14 +154,6 @@ def one_call_more(model, prompt_ids, max_new_tokens):
         ids.append(best(logits))
         logits = model(ids)
     return ids[len(prompt_ids) :]
-
-
-def two_calls_a_step(model, prompt_ids, max_new_tokens):
-    new_ids = []
-    for _ in range(max_new_tokens):
-        model(prompt_ids + new_ids)
-        new_ids.append(best(model(prompt_ids + new_ids)))
-    return new_ids
 
 
 def loop_cases(rng):
@@ -225,16 +219,10 @@ GREEDY_GENERATE = Task(
             "new call after each token",
         ),
         Misconception(
-            "one-call-more",
+            "calls-too-often",
             one_call_more,
-            "the tokens are right, but the model is called once more after the last token, and the "
-            "answer thrown away: call it at the start of each round",
-        ),
-        Misconception(
-            "two-calls-a-step",
-            two_calls_a_step,
-            "the tokens are right, but the model is called twice a token: keep the logits of one "
-            "call in a variable",
+            "the tokens are right, but the model is called more often than there are new tokens: "
+            "keep the logits of one call in a variable, and make no call whose answer nobody reads",
         ),
     ],
 )
@@ -269,12 +257,6 @@ def end_of_prompt(model, prompt_ids, max_new_tokens, eos_token_ids):
     if prompt_ids[-1] in eos_token_ids:
         return []
     return generate_until_end(model, prompt_ids, max_new_tokens, eos_token_ids)
-
-
-def cut_afterwards(model, prompt_ids, max_new_tokens, eos_token_ids):
-    new_ids = greedy_generate(model, prompt_ids, max_new_tokens)
-    ends = [i for i, token in enumerate(new_ids) if token in eos_token_ids]
-    return new_ids[: ends[0] + 1] if ends else new_ids
 
 
 def ask_after_the_end(model, prompt_ids, max_new_tokens, eos_token_ids):
@@ -377,16 +359,10 @@ GENERATE_UNTIL_END = Task(
             "token that was just appended",
         ),
         Misconception(
-            "cuts-afterwards",
-            cut_afterwards,
-            "the result is right, but everything was generated and then cut: stop the loop, the "
-            "calls after the end are wasted",
-        ),
-        Misconception(
-            "asks-after-the-end",
+            "calls-after-the-end",
             ask_after_the_end,
-            "the result is right, but after the end token the model is called once more: ask "
-            "whether it was the end before the next call, not after it",
+            "the result is right, but the model is called again after the end token: leave the "
+            "loop as soon as that token is appended, before the next call",
         ),
     ],
 )
@@ -532,15 +508,16 @@ def positions_processed(prompt_len, n_new_tokens):
     return n_new_tokens * prompt_len + n_new_tokens * (n_new_tokens - 1) // 2
 
 
-def lengths_by_pairs(prompt_len, n_new_tokens):
-    """Every call counted as the mean of its neighbours: half a position short or long a step."""
-    lengths = range(prompt_len, prompt_len + n_new_tokens + 1)
-    return sum(a + b for a, b in pairwise(lengths)) / 2
-
-
 def position_cases(rng):
     pairs = [(5, 3), (1, 1), (1, 12), (17, 0), *rng.integers(20, 300, size=(2, 2)).tolist()]
-    labels = ["a few tokens", "one token", "a short prompt", "no new token", "a text", "a long text"]
+    labels = [
+        "a few tokens",
+        "one token",
+        "a short prompt",
+        "no new token",
+        "a text",
+        "a long text",
+    ]
     return [Case(*pair, label=label) for pair, label in zip(pairs, labels, strict=True)]
 
 
@@ -560,16 +537,14 @@ POSITIONS_PROCESSED = Task(
         ),
         Misconception(
             "as-with-a-cache",
-            lambda prompt_len, n_new_tokens: (
-                prompt_len + n_new_tokens - 1 if n_new_tokens else 0
-            ),
+            lambda prompt_len, n_new_tokens: prompt_len + n_new_tokens - 1 if n_new_tokens else 0,
             "this is the count WITH a cache (the prompt, then one token a call), where lecture 04 "
             "will get to; the naive loop processes the whole text in every call",
         ),
         Misconception(
             "context-stays",
             lambda prompt_len, n_new_tokens: prompt_len * n_new_tokens,
-            "every call was counted with the prompt's length; the context grows by one token a call",
+            "every call was counted with the prompt's length; the context grows by one a call",
         ),
         Misconception(
             "one-later",
@@ -590,10 +565,10 @@ POSITIONS_PROCESSED = Task(
             "every call was counted with the final length; only the last ones are that long",
         ),
         Misconception(
-            "half-a-position",
-            lengths_by_pairs,
-            "half a position too many in each call: the lengths are L, L + 1, ..., L + n - 1, "
-            "which sum to n L + n (n - 1) / 2",
+            "half-a-square",
+            lambda prompt_len, n_new_tokens: prompt_len * n_new_tokens + n_new_tokens**2 // 2,
+            "n²/2 is the sum for large n only: the growth is 0 + 1 + ... + (n - 1), which is "
+            "n (n - 1) / 2",
         ),
     ],
 )

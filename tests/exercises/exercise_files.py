@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from lecture_lib.grading import cells, checks, encoding, freeze, judge, run, worker
+from lecture_lib.grading import cells, checks, freeze, judge, run, worker
 
 HERE = Path(__file__).parent
 COURSE = HERE.parents[1]
@@ -66,12 +66,12 @@ def verdict(exercise: Exercise, grade_id: str, source: str, *, process: bool = F
     data = frozen(exercise, grade_id)
     if process:
         return judge.judge(data, run.run_answer(data, source))
-    namespace = _setup(encoding.dumps(data["ask"]["setup"]), tuple(data["ask"]["setup"]))
+    namespace = _setup(tuple(data["ask"]["setup"]))
     return judge.judge(data, run.run_trusted(data, source, namespace))
 
 
 @cache
-def _setup(_, sources: tuple[str, ...]) -> dict:
+def _setup(sources: tuple[str, ...]) -> dict:
     return worker.run_setup(list(sources))
 
 

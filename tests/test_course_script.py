@@ -1,0 +1,134 @@
+"""The set-up script: what it decides, without installing anything."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """tools/course.py as a module, in a project folder of its own."""
+    spec = importlib.util.spec_from_file_location("course", ROOT / "tools" / "course.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name in ("requirements.txt", "pyproject.toml"):
+        (tmp_path / name).write_text(f"{name} 1\n")
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(module, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr(module, "STAMP", tmp_path / ".venv" / ".course-installed")
+    return module
+
+
+@pytest.fixture
+def calls(course, monkeypatch):
+    """What would be run inside .venv; everything succeeds."""
+    made = []
+    monkeypatch.setattr(course, "run_in_venv", lambda cmd: made.append([str(c) for c in cmd]) or 0)
+    monkeypatch.setattr(course, "make_venv", lambda python: fake_venv(course))
+    monkeypatch.setattr(course, "check_disk_space", lambda: None)
+    return made
+
+
+def fake_venv(course):
+    course.venv_python().parent.mkdir(parents=True, exist_ok=True)
+    course.venv_python().touch()
+
+
+def installs(calls):
+    return [call for call in calls if "install" in call]
+
+
+def test_the_second_time_nothing_is_installed(course, calls):
+    course.ensure_installed()
+    assert ["-r", "requirements.txt"] in [call[4:6] for call in installs(calls)]
+    assert any("--no-deps" in call and course.MODEL_PACKAGE in call for call in installs(calls))
+    calls.clear()
+    course.ensure_installed()
+    assert installs(calls) == []
+    assert [call[1:] for call in calls] == [["-m", "lecture_lib.loading"]]
+
+
+@pytest.mark.parametrize("change", ["requirements.txt", "pyproject.toml", "python", "folder"])
+def test_a_change_installs_again(course, calls, monkeypatch, change, tmp_path):
+    course.ensure_installed()
+    calls.clear()
+    if change == "python":
+        course.venv_python().unlink()
+    elif change == "folder":
+        stamp = course.STAMP.read_text()
+        monkeypatch.setattr(course, "ROOT", tmp_path / "moved")
+        (tmp_path / "moved").mkdir()
+        for name in ("requirements.txt", "pyproject.toml"):
+            (tmp_path / "moved" / name).write_text(f"{name} 1\n")
+        assert course.STAMP.read_text() == stamp
+    else:
+        (tmp_path / change).write_text("changed\n")
+    course.ensure_installed()
+    assert installs(calls)
+
+
+def test_a_broken_install_is_tried_again(course, calls, monkeypatch):
+    monkeypatch.setattr(course, "run_in_venv", lambda cmd: 1)
+    with pytest.raises(course.SetupError, match="pip .* failed"):
+        course.ensure_installed()
+    assert not course.up_to_date()
+
+
+def test_too_old_a_python_is_told_what_to_do(course, monkeypatch, capsys):
+    monkeypatch.setattr(course.sys, "version_info", (3, 9, 1))
+    monkeypatch.setattr(course.shutil, "which", lambda name: None)
+    assert course.main(["setup"]) == 1
+    message = capsys.readouterr().err
+    assert "needs Python 3.11 to 3.13, but this is 3.9" in message
+    assert "make lab PYTHON=" in message
+
+
+def test_another_python_on_the_path_is_taken(course, monkeypatch):
+    monkeypatch.setattr(course.sys, "version_info", (3, 14, 0))
+    wanted = {"python3.12": sys.executable}
+    monkeypatch.setattr(course.shutil, "which", wanted.get)
+    assert course.find_python() == sys.executable
+
+
+def test_no_space_is_told_before_anything_is_done(course, monkeypatch):
+    usage = type("Usage", (), {"free": 2**20})
+    monkeypatch.setattr(course.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(course.SetupError, match="GiB of free disk space"):
+        course.check_disk_space()
+
+
+def test_no_venv_module_is_told_what_to_install(course, monkeypatch):
+    failed = subprocess.CompletedProcess([], 1, "ensurepip is not available", "")
+    monkeypatch.setattr(course.subprocess, "run", lambda *args, **kwargs: failed)
+    with pytest.raises(course.SetupError, match="apt install python3-venv"):
+        course.make_venv("python3")
+
+
+@pytest.mark.parametrize(("uid", "browser"), [(0, False), (0, True), (1000, False), (1000, True)])
+def test_lab_gets_what_this_machine_needs(course, calls, monkeypatch, uid, browser):
+    monkeypatch.setattr(course.os, "geteuid", lambda: uid, raising=False)
+    monkeypatch.setattr(course, "has_browser", lambda: browser)
+    course.open_lab(["--port=9999"])
+    (command,) = calls
+    assert "notebooks/00_start_here.ipynb" in command
+    assert "--port=9999" in command
+    assert ("--allow-root" in command) == (uid == 0)
+    assert ("--no-browser" in command) == (not browser)
+
+
+def test_the_first_notebook_and_the_model_package_exist(course):
+    assert (ROOT / course.FIRST_NOTEBOOK).is_file()
+    readme = (ROOT / "README.md").read_text()
+    assert f"pip install --no-deps {course.MODEL_PACKAGE}" in readme
+
+
+def test_an_old_python_gets_as_far_as_the_message():
+    """The script must parse on Python 3.8: its message is for those who have one."""
+    import ast
+
+    ast.parse((ROOT / "tools" / "course.py").read_text(), feature_version=(3, 8))

@@ -1,0 +1,79 @@
+"""README, CONTRIBUTING and the notebooks agree with what is there."""
+
+import base64
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LECTURES = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *LECTURES]
+PAGES += sorted((ROOT / "solutions").glob("*.ipynb"))
+
+
+def text_of(path: Path) -> str:
+    if path.suffix != ".ipynb":
+        return path.read_text()
+    cells = json.loads(path.read_text())["cells"]
+    return "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)]+)\)", text_of(page)):
+        if not target.startswith(("http", "#")):
+            assert (page.parent / target.split("#")[0]).exists(), target
+
+
+@pytest.mark.parametrize("lecture", LECTURES, ids=lambda p: p.stem)
+def test_a_lecture_is_listed_with_its_minutes_and_has_an_exercise(lecture):
+    readme = (ROOT / "README.md").read_text()
+    row = next(line for line in readme.splitlines() if f"(notebooks/{lecture.name})" in line)
+    minutes = re.search(r"\*\*Time\*\* about (\d+) minutes", text_of(lecture)).group(1)
+    assert f"| {minutes} |" in row
+    if not lecture.name.startswith("00"):
+        assert f"(exercises/{lecture.name})" in row
+        assert f"({lecture.name})" in text_of(LECTURES[0]), "not in the map of 00_start_here"
+
+
+@pytest.mark.parametrize("lecture", LECTURES, ids=lambda p: p.stem)
+def test_a_lecture_has_its_parts_and_credits_the_source(lecture):
+    text = text_of(lecture)
+    for part in ("**You will be able to**", "**Time**", "> **Predict.**", "<summary>Explain</summary>"):
+        assert part in text, part
+    assert "## Summary" in text
+    assert "COMP4901Y, HKUST, by Binhang Yuan" in text
+
+
+def test_the_readmes_picture_is_lecture_02s():
+    cells = json.loads((ROOT / "notebooks/02_autoregressive_generation.ipynb").read_text())["cells"]
+    (cell,) = [c for c in cells if c["id"] == "s1-fox"]
+    png = base64.b64decode(cell["outputs"][0]["data"]["image/png"])
+    assert (ROOT / "docs/next_token.png").read_bytes() == png
+
+
+def test_importing_the_library_is_light():
+    code = (
+        "import sys, lecture_lib, lecture_lib.model_spec\n"
+        "print([m for m in ('torch', 'transformers', 'matplotlib', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_nothing_names_a_private_place():
+    """Paths of a machine or of a person's home have no place in what others download."""
+    files = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
+    private = re.compile(r"/(?:home|Users|root|work)/\w+|/tmp/\w+/|[A-Z]:\\\\Users\\\\")
+    for name in filter(None, files):
+        path = ROOT / name
+        if path.suffix in {".png"} or path.name == Path(__file__).name or not path.is_file():
+            continue
+        found = private.search(path.read_text(encoding="utf-8"))
+        assert not found, f"{name}: {found.group()}"

@@ -1,0 +1,126 @@
+"""The engine's forward passes against Transformers', logit by logit."""
+
+import pytest
+import torch
+from engine_models import CONFIGS, left_padded, loaded_model, random_model, token_ids
+
+from lecture_lib.engine import Engine
+
+TOLERANCE = {"atol": 1e-4, "rtol": 0}
+
+
+@pytest.fixture(scope="module", params=CONFIGS, ids=list(CONFIGS))
+def pair(request):
+    """An engine, and another instance of the same model that the engine never touched."""
+    config = CONFIGS[request.param]
+    return Engine(loaded_model(config)), random_model(config)
+
+
+@torch.no_grad()
+def test_logits_equal_transformers(pair):
+    engine, model = pair
+    ids = token_ids(2, 50)
+    torch.testing.assert_close(engine.logits(ids), model(ids).logits, **TOLERANCE)
+
+
+@torch.no_grad()
+def test_prefill_then_decode_equals_transformers(pair):
+    engine, model = pair
+    ids = token_ids(2, 50)
+    expected = model(ids).logits  # (2, 50, V)
+    torch.testing.assert_close(engine.prefill(ids[:, :40]), expected[:, 39], **TOLERANCE)
+    for i in range(40, 50):
+        torch.testing.assert_close(engine.decode(ids[:, i]), expected[:, i], **TOLERANCE)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("chunk_size", [1, 7, 16, 49])
+def test_chunked_prefill_equals_transformers(pair, chunk_size):
+    engine, model = pair
+    ids = token_ids(2, 50)
+    logits = engine.prefill(ids, chunk_size=chunk_size)
+    torch.testing.assert_close(logits, model(ids).logits[:, -1], **TOLERANCE)
+    assert [call.seq_len for call in engine.calls[:-1]] == [chunk_size] * (49 // chunk_size)
+    assert sum(call.seq_len for call in engine.calls) == 50
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("chunk_size", [None, 4])
+def test_left_padding_equals_transformers_row_by_row(pair, chunk_size):
+    engine, model = pair
+    lengths = [11, 3, 20]
+    ids, mask = left_padded(lengths)
+    further = token_ids(3, 5, seed=1)
+    prefilled = engine.prefill(ids, mask, chunk_size=chunk_size)
+    decoded = torch.stack([engine.decode(further[:, i]) for i in range(5)], 1)  # (3, 5, V)
+    for row, n in enumerate(lengths):
+        alone = torch.cat((ids[row, -n:], further[row]))[None]  # the row without its padding
+        expected = model(alone).logits[0, n - 1 :]
+        torch.testing.assert_close(prefilled[row], expected[0], **TOLERANCE)
+        torch.testing.assert_close(decoded[row], expected[1:], **TOLERANCE)
+
+
+@torch.no_grad()
+def test_a_filled_cache_is_continued(pair):
+    engine, model = pair
+    ids = token_ids(1, 50)
+    cache = engine.new_cache(1, 50)
+    engine.prefill(ids[:, :20], cache=cache)
+    engine.decode(ids[:, 20], cache=cache)
+    logits = engine.prefill(ids[:, 21:], cache=cache)
+    torch.testing.assert_close(logits, model(ids).logits[:, -1], **TOLERANCE)
+
+
+@torch.no_grad()
+def test_the_model_stays_usable_and_shares_its_weights(pair):
+    engine, untouched = pair
+    ids = token_ids(2, 9)
+    torch.testing.assert_close(engine.hf_model(ids).logits, untouched(ids).logits, **TOLERANCE)
+    shared = {p.untyped_storage().data_ptr() for p in engine.hf_model.parameters()}
+    for layer in engine.model.layers:
+        for name in layer.__slots__:
+            weight = getattr(layer, name)
+            if isinstance(weight, torch.Tensor):
+                assert weight.untyped_storage().data_ptr() in shared, f"{name} was copied"
+
+
+def test_the_weights_exist_once_and_a_second_engine_copies_nothing():
+    loaded = loaded_model(CONFIGS["qwen2"])
+    before = sum(p.nbytes for p in loaded.model.parameters())
+    first = Engine(loaded)
+    storages = {
+        p.untyped_storage().data_ptr(): p.untyped_storage().nbytes()
+        for p in loaded.model.parameters()
+    }
+    assert sum(storages.values()) == before
+    second = Engine(loaded)
+    for a, b in zip(first.model.layers, second.model.layers, strict=True):
+        assert a.qkv.data_ptr() == b.qkv.data_ptr()
+        assert a.gate_up.data_ptr() == b.gate_up.data_ptr()
+        assert torch.equal(a.qkv_bias, b.qkv_bias)
+
+
+def test_a_model_that_the_engine_read_can_still_be_saved(tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    loaded = loaded_model(CONFIGS["llama-tied"])
+    Engine(loaded)
+    loaded.model.save_pretrained(tmp_path)
+    again = AutoModelForCausalLM.from_pretrained(tmp_path)
+    for name, parameter in random_model(CONFIGS["llama-tied"]).state_dict().items():
+        assert torch.equal(again.state_dict()[name], parameter), name
+
+
+@pytest.mark.real_model
+@torch.no_grad()
+def test_the_real_model_s_logits_equal_transformers(loaded):
+    ids = loaded.tokenizer("The quick brown fox jumps over the lazy dog, " * 4).input_ids
+    ids = torch.tensor([ids])
+    expected = loaded.model(ids).logits
+    engine = Engine(loaded)
+    # logits of this model reach 30: 1e-4 is absolute
+    torch.testing.assert_close(engine.logits(ids), expected, **TOLERANCE)
+    logits = engine.prefill(ids[:, :-3], chunk_size=16)
+    torch.testing.assert_close(logits, expected[:, -4], **TOLERANCE)
+    for i in range(-3, 0):
+        torch.testing.assert_close(engine.decode(ids[:, i]), expected[:, i], **TOLERANCE)

@@ -1,0 +1,114 @@
+"""Pictures: they are what they say, readable by everybody, and refuse nonsense."""
+
+import io
+import math
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lecture_lib import figures
+from lecture_lib.figures import style
+from lecture_lib.figures.scores import surprise_colour
+from lecture_lib.scoring import TextScore
+
+TOP = [(" fox", 0.5), (" dog", 0.25), ("$x^2$", 0.05)]
+
+
+def score(text="a b", log_probs=(math.nan, -3.0)):
+    return TextScore(text, (0, 1), ("a", " b"), tuple(log_probs))
+
+
+ALL = {
+    "bars": lambda: figures.next_token_bars(TOP, context="The brown", chosen=" dog"),
+    "film": lambda: figures.generation_filmstrip([("a", TOP, " fox"), ("a fox", TOP, " dog")]),
+    "strip": lambda: figures.surprise_strip([score(), score("b a")]),
+    "ranking": lambda: figures.sentence_ranking(["a b", "c"], [-3.0, -9.5], unit="log p"),
+    "chain": lambda: figures.chain_rule_path(["a", "b"], [0.5, 0.25]),
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_picture_is_a_png_with_words_and_is_repeatable(name):
+    picture = ALL[name]()
+    bundle = picture._repr_mimebundle_()
+    assert set(bundle) == {"image/png", "text/html", "text/plain"}
+    alt = re.search(r'<img alt="([^"]+)"', bundle["text/html"]).group(1)
+    assert len(alt) > 30
+    image = np.asarray(Image.open(io.BytesIO(picture.png)).convert("L"))
+    assert image.std() > 5, "the picture is blank"
+    assert picture.width <= 960, "wider than a notebook's column at 1280 pixels"
+    assert len(picture.png) < 40_000
+    assert ALL[name]().png == picture.png
+
+
+def test_the_users_matplotlib_settings_change_nothing():
+    import matplotlib
+
+    before = ALL["bars"]().png
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "black", "figure.dpi": 30}):
+        assert ALL["bars"]().png == before
+
+
+def test_numbers_in_the_words_are_the_data():
+    alt = ALL["bars"]().alt
+    assert "␣fox 0.500" in alt
+    assert "all others 0.200" in alt
+    assert "Chosen: ␣dog" in alt
+    assert "product 0.125" in ALL["chain"]().alt
+    assert ALL["ranking"]().alt.index("a b -3.00") < ALL["ranking"]().alt.index("c -9.50")
+    assert "␣b -3.0" in ALL["strip"]().alt
+    assert "step 2 ␣dog (0.250)" in ALL["film"]().alt
+
+
+def test_live_and_saved_picture_are_the_same_size():
+    picture = ALL["bars"]()
+    sizes = {Image.open(io.BytesIO(png)).size for png in (picture.png, picture.live_png)}
+    assert len(sizes) == 1
+
+
+def test_surprise_gets_darker_as_log_p_falls():
+    def brightness(colour):
+        return sum(int(colour[i : i + 2], 16) for i in (1, 3, 5))
+
+    values = [brightness(surprise_colour(x)) for x in (0, -2, -5, -9, -14)]
+    assert values == sorted(values, reverse=True)
+    assert len(set(values)) == 5
+    assert surprise_colour(-99) == surprise_colour(-14)
+    assert surprise_colour(math.nan) == "#ffffff"
+
+
+def test_html_strip_escapes_what_the_reader_typed():
+    nasty = TextScore("<b>", (0,), ("<script>",), (-1.0,))
+    assert "<script>" not in figures.surprise_html(nasty)
+    picture = figures.next_token_bars([('"><b>', 0.5)], context='"><script>')
+    assert "<script>" not in picture.html()
+
+
+def test_tokens_are_made_visible(monkeypatch):
+    assert style.visible(" a\nb\tc") == "␣a↵b⇥c"
+    assert style.visible("x" * 40) == "x" * 17 + "…"
+    monkeypatch.setattr(style, "font_families", lambda: ("DejaVu Sans",))
+    style._can_draw.cache_clear()
+    assert style.visible("中") == "U+4E2D"
+    style._can_draw.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: figures.next_token_bars([]), "top: is empty"),
+        (lambda: figures.next_token_bars([("a", 1.5)]), "sum to at most 1"),
+        (lambda: figures.next_token_bars([("a", -0.5)]), "must be 0 or more"),
+        (lambda: figures.next_token_bars([("a", math.nan)]), "must be 0 or more"),
+        (lambda: figures.generation_filmstrip([]), "steps: is empty"),
+        (lambda: figures.surprise_strip([]), "scores: is empty"),
+        (lambda: figures.sentence_ranking(["a"], [], unit="x"), "equal lengths, got 1, 0"),
+        (lambda: figures.chain_rule_path(["a"], [0.5, 0.5]), "equal lengths, got 1, 2"),
+        (lambda: figures.Picture(style.new_figure(), "  "), "alt: a picture needs words"),
+    ],
+)
+def test_bad_input_is_refused(draw, message):
+    with pytest.raises(ValueError, match=message):
+        draw()

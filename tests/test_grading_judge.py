@@ -1,0 +1,183 @@
+"""The judge: mistakes told by their name, for every kind of task."""
+
+import pytest
+from small_tasks import mean, mean_task, trusted_verdict
+
+from lecture_lib.grading import judge, run
+from lecture_lib.grading.checks import (
+    Case,
+    Distribution,
+    Exact,
+    Misconception,
+    OneOf,
+    Probe,
+    Raises,
+)
+from lecture_lib.grading.freeze import freeze
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ("return sum(x)", "sum"),
+        ("total = 0\n    for item in x: total += item\n    return total", "sum"),
+        ("return sum(x) / (len(x) - 1)", "n-1"),  # raises ZeroDivisionError on one item
+        ("return 0.0", None),
+        ("return max(x)", None),
+        ("1 / 0", None),
+    ],
+)
+def test_a_mistake_is_told_only_if_every_case_agrees(body, name):
+    verdict = trusted_verdict(f"def mean(x):\n    {body}", freeze(mean_task()))
+    assert not verdict.passed
+    assert verdict.misconception == name
+    messages = {m.name: m.message for m in mean_task().misconceptions}
+    if name:
+        assert verdict.message == messages[name]
+    else:
+        assert verdict.message not in messages.values()
+
+
+def test_the_label_names_the_case():
+    verdict = trusted_verdict(
+        "def mean(x): return sum(x) / len(x) if len(x) > 1 else 0", freeze(mean_task())
+    )
+    assert verdict.message.startswith("one item: the result is not the right number")
+
+
+def test_a_reference_may_raise():
+    def strict_mean(x):
+        if not x:
+            raise ValueError("x: needs an item")
+        return mean(x)
+
+    frozen = freeze(
+        mean_task(
+            reference=strict_mean,
+            cases=lambda rng: [Case([]), Case([1.0, 2.0])],
+            misconceptions=[
+                Misconception("zero", lambda x: mean(x) if x else 0.0, "no items: ...")
+            ],
+        )
+    )
+    assert trusted_verdict(
+        "class Odd(ValueError): pass\n"
+        "def mean(x):\n    if not x: raise Odd\n    return sum(x) / len(x)",
+        frozen,
+    ).passed
+    verdict = trusted_verdict("def mean(x): return sum(x) / len(x)", frozen)
+    assert "a ValueError should be raised; ZeroDivisionError" in verdict.message
+    verdict = trusted_verdict("def mean(x): return sum(x) / len(x) if x else 0", frozen)
+    assert verdict.misconception == "zero"
+
+
+def test_values_and_several_entries():
+    value = freeze(mean_task(entry="n", cases=None, reference=3, compare=Exact(), misconceptions=[
+        Misconception("ten", 10, "m")]))  # fmt: skip
+    assert trusted_verdict("n = 3", value).passed
+    assert trusted_verdict("n = 10", value).misconception == "ten"
+    assert "does not define n" in trusted_verdict("m = 3", value).message
+    two = freeze(
+        mean_task(
+            entry=("low", "high"),
+            reference={"low": min, "high": max},
+            cases=lambda rng: [Case([1, 2, 3]), Case([1, 2, 3], entry="high")],
+            misconceptions=[Misconception("last", {"high": lambda x: x[0]}, "m")],
+        )
+    )
+    assert trusted_verdict("low, high = min, max", two).passed
+    assert trusted_verdict("low = high = min", two).misconception == "last"
+    assert "does not define high" in trusted_verdict("low = min", two).message
+
+
+def prefill_then_decode(answer, x):
+    cache = answer.prefill(x[:-1])
+    return answer.decode(x[-1], cache)
+
+
+def decode_forgets(item, cache):
+    return [item]
+
+
+def test_drive_uses_entries_together():
+    frozen = freeze(
+        mean_task(
+            entry=("prefill", "decode"),
+            reference={"prefill": list, "decode": lambda item, cache: [*cache, item]},
+            drive=prefill_then_decode,
+            cases=lambda rng: [Case([1, 2, 3])],
+            misconceptions=[Misconception("forgets", {"decode": decode_forgets}, "m")],
+        )
+    )
+    right = "def prefill(x): return x\ndef decode(item, cache): return cache + [item]"
+    assert trusted_verdict(right, frozen).passed
+    assert trusted_verdict(right.replace("cache +", ""), frozen).misconception == "forgets"
+
+
+def step(token_ids):
+    return sum(token_ids)
+
+
+@pytest.mark.parametrize("watch", ["n_calls", "calls"])
+def test_calls_of_a_probe_are_watched(watch):
+    frozen = freeze(
+        mean_task(
+            entry="run",
+            cases=lambda rng: [Case(Probe(step), [1, 2, 3])],
+            reference=lambda step, ids: step(ids),
+            watch=(watch,),
+            misconceptions=[
+                Misconception("one-by-one", lambda step, ids: sum(step([i]) for i in ids), "m")
+            ],
+        )
+    )
+    assert trusted_verdict("def run(step, ids): return step(ids)", frozen).passed
+    assert trusted_verdict("def run(step, ids): return sum(step([i]) for i in ids)",
+                      frozen).misconception == "one-by-one"  # fmt: skip
+    never = trusted_verdict("def run(step, ids): return sum(ids)", frozen)
+    assert never.passed == (watch == "n_calls"), "fewer calls are fine unless they are prescribed"
+
+
+def test_a_distribution_is_compared_with_samples():
+    frozen = freeze(
+        mean_task(
+            entry="sample",
+            cases=lambda rng: [Case([0.1, 0.2, 0.7], 20_000)],
+            reference=lambda probs, n: probs,
+            compare=Distribution(tolerance=0.02),
+            misconceptions=[Misconception("uniform", lambda probs, n: [1 / 3] * 3, "weights?")],
+        )
+    )
+    weights = "import random\ndef sample(p, n): return random.choices(range(3), {}, k=n)"
+    assert trusted_verdict(weights.format("p"), frozen).passed
+    assert trusted_verdict(weights.format("None"), frozen).misconception == "uniform"
+    assert "total variation" in trusted_verdict(weights.format("p[::-1]"), frozen).message
+
+
+def test_one_of_several_right_answers():
+    frozen = freeze(
+        mean_task(
+            cases=lambda rng: [Case([3, 1, 3])],
+            reference=lambda x: [0, 2],
+            compare=OneOf(),
+            misconceptions=[Misconception("value", lambda x: 3, "m")],
+        )
+    )
+    for answer in (0, 2):
+        assert trusted_verdict(f"def mean(x): return {answer}", frozen).passed
+    assert trusted_verdict("def mean(x): return max(x)", frozen).misconception == "value"
+
+
+def test_time_limit_as_a_misconception():
+    frozen = freeze(
+        mean_task(
+            cases=lambda rng: [Case([1.0]), Case([1.0, 2.0]), Case([3.0])],
+            misconceptions=[Misconception("endless", Raises("TimeLimit"), "m")],
+            timeout_s=0.3,
+        )
+    )
+    loop = "def mean(x):\n    while len(x) > 1: pass\n    return {}"
+    one = judge.judge(frozen, run.run_answer(frozen, loop.format("x[0]")))
+    assert one.misconception == "endless"
+    wrong_too = judge.judge(frozen, run.run_answer(frozen, loop.format("9.0")))
+    assert wrong_too.misconception is None, "the first case was wrong for another reason"
