@@ -50,9 +50,7 @@ CONFIGS = {
     "llama-biases": llama(attention_bias=True, mlp_bias=True),
     "llama-tied": llama(tie_word_embeddings=True),
     "llama3-rope": llama(rope_parameters=LLAMA3),
-    "linear-rope": llama(
-        rope_parameters={"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}
-    ),
+    "linear-rope": llama(rope_parameters={"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}),
     "mistral": MistralConfig(**COMMON | GROUPED, intermediate_size=80, sliding_window=None),
     "qwen2": Qwen2Config(**COMMON | GROUPED, intermediate_size=80),
     "opt": opt(),

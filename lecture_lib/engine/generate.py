@@ -39,7 +39,7 @@ class Engine:
         self.cache: KVCache | None = None
         self.calls: list[ForwardCall] = []
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def prefill(
         self, input_ids, attention_mask=None, *, cache: KVCache | None = None, chunk_size=None
     ) -> Tensor:
@@ -66,7 +66,7 @@ class Engine:
             hidden = self._forward(chunk, cache)  # (B, chunk_size, D)
         return self.model.logits(hidden[:, -1])  # only the last embedding is asked for its token
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(self, token_ids, *, cache: KVCache | None = None) -> Tensor:
         """Run ONE new token a row through the model; the past comes out of the cache.
 
@@ -85,7 +85,7 @@ class Engine:
         hidden = self._forward(token_ids[:, None], cache)  # (B, 1, D); the cache grows by 1
         return self.model.logits(hidden[:, -1])
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def logits(self, input_ids, attention_mask=None, *, last_only: bool = False) -> Tensor:
         """Logits at every position, by a pass that keeps nothing (the naive way).
 
@@ -180,6 +180,7 @@ class Engine:
                 "model's context (or sliding window)"
             )
 
+    @torch.inference_mode()
     def _forward(
         self, input_ids: Tensor, cache: KVCache | None = None, padding: Tensor | None = None
     ) -> Tensor:

@@ -43,13 +43,14 @@ class KVCache:
         check_count("max_seq_len", max_seq_len)
         check_count("head_dim", head_dim)
         shape = (n_layers, batch_size, n_kv_heads, max_seq_len, head_dim)
-        self.keys = torch.empty(shape, dtype=dtype, device=device)
-        self.values = torch.empty(shape, dtype=dtype, device=device)
+        with torch.inference_mode(False):  # ordinary tensors, that a reader may also change
+            self.keys = torch.empty(shape, dtype=dtype, device=device)
+            self.values = torch.empty(shape, dtype=dtype, device=device)
+            # One view a layer, made once: indexing anew in each layer of each step costs.
+            self._layers = list(zip(self.keys.unbind(0), self.values.unbind(0), strict=True))
         self.length = 0
         self.padding: Tensor | None = None
         self.owner = owner  # the model whose keys these are: another model's mean nothing
-        # One view a layer, made once: indexing (N, ...) anew in each layer of each step costs.
-        self._layers = list(zip(self.keys.unbind(0), self.values.unbind(0), strict=True))
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Write the new keys and values of one layer; return those of all positions.

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from lecture_lib.model_spec import UnsupportedArchitectureError
+
 SUPPORTED_ROPE_TYPES = ("default", "linear", "llama3")
 
 
@@ -18,12 +20,13 @@ def inverse_frequencies(rope: dict, head_dim: int) -> Tensor:
         float32 tensor (H / 2,)
 
     Raises:
-        ValueError: an odd head_dim, or a kind of scaling that the engine does not compute.
+        ValueError: an odd head_dim; UnsupportedArchitectureError: a kind of scaling that the
+            engine does not compute.
     """
     rope_type = rope.get("rope_type", "default")
     if rope_type not in SUPPORTED_ROPE_TYPES or rope.get("partial_rotary_factor", 1.0) != 1.0:
-        raise ValueError(
-            f"model: RoPE of kind {rope_type!r} (partial_rotary_factor "
+        raise UnsupportedArchitectureError(
+            f"loaded.model: RoPE of kind {rope_type!r} (partial_rotary_factor "
             f"{rope.get('partial_rotary_factor', 1.0)}) is not supported, only "
             f"{', '.join(SUPPORTED_ROPE_TYPES)} over the whole head"
         )

@@ -1,4 +1,4 @@
-"""The parts of the notebook tools: pictures, formats, limits, names, and the counting of stages."""
+"""The parts of the notebook tools: pictures, formats, runs, names."""
 
 import base64
 import contextlib
@@ -8,28 +8,26 @@ import sys
 
 import psutil
 import pytest
-import run_tests
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from nbformat.v4 import new_output
 from notebook_compare import compare_outputs, load_sanitizer, picture_difference
 from notebook_format import (
     WIDGET_VIEW,
     NotebookError,
     add_missing_ids,
     merge_streams,
-    normalise,
     notebook_text,
     read_notebook,
     write_notebook,
 )
 from notebook_kernel import build_font_cache, kernel_environment, run_notebook
-from notebook_rules import count_words, output_problems, read_uncompared_cells, style_problems
+from notebook_rules import output_problems
 from PIL import Image
 from small_notebooks import make_notebook
 
 import notebooks
-from notebooks import ROOT, SANITIZE_FILE, execute_notebook, find_notebooks
+from notebooks import SANITIZE_FILE, execute_notebook, find_notebooks
 
 
 def draw(title="perplexity 3.18", last=3.0, noise=0) -> str:
@@ -214,177 +212,3 @@ def test_execute_from_the_command_line(tmp_path, capsys):
 def test_building_the_font_cache_ahead_needs_no_kernel():
     build_font_cache()
     assert "matplotlib.font_manager" in sys.modules
-
-
-# --- the limits ----------------------------------------------------------------------------------
-
-
-def lecture(n_cells=30):
-    cells = [new_markdown_cell(f"**Predict** {i}", id=f"m{i}") for i in range(n_cells - 1)]
-    return new_notebook(cells=[*cells, new_code_cell("1", id="code")])
-
-
-def long_code(nb):
-    nb.cells[-1].source = "\n".join(["1"] * 26)
-
-
-def rather_long_code(nb):
-    nb.cells[-1].source = "\n".join(["1"] * 7)
-
-
-def long_text(nb):
-    nb.cells[0].source = "word " * 131
-
-
-def too_few_cells(nb):
-    del nb.cells[5:]
-
-
-def too_many_cells(nb):
-    nb.cells = lecture(61).cells
-
-
-def no_prediction(nb):
-    for cell in nb.cells:
-        cell.source = cell.source.replace("Predict", "")
-
-
-def add_output(nb, **formats):
-    data = {key.replace("_", "/"): value for key, value in formats.items()}
-    nb.cells[-1].outputs = [new_output("display_data", data)]
-
-
-def picture_without_words(nb):
-    add_output(nb, image_png="aGk=")
-
-
-def picture_with_empty_words(nb):
-    add_output(nb, image_png="aGk=", text_html='<img src="x" alt=" ">')
-
-
-def html_picture_without_words(nb):
-    add_output(nb, text_html='<p><img src="x"></p>')
-
-
-def large(nb):
-    add_output(nb, text_plain="x" * 300_000)
-
-
-LIMITS = {
-    long_code: "26 lines, allowed 25",
-    rather_long_code: "code cells of 7 lines (median)",
-    long_text: "131 words, allowed 130",
-    too_few_cells: "5 cells, want 25 to 60",
-    too_many_cells: "61 cells, want 25 to 60",
-    no_prediction: "asks for no prediction",
-    picture_without_words: "a picture without a text/html output",
-    picture_with_empty_words: "an <img> without alternative text",
-    html_picture_without_words: "an <img> without alternative text",
-    large: "bytes, allowed fewer than 300,000",
-}
-
-
-def limits_broken(nb, path):
-    write_notebook(nb, path)
-    return style_problems(nb, path, is_lecture=True)
-
-
-def test_a_lecture_within_the_limits_passes(tmp_path):
-    nb = lecture()
-    add_output(nb, image_png="aGk=", text_html='<img src="x" alt="a rising line">')
-    assert limits_broken(normalise(nb), tmp_path / "01_topic.ipynb") == []
-
-
-@pytest.mark.parametrize("break_limit", LIMITS, ids=lambda f: f.__name__)
-def test_each_limit_is_noticed(break_limit, tmp_path):
-    nb = lecture()
-    break_limit(nb)
-    assert LIMITS[break_limit] in "\n".join(limits_broken(normalise(nb), tmp_path / "01.ipynb"))
-
-
-def test_the_start_page_may_be_short_and_ask_nothing(tmp_path):
-    nb = lecture()
-    too_few_cells(nb)
-    no_prediction(nb)
-    assert limits_broken(normalise(nb), tmp_path / "00_start_here.ipynb") == []
-
-
-def test_a_notebook_saved_by_jupyterlab_is_not_in_the_committed_format(tmp_path):
-    nb = normalise(lecture())
-    nb.metadata.language_info.version = "3.12.1"
-    path = tmp_path / "01_topic.ipynb"
-    path.write_text(
-        notebook_text(nb).replace('"name": "python"', '"version": "3", "name": "python"')
-    )
-    assert "is not in the committed format" in style_problems(nb, path, is_lecture=True)[0]
-
-
-def test_words_are_counted_as_a_reader_sees_them():
-    text = (
-        '# Two words\n<img src="a b" alt="c d">[link text](http://x.org "t")\n| a | b |\n|---|---|'
-    )
-    assert count_words(text) == 6
-
-
-@pytest.mark.parametrize("line", ['cell = "no"', "cell = 3", 'cell = ""'])
-def test_a_listed_cell_needs_a_reason(line, tmp_path):
-    path = tmp_path / "list.toml"
-    path.write_text(f'["notebooks/01.ipynb"]\n{line}\n')
-    with pytest.raises(ValueError, match="needs a reason"):
-        read_uncompared_cells(path)
-
-
-# --- the runner of all stages --------------------------------------------------------------------
-
-
-@pytest.fixture
-def run_stage(tmp_path):
-    """Run pytest, as a stage, on a file of tests."""
-
-    def run(text, *arguments, expression=""):
-        path = tmp_path / "test_it.py"
-        path.write_text(text)
-        options = ["-c", str(ROOT / "pyproject.toml"), "-q", "-p", "no:cacheprovider"]
-        options += ["-p", "no:nbval", "-p", "no:xdist", str(path)]  # quicker to start
-        return run_tests.run_pytest([*options, *arguments], expression)
-
-    return run
-
-
-def test_stage_counts_what_pytest_reports(run_stage):
-    text = (
-        "import pytest\ndef test_a(): pass\ndef test_b(): assert 0\ndef test_c(): pytest.skip('no')"
-    )
-    assert str(run_stage(text)) == "1 passed, 1 failed, 1 skipped"
-
-
-@pytest.mark.parametrize(
-    ("text", "arguments"),
-    [("import nothing_like_this", []), ("", []), ("", ["--no-such-option"])],
-    ids=["broken file", "no test", "wrong option"],
-)
-def test_stage_that_ran_no_test_fails(text, arguments, run_stage):
-    assert run_stage(text, *arguments) == run_tests.Count(failed=1)
-
-
-def test_stage_in_which_the_selection_finds_nothing_is_fine(run_stage):
-    count = run_stage("def test_a(): pass", "-k", "zebra", expression="zebra")
-    assert not count
-    assert count.failed == 0
-
-
-@pytest.mark.parametrize(
-    ("counts", "code", "last"),
-    [
-        ([(3, 0, 1), (2, 0, 0)], 0, "5 passed, 0 failed, 1 skipped"),
-        ([(3, 1, 0), (2, 0, 0)], 1, "5 passed, 1 failed, 0 skipped"),
-        ([(0, 0, 0), (0, 0, 0)], 1, "0 passed, 0 failed, 0 skipped"),
-    ],
-)
-def test_last_line_sums_all_stages(counts, code, last, monkeypatch, capsys):
-    found = [(f"stage {i}", lambda c=c: run_tests.Count(*c)) for i, c in enumerate(counts)]
-    monkeypatch.setattr(run_tests, "stages", lambda expression: found)
-    assert run_tests.main(["-k", "zebra"]) == code
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == last
-    assert ("no test is selected by -k 'zebra'" in lines[-2]) == (not any(map(sum, counts)))

@@ -1,0 +1,134 @@
+"""A notebook open in JupyterLab, in a browser: what a test does with it and reads off it."""
+
+import json
+import re
+from pathlib import Path
+from urllib.parse import quote
+
+from lab_server import LabServer
+
+READY_MS = 60_000
+RUN_MS = 120_000
+OUTPUT_ERROR = "application/vnd.jupyter.error"
+SCROLLER = ".jp-WindowedPanel-outer"  # the element that scrolls a notebook
+
+# One call for each: a click on Run All right after a page has loaded can get lost.
+_CONNECTED = """() => window.jupyterapp?.shell.currentWidget?.context?.sessionContext?.session
+    ?.kernel?.connectionStatus === 'connected'"""
+_READY = """async () => {
+    const context = window.jupyterapp.shell.currentWidget.context;
+    await context.ready;
+    await context.sessionContext.ready;
+    await context.sessionContext.session.kernel.info;
+}"""
+_RUN_ALL = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
+_RUN_CELL = """async (index) => {
+    window.jupyterapp.shell.currentWidget.content.activeCellIndex = index;
+    await window.jupyterapp.commands.execute('notebook:run-cell');
+}"""
+_ALL_DONE_OR_ERROR = """(error) => {
+    const notebook = document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook');
+    const prompts = [...notebook.querySelectorAll('.jp-CodeCell .jp-InputPrompt')];
+    return notebook.querySelector(`[data-mime-type="${error}"]`)
+        || prompts.every(prompt => /^\\[\\d+\\]:$/.test(prompt.textContent));
+}"""
+_STEP_DOWN = """(element) => {
+    const before = element.scrollTop;
+    element.scrollTop += element.clientHeight - 40;
+    return element.scrollTop > before;
+}"""
+
+
+class LabPage:
+    """One notebook in one browser page; cells are counted from 0, as in the file."""
+
+    def __init__(self, page, lab: LabServer):
+        self.page = page
+        self.lab = lab
+
+    def open(self, name: str) -> "LabPage":
+        """Open a notebook, "notebooks/01_language_models.ipynb", and wait for its kernel."""
+        self.nb = json.loads((self.lab.root / name).read_text(encoding="utf-8"))
+        path = f"/lab/workspaces/auto-t/tree/{quote(name)}?token={self.lab.token}&reset"
+        self.page.goto(self.lab.url + path)
+        self.page.wait_for_function(_CONNECTED, timeout=READY_MS)
+        self.page.evaluate(_READY)
+        return self
+
+    def run_all(self) -> None:
+        """Run all cells; returns when each has its number, or one raised."""
+        self.page.evaluate(_RUN_ALL)
+        self.page.wait_for_function(_ALL_DONE_OR_ERROR, arg=OUTPUT_ERROR, timeout=RUN_MS)
+
+    def run(self, *indices: int) -> None:
+        """Run these cells, one after the other."""
+        for index in indices:
+            self.page.evaluate(_RUN_CELL, index)
+
+    def command(self, name: str, **arguments) -> None:
+        """Do what a menu entry of JupyterLab does."""
+        code = "([name, args]) => window.jupyterapp.commands.execute(name, args).then(() => null)"
+        self.page.evaluate(code, [name, arguments])
+
+    def cell(self, index: int):
+        return self.cells.nth(index)
+
+    @property
+    def cells(self):
+        return self.page.locator(".jp-Notebook .jp-Cell")
+
+    def find_cell(self, text: str) -> int:
+        """The index of the one cell whose source contains this text."""
+        found = [i for i, c in enumerate(self.nb["cells"]) if text in "".join(c["source"])]
+        assert len(found) == 1, f"{text!r} is in the cells {found}, wanted it in one"
+        return found[0]
+
+    def type_source(self, index: int, source: str) -> None:
+        """Replace a cell's source with the keyboard."""
+        self.cell(index).locator(".cm-content").click()
+        self.page.keyboard.press("ControlOrMeta+a")
+        self.page.keyboard.insert_text(source)
+
+    @property
+    def prompts(self) -> list[str]:
+        return self.page.locator(".jp-CodeCell .jp-InputPrompt").all_text_contents()
+
+    @property
+    def errors(self) -> list[str]:
+        """What stands in red below cells: exceptions and what was written to stderr."""
+        red = f'[data-mime-type="{OUTPUT_ERROR}"], [data-mime-type$="jupyter.stderr"]'
+        return self.page.locator(red).all_text_contents()
+
+    @property
+    def images(self) -> list[dict]:
+        """alt and natural width of each picture in the notebook; 0 where it isn't shown."""
+        return self.page.locator(".jp-Notebook img").evaluate_all(
+            "images => images.map(i => ({alt: i.alt, width: i.checkVisibility() && i.naturalWidth}))"
+        )
+
+    def wider_than_their_place(self) -> list[str]:
+        """The elements that would need a horizontal scroll bar, in words."""
+        places = f"{SCROLLER}, .jp-OutputArea-output, .jp-MarkdownOutput, .cm-scroller, pre, table"
+        return self.page.locator(f".jp-Notebook :is({places})").evaluate_all(
+            """elements => elements.filter(e => e.scrollWidth > e.clientWidth + 1).map(e =>
+                `${e.className} ${e.scrollWidth} > ${e.clientWidth}: ${e.textContent.slice(0, 80)}`
+            )"""
+        )
+
+    def screenshots(self, folder: Path, name: str) -> None:
+        """The whole notebook in slices of one screen: NAME_01.png, NAME_02.png and so on."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob(f"{name}_[0-9][0-9].png"):
+            old.unlink()
+        scroller = self.page.locator(SCROLLER)
+        scroller.evaluate("element => { element.scrollTop = 0; }")
+        for i in range(1, 100):
+            self.page.wait_for_timeout(150)
+            self.page.screenshot(path=folder / f"{name}_{i:02}.png")
+            if not scroller.evaluate(_STEP_DOWN):
+                return
+
+
+def outside(url: str) -> bool:
+    """Whether a request for this URL would leave the machine."""
+    return not re.match(r"(data|blob|about):|(https?|wss?)://(127\.0\.0\.1|localhost)[:/]", url)

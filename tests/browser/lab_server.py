@@ -1,0 +1,140 @@
+"""A JupyterLab of its own: private settings, a copy of the notebooks, no network."""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+from notebook_kernel import kernel_environment
+
+from lecture_lib.bundled_model import CACHE_VARIABLE, cache_dir
+
+COURSE = Path(__file__).resolve().parents[2]
+FOLDERS = ("notebooks", "exercises")
+STARTUP_S = 60
+SETTINGS = {
+    # Without this it asks whether to fetch news from the network, in a box over the page.
+    "apputils-extension/notification": {"fetchNews": "false"},
+    # All cells are in the page, also those below the fold.
+    "notebook-extension/tracker": {"windowingMode": "none"},
+}
+
+
+class LabServer:
+    """A running JupyterLab, whose root folder holds copies of the course's notebooks."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.root = folder / "course"
+        self.log = folder / "lab.log"
+        self.token = secrets.token_hex(16)
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def restore(self) -> None:
+        """Put fresh copies of the notebooks in place of what a test has made of them."""
+        for name in FOLDERS:
+            shutil.rmtree(self.root / name, ignore_errors=True)
+            if (COURSE / name).is_dir():
+                leave = shutil.ignore_patterns(".ipynb_checkpoints")
+                shutil.copytree(COURSE / name, self.root / name, ignore=leave)
+
+    def ask(self, method: str, path: str):
+        """One request to the server's REST interface; the answer, decoded."""
+        headers = {"Authorization": f"token {self.token}"}
+        request = urllib.request.Request(self.url + path, method=method, headers=headers)
+        with urllib.request.urlopen(request, timeout=10) as response:
+            body = response.read()
+        return json.loads(body) if body else None
+
+    def end_kernels(self) -> None:
+        for kernel in self.ask("GET", "/api/kernels"):
+            self.ask("DELETE", f"/api/kernels/{kernel['id']}")
+
+
+@contextmanager
+def running_lab(folder: Path):
+    """A ``LabServer`` that answers; it is stopped at the end.
+
+    Raises:
+        RuntimeError: it ended, or did not answer in time; with the last lines of its log.
+    """
+    lab = LabServer(folder)
+    lab.restore()
+    _write_settings(folder / "settings")
+    with kernel_environment() as environment, lab.log.open("wb") as log:
+        process = subprocess.Popen(
+            _command(lab), cwd=lab.root, env=_private(environment, lab), stdout=log, stderr=log
+        )
+        try:
+            _wait(lab, process)
+            yield lab
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _command(lab: LabServer) -> list[str]:
+    return [
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
+        "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={lab.port}", "--ServerApp.port_retries=0",
+        f"--ServerApp.root_dir={lab.root}", "--LabApp.expose_app_in_browser=True",
+        "--LabApp.extension_manager=readonly",  # the other one asks PyPI
+    ]  # fmt: skip
+
+
+def _private(environment: dict[str, str], lab: LabServer) -> dict[str, str]:
+    """No settings, trust or history of whoever runs this; only the caches that take long to fill.
+
+    These are found before HOME changes: the converted model, and matplotlib's list of fonts
+    (building it prints a warning into a cell).
+    """
+    import matplotlib
+
+    kept = {k: v for k, v in environment.items() if not k.startswith(("JUPYTER", "XDG_"))}
+    caches = {CACHE_VARIABLE: str(cache_dir()), "MPLCONFIGDIR": matplotlib.get_cachedir()}
+    folders = {
+        "HOME": "home", "JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime", "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+    }  # fmt: skip
+    for name in folders.values():
+        (lab.folder / name).mkdir(exist_ok=True)
+    private = {variable: str(lab.folder / name) for variable, name in folders.items()}
+    return {**kept, **caches, **private, "JUPYTER_TOKEN": lab.token, "JUPYTER_PLATFORM_DIRS": "0"}
+
+
+def _write_settings(folder: Path) -> None:
+    for name, values in SETTINGS.items():
+        path = folder / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values), encoding="utf-8")
+
+
+def _wait(lab: LabServer, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + STARTUP_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            lab.ask("GET", "/api/status")
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    log = lab.log.read_text(encoding="utf-8", errors="replace")
+    raise RuntimeError(f"JupyterLab does not answer (exit code {process.poll()}):\n{log[-3000:]}")
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
