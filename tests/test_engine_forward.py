@@ -5,6 +5,7 @@ import torch
 from engine_models import CONFIGS, left_padded, loaded_model, random_model, token_ids
 
 from lecture_lib.engine import Engine
+from lecture_lib.engine.attention import Pattern
 
 TOLERANCE = {"atol": 1e-4, "rtol": 0}
 
@@ -124,3 +125,15 @@ def test_the_real_model_s_logits_equal_transformers(loaded):
     torch.testing.assert_close(logits, expected[:, -4], **TOLERANCE)
     for i in range(-3, 0):
         torch.testing.assert_close(engine.decode(ids[:, i]), expected[:, i], **TOLERANCE)
+
+
+@pytest.mark.parametrize("past_len", [0, 3])
+def test_every_query_may_look_at_something_and_never_at_padding_or_the_future(past_len):
+    padding = torch.tensor([0, 5, 2])
+    mask = Pattern.of(past_len, 7, padding, "cpu").mask  # (3, 1, 7, past_len + 7)
+    assert mask.any(-1).all()  # a softmax over nothing is NaN in some kernels
+    for row, n_pad in enumerate(padding.tolist()):
+        for i in range(7):
+            slot = past_len + i
+            expected = {slot} if slot < n_pad else set(range(n_pad, slot + 1))
+            assert set(mask[row, 0, i].nonzero().flatten().tolist()) == expected

@@ -61,6 +61,7 @@ class GraphedDecode:
     def __init__(self, engine, cache: KVCache):
         if engine.device.type != "cuda":
             raise ValueError(f"engine: CUDA graphs need a CUDA device, this is {engine.device}")
+        cache.check_room(1)
         self.model, self.cache = engine.model, FixedShapeCache(cache)
         self.token_ids = torch.zeros(cache.batch_size, 1, dtype=torch.long, device=engine.device)
         self._capture()

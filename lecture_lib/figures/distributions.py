@@ -51,13 +51,14 @@ def generation_filmstrip(
     n_columns = min(n_columns, len(steps))
     n_rows = -(-len(steps) // n_columns)
     bars = max(len(top) for _, top, _ in steps)
-    figure = new_figure(2.15 * n_columns, n_rows * (0.75 + 0.24 * bars))
+    figure = new_figure(2.3 * n_columns, n_rows * (0.85 + 0.24 * bars))
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)  # inches around each step
     told = []
     for i, (context, top, chosen) in enumerate(steps):
         _check(top)
         axes = figure.add_subplot(n_rows, n_columns, i + 1)
         _draw_bars(axes, top, chosen, rest=None)
-        axes.set_title(f"{i + 1}: {_tail(context, 14)}", fontsize=9)
+        axes.set_title(f"{i + 1}: {_last_words(context, 18)}", fontsize=9)
         axes.set_xlim(0, 1.25)
         axes.set_xticks([])
         p = dict(top).get(chosen)
@@ -87,6 +88,13 @@ def _check(top: Bars) -> None:
         raise ValueError("top: is empty; needs at least one (token, probability) pair")
     if any(not 0 <= p <= 1 + 1e-6 for _, p in top) or sum(p for _, p in top) > 1 + 1e-4:
         raise ValueError(f"top: probabilities must be 0 or more and sum to at most 1, got {top}")
+
+
+def _last_words(text: str, length: int) -> str:
+    """The end of a text, cut between words where it has any."""
+    tail = _tail(text, length)
+    start = tail.find(" ")
+    return f"…{tail[start:]}" if tail.startswith("…") and 0 < start < len(tail) - 1 else tail
 
 
 def _tail(text: str, length: int = 48) -> str:

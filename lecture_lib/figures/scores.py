@@ -141,7 +141,7 @@ def _pairs(score):
 
 
 def _number(log_prob: float) -> str:
-    return "given" if math.isnan(log_prob) else f"{log_prob:.1f}"
+    return "given" if math.isnan(log_prob) else f"{log_prob:z.1f}"  # z: 0.0, never -0.0
 
 
 def _ink_on(log_prob: float) -> str:

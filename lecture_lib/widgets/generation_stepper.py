@@ -6,6 +6,7 @@ import ipywidgets
 
 from ..decoding import GenerationSession
 from ..figures import Picture, next_token_bars
+from ..figures.style import visible
 from ..scoring import next_token_logits, text_to_ids, token_text, top_tokens
 from .base import PictureWidget
 
@@ -26,10 +27,12 @@ class GenerationStepper(PictureWidget):
         self.n_choices = n_choices
         self.session = self._new_session(prompt)
         self.prompt = ipywidgets.Text(
-            value=prompt, description="Prompt", continuous_update=False, layout={"width": "100%"}
+            value=prompt, description="Prompt", continuous_update=False, layout={"width": "auto"}
         )
         self.text_so_far = ipywidgets.HTML()
-        self.choice = ipywidgets.Dropdown(description="Next token", options=[])
+        self.choice = ipywidgets.Dropdown(
+            description="Next token", options=[], tooltip="Space opens the list"
+        )
         self.next = ipywidgets.Button(description="Next", tooltip="append the token shown left")
         self.back = ipywidgets.Button(description="Back", tooltip="take the last token off")
         self.restart = ipywidgets.Button(description="Restart", tooltip="back to the prompt")
@@ -63,7 +66,9 @@ class GenerationStepper(PictureWidget):
     def _fill_choices(self) -> None:
         probs, token_ids = self.session.distribution().topk(self.n_choices)
         tokens = [token_text(self.loaded.tokenizer, i) for i in token_ids.tolist()]
-        labels = [f"{token!r}  {p:.3f}" for token, p in zip(tokens, probs.tolist(), strict=True)]
+        labels = [
+            f"{visible(token)}  {p:.3f}" for token, p in zip(tokens, probs.tolist(), strict=True)
+        ]
         self._filling = True  # the picture is drawn once, after this, not once an option
         self.choice.options = list(zip(labels, token_ids.tolist(), strict=True))
         self.choice.index = 0

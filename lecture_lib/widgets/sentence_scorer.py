@@ -9,6 +9,11 @@ from ..scoring import DOCUMENT_START, TextScore, score_text
 from .base import PictureWidget
 
 _MOST_SENTENCES = 12
+_TABLE_STYLE = """<style>
+.lecture-ranking { border-collapse: collapse; line-height: 1.5; margin-top: 0.5em }
+.lecture-ranking :is(th, td) { padding: 0.1em 1.2em 0.1em 0; text-align: right }
+.lecture-ranking :is(th, td):nth-child(2) { text-align: left }
+</style>"""
 
 
 class SentenceScorer(PictureWidget):
@@ -26,15 +31,14 @@ class SentenceScorer(PictureWidget):
             value="\n".join(sentences),
             description="Sentences",
             rows=4,
-            continuous_update=False,
-            layout={"width": "100%"},
+            layout={"width": "auto"},
         )
         self.start = ipywidgets.Checkbox(
             value=False, indent=False, description="also score the first token (document start)"
         )
         self.strip = ipywidgets.HTML()
         self.table = ipywidgets.HTML()
-        hint = ipywidgets.HTML("<small>One sentence a line. Ctrl-Enter or Tab scores them.</small>")
+        hint = ipywidgets.HTML("<small>One sentence a line, scored while you type.</small>")
         controls = [self.text, hint, self.start, self.strip, self.table]
         super().__init__(controls, watch=[self.text, self.start])
 
@@ -47,9 +51,12 @@ class SentenceScorer(PictureWidget):
         if len(sentences) > _MOST_SENTENCES:
             raise ValueError(f"Sentences: {len(sentences)} lines, at most {_MOST_SENTENCES} fit")
         start = DOCUMENT_START if self.start.value else None
-        for sentence in sentences:
-            if (sentence, start) not in self._scores:
-                self._scores[sentence, start] = score_text(self.loaded, sentence, start=start)
+        # Only the line that is being typed in is scored again; what stood there before is dropped.
+        self._scores = {
+            (sentence, start): self._scores.get((sentence, start))
+            or score_text(self.loaded, sentence, start=start)
+            for sentence in sentences
+        }
         return [self._scores[sentence, start] for sentence in sentences]
 
     def draw(self) -> Picture:
@@ -71,11 +78,9 @@ def _ranking_table(scores: list[TextScore]) -> str:
         f"<td>{s.n_scored}</td><td>{_perplexity(s)}</td></tr>"
         for place, s in enumerate(sorted(scores, key=lambda s: -s.total), start=1)
     )
-    head = "".join(
-        f"<th scope='col' style='text-align:left;padding-right:1em'>{name}</th>"
-        for name in ("place", "sentence", "log p", "tokens scored", "perplexity")
-    )
-    return f"<table><tr>{head}</tr>{rows}</table>"
+    names = ("place", "sentence", "log p", "tokens scored", "perplexity")
+    head = "".join(f"<th scope='col'>{name}</th>" for name in names)
+    return f"{_TABLE_STYLE}<table class='lecture-ranking'><tr>{head}</tr>{rows}</table>"
 
 
 def _perplexity(score: TextScore) -> str:

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+from contextlib import contextmanager
 
 import pytest
 
@@ -60,7 +61,21 @@ def chromium():
 
 @pytest.fixture
 def lab_page(lab, chromium):
-    """Opens pages; at the end all are closed and nothing must have asked for the network."""
+    """Opens notebooks, freshly copied: ``lab_page("notebooks/NAME.ipynb")`` is a ``LabPage``."""
+    with pages(lab, chromium) as open_notebook:
+        yield open_notebook
+
+
+@pytest.fixture(scope="module")
+def lab_page_of_module(lab, chromium):
+    """The same, with pages that stay open for all tests of a module."""
+    with pages(lab, chromium) as open_notebook:
+        yield open_notebook
+
+
+@contextmanager
+def pages(lab, chromium):
+    """At the end all pages are closed, and nothing must have asked for the network."""
     from lab_page import LabPage, outside
 
     lab.restore()
@@ -82,8 +97,10 @@ def lab_page(lab, chromium):
         page.on("websocket", lambda ws: outside(ws.url) and left_the_machine.append(ws.url))
         return LabPage(page, lab).open(name)
 
-    yield open_notebook
-    context.close()
-    lab.end_kernels()
+    try:
+        yield open_notebook
+    finally:
+        context.close()
+        lab.end_kernels()
     assert not left_the_machine, f"these requests would leave the machine: {left_the_machine}"
     assert not broken, f"JavaScript errors in the page: {broken}"

@@ -32,10 +32,11 @@ _ALL_DONE_OR_ERROR = """(error) => {
     return notebook.querySelector(`[data-mime-type="${error}"]`)
         || prompts.every(prompt => /^\\[\\d+\\]:$/.test(prompt.textContent));
 }"""
+# Whether there is more below; the empty space after the last cell isn't more.
 _STEP_DOWN = """(element) => {
-    const before = element.scrollTop;
+    const last = [...element.querySelectorAll('.jp-Cell')].at(-1).getBoundingClientRect();
     element.scrollTop += element.clientHeight - 40;
-    return element.scrollTop > before;
+    return last.bottom > element.getBoundingClientRect().bottom;
 }"""
 
 
@@ -103,7 +104,7 @@ class LabPage:
     def images(self) -> list[dict]:
         """alt and natural width of each picture in the notebook; 0 where it isn't shown."""
         return self.page.locator(".jp-Notebook img").evaluate_all(
-            "images => images.map(i => ({alt: i.alt, width: i.checkVisibility() && i.naturalWidth}))"
+            "all => all.map(i => ({alt: i.alt, width: i.checkVisibility() && i.naturalWidth}))"
         )
 
     def wider_than_their_place(self) -> list[str]:

@@ -1,7 +1,6 @@
 """A JupyterLab of its own: private settings, a copy of the notebooks, no network."""
 
 import json
-import os
 import secrets
 import shutil
 import socket

@@ -54,5 +54,7 @@ def save_screenshots(lecture, name):
     folder = os.environ.get("BROWSER_SCREENSHOTS")
     for theme in ("Light", "Dark") if folder else ():
         lecture.command("apputils:change-theme", theme=f"JupyterLab {theme}")
-        lecture.page.locator(f'body[data-jp-theme-name="JupyterLab {theme}"]').wait_for(state="attached")
+        lecture.page.locator(f'body[data-jp-theme-name="JupyterLab {theme}"]').wait_for(
+            state="attached"
+        )
         lecture.screenshots(Path(folder), f"{name}_{theme.lower()}")

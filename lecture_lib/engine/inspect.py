@@ -1,0 +1,63 @@
+"""look_inside(): queries, keys, values and attention scores of one layer of the real model."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .llama import LlamaForward
+from .prompts import as_token_matrix
+from .rope import rope_tables
+
+
+@dataclass(frozen=True)
+class LayerView:
+    """What one layer's attention worked with, for one text.
+
+    Attributes:
+        q: (n_H, L, H), after RoPE.
+        k, v: (n_KV, L, H); k after RoPE, as the cache keeps it.
+    """
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+
+    def scores(self, *, scale: float | None = None, causal: bool = True) -> Tensor:
+        """softmax(Q_i K_i^T · scale) of every query head, (n_H, L, L); scale 1/√H by default."""
+        n_heads, seq_len, head_dim = self.q.shape
+        k = self.k.repeat_interleave(n_heads // len(self.k), dim=0)  # (n_H, L, H): a copy, to read
+        logits = self.q @ k.transpose(1, 2) * (head_dim**-0.5 if scale is None else scale)
+        if causal:
+            above = torch.ones(seq_len, seq_len, dtype=torch.bool, device=logits.device).triu(1)
+            logits = logits.masked_fill(above, -torch.inf)
+        return logits.softmax(dim=-1)
+
+
+@torch.inference_mode()
+def look_inside(engine, token_ids, layer: int) -> LayerView:
+    """Run one text up to the attention of a layer and hand out what it computes there.
+
+    Args:
+        engine: an Engine on a model of the Llama family.
+        token_ids: (L,) token ids.
+        layer: its index, 0 to n_layers - 1.
+
+    Raises:
+        ValueError: no such layer, more than one text, another family, bad token ids.
+    """
+    model = engine.model
+    if not isinstance(model, LlamaForward):
+        raise ValueError("engine: look_inside knows the Llama family only")
+    if not 0 <= layer < len(model.layers):
+        raise ValueError(f"layer: needs 0 to {len(model.layers) - 1}, got {layer}")
+    input_ids = as_token_matrix(token_ids, engine.vocab_size, engine.device)  # (1, L)
+    if len(input_ids) != 1:
+        raise ValueError(f"token_ids: look_inside takes one text, got {len(input_ids)}")
+    states = engine.hf_model(input_ids, output_hidden_states=True, use_cache=False).hidden_states
+    x = states[layer][0]  # (L, D): what this layer gets, as Transformers computes it
+    positions = torch.arange(len(x), device=x.device)[None]  # (1, L)
+    rope = rope_tables(positions, model.inv_freq, x.dtype)
+    weights = model.layers[layer]
+    q, k, v = model.project(model.norm(x, weights.attention_norm), weights, 1, rope)
+    return LayerView(q[0], k[0], v[0])

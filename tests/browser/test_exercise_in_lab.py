@@ -1,0 +1,60 @@
+"""An exercise as a student works on it: open, fail, answer, pass."""
+
+import json
+import re
+
+import pytest
+from lab_server import COURSE
+
+EXERCISE = "exercises/01_language_models.ipynb"
+ANSWERS = COURSE / "tests/exercises/01_language_models_answers.py"
+pytestmark = [
+    pytest.mark.real_model,
+    pytest.mark.slow,
+    pytest.mark.skipif(not (COURSE / EXERCISE).exists(), reason="there is no exercise 01 yet"),
+]
+
+
+def right_answers() -> dict[str, str]:
+    """The first right answer of each task, by its grade_id."""
+    parts = re.split(r"^# %% *([\w-]+): *right *$", ANSWERS.read_text("utf-8"), flags=re.MULTILINE)
+    answers = {}
+    for grade_id, source in zip(parts[1::2], parts[2::2], strict=True):
+        answers.setdefault(grade_id, source.split("# %%")[0].strip())
+    return answers
+
+
+def cell_of(exercise, grade_id) -> int:
+    """The index of the cell with this grade_id."""
+    ids = [c["metadata"].get("nbgrader", {}).get("grade_id") for c in exercise.nb["cells"]]
+    return ids.index(grade_id)
+
+
+def test_answers_are_typed_in_and_the_visible_tests_pass(lab_page):
+    exercise = lab_page(EXERCISE)
+    exercise.run(cell_of(exercise, "setup"))
+    answers = right_answers()
+    assert len(answers) >= 3
+    first = next(iter(answers))
+    exercise.run(cell_of(exercise, first), cell_of(exercise, f"test-{first}"))
+    assert "replace this line with your answer" in "".join(exercise.errors)
+
+    for grade_id, source in answers.items():
+        exercise.type_source(cell_of(exercise, grade_id), source)
+    exercise.run_all()
+    assert exercise.errors == []
+    assert all(re.fullmatch(r"\[\d+\]:", prompt) for prompt in exercise.prompts)
+    exercise.command("docmanager:save")
+    saved = json.loads((exercise.lab.root / EXERCISE).read_text("utf-8"))
+    for grade_id, source in answers.items():
+        assert "".join(saved["cells"][cell_of(exercise, grade_id)]["source"]) == source
+
+
+def test_a_wrong_answer_is_told_what_is_wrong(lab_page):
+    exercise = lab_page(EXERCISE)
+    task = cell_of(exercise, "perplexity")
+    exercise.type_source(task, "def perplexity(log_probs):\n    return -sum(log_probs)")
+    exercise.run(cell_of(exercise, "setup"), task, cell_of(exercise, "test-perplexity"))
+    [error] = exercise.errors
+    assert "AssertionError" in error
+    assert "take the MEAN over the tokens" in error

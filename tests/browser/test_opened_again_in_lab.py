@@ -1,0 +1,79 @@
+"""A lecture that is opened and not run: what a fresh clone shows, and what one's own run left."""
+
+import html
+import re
+
+import pytest
+from lab_server import COURSE
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="not on this machine: playwright")
+expect = sync_api.expect
+WITH_A_WIDGET = "notebooks/01_language_models.ipynb"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+LECTURES = sorted(path.name for path in (COURSE / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture
+def shown(lab_page_of_module):
+    """Opens a lecture; it must not get further than what was saved in the file."""
+
+    def open_only(name):
+        lecture = lab_page_of_module(name)
+        numbers = [c["execution_count"] for c in lecture.nb["cells"] if c["cell_type"] == "code"]
+        assert lecture.prompts == [f"[{number}]:" for number in numbers]
+        return lecture
+
+    return open_only
+
+
+@pytest.mark.parametrize("name", LECTURES)
+def test_a_fresh_clone_shows_its_pictures(shown, name):
+    """It is untrusted: JupyterLab cleans HTML outputs, and shows no widget."""
+    lecture = shown(f"notebooks/{name}")
+    assert not is_trusted(lecture)
+    saved = [picture for output in outputs(lecture) for picture in pictures_in(output)]
+    expect(lecture.page.locator(".jp-Notebook img")).to_have_count(len(saved))
+    for image in lecture.page.locator(".jp-Notebook img").all():
+        assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+        assert image.bounding_box()["width"] > 100
+    assert [image["alt"] for image in lecture.images] == saved
+    assert lecture.wider_than_their_place() == []
+    n_widgets = sum(WIDGET in output.get("data", {}) for output in outputs(lecture))
+    notes = lecture.page.get_by_text("run the cell to use the controls")
+    expect(notes).to_have_count(n_widgets)
+
+
+@pytest.mark.real_model
+@pytest.mark.slow
+def test_a_saved_run_needs_its_cell_run_again(lab_page):
+    """After one's own run the file is trusted, and JupyterLab wants the widget that is gone."""
+    mine = lab_page(WITH_A_WIDGET)
+    mine.run_all()
+    mine.command("docmanager:save")
+    mine.page.close()
+    mine.lab.end_kernels()
+
+    again = lab_page(WITH_A_WIDGET)
+    assert is_trusted(again)
+    cell = again.find_cell("SentenceScorer(")
+    expect(again.cell(cell)).to_contain_text(re.compile("model not found|Loading widget"))
+    again.run(again.find_cell("loaded = load_model()"), cell)
+    expect(again.cell(cell).get_by_role("textbox", name="Sentences")).to_be_visible()
+    assert again.errors == []
+
+
+def is_trusted(lecture) -> bool:
+    return lecture.page.evaluate(
+        "() => window.jupyterapp.shell.currentWidget.content.widgets"
+        ".every(cell => cell.model.type !== 'code' || cell.model.trusted)"
+    )
+
+
+def outputs(lecture):
+    return [output for cell in lecture.nb["cells"] for output in cell.get("outputs", [])]
+
+
+def pictures_in(output) -> list[str]:
+    """The alternative texts of the pictures in a saved output."""
+    source = "".join(output.get("data", {}).get("text/html", ""))
+    return [html.unescape(alt) for alt in re.findall(r'<img alt="([^"]*)"', source)]
