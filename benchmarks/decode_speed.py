@@ -8,16 +8,14 @@ does hits each of them alike; a number is the median over the rounds.
 """
 
 import argparse
-import json
-import subprocess
-import sys
 import time
 from statistics import median
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from results import PeakMemory, describe_machine, table, write_section
+from decode_memory import COLUMNS, memory_rows
+from results import describe_machine, table, write_section
 from tqdm import tqdm
 from transformers.generation.streamers import BaseStreamer
 
@@ -131,49 +129,23 @@ def growth(engine: Engine, lengths: list[int], progress: tqdm) -> tuple[list[lis
             run = engine.generate(prompt, n_new, use_cache=use_cache, ignore_eos=True)
             seconds[use_cache].append(run.timings.total_s)
             progress.update()
-    rows = [[n, naive, cached, f"{naive / cached:.1f}×"]
-            for n, naive, cached in zip(lengths, seconds[False], seconds[True], strict=True)]  # fmt: skip
-    return rows, {name: float(np.polyfit(np.log(lengths), np.log(seconds[use_cache]), 1)[0])
-                  for name, use_cache in (("naive", False), ("cached", True))}  # fmt: skip
+    pairs = zip(lengths, seconds[False], seconds[True], strict=True)
+    rows = [[n, naive, cached, f"{naive / cached:.1f}×"] for n, naive, cached in pairs]
+    return rows, {
+        "naive": exponent(lengths, seconds[False]),
+        "cached": exponent(lengths, seconds[True]),
+    }
+
+
+def exponent(lengths: list[int], seconds: list[float]) -> float:
+    """p of the power law seconds ~ n^p that fits best (a line in log-log)."""
+    return float(np.polyfit(np.log(lengths), np.log(seconds), 1)[0])
 
 
 def load_engine(dtype: str) -> Engine:
     engine = Engine(load_model(device="cpu", dtype=dtype))
     engine.hf_model.generation_config.eos_token_id = None  # all run to the last token
     return engine
-
-
-def memory_of(what: str, dtype: str, batch_size: int, prompt_len: int, n_new: int) -> dict:
-    """Runs in a process of its own: resident MB after loading, and the peak while generating."""
-    loaded = load_model(device="cpu", dtype=dtype)
-    loaded.model.generation_config.eos_token_id = None
-    loaded.model(torch.zeros(1, 1, dtype=torch.long))  # touches every weight
-    with PeakMemory() as after_load:
-        time.sleep(0.05)
-    with PeakMemory() as making_engine:
-        engine = Engine(loaded)
-    prompts = random_prompts(batch_size, prompt_len, engine.vocab_size)
-    with PeakMemory() as running:
-        if what == ENGINE:
-            engine_s(engine, prompts, n_new)
-        else:
-            generate_s(engine, prompts, n_new, "dynamic" if what == DYNAMIC else "static")
-    cache_mb = engine.new_cache(batch_size, prompt_len + n_new).nbytes / 1e6
-    return {"load": after_load.mb, "engine": making_engine.mb, "run": running.mb, "kv": cache_mb}
-
-
-def measure_memory(dtype: str, progress: tqdm, size=(4, 512, 16)) -> list[list]:
-    rows = []
-    for what in (ENGINE, DYNAMIC, STATIC):
-        arguments = json.dumps([what, dtype, *size])
-        command = [sys.executable, __file__, "--memory-of", arguments]
-        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        mb = json.loads(out.splitlines()[-1])
-        rows.append(
-            [what, dtype, mb["load"], mb["engine"], mb["run"], mb["run"] - mb["load"], mb["kv"]]
-        )
-        progress.update()
-    return rows
 
 
 def report(speed: list[list], grown: list[list], exponents: dict, memory: list[list], args) -> str:
@@ -193,12 +165,9 @@ def report(speed: list[list], grown: list[list], exponents: dict, memory: list[l
             table(["new tokens", "naive (s)", "cached (s)", "naive / cached"], grown),
             "Memory of a process each (resident MB, batch 4, prompt 512, 16 new tokens): after "
             "loading, peak while the engine joins matrices, peak while generating.",
-            table(
-                ["contender", "dtype", "loaded", "peak, joining", "peak, generating",
-                 "generating, above loaded", "KV cache by formula"], memory,
-            ),  # fmt: skip
+            table(COLUMNS, memory),
         ]
-    )  # fmt: skip
+    )
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -212,7 +181,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="few sizes and rounds, nothing written"
     )
-    parser.add_argument("--memory-of", type=json.loads, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.quick:
         args.rounds, args.new_tokens, args.batch_sizes = 2, 16, [1]
@@ -222,14 +190,11 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     args = parse_arguments()
     torch.set_num_threads(args.threads)
-    if args.memory_of:
-        print(json.dumps(memory_of(*args.memory_of)))
-        return
     sizes = [(p, b) for p in args.prompts for b in args.batch_sizes]
     lengths = [8, 16, 32] if args.quick else [16, 32, 64, 128, 256]
     n_runs = len(args.dtypes) * (len(sizes) * 4 * (args.rounds + 1) + 3) + 2 * len(lengths)
     with tqdm(total=n_runs, unit="run") as progress:
-        memory = [row for dtype in args.dtypes for row in measure_memory(dtype, progress)]
+        memory = [row for dtype in args.dtypes for row in memory_rows(dtype, progress)]
         speed = []
         for dtype in args.dtypes:
             engine = load_engine(dtype)

@@ -64,16 +64,20 @@ class PeakMemory:
 
     def __enter__(self):
         self.mb, self._running = 0.0, True
+        self._look()  # a block may be over before the thread has looked once
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
         return self
 
     def _watch(self) -> None:
-        process = psutil.Process()
         while self._running:
-            self.mb = max(self.mb, process.memory_info().rss / 1e6)
+            self._look()
             time.sleep(0.002)
+
+    def _look(self) -> None:
+        self.mb = max(self.mb, psutil.Process().memory_info().rss / 1e6)
 
     def __exit__(self, *exc) -> None:
         self._running = False
         self._thread.join()
+        self._look()

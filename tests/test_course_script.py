@@ -74,7 +74,7 @@ def test_a_change_installs_again(course, calls, monkeypatch, change, tmp_path):
 
 def test_a_broken_install_is_tried_again(course, calls, monkeypatch):
     monkeypatch.setattr(course, "run_in_venv", lambda cmd: 1)
-    with pytest.raises(course.SetupError, match="pip .* failed"):
+    with pytest.raises(course.SetupError, match=r"pip .* failed"):
         course.ensure_installed()
     assert not course.up_to_date()
 

@@ -43,7 +43,12 @@ def test_a_lecture_is_listed_with_its_minutes_and_has_an_exercise(lecture):
 @pytest.mark.parametrize("lecture", LECTURES, ids=lambda p: p.stem)
 def test_a_lecture_has_its_parts_and_credits_the_source(lecture):
     text = text_of(lecture)
-    for part in ("**You will be able to**", "**Time**", "> **Predict.**", "<summary>Explain</summary>"):
+    for part in (
+        "**You will be able to**",
+        "**Time**",
+        "> **Predict.**",
+        "<summary>Explain</summary>",
+    ):
         assert part in text, part
     assert "## Summary" in text
     assert "COMP4901Y, HKUST, by Binhang Yuan" in text

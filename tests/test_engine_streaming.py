@@ -57,6 +57,7 @@ def test_a_character_that_is_cut_off_still_gives_its_replacement(engine):
     [
         ("one STOP two", "STOP", "one "),
         ("one STOP two", ["two", "STOP"], "one "),
+        ("one STOP two", ["P", "STOP"], "one "),  # both complete at once: the earlier beginning
         ("one STO two", "STOP", "one STO two"),
         ("one SSTOP two", "STOP", "one S"),
         ("aabaabaac", "aabaac", "aab"),

@@ -5,6 +5,7 @@ import math
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -20,12 +21,37 @@ def score(text="a b", log_probs=(math.nan, -3.0)):
     return TextScore(text, (0, 1), ("a", " b"), tuple(log_probs))
 
 
+MASKED = np.array([[1.0, 0.0], [0.25, 0.75]])
+TWO_PASSES = pd.DataFrame(
+    [("K", 2, 3, 2, 0, 1, 0.0), ("X'", 2, 3, 0, 2, 1, 0.5)],
+    columns=[
+        "tensor",
+        "rows_first",
+        "rows_second",
+        "unchanged",
+        "changed",
+        "new",
+        "max_difference",
+    ],
+)
+
+
+def growth(curves, x=(1, 2, 4)):
+    return figures.growth_curves(x, curves, x_label="n", y_label="FLOPs")
+
+
 ALL = {
     "bars": lambda: figures.next_token_bars(TOP, context="The brown", chosen=" dog"),
     "film": lambda: figures.generation_filmstrip([("a", TOP, " fox"), ("a fox", TOP, " dog")]),
     "strip": lambda: figures.surprise_strip([score(), score("b a")]),
     "ranking": lambda: figures.sentence_ranking(["a b", "c"], [-3.0, -9.5], unit="log p"),
     "chain": lambda: figures.chain_rule_path(["a", "b"], [0.5, 0.25]),
+    "rows": lambda: figures.recomputed_rows(TWO_PASSES),
+    "maps": lambda: figures.score_maps(
+        {"free": np.full((2, 2), 0.5), "masked": MASKED}, ["a", "b"]
+    ),
+    "growth": lambda: growth({"naive": [1, 4, 16], "cached": [1, 2, 4]}),
+    "cache": lambda: figures.cache_view(np.eye(3, 4), [0.2, 0.7, 0.1], ["a", " b", " c"]),
 }
 
 
@@ -60,6 +86,12 @@ def test_numbers_in_the_words_are_the_data():
     assert ALL["ranking"]().alt.index("a b -3.00") < ALL["ranking"]().alt.index("c -9.50")
     assert "␣b -3.0" in ALL["strip"]().alt
     assert "step 2 ␣dog (0.250)" in ALL["film"]().alt
+    assert "K 2 same, 0 changed, 1 new; X' 0 same, 2 changed, 1 new" in ALL["rows"]().alt
+    assert "free: 0.25 of the attention on later tokens" in ALL["maps"]().alt
+    assert "masked: 0.00 of the attention on later tokens" in ALL["maps"]().alt
+    assert "naive from 1 to 16; cached from 1 to 4" in ALL["growth"]().alt
+    assert "3 keys of width 4, 1 new in this step (␣c)" in ALL["cache"]().alt
+    assert "most to ␣b at position 1 (0.70)" in ALL["cache"]().alt
 
 
 def test_live_and_saved_picture_are_the_same_size():
@@ -106,6 +138,12 @@ def test_tokens_are_made_visible(monkeypatch):
         (lambda: figures.surprise_strip([]), "scores: is empty"),
         (lambda: figures.sentence_ranking(["a"], [], unit="x"), "equal lengths, got 1, 0"),
         (lambda: figures.chain_rule_path(["a"], [0.5, 0.5]), "equal lengths, got 1, 2"),
+        (lambda: figures.recomputed_rows(TWO_PASSES[:0]), "frame: is empty"),
+        (lambda: figures.score_maps({}, []), "maps: is empty"),
+        (lambda: figures.score_maps({"m": MASKED}, ["a"]), r"needs \(L, 1\), got \(2, 2\)"),
+        (lambda: growth({}), "curves: needs 1 to 4, got 0"),
+        (lambda: growth({"a": [1, 2]}), "needs 3 values, got 2"),
+        (lambda: figures.cache_view(np.eye(2), [1.0], ["a", "b"]), "need one length"),
         (lambda: figures.Picture(style.new_figure(), "  "), "alt: a picture needs words"),
     ],
 )

@@ -5,8 +5,9 @@ import re
 
 import pytest
 
+from lecture_lib.engine import Engine
 from lecture_lib.scoring import DOCUMENT_START, next_token_probs, score_text, top_tokens
-from lecture_lib.widgets import GenerationStepper, SentenceScorer
+from lecture_lib.widgets import CacheWatcher, GenerationStepper, SentenceScorer
 
 pytestmark = pytest.mark.real_model
 SENTENCES = ["the mouse ate the cheese", "the cheese ate the mouse"]
@@ -93,6 +94,28 @@ def test_stepper_runs_the_model_once_a_step(loaded):
     finally:
         hook.remove()
     assert seen == [4]
+
+
+def test_cache_watcher_shows_the_engines_cache(loaded):
+    widget = CacheWatcher(Engine(loaded), "The quick brown fox", n_steps=4)
+    assert "saw 4 tokens, 0 came out of the cache, 4 are in it now" in widget.facts.value
+    assert f"{4 * loaded.spec.kv_bytes_per_token(4):,} bytes" in widget.facts.value
+    for step in range(1, 5):
+        widget.step.value = step
+        assert f"saw 1 token, {3 + step} came out" in widget.facts.value
+        assert f"Cache with {4 + step} keys of width 64, 1 new" in widget.picture.alt
+    told = set()
+    for layer, head in ((0, 0), (12, 0), (12, 5)):
+        widget.layer.value, widget.head.value = layer, head
+        told.add(widget.picture.alt)
+    assert len(told) == 3, "another layer or head has other scores"
+    widget.prompt.value = ""
+    assert "Prompt: is empty" in widget.message.value
+    widget.prompt.value = "word " * 30
+    assert "at most 24 fit" in widget.message.value
+    widget.prompt.value = "Hello"
+    assert widget.message.value == ""
+    assert "Cache with 5 keys" in widget.picture.alt
 
 
 @pytest.mark.parametrize("kind", [SentenceScorer, GenerationStepper])
