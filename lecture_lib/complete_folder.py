@@ -53,8 +53,7 @@ def ensure_complete(
         Whether it was built now (False: it was there, or another process built it meanwhile).
 
     Raises:
-        OSError: the parent can't be written. What ``build`` raises passes through; nothing is
-            left behind.
+        OSError: the parent can't be written. What ``build`` raises passes; nothing is left.
     """
     if is_complete(folder, version, verify=verify):
         return False

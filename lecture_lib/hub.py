@@ -41,7 +41,7 @@ from lecture_lib.weight_files import WEIGHTS, find_weights
 # One request may take this long, and the first question as a whole (with the look-up of the
 # address and every address tried) this long.
 REQUEST_TIMEOUT_S = 5.0
-DEADLINE_S = 8.0
+DEADLINE_S = 6.0
 QUIET_S = 2.0  # no bar for what takes less
 SMALL_FILES = ("*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")
 

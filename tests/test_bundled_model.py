@@ -99,6 +99,15 @@ def test_failed_build_leaves_nothing(tmp_path):
     assert leftovers(tmp_path / "model") == []
 
 
+def test_what_the_dead_left_is_gone_before_the_build_needs_the_room(tmp_path):
+    folder = tmp_path / "model"
+    (tmp_path / ".model.tmp-dead").mkdir()
+    (tmp_path / ".model.tmp-dead" / "half").write_bytes(b"x")
+    seen = []
+    ensure_complete(folder, "1", lambda fresh: seen.extend([leftovers(folder), [fresh.name]]))
+    assert seen[0] == seen[1]
+
+
 def build_and_die(folder, after_lines):
     """Builds in a child process that is killed after so many lines; whether it came through."""
     child = os.fork()

@@ -1,4 +1,4 @@
-"""look_inside: its scores are those of Transformers' eager attention, its keys those of the cache."""
+"""look_inside: scores as in Transformers' eager attention, keys as in the engine's cache."""
 
 import pytest
 import torch

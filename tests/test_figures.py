@@ -21,6 +21,7 @@ def score(text="a b", log_probs=(math.nan, -3.0)):
     return TextScore(text, (0, 1), ("a", " b"), tuple(log_probs))
 
 
+FREE = np.full((2, 2), 0.5)
 MASKED = np.array([[1.0, 0.0], [0.25, 0.75]])
 TWO_PASSES = pd.DataFrame(
     [("K", 2, 3, 2, 0, 1, 0.0), ("X'", 2, 3, 0, 2, 1, 0.5)],

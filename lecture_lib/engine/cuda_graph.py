@@ -22,17 +22,15 @@ class FixedShapeCache(KVCache):
 
     def __init__(self, filled: KVCache):
         self.__dict__.update(filled.__dict__)
-        self.keys[:, :, :, self.length :] = 0  # masked, but 0 · NaN would be NaN
-        self.values[:, :, :, self.length :] = 0
+        self._kv[:, :, :, self.length :] = 0  # masked, but 0 · NaN would be NaN
         device = self.keys.device
         self.position = torch.tensor([self.length], device=device)  # (1,) slot of the new token
         self._slots = torch.arange(self.max_seq_len, device=device)  # (S_max,)
 
-    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        keys, values = self._layers[layer]  # (B, n_KV, S_max, H)
-        keys.index_copy_(2, self.position, k)
-        values.index_copy_(2, self.position, v)
-        return keys, values
+    def append(self, layer: int, kv: Tensor) -> tuple[Tensor, Tensor]:
+        cached = self._layers[layer]  # (B, 2 n_KV, S_max, H)
+        cached.index_copy_(2, self.position, kv)
+        return cached.chunk(2, 1)
 
     def advance(self, seq_len: int) -> None:
         self.position.add_(seq_len)

@@ -59,5 +59,6 @@ def look_inside(engine, token_ids, layer: int) -> LayerView:
     positions = torch.arange(len(x), device=x.device)[None]  # (1, L)
     rope = rope_tables(positions, model.inv_freq, x.dtype)
     weights = model.layers[layer]
-    q, k, v = model.project(model.norm(x, weights.attention_norm), weights, 1, rope)
+    q, kv = model.project(weights.attention_norm(x), weights, 1, rope)
+    k, v = kv.chunk(2, 1)
     return LayerView(q[0], k[0], v[0])

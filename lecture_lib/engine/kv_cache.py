@@ -19,8 +19,9 @@ class KVCache:
     real token.
 
     Attributes:
-        keys, values: (N, B, n_KV, S_max, H); what lies beyond ``length`` is not initialised.
-            Keys are kept after RoPE, so a slot and its position belong together for good.
+        keys, values: (N, B, n_KV, S_max, H), two halves of one tensor; what lies beyond ``length``
+            is not initialised. Keys are kept after RoPE, so a slot and its position belong
+            together for good.
         length: slots filled so far, the same in every row (padding included).
         padding: (B,) left-padding slots of each row, or None where no row has any.
     """
@@ -42,33 +43,31 @@ class KVCache:
         check_count("n_kv_heads", n_kv_heads)
         check_count("max_seq_len", max_seq_len)
         check_count("head_dim", head_dim)
-        shape = (n_layers, batch_size, n_kv_heads, max_seq_len, head_dim)
+        # Keys and values side by side, as if they were 2 n_KV heads: one copy writes both.
+        shape = (n_layers, batch_size, 2 * n_kv_heads, max_seq_len, head_dim)
         with torch.inference_mode(False):  # ordinary tensors, that a reader may also change
-            self.keys = torch.empty(shape, dtype=dtype, device=device)
-            self.values = torch.empty(shape, dtype=dtype, device=device)
-            # One view a layer, made once: indexing anew in each layer of each step costs.
-            self._layers = list(zip(self.keys.unbind(0), self.values.unbind(0), strict=True))
+            self._kv = torch.empty(shape, dtype=dtype, device=device)
+            self.keys, self.values = self._kv.chunk(2, 2)  # (N, B, n_KV, S_max, H) each
+            self._layers = self._kv.unbind(0)  # made once: indexing in each step's layers costs
         self.length = 0
         self.padding: Tensor | None = None
         self.owner = owner  # the model whose keys these are: another model's mean nothing
 
-    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    def append(self, layer: int, kv: Tensor) -> tuple[Tensor, Tensor]:
         """Write the new keys and values of one layer; return those of all positions.
 
         Args:
             layer: index of the layer.
-            k, v: (B, n_KV, L, H), the L new positions.
+            kv: (B, 2 n_KV, L, H), the L new positions: the heads' keys, then their values.
 
         Returns:
-            Views (not copies) of the cache, each (B, n_KV, S, H) with S = length + L. ``length``
-            itself grows once for all layers, by ``advance``.
+            Keys and values, views (not copies) of the cache, each (B, n_KV, S, H) with
+            S = length + L. ``length`` itself grows once for all layers, by ``advance``.
         """
-        keys, values = self._layers[layer]  # (B, n_KV, S_max, H)
-        new_len = k.shape[2]
-        kv_len = self.length + new_len
-        keys.narrow(2, self.length, new_len).copy_(k)
-        values.narrow(2, self.length, new_len).copy_(v)
-        return keys.narrow(2, 0, kv_len), values.narrow(2, 0, kv_len)
+        cached = self._layers[layer]  # (B, 2 n_KV, S_max, H)
+        seq_len = kv.shape[2]
+        cached.narrow(2, self.length, seq_len).copy_(kv)
+        return cached.narrow(2, 0, self.length + seq_len).chunk(2, 1)
 
     def advance(self, seq_len: int) -> None:
         """All layers have written their ``seq_len`` new positions: they belong to the past now."""
@@ -102,7 +101,7 @@ class KVCache:
     @property
     def nbytes(self) -> int:
         """Bytes reserved: 2 · N · B · n_KV · S_max · H · bytes of an element."""
-        return self.keys.nbytes + self.values.nbytes
+        return self._kv.nbytes
 
     @property
     def filled_bytes(self) -> int:

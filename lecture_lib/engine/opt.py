@@ -65,9 +65,8 @@ class OPTForward:
         x = x + F.embedding(positions + POSITION_OFFSET, self.position_embeddings)
         for i, layer in enumerate(self.layers):
             h = norm(x, layer.attention_norm) if self.norm_before else x
-            q, k, v = self.project(h, layer, batch_size)
-            if cache is not None:
-                k, v = cache.append(i, k, v)  # (B, n_H, S, H)
+            q, kv = self.project(h, layer, batch_size)
+            k, v = kv.chunk(2, 1) if cache is None else cache.append(i, kv)  # (B, n_H, S, H)
             z = attend(q, k, v, pattern)  # (B, L, D)
             x = x + F.linear(z.view(len(x), -1), layer.out, layer.out_bias)
             x = x if self.norm_before else norm(x, layer.attention_norm)
@@ -83,11 +82,11 @@ class OPTForward:
             hidden = F.linear(hidden, self.project_out)
         return F.linear(hidden, self.lm_head)
 
-    def project(self, x: Tensor, layer: OPTLayer, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows (B * L, D) to queries, keys and values, each (B, n_H, L, H)."""
+    def project(self, x: Tensor, layer: OPTLayer, batch_size: int) -> tuple[Tensor, Tensor]:
+        """Rows (B * L, D) to queries (B, n_H, L, H), and keys and values (B, 2 n_H, L, H)."""
         qkv = F.linear(x, layer.qkv, layer.qkv_bias)
-        qkv = qkv.view(batch_size, -1, 3 * self.n_heads, self.head_dim)  # (B, L, 3 n_H, H)
-        return qkv.transpose(1, 2).chunk(3, 1)
+        qkv = qkv.view(batch_size, -1, 3 * self.n_heads, self.head_dim).transpose(1, 2)
+        return qkv.split((self.n_heads, 2 * self.n_heads), 1)
 
     def mlp(self, x: Tensor, layer: OPTLayer) -> Tensor:
         """relu(x W1) W2"""

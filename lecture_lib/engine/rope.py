@@ -49,26 +49,26 @@ def _llama3(inv_freq: Tensor, rope: dict) -> Tensor:
 
 
 def rope_tables(positions: Tensor, inv_freq: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """cos and sin of each position's angles, for ``apply_rope``.
+    """cos and sin of each position's angles, for ``apply_rope_``.
 
     Args:
         positions: (B, L) integers. inv_freq: (H / 2,)
 
     Returns:
-        Two tensors (B, L, 1, H). The sine carries the minus of the rotation's first half.
+        Two tensors (B, 1, L, H). The sine carries the minus of the rotation's first half.
     """
-    angles = positions[..., None, None] * inv_freq  # (B, L, 1, H / 2), float32
+    angles = positions[:, None, :, None] * inv_freq  # (B, 1, L, H / 2), float32
     cos, sin = angles.cos(), angles.sin()
     return torch.cat((cos, cos), -1).to(dtype), torch.cat((-sin, sin), -1).to(dtype)
 
 
-def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the pairs (x_i, x_{i + H/2}) of every head by its position's angles.
+def apply_rope_(x: Tensor, cos: Tensor, sin: Tensor) -> None:
+    """Turn the pairs (x_i, x_{i + H/2}) of every head by its position's angles, in place.
 
     The rotation (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin), written for the whole head as
     x · cos + roll(x) · (-sin, sin): three kernels, queries and keys together.
 
     Args:
-        x: (B, L, heads, H).  cos, sin: (B, L, 1, H) from ``rope_tables``.
+        x: (B, heads, L, H).  cos, sin: (B, 1, L, H) from ``rope_tables``.
     """
-    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
+    torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin, out=x)

@@ -59,7 +59,7 @@ class OpTrace:
         strict: refuse a shape that the symbols do not explain (see Symbols).
         keep_values: keep the named results of labelled rows in ``values``.
         module: a torch.nn.Module; the modules inside it that have no children become rows
-            ("mlp.up_proj (Linear)"), and other rows say in which module they ran.
+            ("mlp.up_proj: Linear"), and other rows say in which module they ran.
         named: names of tensors that exist already, {"X": x}.
 
     Attributes:

@@ -28,7 +28,7 @@ class CacheWatcher(PictureWidget):
         self.engine, self.n_steps = engine, n_steps
         spec = engine.spec
         self.prompt = ipywidgets.Text(
-            value=prompt, description="Prompt", continuous_update=False, layout={"width": "100%"}
+            value=prompt, description="Prompt", continuous_update=False, layout={"width": "auto"}
         )
         self.step = ipywidgets.IntSlider(description="Step", min=0, max=n_steps, value=0)
         self.layer = ipywidgets.IntSlider(description="Layer", min=0, max=spec.n_layers - 1)

@@ -12,6 +12,7 @@ _MOST_SENTENCES = 12
 _TABLE_STYLE = """<style>
 .lecture-ranking { border-collapse: collapse; line-height: 1.5; margin-top: 0.5em }
 .lecture-ranking :is(th, td) { padding: 0.1em 1.2em 0.1em 0; text-align: right }
+.lecture-ranking th { white-space: nowrap }
 .lecture-ranking :is(th, td):nth-child(2) { text-align: left }
 </style>"""
 
@@ -73,10 +74,12 @@ class SentenceScorer(PictureWidget):
 
 
 def _ranking_table(scores: list[TextScore]) -> str:
+    # A sentence of one token has nothing predicted: last, though its log p of 0 is the highest.
+    ranked = sorted(scores, key=lambda s: (s.n_scored == 0, -s.total))
     rows = "".join(
         f"<tr><td>{place}</td><td>{html.escape(s.text)}</td><td>{s.total:.2f}</td>"
         f"<td>{s.n_scored}</td><td>{_perplexity(s)}</td></tr>"
-        for place, s in enumerate(sorted(scores, key=lambda s: -s.total), start=1)
+        for place, s in enumerate(ranked, start=1)
     )
     names = ("place", "sentence", "log p", "tokens scored", "perplexity")
     head = "".join(f"<th scope='col'>{name}</th>" for name in names)

@@ -9,7 +9,6 @@ from lab_server import LabServer
 
 READY_MS = 60_000
 RUN_MS = 120_000
-OUTPUT_ERROR = "application/vnd.jupyter.error"
 SCROLLER = ".jp-WindowedPanel-outer"  # the element that scrolls a notebook
 
 # One call for each: a click on Run All right after a page has loaded can get lost.
@@ -21,16 +20,17 @@ _READY = """async () => {
     await context.sessionContext.ready;
     await context.sessionContext.session.kernel.info;
 }"""
-_RUN_ALL = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
-_RUN_CELL = """async (index) => {
-    window.jupyterapp.shell.currentWidget.content.activeCellIndex = index;
-    await window.jupyterapp.commands.execute('notebook:run-cell');
+# These commands end when the kernel has: with the last cell, or the first that raises.
+_RUN_ALL = """() => {
+    window.ended = false;
+    window.jupyterapp.commands.execute('notebook:run-all-cells')
+        .finally(() => { window.ended = true; });
 }"""
-_ALL_DONE_OR_ERROR = """(error) => {
-    const notebook = document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook');
-    const prompts = [...notebook.querySelectorAll('.jp-CodeCell .jp-InputPrompt')];
-    return notebook.querySelector(`[data-mime-type="${error}"]`)
-        || prompts.every(prompt => /^\\[\\d+\\]:$/.test(prompt.textContent));
+_RUN_CELL = """(index) => {
+    window.ended = false;
+    window.jupyterapp.shell.currentWidget.content.activeCellIndex = index;
+    window.jupyterapp.commands.execute('notebook:run-cell')
+        .finally(() => { window.ended = true; });
 }"""
 # Whether there is more below; the empty space after the last cell isn't more.
 _STEP_DOWN = """(element) => {
@@ -57,14 +57,15 @@ class LabPage:
         return self
 
     def run_all(self) -> None:
-        """Run all cells; returns when each has its number, or one raised."""
+        """Run all cells; returns when the last has ended, or one raised."""
         self.page.evaluate(_RUN_ALL)
-        self.page.wait_for_function(_ALL_DONE_OR_ERROR, arg=OUTPUT_ERROR, timeout=RUN_MS)
+        self.page.wait_for_function("window.ended", timeout=RUN_MS)
 
     def run(self, *indices: int) -> None:
         """Run these cells, one after the other."""
         for index in indices:
             self.page.evaluate(_RUN_CELL, index)
+            self.page.wait_for_function("window.ended", timeout=RUN_MS)
 
     def command(self, name: str, **arguments) -> None:
         """Do what a menu entry of JupyterLab does."""
@@ -97,8 +98,7 @@ class LabPage:
     @property
     def errors(self) -> list[str]:
         """What stands in red below cells: exceptions and what was written to stderr."""
-        red = f'[data-mime-type="{OUTPUT_ERROR}"], [data-mime-type$="jupyter.stderr"]'
-        return self.page.locator(red).all_text_contents()
+        return self.page.locator('[data-mime-type$="jupyter.stderr"]').all_text_contents()
 
     @property
     def images(self) -> list[dict]:

@@ -17,16 +17,17 @@ def test_lecture_runs_and_shows_everything(lab_page, name):
     assert lecture.errors == []
     n_cells = sum(cell["cell_type"] == "code" for cell in lecture.nb["cells"])
     assert lecture.prompts == [f"[{i}]:" for i in range(1, n_cells + 1)]
+    save_screenshots(lecture, name.removesuffix(".ipynb"))
     check_pictures(lecture)
     check_text(lecture)
     assert lecture.wider_than_their_place() == []
-    save_screenshots(lecture, name.removesuffix(".ipynb"))
 
 
 def check_pictures(lecture):
     lecture.page.wait_for_load_state()
     for image in lecture.images:
-        assert image["alt"].strip(), "a picture has no alternative text"
+        # JupyterLab itself says "Image" where there are no words.
+        assert len(image["alt"]) > 20, f"a picture's alternative text is {image['alt']!r}"
         assert image["width"], f"not shown: {image['alt']}"
 
 

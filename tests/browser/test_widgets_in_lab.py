@@ -21,9 +21,17 @@ def lecture_02(lab_page_of_module):
     return open_and_load(lab_page_of_module, "notebooks/02_autoregressive_generation.ipynb")
 
 
+@pytest.fixture(scope="module")
+def lecture_04(lab_page_of_module):
+    lecture = open_and_load(lab_page_of_module, "notebooks/04_kv_cache.ipynb")
+    lecture.run(lecture.find_cell("engine = Engine(loaded)\nprompt_ids"))
+    return lecture
+
+
 def open_and_load(lab_page, notebook):
+    """The lecture with only the cell run that loads the model."""
     lecture = lab_page(notebook)
-    lecture.run(lecture.find_cell("loaded = load_model()"))
+    lecture.run(lecture.find_cell("loaded = load_model("))
     return lecture
 
 
@@ -37,6 +45,12 @@ def scorer(lecture_01):
 def stepper(lecture_02):
     """The widget of lecture 02, live and new."""
     return run_widget(lecture_02, "GenerationStepper(")
+
+
+@pytest.fixture
+def watcher(lecture_04):
+    """The widget of lecture 04, live and new."""
+    return run_widget(lecture_04, "CacheWatcher(engine, ")
 
 
 def run_widget(lecture, call):
@@ -173,3 +187,20 @@ def test_stepper_without_a_prompt(stepper, loaded):
     best, _p = top_tokens(loaded, next_token_probs(loaded, "The quick brown"), 1)[0]
     expect_step(stepper, loaded, "The quick brown" + best)
     expect(stepper.get_by_role("alert")).to_have_count(0)
+
+
+def test_cache_watcher_by_keyboard_alone(watcher, loaded):
+    press, picture = watcher.page.keyboard.press, watcher.get_by_role("img")
+    n_prompt = len(loaded.tokenizer("The quick brown fox and the quick brown").input_ids)
+    expect(picture).to_have_attribute("alt", re.compile(f"Cache with {n_prompt} keys"))
+    sliders = watcher.get_by_role("slider")  # step, layer, query head
+    expect(sliders).to_have_count(3)
+    for slider in sliders.all():
+        before = picture.get_attribute("alt")
+        slider.focus()
+        press("ArrowRight")
+        expect(picture).not_to_have_attribute("alt", before)
+    expect(picture).to_have_attribute("alt", re.compile(f"Cache with {n_prompt + 1} keys"))
+    n_bytes = (n_prompt + 1) * loaded.spec.kv_bytes_per_token(4)
+    expect(watcher).to_contain_text(f"the model saw 1 token, {n_prompt} came out of the cache")
+    expect(watcher).to_contain_text(f"{n_bytes:,} bytes")
