@@ -56,7 +56,9 @@ class EnvironmentReport:
             f"{'' if c.ok else '<br><b>' + html.escape(c.advice) + '</b>'}</td></tr>"
             for c in self.checks
         )
-        return f"<table><tr><th></th><th>what</th><th>found</th></tr>{rows}</table>"
+        left = "style='text-align:left'"
+        head = f"<tr><th></th><th {left}>what</th><th {left}>found</th></tr>"
+        return f"<table>{head}{rows}</table>"
 
 
 def check_environment() -> EnvironmentReport:
@@ -100,7 +102,8 @@ def _device() -> Check:
     elif torch.backends.mps.is_available():
         found = "Apple GPU (MPS)"
     else:
-        found = f"CPU, {torch.get_num_threads()} threads (enough for every lecture)"
+        n_threads = torch.get_num_threads()
+        found = f"CPU, {n_threads} thread{'s' * (n_threads > 1)} (enough for every lecture)"
     return Check("device", found, True)
 
 

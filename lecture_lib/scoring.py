@@ -126,7 +126,7 @@ def text_to_ids(loaded, text: str) -> list[int]:
 
 
 def token_text(tokenizer, token_id: int) -> str:
-    """One token as text; a token that is only part of a character as its bytes, like ⟨F0 9F⟩."""
+    """One token as text; a token that is only part of a character as its bytes, like ⟨F0·9F⟩."""
     text = tokenizer.decode([token_id], clean_up_tokenization_spaces=False)
     if "\ufffd" not in text:
         return text
@@ -135,7 +135,7 @@ def token_text(tokenizer, token_id: int) -> str:
     table = _byte_of_character()
     if any(c not in table for c in piece):
         return text
-    return "⟨" + " ".join(f"{table[c]:02X}" for c in piece) + "⟩"
+    return "⟨" + "·".join(f"{table[c]:02X}" for c in piece) + "⟩"
 
 
 def _byte_of_character() -> dict[str, int]:

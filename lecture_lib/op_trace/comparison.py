@@ -39,6 +39,8 @@ def changed_rows(
         a, b = first[name], second[name]
         if a.ndim < 2 or a.ndim != b.ndim or a.shape[:-2] != b.shape[:-2]:
             raise ValueError(f"{name}: shapes {tuple(a.shape)} and {tuple(b.shape)} do not fit")
+        if a.numel() == 0:
+            raise ValueError(f"{name}: the first pass has no rows to compare, {tuple(a.shape)}")
         grown, new = b.shape[-1] - a.shape[-1], b.shape[-2] - a.shape[-2]
         if grown not in (0, new) or new < 0:
             raise ValueError(f"{name}: {tuple(b.shape)} is not {tuple(a.shape)} with rows added")

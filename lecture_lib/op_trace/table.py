@@ -72,8 +72,8 @@ class TraceTable:
         for (no, label, *sides, flops, moved, intensity), formula in zip(
             printable, self.formulas, strict=True
         ):
-            label = f"${to_latex(label)}$" if formula else f"`{label}`"
-            sides = [f"${to_latex(side)}$" if side else "" for side in sides]
+            label = _wrapping(label, " = ") if formula else f"`{label}`"
+            sides = [_wrapping(side) for side in sides]
             lines.append(f"| {' | '.join([no, label, *sides, flops, moved, intensity])} |")
         return "\n".join(lines) + f"\n\n{self.caption(latex=True)}\n"
 
@@ -83,6 +83,16 @@ class TraceTable:
             frame[column] = [f"{n:,}" for n in frame[column]]
         frame["intensity"] = ["–" if x != x else f"{x:.3g}" for x in frame["intensity"]]
         return frame
+
+
+def _wrapping(text: str, at: str = ": ") -> str:
+    """LaTeX in several formulas: a browser breaks a line between formulas, never inside one."""
+    parts = []
+    for piece in text.split(", "):
+        head, found, tail = piece.partition(at)
+        formulas = [head + found.rstrip(), tail] if found else [piece]
+        parts.append(" ".join(f"${to_latex(formula)}$" for formula in formulas))
+    return ", ".join(parts) if text else ""
 
 
 def _conventions(dtype_bytes: int | None) -> str:
