@@ -1,7 +1,14 @@
 """What the lectures share: the course's small library, one noun a module.
 
-    model_spec      ModelSpec: the dimensions that formulas need; published presets
-    loading         load_model(): the bundled model, a folder or a Hub name
+    model_spec      ModelSpec: the dimensions that formulas need; published presets (with
+                    model_configs, which reads Hugging Face configs, and model_presets)
+    loading         load_model(): the bundled model, a folder or a Hub name (with bundled_model,
+                    complete_folder, hub, devices, weight_files, quiet, load_errors)
+    scoring         log-probabilities of a text, the next-token distribution
+    lecture_block   the lecture's block: naive, prefill, decode
+    op_trace        the table of what ran: shapes, FLOPs, bytes
+    engine          the real model, opened up, with its KV cache
+    environment     check_environment(): is this machine ready?
     decoding        toy language models; later searches and samplers
     figures         matplotlib pictures, pure functions: data in, Picture out
     widgets         thin ipywidgets shells over figures and computations
@@ -20,7 +27,7 @@ Shapes, written as trailing comments wherever an axis is split, moved or cached:
     N     n_layers        transformer blocks
     V     vocab_size      tokens the model knows
 
-Arrows point one way: widgets -> figures -> (decoding, engine, costs, parallel) -> model_spec.
+Arrows point one way: widgets -> figures -> (decoding, engine, scoring) -> (model_spec, op_trace).
 Importing this package takes milliseconds; torch and transformers are imported by the modules
 that need them.
 """
