@@ -2,8 +2,7 @@
 
     model_spec      ModelSpec: the dimensions that formulas need; published presets (with
                     model_configs, which reads Hugging Face configs, and model_presets)
-    loading         load_model(): the bundled model, a folder or a Hub name (with bundled_model,
-                    complete_folder, hub, devices, weight_files, quiet, load_errors)
+    loading         load_model(): the bundled model, a folder or a Hub name
     scoring         log-probabilities of a text, the next-token distribution
     lecture_block   the lecture's block: naive, prefill, decode
     op_trace        the table of what ran: shapes, FLOPs, bytes

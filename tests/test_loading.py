@@ -15,8 +15,9 @@ from local_hub import LocalHub
 from tiny_models import WORDS, save_tiny_model, tiny_config
 from transformers import AutoModelForCausalLM
 
-from lecture_lib import bundled_model, devices, hub, load_errors
-from lecture_lib.load_errors import (
+from lecture_lib.loading import bundled_model, devices, hub, load_model
+from lecture_lib.loading import errors as load_errors
+from lecture_lib.loading.errors import (
     CacheError,
     CorruptModelError,
     DeviceError,
@@ -25,14 +26,13 @@ from lecture_lib.load_errors import (
     NotEnoughMemoryError,
     UnsupportedModelError,
 )
-from lecture_lib.loading import load_model
 from lecture_lib.model_spec import MODEL_SPECS
 
 # Loads each name it reads from its input and answers with a line of JSON: huggingface_hub reads
 # its environment once, when it is imported.
 WORKER = """
 import json, sys, time
-from lecture_lib import hub
+from lecture_lib.loading import hub
 from lecture_lib.loading import load_model
 hub.REQUEST_TIMEOUT_S, hub.DEADLINE_S = 1.0, 3.0
 print("ready", flush=True)

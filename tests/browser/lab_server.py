@@ -14,7 +14,7 @@ from pathlib import Path
 
 from notebook_kernel import kernel_environment
 
-from lecture_lib.bundled_model import CACHE_VARIABLE, cache_dir
+from lecture_lib.loading.bundled_model import CACHE_VARIABLE, cache_dir
 
 COURSE = Path(__file__).resolve().parents[2]
 FOLDERS = ("notebooks", "exercises")

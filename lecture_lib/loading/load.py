@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lecture_lib import bundled_model
-from lecture_lib.load_errors import (
+from ..model_spec import MODEL_SPECS, ModelSpec, UnsupportedArchitectureError
+from . import bundled_model
+from .errors import (
     CorruptModelError,
     ModelLoadError,
     ModelNotFoundError,
     UnsupportedModelError,
 )
-from lecture_lib.model_spec import MODEL_SPECS, ModelSpec, UnsupportedArchitectureError
 
 if TYPE_CHECKING:  # they take seconds, and the command line below needs neither
     import torch
@@ -68,7 +68,7 @@ def load_model(
     """
     if not isinstance(name, str | Path) or not str(name).strip():
         raise ValueError(f"name: must be a model's name or a folder, got {name!r}")
-    from lecture_lib import devices
+    from . import devices
 
     chosen_device = devices.choose_device(device)
     chosen_dtype = devices.choose_dtype(dtype, chosen_device)
@@ -76,7 +76,7 @@ def load_model(
     def check(n_params: int) -> None:
         devices.check_memory(str(name), n_params, chosen_dtype, chosen_device)
 
-    from lecture_lib.quiet import quiet_transformers
+    from .quiet import quiet_transformers
 
     with quiet_transformers():
         folder, source = _find_folder(str(name), check)
@@ -97,7 +97,7 @@ def _find_folder(name: str, check) -> tuple[Path, str]:
             f"name: the folder {name} {what}; a model's folder has config.json, the weights "
             "(model.safetensors) and the tokenizer (tokenizer.json), as save_pretrained writes them"
         )
-    from lecture_lib.hub import fetch_from_hub
+    from .hub import fetch_from_hub
 
     hub_id = name
     if name in MODEL_SPECS:
@@ -110,7 +110,7 @@ def _find_folder(name: str, check) -> tuple[Path, str]:
 def _load_folder(folder, name, source, device, dtype, check) -> LoadedModel:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from lecture_lib.weight_files import count_params, find_weights
+    from .weight_files import count_params, find_weights
 
     local = {"local_files_only": True, "trust_remote_code": False}
     config, spec = _read_config(folder, name, local)
@@ -192,7 +192,3 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(f"The bundled model {bundled_model.NAME} is ready in {folder}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

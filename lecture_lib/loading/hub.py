@@ -26,8 +26,9 @@ from huggingface_hub.errors import (
 from huggingface_hub.file_download import repo_folder_name
 from tqdm import tqdm
 
-from lecture_lib.bundled_model import NAME as BUNDLED
-from lecture_lib.load_errors import (
+from ..model_spec import MODEL_SPECS
+from .bundled_model import NAME as BUNDLED
+from .errors import (
     CacheError,
     CorruptModelError,
     GatedModelError,
@@ -35,8 +36,7 @@ from lecture_lib.load_errors import (
     NetworkError,
     UnsupportedModelError,
 )
-from lecture_lib.model_spec import MODEL_SPECS
-from lecture_lib.weight_files import WEIGHTS, find_weights
+from .weight_files import WEIGHTS, find_weights
 
 # One request may take this long, and the first question as a whole (with the look-up of the
 # address and every address tried) this long.

@@ -4,7 +4,7 @@ import json
 import math
 from pathlib import Path
 
-from lecture_lib.load_errors import CorruptModelError, UnsupportedModelError
+from .errors import CorruptModelError, UnsupportedModelError
 
 # In the order of preference: safetensors can't run code and say their size.
 WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")

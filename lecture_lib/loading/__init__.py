@@ -1,0 +1,16 @@
+"""load_model(): the bundled model, a folder or a Hub name, ready to run.
+
+load             load_model, LoadedModel; the command ``python -m lecture_lib.loading``
+bundled_model    SmolLM2 from its Python package, converted once
+complete_folder  a folder that is there whole or not at all, whoever is killed
+hub              files from the Hub or its cache, without long waits
+devices          which device and dtype, and whether the weights fit
+weight_files     which files hold the weights
+errors           what can go wrong, each with what to do
+quiet            Transformers without its progress bars and warnings
+"""
+
+from .errors import ModelLoadError
+from .load import LoadedModel, load_model
+
+__all__ = ["LoadedModel", "ModelLoadError", "load_model"]
