@@ -415,6 +415,25 @@ def test_writing_into_memory_is_a_result():
     assert trace.table()["bytes"][0] == 4 * 3 * 2
 
 
+def test_an_operand_used_twice_in_a_row_is_read_once():
+    x = torch.ones(8, 4)
+    with OpTrace() as trace:
+        with row("1", "G = X X^T", "G"):
+            (x @ x.T).relu() + x @ x.T
+        x @ x[:4]
+    assert list(trace.table()["bytes"]) == [2 * (32 + 64), 2 * (32 + 16 + 32)]
+
+
+def test_inference_mode_gives_the_same_table():
+    x, w, tables = torch.ones(2, 8, 4), torch.ones(3, 4), []
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode(), OpTrace() as trace:
+            F.linear(x, w)
+        tables.append(trace.table())
+    pd.testing.assert_frame_equal(*tables)
+    assert tables[0]["flops"].sum() == 2 * 16 * 4 * 3
+
+
 def test_an_error_inside_leaves_nothing_behind():
     layer, run, symbols, *_ = opt_layer()
     with pytest.raises(RuntimeError), OpTrace(symbols, module=layer):
@@ -456,6 +475,11 @@ def test_kept_values_are_the_tensors_of_the_rows():
     assert torch.equal(first.values["K_i"][1], first.values["K"][:, 16:32])
     assert first.values["score_i"].shape == (4, 8, 8)
     torch.testing.assert_close(first.values["X'"], naive_block(x[:8], weights, 4))
+    with OpTrace(keep_values=True) as trace:
+        with row("1", "A = 2 X", "A"):
+            a = 2 * x
+        a.zero_()
+    assert torch.equal(trace.values["A"], 2 * x), "values must be as they were in the row"
     with OpTrace(keep_values=True) as both:
         for _ in range(2):
             naive_block(x[:8], weights, 4)
