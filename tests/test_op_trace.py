@@ -216,7 +216,7 @@ def llama_layer():
     x, mask = torch.randn(1, 11, 96), torch.full((1, 1, 11, 11), -torch.inf).triu(1)
     positions = rotary(x, torch.arange(11)[None])
     symbols = {"L": 11, "D": 96, "n_H": 6, "n_KV": 2, "H": 16, "F": 250}
-    symbols |= {"H/2": 8, "n_H/n_KV": 3}
+    symbols |= {"H/2": 8}
     run = lambda: layer(x, position_embeddings=positions, attention_mask=mask)  # noqa: E731
     matmuls = 2 * 11 * 96 * (96 + 32 + 32 + 96 + 3 * 250)
     return layer, run, symbols, matmuls, 2 * 2 * 6 * 11 * 11 * 16
@@ -353,6 +353,8 @@ def test_symbols_follow_from_each_other_and_must_agree():
     assert symbols.shape((4, 4)) == "n_H×n_H"  # n_KV is n_H without grouped queries
     assert Symbols({"D": 64, "F": 256}).shape((256,)) == "F"
     assert Symbols({"D": 64, "n_KV": 2, "H": 16}).size(32) == "n_KV·H"
+    with pytest.raises(ShapeError, match="n_KV and n_H/n_KV are both 3"):  # as in SmolLM2
+        Symbols({"n_H": 9, "n_KV": 3}).size(3)
     assert Symbols({"B": 1, "L": 8}).shape((1, 8)) == "1×L"
     for bad, message in (
         ({"L": 8, "L+1": 10}, r"'L\+1'.*10 given, but it is 9"),

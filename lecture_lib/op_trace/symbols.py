@@ -13,8 +13,10 @@ class Symbols:
     Args:
         values: what each letter stands for in this run, ``{"L": 8, "D": 64, "n_H": 4, "H": 16}``.
             A key may be an expression of your own, such as ``"2F"`` or ``"H/2"``. These follow by
-            themselves: L+1; 4D, unless F is given (then that is its name); n_KV·H; and n_H·H where
-            it differs from D. With n_KV = n_H (no grouped queries) only n_H is used.
+            themselves: L+1; 4D, unless F is given (then that is its name); n_KV·H and n_H/n_KV; and
+            n_H·H where it differs from D. With n_KV = n_H (no grouped queries) only n_H is used.
+            A size that is not listed but happens to equal one that is would get its letter: list
+            what your code uses (H/2, if it rotates halves of heads).
         strict: refuse a size with no symbol or with two. With False such a size is printed as a
             plain number, and a size with two symbols leaves an entry in ``notes``.
 
@@ -80,4 +82,6 @@ def _consequences(given: Mapping[str, int]) -> dict[str, int]:
             derived[f"{heads}·H"] = given[heads] * given["H"]
     if given.get("n_KV") == given.get("n_H"):
         derived.pop("n_KV·H", None)  # multi-head attention: the same product
+    elif {"n_KV", "n_H"} <= given.keys() and given["n_H"] % given["n_KV"] == 0:
+        derived["n_H/n_KV"] = given["n_H"] // given["n_KV"]
     return derived
