@@ -115,7 +115,8 @@ def test_lab_gets_what_this_machine_needs(course, calls, monkeypatch, uid, brows
     monkeypatch.setattr(course, "has_browser", lambda: browser)
     course.open_lab(["--port=9999"])
     (command,) = calls
-    assert "notebooks/00_start_here.ipynb" in command
+    assert "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb" in command
+    assert f"--ServerApp.root_dir={course.ROOT}" in command  # exercises/ lies beside notebooks/
     assert "--port=9999" in command
     assert ("--allow-root" in command) == (uid == 0)
     assert ("--no-browser" in command) == (not browser)

@@ -195,7 +195,16 @@ def run_in_venv(command):
 
 def open_lab(extra):
     """JupyterLab on the first notebook; it takes the next port where its own is busy."""
-    command = [venv_python(), "-m", "jupyterlab", FIRST_NOTEBOOK, *extra]
+    # The whole course as root folder, so that the exercises can be reached too; the first notebook
+    # as start page, so that the address printed where there is no browser leads to it as well.
+    command = [
+        venv_python(),
+        "-m",
+        "jupyterlab",
+        f"--ServerApp.root_dir={ROOT}",
+        "--LabApp.default_url=/lab/tree/" + FIRST_NOTEBOOK,
+        *extra,
+    ]
     if hasattr(os, "geteuid") and os.geteuid() == 0:  # a container: Jupyter refuses root otherwise
         command.append("--allow-root")
     if not has_browser() and "--no-browser" not in extra:
