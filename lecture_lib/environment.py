@@ -95,11 +95,12 @@ def _pinned_versions() -> dict[str, str]:
 def _device() -> Check:
     import torch
 
-    from .loading import load_model  # noqa: F401  (an import error should show here, by name)
+    from .loading.devices import choose_device
 
-    if torch.cuda.is_available():
-        found = f"GPU: {torch.cuda.get_device_name()}"
-    elif torch.backends.mps.is_available():
+    device = choose_device()  # what load_model() will take
+    if device.type == "cuda":
+        found = f"GPU: {torch.cuda.get_device_name(device)}"
+    elif device.type == "mps":
         found = "Apple GPU (MPS)"
     else:
         n_threads = torch.get_num_threads()

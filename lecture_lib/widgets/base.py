@@ -55,7 +55,7 @@ class PictureWidget(ipywidgets.VBox):
         live = super()._repr_mimebundle_(include=include, exclude=exclude, **kwargs)
         # ipywidgets answers with the data alone, or with (data, metadata).
         data, *metadata = live if isinstance(live, tuple) else (live,)
-        still = Picture._repr_mimebundle_(self._default_picture)
+        still = self._default_picture._repr_mimebundle_()
         note = "<p><em>A picture of the default state; run the cell to use the controls.</em></p>"
         still["text/html"] += note
         still["text/plain"] = (

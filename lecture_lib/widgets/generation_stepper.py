@@ -1,13 +1,14 @@
 """GenerationStepper: a text that grows token by token, by the model's choice or by yours."""
 
 import html
+from functools import partial
 
 import ipywidgets
 
 from ..decoding import GenerationSession
 from ..figures import Picture, next_token_bars
 from ..figures.style import visible
-from ..scoring import next_token_logits, text_to_ids, token_text, top_tokens
+from ..scoring import next_token_probs, text_to_ids, token_text, top_tokens
 from .base import PictureWidget
 
 _MOST_TOKENS = 256
@@ -87,11 +88,10 @@ class GenerationStepper(PictureWidget):
         self.attempt(lambda: (action(), self._replace_picture()))
 
     def _new_session(self, prompt: str) -> GenerationSession:
-        def probs(token_ids):
-            return next_token_logits(self.loaded, token_ids).softmax(dim=-1)
-
         ids = text_to_ids(self.loaded, prompt)
-        return GenerationSession(probs, ids, max_tokens=_MOST_TOKENS)
+        return GenerationSession(
+            partial(next_token_probs, self.loaded), ids, max_tokens=_MOST_TOKENS
+        )
 
     def _show_text(self) -> None:
         decode = self.loaded.tokenizer.decode
