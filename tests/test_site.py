@@ -34,9 +34,7 @@ def test_each_lecture_is_a_page_with_all_its_pictures(site):
         outputs = [output for cell in cells for output in cell.get("outputs", [])]
         n_pictures = sum("image/png" in output.get("data", {}) for output in outputs)
         alts = [alt for alt in re.findall(r'<img alt="([^"]*)"', page) if len(alt) > 30]
-        assert len(alts) >= n_pictures, (
-            f"{path.name}: {n_pictures} pictures, {len(alts)} with words"
-        )
+        assert len(alts) >= n_pictures, f"{path.name}: {len(alts)} of {n_pictures} have words"
 
 
 @needs_sphinx

@@ -1,141 +1,16 @@
-"""Pictures of compute and memory: the roofline, memory budgets, where a step's time goes."""
+"""Pictures of compute and memory: budgets, where a step's time goes, what batching does."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from .picture import Picture
+from .roofline import need_positive, si
 from .style import CHOSEN, GOOD, INK, KEPT, MARK, OTHER, in_course_style, new_figure
 
 _KINDS = ((KEPT, "o"), (CHOSEN, "s"), (GOOD, "^"), (MARK, "D"))
 _PARTS = ((KEPT, ""), (CHOSEN, "///"), (GOOD, "..."), (MARK, "xxx"), (OTHER, "---"))
-_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-
-
-@dataclass(frozen=True)
-class RooflinePoint:
-    """One operation on the roofline.
-
-    Args:
-        label: what it is, short.
-        intensity: FLOPs per byte, above 0.
-        flops_per_s: what was attained, measured. None: the point is put on the roof (predicted).
-        kind: points of one kind share colour and marker, and a line in the legend.
-    """
-
-    label: str
-    intensity: float
-    flops_per_s: float | None = None
-    kind: str = "predicted"
-
-
-def si(value: float, unit: str = "") -> str:
-    """A number with an SI prefix and three significant digits: 312 TFLOP/s."""
-    for factor, prefix in _PREFIXES:
-        if abs(value) >= 0.9995 * factor:
-            return f"{value / factor:.3g} {prefix}{unit}"
-    return f"{value:.3g} {unit}".strip()
-
-
-@in_course_style
-def roofline(
-    peak_flops: float,
-    memory_bandwidth: float,
-    points: Sequence[RooflinePoint],
-    *,
-    title: str = "",
-    caption: str = "",
-) -> Picture:
-    """Attainable FLOP/s against arithmetic intensity, min(peak, intensity × bandwidth), with points.
-
-    Args:
-        peak_flops: FLOP/s. memory_bandwidth: bytes/s.
-        points: what to place; a predicted point sits on the roof, a measured one where it ran.
-
-    Raises:
-        ValueError: a peak, bandwidth or intensity that is not above 0; more than four kinds.
-    """
-    _need_positive(peak_flops=peak_flops, memory_bandwidth=memory_bandwidth)
-    kinds = list(dict.fromkeys(point.kind for point in points))
-    if len(kinds) > len(_KINDS):
-        raise ValueError(f"points: at most {len(_KINDS)} kinds can be told apart, got {len(kinds)}")
-    ridge = peak_flops / memory_bandwidth
-    xs = [point.intensity for point in points]
-    for point in points:
-        _need_positive(**{f"intensity of {point.label}": point.intensity})
-    low, high = min([0.3, *xs]) / 2, max([ridge * 8, *xs]) * 2
-    height = max(3.8, 1.1 + 0.19 * (len(points) + len(kinds)))
-    # Margins by hand: a layout engine would take most of the time of a widget's redraw.
-    figure = new_figure(7.8, height, layout=None)
-    axes = figure.add_axes((0.095, 0.5 / height, 0.66, 1 - 0.85 / height))
-    x = np.geomspace(low, high, 200)
-    axes.loglog(x, np.minimum(peak_flops, x * memory_bandwidth), color=INK, linewidth=1.8)
-    axes.axvline(ridge, color=OTHER, linestyle=":", linewidth=1)
-    axes.axvspan(low, ridge, color=KEPT, alpha=0.05, linewidth=0)
-    ys = [
-        point.flops_per_s or min(peak_flops, point.intensity * memory_bandwidth) for point in points
-    ]
-    bottom = min([low * memory_bandwidth, *ys]) / 2
-    axes.text(ridge, bottom * 1.2, f" ridge {ridge:.3g}", fontsize=9)
-    axes.set_xlim(low, high)
-    axes.set_ylim(bottom, peak_flops * 4)
-    axes.set_xlabel("arithmetic intensity, FLOPs per byte")
-    axes.set_ylabel("FLOP/s")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: si(value)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.minorticks_off()
-    axes.grid(alpha=0.25)
-    axes.set_title(title)
-    _mark_points(axes, points, ys, kinds)
-    alt = (
-        f"Roofline: the roof rises with {si(memory_bandwidth, 'B/s')} up to "
-        f"{si(peak_flops, 'FLOP/s')}; ridge at {ridge:.3g} FLOPs per byte. "
-    )
-    told = [_told_point(point, peak_flops, memory_bandwidth) for point in points]
-    return Picture(figure, alt + "; ".join(told), caption)
-
-
-def _mark_points(axes, points: Sequence[RooflinePoint], ys: list[float], kinds: list[str]) -> None:
-    """Numbered points, with the numbers' meaning in a list beside the picture.
-
-    Names beside the points would lie on top of one another: many points share an intensity.
-    """
-    near: dict[tuple[int, int], list[str]] = {}  # place on a coarse grid -> numbers there
-    for number, (point, y) in enumerate(zip(points, ys, strict=True), 1):
-        colour, marker = _KINDS[kinds.index(point.kind)]
-        axes.plot(point.intensity, y, marker, color=colour, markersize=6, markeredgecolor="white")
-        place = round(5 * np.log10(point.intensity)), round(8 * np.log10(y))
-        near.setdefault(place, []).append(str(number))
-        if len(near[place]) == 1:
-            near[place].append((point.intensity, y))
-    for first, where, *rest in near.values():
-        axes.annotate(
-            " ".join([first, *rest]), where, (0, 6), textcoords="offset points", fontsize=8,
-            ha="center",
-        )  # fmt: skip
-    y, step = 1.0, 0.19 / axes.figure.get_figheight() * 1.25
-    for kind, (colour, marker) in zip(kinds, _KINDS, strict=False):
-        axes.plot([1.035], [y], marker, color=colour, transform=axes.transAxes, clip_on=False)
-        axes.text(1.06, y, kind, transform=axes.transAxes, va="center", fontsize=9, weight="bold")
-        for number, point in enumerate(points, 1):
-            if point.kind == kind:
-                y -= step
-                text = f"{number}  {point.label}: {_plain(point.intensity)}"
-                axes.text(1.03, y, text, transform=axes.transAxes, va="center", fontsize=8)
-        y -= 1.4 * step
-
-
-def _plain(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _told_point(point: RooflinePoint, peak: float, bandwidth: float) -> str:
-    roof = min(peak, point.intensity * bandwidth)
-    bound = "memory" if point.intensity < peak / bandwidth else "compute"
-    share = "" if point.flops_per_s is None else f", {point.flops_per_s / roof:.0%} of the roof"
-    return f"{point.label} ({point.kind}): {_plain(point.intensity)}, {bound} bound{share}"
 
 
 @in_course_style
@@ -208,7 +83,7 @@ def time_breakdown(
     if not parts:
         raise ValueError("parts: is empty; needs at least one operation")
     total = sum(seconds for _, seconds, _ in parts)
-    _need_positive(**{"the sum of parts": total})
+    need_positive(**{"the sum of parts": total})
     height = 1.15 + 0.27 * len(parts)
     figure = new_figure(7.4, height, layout=None)
     axes = figure.add_axes((0.2, 0.5 / height, 0.77, 1 - 0.9 / height))
@@ -269,9 +144,3 @@ def latency_and_throughput(
     left.legend(frameon=False, fontsize=9)
     alt = f"Batch size {batch_sizes[0]} to {batch_sizes[-1]}. " + "; ".join(told)
     return Picture(figure, alt, caption)
-
-
-def _need_positive(**values: float) -> None:
-    for name, value in values.items():
-        if not 0 < value < float("inf"):
-            raise ValueError(f"{name}: must be a number above 0, got {value!r}")

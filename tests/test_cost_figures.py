@@ -1,0 +1,86 @@
+"""Pictures of compute and memory say in words what they draw, and refuse what makes no sense."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lecture_lib.figures import (
+    RooflinePoint,
+    latency_and_throughput,
+    memory_budget,
+    roofline,
+    si,
+    time_breakdown,
+)
+
+POINTS = [
+    RooflinePoint("QKV", 1365, kind="prefill"),
+    RooflinePoint("QKV", 1.0, kind="decode"),
+    RooflinePoint("lm_head", 10, 1e13, kind="measured"),
+]
+
+
+def test_the_roofline_says_what_binds_and_the_share_of_the_roof():
+    alt = roofline(300e12, 2e12, POINTS).alt
+    assert "ridge at 150 FLOPs per byte" in alt
+    assert "QKV (prefill): 1,365, compute bound" in alt
+    assert "QKV (decode): 1, memory bound" in alt
+    assert "lm_head (measured): 10, memory bound, 50% of the roof" in alt  # 1e13 of 10 * 2e12
+
+
+def test_a_point_that_ran_slower_is_drawn_elsewhere():
+    fast, slow = (
+        np.asarray(
+            Image.open(io.BytesIO(roofline(1e14, 1e12, [RooflinePoint("x", 10, f)]).png)).convert(
+                "L"
+            )
+        )
+        for f in (1e13, 2e12)
+    )
+    assert fast.shape == slow.shape
+    assert (fast != slow).any()
+
+
+def test_a_budget_says_what_fits():
+    bars = {"one": {"weights": 14e9, "cache": 2e9}, "many": {"weights": 14e9, "cache": 80e9}}
+    alt = memory_budget(bars, 80e9).alt
+    assert "one: weights 14 GB, cache 2 GB; fits into 80 GB" in alt
+    assert "many: weights 14 GB, cache 80 GB; does not fit into 80 GB" in alt
+
+
+def test_a_breakdown_gives_shares_of_the_whole():
+    alt = time_breakdown([("QKV", 3e-3, "memory"), ("softmax", 1e-3, "compute")]).alt
+    assert "A step of 4 ms" in alt
+    assert "QKV 75.0% (memory bound); softmax 25.0% (compute bound)" in alt
+
+
+def test_throughput_is_batch_over_step():
+    alt = latency_and_throughput([1, 8], {"predicted": [0.01, 0.02]}).alt
+    assert "10 to 20 ms a step, 100 to 400 tokens per second" in alt
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(312e12, "312 TFLOP/s"), (2.039e12, "2.04 TFLOP/s"), (999.9e9, "1 TFLOP/s"), (5, "5 FLOP/s")],
+)
+def test_si(value, text):
+    assert si(value, "FLOP/s") == text
+
+
+@pytest.mark.parametrize(
+    ("draw", "word"),
+    [
+        (lambda: roofline(0, 1e12, []), "peak_flops"),
+        (lambda: roofline(1e12, float("inf"), []), "memory_bandwidth"),
+        (lambda: roofline(1e14, 1e12, [RooflinePoint("x", 0)]), "intensity of x"),
+        (lambda: roofline(1e14, 1e12, [RooflinePoint("x", 1, kind=k) for k in "abcde"]), "kinds"),
+        (lambda: memory_budget({}), "bars"),
+        (lambda: time_breakdown([]), "parts"),
+        (lambda: latency_and_throughput([1, 2], {"a": [1.0]}), "steps_s"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_named(draw, word):
+    with pytest.raises(ValueError, match=word):
+        draw()
