@@ -9,7 +9,7 @@ from PIL import Image
 from lecture_lib.figures import (
     RooflinePoint,
     latency_and_throughput,
-    memory_budget,
+    memory_bars,
     roofline,
     si,
     time_breakdown,
@@ -45,7 +45,7 @@ def test_a_point_that_ran_slower_is_drawn_elsewhere():
 
 def test_a_budget_says_what_fits():
     bars = {"one": {"weights": 14e9, "cache": 2e9}, "many": {"weights": 14e9, "cache": 80e9}}
-    alt = memory_budget(bars, 80e9).alt
+    alt = memory_bars(bars, 80e9).alt
     assert "one: weights 14 GB, cache 2 GB; fits into 80 GB" in alt
     assert "many: weights 14 GB, cache 80 GB; does not fit into 80 GB" in alt
 
@@ -76,7 +76,7 @@ def test_si(value, text):
         (lambda: roofline(1e12, float("inf"), []), "memory_bandwidth"),
         (lambda: roofline(1e14, 1e12, [RooflinePoint("x", 0)]), "intensity of x"),
         (lambda: roofline(1e14, 1e12, [RooflinePoint("x", 1, kind=k) for k in "abcde"]), "kinds"),
-        (lambda: memory_budget({}), "bars"),
+        (lambda: memory_bars({}), "bars"),
         (lambda: time_breakdown([]), "parts"),
         (lambda: latency_and_throughput([1, 2], {"a": [1.0]}), "steps_s"),
     ],

@@ -1,7 +1,7 @@
 """The course's pictures: pure functions, data in, Picture out (PNG, alternative text, caption)."""
 
 from .blocks import cache_view, growth_curves, recomputed_rows, score_maps
-from .costs import latency_and_throughput, memory_budget, time_breakdown
+from .costs import latency_and_throughput, memory_bars, time_breakdown
 from .distributions import generation_filmstrip, next_token_bars
 from .picture import Picture
 from .roofline import RooflinePoint, roofline, si
@@ -15,7 +15,7 @@ __all__ = [
     "generation_filmstrip",
     "growth_curves",
     "latency_and_throughput",
-    "memory_budget",
+    "memory_bars",
     "next_token_bars",
     "recomputed_rows",
     "roofline",

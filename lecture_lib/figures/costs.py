@@ -14,7 +14,7 @@ _PARTS = ((KEPT, ""), (CHOSEN, "///"), (GOOD, "..."), (MARK, "xxx"), (OTHER, "--
 
 
 @in_course_style
-def memory_budget(
+def memory_bars(
     bars: Mapping[str, Mapping[str, float]],
     capacity_bytes: float | None = None,
     *,

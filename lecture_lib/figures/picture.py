@@ -34,9 +34,30 @@ class Picture:
         self.alt = " ".join(alt.split())
         self.caption = caption
         self._image = _draw(figure)
+        self._measure()
+
+    def _measure(self) -> None:
         # In screen pixels, at which the picture is meant to be seen.
         self.width = round(self._image.width * _SCREEN_DPI / _DPI)
         self.height = round(self._image.height * _SCREEN_DPI / _DPI)
+
+    @classmethod
+    def stacked(cls, *pictures: "Picture", caption: str = "") -> "Picture":
+        """Several pictures below one another, as one; their words one after another."""
+        if not pictures:
+            raise ValueError("pictures: needs at least one")
+        together = cls.__new__(cls)
+        width = max(picture._image.width for picture in pictures)
+        height = sum(picture._image.height for picture in pictures)
+        together._image = Image.new("RGB", (width, height), "white")
+        top = 0
+        for picture in pictures:
+            together._image.paste(picture._image, (0, top))
+            top += picture._image.height
+        together.alt = " ".join(picture.alt for picture in pictures)
+        together.caption = caption or pictures[-1].caption
+        together._measure()
+        return together
 
     @cached_property
     def png(self) -> bytes:

@@ -101,18 +101,17 @@ def _mark_points(axes, points: Sequence[RooflinePoint], ys: list[float], kinds: 
 
     Names beside the points would lie on top of one another: many points share an intensity.
     """
-    near: dict[tuple[int, int], list[str]] = {}  # place on a coarse grid -> numbers there
+    places: dict[tuple[int, int], list[int]] = {}  # a coarse grid: points on top of one another
     for number, (point, y) in enumerate(zip(points, ys, strict=True), 1):
         colour, marker = _KINDS[kinds.index(point.kind)]
         axes.plot(point.intensity, y, marker, color=colour, markersize=6, markeredgecolor="white")
         place = round(5 * np.log10(point.intensity)), round(8 * np.log10(y))
-        near.setdefault(place, []).append(str(number))
-        if len(near[place]) == 1:
-            near[place].append((point.intensity, y))
-    for first, where, *rest in near.values():
+        places.setdefault(place, []).append(number)
+    for numbers in places.values():
+        first = numbers[0] - 1
         axes.annotate(
-            " ".join([first, *rest]), where, (0, 6), textcoords="offset points", fontsize=8,
-            ha="center",
+            _ranges(numbers), (points[first].intensity, ys[first]), (0, 6),
+            textcoords="offset points", fontsize=8, ha="center",
         )  # fmt: skip
     y, step = 1.0, 0.19 / axes.figure.get_figheight() * 1.25
     for kind, (colour, marker) in zip(kinds, _KINDS, strict=False):
@@ -124,6 +123,17 @@ def _mark_points(axes, points: Sequence[RooflinePoint], ys: list[float], kinds: 
                 text = f"{number}  {point.label}: {_plain(point.intensity)}"
                 axes.text(1.03, y, text, transform=axes.transAxes, va="center", fontsize=8)
         y -= 1.4 * step
+
+
+def _ranges(numbers: list[int]) -> str:
+    """1 2 3 5 as "1–3 5"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return " ".join(f"{r[0]}–{r[-1]}" if len(r) > 1 else str(r[0]) for r in runs)
 
 
 def _plain(value: float) -> str:

@@ -2,7 +2,15 @@
 
 from .base import PictureWidget
 from .cache_watcher import CacheWatcher
+from .cost_calculator import CostCalculator, StepBreakdown
 from .generation_stepper import GenerationStepper
 from .sentence_scorer import SentenceScorer
 
-__all__ = ["CacheWatcher", "GenerationStepper", "PictureWidget", "SentenceScorer"]
+__all__ = [
+    "CacheWatcher",
+    "CostCalculator",
+    "GenerationStepper",
+    "PictureWidget",
+    "SentenceScorer",
+    "StepBreakdown",
+]
