@@ -11,9 +11,9 @@ ARG TORCH=cpu
 RUN apt-get update \
     && apt-get install -y --no-install-recommends make git g++ \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home student
+    && useradd --create-home student && mkdir /course && chown student /course
 USER student
-WORKDIR /home/student/course
+WORKDIR /course
 COPY --chown=student . .
 
 # The CPU build of PyTorch is a tenth of the CUDA one; requirements.txt then finds its pin satisfied.

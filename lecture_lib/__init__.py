@@ -7,8 +7,11 @@
     lecture_block   the lecture's block: naive, prefill, decode
     op_trace        the table of what ran: shapes, FLOPs, bytes
     engine          the real model, opened up, with its KV cache
+    hardware        Hardware: peaks and bandwidths, published and measured
+    costs           FLOPs, bytes, roofline, memory, latency; predicted and measured
+    parallel        pipeline and tensor parallelism: volumes, schedules, real runs
     environment     check_environment(): is this machine ready?
-    decoding        toy language models; later searches and samplers
+    decoding        toy language models, greedy and beam search, sampling
     figures         matplotlib pictures, pure functions: data in, Picture out
     widgets         thin ipywidgets shells over figures and computations
     grading         builds the exercises from the solutions, checks tasks
@@ -26,7 +29,7 @@ Shapes, written as trailing comments wherever an axis is split, moved or cached:
     N     n_layers        transformer blocks
     V     vocab_size      tokens the model knows
 
-Arrows point one way: widgets -> figures -> (decoding, engine, scoring) -> (model_spec, op_trace).
+Arrows point one way: widgets -> figures -> (decoding, engine, costs, parallel) -> (model_spec, op_trace).
 Importing this package takes milliseconds; torch and transformers are imported by the modules
 that need them.
 """

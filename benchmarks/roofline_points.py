@@ -1,0 +1,131 @@
+"""The real model's operations on this machine's roofline; predicted against measured.
+
+    python benchmarks/roofline_points.py            # all of it; writes a section of RESULTS.md
+    python benchmarks/roofline_points.py --quick    # a look: fewer sizes, writes nothing
+
+Peak and bandwidth are measured first. Then each operation type of a step is timed on the model's
+own weights, and whole steps, and the bytes of cache and process are compared with the formulas.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from functools import partial
+
+from results import describe_machine, table, write_section
+from tqdm import tqdm
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast  # noqa: F401
+
+from lecture_lib.costs import (
+    compare_kv_bytes,
+    compare_process_memory,
+    compare_weight_bytes,
+    measure_ops,
+    predict_step,
+)
+from lecture_lib.engine import Engine
+from lecture_lib.hardware import Hardware, measure_hardware
+from lecture_lib.loading import load_model
+
+# (phase, batch size, prompt or cached length)
+STEPS = [
+    ("prefill", 1, 32), ("prefill", 1, 128), ("prefill", 1, 512), ("prefill", 4, 128),
+    ("decode", 1, 128), ("decode", 1, 1024), ("decode", 8, 128), ("decode", 8, 1024),
+    ("decode", 32, 128),
+]  # fmt: skip
+QUICK = [("prefill", 1, 128), ("decode", 1, 128)]
+MEMORY_BATCH, MEMORY_LENGTH = 4, 1024
+
+
+def point_rows(engine: Engine, hardware: Hardware, step) -> list[list]:
+    """A row for each operation of a step: where it stands, and how near the roof it is."""
+    phase, batch_size, seq_len = step
+    dtype = str(engine.dtype).removeprefix("torch.")
+    rows = []
+    for row in measure_ops(engine, phase, batch_size, seq_len, progress=False).itertuples():
+        roof_s = hardware.seconds(row.flops, row.bytes, dtype)
+        rows.append(
+            [
+                phase, batch_size, seq_len, row.op, row.intensity, row.seconds * 1e3,
+                row.attained_flops / 1e9, row.attained_bandwidth / 1e9,
+                hardware.bound(row.flops, row.bytes, dtype), f"{roof_s / row.seconds:.0%}",
+                f"{row.spread:.0%}",
+            ]
+        )  # fmt: skip
+    return rows
+
+
+def step_row(engine: Engine, hardware: Hardware, step) -> list:
+    result = predict_step(engine, hardware, *step)
+    return [*step, result.predicted * 1e3, result.measured * 1e3, f"{result.error:+.0%}"]
+
+
+def memory_of_process() -> None:
+    """One process: prints what it takes up for weights and cache.
+
+    (Transformers' code is imported above, so that it doesn't count as the model's memory.)
+    """
+    load = partial(load_model, device="cpu")
+    growth = compare_process_memory(load, MEMORY_BATCH, MEMORY_LENGTH)
+    print(json.dumps(growth.to_numpy().tolist()))
+
+
+def byte_rows(engine: Engine) -> list[list]:
+    """Predicted and real bytes: tensors exactly, the process as it grows."""
+    exact = [compare_weight_bytes(engine), compare_kv_bytes(engine, MEMORY_BATCH, MEMORY_LENGTH)]
+    rows = [[f"{c.what}: tensors", c.predicted, c.measured, c.error] for c in exact]
+    command = [sys.executable, __file__, "--memory"]
+    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    grown = json.loads(out.splitlines()[-1])
+    rows += [[f"{item}: process", *numbers] for item, *numbers in grown]
+    return [[name, p / 1e6, m / 1e6, f"{error:+.1%}"] for name, p, m, error in rows]
+
+
+def report(engine: Engine, hardware: Hardware, steps) -> str:
+    points, whole = [], []
+    for step in tqdm(steps, desc="steps"):
+        points += point_rows(engine, hardware, step)
+        whole.append(step_row(engine, hardware, step))
+    peaks = ", ".join(f"{d} {p / 1e9:.0f}" for d, p in hardware.peak_flops_by_dtype.items())
+    return "\n\n".join(
+        [
+            "## The roofline of this machine (roofline_points.py)",
+            f"Machine: {describe_machine()}. Model: {engine.spec.name}, {engine.dtype}.",
+            f"Measured: peak GFLOP/s of matrix products {peaks}; memory "
+            f"{hardware.memory_bandwidth / 1e9:.1f} GB/s; {hardware.source.split('; ')[-1]}. "
+            f"Ridge: {hardware.ridge():.1f} FLOPs a byte ({hardware.peak_dtype}).",
+            "Operations, all layers together, weights read from memory (median of rounds; spread: "
+            "their middle half). Of the roof: time under the roofline / measured time; above 100% "
+            "where small activations never leave the processor's cache.",
+            table(
+                ["phase", "B", "L", "op", "FLOPs/byte", "ms", "GFLOP/s", "GB/s", "bound",
+                 "of the roof", "spread"],
+                points,
+            ),
+            "Whole steps of the engine: sum over operations under the roofline, against measured.",
+            table(["phase", "B", "L", "predicted (ms)", "measured (ms)", "error"], whole),
+            f"Bytes (MB = 10^6), cache for B = {MEMORY_BATCH}, S = {MEMORY_LENGTH}.",
+            table(["what", "predicted (MB)", "measured (MB)", "error"], byte_rows(engine)),
+        ]
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer sizes, writes nothing")
+    parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.memory:
+        memory_of_process()
+        return
+    engine = Engine(load_model(device="cpu"))
+    hardware = measure_hardware(engine.device)
+    text = report(engine, hardware, QUICK if arguments.quick else STEPS)
+    print(text)
+    if not arguments.quick:
+        write_section("roofline_points", text)
+
+
+if __name__ == "__main__":
+    main()

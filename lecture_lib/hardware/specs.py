@@ -1,0 +1,152 @@
+"""Hardware: the few numbers of a device that the roofline needs, and HARDWARE, published ones."""
+
+import difflib
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from .presets import PRESETS
+
+#: The dtype whose peak counts for elements of so many bytes, the first that the device states.
+_DTYPES_BY_BYTES = {
+    8: ("float64",),
+    4: ("float32",),
+    2: ("float16", "bfloat16"),
+    1: ("float8", "int8"),
+}
+
+
+class UnknownHardwareError(KeyError, ValueError):
+    """No preset has this name; the message suggests near ones."""
+
+    def __str__(self) -> str:  # KeyError would print the message in quotes
+        return str(self.args[0])
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """One device: how fast it computes, how fast it reads, how much it holds.
+
+    Args:
+        name: what to call it.
+        peak_flops: FLOP/s of dense matrix products in ``peak_dtype`` (a MAC is 2 FLOPs).
+        memory_bandwidth: bytes/s between memory and chip.
+        memory_bytes: bytes of memory. Presets have the printed GB, 10^9 bytes; drivers report a
+            little more (an A100 80GB: 81,920 MiB), so what fits here fits there.
+        link_bandwidth: bytes/s that it sends to other devices, one direction; None: no link.
+        peak_dtype: the dtype that ``peak_flops`` is of.
+        peak_flops_by_dtype: FLOP/s of further dtypes ("float32", "bfloat16", "int8" ...).
+        source: where the numbers come from.
+
+    Raises:
+        ValueError: a number that is not positive and finite; the message names the argument.
+    """
+
+    name: str
+    peak_flops: float
+    memory_bandwidth: float
+    memory_bytes: float
+    link_bandwidth: float | None = None
+    peak_dtype: str = "float16"
+    peak_flops_by_dtype: Mapping[str, float] = field(default_factory=dict, hash=False)
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"name: must be a non-empty string, got {self.name!r}")
+        for name in ("peak_flops", "memory_bandwidth", "memory_bytes"):
+            _check_rate(name, getattr(self, name))
+        if self.link_bandwidth is not None:
+            _check_rate("link_bandwidth", self.link_bandwidth)
+        if not isinstance(self.peak_dtype, str) or not self.peak_dtype:
+            raise ValueError(f"peak_dtype: must be a non-empty string, got {self.peak_dtype!r}")
+        if not isinstance(self.peak_flops_by_dtype, Mapping):
+            got = type(self.peak_flops_by_dtype).__name__
+            raise ValueError(f"peak_flops_by_dtype: must map dtypes to FLOP/s, got {got}")
+        for dtype, peak in self.peak_flops_by_dtype.items():
+            _check_rate(f"peak_flops_by_dtype[{dtype!r}]", peak)
+        peaks = {**self.peak_flops_by_dtype, self.peak_dtype: self.peak_flops}
+        object.__setattr__(self, "peak_flops_by_dtype", types.MappingProxyType(peaks))
+
+    def __reduce__(self):  # a mapping proxy can be neither copied nor pickled
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values["peak_flops_by_dtype"] = dict(self.peak_flops_by_dtype)
+        return Hardware, tuple(values.values())
+
+    def peak(self, dtype: str | None = None) -> float:
+        """Peak FLOP/s of a dtype ("float16", "torch.float16"), None: of ``peak_dtype``.
+
+        Raises:
+            ValueError: a dtype whose peak is not known for this device.
+        """
+        dtype = self.peak_dtype if dtype is None else str(dtype).removeprefix("torch.")
+        if dtype not in self.peak_flops_by_dtype:
+            raise ValueError(
+                f"dtype: no peak of {dtype!r} is known for {self.name}, only of "
+                f"{', '.join(self.peak_flops_by_dtype)}"
+            )
+        return self.peak_flops_by_dtype[dtype]
+
+    def dtype_of(self, dtype_bytes: float) -> str:
+        """The dtype whose peak counts when elements of ``dtype_bytes`` bytes are multiplied.
+
+        A device that states no peak for that width computes in ``peak_dtype``.
+        """
+        known = [d for d in _DTYPES_BY_BYTES.get(dtype_bytes, ()) if d in self.peak_flops_by_dtype]
+        return known[0] if known else self.peak_dtype
+
+    def ridge(self, dtype: str | None = None) -> float:
+        """Peak / bandwidth, FLOPs a byte: above this intensity computing is the limit."""
+        return self.peak(dtype) / self.memory_bandwidth
+
+    def attainable_flops(self, intensity: float, dtype: str | None = None) -> float:
+        """The roof at an intensity: min(peak, intensity · bandwidth), FLOP/s.
+
+        Williams, Waterman, Patterson: Roofline, CACM 52(4), 2009.
+        """
+        return min(self.peak(dtype), intensity * self.memory_bandwidth)
+
+    def seconds(self, flops: float, n_bytes: float, dtype: str | None = None) -> float:
+        """Time under the roof: whatever takes longer, computing or moving, the other beside it."""
+        return max(flops / self.peak(dtype), n_bytes / self.memory_bandwidth)
+
+    def bound(self, flops: float, n_bytes: float, dtype: str | None = None) -> str:
+        """ "compute" or "memory": which of the two takes longer."""
+        compute = flops / self.peak(dtype) >= n_bytes / self.memory_bandwidth
+        return "compute" if compute else "memory"
+
+
+def _check_rate(name: str, value: object) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value < math.inf:
+        raise ValueError(f"{name}: must be a positive, finite number, got {value!r}")
+
+
+class _HardwareTable(dict[str, Hardware]):
+    """A dictionary whose unknown key says which names are near."""
+
+    def __missing__(self, name: str) -> Hardware:
+        near = difflib.get_close_matches(str(name).lower(), self, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(self)}"
+        raise UnknownHardwareError(f"hardware: none is called {name!r}; {hint}")
+
+
+#: Published hardware by name: read-only; an unknown name is a KeyError that suggests near ones.
+HARDWARE = types.MappingProxyType(
+    _HardwareTable({name: Hardware(name=name, **values) for name, values in PRESETS.items()})
+)
+
+
+def as_hardware(hardware: Hardware | str) -> Hardware:
+    """Hardware itself, or the preset of this name.
+
+    Raises:
+        ValueError: an unknown name (UnknownHardwareError), or something else altogether.
+    """
+    if isinstance(hardware, str):
+        return HARDWARE[hardware]
+    if not isinstance(hardware, Hardware):
+        got = type(hardware).__name__
+        raise ValueError(f"hardware: must be a Hardware or the name of a preset, got {got}")
+    return hardware

@@ -1,0 +1,124 @@
+"""Step times against the roofline worked by hand; where a batch becomes compute bound."""
+
+import pytest
+
+from lecture_lib.costs import (
+    Conventions,
+    critical_batch_size,
+    kv_cache_bytes,
+    latency_by_batch,
+    op_costs,
+    step_latency,
+    weight_bytes,
+)
+from lecture_lib.hardware import HARDWARE, Hardware
+from lecture_lib.model_spec import MODEL_SPECS
+
+SPEC = MODEL_SPECS["llama-2-7b"]
+A100 = HARDWARE["a100-80gb-sxm"]
+
+
+def test_decode_is_the_reading_of_weights_and_cache():
+    step = step_latency(SPEC, A100, "decode", 1, 1024)
+    embedding = SPEC.params_by_part["token_embedding"] * 2
+    by_hand = (weight_bytes(SPEC) - embedding + kv_cache_bytes(SPEC, 1, 1025)) / 2039e9
+    assert step.seconds == pytest.approx(by_hand, rel=0.01)  # activations are the rest
+    assert step.seconds > by_hand
+    assert step.bound == "memory"
+    assert step.tokens_per_s == 1 / step.seconds
+
+
+def test_prefill_is_computing():
+    step = step_latency(SPEC, A100, "prefill", 2, 2048)
+    assert step.bound == "compute"
+    matrices = SPEC.params_by_part["attention"] + SPEC.params_by_part["mlp"]
+    assert step.seconds == pytest.approx(2 * matrices * 4096 / 312e12, rel=0.2)
+    assert step.seconds > step.flops / 312e12
+    assert step.tokens_per_s == pytest.approx(4096 / step.seconds)
+
+
+def test_overlap_and_overhead():
+    ops, whole = (step_latency(SPEC, A100, "prefill", 1, 512, overlap=o) for o in ("ops", "step"))
+    assert whole.seconds == max(whole.flops / 312e12, whole.bytes / 2039e9)
+    assert ops.seconds == ops.table.seconds.sum() > whole.seconds
+    launched = step_latency(SPEC, A100, "prefill", 1, 512, overhead_s=1e-5)
+    n_ops = 32 * 14 + 3  # 14 in a layer; embedding, final norm, lm_head
+    assert launched.seconds - ops.seconds == pytest.approx(n_ops * 1e-5)
+
+
+def test_quantised_weights_speed_up_decode_and_not_prefill():
+    for phase, expected in (("decode", 0.5), ("prefill", 1.0)):
+        whole, int8 = (
+            step_latency(SPEC, A100, phase, 1, 2048, weight_format=f).seconds
+            for f in (None, "int8")
+        )
+        assert int8 / whole == pytest.approx(expected, abs=0.08)
+    long, short = (
+        step_latency(SPEC, A100, "decode", 8, 8192, kv_format=f).seconds for f in (None, "int8")
+    )
+    assert short / long < 0.65  # long contexts: the cache is what is read
+
+
+def test_latency_by_batch():
+    table = latency_by_batch(SPEC, A100, [1, 8, 64, 512], 1024)
+    assert list(table.batch_size) == [1, 8, 64, 512]
+    assert table.tokens_per_s.is_monotonic_increasing
+    assert table.tokens_per_s_per_sequence.is_monotonic_decreasing
+    assert table.intensity.is_monotonic_increasing
+    assert list(table.fits) == [True, True, True, False]
+    assert (table.tokens_per_s * table.seconds).round().tolist() == [1, 8, 64, 512]
+    for _, row in table.iterrows():
+        step = step_latency(SPEC, A100, "decode", int(row.batch_size), 1024)
+        assert row.seconds == step.seconds
+        assert row.bound == step.bound
+
+
+@pytest.mark.parametrize("op", ["q_proj", "up_proj", "down_proj"])
+@pytest.mark.parametrize("weight_format", [None, "int8", "int4"])
+def test_critical_batch_is_the_first(op, weight_format):
+    batch = critical_batch_size(SPEC, A100, op, weight_format=weight_format)
+    for batch_size, bound in ((batch - 1, "memory"), (batch, "compute")):
+        costs = op_costs(SPEC, "decode", batch_size, 64, weight_format=weight_format, hardware=A100)
+        assert costs.set_index("op").bound[op] == bound
+
+
+def test_critical_batch_by_the_closed_formula():
+    """B D F / (B D + B F + D F) = ridge, solved for B."""
+    ridge, d, f = A100.ridge(), SPEC.d_model, SPEC.d_ff
+    by_hand = ridge / (1 - ridge * (1 / d + 1 / f))
+    assert critical_batch_size(SPEC, A100) - 1 < by_hand <= critical_batch_size(SPEC, A100)
+
+
+def test_attention_never_becomes_compute_bound():
+    assert critical_batch_size(SPEC, A100, "attention", fused_attention=True) is None
+    assert critical_batch_size(SPEC, A100, "qk_matmul", limit=4096) is None
+    narrow = MODEL_SPECS["smollm2-135m"]  # D = 576: its intensity stays below 576 · 576 / 1152
+    assert critical_batch_size(narrow, HARDWARE["h100-80gb-sxm"], "o_proj") is None
+    assert critical_batch_size(SPEC, Hardware("slow", 1e9, 1e12, 1e12)) == 1
+
+
+def test_what_is_printed_says_how_it_was_counted():
+    step = step_latency(SPEC, "h100-80gb-sxm", "decode", 4, 512, conventions=Conventions())
+    assert "memory bound" in str(step)
+    assert "h100-80gb-sxm, float16" in str(step)
+    assert "1 MAC = 2 FLOPs" in str(step)
+    assert "conventions" in latency_by_batch(SPEC, A100, [1]).attrs
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: step_latency(SPEC, "a1000"), "hardware: none is called 'a1000'"),
+        (lambda: step_latency(SPEC, A100, "train"), "phase: must be one of"),
+        (lambda: step_latency(SPEC, A100, "decode", 0), "batch_size: must be"),
+        (lambda: step_latency(SPEC, A100, overlap="all"), "overlap: must be one of"),
+        (lambda: step_latency(SPEC, A100, overhead_s=-1), "overhead_s: must be"),
+        (lambda: latency_by_batch(SPEC, A100, []), "batch_sizes: needs at least one"),
+        (lambda: latency_by_batch(SPEC, A100, [0]), "batch_size: must be"),
+        (lambda: critical_batch_size(SPEC, A100, "w1"), "op: must be one of .*'up_proj'"),
+        (lambda: critical_batch_size(SPEC, A100, limit=0), "limit: must be"),
+    ],
+)
+def test_bad_arguments(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

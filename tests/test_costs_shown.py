@@ -1,0 +1,116 @@
+"""What a table of costs shows, and the bad input it refuses."""
+
+import dataclasses
+
+import pytest
+import sympy
+
+from lecture_lib.costs import (
+    LECTURE,
+    Conventions,
+    arithmetic_intensity,
+    cost_table,
+    lecture_block,
+    op_costs,
+    with_kv_heads,
+)
+from lecture_lib.model_spec import MODEL_SPECS
+
+SPEC = MODEL_SPECS["llama-3.1-8b"]
+L, D, n_H = sympy.symbols("L D n_H", positive=True)
+
+
+# ---- what is shown -------------------------------------------------------------------------------
+
+
+def test_conventions_are_shown_with_the_table():
+    table = cost_table(SPEC, "decode", 2, 50, weight_format="int8", hardware="a100-80gb-sxm")
+    for text in (str(table), table._repr_markdown_()):
+        for part in ("1 MAC = 2 FLOPs", "L+1 (past and new)", "scores written to memory", "int8"):
+            assert part in text
+        assert "a100-80gb-sxm, float16" in text
+        assert "total" in text
+    prefill = op_costs(SPEC, "prefill", conventions=Conventions(causal="half"))
+    assert "causal half" in prefill.attrs["conventions"]
+    assert "L (past)" in Conventions(attended="past").describe("decode", False)
+    assert "on chip" in op_costs(SPEC, "decode", fused_attention=True).attrs["conventions"]
+    assert "without embedding and lm_head" in LECTURE.describe("decode", False)
+    assert "softmax 5" in Conventions(softmax_flops=5).describe("decode", False)
+
+
+def test_a_symbolic_table_is_typeset():
+    table = cost_table(lecture_block(D, n_H), "decode", 1, L, scope="layer", conventions=LECTURE)
+    assert r"\frac{D}{D + 2}" in table._repr_markdown_()
+
+
+def test_roof_columns():
+    costs = op_costs(SPEC, "prefill", 1, 4096, hardware="a100-80gb-sxm").set_index("op")
+    assert costs.bound["up_proj"] == "compute"
+    assert costs.seconds["up_proj"] == costs.flops["up_proj"] / 312e12
+    assert costs.bound["softmax"] == "memory"
+    assert costs.seconds["softmax"] == costs.bytes["softmax"] / 2039e9
+    fp32 = op_costs(SPEC, "prefill", 1, 4096, 4, hardware="a100-80gb-sxm").set_index("op")
+    assert fp32.seconds["up_proj"] == costs.flops["up_proj"] / 19.5e12
+    tf32 = op_costs(SPEC, "prefill", 1, 4096, 4, hardware="a100-80gb-sxm", compute_dtype="tf32")
+    assert tf32.set_index("op").seconds["up_proj"] == costs.flops["up_proj"] / 156e12
+
+
+# ---- bad input -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"phase": "train"}, r"phase: .*'prefill'.*'decode'.*got 'train'"),
+        ({"batch_size": 0}, "batch_size: must be an integer of 1 or more, got 0"),
+        ({"batch_size": 1.5}, "batch_size: must be"),
+        ({"batch_size": True}, "batch_size: must be"),
+        ({"seq_len": -3}, "seq_len: must be .*got -3"),
+        ({"dtype_bytes": 0}, "dtype_bytes: must be .*got 0"),
+        ({"dtype_bytes": "fp16"}, "dtype_bytes: must be"),
+        ({"fused_attention": 1}, "fused_attention: must be True or False"),
+        ({"spec": "llama2-7b"}, "spec: .*did you mean .*llama-2-7b"),
+        ({"spec": 7}, "spec: must be a ModelSpec"),
+        ({"weight_format": "int9"}, "weight_format: .*'int9'; did you mean .*int8"),
+        ({"kv_format": "nvfp"}, "kv_format: no format is called 'nvfp'"),
+        ({"conventions": "full"}, "conventions: must be a Conventions"),
+        ({"scope": "model"}, "scope: must be one of 'step', 'layer'"),
+        ({"hardware": "a100"}, "hardware: none is called 'a100'; did you mean"),
+        ({"hardware": "l4", "compute_dtype": "int3"}, "dtype: no peak of 'int3' is known for l4"),
+        ({"hardware": "l4", "seq_len": L}, "hardware: a time needs numbers"),
+    ],
+)
+def test_bad_arguments(change, message):
+    with pytest.raises(ValueError, match=message):
+        op_costs(**{"spec": SPEC, "phase": "decode", "batch_size": 1, "seq_len": 16, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"causal": True}, "causal: must be one of 'full', 'half'"),
+        ({"attended": "L+1"}, "attended: must be one of"),
+        ({"softmax_pass": 1}, "softmax_pass: must be True or False"),
+        ({"norm_flops": -1}, "norm_flops: must be an integer of 0 or more"),
+        ({"logits": "first"}, "logits: must be one of"),
+    ],
+)
+def test_bad_conventions(change, message):
+    with pytest.raises(ValueError, match=message):
+        Conventions(**change)
+
+
+def test_kv_heads_that_do_not_divide():
+    with pytest.raises(ValueError, match=r"n_kv_heads: must divide n_heads=32"):
+        with_kv_heads(SPEC, 5)
+    with pytest.raises(ValueError, match="n_heads: must divide d_model=100"):
+        lecture_block(100, 3)
+    with pytest.raises(ValueError, match="n_kv_heads: must divide"):
+        dataclasses.replace(lecture_block(96, 3), n_kv_heads=2)
+
+
+def test_intensity():
+    assert arithmetic_intensity(6, 3) == 2
+    assert arithmetic_intensity(4 * L * D, 2 * L) == 2 * D
+    with pytest.raises(ValueError, match="n_bytes: must be positive"):
+        arithmetic_intensity(6, 0)
