@@ -58,7 +58,7 @@ def html_picture_without_words(nb):
 
 
 def large(nb):
-    add_output(nb, text_plain="x" * 300_000)
+    add_output(nb, text_plain="x" * 420_000)
 
 
 LIMITS = {
@@ -71,7 +71,7 @@ LIMITS = {
     picture_without_words: "a picture without a text/html output",
     picture_with_empty_words: "an <img> without alternative text",
     html_picture_without_words: "an <img> without alternative text",
-    large: "bytes, allowed fewer than 300,000",
+    large: "bytes, allowed fewer than 420,000",
 }
 
 

@@ -1,0 +1,133 @@
+"""The command line: one task, an interactive loop, or a sweep over settings.
+
+The text goes to stdout and nothing else does: progress and remarks go to stderr.
+Exit codes: 0 done, 1 the model could not be loaded or run, 2 a wrong argument, 130 interrupted.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+
+from .settings import TaskInfo
+
+EXAMPLES = """examples:
+  %(prog)s --prompt "The quick brown fox"
+  %(prog)s --prompt "Once upon a time" --temperature 0.7 --top-p 0.9 --stop "\\n"
+  %(prog)s --prompt A --prompt B --beam-width 4 --json
+  %(prog)s --interactive
+  %(prog)s --prompt "Once upon a time" --sweep top_k=1,5,50 --table sweep.csv
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the program; returns its exit code."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    try:
+        task_info = None if args.interactive and not args.prompt_seqs else read_task(args)
+    except ValueError as error:
+        parser.error(_as_option(str(error)))
+    try:
+        return _run(args, task_info)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments; those of the task have TaskInfo's names and defaults."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lecture_lib.inference_script",
+        description="Continue texts with a language model; every setting acts.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--model", default="smollm2-135m-instruct", help="a folder or a Hub name (%(default)s)")
+    add("--device", default="auto", help="auto, cpu, cuda, mps (%(default)s)")
+    add("--prompt", dest="prompt_seqs", action="append", help="a text; repeat it for a batch")
+    add("--output-len", type=int, help="new tokens at most")
+    add("--temperature", type=float, help="0 is greedy; below 1 bolder, above 1 wilder")
+    add("--top-k", type=int, help="keep the k likeliest tokens; 0 keeps all, 1 is greedy")
+    add("--top-p", type=float, help="keep the smallest set of tokens with this probability")
+    add("--beam-width", type=int, help="more than 1: beam search")
+    add("--do-sample", action=argparse.BooleanOptionalAction, help="draw, with beams too")
+    add("--len-penalty", type=float, help="of beam search; above 0 favours long texts")
+    add("--beam-search-diversity-rate", type=float, help="refused unless 0, with the reason")
+    add("--repetition-penalty", type=float, help="above 1: fewer repetitions")
+    add("--stop", action="append", help="a string that ends a text; repeat it for several")
+    add("--logprobs", type=int, help="print so many likely tokens for each position")
+    add("--seed", type=int, help="the same seed gives the same text")
+    add("--interactive", action="store_true", help="a prompt loop; /settings shows and changes")
+    add("--json", action="store_true", help="one JSON object a prompt, for machines")
+    add("--sweep", metavar="SETTING=A,B,C", help="run once for each value and print a table")
+    add("--table", metavar="FILE.csv", help="write the sweep's table, and a picture beside it")
+    names = {f.name: f.default for f in dataclasses.fields(TaskInfo) if f.name != "prompt_seqs"}
+    parser.set_defaults(**names | {"logprobs": 0, "stop": None})
+    return parser
+
+
+def read_task(args: argparse.Namespace) -> TaskInfo:
+    """The task that the arguments describe.
+
+    Raises:
+        ValueError: no prompt, or a setting outside its range.
+    """
+    if not args.prompt_seqs:
+        raise ValueError("prompt_seqs: needs a text: --prompt TEXT, or --interactive")
+    names = [f.name for f in dataclasses.fields(TaskInfo)]
+    values = {name: getattr(args, name) for name in names}
+    return TaskInfo(**values | {"stop": tuple(args.stop or ())})
+
+
+def _as_option(message: str) -> str:
+    """A TaskInfo error in the words of the command line: top_k becomes --top-k."""
+    name, colon, rest = message.partition(":")
+    name = "prompt" if name == "prompt_seqs" else name
+    return f"--{name.replace('_', '-')}{colon}{rest}"
+
+
+def _run(args: argparse.Namespace, task_info: TaskInfo | None) -> int:
+    print(f"loading {args.model} ...", file=sys.stderr)
+    from lecture_lib.loading import load_model
+
+    from . import prompt, sweep
+    from .run import engine_or_none
+
+    loaded = load_model(args.model, device=args.device)
+    engine = engine_or_none(loaded)
+    kind = "the course's engine" if engine else "Transformers (the engine does not know it)"
+    print(f"{loaded.source}, on {loaded.device}, by {kind}", file=sys.stderr)
+    if args.interactive:
+        return prompt.loop(loaded, engine, task_info)
+    if args.sweep:
+        return sweep.run(args.sweep, args.table, task_info, loaded, engine)
+    return _answer(args, task_info, loaded, engine)
+
+
+def _answer(args, task_info: TaskInfo, loaded, engine) -> int:
+    from .run import generate, stream
+
+    one = len(task_info.prompts) == 1 and task_info.beam_width == 1
+    if one and engine and not args.json and not task_info.logprobs:
+        for piece in stream(task_info, engine):
+            print(piece, end="", flush=True)
+        print()
+        return 0
+    for answer in generate(task_info, loaded, engine=engine):
+        if args.json:
+            print(json.dumps(dataclasses.asdict(answer), ensure_ascii=False))
+        else:
+            print(answer.text)
+            _print_logprobs(answer, loaded.tokenizer)
+    return 0
+
+
+def _print_logprobs(answer, tokenizer) -> None:
+    for position in answer.logprobs:
+        top = "  ".join(f"{tokenizer.decode(i)!r} {p:.2f}" for i, p in position.top)
+        print(f"  {tokenizer.decode(position.token_id)!r:14} {position.log_prob:6.2f} | {top}")

@@ -1,0 +1,96 @@
+"""The interactive loop: type a prompt, see the text come; /settings shows and changes settings."""
+
+import contextlib
+import dataclasses
+import sys
+
+from .settings import TaskInfo
+
+HELP = """Type a text and see it continued. Commands:
+  /settings                 show the settings
+  /settings top_k=5 seed=1  change some
+  /help   /quit             (or Ctrl-D). Ctrl-C stops a text, and at the prompt the program."""
+
+
+def loop(loaded, engine, task_info: TaskInfo | None = None) -> int:
+    """Prompt after prompt until the end of the input; returns the exit code."""
+    from .run import generate, stream
+
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401  # makes input() keep a history, with the arrow keys
+
+    settings = task_info or TaskInfo("-", logprobs=0)
+    print(HELP, file=sys.stderr)
+    while True:
+        try:
+            line = input("> ")
+        except EOFError:
+            print("", file=sys.stderr)
+            return 0
+        if not line.strip():
+            continue
+        if line.strip() in ("/quit", "/exit"):
+            return 0
+        try:
+            if line.startswith("/"):
+                settings = command(line.strip(), settings)
+                continue
+            task = dataclasses.replace(settings, prompt_seqs=line)
+            if engine and task.beam_width == 1:
+                for piece in stream(task, engine):
+                    print(piece, end="", flush=True)
+                print()
+            else:
+                print(generate(task, loaded, engine=engine)[0].text)
+        except ValueError as error:
+            print(f"error: {error}", file=sys.stderr)
+        except KeyboardInterrupt:
+            print("\n(stopped)", file=sys.stderr)
+
+
+def command(line: str, settings: TaskInfo) -> TaskInfo:
+    """The settings after a command such as ``/settings top_k=5``.
+
+    Raises:
+        ValueError: an unknown command or setting, or a value out of range.
+    """
+    name, *changes = line.split()
+    if name == "/help":
+        print(HELP, file=sys.stderr)
+        return settings
+    if name != "/settings":
+        raise ValueError(f"{name}: unknown; there are /settings, /help and /quit")
+    for change in changes:
+        settings = changed(settings, change)
+    for f in dataclasses.fields(TaskInfo):
+        if f.name != "prompt_seqs":
+            print(f"  {f.name} = {getattr(settings, f.name)!r}", file=sys.stderr)
+    return settings
+
+
+def changed(settings: TaskInfo, change: str) -> TaskInfo:
+    """Settings with one of them changed by ``name=value``.
+
+    Raises:
+        ValueError: no such setting, or a value that it can't have.
+    """
+    name, equals, text = change.partition("=")
+    known = {f.name for f in dataclasses.fields(TaskInfo)} - {"prompt_seqs"}
+    if not equals or name not in known:
+        raise ValueError(f"{name}: write setting=value, with one of {', '.join(sorted(known))}")
+    return dataclasses.replace(settings, **{name: read_value(name, text)})
+
+
+def read_value(name: str, text: str):
+    """A setting's value as it is typed: a number, on/off for do_sample, text for stop."""
+    if name == "stop":
+        return (text.encode().decode("unicode_escape"),) if text else ()
+    if name == "do_sample":
+        words = {"true": True, "on": True, "false": False, "off": False, "auto": None}
+        if text.lower() not in words:
+            raise ValueError(f"do_sample: needs on, off or auto, got {text!r}")
+        return words[text.lower()]
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    raise ValueError(f"{name}: needs a number, got {text!r}")

@@ -1,0 +1,102 @@
+"""TaskInfo: the settings of the lecture's script, under the lecture's names, checked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from lecture_lib.decoding.sampling_settings import SamplingSettings
+from lecture_lib.engine.streaming import check_stop
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """One task for the script: prompts, and how to continue them.
+
+    Args:
+        prompt_seqs: one prompt or several (a batch).
+        seed: the same seed gives the same text.
+        output_len: how many new tokens at most.
+        beam_width: 1: one text at a time; more: beam search that keeps so many.
+        temperature: 0 is greedy; above 0 the next token is drawn, below 1 more boldly.
+        top_k: keep so many of the likeliest tokens, 0 keeps all; 1 is greedy.
+        top_p: keep the smallest set of tokens with this much probability, 1 keeps all.
+        do_sample: draw, or take the likeliest. None: draw, unless temperature is 0, top_k is 1,
+            or there are beams.
+        beam_search_diversity_rate: must be 0; see Raises.
+        len_penalty: beam search divides a text's log-probability by its length to this power.
+        repetition_penalty: above 1 makes tokens that were there before less likely.
+        stop: strings that end a text; they are not part of it.
+        logprobs: note so many of the likeliest tokens at each position, 0 for none.
+
+    Raises:
+        ValueError: a setting outside its range; the message names it. A diversity rate other than
+            0: group beam search has left Transformers 5, and the course leaves it out too.
+    """
+
+    prompt_seqs: str | Sequence[str] = ""
+    seed: int = 0
+    output_len: int = 16
+    beam_width: int = 1
+    temperature: float = 1.0
+    top_k: int = 50
+    top_p: float = 1.0
+    do_sample: bool | None = None
+    beam_search_diversity_rate: float = 0.0
+    len_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    stop: str | Sequence[str] = field(default=())
+    logprobs: int = 5
+
+    def __post_init__(self):
+        prompts = self.prompts
+        if not prompts or not all(isinstance(p, str) and p.strip() for p in prompts):
+            raise ValueError("prompt_seqs: needs a text, or several, none of them empty")
+        for name, least in (("output_len", 1), ("beam_width", 1), ("logprobs", 0), ("top_k", 0)):
+            _check_whole(name, getattr(self, name), least)
+        _check_whole("seed", self.seed, 0)
+        _check_number("temperature", self.temperature)
+        _check_number("len_penalty", self.len_penalty)
+        if self.temperature < 0:
+            raise ValueError(f"temperature: must be 0 (greedy) or more, got {self.temperature}")
+        if self.beam_search_diversity_rate != 0:
+            raise ValueError(
+                f"beam_search_diversity_rate: only 0 is possible, got "
+                f"{self.beam_search_diversity_rate}: group (diverse) beam search was taken out of "
+                "Transformers 5, and this course has no version of its own"
+            )
+        if self.do_sample and self.temperature == 0:
+            raise ValueError("do_sample: nothing can be drawn at temperature 0; leave one out")
+        check_stop(self.stop)
+        self.sampling  # checks what is left  # noqa: B018
+
+    @property
+    def prompts(self) -> list[str]:
+        """The prompts as a list."""
+        return [self.prompt_seqs] if isinstance(self.prompt_seqs, str) else list(self.prompt_seqs)
+
+    @property
+    def draws(self) -> bool:
+        """Whether the next token is drawn, and not simply the likeliest."""
+        if self.do_sample is not None:
+            return self.do_sample
+        return self.temperature > 0 and self.top_k != 1 and self.beam_width == 1
+
+    @property
+    def sampling(self) -> SamplingSettings:
+        """What shapes the distribution that is drawn from."""
+        return SamplingSettings(
+            temperature=self.temperature or 1.0,
+            top_k=self.top_k or None,
+            top_p=self.top_p,
+            repetition_penalty=self.repetition_penalty,
+        )
+
+
+def _check_whole(name: str, value, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name}: needs a whole number of {least} or more, got {value!r}")
+
+
+def _check_number(name: str, value) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not abs(value) < float("inf"):
+        raise ValueError(f"{name}: needs a finite number, got {value!r}")

@@ -1,0 +1,86 @@
+"""A sweep: the same task with one setting at several values, as a table and a picture."""
+
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from lecture_lib.decoding.text_statistics import distinct_n, repeated_ngrams
+
+from .prompt import changed
+from .settings import TaskInfo
+
+
+def run(sweep: str, table: str | None, task_info: TaskInfo, loaded, engine) -> int:
+    """The command line's ``--sweep``: prints the table, writes it where asked."""
+    name, _, values = sweep.partition("=")
+    frame = sweep_setting(name, values.split(","), task_info, loaded, engine=engine)
+    print(frame.to_string(index=False, max_colwidth=60))
+    if table:
+        frame.to_csv(table, index=False)
+        picture = Path(table).with_suffix(".png")
+        picture.write_bytes(sweep_picture(frame, name).png)
+        print(f"wrote {table} and {picture}", file=sys.stderr)
+    return 0
+
+
+def sweep_setting(name: str, values, task_info: TaskInfo, loaded, *, engine=None) -> pd.DataFrame:
+    """Run the task once for each value of one setting.
+
+    Args:
+        name: a setting of TaskInfo, such as "top_k", "output_len", "beam_width".
+        values: its values, as numbers or as they are typed.
+
+    Returns:
+        DataFrame, a row for each value and prompt: the setting, seconds, n_tokens, mean_log_prob
+        (nats a token, by the model itself), distinct_2 (different pairs of tokens, as a share),
+        repeated_4 (share of 4-grams that were there before), text.
+
+    Raises:
+        ValueError: an unknown setting, no values, or one out of range.
+    """
+    from dataclasses import replace
+
+    from .run import generate
+
+    tasks = [(value, changed(task_info, f"{name}={value}")) for value in values]
+    if not tasks:
+        raise ValueError("values: needs at least one")
+    rows = []
+    for value, task in tqdm(tasks, desc=name, file=sys.stderr, leave=False):
+        started = time.perf_counter()
+        answers = generate(replace(task, logprobs=max(task.logprobs, 1)), loaded, engine=engine)
+        seconds = time.perf_counter() - started
+        for answer in answers:
+            ids = answer.token_ids
+            log_probs = [p.log_prob for p in answer.logprobs]
+            rows.append(
+                {
+                    name: value,
+                    "seconds": round(seconds, 3),
+                    "n_tokens": len(ids),
+                    "mean_log_prob": sum(log_probs) / len(log_probs) if log_probs else None,
+                    "distinct_2": distinct_n([ids], 2),
+                    "repeated_4": repeated_ngrams(ids, 4),
+                    "text": answer.text,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def sweep_picture(frame: pd.DataFrame, name: str):
+    """Variety and repetition against the setting (means over the prompts), as a Picture."""
+    from lecture_lib.figures import growth_curves
+
+    means = (
+        frame.astype({name: float}).groupby(name, sort=True)[["distinct_2", "repeated_4"]].mean()
+    )
+    return growth_curves(
+        list(means.index),
+        {"different pairs": list(means.distinct_2), "repeated 4-grams": list(means.repeated_4)},
+        x_label=name,
+        y_label="share",
+        log=False,
+    )

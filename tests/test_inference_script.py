@@ -1,0 +1,239 @@
+"""The inference script: every setting acts, as Transformers acts where it has the same setting."""
+
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from lecture_lib.engine import Engine
+from lecture_lib.inference_script import TaskInfo, command, generate, prompt, run, sweep
+from lecture_lib.inference_script import test_model as run_model
+
+TEXT = "The quick brown fox"
+pytestmark = pytest.mark.real_model
+
+
+@pytest.fixture(scope="module")
+def engine(loaded):
+    return Engine(loaded)
+
+
+def ask(loaded, engine, **settings):
+    values = {"prompt_seqs": TEXT, "output_len": 8, "logprobs": 0} | settings
+    return generate(TaskInfo(**values), loaded, engine=engine)
+
+
+def theirs(loaded, texts=TEXT, seed=None, **arguments):
+    inputs = loaded.tokenizer(texts, return_tensors="pt", padding=True)
+    if seed is not None:
+        torch.manual_seed(seed)
+    out = loaded.model.generate(
+        **inputs, pad_token_id=loaded.tokenizer.pad_token_id, **{"max_new_tokens": 8} | arguments
+    )
+    return out[:, inputs.input_ids.shape[1] :].tolist()
+
+
+@pytest.mark.parametrize(
+    ("ours", "same"),
+    [
+        ({"temperature": 0}, {"do_sample": False}),
+        ({"top_k": 1}, {"do_sample": False}),
+        ({"do_sample": False, "repetition_penalty": 1.4}, {"repetition_penalty": 1.4}),
+        ({"seed": 3}, {"do_sample": True, "top_k": 50, "seed": 3}),
+        (
+            {"seed": 4, "top_k": 0, "top_p": 0.8, "temperature": 1.5, "repetition_penalty": 1.2},
+            {
+                "seed": 4, "do_sample": True, "top_k": 0, "top_p": 0.8, "temperature": 1.5,
+                "repetition_penalty": 1.2,
+            },
+        ),
+        ({"beam_width": 3}, {"num_beams": 3, "length_penalty": 0.0}),
+        ({"beam_width": 3, "len_penalty": 2.0}, {"num_beams": 3, "length_penalty": 2.0}),
+        (
+            {"beam_width": 2, "repetition_penalty": 1.3},
+            {"num_beams": 2, "length_penalty": 0.0, "repetition_penalty": 1.3},
+        ),
+    ],
+)  # fmt: skip
+def test_a_setting_does_what_it_does_in_transformers(loaded, engine, ours, same):
+    (answer,) = ask(loaded, engine, **ours)
+    assert answer.token_ids == theirs(loaded, **{"do_sample": False} | same)[0]
+
+
+def test_settings_change_the_text(loaded, engine):
+    """No two of these may be the same: then one of the settings would be ignored."""
+    variants = [
+        {"temperature": 0},
+        {"seed": 1},
+        {"seed": 2},
+        {"seed": 1, "temperature": 3.0, "top_k": 0},
+        {"temperature": 0, "repetition_penalty": 2.0},
+        {"temperature": 0, "output_len": 4},
+    ]
+    texts = [ask(loaded, engine, **variant)[0].text for variant in variants]
+    assert len(set(texts)) == len(texts)
+
+
+def test_a_batch_gives_what_each_prompt_gives_alone(loaded, engine):
+    texts = [TEXT, "Paris is the capital of"]
+    together = ask(loaded, engine, prompt_seqs=texts, temperature=0)
+    alone = [ask(loaded, engine, prompt_seqs=text, temperature=0)[0] for text in texts]
+    assert [a.token_ids for a in together] == [a.token_ids for a in alone]
+    assert [a.prompt for a in together] == texts
+
+
+def test_a_stop_string_across_tokens_ends_the_text_before_it(loaded, engine):
+    (whole,) = ask(loaded, engine, temperature=0)
+    middle = len(whole.text) // 2
+    stop = whole.text[middle - 2 : middle + 2]
+    (cut,) = ask(loaded, engine, temperature=0, stop=[stop])
+    assert cut.text == whole.text[: whole.text.index(stop)]
+    assert cut.finish_reason == "stop"
+    assert len(cut.token_ids) < len(whole.token_ids)
+    (beams,) = ask(loaded, engine, beam_width=2, stop=" ")
+    assert " " not in beams.text.lstrip() or beams.finish_reason == "stop"
+
+
+@pytest.mark.parametrize("settings", [{"temperature": 0}, {"seed": 5}, {"beam_width": 2}])
+def test_logprobs_are_the_model_s_own(loaded, engine, settings):
+    (answer,) = ask(loaded, engine, logprobs=3, **settings)
+    ids = loaded.tokenizer(TEXT).input_ids
+    with torch.inference_mode():
+        logits = loaded.model(torch.tensor([ids + answer.token_ids])).logits[0]
+    expected = logits[len(ids) - 1 : -1].log_softmax(-1)
+    assert len(answer.logprobs) == len(answer.token_ids)
+    for row, token, position in zip(expected, answer.token_ids, answer.logprobs, strict=True):
+        assert position.token_id == token
+        assert position.log_prob == pytest.approx(float(row[token]), abs=1e-3)
+        assert [i for i, _ in position.top] == row.topk(3).indices.tolist()
+
+
+def test_an_architecture_that_the_engine_does_not_know_runs_on_transformers(loaded, engine):
+    expected = ask(loaded, engine, temperature=0, logprobs=2)[0]
+    from lecture_lib.inference_script import with_transformers
+
+    task = TaskInfo(TEXT, output_len=8, temperature=0, logprobs=2)
+    (answer,) = with_transformers.generate(task, loaded)
+    assert answer.backend == "transformers"
+    assert expected.backend == "engine"
+    assert answer.token_ids == expected.token_ids
+    assert answer.text == expected.text
+    chosen = [p.log_prob for p in answer.logprobs]
+    assert chosen == pytest.approx([p.log_prob for p in expected.logprobs], abs=1e-3)
+
+
+def test_a_stream_is_the_text_in_pieces(loaded, engine):
+    task = TaskInfo(TEXT, output_len=8, seed=7)
+    pieces = list(run.stream(task, engine))
+    assert len(pieces) > 3
+    assert "".join(pieces) == generate(task, loaded, engine=engine)[0].text
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"prompt_seqs": ""}, "prompt_seqs"),
+        ({"prompt_seqs": ["a", ""]}, "prompt_seqs"),
+        ({"output_len": 0}, "output_len"),
+        ({"beam_width": 0}, "beam_width"),
+        ({"temperature": -1}, "temperature"),
+        ({"top_k": -1}, "top_k"),
+        ({"top_p": 0}, "top_p"),
+        ({"top_p": 1.5}, "top_p"),
+        ({"repetition_penalty": 0}, "repetition_penalty"),
+        ({"beam_search_diversity_rate": 0.5}, "taken out of Transformers 5"),
+        ({"do_sample": True, "temperature": 0}, "do_sample"),
+        ({"logprobs": -1}, "logprobs"),
+        ({"seed": 1.5}, "seed"),
+    ],
+)
+def test_a_bad_setting_is_named(settings, word):
+    with pytest.raises(ValueError, match=word):
+        TaskInfo(**{"prompt_seqs": "a"} | settings)
+
+
+def test_the_lecture_s_function_takes_the_lecture_s_arguments(monkeypatch, loaded):
+    import argparse
+
+    monkeypatch.setattr("lecture_lib.loading.load_model", lambda name, device: loaded)
+    args = argparse.Namespace(model="x", prompt_seqs=[TEXT], output_len=4, top_k=1, logprobs=5)
+    (answer,) = run_model(args)
+    assert answer.token_ids == theirs(loaded, max_new_tokens=4, do_sample=False)[0]
+    assert len(answer.logprobs[0].top) == 5
+
+
+def test_the_command_line_prints_text_to_stdout_and_the_rest_to_stderr():
+    arguments = ["--prompt", TEXT, "--top-k", "1", "--output-len", "4", "--device", "cpu"]
+    done = subprocess.run(
+        [sys.executable, "-m", "lecture_lib.inference_script", *arguments, "--json"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["prompt"] == TEXT
+    assert len(answer["token_ids"]) == 4
+    assert "course's engine" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ([], "--prompt"),
+        (["--prompt", "a", "--top-p", "2"], "--top-p"),
+        (["--prompt", "a", "--beam-search-diversity-rate", "1"], "taken out"),
+        (["--prompt", "a", "--output-len", "x"], "invalid int"),
+    ],
+)
+def test_a_wrong_argument_exits_with_2_and_a_sentence(arguments, word, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        command.main(arguments)
+    assert exit_.value.code == 2
+    assert word in capsys.readouterr().err
+
+
+def test_a_model_that_is_not_there_exits_with_1(capsys, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert command.main(["--prompt", "a", "--model", "./no-such-folder"]) == 1
+    assert "no-such-folder" in capsys.readouterr().err
+
+
+def test_the_prompt_loop_changes_settings_and_survives_mistakes(
+    loaded, engine, monkeypatch, capsys
+):
+    lines = "/settings top_k=1 output_len=4\n/settings top_k=x\n/nonsense\n\n" + TEXT + "\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
+    assert prompt.loop(loaded, engine) == 0
+    out, err = capsys.readouterr()
+    expected = loaded.tokenizer.decode(theirs(loaded, max_new_tokens=4, do_sample=False)[0])
+    assert expected in out
+    assert "top_k = 1" in err
+    assert "top_k: needs a number" in err
+    assert "/nonsense: unknown" in err
+
+
+def test_ctrl_c_stops_a_text_and_not_the_loop(loaded, engine, monkeypatch, capsys):
+    def interrupted(task, engine):
+        yield "one"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "stream", interrupted)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a\n/quit\n"))
+    assert prompt.loop(loaded, engine) == 0
+    assert "(stopped)" in capsys.readouterr().err
+
+
+def test_a_sweep_has_a_row_for_each_value_and_writes_table_and_picture(loaded, engine, tmp_path):
+    task = TaskInfo(TEXT, output_len=6, temperature=0)
+    frame = sweep.sweep_setting("output_len", [2, 4], task, loaded, engine=engine)
+    assert frame.n_tokens.tolist() == [2, 4]
+    assert frame.text[1].startswith(frame.text[0])
+    assert (frame.mean_log_prob < 0).all()
+    table = tmp_path / "sweep.csv"
+    assert sweep.run("output_len=2,4", str(table), task, loaded, engine) == 0
+    assert table.read_text().startswith("output_len,seconds")
+    assert table.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="no_such"):
+        sweep.sweep_setting("no_such", [1], task, loaded, engine=engine)
