@@ -1,16 +1,22 @@
 """Things to move: thin ipywidgets shells; what they compute and draw lives elsewhere."""
 
 from .base import PictureWidget
+from .beam_stepper import BeamStepper
 from .cache_watcher import CacheWatcher
 from .cost_calculator import CostCalculator, StepBreakdown
 from .generation_stepper import GenerationStepper
+from .parallel_calculators import PipelineCalculator, ScheduleView, TensorParallelCalculator
 from .sentence_scorer import SentenceScorer
 
 __all__ = [
+    "BeamStepper",
     "CacheWatcher",
     "CostCalculator",
     "GenerationStepper",
     "PictureWidget",
+    "PipelineCalculator",
+    "ScheduleView",
     "SentenceScorer",
     "StepBreakdown",
+    "TensorParallelCalculator",
 ]

@@ -1,0 +1,111 @@
+"""Draws: tokens drawn from a distribution, counted, and tested against it."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .sampling_settings import check_k
+
+
+def draw_tokens(
+    probs: Tensor,
+    n_draws: int = 1,
+    *,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Token ids drawn independently from a distribution.
+
+    Args:
+        probs: (V,) or (B, V), for example from ``sampling_distribution``.
+        n_draws: how many for each row.
+        seed: the same seed gives the same draws. Or a ``generator``; without either, PyTorch's
+            global one.
+
+    Returns:
+        (n_draws,) or (B, n_draws) token ids.
+
+    Raises:
+        ValueError: probabilities that are negative, NaN or all zero, a shape other than above,
+            both a seed and a generator.
+    """
+    probs = torch.as_tensor(probs)
+    if probs.dim() not in (1, 2) or probs.numel() == 0 or not probs.is_floating_point():
+        raise ValueError(f"probs: needs floats of shape (V,) or (B, V), got {tuple(probs.shape)}")
+    mass = probs.sum(-1)
+    if not bool((probs >= 0).all() and (mass > 0).all() and torch.isfinite(mass).all()):
+        raise ValueError("probs: needs numbers of 0 or more in every row, not all of them 0")
+    generator = as_generator(seed, generator, probs.device)
+    return torch.multinomial(
+        probs, check_k(n_draws, "n_draws"), replacement=True, generator=generator
+    )
+
+
+def as_generator(
+    seed: int | None, generator: torch.Generator | None, device: torch.device | str
+) -> torch.Generator | None:
+    """The generator given, a new one with this seed, or None: PyTorch's global one."""
+    if seed is not None and generator is not None:
+        raise ValueError("seed: give a seed or a generator, not both")
+    if seed is None:
+        return generator
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise ValueError(f"seed: needs a whole number, got {seed!r}")
+    return torch.Generator(device).manual_seed(seed)
+
+
+@dataclass(frozen=True)
+class ChiSquareTest:
+    """Pearson's test: do counts follow a distribution?
+
+    Attributes:
+        statistic: Σ (observed - expected)² / expected over the bins.
+        degrees_of_freedom: bins - 1.
+        p_value: how often honest draws stray at least as far as these. Tiny: they are not honest.
+    """
+
+    statistic: float
+    degrees_of_freedom: int
+    p_value: float
+
+
+def chi_square_test(counts: Tensor, probs: Tensor, *, min_expected: float = 5.0) -> ChiSquareTest:
+    """Pearson's chi-square test of counts (V,) against probabilities (V,).
+
+    Tokens expected fewer than ``min_expected`` times share one bin: the test's distribution is
+    an approximation that needs about five in a bin (Cochran 1954). A token of probability 0
+    that was drawn all the same makes the statistic infinite and p 0.
+
+    Raises:
+        ValueError: shapes that differ, no draws, probabilities that don't sum to 1, fewer than
+            two bins.
+    """
+    counts, probs = torch.as_tensor(counts).double(), torch.as_tensor(probs).double()
+    if counts.shape != probs.shape or counts.dim() != 1:
+        raise ValueError(
+            f"counts: needs the shape (V,) of probs {tuple(probs.shape)}, got {tuple(counts.shape)}"
+        )
+    if counts.sum() < 1 or (counts < 0).any():
+        raise ValueError("counts: needs at least one draw and no negative count")
+    if abs(float(probs.sum()) - 1) > 1e-4 or (probs < 0).any():
+        raise ValueError(f"probs: needs probabilities that sum to 1, got {float(probs.sum()):.6g}")
+    expected = counts.sum() * probs / probs.sum()
+    rare = expected < min_expected
+    observed, expected = _pool(counts, rare), _pool(expected, rare)
+    if len(expected) < 2:
+        raise ValueError("counts: too few draws for a test, or only one token is possible")
+    freedom = len(expected) - 1
+    if bool((counts[probs == 0] > 0).any()):
+        return ChiSquareTest(float("inf"), freedom, 0.0)
+    statistic = ((observed - expected) ** 2 / expected).sum()
+    # P(χ²_f >= x) is the upper regularised incomplete gamma function Q(f/2, x/2).
+    half = torch.tensor(freedom / 2, dtype=torch.float64, device=statistic.device)
+    p_value = torch.special.gammaincc(half, statistic / 2)
+    return ChiSquareTest(float(statistic), freedom, float(p_value))
+
+
+def _pool(values: Tensor, rare: Tensor) -> Tensor:
+    """The values that are not rare, then the sum of the rare ones (if it is above 0)."""
+    rest = values[rare].sum()
+    return values[~rare] if not bool(rare.any()) else torch.cat((values[~rare], rest[None]))

@@ -1,0 +1,158 @@
+"""Text by sampling: the course's engine with a Sampler that chooses, and notes, each token."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from lecture_lib.engine import Engine, Generation
+from lecture_lib.engine.prompts import check_count, encode
+
+from .draws import as_generator
+from .sampling import filter_logits
+from .sampling_settings import SamplingSettings, check_logits
+
+
+@dataclass(frozen=True)
+class SampledText(Generation):
+    """A Generation and, for each of its tokens, the distribution it was drawn from, in numbers.
+
+    Attributes:
+        log_probs: log p(token) by the model itself, in nats: no temperature, no filter.
+        sampling_log_probs: log of the probability with which it was really drawn.
+        entropies: entropy of the model's own distribution, in nats: how unsure it was.
+        sampling_entropies: entropy of the distribution that was drawn from.
+        n_kept: how many tokens could have been drawn.
+    """
+
+    log_probs: list[float]
+    sampling_log_probs: list[float]
+    entropies: list[float]
+    sampling_entropies: list[float]
+    n_kept: list[int]
+
+
+class Sampler:
+    """Draws the next token of every row: a ``next_token`` for ``Engine.generate`` and ``stream``.
+
+    Args:
+        settings: how the distribution is shaped.
+        seed: the same seed gives the same text. Or a ``generator`` on the model's device; without
+            either, PyTorch's global one is used.
+        prompt_ids: the prompts' token ids, one list a row: the repetition penalty needs them.
+
+    It uses the random numbers as Transformers' ``generate`` does, one ``multinomial`` over all
+    rows a step, so the same seed gives the same tokens.
+
+    Raises:
+        ValueError: a seed and a generator, or a repetition penalty without ``prompt_ids``.
+    """
+
+    def __init__(
+        self,
+        settings: SamplingSettings | None = None,
+        *,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
+        prompt_ids: Sequence[Sequence[int]] | None = None,
+    ):
+        self.settings = settings or SamplingSettings()
+        as_generator(seed, generator, "cpu")  # complain now, not at the first token
+        if self.settings.repetition_penalty != 1 and prompt_ids is None:
+            raise ValueError("prompt_ids: the repetition penalty needs the prompts' tokens")
+        self._seed, self._generator = seed, generator
+        self._ids = None if prompt_ids is None else [list(ids) for ids in prompt_ids]
+        self._steps: list[list[Tensor]] = []  # a step's five numbers, (B,) each
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Logits (B, V) to the tokens drawn, (B,)."""
+        logits = check_logits(logits)
+        logits = logits.float() if logits.element_size() < 4 else logits
+        if self._seed is not None and self._generator is None:
+            self._generator = as_generator(self._seed, None, logits.device)
+        kept = filter_logits(logits, self.settings, previous_ids=self._ids)  # (B, V)
+        probs = kept.softmax(-1)
+        tokens = torch.multinomial(probs, 1, generator=self._generator)  # (B, 1)
+        self._note(logits, kept, probs, tokens)
+        if self._ids is not None:
+            for ids, token in zip(self._ids, tokens[:, 0].tolist(), strict=True):
+                ids.append(token)
+        return tokens[:, 0]
+
+    def _note(self, logits: Tensor, kept: Tensor, probs: Tensor, tokens: Tensor) -> None:
+        """Keep the step's numbers, not its (B, V) tensors: those would add up to gigabytes."""
+        log_probs = logits.log_softmax(-1)
+        self._steps.append(
+            [
+                log_probs.gather(-1, tokens)[:, 0],
+                probs.gather(-1, tokens)[:, 0].log(),
+                torch.special.entr(log_probs.exp()).sum(-1),  # entr(p) = -p log p, 0 for p = 0
+                torch.special.entr(probs).sum(-1),
+                (kept > float("-inf")).sum(-1),
+            ]
+        )
+
+    def records(self) -> list[list[list[float]]]:
+        """The five numbers of ``SampledText``: for each the rows, for each row the steps."""
+        return [torch.stack(steps, 1).tolist() for steps in zip(*self._steps, strict=True)]
+
+
+def sample_generate(
+    engine: Engine,
+    prompts,
+    max_new_tokens: int = 32,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
+    min_p: float | None = None,
+    typical_p: float = 1.0,
+    repetition_penalty: float = 1.0,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
+    num_return_sequences: int = 1,
+    **options,
+) -> SampledText | list[SampledText]:
+    """Continue prompts by sampling, with the KV cache: each decode step computes one token a row.
+
+    The same tokens as ``generate(do_sample=True, top_k=0, ...)`` after ``torch.manual_seed(seed)``
+    (its default top_k is 50; here nothing is cut unless asked for).
+
+    Args:
+        engine: an Engine.
+        prompts: text or token ids, or a list of either (a batch).
+        max_new_tokens: how many tokens at most.
+        temperature ... repetition_penalty: see ``SamplingSettings``.
+        seed, generator: see ``Sampler``. With a seed PyTorch's global generator is not touched.
+        num_return_sequences: texts to draw for each prompt.
+        options: ``stop``, ``eos_token_id``, ``ignore_eos``, ``chunk_size``, ``use_cache`` of
+            ``Engine.generate``.
+
+    Returns:
+        A SampledText; for a batch or several sequences a list: all of the first prompt, then all
+        of the second ...
+
+    Raises:
+        ValueError: a setting or a prompt that is not as described.
+    """
+    settings = SamplingSettings(temperature, top_k, top_p, min_p, typical_p, repetition_penalty)
+    check_count("num_return_sequences", num_return_sequences)
+    prompt_ids, single = encode(prompts, engine.tokenizer)
+    rows = [ids for ids in prompt_ids for _ in range(num_return_sequences)]
+    penalised = rows if repetition_penalty != 1 else None
+    sampler = Sampler(settings, seed=seed, generator=generator, prompt_ids=penalised)
+    generations = engine.generate(rows, max_new_tokens, next_token=sampler, **options)
+    texts = _with_records(generations, sampler)
+    return texts[0] if single and num_return_sequences == 1 else texts
+
+
+def _with_records(generations: list[Generation], sampler: Sampler) -> list[SampledText]:
+    texts = []
+    for generation, *numbers in zip(generations, *sampler.records(), strict=True):
+        # A row that ended early went on being drawn with the batch; that is no part of its text.
+        numbers = [steps[: len(generation.token_ids)] for steps in numbers]
+        shared = {f.name: getattr(generation, f.name) for f in fields(Generation)}
+        names = [f.name for f in fields(SampledText) if f.name not in shared]
+        texts.append(SampledText(**shared, **dict(zip(names, numbers, strict=True))))
+    return texts

@@ -1,0 +1,222 @@
+"""Sampling: from logits to the distribution that the next token is drawn from.
+
+Every filter takes logits (V,) or (B, V) and returns logits of the same shape with -inf for what
+is cut: a softmax over them renormalises what is left. ``sampling_distribution`` applies them in
+the order of Transformers' ``generate``:
+
+    repetition penalty -> temperature -> top-k -> top-p -> min-p -> typical-p -> softmax
+
+The order matters: top-p looks at the distribution that temperature and top-k left over, so the
+same p keeps another nucleus when it comes first.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from .repetition_penalty import apply_repetition_penalty
+from .sampling_settings import (
+    SamplingSettings,
+    check_k,
+    check_logits,
+    check_mass,
+    check_min_p,
+    check_possible,
+    check_temperature,
+)
+
+CUT = float("-inf")  # the logit of a token that must not be drawn: e^-inf = 0
+
+
+def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
+    """logits / T: T < 1 sharpens the distribution, T > 1 flattens it, T = 1 is the model's own.
+
+    T -> 0 is greedy search, T -> infinity the uniform distribution; neither is a temperature.
+
+    Returns:
+        Logits of the same shape; the order of the tokens never changes.
+
+    Raises:
+        ValueError: a temperature of 0 or below, or so low that a logit overflows; bad logits
+            (another shape, NaN, +inf, a row of -inf).
+    """
+    scaled = check_logits(logits) / check_temperature(temperature)
+    check_possible(scaled, f" (divided by the temperature {temperature})")
+    return scaled
+
+
+def top_k_filter(logits: Tensor, k: int, *, min_tokens_to_keep: int = 1) -> Tensor:
+    """Cut all but the k likeliest tokens (Fan et al. 2018, arXiv 1805.04833).
+
+    Tokens as likely as the k-th all stay, as in Transformers: with ties more than k are kept.
+
+    Args:
+        logits: (V,) or (B, V). k: 1 or more; above V it keeps everything.
+        min_tokens_to_keep: a k below this counts as this many.
+
+    Returns:
+        Logits of the same shape, -inf for what is cut.
+
+    Raises:
+        ValueError: k below 1, bad logits.
+    """
+    logits = check_logits(logits)
+    min_tokens_to_keep = check_k(min_tokens_to_keep, "min_tokens_to_keep")
+    k = min(max(check_k(k), min_tokens_to_keep), logits.shape[-1])
+    kth_best = logits.topk(k).values[..., -1:]  # (B, 1)
+    return logits.masked_fill(logits < kth_best, CUT)
+
+
+def top_p_filter(logits: Tensor, p: float, *, min_tokens_to_keep: int = 1) -> Tensor:
+    """Keep the nucleus: the smallest set of likeliest tokens whose mass reaches p.
+
+    Nucleus sampling, Holtzman et al. 2020, arXiv 1904.09751. Like Transformers, this sums from the
+    *unlikeliest* token upwards and cuts while the sum stays at or below 1 - p: the same set, but
+    tiny probabilities are added first, where float32 can still see them. Of equally likely tokens
+    on the edge, those with the higher ids stay. A mass of exactly p is enough.
+
+    Args:
+        logits: (V,) or (B, V). p: in (0, 1]; 1 cuts only what has probability 0.
+            (Transformers takes p = 0 too, as the likeliest token alone: ``k = 1`` says it plainly.)
+        min_tokens_to_keep: that many of the likeliest stay in any case.
+
+    Returns:
+        Logits of the same shape, -inf for what is cut.
+
+    Raises:
+        ValueError: p outside (0, 1], bad logits.
+    """
+    logits, p = check_logits(logits), check_mass("top_p", p)
+    min_tokens_to_keep = check_k(min_tokens_to_keep, "min_tokens_to_keep")
+    ascending, order = logits.sort(dim=-1)  # (B, V): the unlikeliest first
+    tail_mass = ascending.softmax(-1).cumsum(-1)  # of a token and all that are less likely
+    cut = tail_mass <= 1 - p
+    cut[..., -min_tokens_to_keep:] = False
+    cut = cut.scatter(-1, order, cut)  # back to the order of the ids
+    return logits.masked_fill(cut, CUT)
+
+
+def min_p_filter(logits: Tensor, min_p: float, *, min_tokens_to_keep: int = 1) -> Tensor:
+    """Cut tokens with less than ``min_p`` times the likeliest token's probability.
+
+    Nguyen et al. 2024, arXiv 2407.01082. The threshold moves with the model's confidence: high
+    where one token stands out, low where many are plausible.
+
+    Args:
+        logits: (V,) or (B, V). min_p: in [0, 1]; 0 cuts nothing, 1 keeps the likeliest (with its
+            ties).
+        min_tokens_to_keep: that many of the likeliest stay in any case.
+
+    Returns:
+        Logits of the same shape, -inf for what is cut.
+
+    Raises:
+        ValueError: min_p outside [0, 1], bad logits.
+    """
+    logits, min_p = check_logits(logits), check_min_p(min_p)
+    min_tokens_to_keep = check_k(min_tokens_to_keep, "min_tokens_to_keep")
+    probs = logits.softmax(-1)  # (B, V)
+    cut = probs < min_p * probs.amax(-1, keepdim=True)
+    likeliest = probs.topk(min(min_tokens_to_keep, logits.shape[-1])).indices
+    return logits.masked_fill(cut.scatter(-1, likeliest, False), CUT)
+
+
+def typical_p_filter(logits: Tensor, p: float, *, min_tokens_to_keep: int = 1) -> Tensor:
+    """Keep the tokens whose surprise is nearest to the entropy, until their mass reaches p.
+
+    Locally typical sampling, Meister et al. 2022, arXiv 2202.00666. A token's surprise is
+    -log p(token); the entropy is its mean. The likeliest token can be cut: too predictable.
+
+    Args:
+        logits: (V,) or (B, V). p: in (0, 1]; 1 cuts nothing (``generate`` skips the filter then;
+            its processor by itself refuses 1).
+        min_tokens_to_keep: that many of the most typical stay in any case.
+
+    Returns:
+        Logits of the same shape, -inf for what is cut.
+
+    Raises:
+        ValueError: p outside (0, 1], bad logits.
+    """
+    logits, p = check_logits(logits), check_mass("typical_p", p)
+    min_tokens_to_keep = check_k(min_tokens_to_keep, "min_tokens_to_keep")
+    if p == 1:
+        return logits
+    log_probs = logits.log_softmax(-1)  # (B, V)
+    entropy_nats = -(log_probs * log_probs.exp()).nansum(-1, keepdim=True)  # 0 · log 0 counts as 0
+    distance, order = (-log_probs - entropy_nats).abs().sort(dim=-1)  # most typical first
+    mass = logits.gather(-1, order).softmax(-1).cumsum(-1)
+    # The token that reaches p still belongs in, and with it all that are just as typical.
+    last = (mass < p).sum(-1, keepdim=True).clamp_max(logits.shape[-1] - 1)  # (B, 1)
+    cut = distance > distance.gather(-1, last)
+    cut[..., :min_tokens_to_keep] = False
+    return logits.masked_fill(cut.scatter(-1, order, cut), CUT)
+
+
+def filter_logits(
+    logits: Tensor,
+    settings: SamplingSettings,
+    *,
+    previous_ids: Sequence[int] | Sequence[Sequence[int]] | Tensor | None = None,
+    min_tokens_to_keep: int = 1,
+) -> Tensor:
+    """All of a setting's filters, in the order of Transformers' ``generate``.
+
+    Args:
+        logits: (V,) or (B, V). Half precision is raised to float32 first, as ``generate`` does.
+        settings: what acts; a setting at its default is skipped.
+        previous_ids: the tokens so far, for the repetition penalty.
+        min_tokens_to_keep: no filter leaves fewer (beam-search sampling needs 1 + EOS tokens).
+
+    Returns:
+        Logits of the same shape, -inf for what is cut: their softmax is the sampling distribution.
+
+    Raises:
+        ValueError: bad logits, or a repetition penalty without ``previous_ids``.
+    """
+    logits, keep = check_logits(logits), {"min_tokens_to_keep": min_tokens_to_keep}
+    logits = logits.float() if logits.element_size() < 4 else logits
+    if settings.repetition_penalty != 1:
+        if previous_ids is None:
+            raise ValueError("previous_ids: the repetition penalty needs the tokens so far")
+        logits = apply_repetition_penalty(logits, previous_ids, settings.repetition_penalty)
+    if settings.temperature != 1:
+        logits = apply_temperature(logits, settings.temperature)
+    if settings.top_k:
+        logits = top_k_filter(logits, settings.top_k, **keep)
+    if settings.top_p < 1:
+        logits = top_p_filter(logits, settings.top_p, **keep)
+    if settings.min_p:
+        logits = min_p_filter(logits, settings.min_p, **keep)
+    if settings.typical_p < 1:
+        logits = typical_p_filter(logits, settings.typical_p, **keep)
+    return logits
+
+
+def sampling_distribution(
+    logits: Tensor,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
+    min_p: float | None = None,
+    typical_p: float = 1.0,
+    repetition_penalty: float = 1.0,
+    previous_ids: Sequence[int] | Sequence[Sequence[int]] | Tensor | None = None,
+) -> Tensor:
+    """The probabilities that the next token is drawn from, after all filters.
+
+    Args:
+        logits: (V,) or (B, V), the model's own.
+        temperature, top_k, top_p, min_p, typical_p, repetition_penalty: see ``SamplingSettings``;
+            the defaults change nothing.
+        previous_ids: the tokens so far, needed by the repetition penalty alone.
+
+    Returns:
+        Probabilities of the same shape, each row summing to 1; 0 for what is cut. float32 (float64
+        for float64 logits).
+
+    Raises:
+        ValueError: a setting outside its range, logits of another shape, NaN, +inf, a row of -inf.
+    """
+    settings = SamplingSettings(temperature, top_k, top_p, min_p, typical_p, repetition_penalty)
+    return filter_logits(logits, settings, previous_ids=previous_ids).softmax(-1)

@@ -1,0 +1,201 @@
+"""Pictures of parallelism in numbers: bytes by phase, time against ranks, the comparison."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.ticker import FuncFormatter, NullLocator
+from pandas import DataFrame
+
+from ..parallel import ParallelComparison, PipelineVolume
+from ..parallel.transfers import Volume
+from .picture import Picture
+from .roofline import si
+from .style import CHOSEN, GOOD, KEPT, MARK, in_course_style, new_figure
+
+_CURVES = ((CHOSEN, "o", "-"), (MARK, "s", "--"), (GOOD, "^", "-."), (KEPT, "D", ":"))
+_WAYS = ((CHOSEN, ""), (KEPT, "///"), (MARK, "..."), (GOOD, "xx"))
+_QUANTITIES = (
+    ("prefill", lambda v: (v.prefill_bytes, _wire(v, "prefill"))),
+    ("one decode pass", lambda v: (v.decode_step_bytes, _wire(v, "decode"))),
+    ("whole request", lambda v: (v.payload_bytes, v.wire_bytes)),
+)
+
+
+def _wire(volume: Volume, phase: str) -> float:
+    """Wire bytes of one pass, all ranks together."""
+    found = (t for t in volume.transfers if t.phase == phase)
+    return sum(t.per_pass * t.wire_bytes(volume.n_ranks) for t in found)
+
+
+@in_course_style
+def volume_bars(volumes: Mapping[str, Volume], *, caption: str = "") -> Picture:
+    """Bytes of a prefill, of one decode pass and of the whole request: payload, and on the wire.
+
+    Args:
+        volumes: name -> a volume of ``tensor_parallel_volume`` or ``pipeline_volume``, up to 4.
+
+    Raises:
+        ValueError: no volume, more than 4, only such that send nothing.
+    """
+    if not 1 <= len(volumes) <= len(_WAYS):
+        raise ValueError(f"volumes: needs 1 to {len(_WAYS)}, got {len(volumes)}")
+    sizes = {name: [count(volume) for _, count in _QUANTITIES] for name, volume in volumes.items()}
+    shown = [size for pairs in sizes.values() for pair in pairs for size in pair if size]
+    if not shown:
+        raise ValueError("volumes: nothing is sent; needs two ranks or more")
+    step = len(volumes) + 0.7
+    height = 0.95 + 0.3 * step * len(_QUANTITIES)
+    figure = new_figure(7.4, height, layout=None)
+    axes = figure.add_axes((0.17, 0.48 / height, 0.8, 1 - 0.85 / height))
+    low, high = 10 ** np.floor(np.log10(min(shown)) - 0.3), max(shown) * 40
+    looks = _looks(volumes)
+    for i, (name, pairs) in enumerate(sizes.items()):
+        colour, hatch = looks[name]
+        for j, (payload, wire) in enumerate(pairs):
+            y = j * step + i
+            _draw_bar(axes, y, low, payload, wire, colour, hatch)
+        axes.barh(0, 0, left=low, color=colour, hatch=hatch, edgecolor="white", label=name)
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    axes.set_ylim(len(_QUANTITIES) * step - 1, -0.8)
+    middle = (len(volumes) - 1) / 2
+    axes.set_yticks(
+        [j * step + middle for j in range(len(_QUANTITIES))], [name for name, _ in _QUANTITIES]
+    )
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: si(value, "B")))
+    axes.xaxis.set_minor_locator(NullLocator())  # a hundred small ticks take a third of the time
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("bytes, logarithmic; bar: payload, line: on the wire of all ranks together")
+    figure.legend(frameon=False, fontsize=9, ncols=4, loc="upper center")
+    return Picture(figure, _told_sizes(sizes), caption)
+
+
+def _told_sizes(sizes: Mapping[str, list[tuple[float, float]]]) -> str:
+    told = []
+    for name, pairs in sizes.items():
+        parts = [
+            f"{what} payload {si(payload, 'B')} and wire {si(wire, 'B')}"
+            for (what, _), (payload, wire) in zip(_QUANTITIES, pairs, strict=True)
+        ]
+        told.append(f"{name}: {', '.join(parts)}")
+    return "Bytes sent. " + "; ".join(told)
+
+
+def _looks(volumes: Mapping[str, Volume]) -> dict[str, tuple[str, str]]:
+    """Colour and hatch by name: the first tensor-parallel and the first pipeline volume keep
+    theirs in every picture."""
+    free, looks = list(_WAYS), {}
+    for name, volume in volumes.items():
+        own = _WAYS[isinstance(volume, PipelineVolume)]
+        looks[name] = own if own in free else next(w for w in (*_WAYS[2:], *_WAYS) if w in free)
+        free.remove(looks[name])
+    return looks
+
+
+def _draw_bar(axes, y, low, payload, wire, colour, hatch) -> None:
+    if not payload:
+        axes.text(low * 1.1, y, "nothing is sent", va="center", fontsize=8)
+        return
+    axes.barh(y, payload - low, left=low, color=colour, hatch=hatch, edgecolor="white", height=0.78)
+    words = si(payload, "B")
+    if wire != payload:
+        axes.plot([payload, wire], [y, y], color=colour, linewidth=1.6)
+        axes.plot([wire], [y], "|", color=colour, markersize=9, markeredgewidth=1.6)
+        words += f", wire {si(wire, 'B')}"
+    axes.annotate(
+        words, (max(payload, wire), y), (5, 0), textcoords="offset points", va="center", fontsize=8
+    )
+
+
+@in_course_style
+def time_against_ranks(
+    frame: DataFrame, *, title: str = "", y_label: str = "milliseconds", caption: str = ""
+) -> Picture:
+    """Time against the number of ranks: where the links eat up what splitting the work gains.
+
+    Args:
+        frame: what ``times_by_ranks`` returned: index n_ranks, a column a curve, in seconds.
+
+    Raises:
+        ValueError: no curve, or more than 4.
+    """
+    if not 1 <= len(frame.columns) <= len(_CURVES):
+        raise ValueError(f"frame: needs 1 to {len(_CURVES)} curves, got {len(frame.columns)}")
+    figure = new_figure(7.2, 3.3, layout=None)
+    axes = figure.add_axes((0.08, 0.15, 0.66, 0.75))
+    told = []
+    for name, (colour, marker, style) in zip(frame.columns, _CURVES, strict=False):
+        y = 1e3 * frame[name]
+        axes.plot(frame.index, y, style, color=colour, marker=marker, markersize=5, label=name)
+        told.append(f"{name} {y.iloc[0]:.3g} to {y.iloc[-1]:.3g}, least {y.min():.3g} at "
+                    f"{y.idxmin()} ranks")  # fmt: skip
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(list(frame.index), [str(n) for n in frame.index])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("ranks (GPUs)")
+    axes.set_ylabel(y_label)
+    axes.set_title(title)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+    ranks = f"{frame.index[0]} to {frame.index[-1]}"
+    alt = f"{title or 'Time'} in {y_label} over {ranks} ranks: " + "; ".join(told)
+    return Picture(figure, alt, caption)
+
+
+@in_course_style
+def comparison_page(comparison: ParallelComparison, *, caption: str = "") -> Picture:
+    """Latency, throughput, memory of a GPU and bytes on the links, each for the three layouts."""
+    layouts = comparison.layouts
+    panels = (
+        ("one request: latency, s", "s", {
+            "prefill": [x.prefill_s for x in layouts],
+            "decode": [x.request_s - x.prefill_s for x in layouts],
+        }),
+        ("decode throughput, tokens/s", "", {"": [x.decode_tokens_per_s for x in layouts]}),
+        ("fullest GPU, GB (10⁹ bytes)", "GB", {
+            "weights": [x.weight_bytes / 1e9 for x in layouts],
+            "KV cache, all batches in flight": [x.kv_bytes / 1e9 for x in layouts],
+        }),
+        ("on the links for a request, GB", "GB", {"": [x.wire_bytes / 1e9 for x in layouts]}),
+    )  # fmt: skip
+    figure = new_figure(7.4, 3.7, layout=None)
+    for i, (title, unit, parts) in enumerate(panels):
+        left, bottom = 0.175 + 0.455 * (i % 2), 0.6 - 0.47 * (i // 2)
+        axes = figure.add_axes((left, bottom, 0.34, 0.29))
+        _draw_panel(axes, title, unit, parts, [x.name for x in layouts] if i % 2 == 0 else None)
+    told = [
+        f"{x.name} on {x.n_ranks}: request {x.request_s:.3g} s, of which prefill {x.prefill_s:.3g} "
+        f"s; {x.decode_tokens_per_s:.3g} tokens/s; weights {x.weight_bytes / 1e9:.3g} GB and cache "
+        f"{x.kv_bytes / 1e9:.3g} GB on the fullest GPU; {si(x.wire_bytes, 'B')} on the links"
+        for x in layouts
+    ]
+    alt = f"Comparison ({comparison.assumptions}). " + "; ".join(told)
+    return Picture(figure, alt, caption or comparison.assumptions)
+
+
+def _draw_panel(axes, title, unit, parts, names) -> None:
+    left, most = np.zeros(3), sum(np.array(values) for values in parts.values()).max()
+    for (part, values), (colour, hatch) in zip(
+        parts.items(), ((KEPT, ""), (MARK, "///")), strict=False
+    ):
+        axes.barh(
+            range(3), values, left=left, color=colour, hatch=hatch, edgecolor="white", height=0.7,
+            linewidth=0, label=part,
+        )  # fmt: skip
+        left += values
+    for y, total in enumerate(left):
+        text = "none" if total == 0 else f"{total:.3g} {unit}"
+        axes.text(total + 0.02 * most, y, text, va="center", fontsize=8)
+    axes.set_yticks(range(3), names or [""] * 3, fontsize=9)
+    axes.set_ylim(2.5, -0.6)
+    axes.set_xlim(0, most * 1.28)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.locator_params(axis="x", nbins=4)
+    axes.set_title(title, fontsize=9.5, pad=18 if len(parts) > 1 else 6)
+    if len(parts) > 1:
+        axes.legend(
+            frameon=False, fontsize=8, ncols=2, loc="lower left", bbox_to_anchor=(-0.03, 0.93),
+            borderpad=0, handlelength=1.2, columnspacing=1,
+        )  # fmt: skip

@@ -1,0 +1,152 @@
+"""A parallel run from the command line.
+
+    python -m lecture_lib.parallel tensor --ranks 3 --prompt "The quick brown"
+    torchrun --nproc-per-node 3 -m lecture_lib.parallel tensor --prompt "The quick brown"
+
+The first starts its ranks itself; under torchrun each process is a rank, on one machine or several
+(docs/parallel_on_several_machines.md).
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from datetime import timedelta
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit status: 0, 1 for a failed check or run, 2 for bad arguments."""
+    options = _parser().parse_args(arguments)
+    under_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
+    if not under_torchrun and options.ranks is None:
+        print("error: --ranks is needed (torchrun gives it with --nproc-per-node)", file=sys.stderr)
+        return 2
+    from .arguments import make_job
+
+    n_ranks = int(os.environ["WORLD_SIZE"]) if under_torchrun else options.ranks
+    names = ("model", "backend", "dtype", "device", "ignore_eos")
+    chosen = {name: getattr(options, name) for name in names}
+    prompts = options.prompt if options.kind == "pipeline" else options.prompt[0]
+    try:
+        if options.kind == "tensor" and len(options.prompt) > 1:
+            raise ValueError("prompt: tensor takes one prompt")
+        if under_torchrun:
+            chosen["device"] = _device_under_torchrun(options.device)
+        job, tokenizer = make_job(options.kind, n_ranks, prompts, options.max_new_tokens, **chosen)
+    except ValueError as error:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"error: {error}", file=sys.stderr)
+        return 2
+    if under_torchrun:
+        result = _run_this_rank(job, tokenizer, options.timeout)
+    else:
+        from .run import run_locally
+
+        result = run_locally(job, tokenizer, n_ranks, options.timeout)
+    return 0 if result is None else _show(result, job, options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lecture_lib.parallel",
+        description="Generates text with one model over several processes, and counts its traffic.",
+    )
+    parser.add_argument("kind", choices=("tensor", "pipeline"))
+    parser.add_argument("--ranks", type=int, help="processes to start (not under torchrun)")
+    parser.add_argument("--prompt", action="append", required=True, help="pipeline: several times")
+    parser.add_argument("--max-new-tokens", type=int, default=8)
+    parser.add_argument("--model", default="smollm2-135m-instruct", help="as load_model's name")
+    parser.add_argument("--backend", choices=("own", "torch"), default="own")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--ignore-eos", action="store_true")
+    parser.add_argument("--timeout", type=float, default=300, metavar="SECONDS")
+    parser.add_argument("--json", metavar="FILE", help="write tokens and bytes there")
+    parser.add_argument(
+        "--check", action="store_true", help="compare with the engine in a single process"
+    )
+    return parser
+
+
+def _device_under_torchrun(device: str) -> str:
+    """One GPU a rank of THIS machine is enough; the others' machines have their own."""
+    from .arguments import choose_device_type
+
+    return choose_device_type(device, int(os.environ["LOCAL_WORLD_SIZE"]))
+
+
+def _run_this_rank(job, tokenizer, timeout_s: float):
+    """Be one of torchrun's ranks; rank 0 returns the whole result, the others None."""
+    import torch
+    import torch.distributed as dist
+
+    from ._rank import Rank
+    from .job import run_job
+    from .run import assemble
+
+    started = time.perf_counter()
+    timeout = timedelta(seconds=timeout_s)
+    if job.device_type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+        dist.init_process_group("nccl", timeout=timeout, device_id=device)
+    else:
+        dist.init_process_group("gloo", timeout=timeout)
+    try:
+        rank, n_ranks = dist.get_rank(), dist.get_world_size()
+        result = run_job(job.as_json(), Rank(rank, n_ranks))
+        results: list = [None] * n_ranks
+        dist.all_gather_object(results, result)
+    finally:
+        dist.destroy_process_group()
+    wall_s = time.perf_counter() - started
+    return assemble(job, tokenizer, results, wall_s) if rank == 0 else None
+
+
+def _show(result, job, options) -> int:
+    texts = getattr(result, "texts", None) or [result.text]
+    for prompt, text in zip(options.prompt, texts, strict=True):
+        print(f"{prompt!r} -> {text!r}")
+    print(f"\n{result.traffic_table().to_string(index=False)}")
+    print(f"\npayload {result.payload_bytes:,} bytes, over the wire {result.wire_bytes or 0:,}")
+    print(f"\n{result.memory_table().round(1).to_string()}")
+    difference = None
+    if options.check:
+        difference = _difference_to_engine(result, job, options)
+        print(f"\nlargest difference of a logit to the single process: {difference:.1e}")
+    if options.json:
+        content = {
+            "token_ids": result.token_ids,
+            "n_records": len(result.records),
+            "payload_bytes": result.payload_bytes,
+            "wire_bytes": result.wire_bytes,
+            "difference": difference,
+        }
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump(content, file)
+    return 0
+
+
+def _difference_to_engine(result, job, options) -> float:
+    """max |logit - logit'| along the chosen tokens: the engine gets the same ones."""
+    from ..engine import Engine
+    from ..loading import load_model
+
+    engine = Engine(load_model(job.model.folder, device=job.device_type, dtype=job.dtype))
+    one = job.kind == "tensor"
+    runs = zip(
+        job.prompts,
+        [result.token_ids] if one else result.token_ids,
+        [result.logits] if one else result.logits,
+        strict=True,
+    )
+    largest = 0.0
+    for prompt, token_ids, logits in runs:
+        full = engine.logits([prompt + token_ids[:-1]])[0, len(prompt) - 1 :]  # (T, V)
+        largest = max(largest, float((full.float().cpu() - logits).abs().max()))
+    return largest
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""From what a caller asks for to a Job; every argument of a parallel run is checked here."""
+
+from pathlib import Path
+
+import torch
+
+from ..engine.prompts import as_token_ids, encode
+from ..loading import bundled_model, devices
+from ..loading.load import _find_folder
+from .checks import check_count
+from .degrees import check_pipeline_degree, check_tensor_parallel_degree
+from .job import Job
+from .shards import ModelFolder, read_model_folder
+
+
+def make_job(
+    kind: str,
+    n_ranks: int,
+    prompts,
+    max_new_tokens: int = 8,
+    *,
+    model=bundled_model.NAME,
+    backend: str = "own",
+    dtype: str = "float32",
+    device: str = "auto",
+    ignore_eos: bool = False,
+):
+    """A run's Job and the model's tokenizer; ``run_tensor_parallel`` explains the arguments.
+
+    Raises:
+        ValueError: an argument other than described.
+    """
+    check_count("max_new_tokens", max_new_tokens)
+    if backend not in ("own", "torch"):
+        raise ValueError(f"backend: must be 'own' or 'torch', got {backend!r}")
+    folder, name = _locate(model)
+    described = read_model_folder(folder, name)
+    if kind == "tensor":
+        check_tensor_parallel_degree(described.dimensions, n_ranks)
+    else:
+        check_pipeline_degree(described.dimensions, n_ranks)
+    device_type = choose_device_type(device, n_ranks)
+    chosen = devices.choose_dtype(dtype, torch.device(device_type))
+    tokenizer = _load_tokenizer(folder)
+    job = Job(
+        kind=kind,
+        backend=backend,
+        model=described,
+        prompts=_encode_prompts(kind, prompts, tokenizer, described),
+        max_new_tokens=max_new_tokens,
+        eos_token_ids=[] if ignore_eos else described.eos_token_ids,
+        dtype=str(chosen).removeprefix("torch."),
+        device_type=device_type,
+    )
+    _check_lengths(job)
+    return job, tokenizer
+
+
+def _locate(model) -> tuple[Path, str]:
+    """The folder of a name, a folder or a LoadedModel, and what to call it."""
+    if hasattr(model, "tokenizer"):  # load_model left the name that it was given in the config
+        model = model.model.config._name_or_path
+    if not isinstance(model, str | Path) or not str(model).strip():
+        raise ValueError(f"model: must be a model's name, a folder or a LoadedModel, got {model!r}")
+    folder, _ = _find_folder(str(model), check=lambda n_params: None)
+    return Path(folder).absolute(), Path(str(model)).name
+
+
+def _load_tokenizer(folder: Path):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def _encode_prompts(kind: str, prompts, tokenizer, model: ModelFolder) -> list[list[int]]:
+    rows, single = encode(prompts, tokenizer)
+    if kind == "tensor" and not single:
+        raise ValueError(f"prompt: takes one prompt, text or token ids, got a list of {len(rows)}")
+    name = "prompt" if kind == "tensor" else "prompts"
+    vocab_size = model.dimensions.vocab_size
+    return [as_token_ids(name, row, vocab_size, "cpu").tolist() for row in rows]
+
+
+def _check_lengths(job: Job) -> None:
+    lengths = [len(prompt) for prompt in job.prompts]
+    longest = max(lengths) + job.max_new_tokens
+    if longest > job.model.max_seq_len:
+        raise ValueError(
+            f"prompt + max_new_tokens: {longest} positions, more than the {job.model.max_seq_len} "
+            "of this model's context (or sliding window)"
+        )
+    if (job.kind, job.backend) == ("pipeline", "torch") and len(set(lengths)) > 1:
+        raise ValueError(
+            "prompts: torch.distributed.pipelining cuts a batch into equal microbatches, so all "
+            f"need one length, got {lengths} tokens; backend='own' takes them as they are"
+        )
+
+
+def choose_device_type(device: str, n_ranks: int) -> str:
+    """ "cuda" or "cpu" for this many ranks on this machine.
+
+    Raises:
+        ValueError: another device, or fewer GPUs than ranks.
+    """
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "auto":
+        return "cuda" if n_gpus >= n_ranks else "cpu"
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f"device: must be 'auto', 'cpu' or 'cuda', got {device!r}")
+    if device == "cuda" and n_gpus < n_ranks:
+        raise ValueError(f"device: {n_ranks} ranks need as many GPUs, this machine has {n_gpus}")
+    return device

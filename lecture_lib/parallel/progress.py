@@ -1,0 +1,57 @@
+"""A line that says how far the ranks are: in a notebook's cell, or on a terminal."""
+
+import sys
+import time
+
+UPDATE_EVERY_S = 0.25
+
+
+class ProgressLine:
+    """One line that is overwritten, and empty in the end: nothing of it stays in a saved notebook.
+
+    Outside of a notebook it is written to stderr, and only where that is a terminal.
+    """
+
+    def __init__(self):
+        self._handle = self._terminal = None
+        self._shown_at = 0.0
+        self._width = 0
+
+    def __enter__(self):
+        if _in_notebook():
+            from IPython.display import display
+
+            self._handle = display(_mime(""), raw=True, display_id=True)
+        elif sys.stderr is not None and sys.stderr.isatty():
+            self._terminal = sys.stderr
+        return self
+
+    def show(self, text: str) -> None:
+        if time.monotonic() - self._shown_at >= UPDATE_EVERY_S:
+            self._shown_at = time.monotonic()
+            self._write(text)
+
+    def __exit__(self, *_) -> None:
+        self._write("")
+
+    def _write(self, text: str) -> None:
+        if self._handle is not None:
+            self._handle.update(_mime(text), raw=True)
+        elif self._terminal is not None:
+            padded = text.ljust(self._width)
+            self._terminal.write(f"\r{padded}" if text else f"\r{padded}\r")
+            self._terminal.flush()
+            self._width = len(text)
+
+
+def _mime(text: str) -> dict[str, str]:
+    return {"text/plain": text}
+
+
+def _in_notebook() -> bool:
+    """Whether a Jupyter kernel shows what is displayed (IPython in a terminal does not)."""
+    if "ipykernel" not in sys.modules:
+        return False
+    from IPython import get_ipython
+
+    return getattr(get_ipython(), "kernel", None) is not None

@@ -1,0 +1,83 @@
+"""A ring AllReduce, step by step: who sends which chunk to whom, and what everybody holds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .checks import check_count
+
+
+@dataclass(frozen=True)
+class Send:
+    """In one step ``source`` sends its chunk number ``chunk`` to ``target``."""
+
+    source: int
+    target: int
+    chunk: int
+
+
+@dataclass(frozen=True)
+class RingStep:
+    """All sends of one step, and afterwards: ``held[rank][chunk]``, the ranks whose values are
+    summed in that chunk there."""
+
+    phase: str  # "reduce-scatter" or "all-gather"
+    sends: tuple[Send, ...]
+    held: tuple[tuple[frozenset[int], ...], ...]
+
+
+def ring_all_reduce(
+    arrays: Sequence[np.ndarray],
+) -> tuple[list[np.ndarray], list[RingStep], list[int]]:
+    """Sum arrays over n ranks as a ring does it: n-1 steps reduce-scatter, n-1 steps all-gather.
+
+    Args:
+        arrays: one array a rank, all of one shape, (K,).
+
+    Returns:
+        Each rank's result, the 2(n-1) steps, and the bytes that each rank has sent.
+
+    Raises:
+        ValueError: no array, arrays of different shapes, fewer elements than ranks.
+    """
+    arrays = [np.asarray(array) for array in arrays]
+    if not arrays or any(a.ndim != 1 or a.shape != arrays[0].shape for a in arrays):
+        raise ValueError("arrays: needs one array (K,) a rank, all of one length")
+    n = len(arrays)
+    if len(arrays[0]) < n:
+        raise ValueError(f"arrays: {n} ranks cut them into {n} chunks, got {len(arrays[0])} values")
+    chunks = [np.array_split(array.copy(), n) for array in arrays]  # [rank][chunk]
+    sent = [0] * n
+    steps = ring_steps(n)
+    for step in steps:
+        moved = [chunks[send.source][send.chunk].copy() for send in step.sends]  # all at once
+        for send, values in zip(step.sends, moved, strict=True):
+            sent[send.source] += values.nbytes
+            old = chunks[send.target][send.chunk]
+            adds = step.phase == "reduce-scatter"
+            chunks[send.target][send.chunk] = old + values if adds else values
+    return [np.concatenate(own) for own in chunks], steps, sent
+
+
+def ring_steps(n_ranks: int) -> list[RingStep]:
+    """The 2(n-1) steps of a ring AllReduce over n ranks, without values.
+
+    In step t of the reduce-scatter rank r sends chunk r-t to rank r+1 (modulo n), which adds it to
+    its own: after n-1 steps rank r has the whole sum of chunk r+1. The all-gather passes the
+    finished chunks round in the same way, n-1 steps more.
+    """
+    check_count("n_ranks", n_ranks)
+    held = [[frozenset([rank]) for _ in range(n_ranks)] for rank in range(n_ranks)]
+    steps = []
+    for phase, first in (("reduce-scatter", 0), ("all-gather", 1)):
+        for t in range(n_ranks - 1):
+            sends = tuple(
+                Send(r, (r + 1) % n_ranks, (r + first - t) % n_ranks) for r in range(n_ranks)
+            )
+            moved = [held[send.source][send.chunk] for send in sends]
+            for send, ranks in zip(sends, moved, strict=True):
+                old = held[send.target][send.chunk]
+                held[send.target][send.chunk] = ranks | old if first == 0 else ranks
+            steps.append(RingStep(phase, sends, tuple(map(tuple, held))))
+    return steps

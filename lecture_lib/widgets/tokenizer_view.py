@@ -1,0 +1,68 @@
+"""TokenizerView: type a text, see its tokens, their ids and bytes."""
+
+import ipywidgets
+
+from ..figures import Picture
+from ..figures.hugging_face import token_html, token_strip
+from ..hub_tools.token_pieces import token_pieces
+from .base import PictureWidget
+
+_MOST_CHARACTERS = 400
+
+
+class TokenizerView(PictureWidget):
+    """The text in the box, cut into tokens while it is typed.
+
+    Args:
+        tokenizer: a tokenizer, or a dict name -> tokenizer to choose from.
+        text: what stands in the box at the start.
+
+    Raises:
+        ValueError: an empty dict of tokenizers.
+    """
+
+    def __init__(self, tokenizer, text: str = "Tokens aren't words: 中文, naïve, 👋🏽 and 2024."):
+        named = tokenizer if isinstance(tokenizer, dict) else {tokenizer.name_or_path: tokenizer}
+        if not named:
+            raise ValueError("tokenizer: needs at least one")
+        self.tokenizers = named
+        self.text = ipywidgets.Textarea(
+            value=text, description="Text", rows=2, layout={"width": "auto"}
+        )
+        self.choice = ipywidgets.Dropdown(description="Tokenizer", options=list(named))
+        self.special = ipywidgets.Checkbox(
+            value=True, indent=False, description="special tokens, where the tokenizer adds some"
+        )
+        self.facts = ipywidgets.HTML()
+        self.strip = ipywidgets.HTML()
+        # With one tokenizer there is nothing to choose.
+        self.choice.layout.display = "none" if len(named) == 1 else None
+        controls = [self.text, ipywidgets.HBox([self.choice, self.special]), self.facts, self.strip]
+        super().__init__(controls, watch=[self.text, self.choice, self.special])
+
+    @property
+    def pieces(self) -> list:
+        """The tokens of what stands in the box."""
+        text = self.text.value
+        if not text:
+            raise ValueError("Text: is empty; type at least one character")
+        if len(text) > _MOST_CHARACTERS:
+            raise ValueError(f"Text: {len(text)} characters, at most {_MOST_CHARACTERS} fit")
+        tokenizer = self.tokenizers[self.choice.value]
+        return token_pieces(tokenizer, text, add_special_tokens=self.special.value)
+
+    def draw(self) -> Picture:
+        return token_strip(self.pieces, show_bytes=True, caption="Token, id, bytes.")
+
+    def _replace_picture(self) -> None:
+        pieces, text = self.pieces, self.text.value
+        n_bytes = len(text.encode())
+        # Live, the browser draws the text: its fonts know every script. The drawn picture is what
+        # is left of the widget where there is no kernel.
+        self.strip.value = token_html(pieces)
+        self.facts.value = (
+            f"{len(text)} characters, {n_bytes} bytes, <b>{len(pieces)} tokens</b> "
+            f"({n_bytes / len(pieces):.1f} bytes a token)"
+        )
+        if not hasattr(self, "picture"):
+            self.picture = self.draw()

@@ -1,0 +1,261 @@
+"""Beam search on real architectures: equal to Transformers' generate, and a cache that follows."""
+
+import itertools
+
+import pytest
+import torch
+from engine_models import CONFIGS, EOS, left_padded, llama, loaded_model, token_ids
+
+from lecture_lib.decoding import beam_search, engine_beam_search, engine_next_log_probs
+from lecture_lib.decoding.beam_cache import assign_rows
+from lecture_lib.engine import Engine, ForwardCall
+
+N_NEW = 10
+LENGTH_PENALTIES = [-1.0, 0.0, 0.5, 1.0, 2.0]
+EARLY = [False, True, "never"]
+
+
+def ending_model(config, seed: int):
+    """A model to which several tokens are attractive end tokens, some soon and some late.
+
+    Its logits are cooled to those of a language model: neither flat nor one-hot. The end tokens
+    (EOS, 3) get weights of their own, so that whether a text ends depends on the text.
+    """
+    loaded = loaded_model(config)
+    generator = torch.Generator().manual_seed(seed)
+    weight = loaded.model.lm_head.weight.data
+    weight.mul_(0.35)
+    for end in (EOS, 3):
+        weight[end] = 0.25 * torch.randn(weight.shape[1], generator=generator)
+    loaded.model.generation_config.eos_token_id = None
+    return loaded
+
+
+@pytest.fixture(scope="module", params=["llama", "opt"])
+def engine(request):
+    return Engine(ending_model(CONFIGS[request.param], seed=1))
+
+
+def generate(engine, input_ids, attention_mask=None, **options):
+    """New tokens (the padding behind an end token cut off) and scores of Transformers' own."""
+    mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+    out = engine.hf_model.generate(
+        input_ids,
+        attention_mask=mask,
+        pad_token_id=0,
+        return_dict_in_generate=True,
+        output_scores=True,
+        **{"do_sample": False, "max_new_tokens": N_NEW} | options,
+    )
+    ends = options.get("eos_token_id") or []
+    new = out.sequences[:, input_ids.shape[1] :].tolist()
+    texts = [_until_end(row, [ends] if isinstance(ends, int) else ends) for row in new]
+    scores = getattr(out, "sequences_scores", None)  # greedy search has none
+    return texts, None if scores is None else scores.tolist()
+
+
+def _until_end(row, ends):
+    places = [i for i, token in enumerate(row) if token in ends]
+    return row[: places[0] + 1] if places else row
+
+
+def ours(engine, prompts, eos_token_id=None, **options):
+    traces = engine_beam_search(
+        engine,
+        prompts,
+        eos_token_id=eos_token_id,
+        ignore_eos=eos_token_id is None,
+        **{"max_new_tokens": N_NEW} | options,
+    )
+    return traces if isinstance(traces, list) else [traces]
+
+
+def assert_equal(traces, expected):
+    texts, scores = expected
+    assert [s for trace in traces for s in trace.sequences] == texts
+    assert [x for trace in traces for x in trace.scores] == pytest.approx(scores, abs=1e-4)
+
+
+@pytest.mark.parametrize("early_stopping", EARLY)
+@pytest.mark.parametrize("num_beams", [2, 3, 5, 8])
+def test_texts_and_scores_are_generate_s(engine, num_beams, early_stopping):
+    lengths = set()
+    grid = itertools.product(LENGTH_PENALTIES, (None, EOS, [EOS, 3]))
+    for i, (length_penalty, ends) in enumerate(grid):
+        options = {
+            "num_beams": num_beams,
+            "length_penalty": length_penalty,
+            "early_stopping": early_stopping,
+            "eos_token_id": ends,
+            "num_return_sequences": num_beams,
+        }
+        for seed in (i % 4, (i + 1) % 4):
+            ids = token_ids(1, 5, seed)
+            traces = ours(engine, ids, **options)
+            assert_equal(traces, generate(engine, ids, **options))
+            lengths |= {len(s) for s in traces[0].sequences}
+    assert len(lengths) > 3  # texts really end at different steps
+
+
+@pytest.mark.parametrize(("num_beams", "num_return_sequences"), [(2, 1), (4, 3), (6, 6), (7, 2)])
+def test_a_padded_batch_is_generate_s(engine, num_beams, num_return_sequences):
+    lengths = [7, 2, 11, 1]
+    ids, mask = left_padded(lengths)
+    prompts = [ids[row, -n:].tolist() for row, n in enumerate(lengths)]
+    for early_stopping, length_penalty in itertools.product(EARLY, (-1.0, 1.0)):
+        options = {
+            "num_beams": num_beams,
+            "num_return_sequences": num_return_sequences,
+            "early_stopping": early_stopping,
+            "length_penalty": length_penalty,
+            "eos_token_id": [EOS, 3],
+        }
+        batch = ours(engine, prompts, **options)
+        assert_equal(batch, generate(engine, ids, mask, **options))
+        alone = [ours(engine, prompt, **options)[0] for prompt in prompts]
+        assert [t.sequences for t in batch] == [t.sequences for t in alone]
+        assert [t.n_steps for t in batch] == [t.n_steps for t in alone]
+
+
+def test_one_beam_is_greedy_search(engine):
+    for seed in range(4):
+        ids = token_ids(1, 4, seed)
+        for early_stopping in EARLY:
+            options = {"num_beams": 1, "eos_token_id": [EOS, 3]}
+            [trace] = ours(engine, ids, early_stopping=early_stopping, **options)
+            assert trace.sequences == generate(engine, ids, **options)[0]
+            total = sum(trace.nodes[i].log_prob for i in trace.path(trace.hypotheses[0].node))
+            assert trace.scores[0] == pytest.approx(total / len(trace.sequences[0]))
+
+
+def test_the_model_s_own_end_tokens_are_the_default():
+    engine = Engine(ending_model(llama(), seed=1))
+    ids = token_ids(1, 5, 1)
+    engine.hf_model.generation_config.eos_token_id = [EOS, 3]
+    by_default = engine_beam_search(engine, ids, num_beams=4, max_new_tokens=N_NEW)
+    [given] = ours(engine, ids, num_beams=4, eos_token_id=[EOS, 3])
+    [without] = ours(engine, ids, num_beams=4)
+    assert by_default.sequences == given.sequences != without.sequences
+
+
+def test_with_a_cache_and_without_it_is_the_same_tree(engine):
+    ids = token_ids(1, 6, 3)
+    options = {"num_beams": 4, "max_new_tokens": 8, "eos_token_id": [EOS, 3]}
+    cached = engine_beam_search(engine, ids, **options)
+    plain = beam_search(engine_next_log_probs(engine, ids), ids[0].tolist(), **options)
+    assert len(cached.nodes) == len(plain.nodes)
+    for a, b in zip(cached.nodes, plain.nodes, strict=True):
+        assert (a.parent, a.token, a.rank, a.status) == (b.parent, b.token, b.rank, b.status)
+        assert a.score == pytest.approx(b.score, abs=1e-4)
+    assert cached.sequences == plain.sequences
+
+
+def test_prefill_sees_the_prompt_once_and_every_step_one_token_a_beam(engine):
+    trace = engine_beam_search(
+        engine, token_ids(2, 6).tolist(), num_beams=4, max_new_tokens=5, ignore_eos=True
+    )[0]
+    assert trace.calls[0] == ForwardCall(batch_size=2, seq_len=6, past_len=0, kv_len=6)
+    assert list(trace.calls[1:]) == [ForwardCall(8, 1, n, n + 1) for n in range(6, 10)]
+
+
+def test_only_beams_that_moved_are_copied(engine, monkeypatch):
+    """Counted from the tree (what must move) and on the tensors (what was written)."""
+    from lecture_lib.decoding.beam_cache import BeamCache
+
+    k, prompt_len, written = 4, 6, []
+    follow = BeamCache.follow
+
+    def watched(cache, parents):
+        before = cache.keys.clone()
+        n_copied = follow(cache, parents)
+        changed = (before != cache.keys).flatten(0, 0).any(0)  # (B * k, n_KV, S_max, H)
+        rows = changed.any(-1).any(1)  # (B * k, S_max)
+        assert not rows[:, :prompt_len].any()  # the prompt's share never moves
+        written.append(int(rows.any(1).sum()))
+        return n_copied
+
+    monkeypatch.setattr(BeamCache, "follow", watched)
+    # What is not initialised could be NaN, which differs from itself.
+    monkeypatch.setattr(torch, "empty", torch.zeros)
+    trace = engine_beam_search(
+        engine, token_ids(1, prompt_len, 3), num_beams=k, max_new_tokens=10, ignore_eos=True
+    )
+    must_move = [0]  # after the prefill all rows hold the same prompt
+    for step in range(2, 10):
+        parents = {node.parent for node in trace.at_step(step) if node.status == "kept"}
+        must_move.append(k - len(parents))
+    assert trace.rows_copied == must_move == written
+    assert 0 < sum(must_move) < k * len(must_move) / 2
+
+
+@pytest.mark.parametrize(
+    ("sources", "rows", "moves"),
+    [
+        ([0, 1, 2], [0, 1, 2], []),
+        ([2, 0, 1], [2, 0, 1], []),  # another order is no move
+        ([1, 1, 0], [1, 2, 0], [(1, 2)]),
+        ([2, 2, 2], [2, 0, 1], [(2, 0), (2, 1)]),
+        ([1], [1], []),
+    ],
+)
+def test_a_beam_stays_in_its_parent_s_row_where_it_can(sources, rows, moves):
+    assert assign_rows(sources, 3) == (rows, moves)
+
+
+@pytest.mark.parametrize("num_beams", [2, 4])
+def test_the_same_seed_draws_generate_s_texts(engine, num_beams):
+    """Beam-search multinomial sampling: one multinomial a step over beams × vocabulary."""
+    drawn = set()
+    for seed, ends in itertools.product(range(4), (None, [EOS, 3])):
+        ids = token_ids(1, 5, seed)
+        options = {"num_beams": num_beams, "num_return_sequences": num_beams, "eos_token_id": ends}
+        torch.manual_seed(seed)
+        expected = generate(engine, ids, do_sample=True, top_k=0, temperature=0.7, **options)
+        [trace] = ours(
+            engine,
+            ids,
+            do_sample=True,
+            generator=torch.Generator().manual_seed(seed),
+            warp=lambda log_probs: log_probs / 0.7,
+            **options,
+        )
+        assert_equal([trace], expected)
+        drawn.add(tuple(trace.sequences[0]))
+        [ranked] = ours(engine, ids, **options)
+        assert ranked.sequences != trace.sequences
+    assert len(drawn) > 4
+
+
+BAD = {
+    "empty": ({"prompt": ""}, "at least one token"),
+    "one empty of two": ({"prompt": [[5, 6], []]}, "at least one token"),
+    "no prompt": ({"prompt": []}, "prompt"),
+    "token outside": ({"prompt": [5, 999]}, "outside the vocabulary"),
+    "context": ({"max_new_tokens": 125}, "128 of this"),
+    "beams": ({"num_beams": 300}, "vocabulary has 260"),
+    "eos": ({"eos_token_id": 260}, "eos_token_id: 260 is outside"),
+    "groups": ({"num_beam_groups": 2}, "group"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_explained(engine, name):
+    changes, message = BAD[name]
+    arguments = {"prompt": [5, 6, 7, 8], "num_beams": 2, "max_new_tokens": 4} | changes
+    with pytest.raises(ValueError, match=message):
+        engine_beam_search(engine, arguments.pop("prompt"), **arguments)
+
+
+@pytest.mark.real_model
+def test_real_texts_and_scores_are_generate_s(loaded):
+    engine = Engine(loaded)
+    eos = loaded.model.generation_config.eos_token_id
+    for prompt, k, length_penalty in [
+        ("The quick brown", 4, 1.0),
+        ("The capital of France is", 3, 0.0),
+        ("1, 1, 2, 3, 5, 8,", 2, 2.0),
+    ]:
+        ids = torch.tensor([loaded.tokenizer(prompt).input_ids])
+        options = {"num_beams": k, "length_penalty": length_penalty, "num_return_sequences": k}
+        trace = engine_beam_search(engine, prompt, max_new_tokens=N_NEW, **options)
+        assert_equal([trace], generate(engine, ids, eos_token_id=eos, **options))

@@ -1,0 +1,318 @@
+"""Volumes against the lecture's formulas and a counted ring; links, degrees, the comparison."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lecture_lib.model_spec import MODEL_SPECS
+from lecture_lib.parallel import (
+    LINKS,
+    Link,
+    ParallelDegreeError,
+    all_reduce_time_s,
+    check_pipeline_degree,
+    check_tensor_parallel_degree,
+    communication_time_s,
+    compare_parallelism,
+    pipeline_degrees,
+    pipeline_schedule,
+    pipeline_volume,
+    ring_all_reduce,
+    ring_steps,
+    ring_wire_bytes,
+    tensor_parallel_degrees,
+    tensor_parallel_volume,
+    transfer_time_s,
+    tree_wire_bytes,
+)
+
+LLAMA, SMOL = MODEL_SPECS["llama-2-7b"], MODEL_SPECS["smollm2-135m"]
+REQUEST = {"n_ranks": 4, "seq_len": 100, "max_new_tokens": 9}
+
+
+def test_pipeline_volume_is_the_lectures():
+    volume = pipeline_volume(LLAMA, **REQUEST)
+    assert volume.prefill_boundary_bytes == 2 * 100 * 4096  # 2LD
+    assert volume.decode_boundary_bytes == 2 * 4096  # 2D
+    assert volume.n_boundaries == 3
+    assert volume.n_decode_passes == 8  # the first of the 9 tokens comes out of the prefill
+    assert volume.payload_bytes == 3 * 2 * 4096 * (100 + 8)
+    assert volume.wire_bytes == volume.payload_bytes
+
+
+def test_tensor_parallel_volume_is_the_lectures():
+    volume = tensor_parallel_volume(LLAMA, **REQUEST)
+    assert volume.prefill_all_reduce_bytes == 2 * 100 * 4096
+    assert volume.prefill_layer_bytes == 2 * 2 * 100 * 4096
+    assert volume.decode_layer_bytes == 2 * 2 * 4096
+    assert volume.decode_step_bytes == 32 * 2 * 2 * 4096
+    assert volume.n_all_reduces == 2 * 32 * 9
+    assert volume.payload_bytes == 32 * 2 * 2 * 4096 * (100 + 8)
+    assert volume.wire_bytes == 2 * 3 * volume.payload_bytes
+
+
+def test_the_run_that_the_lecture_measured():
+    """3 ranks, a 10-token prompt in fp32: 60 AllReduces, the ring sends 4 × payload in total."""
+    volume = tensor_parallel_volume(SMOL, n_ranks=3, seq_len=10, dtype_bytes=4)
+    assert volume.n_all_reduces == 60
+    assert volume.payload_bytes == 60 * 10 * 576 * 4
+    assert volume.wire_bytes / volume.payload_bytes == 4
+    assert volume.wire(all_ranks=False) * 3 == volume.wire_bytes
+
+
+@pytest.mark.parametrize("count", [pipeline_volume, tensor_parallel_volume])
+def test_batch_and_dtype_multiply_everything(count):
+    one, many = count(LLAMA, **REQUEST), count(LLAMA, **REQUEST, batch_size=3, dtype_bytes=4)
+    assert many.payload_bytes == 6 * one.payload_bytes
+    assert many.wire_bytes == 6 * one.wire_bytes
+    assert many.n_decode_passes == one.n_decode_passes
+
+
+@pytest.mark.parametrize("count", [pipeline_volume, tensor_parallel_volume])
+def test_one_rank_and_one_token(count):
+    alone = count(LLAMA, n_ranks=1, seq_len=100, max_new_tokens=9)
+    assert alone.payload_bytes == alone.wire_bytes == 0
+    assert len(alone.table()) == 0
+    single = count(LLAMA, n_ranks=2, seq_len=100)
+    assert single.decode_bytes == 0
+    assert single.decode_step_bytes > 0, "what one step would send"
+    assert single.payload_bytes == single.prefill_bytes > 0
+
+
+def test_what_real_implementations_add_is_off_unless_asked_for():
+    plain = tensor_parallel_volume(LLAMA, **REQUEST)
+    extra = tensor_parallel_volume(
+        LLAMA, **REQUEST, vocab_parallel_embedding=True, gather_logits=True
+    )
+    embedding, logits = 2 * 4096 * (100 + 8), 2 * 32000 * 9
+    assert extra.payload_bytes - plain.payload_bytes == embedding + logits
+    assert extra.wire_bytes - plain.wire_bytes == 2 * 3 * embedding + 3 * logits
+    assert set(extra.table().kind) == {"all_reduce", "all_gather"}
+    assert set(plain.table().what) == {"after attention", "after MLP"}
+    narrow = MODEL_SPECS["opt-350m"]  # its embedding is 512 wide, half of D
+    with_it = tensor_parallel_volume(narrow, n_ranks=2, seq_len=7, vocab_parallel_embedding=True)
+    assert with_it.payload_bytes == 2 * 7 * (24 * 2 * 1024 + 512)
+    back = pipeline_volume(LLAMA, **REQUEST, batch_size=5, return_tokens=True)
+    plain = pipeline_volume(LLAMA, **REQUEST, batch_size=5)
+    assert back.payload_bytes - plain.payload_bytes == 8 * 5 * 8
+
+
+@pytest.mark.parametrize("count", [pipeline_volume, tensor_parallel_volume])
+def test_table_sums_to_the_totals(count):
+    volume = count(LLAMA, **REQUEST)
+    table = volume.table()
+    assert table.total_payload_bytes.sum() == volume.payload_bytes
+    assert table.wire_bytes.sum() == volume.wire_bytes
+    assert table.total_payload_bytes[table.phase == "prefill"].sum() == volume.prefill_bytes
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 8])
+def test_ring_formula_equals_a_ring_that_is_counted(n):
+    arrays = np.random.default_rng(0).normal(size=(n, 6 * n))
+    results, steps, sent = ring_all_reduce(list(arrays))
+    for result in results:
+        np.testing.assert_allclose(result, arrays.sum(axis=0))
+    assert len(steps) == 2 * (n - 1)
+    assert sent == [ring_wire_bytes(arrays[0].nbytes, n)] * n
+    assert sum(sent) == ring_wire_bytes(arrays[0].nbytes, n, all_ranks=True)
+    assert sum(sent) == 2 * (n - 1) * arrays[0].nbytes
+
+
+def test_ring_steps_hold_what_they_say():
+    steps = ring_steps(4)
+    scatter = [step for step in steps if step.phase == "reduce-scatter"]
+    complete = [[len(held) for held in rank].count(4) for rank in scatter[-1].held]
+    assert complete == [1] * 4, "each rank has one finished chunk"
+    assert all(held == {0, 1, 2, 3} for rank in steps[-1].held for held in rank)
+    assert len({send.chunk for send in steps[0].sends}) == 4
+
+
+@pytest.mark.parametrize("n", range(1, 18))
+def test_tree_formula_equals_a_tree_that_is_counted(n):
+    sent = [0] * n
+    for rank in range(1, n):
+        sent[rank] += 10  # its sum goes up
+        sent[(rank - 1) // 2] += 10  # the result comes down
+    assert tree_wire_bytes(10, n) == max(sent)
+    assert tree_wire_bytes(10, n, all_ranks=True) == sum(sent)
+
+
+def test_tree_wins_for_small_payloads_ring_for_large():
+    def both(n_bytes):
+        return [
+            all_reduce_time_s(n_bytes, 8, "nvlink4", algorithm=name) for name in ("ring", "tree")
+        ]
+
+    ring, tree = both(1)
+    assert ring / tree == pytest.approx(14 / 6, rel=1e-3)  # 2·7 steps against 2·3
+    ring, tree = both(10**10)
+    assert ring < tree
+
+
+def test_times_on_a_link():
+    link = Link("slow", 1000, 0.5)
+    assert transfer_time_s(2000, link) == 2.5
+    assert transfer_time_s(2000, link, n_messages=4) == 4
+    assert all_reduce_time_s(4000, 4, link) == 2 * 3 * (0.5 + 1)
+    volume = pipeline_volume(SMOL, n_ranks=3, seq_len=10, max_new_tokens=5)
+    time = communication_time_s(volume, link)
+    assert time.prefill_s == pytest.approx(2 * (0.5 + 10 * 576 * 2 / 1000))
+    assert time.request_s == pytest.approx(time.prefill_s + 4 * time.decode_step_s)
+    volume = tensor_parallel_volume(SMOL, n_ranks=3, seq_len=10, gather_logits=True)
+    reduces = 60 * all_reduce_time_s(10 * 576 * 2, 3, link)
+    gather = 2 * 0.5 + 2 / 3 * 49152 * 2 / 1000
+    assert communication_time_s(volume, link).prefill_s == pytest.approx(reduces + gather)
+
+
+def test_link_presets():
+    """In one direction: half of what NVIDIA prints for NVLink; PCIe as published tables have it."""
+    assert LINKS["nvlink4"].bandwidth == 900e9 / 2
+    assert LINKS["pcie4-x16"].bandwidth == pytest.approx(31.5e9, rel=1e-3)
+    assert LINKS["pcie5-x16"].bandwidth == pytest.approx(63e9, rel=1e-3)
+    assert LINKS["100gbe"].bandwidth == 12.5e9
+    assert all(link.source and link.latency_s > 0 for link in LINKS.values())
+    with pytest.raises(KeyError, match="did you mean nvlink3 or nvlink4"):
+        LINKS["NVLink"]
+    with pytest.raises(ValueError, match="did you mean pcie5-x16"):
+        transfer_time_s(1, "pcie5")
+    with pytest.raises(TypeError):
+        LINKS["mine"] = LINKS["nvlink4"]
+
+
+def test_degrees_that_work_are_those_that_are_not_refused():
+    for spec in MODEL_SPECS.values():
+        for check, listed in (
+            (check_tensor_parallel_degree, tensor_parallel_degrees(spec)),
+            (check_pipeline_degree, pipeline_degrees(spec)),
+        ):
+            works = []
+            for n in range(1, 200):
+                try:
+                    check(spec, n)
+                    works.append(n)
+                except ParallelDegreeError:
+                    pass
+            assert works == listed
+    assert tensor_parallel_degrees(SMOL) == [1, 3]
+    assert check_pipeline_degree(SMOL, 3) == (range(10), range(10, 20), range(20, 30))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: tensor_parallel_volume(SMOL, n_ranks=2, seq_len=1), r"9 query heads and the 3 "),
+        (lambda: tensor_parallel_volume(SMOL, n_ranks=9, seq_len=1), r"the 3 key/value .* 1, 3$"),
+        (lambda: tensor_parallel_volume(LLAMA, n_ranks=3, seq_len=1), r"11008 columns of W\^1"),
+        (lambda: pipeline_volume(SMOL, n_ranks=7, seq_len=1), "n_ranks: 7 does .* 1, 2, 3, 5, 6"),
+        (lambda: check_pipeline_degree(SMOL, 31), "31 stages are more than the 30 layers"),
+        (lambda: check_pipeline_degree(SMOL, 0), "n_stages: needs an integer of 1 or more, got 0"),
+        (lambda: check_tensor_parallel_degree(SMOL, 3.0), "n_ranks: needs an integer"),
+        (lambda: pipeline_volume(SMOL, n_ranks=2, seq_len=0), "seq_len: needs an integer of 1"),
+        (lambda: pipeline_volume(SMOL, n_ranks=2, seq_len=True), "seq_len: .* got True"),
+        (lambda: pipeline_volume("smollm2", n_ranks=2, seq_len=1), "spec: needs a ModelSpec"),
+        (lambda: pipeline_volume(SMOL, n_ranks=2, seq_len=1, max_new_tokens=0), "max_new_tokens"),
+        (lambda: pipeline_volume(SMOL, n_ranks=2, seq_len=1, dtype_bytes=0), "dtype_bytes: .*bove"),
+        (lambda: pipeline_volume(SMOL, n_ranks=2, seq_len=1, dtype_bytes=math.nan), "dtype_bytes"),
+        (lambda: ring_wire_bytes(-1, 2), "payload_bytes: needs a number of 0 or more"),
+        (lambda: tree_wire_bytes(1, 0), "n_ranks: needs an integer of 1 or more"),
+        (lambda: all_reduce_time_s(1, 2, "nvlink4", algorithm="star"), "algorithm: must be"),
+        (lambda: transfer_time_s(1, 7), "link: must be a Link or the name of a preset, got int"),
+        (lambda: Link("x", 0, 1), "bandwidth: needs a number above 0"),
+        (lambda: Link("x", 1, -1), "latency_s: needs a number of 0 or more"),
+        (lambda: ring_all_reduce([np.ones(2), np.ones(3)]), "all of one length"),
+        (lambda: ring_all_reduce([np.ones(1)] * 2), "2 ranks cut them into 2 chunks"),
+    ],
+)
+def test_bad_input_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+ALIKE = {"n_ranks": 4, "seq_len": 512, "max_new_tokens": 64}
+FREE = Link("free", 1e30, 0)
+
+
+def test_comparison_with_a_link_that_costs_nothing():
+    """Then tensor parallelism is n times as fast, a pipeline not at all; both yield as much."""
+    times = {"prefill_compute_s": 8.0, "decode_compute_s": 2.0}
+    page = compare_parallelism(LLAMA, **ALIKE, link=FREE, **times)
+    assert page.one_gpu.request_s == 8 + 63 * 2
+    assert page.tensor.request_s == pytest.approx(page.one_gpu.request_s / 4)
+    assert page.pipeline.request_s == pytest.approx(page.one_gpu.request_s)
+    assert page.tensor.decode_tokens_per_s == pytest.approx(4 / 2)
+    assert page.pipeline.decode_tokens_per_s == pytest.approx(4 / 2)
+    assert page.pipeline.in_flight == 4
+    assert page.one_gpu.wire_bytes == 0
+
+
+def test_comparison_with_real_links():
+    fast, slow = (compare_parallelism(LLAMA, **ALIKE, link=name) for name in ("nvlink4", "100gbe"))
+    assert fast.tensor.decode_step_s < fast.one_gpu.decode_step_s / 2
+    assert slow.tensor.prefill_s > slow.one_gpu.prefill_s, "a slow link makes splitting a loss"
+    hops = 3 * transfer_time_s(512 * 4096 * 2, "100gbe")
+    assert slow.pipeline.prefill_s == pytest.approx(slow.one_gpu.prefill_s + hops)
+    assert slow.pipeline.prefill_s < slow.tensor.prefill_s
+    for page in (fast, slow):
+        assert page.pipeline.decode_step_s > page.one_gpu.decode_step_s
+        assert page.pipeline.wire_bytes < page.tensor.wire_bytes / 50
+        volume = tensor_parallel_volume(LLAMA, **ALIKE)
+        assert page.tensor.prefill_payload_bytes == volume.prefill_bytes
+        assert page.tensor.wire_bytes == volume.wire_bytes
+    table = fast.table()
+    assert list(table.columns) == ["one GPU", "tensor parallel", "pipeline parallel"]
+    assert table.loc["request_s", "one GPU"] == fast.one_gpu.request_s
+
+
+def test_pipelines_throughput_is_what_the_schedule_gives():
+    page = compare_parallelism(
+        LLAMA, n_ranks=4, seq_len=64, max_new_tokens=300, link=FREE,
+        prefill_compute_s=4.0, decode_compute_s=4.0,
+    )  # fmt: skip
+    schedule = pipeline_schedule(
+        n_requests=4, n_stages=4, prefill_s=1, decode_s=1, max_new_tokens=300
+    )
+    assert schedule.tokens_per_s == pytest.approx(page.pipeline.decode_tokens_per_s, rel=0.01)
+
+
+def test_memory_of_each_gpu():
+    """Counted matrix by matrix for SmolLM2 in 3 parts, fp16."""
+    page = compare_parallelism(SMOL, n_ranks=3, seq_len=50, max_new_tokens=7)
+    embedding, norms = 49152 * 576, 2 * 576
+    attention = 576 * 576 * 2 + 2 * 576 * 192
+    layer = attention + 3 * 576 * 1536
+    assert page.one_gpu.weight_bytes == 2 * SMOL.n_params
+    tensor = embedding + 30 * (layer / 3 + norms) + 576
+    assert page.tensor.weight_bytes == pytest.approx(2 * tensor)
+    last_stage = 10 * (layer + norms) + embedding + 576  # tied: the embedding is here once more
+    assert page.pipeline.weight_bytes == pytest.approx(2 * last_stage)
+    cache = 2 * 30 * 3 * 64 * 2 * (50 + 6)
+    assert page.one_gpu.kv_bytes == cache
+    assert page.tensor.kv_bytes == pytest.approx(cache / 3)
+    assert page.pipeline.kv_bytes == pytest.approx(cache), "3 batches in flight, a third of each"
+
+
+@pytest.mark.parametrize("name", ["opt-350m", "gpt2", "llama-3.1-8b", "qwen2.5-0.5b"])
+def test_memory_adds_up_for_every_kind_of_model(name):
+    """All stages' weights are all parameters, a tied matrix twice; n ranks hold at least all."""
+    spec = MODEL_SPECS[name]
+    page = compare_parallelism(spec, n_ranks=2, seq_len=8, max_new_tokens=2, dtype_bytes=1)
+    assert 2 * page.tensor.weight_bytes >= spec.n_params
+    tied = spec.params_by_part["token_embedding"] if spec.tied_embeddings else 0
+    assert spec.n_params / 2 <= page.pipeline.weight_bytes <= spec.n_params + tied
+
+
+def test_comparison_refuses_what_only_one_way_allows():
+    with pytest.raises(ParallelDegreeError, match="key/value heads"):
+        compare_parallelism(SMOL, n_ranks=5, seq_len=8, max_new_tokens=2)
+    with pytest.raises(ValueError, match="give both times or none"):
+        compare_parallelism(LLAMA, **ALIKE, prefill_compute_s=1.0)
+    with pytest.raises(ValueError, match="hardware: none is called"):
+        compare_parallelism(LLAMA, **ALIKE, hardware="h1000")
+
+
+def test_calculators_start_without_torch():
+    code = "import sys, lecture_lib.parallel as p; p.LINKS; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
