@@ -30,7 +30,7 @@ def test_a_call_that_never_ends_is_stopped(body):
 
 def test_a_cell_that_never_ends_is_stopped():
     frozen = doubling()
-    records = run.run_answer(frozen, "while True: pass", run.Launcher(load_s=1.0))
+    records = run.run_answer(frozen, "while True: pass", run.Launcher(answer_s=1.0))
     assert [record["error"]["types"] for record in records] == [["TimeLimit"]] * 2
     assert judge.judge(frozen, records).message.startswith("it did not finish in time")
 

@@ -13,6 +13,21 @@
     run        starts a worker, bare or in front of a sandbox, with limits; collects its records
     judge      records and key -> verdict with the message that a student reads
 
+Grading a folder of submissions (``python -m lecture_lib.grading grade``):
+
+    grade            what is new or changed is graded, then the reports are written
+    grade_command    its arguments
+    course_checks    all hidden checks of the course, frozen with its seed
+    submissions      whose a notebook is, for which exercise, which version; submitted_file reads it
+    store            results in SQLite, by a hash of answer and checks; resumes, loses nothing
+    pool             any concurrent.futures executor: local processes, or a Dask cluster
+    jobs             grading one answer; discretion: what of it a student may be told
+    sandbox          bubblewrap, or docker, in front of a worker; limits, launcher
+    self_test        tries to get out of the sandbox (attempts) before anything is graded
+    adjustments      points that a person gave, with reason and who
+    gradebook        students, tasks, points; reports writes CSV, JSON lines and HTML from it
+    similar          answers that look alike, as a hint
+
 Nothing that the worker is sent holds an expected value, a test or another task. This package
 imports nothing heavy: a worker without torch starts in about a tenth of a second.
 """

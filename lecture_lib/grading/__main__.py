@@ -1,10 +1,10 @@
-"""``python -m lecture_lib.grading build [--check]`` and ``check NOTEBOOK --unsafe``."""
+"""``python -m lecture_lib.grading``: ``build``, ``check NOTEBOOK``, ``grade SUBMISSIONS``."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from . import build, cells, checks, freeze, judge, run
+from . import build, cells, checks, freeze, grade_command, judge, run
 
 NO_SANDBOX = """check runs the notebook's code on this machine as you, without a sandbox: it can
 read and delete your files. If you trust it, add --unsafe."""
@@ -27,6 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--unsafe", action="store_true", help="run the code without a sandbox")
     command.set_defaults(function=_check)
+    grade_command.add_parser(commands)
     arguments = parser.parse_args(argv)
     try:
         return arguments.function(arguments)

@@ -38,7 +38,7 @@ def judge(frozen: dict, records: list[dict]) -> Verdict:
         records: one a case, in order; untrusted plain JSON of a checked form (``run``).
     """
     key = frozen["key"]
-    reasons = [_difference(got, want, key) for got, want in _together(records, key["expected"])]
+    reasons = case_reasons(frozen, records)
     passed = all(reason is None for reason in reasons)
     points = frozen["points"]
     if passed:
@@ -48,9 +48,21 @@ def judge(frozen: dict, records: list[dict]) -> Verdict:
             return Verdict(frozen["grade_id"], False, 0, points, misconception["message"],
                            misconception["name"])  # fmt: skip
     case = next(i for i, reason in enumerate(reasons) if reason is not None)
-    label = key["labels"][case] or f"hidden case {case + 1} of {len(reasons)}"
+    label = case_labels(frozen)[case]
     message = reasons[case] if _failed_to_load(records[case]) else f"{label}: {reasons[case]}"
     return Verdict(frozen["grade_id"], False, 0, points, message)
+
+
+def case_reasons(frozen: dict, records: list[dict]) -> list[str | None]:
+    """Why each case fails, None where it passes."""
+    key = frozen["key"]
+    return [_difference(got, want, key) for got, want in _together(records, key["expected"])]
+
+
+def case_labels(frozen: dict) -> list[str]:
+    """What to call each case in front of a student."""
+    labels = frozen["key"]["labels"]
+    return [label or f"hidden case {i + 1} of {len(labels)}" for i, label in enumerate(labels)]
 
 
 def passes_for_right(misconception: dict, key: dict) -> bool:

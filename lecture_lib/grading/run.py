@@ -1,7 +1,7 @@
 """Starts a worker for one task, within limits, and collects its records.
 
-The worker runs as a plain process here. A sandbox is put in front by ``Launcher.prefix``; nothing
-else changes, since all that a worker needs comes through its stdin.
+A sandbox is put in front by ``Launcher.prefix``; nothing else changes, since all that a worker
+needs comes through its stdin.
 """
 
 import contextlib
@@ -11,42 +11,29 @@ import secrets
 import selectors
 import signal
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from . import encoding, worker
+from .launcher import WORKER, Launcher, named, resident_bytes
 
-WORKER = Path(worker.__file__).resolve()
-MAX_LINE = 2 * encoding.MAX_BYTES
+WATCH_S = 0.1  # how often a silent worker's memory is looked at
+STOP_S = 30.0
+__all__ = ["WORKER", "GradingError", "Launcher", "run_answer", "run_trusted"]
 
 
 class GradingError(RuntimeError):
     """Grading itself failed; the student is not to blame."""
 
 
-@dataclass(frozen=True)
-class Launcher:
-    """How a worker is started: ``prefix`` (a sandbox's command) before ``python -I -B worker.py``.
-
-    ``load_s`` is the time for imports, setup and the answer cell, a model's loading included.
-    """
-
-    prefix: Sequence[str] = ()
-    python: str = sys.executable
-    env: dict[str, str] = field(default_factory=lambda: {**os.environ, "OMP_NUM_THREADS": "1"})
-    load_s: float = 120.0
-
-    def command(self) -> list[str]:
-        return [*self.prefix, self.python, "-I", "-B", str(WORKER)]
-
-
-def run_answer(frozen: dict, answer: str, launcher: Launcher | None = None) -> list[dict]:
+def run_answer(
+    frozen: dict, answer: str, launcher: Launcher | None = None, seconds: list | None = None
+) -> list[dict]:
     """Records of an answer cell, one a case, from a fresh worker.
+
+    Args:
+        seconds: a list that the time of each case that was run is appended to.
 
     Raises:
         GradingError: the worker could not be started, or the author's setup cells failed.
@@ -57,10 +44,10 @@ def run_answer(frozen: dict, answer: str, launcher: Launcher | None = None) -> l
         error = _error_of(process, {"op": "setup", "ask": frozen["ask"]}, launcher.load_s)
         if error is not None:
             raise GradingError(f"setup of task {frozen['grade_id']!r} failed: {error}")
-        error = _error_of(process, {"op": "load", "answer": answer}, launcher.load_s)
+        error = _error_of(process, {"op": "load", "answer": answer}, launcher.answer_s)
         if error is not None:
             return [_error_record({**error, "phase": "load"})] * len(frozen["cases"])
-        return _call_all(process, frozen)
+        return _call_all(process, frozen, [] if seconds is None else seconds)
 
 
 def _error_of(process: "_Worker", request: dict, timeout_s: float) -> dict | None:
@@ -71,16 +58,21 @@ def _error_of(process: "_Worker", request: dict, timeout_s: float) -> dict | Non
         return worker.plain_error(fault.kind, "")
 
 
-def _call_all(process: "_Worker", frozen: dict) -> list[dict]:
+def _call_all(process: "_Worker", frozen: dict, seconds: list) -> list[dict]:
     records: list[dict] = []
     for case in frozen["cases"]:
+        start = time.monotonic()
         try:
-            reply = process.ask({"op": "call", "case": case}, frozen["timeout_s"])
+            reply = process.ask(
+                {"op": "call", "case": case}, frozen["timeout_s"] * process.launcher.time_factor
+            )
             records.append(_checked_record(reply))
         except _Fault as fault:
             records.append(_error_record(worker.plain_error(fault.kind, "")))
             not_run = _error_record(worker.plain_error("NotRun", ""))
             return records + [not_run] * (len(frozen["cases"]) - len(records))
+        finally:
+            seconds.append(time.monotonic() - start)
     return records
 
 
@@ -108,18 +100,20 @@ class _Worker:
     """A worker process: request and reply with a deadline, killed with its group at the end."""
 
     def __init__(self, launcher: Launcher, folder: str):
+        self.launcher, self.name = launcher, secrets.token_hex(8)
         if os.name != "posix":
             raise GradingError("workers need Linux or macOS; on Windows run this in WSL2 or Docker")
         pipe, null = subprocess.PIPE, subprocess.DEVNULL
         try:
             self.process = subprocess.Popen(
-                launcher.command(), stdin=pipe, stdout=pipe, stderr=null, cwd=folder,
+                launcher.command(self.name), stdin=pipe, stdout=pipe, stderr=null, cwd=folder,
                 env=launcher.env, start_new_session=True, bufsize=0,
             )  # fmt: skip
         except OSError as error:
-            raise GradingError(f"cannot start {launcher.command()[0]}: {error}") from error
+            raise GradingError(f"cannot start {launcher.command(self.name)[0]}: {error}") from error
         os.set_blocking(self.process.stdin.fileno(), False)
         os.set_blocking(self.process.stdout.fileno(), False)
+        self.next_look = time.monotonic() + WATCH_S
         self.buffer = bytearray()  # what was read beyond the last reply
 
     def __enter__(self) -> "_Worker":
@@ -131,6 +125,12 @@ class _Worker:
         self.process.wait()
         self.process.stdin.close()
         self.process.stdout.close()
+        if self.launcher.stop:
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                subprocess.run(
+                    named(self.launcher.stop, self.name), stdin=subprocess.DEVNULL,
+                    capture_output=True, timeout=STOP_S,
+                )  # fmt: skip
 
     def ask(self, request: dict, timeout_s: float) -> dict:
         """The reply that carries this request's id; _Fault if there is none in time and size."""
@@ -152,11 +152,12 @@ class _Worker:
             searched = 0
             while (end := self.buffer.find(b"\n", searched)) < 0:
                 searched = len(self.buffer)
-                if searched > MAX_LINE:
+                if searched > self.launcher.max_line:
                     raise _Fault("Protocol")
                 if (left := deadline - time.monotonic()) <= 0:
                     raise _Fault("TimeLimit")
-                for event, _ in ready.select(left):
+                self._look_at_memory()
+                for event, _ in ready.select(min(left, WATCH_S)):
                     if event.fileobj is self.process.stdout:
                         self._read()
                     elif not (line := self._write(line)):
@@ -164,6 +165,14 @@ class _Worker:
         reply = bytes(self.buffer[:end])
         del self.buffer[: end + 1]
         return reply
+
+    def _look_at_memory(self) -> None:
+        limit = self.launcher.memory_bytes
+        if limit is None or time.monotonic() < self.next_look:
+            return
+        if resident_bytes(self.process.pid) > limit:
+            raise _Fault("Died")
+        self.next_look = time.monotonic() + WATCH_S
 
     def _read(self) -> None:
         chunk = os.read(self.process.stdout.fileno(), 1 << 20)
@@ -192,7 +201,8 @@ def _checked_record(reply: dict) -> dict:
     if not labels or not isinstance(calls, list):
         raise _Fault("Protocol")
     if "error" in record:
-        return {"error": _checked_error(record["error"]), "mutated": mutated, "calls": calls}
+        error = {**_checked_error(record["error"]), "phase": "call"}
+        return {"error": error, "mutated": mutated, "calls": calls}
     if "value" not in record:
         raise _Fault("Protocol")
     return {"value": record["value"], "mutated": mutated, "calls": calls}

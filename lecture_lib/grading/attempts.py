@@ -1,0 +1,131 @@
+"""Attempts to get out of the sandbox, run inside it as if they were an answer cell.
+
+Each function returns None where it was held back, else one line that says what it could do.
+``self_test`` sends this file's source to a worker; nothing here may import the library.
+"""
+
+import ctypes
+import os
+import socket
+import time
+
+MB = 1 << 20
+
+
+def network(addresses, socket_name):
+    """Reach a listener on this machine, or see an interface that leads out of it."""
+    for host, port in addresses:
+        try:
+            socket.create_connection((host, port), timeout=1).close()
+            return f"connected to {host}"
+        except OSError:
+            pass
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect("\0" + socket_name)
+            return "connected to a socket of another process"
+    except OSError:
+        pass
+    names = [name for _, name in socket.if_nameindex() if name != "lo"]
+    return f"sees the network interface {names[0]}" if names else None
+
+
+def other_files(paths):
+    """Read one of these files or folders."""
+    for path in paths:
+        try:
+            if os.path.isdir(path):
+                if os.listdir(path):
+                    return f"could list {path}"
+            else:
+                with open(path, "rb") as file:
+                    file.read(1)
+                return f"could read {path}"
+        except OSError:
+            pass
+    return None
+
+
+def write_files(folders):
+    """Make a file in a folder that others use."""
+    for folder in folders:
+        path = os.path.join(folder, f"lecture-grading-{os.getpid()}")
+        try:
+            open(path, "w").close()
+            os.remove(path)
+            return f"could write to {folder}"
+        except OSError:
+            pass
+    return None
+
+
+def other_processes(pid, start_time):
+    """See or signal the grader, known by its pid and the time it was started."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            if file.read().rpartition(")")[2].split()[19] == start_time:
+                return "sees the grader's process"
+    except OSError:
+        pass
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return f"sees {len(pids)} processes" if len(pids) > 8 else None
+
+
+def user_namespace():
+    """Become root in a namespace of one's own, where more of the kernel can be attacked."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    return "made a user namespace" if libc.unshare(0x10000000) == 0 else None
+
+
+def memory(limit_mb):
+    """One process with more memory than is allowed."""
+    block = bytearray((limit_mb + 64) * MB)
+    for i in range(0, len(block), 4096):
+        block[i] = 1
+    return f"could use {len(block) // MB} MB"
+
+
+def memory_of_many(limit_mb):
+    """Several processes with more memory than is allowed, together."""
+    children = []
+    for _ in range(6):
+        pid = os.fork()
+        if pid == 0:
+            block = bytearray(limit_mb // 4 * MB)
+            for i in range(0, len(block), 4096):
+                block[i] = 1
+            time.sleep(1.5)
+            os._exit(0)
+        children.append(pid)
+    ends = [os.waitpid(pid, 0)[1] for pid in children]
+    return "six processes could use half as much again" if not any(ends) else None
+
+
+def processes(limit):
+    """More processes at the same time than are allowed."""
+    for count in range(2 * limit):
+        try:
+            if os.fork() == 0:
+                time.sleep(5)
+                os._exit(0)
+        except OSError:
+            return None if count <= limit else f"could make {count} processes"
+    return f"could make {2 * limit} processes"
+
+
+def disk(limit_mb):
+    """Fill every folder that can be written to."""
+    folders = {"/", "/tmp", "/var/tmp", "/dev", "/dev/shm", "/run", os.getcwd(), os.environ["HOME"]}
+    total, paths = 0, []
+    for folder in folders:
+        try:
+            for i in range(3 * limit_mb):
+                paths.append(os.path.join(folder, f"lecture-grading-fill-{i}"))
+                with open(paths[-1], "wb") as file:
+                    total += file.write(bytes(MB))
+        except OSError:
+            pass
+    for path in paths:
+        if os.path.exists(path):
+            os.remove(path)
+    return f"could write {total // MB} MB" if total > 2 * limit_mb * MB else None

@@ -1,0 +1,157 @@
+"""Does the sandbox hold? Tries to get out of it, in the way a student's code could."""
+
+import contextlib
+import inspect
+import os
+import secrets
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from . import attempts, encoding, run
+from .sandbox import LIBRARY, Sandbox
+
+# What the limits do is tried with small ones, so that a sandbox that has none does no harm.
+SMALL = {"memory_mb": 512, "processes": 24, "disk_mb": 16, "file_mb": 16, "time_factor": 1.0,
+         "load_s": 60.0, "answer_s": 20.0}  # fmt: skip
+UBUNTU = """On Ubuntu 24.04 and later AppArmor may forbid it: install an AppArmor profile for bwrap,
+or run: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"""
+
+
+class SandboxError(run.GradingError):
+    """There is no sandbox here that holds."""
+
+
+class EscapeError(SandboxError):
+    """A sandbox that runs, but does not hold."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt; ``escaped`` says what it could do, None if it was held back."""
+
+    name: str
+    escaped: str | None
+
+
+def check_sandbox(sandbox: Sandbox) -> list[Attempt]:
+    """Try to get out of the sandbox.
+
+    Returns:
+        All attempts, each held back.
+
+    Raises:
+        EscapeError: some succeeded; the message says which.
+        SandboxError: the sandbox runs nothing at all.
+    """
+    tried = try_to_escape(sandbox)
+    escapes = [f"  {attempt.name}: {attempt.escaped}" for attempt in tried if attempt.escaped]
+    if escapes:
+        hint = "\nAs root, limits need writable cgroups: run this as an ordinary user."
+        lines = "\n".join(escapes) + (hint if os.geteuid() == 0 else "")
+        raise EscapeError(f"the sandbox ({sandbox.back_end}) does not hold:\n{lines}")
+    return tried
+
+
+def try_to_escape(sandbox: Sandbox) -> list[Attempt]:
+    """Every attempt with its outcome.
+
+    Raises:
+        SandboxError: the sandbox runs nothing at all.
+    """
+    small = replace(sandbox, limits=replace(sandbox.limits, **SMALL))
+    launcher = small.launcher()
+    with _targets(sandbox) as arguments:
+        _check_that_it_runs(launcher)
+        return [Attempt(name, _attempt(name, args, launcher)) for name, args in arguments.items()]
+
+
+def _attempt(name: str, args: list, launcher: run.Launcher) -> str | None:
+    record = _record(inspect.getsource(attempts), name, args, launcher)
+    if "error" in record:  # held back the hard way: killed, or out of memory
+        kind = record["error"]["types"][0]
+        return None if kind in ("Died", "MemoryError") else f"could not be tried ({kind})"
+    return record["value"]
+
+
+def _record(answer: str, name: str, args: list, launcher: run.Launcher) -> dict:
+    case = {"entry": name, "read": False, "kwargs": {}, "seed": 0}
+    frozen = {
+        "grade_id": name,
+        "ask": {"setup": [], "entries": [name], "drive": None},
+        "cases": [{**case, "args": [encoding.encode(arg) for arg in args]}],
+        "timeout_s": 20.0,
+    }
+    return run.run_answer(frozen, answer, launcher)[0]
+
+
+def _check_that_it_runs(launcher: run.Launcher) -> None:
+    try:
+        record = _record("def one():\n    return 1", "one", [], launcher)
+    except run.GradingError as error:
+        record = {"error": str(error)}
+    if record.get("value") != 1:
+        done = subprocess.run(
+            _python_command(launcher), capture_output=True, text=True, timeout=60, check=False
+        )
+        found = done.stderr.strip() or str(record.get("error"))
+        hint = UBUNTU if "ermission" in found or "not permitted" in found else ""
+        raise SandboxError(f"the sandbox does not work: {found}\n{hint}".strip())
+
+
+def _python_command(launcher: run.Launcher) -> list[str]:
+    """The worker's command line, with nothing for Python to do."""
+    command = launcher.command(secrets.token_hex(8))
+    return [*command[: command.index("-I")], "-c", "pass"]
+
+
+@contextlib.contextmanager
+def _targets(sandbox: Sandbox) -> Iterator[dict[str, list]]:
+    """Things to reach outside, and the arguments of each attempt."""
+    limits = SMALL
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("0.0.0.0", 0)))
+        abstract = stack.enter_context(socket.socket(socket.AF_UNIX))
+        name = f"lecture-grading-{secrets.token_hex(8)}"
+        if hasattr(os, "eventfd"):  # Linux: such names have no file
+            abstract.bind(f"\0{name}")
+            abstract.listen()
+        secret = stack.enter_context(tempfile.NamedTemporaryFile())
+        secret.write(b"secret")
+        secret.flush()
+        hosts = {"127.0.0.1", _own_address()}
+        home = str(Path.home())
+        # Inside, a home folder may hold the folders on the way to Python, but nothing else.
+        seen = [secret.name, "/etc/shadow", "/etc/hostname", f"{home}/.bashrc", f"{home}/.ssh",
+                "/var", *sandbox.private]  # fmt: skip
+        yield {
+            "network": [[[host, listener.getsockname()[1]] for host in sorted(hosts)], name],
+            "other_files": [seen],
+            "write_files": [[str(LIBRARY), "/usr", home, "/etc", "/", "/proc", "/sys", "/dev"]],
+            "other_processes": [os.getpid(), _start_time()],
+            "user_namespace": [],
+            "memory": [limits["memory_mb"]],
+            "memory_of_many": [limits["memory_mb"]],
+            "processes": [limits["processes"]],
+            "disk": [limits["disk_mb"]],
+        }
+
+
+def _own_address() -> str:
+    """The address that this machine has in its network; the loopback one if it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+            return probe.getsockname()[0]
+        except OSError:
+            return "127.0.0.1"
+
+
+def _start_time() -> str:
+    try:
+        return Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""

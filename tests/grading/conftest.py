@@ -1,0 +1,41 @@
+"""A small course, submissions to it, and the sandbox where there is one."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import small_course
+
+from lecture_lib.grading import grade as grading
+from lecture_lib.grading import pool, run, self_test
+from lecture_lib.grading.sandbox import Sandbox
+
+
+@pytest.fixture(scope="session")
+def course(tmp_path_factory):
+    return small_course.make_course(tmp_path_factory.mktemp("course"))
+
+
+@pytest.fixture(scope="session")
+def sandbox():
+    """Bubblewrap, if it holds on this machine."""
+    try:
+        self_test.check_sandbox(Sandbox())
+    except run.GradingError as error:
+        pytest.skip(f"no sandbox that holds here: {error}")
+    return Sandbox()
+
+
+@pytest.fixture
+def grade_here(course, tmp_path, monkeypatch):
+    """Grades ``tmp_path/in`` into ``tmp_path/out``, in threads and without a sandbox."""
+    monkeypatch.setattr(
+        grading, "local_pool", lambda n: pool.Pool(lambda: ThreadPoolExecutor(n), n)
+    )
+
+    def run_it(**settings) -> grading.Outcome:
+        settings = {"seed": 1, "jobs": 2, "unsafe": True, "sandbox": Sandbox("none"), **settings}
+        return grading.grade(
+            course, tmp_path / "in", tmp_path / "out", grading.Settings(**settings)
+        )
+
+    return run_it

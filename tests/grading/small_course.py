@@ -1,0 +1,114 @@
+"""A course of two exercises without torch, and folders of submissions to it."""
+
+import copy
+from pathlib import Path
+
+import nbformat
+
+from lecture_lib.grading import build, cells
+
+CHECKS = """
+from lecture_lib.grading.checks import Case, Close, Misconception, Task
+
+
+def double(x):
+    return [2 * item for item in x]
+
+
+def mean(x):
+    return sum(x) / len(x)
+
+
+def cases(rng):
+    return [Case(rng.normal(size=3).tolist()), Case(rng.normal(size=5).tolist(), label="five")]
+
+
+DOUBLE = Task(
+    grade_id="double", entry="double", points=2, cases=cases, reference=double, compare=Close(),
+    misconceptions=[Misconception("not-doubled", lambda x: x, "this is the input itself")],
+    timeout_s=4.0,
+)
+MEAN = Task(
+    grade_id="mean", entry="mean", points=3, cases=cases, reference=mean, compare=Close(),
+    misconceptions=[Misconception("sum", sum, "divide by the number of items")],
+)
+"""
+TASKS = {"01_lists": ["DOUBLE", "MEAN"], "02_more": ["HALF"]}
+HALF = """
+HALF = Task(
+    grade_id="half", entry="half", points=1, cases=cases, reference=lambda x: x[0] / 2,
+    compare=Close(), misconceptions=[Misconception("not-halved", lambda x: x[0], "halve it")],
+)
+"""
+RIGHT = {
+    "double": "def double(x):\n    return [item + item for item in x]",
+    "mean": "import math\ndef mean(x):\n    return math.fsum(x) / len(x)",
+    "half": "def half(x):\n    return 0.5 * x[0]",
+}
+WRONG = {
+    "double": "def double(x):\n    return x",
+    "mean": "def mean(x):\n    return sum(x)",
+    "half": "def half(x):\n    return x[0]",
+}
+
+
+def make_course(root: Path) -> Path:
+    """Solutions, checks and exercises in ``root``."""
+    (root / "solutions" / "checks").mkdir(parents=True)
+    for name, names in TASKS.items():
+        tasks = [each.lower() for each in names]
+        nbformat.write(_solution(tasks), root / "solutions" / f"{name}.ipynb")
+        checks = f"{CHECKS}{HALF}\nTASKS = [{', '.join(names)}]\n"
+        (root / "solutions" / "checks" / f"{name}.py").write_text(checks)
+    build.build(root)
+    return root
+
+
+def _solution(tasks: list[str]) -> nbformat.NotebookNode:
+    made = []
+    for task in tasks:
+        points = {"double": 2, "mean": 3, "half": 1}[task]
+        text = f"Write {task}. Difficulty 1 of 5 · 2 minutes · {points} points"
+        head, *body = RIGHT[task].replace("import math\n", "").splitlines()
+        marks = ["    ### BEGIN SOLUTION", *body, "    ### END SOLUTION"]
+        mark = {"schema_version": 3, "task": False, "cell_type": "code", "grade_id": task}
+        answer = {**mark, "grade": False, "solution": True, "locked": False}
+        test = {**mark, "grade": True, "solution": False, "locked": True,
+                "points": points, "grade_id": f"test-{task}"}  # fmt: skip
+        made += [
+            nbformat.v4.new_markdown_cell(text),
+            _code("\n".join([head, *marks]), answer),
+            _code(f'assert callable({task}), "define it"', test),
+        ]
+    for i, cell in enumerate(made):  # random ids would make the files differ each time
+        cell.id = f"cell-{i}"
+    return nbformat.v4.new_notebook(cells=made)
+
+
+def _code(source: str, mark: dict) -> nbformat.NotebookNode:
+    return nbformat.v4.new_code_cell(source, metadata={"nbgrader": mark})
+
+
+def notebook(root: Path, exercise: str = "01_lists", **answers: str) -> nbformat.NotebookNode:
+    """A student's notebook: right answers, but for those given; None leaves the stub."""
+    made = copy.deepcopy(cells.read_notebook(root / "exercises" / f"{exercise}.ipynb"))
+    for grade_id in cells.answer_ids(made):
+        source = answers.get(grade_id, RIGHT[grade_id])
+        if source is not None:
+            cells.find_cell(made, grade_id).source = source
+    return made
+
+
+def hand_in(folder: Path, student: str, made: nbformat.NotebookNode, exercise="01_lists") -> Path:
+    path = folder / student / f"{exercise}.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(made, path)
+    return path
+
+
+def points(outcome) -> dict[str, dict[str, float | None]]:
+    """Points by student and task."""
+    return {
+        student.name: {grade.task.name: grade.points for grade in student.grades}
+        for student in outcome.book.students
+    }

@@ -1,0 +1,88 @@
+"""The command as an instructor runs it: killed at any moment and run again."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+from small_course import hand_in, notebook
+
+from lecture_lib.grading import __main__ as command
+from lecture_lib.grading import self_test
+
+SLOW = "import time\ndef double(x):\n    time.sleep(0.2)\n    return [2 * item for item in x]  # {}"
+N = 8
+
+
+@pytest.fixture
+def slow(course, tmp_path):
+    for i in range(N):
+        hand_in(tmp_path / "in", f"student-{i}", notebook(course, double=SLOW.format(i)))
+    return tmp_path
+
+
+def start(course, folder):
+    line = [sys.executable, "-m", "lecture_lib.grading", "--root", course, "grade", folder / "in"]
+    line += ["--out", folder / "out", "--seed", 3, "--jobs", 2, "--unsafe", "--exercise", "01"]
+    # Without bwrap on the path the run goes on unsafely, whatever this machine has.
+    environment = {**os.environ, "PATH": "/nonexistent"}
+    pipe = subprocess.PIPE
+    line = list(map(str, line))
+    return subprocess.Popen(line, stderr=pipe, stdout=pipe, text=True, env=environment)
+
+
+def wait_for_results(folder, at_least):
+    deadline = time.monotonic() + 60
+    while results_in(folder) < at_least:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def results_in(folder) -> int:
+    if not (folder / "out" / "grading.sqlite").exists():
+        return 0
+    try:
+        with sqlite3.connect(folder / "out" / "grading.sqlite") as database:
+            return database.execute("SELECT count(*) FROM results").fetchone()[0]
+    except sqlite3.OperationalError:  # not made yet, or being written
+        return 0
+
+
+def test_interrupted_killed_and_run_again_it_goes_on(course, slow):
+    run = start(course, slow)
+    wait_for_results(slow, 2)
+    os.kill(run.pid, signal.SIGINT)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130, errors
+    assert "Traceback" not in errors
+    after_ctrl_c = results_in(slow)
+    assert 2 <= after_ctrl_c < N
+
+    run = start(course, slow)
+    wait_for_results(slow, after_ctrl_c + 1)
+    os.kill(run.pid, signal.SIGKILL)
+    run.communicate(timeout=60)  # also waits for its processes, which hold the pipe
+    kept = results_in(slow)
+    assert after_ctrl_c < kept < N + 1
+
+    run = start(course, slow)
+    printed, errors = run.communicate(timeout=60)
+    assert run.returncode == 0, errors
+    assert f"{N} students, {N + 1 - kept} answers graded now" in printed
+    lines = (slow / "out" / "results.jsonl").read_text().splitlines()
+    assert [json.loads(line)["points"] for line in lines] == [2, 3] * N
+
+
+def test_the_command_in_the_sandbox(course, sandbox, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(self_test, "check_sandbox", lambda sandbox: [])  # the fixture has done it
+    hand_in(tmp_path / "in", "alice", notebook(course))
+    arguments = ["--root", str(course), "grade", str(tmp_path / "in")]
+    arguments += ["--out", str(tmp_path / "out"), "--exercise", "01_lists"]
+    assert command.main([*arguments, "--limit", "memory_mb=1000"]) == 0
+    assert "1 students, 2 answers graded now" in capsys.readouterr().out
+    assert command.main([*arguments, "--limit", "colour=3"]) == 2
+    assert "limit: 'colour' is not one of memory_mb" in capsys.readouterr().err
