@@ -91,8 +91,9 @@ def chi_square_test(counts: Tensor, probs: Tensor, *, min_expected: float = 5.0)
     if abs(float(probs.sum()) - 1) > 1e-4 or (probs < 0).any():
         raise ValueError(f"probs: needs probabilities that sum to 1, got {float(probs.sum()):.6g}")
     expected = counts.sum() * probs / probs.sum()
-    rare = expected < min_expected
-    observed, expected = _pool(counts, rare), _pool(expected, rare)
+    rare = (expected < min_expected) & (probs > 0)
+    often = expected >= min_expected
+    observed, expected = (_pool(values, often, rare) for values in (counts, expected))
     if len(expected) < 2:
         raise ValueError("counts: too few draws for a test, or only one token is possible")
     freedom = len(expected) - 1
@@ -105,7 +106,8 @@ def chi_square_test(counts: Tensor, probs: Tensor, *, min_expected: float = 5.0)
     return ChiSquareTest(float(statistic), freedom, float(p_value))
 
 
-def _pool(values: Tensor, rare: Tensor) -> Tensor:
-    """The values that are not rare, then the sum of the rare ones (if it is above 0)."""
-    rest = values[rare].sum()
-    return values[~rare] if not bool(rare.any()) else torch.cat((values[~rare], rest[None]))
+def _pool(values: Tensor, often: Tensor, rare: Tensor) -> Tensor:
+    """The values of frequent tokens, then the sum of the rare ones' where there are any."""
+    if not bool(rare.any()):
+        return values[often]
+    return torch.cat((values[often], values[rare].sum()[None]))

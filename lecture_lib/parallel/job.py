@@ -87,6 +87,7 @@ def run_tensor(job: Job, rank) -> dict:
         "records": [asdict(record) for record in traffic.records],
         "memory": asdict(memory.report(rank.rank, shards, model.cache_bytes)),
         "wire_by_phase": wire.by_phase,
+        "packets_by_phase": wire.packets_by_phase,
         "tensors": {"logits": torch.cat(logits).float().cpu()} if rank.rank == 0 else {},
     }
 
@@ -128,6 +129,7 @@ def run_pipeline(job: Job, rank) -> dict:
     shards = Shards(job.model, 0, 1, DTYPES[job.dtype], device)
     stage = Stage(shards, job, rank.rank, rank.n_ranks)
     rank.report("running")
+    stage.start_clock()
     wire = WireMeter(device)
     if job.backend == "torch":
         from .torch_pipeline import run_torch_stage as run_stage
@@ -141,6 +143,7 @@ def run_pipeline(job: Job, rank) -> dict:
         "records": [asdict(record) for record in traffic.records],
         "memory": asdict(memory.report(rank.rank, shards, stage.cache_bytes)),
         "wire_by_phase": wire.by_phase,
+        "packets_by_phase": wire.packets_by_phase,
         "tensors": {
             f"logits_{i}": torch.cat(rows).float().cpu()
             for i, rows in enumerate(stage.logits_of)

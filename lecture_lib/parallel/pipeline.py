@@ -5,6 +5,7 @@ goes back to stage 0. Requests follow one another through the stages; while stag
 first, stage 0 works on the second.
 """
 
+import os
 import time
 from collections import deque
 
@@ -50,6 +51,18 @@ class Stage(LlamaForward):
         self.tokens: list[list[int]] = [[] for _ in job.prompts]
         self.logits_of: list[list[Tensor]] = [[] for _ in job.prompts]
         self.started_at = 0.0
+
+    def start_clock(self) -> None:
+        """From now on ``blocks`` count their seconds; all stages call this together.
+
+        On one machine the processes share a clock, and so the moment of stage 0. Clocks of
+        several machines differ: there each counts from when it left the barrier.
+        """
+        dist.barrier()
+        start = [time.perf_counter()]
+        if int(os.environ.get("LOCAL_WORLD_SIZE", self.n_stages)) == self.n_stages:
+            dist.broadcast_object_list(start, src=0)
+        self.started_at = start[0]
 
     def _new_cache(self, max_seq_len: int) -> KVCache:
         return KVCache(
@@ -135,8 +148,6 @@ def run_stage(stage: Stage, job) -> None:
     # of ranks don't wait for one another (NCCL runs the messages of one connection in order).
     token_group = dist.new_group([0, stage.n_stages - 1]) if stage.n_stages > 1 else None
     outbox = Outbox(room=len(job.prompts) + 1)
-    dist.barrier()
-    stage.started_at = time.perf_counter()
     for step in range(job.max_new_tokens):
         for request, prompt in enumerate(job.prompts):
             label(phase="decode" if step else "prefill", step=step, part="hidden")

@@ -50,7 +50,7 @@ class StageBlock:
     Attributes:
         stage, request: numbers from 0.
         phase: "prefill" or "decode". step: 0 in prefill, then the number of the decode step.
-        start_s, end_s: seconds since all stages left a common barrier; waiting for the input
+        start_s, end_s: seconds since the run began, of one clock on one machine; waiting for the input
             and sending the output are not part of the block.
     """
 
@@ -96,6 +96,7 @@ class ParallelRun:
         records: everything that every rank sent, received or took part in.
         wire_by_phase: bytes that crossed the network interface, by phase; None where they can't
             be counted (no Linux, GPUs that talk over NVLink).
+        packets_by_phase: packets that did, each with 66 bytes of headers (Ethernet, IPv4, TCP).
         wire_is_private: whether the ranks had a network of their own, where nothing else counts.
         ranks_wall_s: from the start of the first process to the end of the last.
     """
@@ -106,6 +107,7 @@ class ParallelRun:
     memory: list[RankMemory]
     records: list[CommRecord] = field(repr=False)
     wire_by_phase: dict[str, int] | None
+    packets_by_phase: dict[str, int] | None
     wire_is_private: bool
     ranks_wall_s: float
 

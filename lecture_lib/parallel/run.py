@@ -1,6 +1,7 @@
 """run_tensor_parallel and run_pipeline_parallel: a model over several processes, counted."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 from ..engine.generation import Timings
@@ -112,17 +113,19 @@ def assemble(
 
 
 def _common(job: Job, results: list[dict]) -> dict:
-    wire: dict[str, int] = {}
-    for result in results:  # one rank a machine has counted what left that machine
-        for phase, n_bytes in result["wire_by_phase"].items():
-            wire[phase] = wire.get(phase, 0) + n_bytes
+    # One rank a machine has counted what left that machine.
+    wire, packets = Counter(), Counter()
+    for result in results:
+        wire.update(result["wire_by_phase"])
+        packets.update(result["packets_by_phase"])
     return {
         "n_ranks": len(results),
         "backend": job.backend,
         "device": job.device_type,
         "memory": [RankMemory(**result["memory"]) for result in results],
         "records": [CommRecord.from_json(r) for result in results for r in result["records"]],
-        "wire_by_phase": wire or None,
+        "wire_by_phase": dict(wire) or None,
+        "packets_by_phase": dict(packets) or None,
         "wire_is_private": results[0].get("private_network", False),
     }
 

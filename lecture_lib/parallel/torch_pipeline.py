@@ -6,8 +6,6 @@ and the pipeline runs empty after every token: no request's next token can start
 requests have theirs.
 """
 
-import time
-
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -46,8 +44,6 @@ def run_torch_stage(stage: Stage, job) -> None:
     input_ids = torch.tensor(job.prompts, device=stage.device)  # (R, L)
     prefill = _schedule(module, input_ids.shape[1], n_requests)
     decode = _schedule(module, 1, n_requests)
-    dist.barrier()
-    stage.started_at = time.perf_counter()
     for step in range(job.max_new_tokens):
         label(phase="decode" if step else "prefill", step=step, part="agreement")
         schedule = decode if step else prefill

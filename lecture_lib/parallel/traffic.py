@@ -119,25 +119,29 @@ class WireMeter:
 
     Attributes:
         by_phase: bytes sent from this machine, by phase; empty on ranks that don't read.
+        packets_by_phase: packets sent likewise. Each has its headers: Ethernet 14 bytes, IPv4 20,
+            TCP 32 with its usual options, 66 in all.
     """
 
     def __init__(self, device: torch.device):
         self._name = _interface()
         reads = int(os.environ.get("LOCAL_RANK", dist.get_rank())) == 0 and device.type == "cpu"
-        self._reads = reads and interface_bytes(self._name) is not None
+        self._reads = reads and interface_counters(self._name) is not None
         self.by_phase: dict[str, int] = {}
+        self.packets_by_phase: dict[str, int] = {}
         self._last = self._read()
 
     def lap(self, phase: str) -> None:
         """A phase is over: what was sent since the last lap belongs to it."""
         now = self._read()
         if self._reads:
-            self.by_phase[phase] = now - self._last
+            self.by_phase[phase] = now[0] - self._last[0]
+            self.packets_by_phase[phase] = now[1] - self._last[1]
         self._last = now
 
-    def _read(self) -> int | None:
+    def _read(self) -> tuple[int, int] | None:
         dist.barrier()
-        count = interface_bytes(self._name) if self._reads else None
+        count = interface_counters(self._name) if self._reads else None
         dist.barrier()
         return count
 
@@ -149,8 +153,8 @@ def _interface() -> str:
     return os.environ.get("GLOO_SOCKET_IFNAME", default)
 
 
-def interface_bytes(name: str) -> int | None:
-    """Bytes sent over an interface of this process's network since it came up; None if unknown.
+def interface_counters(name: str) -> tuple[int, int] | None:
+    """Bytes and packets that an interface of this process's network has sent; None if unknown.
 
     On the loopback interface ("lo") what is sent is received, so this counts each byte once.
     """
@@ -161,5 +165,6 @@ def interface_bytes(name: str) -> int | None:
     for line in lines[2:]:
         interface, _, counters = line.partition(":")
         if interface.strip() == name:
-            return int(counters.split()[8])
+            numbers = counters.split()
+            return int(numbers[8]), int(numbers[9])
     return None

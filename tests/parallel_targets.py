@@ -1,0 +1,129 @@
+"""What the ranks of the launcher's tests do."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.distributed._functional_collectives as funcol
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor, Partial, Replicate
+from torch.distributed.tensor.debug import CommDebugMode
+
+from lecture_lib.parallel.traffic import TrafficRecorder, WireMeter, label
+
+
+def note_pid(arguments, rank, pid=None):
+    """Leave a file that says which process this is."""
+    pid = os.getpid() if pid is None else pid
+    Path(arguments["folder"], f"{rank.rank}-{pid}").touch()
+
+
+def add_up(arguments, rank):
+    note_pid(arguments, rank)
+    total = torch.tensor([rank.rank + 1.0])
+    dist.all_reduce(total)
+    return {
+        "total": float(total),
+        "threads": torch.get_num_threads(),
+        "tensors": {"row": torch.full((3,), rank.rank)},
+    }
+
+
+def break_one(arguments, rank):
+    note_pid(arguments, rank)
+    dist.barrier()  # all are there
+    if rank.rank == arguments["broken"]:
+        raise_on_purpose(arguments["how"])
+    dist.barrier()  # the others wait for the one that never comes
+    time.sleep(600)
+
+
+def raise_on_purpose(how):
+    if how == "raise":
+        raise LookupError("broken on purpose")
+    if how == "exit":
+        os._exit(3)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hang_one(arguments, rank):
+    note_pid(arguments, rank)
+    dist.barrier()
+    if rank.rank == arguments["hung"]:
+        sleep_on_purpose(arguments)
+    dist.barrier()
+
+
+def sleep_on_purpose(arguments):
+    time.sleep(1)  # the others are in the next barrier by now
+    if "asleep" in arguments:
+        Path(arguments["asleep"]).touch()
+    time.sleep(600)
+
+
+def leave_a_child(arguments, rank):
+    note_pid(arguments, rank)
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    note_pid(arguments, rank, child.pid)
+    raise LookupError("with a child still running")
+
+
+def all_kinds(arguments, rank):
+    """Every kind of communication, with and without a recorder; what was recorded and computed."""
+    plain = _communicate(rank)
+    with CommDebugMode() as debug, TrafficRecorder() as traffic:
+        recorded = _communicate(rank)
+    counts = {str(op): n for op, n in debug.get_comm_counts().items()}
+    return {
+        "records": [[r.kind, list(r.shape), r.dtype, r.payload_bytes, r.part, r.peer]
+                    for r in traffic.records],
+        "same": all(torch.equal(a, b) for a, b in zip(plain, recorded, strict=True)),
+        "sums": [float(t.sum()) for t in recorded],
+        "debug_counts": sum(counts.values()),
+    }  # fmt: skip
+
+
+def _communicate(rank):
+    mine = torch.full((2, 3), rank.rank + 1.0)
+    label(part="reduce")
+    summed = mine.clone()
+    dist.all_reduce(summed)
+    label(part="gather")
+    gathered = [torch.empty(2, 3) for _ in range(rank.n_ranks)]
+    dist.all_gather(gathered, mine)
+    label(part="broadcast")
+    told = torch.tensor([7 + rank.rank])
+    dist.broadcast(told, 1)
+    label(part="message")
+    if rank.rank == 0:
+        dist.send(torch.arange(5, dtype=torch.bfloat16), 1)
+        got = torch.zeros(5)
+    else:
+        got = torch.empty(5, dtype=torch.bfloat16)
+        dist.recv(got, 0)
+    label(part="functional")
+    also = funcol.all_reduce(mine, "sum", dist.group.WORLD)
+    label(part="dtensor")
+    mesh = init_device_mesh("cpu", (rank.n_ranks,))
+    partial = DTensor.from_local(mine, mesh, [Partial()])
+    whole = partial.redistribute(mesh, [Replicate()]).to_local()
+    dist.barrier()
+    label(part="")
+    return [summed, *gathered, told, got.float(), also + 0, whole + 0]
+
+
+def send_much(arguments, rank):
+    """Ten megabytes from rank 0 to rank 1, and what the meter says."""
+    meter = WireMeter(torch.device("cpu"))
+    if rank.rank == 0:
+        dist.send(torch.zeros(10_000_000, dtype=torch.uint8), 1)
+    else:
+        dist.recv(torch.empty(10_000_000, dtype=torch.uint8), 0)
+    meter.lap("send")
+    meter.lap("nothing")
+    return {"wire": meter.by_phase, "packets": meter.packets_by_phase}

@@ -1,0 +1,110 @@
+"""Two "hosts" that torchrun connects: network namespaces with a cable between them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+from parallel_models import PROMPT, WITH_BIASES, greedy_with_logits, save_model
+
+ADDRESSES = ("10.213.77.1", "10.213.77.2")
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+
+
+@pytest.fixture
+def hosts():
+    """Two namespaces, each with one end of a virtual cable called "cable"."""
+    if sys.platform != "linux" or not shutil.which("ip"):
+        pytest.skip("needs Linux and the command ip (iproute2)")
+    if os.geteuid() != 0:
+        pytest.skip("needs root: connecting two network namespaces takes the system's rights")
+    names = [f"lecture-{uuid.uuid4().hex[:8]}" for _ in ADDRESSES]
+    if subprocess.run(["ip", "netns", "add", names[0]], capture_output=True).returncode:
+        pytest.skip("this system allows no named network namespaces (ip netns add failed)")
+    try:
+        _ip("netns", "add", names[1])
+        ends = ["type", "veth", "peer", "name", "cable", "netns", names[1]]
+        _ip("link", "add", "cable", "netns", names[0], *ends)
+        for name, address in zip(names, ADDRESSES, strict=True):
+            _ip("-n", name, "address", "add", f"{address}/24", "dev", "cable")
+            _ip("-n", name, "link", "set", "cable", "up")
+            _ip("-n", name, "link", "set", "lo", "up")
+        yield names
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True)
+
+
+def _ip(*arguments):
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
+
+
+def start(prefix, kind, folder: Path, out: Path, torchrun: list[str]) -> subprocess.Popen:
+    prompts = ["--prompt", bytes(PROMPT).decode()]
+    options = ["--max-new-tokens", "4", "--model", str(folder), "--json", str(out), "--check"]
+    return subprocess.Popen(
+        [*prefix, *TORCHRUN, *torchrun, "-m", "lecture_lib.parallel", kind, *prompts, *options],
+        env=os.environ | {"GLOO_SOCKET_IFNAME": "cable", "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["tensor", "pipeline"])
+def test_one_model_on_two_hosts(hosts, tmp_path, kind):
+    model = save_model(tmp_path / "model", WITH_BIASES)
+    from engine_models import byte_tokenizer
+
+    prompt = byte_tokenizer()(bytes(PROMPT).decode()).input_ids
+    expected, _ = greedy_with_logits(model, prompt, 4)
+    started = []
+    try:
+        for number, host in enumerate(hosts):
+            torchrun = [
+                "--nnodes=2", "--nproc-per-node=1", f"--node-rank={number}",
+                f"--master-addr={ADDRESSES[0]}", "--master-port=29713",
+            ]  # fmt: skip
+            prefix = ["ip", "netns", "exec", host]
+            out = tmp_path / f"{number}.json"
+            started.append(start(prefix, kind, tmp_path / "model", out, torchrun))
+        said = [process.communicate(timeout=120)[0] for process in started]
+        assert [process.returncode for process in started] == [0, 0], said
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    result = json.loads((tmp_path / "0.json").read_text())
+    assert not (tmp_path / "1.json").exists(), "rank 0 alone reports"
+    token_ids = result["token_ids"]
+    assert (token_ids if kind == "tensor" else token_ids[0]) == expected
+    assert result["difference"] < 1e-3
+    # Of a ring over 2 ranks each sends the payload once; a pipeline's message crosses once.
+    crossings = 2 if kind == "tensor" else 1
+    assert result["wire_bytes"] > crossings * result["payload_bytes"] > 0
+
+
+def test_the_command_starts_ranks_by_itself_and_names_bad_arguments(tmp_path, capsys):
+    from lecture_lib.parallel.__main__ import main
+
+    save_model(tmp_path / "model", WITH_BIASES)
+    common = ["--model", str(tmp_path / "model"), "--prompt", "ab"]
+    assert main(["tensor", *common]) == 2
+    assert "--ranks is needed" in capsys.readouterr().err
+    assert main(["tensor", "--ranks", "4", *common]) == 2
+    assert "degrees that work: 1, 2, 3, 6" in capsys.readouterr().err
+    assert main(["tensor", "--ranks", "2", *common, "--prompt", "c"]) == 2
+    assert "takes one prompt" in capsys.readouterr().err
+    out = tmp_path / "out.json"
+    run = ["pipeline", "--ranks", "2", *common, "--prompt", "c", "--json", str(out), "--check"]
+    assert main([*run, "--max-new-tokens", "2", "--ignore-eos"]) == 0
+    result = json.loads(out.read_text())
+    assert [len(ids) for ids in result["token_ids"]] == [2, 2]
+    assert result["difference"] < 1e-3
+    assert "'ab' -> " in capsys.readouterr().out
