@@ -7,6 +7,8 @@ from .distributions import generation_filmstrip, next_token_bars
 from .parallel import comparison_page, time_against_ranks, volume_bars
 from .picture import Picture
 from .roofline import RooflinePoint, roofline, si
+from .sampled_texts import draws_view, entropy_along_text, strategies_view
+from .sampling import filter_view, top_k_and_nucleus
 from .schedule import schedule_chart
 from .scores import chain_rule_path, sentence_ranking, surprise_html, surprise_strip
 from .sharding import ring_all_reduce_view, sharded_layer
@@ -19,6 +21,9 @@ __all__ = [
     "cache_view",
     "chain_rule_path",
     "comparison_page",
+    "draws_view",
+    "entropy_along_text",
+    "filter_view",
     "generation_filmstrip",
     "growth_curves",
     "latency_and_throughput",
@@ -32,9 +37,11 @@ __all__ = [
     "sentence_ranking",
     "sharded_layer",
     "si",
+    "strategies_view",
     "surprise_html",
     "surprise_strip",
     "time_against_ranks",
     "time_breakdown",
+    "top_k_and_nucleus",
     "volume_bars",
 ]

@@ -50,8 +50,8 @@ class StageBlock:
     Attributes:
         stage, request: numbers from 0.
         phase: "prefill" or "decode". step: 0 in prefill, then the number of the decode step.
-        start_s, end_s: seconds since the run began, of one clock on one machine; waiting for the input
-            and sending the output are not part of the block.
+        start_s, end_s: seconds since the run began (one clock, where all stages are on one
+            machine); waiting for the input and sending the output are not part of the block.
     """
 
     stage: int

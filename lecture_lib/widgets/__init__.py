@@ -6,6 +6,7 @@ from .cache_watcher import CacheWatcher
 from .cost_calculator import CostCalculator, StepBreakdown
 from .generation_stepper import GenerationStepper
 from .parallel_calculators import PipelineCalculator, ScheduleView, TensorParallelCalculator
+from .sampling_view import SamplingView
 from .sentence_scorer import SentenceScorer
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "GenerationStepper",
     "PictureWidget",
     "PipelineCalculator",
+    "SamplingView",
     "ScheduleView",
     "SentenceScorer",
     "StepBreakdown",

@@ -30,7 +30,7 @@ def put(course, tmp_path):
     [
         ("alice/01_lists.ipynb", "alice"),
         ("alice/01_lists/01_lists.ipynb", "alice"),
-        ("alice/work/my answers.ipynb", "alice"),
+        ("alice/hw/my answers.ipynb", "alice"),
         ("alice/01_lists-Copy1.ipynb", "alice"),
         ("alice_01_lists.ipynb", "alice"),
         ("alice-01_lists.ipynb", "alice"),

@@ -1,0 +1,123 @@
+"""Pictures of drawing and of drawn texts: frequencies, entropy along a text, strategies."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from .picture import Picture
+from .style import CHOSEN, INK, KEPT, MARK, in_course_style, new_figure, visible
+
+_MEASURES = {
+    "distinct_2": "distinct-2",
+    "repeated_4grams": "repeated 4-grams",
+    "mean_log_prob": "mean log p (nats)",
+}
+
+
+@in_course_style
+def draws_view(tokens: Sequence[str], probs, counts, *, caption: str = "") -> Picture:
+    """Observed frequencies over expected ones, with the spread that honest draws have.
+
+    Args:
+        tokens: their texts. probs, counts: (n,) the probability of each and how often it was
+            drawn. The bars show twice the standard deviation √(p (1 - p) / n) on each side: about
+            95 of 100 honest frequencies lie within.
+
+    Raises:
+        ValueError: lengths that differ, no draws.
+    """
+    probs, counts = np.asarray(probs, dtype=np.float64), np.asarray(counts, dtype=np.float64)
+    if not len(tokens) == len(probs) == len(counts) or counts.sum() < 1:
+        raise ValueError("tokens, probs, counts: need one length and at least one draw")
+    n, rows = counts.sum(), range(len(tokens))
+    observed, spread = counts / n, 2 * np.sqrt(probs * (1 - probs) / n)
+    figure = new_figure(7.0, 1.2 + 0.27 * len(tokens))
+    axes = figure.add_subplot()
+    axes.barh(rows, probs, color=KEPT, alpha=0.45, label="expected")
+    low = np.minimum(spread, probs)  # a frequency is never below 0
+    axes.errorbar(
+        probs, rows, xerr=(low, spread), fmt="none", ecolor=INK, capsize=3, label="± 2 sd"
+    )
+    axes.plot(observed, rows, "D", color=MARK, markeredgecolor=INK, markersize=6, label="observed")
+    axes.set_yticks(rows, [visible(token) for token in tokens])
+    axes.invert_yaxis()
+    axes.set_xlim(left=0)
+    axes.set_xlabel(f"share of {int(n):,} draws")
+    axes.legend(loc="lower right", frameon=False)
+    listed = ", ".join(
+        f"{visible(t)} {o:.3f} (expected {p:.3f})"
+        for t, o, p in zip(tokens, observed, probs, strict=True)
+    )
+    return Picture(figure, f"Frequencies in {int(n):,} draws: {listed}.", caption)
+
+
+@in_course_style
+def entropy_along_text(
+    tokens: Sequence[str], entropies: Sequence[float], n_kept: Sequence[int], *, caption: str = ""
+) -> Picture:
+    """How unsure the model was before each token of a text, and how many it could draw from.
+
+    Args:
+        tokens: the text, token by token. entropies: in nats, before each. n_kept: tokens kept.
+
+    Raises:
+        ValueError: lengths that differ, or no tokens.
+    """
+    if not len(tokens) == len(entropies) == len(n_kept) or len(tokens) == 0:
+        raise ValueError("tokens, entropies, n_kept: need one length of 1 or more")
+    figure = new_figure(max(5.0, 1.2 + 0.26 * len(tokens)), 4.0)
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    columns = np.arange(len(tokens))
+    upper.bar(columns, entropies, color=KEPT)
+    upper.set_ylabel("entropy (nats)")
+    lower.plot(columns, n_kept, "o-", color=CHOSEN, markersize=4, linewidth=1)
+    lower.set_yscale("log")
+    lower.set_ylim(bottom=0.8)
+    lower.set_ylabel("tokens kept")
+    lower.set_xticks(columns, [visible(token, 12) for token in tokens], rotation=90, fontsize=9)
+    lower.set_xlim(-0.6, len(tokens) - 0.4)
+    most, least = int(np.argmax(entropies)), int(np.argmin(entropies))
+    alt = (
+        f"Entropy before each of {len(tokens)} tokens, from {entropies[least]:.2f} nats before "
+        f"{visible(tokens[least])} to {entropies[most]:.2f} before {visible(tokens[most])}; the "
+        f"filter keeps from {min(n_kept):,} to {max(n_kept):,} tokens. "
+        + ", ".join(f"{visible(t)} {n}" for t, n in zip(tokens, n_kept, strict=True))
+    )
+    return Picture(figure, alt, caption)
+
+
+@in_course_style
+def strategies_view(table: pd.DataFrame, *, caption: str = "") -> Picture:
+    """Strategies side by side: how varied, how repetitive, how likely their texts are.
+
+    Args:
+        table: what ``compare_strategies`` returns; the index has the labels.
+
+    Raises:
+        ValueError: a table without rows or without these columns.
+    """
+    missing = [name for name in _MEASURES if name not in table]
+    if missing or len(table) == 0:
+        raise ValueError(f"table: needs rows, and the columns {list(_MEASURES)}; lacks {missing}")
+    figure = new_figure(8.2, 1.1 + 0.3 * len(table))
+    all_axes = figure.subplots(1, len(_MEASURES), sharey=True)
+    rows = range(len(table))
+    for axes, (name, title) in zip(all_axes, _MEASURES.items(), strict=True):
+        values = table[name].to_numpy(dtype=np.float64)
+        axes.barh(rows, np.nan_to_num(values), color=KEPT)
+        for row, value in zip(rows, values, strict=True):
+            side = "right" if value < 0 else "left"
+            text = "too short" if np.isnan(value) else f" {value:.2f} "
+            axes.text(np.nan_to_num(value), row, text, va="center", ha=side, fontsize=9)
+        low, high = min(0.0, np.nanmin(values)), max(0.0, np.nanmax(values))
+        room = 0.3 * max(high - low, 1e-3)
+        axes.set_xlim(low - room * (low < 0), high + room * (high > 0 or low == 0))
+        axes.set_title(title, fontsize=10)
+    all_axes[0].set_yticks(rows, [str(label) for label in table.index])
+    all_axes[0].invert_yaxis()
+    told = "; ".join(
+        f"{label}: " + ", ".join(f"{_MEASURES[name]} {row[name]:.2f}" for name in _MEASURES)
+        for label, row in table.iterrows()
+    )
+    return Picture(figure, f"Texts of {len(table)} strategies. {told}.", caption)

@@ -1,0 +1,135 @@
+"""SamplingView: move temperature, top-k, top-p and min-p, and see what can still be drawn."""
+
+import ipywidgets
+import torch
+
+from ..decoding.draws import draw_tokens
+from ..decoding.sampling import apply_temperature, sampling_distribution, top_k_filter
+from ..decoding.toy_distributions import TOY_DISTRIBUTIONS, toy_logits
+from ..figures import Picture
+from ..figures.sampling import filter_view
+from ..scoring import next_token_logits, text_to_ids, token_text
+from .base import PictureWidget
+
+_CONTEXTS = {"flat": "The", "peaked": "The car"}
+_MODEL = "the model"
+
+
+class SamplingView(PictureWidget):
+    """A next-token distribution, filtered: what is kept, its mass, and what is drawn from.
+
+    The logits are computed once for a prompt; a slider only filters them again.
+
+    Args:
+        loaded: what ``load_model()`` returned; without it the lecture's toy distributions alone.
+        prompt: what the model continues.
+        source: "flat", "peaked" (the lecture's two), or "the model"; default: the model if given.
+
+    Attributes:
+        before, after: (V,) the distribution after the temperature, and the one drawn from.
+        counts: (V,) how often each token was drawn, or None before the first draw.
+    """
+
+    def __init__(self, loaded=None, prompt: str = "The car", *, source: str | None = None):
+        self.loaded = loaded
+        sources = [*TOY_DISTRIBUTIONS, *([] if loaded is None else [_MODEL])]
+        source = sources[-1 if loaded is not None else 0] if source is None else source
+        if source not in sources:
+            raise ValueError(f"source: needs one of {sources}, got {source!r}")
+        self.source = ipywidgets.Dropdown(options=sources, value=source, description="After")
+        self.prompt = ipywidgets.Text(
+            value=prompt, description="Prompt", continuous_update=False, layout={"width": "60%"}
+        )
+        self.temperature = _slider("Temperature", 1.0, 0.1, 3.0, 0.05)
+        self.top_k = ipywidgets.IntSlider(description="Top-k (0: off)", min=0, max=100, value=0)
+        self.top_p = _slider("Top-p", 1.0, 0.01, 1.0, 0.01)
+        self.min_p = _slider("Min-p", 0.0, 0.0, 1.0, 0.01)
+        self.n_draws = ipywidgets.BoundedIntText(
+            description="Draws", min=1, max=100_000, value=1000, layout={"width": "180px"}
+        )
+        self.seed = ipywidgets.BoundedIntText(
+            description="Seed", min=0, max=2**31 - 1, value=0, layout={"width": "180px"}
+        )
+        self.draw_button = ipywidgets.Button(description="Draw")
+        for slider in (self.temperature, self.top_k, self.top_p, self.min_p):
+            slider.style.description_width = "100px"
+        self.facts = ipywidgets.HTML()
+        self.counts = None
+        self._load()
+        sliders = [self.temperature, self.top_k, self.top_p, self.min_p]
+        rows = [
+            ipywidgets.HBox([self.source, self.prompt] if loaded is not None else [self.source]),
+            ipywidgets.HBox(sliders[:2]),
+            ipywidgets.HBox(sliders[2:]),
+            ipywidgets.HBox([self.n_draws, self.seed, self.draw_button]),
+            self.facts,
+        ]
+        super().__init__(rows, watch=sliders)
+        self.draw_button.on_click(lambda button: self.attempt(self._draw_many))
+        for control in (self.source, self.prompt):
+            control.observe(lambda change: self.attempt(self._take_source), names="value")
+
+    def _load(self) -> None:
+        """The logits of the source: the one time that the model runs."""
+        source = self.source.value
+        if source == _MODEL:
+            context = self.prompt.value
+            logits = next_token_logits(self.loaded, text_to_ids(self.loaded, context)).cpu()
+            tokenizer = self.loaded.tokenizer
+            names = {}  # decoded when first shown: the vocabulary is far larger than the picture
+
+            def name(token_id: int) -> str:
+                if token_id not in names:
+                    names[token_id] = token_text(tokenizer, token_id)
+                return names[token_id]
+
+        else:
+            context = _CONTEXTS[source]
+            words, logits = toy_logits(source)
+            name = words.__getitem__
+        self.logits, self._name, self.context, self.counts = logits, name, context, None
+
+    def _take_source(self) -> None:
+        self._load()
+        self._replace_picture()
+
+    def _draw_many(self) -> None:
+        drawn = draw_tokens(self.after, self.n_draws.value, seed=self.seed.value)
+        self.counts = torch.bincount(drawn, minlength=len(self.after))
+        self._replace_picture(keep_draws=True)
+
+    def draw(self) -> Picture:
+        temperature, k, p = self.temperature.value, self.top_k.value, self.top_p.value
+        settings = {"temperature": temperature, "top_k": k, "top_p": p, "min_p": self.min_p.value}
+        warm = apply_temperature(self.logits, temperature)
+        self.before = warm.softmax(-1)
+        self.after = sampling_distribution(self.logits, **settings)
+        return filter_view(
+            self.before,
+            self.after,
+            self._name,
+            top_p=p if p < 1 else None,
+            # Top-p comes after top-k, so its line belongs on what top-k has left over.
+            seen_by_top_p=top_k_filter(warm, k).softmax(-1) if k and p < 1 else None,
+            counts=self.counts,
+            n_shown=10,
+            title=f"after “{self.context[-60:]}”",
+        )
+
+    def _replace_picture(self, *, keep_draws: bool = False) -> None:
+        if not keep_draws:
+            self.counts = None  # they were drawn from another distribution
+        super()._replace_picture()
+        kept = self.after > 0
+        entropy = torch.special.entr(self.after).sum()
+        self.facts.value = (
+            f"<b>{int(kept.sum()):,}</b> of {len(self.after):,} tokens are kept, with "
+            f"<b>{float(self.before[kept].sum()):.3f}</b> of the mass; entropy of what is drawn "
+            f"from: {float(entropy):.2f} nats"
+        )
+
+
+def _slider(description: str, value: float, low: float, high: float, step: float):
+    return ipywidgets.FloatSlider(
+        description=description, value=value, min=low, max=high, step=step, readout_format=".2f"
+    )
