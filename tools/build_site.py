@@ -62,6 +62,10 @@ def collect(source: Path) -> None:
     shutil.copytree(ROOT / "docs" / "site", source, ignore=shutil.ignore_patterns("__pycache__"))
     for part in ("notebooks", "exercises"):
         shutil.copytree(ROOT / part, source / part, ignore=shutil.ignore_patterns(".*"))
+    (source / "docs").mkdir()
+    for page in sorted((ROOT / "docs").glob("*.md")):  # what a lecture may point at
+        text = page.read_text(encoding="utf-8")
+        (source / "docs" / page.name).write_text(f"---\norphan: true\n---\n\n{text}", "utf-8")
     shutil.copy(ROOT / "docs" / "next_token.png", source / "_static")
     (source / "index.md").write_text(index(), encoding="utf-8")
 
