@@ -37,7 +37,7 @@ site:
 	@$(COURSE) site $(ARGS)
 
 bench: setup
-	@$(PY) benchmarks/decode_speed.py
+	@for name in decode_speed roofline_points beam_speed sampling_speed; do $(PY) benchmarks/$$name.py || exit 1; done
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache
