@@ -29,7 +29,7 @@ Shapes, written as trailing comments wherever an axis is split, moved or cached:
     N     n_layers        transformer blocks
     V     vocab_size      tokens the model knows
 
-Arrows point one way: widgets -> figures -> (decoding, engine, costs, ...) -> (model_spec, op_trace).
+Arrows point one way: widgets -> figures -> (decoding, engine, costs) -> (model_spec, op_trace).
 Importing this package takes milliseconds; torch and transformers are imported by the modules
 that need them.
 """
