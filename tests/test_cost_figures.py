@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lecture_lib.costs import format_count
 from lecture_lib.figures import (
     RooflinePoint,
     latency_and_throughput,
     memory_bars,
     roofline,
-    si,
     time_breakdown,
 )
 
@@ -65,8 +65,8 @@ def test_throughput_is_batch_over_step():
     ("value", "text"),
     [(312e12, "312 TFLOP/s"), (2.039e12, "2.04 TFLOP/s"), (999.9e9, "1 TFLOP/s"), (5, "5 FLOP/s")],
 )
-def test_si(value, text):
-    assert si(value, "FLOP/s") == text
+def test_format_count(value, text):
+    assert format_count(value, "FLOP/s") == text
 
 
 @pytest.mark.parametrize(

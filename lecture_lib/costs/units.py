@@ -35,7 +35,7 @@ def both_units(n_bytes: float) -> str:
 def format_count(number: float, unit: str = "") -> str:
     """68719476736 as "68.7 G"; with the unit "FLOPs": "68.7 GFLOPs"."""
     for prefix, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(number) >= size:
+        if abs(number) >= 0.9995 * size:  # rounds to 1 of this prefix, not to 1e+03 of the last
             return f"{number / size:.3g} {prefix}{unit}"
     return f"{number:.3g} {unit}".rstrip()
 

@@ -4,11 +4,11 @@ from .beam_tree import beam_table, beam_tree
 from .blocks import cache_view, growth_curves, recomputed_rows, score_maps
 from .costs import latency_and_throughput, memory_bars, time_breakdown
 from .distributions import generation_filmstrip, next_token_bars
+from .filtering import filter_view
 from .parallel import comparison_page, time_against_ranks, volume_bars
 from .picture import Picture
-from .roofline import RooflinePoint, roofline, si
-from .sampled_texts import draws_view, entropy_along_text, strategies_view
-from .sampling import filter_view, top_k_and_nucleus
+from .roofline import RooflinePoint, roofline
+from .sampling import draws_view, entropy_along_text, strategies_view, top_k_and_nucleus
 from .schedule import schedule_chart
 from .scores import chain_rule_path, sentence_ranking, surprise_html, surprise_strip
 from .sharding import ring_all_reduce_view, sharded_layer
@@ -36,7 +36,6 @@ __all__ = [
     "score_maps",
     "sentence_ranking",
     "sharded_layer",
-    "si",
     "strategies_view",
     "surprise_html",
     "surprise_strip",

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator
 
+from ..costs.units import format_count
 from .picture import Picture
-from .roofline import need_positive, si
+from .roofline import need_positive
 from .style import CHOSEN, GOOD, INK, KEPT, MARK, OTHER, in_course_style, new_figure
 
 _KINDS = ((KEPT, "o"), (CHOSEN, "s"), (GOOD, "^"), (MARK, "D"))
@@ -140,7 +141,7 @@ def latency_and_throughput(
         axes.set_xticks(batch_sizes, [str(b) for b in batch_sizes], fontsize=8)
         axes.minorticks_off()
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: si(value)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value)))
     left.legend(frameon=False, fontsize=9)
     alt = f"Batch size {batch_sizes[0]} to {batch_sizes[-1]}. " + "; ".join(told)
     return Picture(figure, alt, caption)

@@ -6,10 +6,10 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, NullLocator
 from pandas import DataFrame
 
+from ..costs.units import format_count
 from ..parallel import ParallelComparison, PipelineVolume
 from ..parallel.transfers import Volume
 from .picture import Picture
-from .roofline import si
 from .style import CHOSEN, GOOD, KEPT, MARK, in_course_style, new_figure
 
 _CURVES = ((CHOSEN, "o", "-"), (MARK, "s", "--"), (GOOD, "^", "-."), (KEPT, "D", ":"))
@@ -62,7 +62,7 @@ def volume_bars(volumes: Mapping[str, Volume], *, caption: str = "") -> Picture:
     axes.set_yticks(
         [j * step + middle for j in range(len(_QUANTITIES))], [name for name, _ in _QUANTITIES]
     )
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: si(value, "B")))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value, "B")))
     axes.xaxis.set_minor_locator(NullLocator())  # a hundred small ticks take a third of the time
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("bytes, logarithmic; bar: payload, line: on the wire of all ranks together")
@@ -74,7 +74,7 @@ def _told_sizes(sizes: Mapping[str, list[tuple[float, float]]]) -> str:
     told = []
     for name, pairs in sizes.items():
         parts = [
-            f"{what} payload {si(payload, 'B')} and wire {si(wire, 'B')}"
+            f"{what} payload {format_count(payload, 'B')} and wire {format_count(wire, 'B')}"
             for (what, _), (payload, wire) in zip(_QUANTITIES, pairs, strict=True)
         ]
         told.append(f"{name}: {', '.join(parts)}")
@@ -97,11 +97,11 @@ def _draw_bar(axes, y, low, payload, wire, colour, hatch) -> None:
         axes.text(low * 1.1, y, "nothing is sent", va="center", fontsize=8)
         return
     axes.barh(y, payload - low, left=low, color=colour, hatch=hatch, edgecolor="white", height=0.78)
-    words = si(payload, "B")
+    words = format_count(payload, "B")
     if wire != payload:
         axes.plot([payload, wire], [y, y], color=colour, linewidth=1.6)
         axes.plot([wire], [y], "|", color=colour, markersize=9, markeredgewidth=1.6)
-        words += f", wire {si(wire, 'B')}"
+        words += f", wire {format_count(wire, 'B')}"
     axes.annotate(
         words, (max(payload, wire), y), (5, 0), textcoords="offset points", va="center", fontsize=8
     )
@@ -167,7 +167,8 @@ def comparison_page(comparison: ParallelComparison, *, caption: str = "") -> Pic
     told = [
         f"{x.name} on {x.n_ranks}: request {x.request_s:.3g} s, of which prefill {x.prefill_s:.3g} "
         f"s; {x.decode_tokens_per_s:.3g} tokens/s; weights {x.weight_bytes / 1e9:.3g} GB and cache "
-        f"{x.kv_bytes / 1e9:.3g} GB on the fullest GPU; {si(x.wire_bytes, 'B')} on the links"
+        f"{x.kv_bytes / 1e9:.3g} GB on the fullest GPU; "
+        f"{format_count(x.wire_bytes, 'B')} on the links"
         for x in layouts
     ]
     alt = f"Comparison ({comparison.assumptions}). " + "; ".join(told)

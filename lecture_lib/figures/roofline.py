@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.ticker import FuncFormatter
 
+from ..costs.units import format_count
 from .picture import Picture
 from .style import CHOSEN, GOOD, INK, KEPT, MARK, OTHER, in_course_style, new_figure
 
 _KINDS = ((KEPT, "o"), (CHOSEN, "s"), (GOOD, "^"), (MARK, "D"))
-_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,6 @@ class RooflinePoint:
     intensity: float
     flops_per_s: float | None = None
     kind: str = "predicted"
-
-
-def si(value: float, unit: str = "") -> str:
-    """A number with an SI prefix and three significant digits: 312 TFLOP/s."""
-    for factor, prefix in _PREFIXES:
-        if abs(value) >= 0.9995 * factor:
-            return f"{value / factor:.3g} {prefix}{unit}"
-    return f"{value:.3g} {unit}".strip()
 
 
 @in_course_style
@@ -82,15 +74,15 @@ def roofline(
     axes.set_ylim(bottom, peak_flops * 4)
     axes.set_xlabel("arithmetic intensity, FLOPs per byte")
     axes.set_ylabel("FLOP/s")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: si(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.minorticks_off()
     axes.grid(alpha=0.25)
     axes.set_title(title)
     _mark_points(axes, points, ys, kinds)
     alt = (
-        f"Roofline: the roof rises with {si(memory_bandwidth, 'B/s')} up to "
-        f"{si(peak_flops, 'FLOP/s')}; ridge at {ridge:.3g} FLOPs per byte. "
+        f"Roofline: the roof rises with {format_count(memory_bandwidth, 'B/s')} up to "
+        f"{format_count(peak_flops, 'FLOP/s')}; ridge at {ridge:.3g} FLOPs per byte. "
     )
     told = [_told_point(point, peak_flops, memory_bandwidth) for point in points]
     return Picture(figure, alt + "; ".join(told), caption)

@@ -1,141 +1,19 @@
-"""Pictures of sampling: what a filter keeps, what draws look like, what a text does to it."""
+"""Pictures of sampling: top-k beside the nucleus, frequencies of draws, texts, strategies."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
+from matplotlib.ticker import FuncFormatter
 
 from .picture import Picture
-from .style import CHOSEN, INK, KEPT, MARK, OTHER, in_course_style, new_figure, visible
+from .style import CHOSEN, CUT_LOOK, INK, KEPT, MARK, in_course_style, new_figure, visible
 
-_CUT = {"facecolor": "white", "edgecolor": OTHER, "hatch": "////", "linewidth": 0.8}
-
-
-@in_course_style
-def filter_view(
-    before,
-    after,
-    token: Callable[[int], str] | Sequence[str],
-    *,
-    top_p: float | None = None,
-    seen_by_top_p=None,
-    counts=None,
-    n_shown: int = 12,
-    title: str = "",
-    caption: str = "",
-) -> Picture:
-    """A distribution, what a filter keeps of it, and the result renormalised, row by row.
-
-    Left the likeliest tokens, kept (solid) or cut (hatched, "cut"); in the middle their cumulative
-    probability with the line of top-p; right what is drawn from, with the observed frequencies.
-
-    Args:
-        before: (V,) probabilities, before the filters and after the temperature.
-        after: (V,) probabilities that are drawn from, such as ``sampling_distribution`` gives.
-        token: the text of an id, as a function or as a sequence.
-        top_p: where to draw the line, if top-p acts.
-        seen_by_top_p: (V,) the distribution that top-p looked at, where that is not ``before``
-            (after top-k).
-        counts: (V,) how often each token was drawn.
-        n_shown: rows; the others share one.
-
-    Raises:
-        ValueError: shapes that differ, or no distribution.
-    """
-    before, after, seen, counts = _check_view(before, after, seen_by_top_p, counts)
-    order = np.argsort(-before, kind="stable")[: max(1, n_shown)]
-    names = [visible(token(int(i)) if callable(token) else token[i], 14) for i in order]
-    kept = after > 0
-    n_rest = len(before) - len(order)
-    height = 1.15 + 0.25 * (len(order) + (n_rest > 0))
-    figure = new_figure(9.0, height, layout=None)
-    # Margins by hand: a layout engine draws everything twice, and this is redrawn while one slides.
-    bottom, top = 0.5 / height, 1 - (0.65 if title else 0.35) / height
-    left, middle, right = (
-        figure.add_axes((x, bottom, width, top - bottom))
-        for x, width in ((0.13, 0.28), (0.44, 0.22), (0.69, 0.30))
-    )
-    rest_kept = int(kept.sum() - kept[order].sum())
-    _draw_before(left, before[order], kept[order], names, n_rest, rest_kept)
-    _draw_cumulative(middle, seen, order, kept, top_p)
-    _draw_after(right, after, order, n_rest, counts)
-    for axes in (left, middle, right):
-        axes.set_ylim(len(order) - 0.4 + (n_rest > 0), -0.6)
-    if title:
-        figure.text(0.01, 1 - 0.22 / height, title, fontsize=11, fontweight="bold")
-    alt = _tell_view(before, after, order, names, kept, top_p, counts)
-    return Picture(figure, f"{title}. {alt}" if title else alt, caption)
-
-
-def _draw_before(axes, probs, kept, names, n_rest, rest_kept) -> None:
-    rows, values, keep, labels = list(range(len(probs))), list(probs), list(kept), list(names)
-    if n_rest:
-        rows.append(len(probs))
-        values.append(max(0.0, 1 - float(probs.sum())))
-        keep.append(rest_kept > 0)
-        labels.append(f"{n_rest:,} others")
-    bars = axes.barh(rows, values, color=KEPT)
-    for bar, value, stays in zip(bars, values, keep, strict=True):
-        if not stays:
-            bar.set(**_CUT)
-        y = bar.get_y() + bar.get_height() / 2
-        cut = "" if stays else " cut"
-        axes.text(value, y, f" {value:.3f}{cut}", va="center", fontsize=9)
-    if n_rest and 0 < rest_kept < n_rest:
-        axes.texts[-1].set_text(f" {values[-1]:.3f}, {rest_kept:,} kept")
-    axes.set_yticks(rows, labels)
-    axes.set_xlim(0, 1.5 * max(values))
-    axes.set_title("before", fontsize=10)
-    axes.set_xlabel("probability")
-
-
-def _draw_cumulative(axes, seen, order, kept, top_p) -> None:
-    mass, rows = seen[order].cumsum(), np.arange(len(order))
-    axes.plot(mass, rows, color=OTHER, linewidth=1)
-    stays = kept[order]
-    axes.plot(mass[stays], rows[stays], "o", color=KEPT, markersize=5)
-    axes.plot(mass[~stays], rows[~stays], "o", color=OTHER, markerfacecolor="white", markersize=5)
-    if top_p is not None:
-        axes.axvline(top_p, color=CHOSEN, linestyle="--", linewidth=1.2)
-        axes.text(top_p - 0.02, -0.25, f"p = {top_p:g}", color=CHOSEN, fontsize=9, ha="right")
-    axes.set_xlim(0, 1.05)
-    axes.set_yticks([])
-    axes.set_title("cumulative", fontsize=10)
-    axes.set_xlabel("● kept   ○ cut")
-
-
-def _draw_after(axes, after, order, n_rest, counts) -> None:
-    rows, values = list(range(len(order))), list(after[order])
-    drawn = None if counts is None else list(counts[order] / counts.sum())
-    if n_rest:
-        rows.append(len(order))
-        values.append(max(0.0, 1 - float(sum(values))))
-        if drawn is not None:
-            drawn.append(1 - sum(drawn))
-    axes.barh(rows, values, color=KEPT)
-    furthest = [max(pair) for pair in zip(values, drawn or values, strict=True)]
-    if drawn is not None:
-        axes.plot(drawn, rows, "D", color=MARK, markersize=5, markeredgecolor=INK, clip_on=False)
-    for row, value, x in zip(rows, values, furthest, strict=True):
-        if value > 0:
-            gap = "   " if drawn is not None else " "
-            axes.text(x, row, f"{gap}{value:.3f}", va="center", fontsize=9)
-    axes.set_yticks([])
-    axes.set_xlim(0, 1.3 * max(furthest))
-    axes.set_title("drawn from (renormalised)", fontsize=10)
-    axes.set_xlabel("probability" if drawn is None else f"◆ share of {int(counts.sum()):,} draws")
-
-
-def _tell_view(before, after, order, names, kept, top_p, counts) -> str:
-    rows = [
-        f"{name} {before[i]:.3f} " + (f"becomes {after[i]:.3f}" if kept[i] else "is cut")
-        + (f", drawn {int(counts[i])} times" if counts is not None else "")
-        for name, i in zip(names, order, strict=True)
-    ]  # fmt: skip
-    line = "" if top_p is None else f" The line of top-p stands at {top_p:g}."
-    return (
-        f"{int(kept.sum()):,} of {len(before):,} tokens are kept, with "
-        f"{before[kept].sum():.3f} of the probability.{line} The likeliest: {'; '.join(rows)}."
-    )
+_MEASURES = {
+    "distinct_2": "distinct-2",
+    "repeated_4grams": "repeated 4-grams",
+    "mean_log_prob": "mean log p (nats)",
+}
 
 
 @in_course_style
@@ -166,12 +44,12 @@ def top_k_and_nucleus(
         axes = figure.add_subplot(1, len(distributions), i + 1)
         bars = axes.barh(range(len(words)), values, color=KEPT)
         for bar in bars[n:]:
-            bar.set(**_CUT)
+            bar.set(**CUT_LOOK)
         for row, value in enumerate(values):
             axes.text(value, row, f" {value:.3f}", va="center", fontsize=9)
         axes.set_yticks(range(len(words)), [visible(word) for word in words])
         axes.set_ylim(len(words) - 0.4, -0.6)
-        axes.set_xlim(0, 1.9 * values.max())
+        axes.set_xlim(0, 2.3 * values.max())
         axes.set_xlabel("probability (hatched: outside the nucleus)")
         axes.set_title(title)
         mass_k, mass_n = cumulative[k_here - 1], cumulative[n - 1]
@@ -192,13 +70,111 @@ def _mark(axes, y: float, text: str, colour: str, dash: str) -> None:
     )  # fmt: skip
 
 
-def _check_view(before, after, seen, counts):
-    before, after = (np.asarray(x, dtype=np.float64) for x in (before, after))
-    seen = before if seen is None else np.asarray(seen, dtype=np.float64)
-    counts = None if counts is None else np.asarray(counts, dtype=np.float64)
-    shapes = {x.shape for x in (before, after, seen, counts) if x is not None}
-    if len(shapes) != 1 or before.ndim != 1 or len(before) == 0:
-        raise ValueError(f"before, after, counts: need one shape (V,), got {sorted(shapes)}")
-    if counts is not None and counts.sum() < 1:
-        raise ValueError("counts: no draws")
-    return before, after, seen, counts
+@in_course_style
+def draws_view(tokens: Sequence[str], probs, counts, *, caption: str = "") -> Picture:
+    """Observed frequencies over expected ones, with the spread that honest draws have.
+
+    Args:
+        tokens: their texts. probs, counts: (n,) the probability of each and how often it was
+            drawn. The bars show twice the standard deviation √(p (1 - p) / n) on each side: about
+            95 of 100 honest frequencies lie within.
+
+    Raises:
+        ValueError: lengths that differ, no draws.
+    """
+    probs, counts = np.asarray(probs, dtype=np.float64), np.asarray(counts, dtype=np.float64)
+    if not len(tokens) == len(probs) == len(counts) or counts.sum() < 1:
+        raise ValueError("tokens, probs, counts: need one length and at least one draw")
+    n, rows = counts.sum(), range(len(tokens))
+    observed, spread = counts / n, 2 * np.sqrt(probs * (1 - probs) / n)
+    figure = new_figure(7.0, 1.2 + 0.27 * len(tokens))
+    axes = figure.add_subplot()
+    axes.barh(rows, probs, color=KEPT, alpha=0.45, label="expected")
+    low = np.minimum(spread, probs)  # a frequency is never below 0
+    axes.errorbar(
+        probs, rows, xerr=(low, spread), fmt="none", ecolor=INK, capsize=3, label="± 2 sd"
+    )
+    axes.plot(observed, rows, "D", color=MARK, markeredgecolor=INK, markersize=6, label="observed")
+    axes.set_yticks(rows, [visible(token) for token in tokens])
+    axes.invert_yaxis()
+    axes.set_xlim(left=0)
+    axes.set_xlabel(f"share of {int(n):,} draws")
+    axes.legend(loc="lower right", frameon=False)
+    listed = ", ".join(
+        f"{visible(t)} {o:.3f} (expected {p:.3f})"
+        for t, o, p in zip(tokens, observed, probs, strict=True)
+    )
+    return Picture(figure, f"Frequencies in {int(n):,} draws: {listed}.", caption)
+
+
+@in_course_style
+def entropy_along_text(
+    tokens: Sequence[str], entropies: Sequence[float], n_kept: Sequence[int], *, caption: str = ""
+) -> Picture:
+    """How unsure the model was before each token of a text, and how many it could draw from.
+
+    Args:
+        tokens: the text, token by token. entropies: in nats, before each. n_kept: tokens kept.
+
+    Raises:
+        ValueError: lengths that differ, or no tokens.
+    """
+    if not len(tokens) == len(entropies) == len(n_kept) or len(tokens) == 0:
+        raise ValueError("tokens, entropies, n_kept: need one length of 1 or more")
+    figure = new_figure(max(5.0, 1.2 + 0.26 * len(tokens)), 4.0)
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    columns = np.arange(len(tokens))
+    upper.bar(columns, entropies, color=KEPT)
+    upper.set_ylabel("entropy (nats)")
+    lower.plot(columns, n_kept, "o-", color=CHOSEN, markersize=4, linewidth=1)
+    lower.set_yscale("log")
+    lower.yaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
+    lower.set_ylim(bottom=0.8)
+    lower.set_ylabel("tokens kept")
+    lower.set_xticks(columns, [visible(token, 12) for token in tokens], rotation=90, fontsize=9)
+    lower.set_xlim(-0.6, len(tokens) - 0.4)
+    most, least = int(np.argmax(entropies)), int(np.argmin(entropies))
+    alt = (
+        f"Entropy before each of {len(tokens)} tokens, from {entropies[least]:.2f} nats before "
+        f"{visible(tokens[least])} to {entropies[most]:.2f} before {visible(tokens[most])}; the "
+        f"filter keeps from {min(n_kept):,} to {max(n_kept):,} tokens. "
+        + ", ".join(f"{visible(t)} {n}" for t, n in zip(tokens, n_kept, strict=True))
+    )
+    return Picture(figure, alt, caption)
+
+
+@in_course_style
+def strategies_view(table: pd.DataFrame, *, caption: str = "") -> Picture:
+    """Strategies side by side: how varied, how repetitive, how likely their texts are.
+
+    Args:
+        table: what ``compare_strategies`` returns; the index has the labels.
+
+    Raises:
+        ValueError: a table without rows or without these columns.
+    """
+    missing = [name for name in _MEASURES if name not in table]
+    if missing or len(table) == 0:
+        raise ValueError(f"table: needs rows, and the columns {list(_MEASURES)}; lacks {missing}")
+    figure = new_figure(8.2, 1.1 + 0.3 * len(table))
+    all_axes = figure.subplots(1, len(_MEASURES), sharey=True)
+    rows = range(len(table))
+    for axes, (name, title) in zip(all_axes, _MEASURES.items(), strict=True):
+        values = table[name].to_numpy(dtype=np.float64)
+        axes.barh(rows, np.nan_to_num(values), color=KEPT)
+        for row, value in zip(rows, values, strict=True):
+            side = "right" if value < 0 else "left"
+            text = "too short" if np.isnan(value) else f" {value:.2f} "
+            axes.text(np.nan_to_num(value), row, text, va="center", ha=side, fontsize=9)
+        low, high = min(0.0, np.nanmin(values)), max(0.0, np.nanmax(values))
+        high = high if low < 0 else max(high, 0.05)  # a row of zeros still needs an axis
+        room = 0.35 * (high - low)
+        axes.set_xlim(low - room * (low < 0), high + room * (high > 0))
+        axes.set_title(title, fontsize=10)
+    all_axes[0].set_yticks(rows, [str(label) for label in table.index])
+    all_axes[0].invert_yaxis()
+    told = "; ".join(
+        f"{label}: " + ", ".join(f"{_MEASURES[name]} {row[name]:.2f}" for name in _MEASURES)
+        for label, row in table.iterrows()
+    )
+    return Picture(figure, f"Texts of {len(table)} strategies. {told}.", caption)

@@ -15,6 +15,9 @@ MARK = "#E69F00"  # orange: a second thing to compare
 INK = "#222222"
 PAPER = "#FFFFFF"  # pictures carry their own white paper, so that a dark theme doesn't eat the ink
 
+# What a filter cut away: told apart from what is kept in grey print too.
+CUT_LOOK = {"facecolor": "white", "edgecolor": OTHER, "hatch": "////", "linewidth": 0.8}
+
 # Pale where the model expected the token, dark where it was surprised; also in grey print.
 SURPRISE = LinearSegmentedColormap.from_list(
     "surprise", ["#FFFFFF", "#FBD9A8", "#E58A2B", "#8C3A00"]

@@ -4,10 +4,9 @@ import contextlib
 
 import ipywidgets
 
-from ..costs.units import format_seconds
+from ..costs.units import format_count, format_seconds
 from ..figures.parallel import volume_bars
 from ..figures.picture import Picture
-from ..figures.roofline import si
 from ..figures.schedule import schedule_chart
 from ..model_spec import MODEL_SPECS, ModelSpec
 from ..parallel import (
@@ -91,7 +90,8 @@ class _VolumeCalculator(PictureWidget):
         return (
             f"<b>The request</b>: 1 prefill and {volume.n_decode_passes:,} decode passes (the "
             f"first of {volume.max_new_tokens:,} tokens comes out of the prefill): payload "
-            f"{si(volume.payload_bytes, 'B')}, {si(volume.wire_bytes, 'B')} on the links, "
+            f"{format_count(volume.payload_bytes, 'B')}, "
+            f"{format_count(volume.wire_bytes, 'B')} on the links, "
             f"{format_seconds(time.request_s)} on {self.link.value}."
         )
 

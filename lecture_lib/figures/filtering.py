@@ -1,0 +1,183 @@
+"""filter_view: a distribution, what a filter keeps of it, and what is drawn from, row by row."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.collections import PolyCollection
+
+from .picture import Picture
+from .style import CHOSEN, CUT_LOOK, INK, KEPT, MARK, OTHER, in_course_style, new_figure, visible
+
+WIDTH = 9.0  # inches
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A part of the one pair of axes: probabilities from 0 to ``limit`` on ``width`` inches.
+
+    One pair of axes, drawn without ticks, and all bars of a kind as one collection: three pairs
+    with their ticks take twice as long, and this picture is redrawn while a reader moves a slider.
+    """
+
+    axes: object
+    x0: float
+    width: float
+    limit: float
+
+    def x(self, value):
+        """Where a probability lies, in inches."""
+        return self.x0 + self.width * np.asarray(value) / self.limit
+
+    def frame(self, title: str, note: str, n_rows: int) -> None:
+        self.axes.plot([self.x0] * 2, [-0.6, n_rows - 0.4], color=INK, linewidth=0.8)
+        self.axes.text(self.x0, -0.75, title, fontweight="bold", va="bottom")
+        self.axes.text(self.x0, n_rows - 0.25, note, va="top", fontsize=9)
+
+    def bars(self, values, rows, **style) -> None:
+        corners = [
+            [(self.x0, r - 0.38), (x, r - 0.38), (x, r + 0.38), (self.x0, r + 0.38)]
+            for x, r in zip(self.x(values), rows, strict=True)
+        ]
+        if corners:
+            self.axes.add_collection(PolyCollection(corners, **style), autolim=False)
+
+    def label(self, value: float, row: float, text: str) -> None:
+        self.axes.text(float(self.x(value)) + 0.06, row, text, va="center", fontsize=9)
+
+
+@in_course_style
+def filter_view(
+    before,
+    after,
+    token: Callable[[int], str] | Sequence[str],
+    *,
+    top_p: float | None = None,
+    seen_by_top_p=None,
+    counts=None,
+    n_shown: int = 12,
+    title: str = "",
+    caption: str = "",
+) -> Picture:
+    """A distribution, what a filter keeps of it, and the result renormalised, row by row.
+
+    Left the likeliest tokens, kept (solid) or cut (hatched, "cut"); in the middle their cumulative
+    probability with the line of top-p; right what is drawn from, with the observed frequencies.
+
+    Args:
+        before: (V,) probabilities, before the filters and after the temperature.
+        after: (V,) probabilities that are drawn from, such as ``sampling_distribution`` gives.
+        token: the text of an id, as a function or as a sequence.
+        top_p: where to draw the line, if top-p acts.
+        seen_by_top_p: (V,) the distribution that top-p looked at, where that is not ``before``
+            (after top-k).
+        counts: (V,) how often each token was drawn.
+        n_shown: rows; the others share one.
+
+    Raises:
+        ValueError: shapes that differ, or no distribution.
+    """
+    before, after, seen, counts = _check_view(before, after, seen_by_top_p, counts)
+    order = np.argsort(-before, kind="stable")[: max(1, n_shown)]
+    names = [visible(token(int(i)) if callable(token) else token[i], 14) for i in order]
+    kept, n_rows = after > 0, len(order) + (len(order) < len(before))
+    height = 0.85 + 0.25 * n_rows + 0.25 * bool(title)
+    figure = new_figure(WIDTH, height, layout=None)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(0, WIDTH)
+    axes.set_ylim(n_rows + 1.2, n_rows + 1.2 - 4 * height)  # a row is a quarter of an inch
+    if title:
+        figure.text(0.01, 1 - 0.25 / height, title, fontsize=11, fontweight="bold")
+    _draw_before(axes, before, order, kept, names)
+    _draw_cumulative(axes, seen, order, kept, top_p, n_rows)
+    _draw_after(axes, after, order, counts)
+    alt = _tell_view(before, after, order, names, kept, top_p, counts)
+    return Picture(figure, f"{title}. {alt}" if title else alt, caption)
+
+
+def _with_others(values, order) -> np.ndarray:
+    """The values of the rows, and the sum of all others where there are any."""
+    shown = values[order]
+    return shown if len(order) == len(values) else np.append(shown, values.sum() - shown.sum())
+
+
+def _draw_before(axes, before, order, kept, names) -> None:
+    values = _with_others(before, order)
+    n_kept = _with_others(kept.astype(int), order)
+    rows, stays = np.arange(len(values)), n_kept > 0
+    n_others = len(before) - len(order)
+    panel = Panel(axes, 1.35, 2.0, values.max())
+    panel.frame("before", "probability", len(values))
+    panel.bars(values[stays], rows[stays], facecolor=KEPT)
+    panel.bars(
+        values[~stays],
+        rows[~stays],
+        **CUT_LOOK,
+    )
+    for row, value in enumerate(values):
+        panel.label(value, row, f"{value:.3f}" + ("" if stays[row] else " cut"))
+    for row, name in enumerate(names):
+        axes.text(1.27, row, name, ha="right", va="center")
+    if n_others:
+        axes.text(1.27, len(names), f"{n_others:,} others", ha="right", va="center")
+        if 0 < n_kept[-1] < n_others:
+            axes.texts[len(values) + 1].set_text(f"{values[-1]:.3f}, {n_kept[-1]:,} kept")
+
+
+def _draw_cumulative(axes, seen, order, kept, top_p, n_rows) -> None:
+    panel, rows = Panel(axes, 4.4, 1.6, 1.0), np.arange(len(order))
+    panel.frame("cumulative", "● kept  ○ cut", n_rows)
+    x, stays = panel.x(seen[order].cumsum()), kept[order]
+    axes.plot(x, rows, color=OTHER, linewidth=1)
+    axes.plot(x[stays], rows[stays], "o", color=KEPT, markersize=5)
+    axes.plot(x[~stays], rows[~stays], "o", color=OTHER, markerfacecolor="white", markersize=5)
+    axes.plot([panel.x(1.0)] * 2, [-0.6, n_rows - 0.4], color=OTHER, linewidth=0.8)
+    axes.text(panel.x(1.0), n_rows - 0.25, "1", ha="center", va="top", fontsize=9)
+    if top_p is not None:
+        axes.plot([panel.x(top_p)] * 2, [-0.6, n_rows - 0.4], "--", color=CHOSEN, linewidth=1.2)
+        axes.text(
+            panel.x(top_p) - 0.05, -0.3, f"p = {top_p:g}", color=CHOSEN, fontsize=9, ha="right"
+        )
+
+
+def _draw_after(axes, after, order, counts) -> None:
+    values = _with_others(after, order)
+    shares = None if counts is None else _with_others(counts / counts.sum(), order)
+    furthest = values if shares is None else np.maximum(values, shares)
+    rows = np.arange(len(values))
+    panel = Panel(axes, 6.4, 2.0, furthest.max())
+    note = "probability" if shares is None else f"◆ share of {int(counts.sum()):,} draws"
+    panel.frame("drawn from (renormalised)", note, len(values))
+    drawable = values > 0
+    panel.bars(values[drawable], rows[drawable], facecolor=KEPT)
+    if shares is not None:
+        axes.plot(panel.x(shares), rows, "D", color=MARK, markersize=5, markeredgecolor=INK)
+    for row in rows[drawable]:
+        gap = "  " if shares is not None else ""
+        panel.label(furthest[row], row, f"{gap}{values[row]:.3f}")
+
+
+def _tell_view(before, after, order, names, kept, top_p, counts) -> str:
+    rows = [
+        f"{name} {before[i]:.3f} " + (f"becomes {after[i]:.3f}" if kept[i] else "is cut")
+        + (f", drawn {int(counts[i])} times" if counts is not None else "")
+        for name, i in zip(names, order, strict=True)
+    ]  # fmt: skip
+    line = "" if top_p is None else f" The line of top-p stands at {top_p:g}."
+    return (
+        f"{int(kept.sum()):,} of {len(before):,} tokens are kept, with "
+        f"{before[kept].sum():.3f} of the probability.{line} The likeliest: {'; '.join(rows)}."
+    )
+
+
+def _check_view(before, after, seen, counts):
+    before, after = (np.asarray(x, dtype=np.float64) for x in (before, after))
+    seen = before if seen is None else np.asarray(seen, dtype=np.float64)
+    counts = None if counts is None else np.asarray(counts, dtype=np.float64)
+    shapes = {x.shape for x in (before, after, seen, counts) if x is not None}
+    if len(shapes) != 1 or before.ndim != 1 or len(before) == 0:
+        raise ValueError(f"before, after, counts: need one shape (V,), got {sorted(shapes)}")
+    if counts is not None and counts.sum() < 1:
+        raise ValueError("counts: no draws")
+    return before, after, seen, counts

@@ -1,0 +1,168 @@
+"""Pictures of sampling and the widget: words that tell the numbers, one model run, named errors."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.collections import PolyCollection
+
+from lecture_lib import figures
+from lecture_lib.decoding import TOY_DISTRIBUTIONS, draw_tokens, sampling_distribution, toy_logits
+from lecture_lib.figures import Picture, filter_view
+from lecture_lib.widgets import SamplingView, sampling_view
+
+WORDS, LOGITS = toy_logits("flat")
+BEFORE = LOGITS.softmax(-1)
+AFTER = sampling_distribution(LOGITS, top_p=0.92)
+COUNTS = torch.bincount(draw_tokens(AFTER, 500, seed=0), minlength=10)
+TABLE = pd.DataFrame(
+    {
+        "distinct_2": [0.5, 1.0],
+        "repeated_4grams": [0.0, float("nan")],
+        "mean_log_prob": [-0.5, -3.25],
+    },
+    index=["greedy", "warm"],
+)
+ALL = {
+    "filter": lambda: filter_view(BEFORE, AFTER, WORDS, top_p=0.92, counts=COUNTS, title="after"),
+    "few rows": lambda: filter_view(BEFORE, AFTER, WORDS, n_shown=4),
+    "nucleus": lambda: figures.top_k_and_nucleus(TOY_DISTRIBUTIONS, k=6, p=0.92),
+    "draws": lambda: figures.draws_view(WORDS, AFTER, COUNTS),
+    "entropy": lambda: figures.entropy_along_text(["a", " $x^2$"], [0.1, 3.0], [1, 900]),
+    "strategies": lambda: figures.strategies_view(TABLE),
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_is_a_picture_with_words_that_comes_out_the_same_twice(name):
+    picture = ALL[name]()
+    assert isinstance(picture, Picture)
+    assert picture.png.startswith(b"\x89PNG")
+    assert len(picture.png) < 60_000
+    assert picture.png == ALL[name]().png
+    assert len(picture.alt) > 60
+
+
+def test_the_words_of_the_filter_view_are_its_numbers():
+    alt = ALL["filter"]().alt
+    assert "9 of 10 tokens are kept, with 0.940 of the probability" in alt
+    assert "The line of top-p stands at 0.92" in alt
+    assert f"nice 0.125 becomes {0.125 / 0.94:.3f}, drawn {int(COUNTS[0])} times" in alt
+    assert "cat 0.060 is cut, drawn 0 times" in alt
+
+
+def drawn(monkeypatch, *args, **kwargs):
+    """The figure that filter_view hands to its Picture."""
+    seen = []
+    module = sys.modules["lecture_lib.figures.filtering"]
+    monkeypatch.setattr(module, "Picture", lambda figure, alt, caption: seen.append(figure))
+    filter_view(*args, **kwargs)
+    return seen[0].axes[0]
+
+
+def test_what_is_kept_is_told_apart_by_more_than_colour(monkeypatch):
+    axes = drawn(monkeypatch, BEFORE, AFTER, WORDS, top_p=0.92)
+    bars = [c for c in axes.collections if isinstance(c, PolyCollection)]
+    hatched = [c for c in bars if c.get_hatch()]
+    assert [len(c.get_paths()) for c in bars] == [9, 1, 9]
+    assert hatched == [bars[1]]
+    texts = [text.get_text() for text in axes.texts]
+    assert "0.060 cut" in texts
+    widths = [np.ptp(path.vertices[:, 0]) for path in bars[0].get_paths()]
+    assert np.array(widths) / widths[0] == pytest.approx(BEFORE[:9] / BEFORE[0])
+
+
+def test_the_other_tokens_share_a_row(monkeypatch):
+    texts = [t.get_text() for t in drawn(monkeypatch, BEFORE, AFTER, WORDS, n_shown=4).texts]
+    assert "6 others" in texts
+    assert "0.530, 5 kept" in texts
+    assert texts.count("nice") == 1
+
+
+def test_the_cumulative_curve_is_that_which_top_p_saw(monkeypatch):
+    seen = sampling_distribution(LOGITS, top_k=6)
+    axes = drawn(monkeypatch, BEFORE, AFTER, WORDS, seen_by_top_p=seen, top_p=0.5)
+    curve = next(line for line in axes.lines if len(line.get_xdata()) == 10)
+    x = np.asarray(curve.get_xdata())
+    steps = np.diff(x, prepend=4.4)
+    assert steps / steps[0] == pytest.approx(seen / seen[0], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: filter_view(BEFORE, AFTER[:3], WORDS), "need one shape"),
+        (lambda: filter_view(BEFORE, AFTER, WORDS, counts=torch.zeros(10)), "no draws"),
+        (lambda: figures.top_k_and_nucleus({}, k=6, p=0.9), "needs distributions"),
+        (lambda: figures.top_k_and_nucleus(TOY_DISTRIBUTIONS, k=0, p=0.9), "k of 1 or more"),
+        (lambda: figures.draws_view(WORDS, AFTER, COUNTS[:2]), "need one length"),
+        (lambda: figures.entropy_along_text([], [], []), "need one length"),
+        (lambda: figures.strategies_view(TABLE.drop(columns="distinct_2")), "distinct_2"),
+    ],
+)
+def test_nonsense_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+# The widget
+
+
+def test_new_draws_are_asked_for_after_a_knob_moved():
+    view = SamplingView()
+    view.n_draws.value = 50
+    view.draw_button.click()
+    assert int(view.counts.sum()) == 50
+    first = view.counts
+    view.seed.value = 1
+    view.draw_button.click()
+    assert not torch.equal(view.counts, first)
+    assert "drawn" in view.picture.alt
+    view.top_k.value = 3
+    assert view.counts is None  # they were drawn from another distribution
+    assert "drawn" not in view.picture.alt
+    assert "<b>3</b> of 10" in view.facts.value
+    assert "<b>0.360</b> of the mass" in view.facts.value
+
+
+def test_top_p_s_line_stands_on_what_top_k_left(monkeypatch):
+    view = SamplingView()
+    handed = []
+    original = sampling_view.filter_view
+    monkeypatch.setattr(
+        sampling_view, "filter_view", lambda *a, **k: handed.append(k) or original(*a, **k)
+    )
+    view.top_p.value = 0.5
+    assert handed[-1]["seen_by_top_p"] is None
+    view.top_k.value = 6
+    assert torch.equal(handed[-1]["seen_by_top_p"], sampling_distribution(LOGITS, top_k=6))
+
+
+@pytest.mark.real_model
+def test_the_model_runs_once_a_prompt_whatever_the_sliders_do(loaded, monkeypatch):
+    prompts = []
+    original = sampling_view.next_token_logits
+    monkeypatch.setattr(
+        sampling_view,
+        "next_token_logits",
+        lambda model, ids: prompts.append(ids) or original(model, ids),
+    )
+    view = SamplingView(loaded, "The capital of France is")
+    for temperature in (0.5, 1.5, 2.0):
+        view.temperature.value = temperature
+    view.top_k.value = 40
+    view.draw_button.click()
+    assert len(prompts) == 1
+    assert "␣Paris" in view.picture.alt
+    view.prompt.value = "The car"
+    assert len(prompts) == 2
+    shown = view.picture
+    view.prompt.value = ""
+    assert "text: is empty" in view.message.value
+    assert view.picture is shown
+    view.source.value = "peaked"
+    assert len(prompts) == 2
+    assert "drives" in view.picture.alt
+    assert view.message.value == ""
