@@ -3,13 +3,13 @@
 Importing it takes milliseconds: it needs neither torch nor Transformers.
 """
 
-import difflib
 import types
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from lecture_lib.model_configs import UnsupportedArchitectureError, read_dimensions
 from lecture_lib.model_presets import PRESETS
+from lecture_lib.near_names import suggest
 
 __all__ = ["MODEL_SPECS", "ModelSpec", "UnsupportedArchitectureError"]
 
@@ -169,9 +169,7 @@ class _SpecTable(dict[str, ModelSpec]):
     """A dictionary whose unknown key says which names are near."""
 
     def __missing__(self, name: str) -> ModelSpec:
-        near = difflib.get_close_matches(str(name).lower(), self, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(self)}"
-        raise KeyError(f"no published model is called {name!r}; {hint}")
+        raise KeyError(f"no published model is called {name!r}; {suggest(name, self)}")
 
 
 #: Published models by name: read-only; an unknown name is a KeyError that suggests near ones.

@@ -1,8 +1,9 @@
 """How numbers are stored: true bytes of float and quantised formats, scales included."""
 
-import difflib
 from dataclasses import dataclass
 from typing import Any
+
+from lecture_lib.near_names import suggest
 
 from .checks import check_number, check_size, is_symbolic
 
@@ -84,7 +85,5 @@ def as_format(name: str, value: "Format | str | None", dtype_bytes: float) -> Fo
         return value
     key = str(value).removeprefix("torch.")
     if key not in FORMATS:
-        near = difflib.get_close_matches(key.lower(), FORMATS, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(FORMATS)}"
-        raise ValueError(f"{name}: no format is called {value!r}; {hint}")
+        raise ValueError(f"{name}: no format is called {value!r}; {suggest(key, FORMATS)}")
     return FORMATS[key]

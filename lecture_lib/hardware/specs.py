@@ -1,10 +1,11 @@
 """Hardware: the few numbers of a device that the roofline needs, and HARDWARE, published ones."""
 
-import difflib
 import math
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+
+from lecture_lib.near_names import UnknownNameError, suggest
 
 from .presets import PRESETS
 
@@ -17,11 +18,8 @@ _DTYPES_BY_BYTES = {
 }
 
 
-class UnknownHardwareError(KeyError, ValueError):
+class UnknownHardwareError(UnknownNameError):
     """No preset has this name; the message suggests near ones."""
-
-    def __str__(self) -> str:  # KeyError would print the message in quotes
-        return str(self.args[0])
 
 
 @dataclass(frozen=True)
@@ -127,8 +125,7 @@ class _HardwareTable(dict[str, Hardware]):
     """A dictionary whose unknown key says which names are near."""
 
     def __missing__(self, name: str) -> Hardware:
-        near = difflib.get_close_matches(str(name).lower(), self, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(self)}"
+        hint = suggest(name, self, cutoff=0.4)
         raise UnknownHardwareError(f"hardware: none is called {name!r}; {hint}")
 
 

@@ -79,11 +79,11 @@ def load_model(
     from .quiet import quiet_transformers
 
     with quiet_transformers():
-        folder, source = _find_folder(str(name), check)
+        folder, source = find_folder(str(name), check)
         return _load_folder(folder, str(name), source, chosen_device, chosen_dtype, check)
 
 
-def _find_folder(name: str, check) -> tuple[Path, str]:
+def find_folder(name: str, check) -> tuple[Path, str]:
     """The folder with the model's files, and words for where it comes from."""
     if name == bundled_model.NAME:
         package = f"{bundled_model.PACKAGE}, {bundled_model.GGUF_FILE}"

@@ -6,7 +6,7 @@ import torch
 
 from ..engine.prompts import as_token_ids, encode
 from ..loading import bundled_model, devices
-from ..loading.load import _find_folder
+from ..loading.load import find_folder
 from .checks import check_count
 from .degrees import check_pipeline_degree, check_tensor_parallel_degree
 from .job import Job
@@ -62,7 +62,7 @@ def _locate(model) -> tuple[Path, str]:
         model = model.model.config._name_or_path
     if not isinstance(model, str | Path) or not str(model).strip():
         raise ValueError(f"model: must be a model's name, a folder or a LoadedModel, got {model!r}")
-    folder, _ = _find_folder(str(model), check=lambda n_params: None)
+    folder, _ = find_folder(str(model), check=lambda n_params: None)
     return Path(folder).absolute(), Path(str(model)).name
 
 

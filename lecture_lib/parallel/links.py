@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import types
 from dataclasses import dataclass
+
+from lecture_lib.near_names import UnknownNameError, suggest
 
 from .checks import check_amount, check_count
 from .transfers import Transfer, Volume
@@ -37,11 +38,8 @@ class Link:
         check_amount("latency_s", self.latency_s, positive=False)
 
 
-class UnknownLinkError(KeyError, ValueError):
+class UnknownLinkError(UnknownNameError):
     """No preset has this name; the message suggests near ones."""
-
-    def __str__(self) -> str:  # KeyError would print the message in quotes
-        return str(self.args[0])
 
 
 class _LinkTable(dict[str, Link]):
@@ -50,8 +48,7 @@ class _LinkTable(dict[str, Link]):
     def __missing__(self, name: str) -> Link:
         key = str(name).lower()
         near = [known for known in self if key and (key in known or known in key)]
-        near = near or difflib.get_close_matches(key, self, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(self)}"
+        hint = suggest(name, self, cutoff=0.4, near=near)
         raise UnknownLinkError(f"link: none is called {name!r}; {hint}")
 
 
