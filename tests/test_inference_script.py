@@ -11,6 +11,7 @@ import torch
 from lecture_lib.engine import Engine
 from lecture_lib.inference_script import TaskInfo, command, generate, prompt, run, sweep
 from lecture_lib.inference_script import test_model as run_model
+from lecture_lib.inference_script.finish import finish
 
 TEXT = "The quick brown fox"
 pytestmark = pytest.mark.real_model
@@ -52,6 +53,10 @@ def theirs(loaded, texts=TEXT, seed=None, **arguments):
         ),
         ({"beam_width": 3}, {"num_beams": 3, "length_penalty": 0.0}),
         ({"beam_width": 3, "len_penalty": 2.0}, {"num_beams": 3, "length_penalty": 2.0}),
+        (
+            {"beam_width": 2, "do_sample": True, "seed": 5, "top_k": 1},
+            {"num_beams": 2, "length_penalty": 0.0, "do_sample": True, "seed": 5, "top_k": 1},
+        ),
         (
             {"beam_width": 2, "repetition_penalty": 1.3},
             {"num_beams": 2, "length_penalty": 0.0, "repetition_penalty": 1.3},
@@ -95,6 +100,18 @@ def test_a_stop_string_across_tokens_ends_the_text_before_it(loaded, engine):
     assert len(cut.token_ids) < len(whole.token_ids)
     (beams,) = ask(loaded, engine, beam_width=2, stop=" ")
     assert " " not in beams.text.lstrip() or beams.finish_reason == "stop"
+
+
+def test_a_finished_text_keeps_no_token_behind_its_end(loaded):
+    ids = loaded.tokenizer(" one two three four").input_ids
+    eos = loaded.tokenizer.eos_token_id
+    text, kept, reason = finish(loaded.tokenizer, ids, {eos}, "wo t")
+    assert (text, reason) == (" one t", "stop")
+    assert kept == ids[: len(kept)]
+    assert len(kept) < len(ids)
+    padded = [*ids[:2], eos, eos, eos]
+    assert finish(loaded.tokenizer, padded, {eos}, ()) == (" one two", padded[:3], "eos")
+    assert finish(loaded.tokenizer, ids, {eos}, ())[1:] == (ids, "length")
 
 
 @pytest.mark.parametrize("settings", [{"temperature": 0}, {"seed": 5}, {"beam_width": 2}])

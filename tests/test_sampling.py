@@ -204,6 +204,13 @@ def test_top_k_1_is_greedy_and_defaults_change_nothing():
     assert torch.equal(sampling_distribution(logits, top_k=None), logits.softmax(-1))
 
 
+def test_half_precision_is_raised_to_float32_as_generate_does():
+    logits = LOGITS["bfloat16"]
+    probs = sampling_distribution(logits, temperature=0.7, top_p=0.9)
+    assert probs.dtype == torch.float32
+    assert torch.equal(probs, sampling_distribution(logits.float(), temperature=0.7, top_p=0.9))
+
+
 def test_integers_and_lists_are_taken_as_numbers():
     assert top_k_filter([3, 1, 2], 2).tolist() == [3.0, -INF, 2.0]
     assert sampling_distribution([[0, 0]]).tolist() == [[0.5, 0.5]]

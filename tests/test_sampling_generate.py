@@ -276,11 +276,13 @@ def test_compare_strategies_measures_what_generate_writes(llama_engine):
     assert changed == {k: bool(v.get("do_sample")) for k, v in STRATEGIES.items()}
 
 
-def test_beam_sampling_equals_generate_s(llama_engine):
+@pytest.mark.parametrize("shape", [{"temperature": 1.5, "top_p": 0.9}, {"top_k": 1}], ids=str)
+def test_beam_sampling_equals_generate_s(llama_engine, shape):
+    """With top_k = 1 two tokens stay all the same: a beam must be able to go on after EOS."""
     model = random_model(llama_engine.hf_model.config)
     ids = token_ids(1, 5, seed=1)
     for seed in range(3):
-        arguments = {"num_beams": 3, "do_sample": True, "temperature": 1.5, "top_p": 0.9}
+        arguments = {"num_beams": 3, "do_sample": True, **shape}
         torch.manual_seed(seed)
         out = model.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=10, **arguments

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lecture_lib.engine import Engine
-from lecture_lib.engine.prompts import as_token_ids, encode, pad_left
+from lecture_lib.engine.prompts import as_token_ids, encode, end_tokens, pad_left
 
 from .beam_cache import BeamCache
 from .beam_search import check_enough, check_vocabulary
@@ -63,7 +63,7 @@ def engine_beam_search(
         max_new_tokens=max_new_tokens,
         length_penalty=length_penalty,
         early_stopping=early_stopping,
-        eos_token_ids=frozenset() if ignore_eos else _end_tokens(engine, eos_token_id),
+        eos_token_ids=_end_tokens(engine, eos_token_id, ignore_eos),
         num_return_sequences=num_return_sequences,
         do_sample=do_sample,
     )
@@ -160,8 +160,7 @@ def _log_probs(logits: Tensor, warp: Callable[[Tensor], Tensor] | None) -> Tenso
     return log_probs if warp is None else warp(log_probs)
 
 
-def _end_tokens(engine: Engine, eos_token_id) -> frozenset[int]:
-    if eos_token_id is None:
-        config = engine.hf_model.generation_config or engine.hf_model.config
-        eos_token_id = config.eos_token_id
-    return eos_ids(eos_token_id)
+def _end_tokens(engine: Engine, eos_token_id, ignore_eos: bool) -> frozenset[int]:
+    if ignore_eos:
+        return frozenset()
+    return end_tokens(engine.hf_model) if eos_token_id is None else eos_ids(eos_token_id)

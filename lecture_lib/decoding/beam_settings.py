@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from lecture_lib.engine.prompts import check_count
+
 
 @dataclass(frozen=True)
 class BeamSettings:
@@ -23,7 +25,7 @@ class BeamSettings:
 
     def __post_init__(self):
         for name in ("num_beams", "max_new_tokens", "num_return_sequences"):
-            _check_count(name, getattr(self, name))
+            check_count(name, getattr(self, name))
         if self.num_return_sequences > self.num_beams:
             raise ValueError(
                 f"num_return_sequences: {self.num_return_sequences} texts out of "
@@ -79,11 +81,6 @@ def refuse_groups(num_beam_groups: int, diversity_penalty: float) -> None:
             f"here, got {num_beam_groups!r} and {diversity_penalty!r}; only 1 and 0.0. "
             "Transformers 5 has moved it out of generate, too; to get varied texts, sample"
         )
-
-
-def _check_count(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name}: needs an integer of 1 or more, got {value!r}")
 
 
 def _check_length_penalty(length_penalty: float, max_new_tokens: int) -> None:

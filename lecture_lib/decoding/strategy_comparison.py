@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 import pandas as pd
-import torch
 
 from lecture_lib.engine import Engine
 from lecture_lib.engine.prompts import check_count, encode
 
 from .beam_engine import engine_beam_search
+from .beam_sampling import beam_sampling
 from .sample_generate import sample_generate
-from .sampling import filter_logits
 from .sampling_settings import SamplingSettings
 from .strategies import GENERATE_DEFAULTS, select_strategy
 from .text_statistics import distinct_n, mean_log_prob, repeated_ngrams, token_log_probs
@@ -89,22 +88,9 @@ def _continue(engine, prompt_ids, mode, arguments, max_new_tokens, seed) -> list
         return [text.token_ids for text in texts]
     beam = {name: settings[name] for name in _BEAM} | {"max_new_tokens": max_new_tokens}
     if mode == "beam_sample":
-        beam |= _drawing(engine, settings, seed)
+        shape = SamplingSettings(**{name: settings[name] for name in _SETTINGS[:-1]})
+        beam |= beam_sampling(engine, shape, seed)
     return [engine_beam_search(engine, ids, **beam).sequences[0] for ids in prompt_ids]
-
-
-def _drawing(engine: Engine, settings: dict, seed: int) -> dict:
-    """What turns beam search into beam-search multinomial sampling."""
-    shape = SamplingSettings(**{name: settings[name] for name in _SETTINGS[:-1]})
-    eos = engine.hf_model.generation_config.eos_token_id
-    # One more than the tokens that end a text: a beam must always be able to go on.
-    n_keep = 2 if eos is None or isinstance(eos, int) else 1 + len(eos)
-
-    def warp(log_probs: torch.Tensor) -> torch.Tensor:
-        return filter_logits(log_probs, shape, min_tokens_to_keep=n_keep)
-
-    generator = torch.Generator(engine.device).manual_seed(seed)
-    return {"do_sample": True, "warp": warp, "generator": generator}
 
 
 def _measure(engine, prompt_ids: list[list[int]], new_ids: list[list[int]]) -> dict:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .generation import ForwardCall, Generation, Timings
-from .prompts import as_token_ids, check_count, encode, pad_left
+from .prompts import as_token_ids, check_count, encode, end_tokens, pad_left
 from .streaming import TextStream, check_stop
 
 
@@ -127,14 +127,9 @@ class Run:
         return logits
 
 
-def _eos_ids(engine, eos_token_id: int | Sequence[int] | None) -> set[int]:
-    given = eos_token_id is not None
-    if not given:
-        config = engine.hf_model.generation_config or engine.hf_model.config
-        eos_token_id = config.eos_token_id
+def _eos_ids(engine, eos_token_id: int | Sequence[int] | None) -> Collection[int]:
     if eos_token_id is None:
-        return set()
+        return end_tokens(engine.hf_model)
     ids = [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id)
-    if given:
-        as_token_ids("eos_token_id", ids, engine.vocab_size, "cpu")
+    as_token_ids("eos_token_id", ids, engine.vocab_size, "cpu")
     return set(ids)

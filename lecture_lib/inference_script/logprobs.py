@@ -36,10 +36,7 @@ class Recorder:
     def __call__(self, logits: Tensor) -> Tensor:
         tokens = self.choose(logits)
         if self.n_top:
-            log_probs = logits.float().log_softmax(-1)  # (B, V)
-            top = log_probs.topk(min(self.n_top, log_probs.shape[-1]), -1)
-            chosen = log_probs.gather(-1, tokens[:, None])[:, 0]
-            self._steps.append((tokens, chosen, top.indices, top.values))
+            self._steps.append((tokens, *top_log_probs(logits, tokens, self.n_top)))
         return tokens
 
     def row(self, index: int, length: int) -> list[TokenLogprobs]:
@@ -53,14 +50,23 @@ def score_afterwards(engine, prompt_ids: list[int], token_ids: list[int], n_top:
     if not n_top or not token_ids:
         return []
     logits = engine.logits([prompt_ids + token_ids])[0]  # (S, V)
-    log_probs = logits[len(prompt_ids) - 1 : -1].float().log_softmax(-1)  # (L, V)
-    tokens = torch.tensor(token_ids, device=log_probs.device)
-    chosen = log_probs.gather(-1, tokens[:, None])[:, 0]
+    return positions(logits[len(prompt_ids) - 1 : -1], token_ids, n_top)
+
+
+def positions(logits: Tensor, token_ids: list[int], n_top: int) -> list[TokenLogprobs]:
+    """A TokenLogprobs for each of L tokens, from the logits (L, V) that they were chosen by."""
+    rows = zip(*top_log_probs(logits, torch.tensor(token_ids), n_top), strict=True)
+    return [_position(token, *row) for token, row in zip(token_ids, rows, strict=True)]
+
+
+def top_log_probs(logits: Tensor, tokens: Tensor, n_top: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Of n rows: log p of its token (n,), the likeliest tokens and their log p (n, n_top)."""
+    log_probs = logits.float().log_softmax(-1)  # (n, V)
     top = log_probs.topk(min(n_top, log_probs.shape[-1]), -1)
-    rows = zip(tokens, chosen, top.indices, top.values, strict=True)
-    return [_position(*row) for row in rows]
+    chosen = log_probs.gather(-1, tokens.to(log_probs.device)[:, None])[:, 0]
+    return chosen, top.indices, top.values
 
 
-def _position(token: Tensor, chosen: Tensor, ids: Tensor, values: Tensor) -> TokenLogprobs:
+def _position(token: int, chosen: Tensor, ids: Tensor, values: Tensor) -> TokenLogprobs:
     top = tuple(zip(ids.tolist(), values.tolist(), strict=True))
     return TokenLogprobs(int(token), float(chosen), top)

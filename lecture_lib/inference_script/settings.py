@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lecture_lib.decoding.sampling_settings import SamplingSettings
+from lecture_lib.engine.prompts import check_count
 from lecture_lib.engine.streaming import check_stop
 
 
@@ -51,8 +52,8 @@ class TaskInfo:
         if not prompts or not all(isinstance(p, str) and p.strip() for p in prompts):
             raise ValueError("prompt_seqs: needs a text, or several, none of them empty")
         for name, least in (("output_len", 1), ("beam_width", 1), ("logprobs", 0), ("top_k", 0)):
-            _check_whole(name, getattr(self, name), least)
-        _check_whole("seed", self.seed, 0)
+            check_count(name, getattr(self, name), least)
+        check_count("seed", self.seed, 0)
         _check_number("temperature", self.temperature)
         _check_number("len_penalty", self.len_penalty)
         if self.temperature < 0:
@@ -89,11 +90,6 @@ class TaskInfo:
             top_p=self.top_p,
             repetition_penalty=self.repetition_penalty,
         )
-
-
-def _check_whole(name: str, value, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name}: needs a whole number of {least} or more, got {value!r}")
 
 
 def _check_number(name: str, value) -> None:

@@ -2,7 +2,10 @@
 
 import torch
 
-from .logprobs import TokenLogprobs
+from lecture_lib.engine.prompts import end_tokens
+
+from .finish import finish
+from .logprobs import positions
 from .settings import TaskInfo
 
 
@@ -23,13 +26,14 @@ def generate(task_info: TaskInfo, loaded) -> list:
     out = loaded.model.generate(
         **inputs, **_arguments(task_info, loaded), return_dict_in_generate=True, output_logits=True
     )
-    answers = []
+    answers, ends = [], end_tokens(loaded.model)
     for row, prompt in enumerate(task_info.prompts):
         ids = out.sequences[row, inputs.input_ids.shape[1] :].tolist()
-        text, ids, reason = _finish(ids, task_info, loaded)
-        logits = [] if task_info.beam_width > 1 else [step[row] for step in out.logits]
-        top = [_position(i, one, task_info.logprobs) for i, one in zip(ids, logits, strict=False)]
-        top = top if task_info.logprobs else []
+        text, ids, reason = finish(loaded.tokenizer, ids, ends, task_info.stop)
+        top = []
+        if task_info.logprobs and task_info.beam_width == 1:
+            logits = torch.stack([step[row] for step in out.logits[: len(ids)]])  # (L, V)
+            top = positions(logits, ids, task_info.logprobs)
         how = strategy(task_info)
         answers.append(Answer(prompt, text, ids, reason, how, "transformers", logprobs=top))
     return answers
@@ -52,24 +56,3 @@ def _arguments(task_info: TaskInfo, loaded) -> dict:
     if task_info.stop:
         arguments |= {"stop_strings": task_info.stop, "tokenizer": loaded.tokenizer}
     return arguments
-
-
-def _finish(ids: list[int], task_info: TaskInfo, loaded) -> tuple[str, list[int], str]:
-    """Without what a batch pads behind an early end."""
-    eos = loaded.model.generation_config.eos_token_id
-    eos = [eos] if isinstance(eos, int) else eos or []
-    ends = [n for n, token in enumerate(ids) if token in eos]
-    ids = ids[: ends[0] + 1] if ends else ids
-    text = loaded.tokenizer.decode(ids, skip_special_tokens=True)
-    stops = [task_info.stop] if isinstance(task_info.stop, str) else task_info.stop
-    found = [text.find(stop) for stop in stops if stop and stop in text]
-    if found:
-        return text[: min(found)], ids, "stop"
-    return text, ids, "eos" if ends else "length"
-
-
-def _position(token: int, logits, n_top: int) -> TokenLogprobs:
-    log_probs = logits.float().log_softmax(-1)
-    top = log_probs.topk(max(n_top, 1))
-    pairs = tuple(zip(top.indices.tolist(), top.values.tolist(), strict=True))
-    return TokenLogprobs(token, float(log_probs[token]), pairs[:n_top])
