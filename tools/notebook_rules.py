@@ -20,7 +20,6 @@ MAX_BYTES = 420_000
 MAX_CODE_LINES = 25
 MAX_MEDIAN_CODE_LINES = 6
 MAX_MARKDOWN_WORDS = 130
-MAX_TABLE_WORDS = 200  # a table is looked up, not read
 LECTURE_CELLS = range(25, 61)
 
 IGNORE_TAG = "nbval-ignore-output"
@@ -132,9 +131,8 @@ def style_problems(nb: NotebookNode, path: Path, *, is_lecture: bool) -> list[st
     for i, cell in enumerate(nb.cells):
         if cell.cell_type == "code" and _n_lines(cell) > MAX_CODE_LINES:
             problems.append(f"{cell_name(nb, i)}: {_n_lines(cell)} lines, allowed {MAX_CODE_LINES}")
-        allowed = MAX_TABLE_WORDS if "\n| ---" in cell.source else MAX_MARKDOWN_WORDS
-        if cell.cell_type == "markdown" and (n := count_words(cell.source)) > allowed:
-            problems.append(f"{cell_name(nb, i)}: {n} words, allowed {allowed}")
+        if cell.cell_type == "markdown" and (n := count_words(cell.source)) > MAX_MARKDOWN_WORDS:
+            problems.append(f"{cell_name(nb, i)}: {n} words, allowed {MAX_MARKDOWN_WORDS}")
         for output in cell.get("outputs", []):
             problems += [f"{cell_name(nb, i)}: {text}" for text in _alt_problems(output)]
     if is_lecture:
