@@ -1,8 +1,10 @@
 """The sandbox of other systems: a container for each worker, in front of ``worker.py``.
 
-The image holds Python and the packages, nothing of the course; ``DOCKERFILE`` builds it:
+The image holds Python and the packages, nothing of the course; ``DOCKERFILE`` builds it (never run
+where it was written):
 
-    docker build -t lecture-lib-grading - < Dockerfile      (printed by ``docker-image``)
+    python -c "from lecture_lib.grading.docker import *; print(DOCKERFILE)" |
+        docker build -t lecture-lib-grading -
 """
 
 from pathlib import Path
@@ -13,9 +15,9 @@ from .limits import Limits
 IMAGE = "lecture-lib-grading"
 DOCKERFILE = """\
 FROM python:3.11-slim
-RUN pip install --no-cache-dir torch --index-url https://download.pytorch.org/whl/cpu \\
- && pip install --no-cache-dir numpy transformers safetensors matplotlib pandas ipywidgets \\
-    platformdirs filelock psutil tqdm
+RUN pip install --no-cache-dir uv \\
+ && uv pip install --system --no-cache --torch-backend cpu torch numpy transformers safetensors \\
+    matplotlib pandas ipywidgets platformdirs filelock psutil tqdm
 """
 
 
