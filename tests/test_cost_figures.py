@@ -75,6 +75,7 @@ def test_format_count(value, text):
         (lambda: roofline(0, 1e12, []), "peak_flops"),
         (lambda: roofline(1e12, float("inf"), []), "memory_bandwidth"),
         (lambda: roofline(1e14, 1e12, [RooflinePoint("x", 0)]), "intensity of x"),
+        (lambda: roofline(1e14, 1e12, [RooflinePoint("x", 1, 0.0)]), "flops_per_s of x"),
         (lambda: roofline(1e14, 1e12, [RooflinePoint("x", 1, kind=k) for k in "abcde"]), "kinds"),
         (lambda: memory_bars({}), "bars"),
         (lambda: time_breakdown([]), "parts"),

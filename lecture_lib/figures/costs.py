@@ -50,11 +50,7 @@ def memory_bars(
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, zorder=3,
         )  # fmt: skip
     if capacity_bytes:
-        axes.axvline(capacity_bytes / 1e9, color=INK, linestyle="--", linewidth=1.4)
-        axes.text(
-            capacity_bytes / 1e9, -0.62, f"memory {capacity_bytes / 1e9:.3g} GB ", ha="right",
-            fontsize=9, va="bottom",
-        )  # fmt: skip
+        _mark_capacity(axes, capacity_bytes / 1e9)
     axes.set_yticks(range(len(bars)), list(bars))
     axes.set_ylim(len(bars) - 0.5, -0.95)
     axes.set_xlim(0, room * 1.15)
@@ -62,6 +58,12 @@ def memory_bars(
     figure.legend(frameon=False, fontsize=9, ncols=len(parts), loc="lower right")
     told = [_told_bar(label, bar, capacity_bytes) for label, bar in bars.items()]
     return Picture(figure, "Memory: " + "; ".join(told), caption)
+
+
+def _mark_capacity(axes, gigabytes: float) -> None:
+    axes.axvline(gigabytes, color=INK, linestyle="--", linewidth=1.4)
+    text = f"memory {gigabytes:.3g} GB "
+    axes.text(gigabytes, -0.62, text, ha="right", fontsize=9, va="bottom")
 
 
 def _told_bar(label: str, bar: Mapping[str, float], capacity_bytes: float | None) -> str:

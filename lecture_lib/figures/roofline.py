@@ -56,28 +56,20 @@ def roofline(
     xs = [point.intensity for point in points]
     for point in points:
         need_positive(**{f"intensity of {point.label}": point.intensity})
+        if point.flops_per_s is not None:
+            need_positive(**{f"flops_per_s of {point.label}": point.flops_per_s})
     low, high = min([0.3, *xs]) / 2, max([ridge * 8, *xs]) * 2
     height = max(3.8, 1.1 + 0.19 * (len(points) + len(kinds)))
     # Margins by hand: a layout engine would take most of the time of a widget's redraw.
     figure = new_figure(7.8, height, layout=None)
     axes = figure.add_axes((0.095, 0.5 / height, 0.66, 1 - 0.85 / height))
-    x = np.geomspace(low, high, 200)
-    axes.loglog(x, np.minimum(peak_flops, x * memory_bandwidth), color=INK, linewidth=1.8)
-    axes.axvline(ridge, color=OTHER, linestyle=":", linewidth=1)
-    axes.axvspan(low, ridge, color=KEPT, alpha=0.05, linewidth=0)
     ys = [
         point.flops_per_s or min(peak_flops, point.intensity * memory_bandwidth) for point in points
     ]
+    _draw_roof(axes, peak_flops, memory_bandwidth, low, high)
     bottom = min([low * memory_bandwidth, *ys]) / 2
     axes.text(ridge, bottom * 1.2, f" ridge {ridge:.3g}", fontsize=9)
-    axes.set_xlim(low, high)
     axes.set_ylim(bottom, peak_flops * 4)
-    axes.set_xlabel("arithmetic intensity, FLOPs per byte")
-    axes.set_ylabel("FLOP/s")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.minorticks_off()
-    axes.grid(alpha=0.25)
     axes.set_title(title)
     _mark_points(axes, points, ys, kinds)
     alt = (
@@ -86,6 +78,22 @@ def roofline(
     )
     told = [_told_point(point, peak_flops, memory_bandwidth) for point in points]
     return Picture(figure, alt + "; ".join(told), caption)
+
+
+def _draw_roof(axes, peak_flops: float, memory_bandwidth: float, low: float, high: float) -> None:
+    """The roof between two intensities, its ridge, and the axes around it."""
+    ridge = peak_flops / memory_bandwidth
+    x = np.geomspace(low, high, 200)
+    axes.loglog(x, np.minimum(peak_flops, x * memory_bandwidth), color=INK, linewidth=1.8)
+    axes.axvline(ridge, color=OTHER, linestyle=":", linewidth=1)
+    axes.axvspan(low, ridge, color=KEPT, alpha=0.05, linewidth=0)
+    axes.set_xlim(low, high)
+    axes.set_xlabel("arithmetic intensity, FLOPs per byte")
+    axes.set_ylabel("FLOP/s")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.minorticks_off()
+    axes.grid(alpha=0.25)
 
 
 def _mark_points(axes, points: Sequence[RooflinePoint], ys: list[float], kinds: list[str]) -> None:
