@@ -2,9 +2,12 @@
 
 from .beam_tree import beam_table, beam_tree
 from .blocks import cache_view, growth_curves, recomputed_rows, score_maps
+from .chat import chat_picture
 from .costs import latency_and_throughput, memory_bars, time_breakdown
 from .distributions import generation_filmstrip, next_token_bars
 from .filtering import filter_view
+from .hugging_face import cross_attention_map, head_importance, token_html, token_strip
+from .inference_script import logprobs_view, request_timeline, sweep_panels
 from .parallel import comparison_page, time_against_ranks, volume_bars
 from .picture import Picture
 from .roofline import RooflinePoint, roofline
@@ -20,16 +23,21 @@ __all__ = [
     "beam_tree",
     "cache_view",
     "chain_rule_path",
+    "chat_picture",
     "comparison_page",
+    "cross_attention_map",
     "draws_view",
     "entropy_along_text",
     "filter_view",
     "generation_filmstrip",
     "growth_curves",
+    "head_importance",
     "latency_and_throughput",
+    "logprobs_view",
     "memory_bars",
     "next_token_bars",
     "recomputed_rows",
+    "request_timeline",
     "ring_all_reduce_view",
     "roofline",
     "schedule_chart",
@@ -39,8 +47,11 @@ __all__ = [
     "strategies_view",
     "surprise_html",
     "surprise_strip",
+    "sweep_panels",
     "time_against_ranks",
     "time_breakdown",
+    "token_html",
+    "token_strip",
     "top_k_and_nucleus",
     "volume_bars",
 ]

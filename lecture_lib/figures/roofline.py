@@ -101,13 +101,19 @@ def _mark_points(axes, points: Sequence[RooflinePoint], ys: list[float], kinds: 
 
     Names beside the points would lie on top of one another: many points share an intensity.
     """
-    places: dict[tuple[int, int], list[int]] = {}  # a coarse grid: points on top of one another
+    labels: list[tuple[float, float, list[int]]] = []  # where, and the numbers it stands for
+    to_axes = axes.transData + axes.transAxes.inverted()
     for number, (point, y) in enumerate(zip(points, ys, strict=True), 1):
         colour, marker = _KINDS[kinds.index(point.kind)]
         axes.plot(point.intensity, y, marker, color=colour, markersize=6, markeredgecolor="white")
-        place = round(5 * np.log10(point.intensity)), round(8 * np.log10(y))
-        places.setdefault(place, []).append(number)
-    for numbers in places.values():
+        x_at, y_at = to_axes.transform((point.intensity, y))
+        for x_label, y_label, numbers in labels:  # too near for a label of its own?
+            if abs(x_at - x_label) < 0.05 and abs(y_at - y_label) < 0.055:
+                numbers.append(number)
+                break
+        else:
+            labels.append((x_at, y_at, [number]))
+    for *_, numbers in labels:
         first = numbers[0] - 1
         axes.annotate(
             _ranges(numbers), (points[first].intensity, ys[first]), (0, 6),

@@ -49,7 +49,7 @@ def top_k_and_nucleus(
             axes.text(value, row, f" {value:.3f}", va="center", fontsize=9)
         axes.set_yticks(range(len(words)), [visible(word) for word in words])
         axes.set_ylim(len(words) - 0.4, -0.6)
-        axes.set_xlim(0, 2.3 * values.max())
+        axes.set_xlim(0, min(2.3 * values.max(), 1.15))  # no probability above 1 on the axis
         axes.set_xlabel("probability (hatched: outside the nucleus)")
         axes.set_title(title)
         mass_k, mass_n = cumulative[k_here - 1], cumulative[n - 1]

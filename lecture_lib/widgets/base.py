@@ -1,7 +1,9 @@
 """PictureWidget: controls above a picture that is redrawn when they change."""
 
+import gc
 import html
 from collections.abc import Callable
+from contextlib import contextmanager
 
 import ipywidgets
 
@@ -36,7 +38,8 @@ class PictureWidget(ipywidgets.VBox):
 
     def redraw(self) -> None:
         """Draw again from the controls' values."""
-        self.attempt(self._replace_picture)
+        with _garbage_collected_later():
+            self.attempt(self._replace_picture)
 
     def attempt(self, action: Callable[[], object]) -> None:
         """Do what a control asks for; bad input becomes a message, never a traceback."""
@@ -63,3 +66,18 @@ class PictureWidget(ipywidgets.VBox):
         )
         data = {**data, **still}
         return (data, *metadata) if metadata else data
+
+
+@contextmanager
+def _garbage_collected_later():
+    """A figure makes so many objects that collections start; each walks over all of PyTorch.
+
+    They took a third of a redraw.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

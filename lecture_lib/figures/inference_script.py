@@ -1,0 +1,145 @@
+"""Pictures of the inference script: logprobs, where a request's time goes, sweeps of settings."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from .picture import Picture
+from .style import CHOSEN, GOOD, INK, KEPT, in_course_style, new_figure, visible
+
+_SWEPT = {
+    "distinct_2": ("different pairs", KEPT, "o"),
+    "repeated_4": ("repeated 4-grams", CHOSEN, "s"),
+}
+_LOG_P = {"mean_log_prob": ("mean log p", GOOD, "^")}
+
+
+@in_course_style
+def logprobs_view(
+    positions: Sequence[tuple[str, float, Sequence[tuple[str, float]]]], *, caption: str = ""
+) -> Picture:
+    """A text position by position: the likeliest tokens, and the one that was chosen.
+
+    Args:
+        positions: for each (chosen token, its log p, [(token, log p) of the likeliest]).
+
+    Raises:
+        ValueError: no position, or positions with different numbers of likeliest tokens.
+    """
+    if not positions or len({len(top) for _, _, top in positions}) != 1:
+        raise ValueError("positions: needs at least one, all with the same number of tokens")
+    n_top = len(positions[0][2])
+    figure = new_figure(0.3 + 1.1 * len(positions), 0.55 + 0.36 * (n_top + 1), layout=None)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_xlim(-0.55, len(positions) - 0.45)
+    axes.set_ylim(n_top + 0.6, -1.0)
+    axes.axis("off")
+    told = []
+    for column, (token, log_prob, top) in enumerate(positions):
+        axes.text(column, -0.65, f"{column + 1}", ha="center", va="center", fontsize=9)
+        for row, (other, value) in enumerate(top):
+            _cell(axes, column, row, other, value, chosen=other == token)
+        below = token not in [other for other, _ in top]
+        if below:
+            _cell(axes, column, n_top, token, log_prob, chosen=True)
+        rank = "not among them" if below else "among them"
+        best = ", ".join(f"{visible(other)} {np.exp(value):.2f}" for other, value in top)
+        told.append(
+            f"{column + 1}: chosen {visible(token)} {np.exp(log_prob):.3f}, {rank}; likeliest: "
+            f"{best}"
+        )
+    axes.axhline(n_top - 0.5, color=INK, linewidth=0.6, linestyle=":")
+    return Picture(figure, "Tokens chosen and the likeliest, p each. " + ". ".join(told), caption)
+
+
+def _cell(axes, column: int, row: int, token: str, log_prob: float, *, chosen: bool) -> None:
+    p = float(np.exp(log_prob))
+    colour = CHOSEN if chosen else KEPT
+    axes.barh(row, 0.94 * p, left=column - 0.47, height=0.8, color=colour, alpha=0.35)
+    frame = {"edgecolor": CHOSEN, "linewidth": 1.6} if chosen else {"edgecolor": "#DDDDDD"}
+    axes.barh(row, 0.94, left=column - 0.47, height=0.8, facecolor="none", **frame)
+    axes.text(column - 0.43, row, visible(token, 9), va="center", fontsize=8)
+    shown = f"{p:.2f}".removeprefix("0") if p >= 0.005 else "<.01"
+    axes.text(column + 0.44, row, shown, va="center", ha="right", fontsize=7)
+
+
+@in_course_style
+def request_timeline(requests: Mapping[str, Sequence[float]], *, caption: str = "") -> Picture:
+    """Where a request's time goes: a block for the first token, and one for each further.
+
+    Args:
+        requests: label -> seconds to each token, as ``RequestTime.token_s``.
+
+    Raises:
+        ValueError: no request, or one without tokens.
+    """
+    if not requests or not all(len(times) for times in requests.values()):
+        raise ValueError("requests: needs at least one, with the seconds of its tokens")
+    height = 1.35 + 0.55 * len(requests)
+    figure = new_figure(7.4, height)
+    axes = figure.add_subplot()
+    told = []
+    for row, (label, times) in enumerate(requests.items()):
+        ms = 1e3 * np.asarray(times, dtype=float)
+        axes.barh(row, ms[0], color=CHOSEN, hatch="///", edgecolor="white", height=0.6)
+        axes.barh(
+            np.full(len(ms) - 1, row), ms[1:], left=ms.cumsum()[:-1], color=KEPT,
+            edgecolor="white", linewidth=0.6, height=0.6,
+        )  # fmt: skip
+        axes.text(ms.sum(), row, f" {ms.sum():.0f} ms", va="center", fontsize=9)
+        each = f", then {ms[1:].mean():.3g} ms each" if len(ms) > 1 else ""
+        told.append(f"{label}: {len(ms)} tokens, the first after {ms[0]:.3g} ms{each}")
+    axes.barh(0, 0, color=CHOSEN, hatch="///", edgecolor="white", label="first token (prefill)")
+    axes.barh(0, 0, color=KEPT, edgecolor="white", label="each further token (a decode step)")
+    axes.set_yticks(range(len(requests)), list(requests))
+    axes.set_ylim(len(requests) - 0.5, -0.5)
+    axes.set_xlim(0, 1.13e3 * max(sum(times) for times in requests.values()))
+    axes.set_xlabel("milliseconds")
+    figure.legend(frameon=False, fontsize=9, ncols=2, loc="outside upper left")
+    return Picture(figure, "Time of a request. " + "; ".join(told), caption)
+
+
+@in_course_style
+def sweep_panels(frames: Mapping[str, pd.DataFrame], *, caption: str = "") -> Picture:
+    """Variety, repetition and log p against one setting after another, means over the prompts.
+
+    Args:
+        frames: setting -> what ``sweep_setting`` returns for it.
+
+    Raises:
+        ValueError: no frame, or one without its setting, distinct_2, repeated_4, mean_log_prob.
+    """
+    for name, frame in frames.items():
+        if lacking := {name, *_SWEPT, "mean_log_prob"} - set(frame):
+            raise ValueError(f"frames[{name!r}]: lacks {', '.join(sorted(lacking))}")
+    if not frames:
+        raise ValueError("frames: is empty; needs at least one sweep")
+    figure = new_figure(2.05 * len(frames) + 0.6, 4.2)
+    upper, lower = figure.subplots(2, len(frames), sharey="row", squeeze=False)
+    told = []
+    for column, (name, frame) in enumerate(frames.items()):
+        means = frame.astype({name: float}).groupby(name, sort=True)
+        means = means[[*_SWEPT, "mean_log_prob"]].mean()
+        told.append(_swept(upper[column], name, means, _SWEPT))
+        told.append(_swept(lower[column], name, means, _LOG_P))
+        upper[column].set_ylim(-0.03, 1.05)
+        lower[column].set_xlabel(name)
+    upper[0].set_ylabel("share")
+    lower[0].set_ylabel("mean log p (nats)")
+    handles, labels = upper[0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, fontsize=9, ncols=2, loc="outside upper left")
+    return Picture(figure, "Sweeps. " + "; ".join(told), caption)
+
+
+def _swept(axes, name: str, means: pd.DataFrame, lines: Mapping[str, tuple]) -> str:
+    """Draw columns of ``means`` against its index; returns them in words."""
+    places = range(len(means))  # values such as 1, 50, 1000: evenly spaced
+    told = []
+    for column, (label, colour, marker) in lines.items():
+        axes.plot(places, means[column], marker=marker, color=colour, label=label)
+        values = ", ".join(f"{x:g}: {y:.2f}" for x, y in means[column].items())
+        told.append(f"{label} by {name} {values}")
+    axes.set_xticks(places, [f"{value:g}" for value in means.index])
+    axes.grid(alpha=0.25)
+    return "; ".join(told)

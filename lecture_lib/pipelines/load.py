@@ -1,0 +1,145 @@
+"""load_pipeline(): the lecture's own model for a task, else the course's stand-in."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
+
+from ..course_t5 import FOLDER as COURSE_T5_FOLDER
+from ..course_t5 import NAME as COURSE_T5
+from ..loading import ModelLoadError, load_model
+from ..loading.bundled_model import NAME as SMOLLM2
+from ..loading.devices import check_memory, choose_device, choose_dtype
+from ..loading.errors import (
+    CacheError,
+    CorruptModelError,
+    GatedModelError,
+    ModelNotFoundError,
+    NetworkError,
+    NotEnoughMemoryError,
+)
+from ..loading.quiet import quiet_transformers
+from .registry import LECTURE_MODELS
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import Pipeline
+
+STAND_INS = {
+    "text-classification": SMOLLM2,
+    "translation": COURSE_T5,
+    "summarization": COURSE_T5,
+    "text-generation": SMOLLM2,
+}
+_ALIASES = {"sentiment-analysis": "text-classification"}
+
+
+def load_pipeline(
+    task: str,
+    model: str | Path | None = None,
+    *,
+    device: "str | torch.device" = "auto",
+    dtype: "str | torch.dtype" = "float32",
+    **kwargs: Any,
+) -> "Pipeline":
+    """The task's pipeline, ready to call; prints one line that says which model runs, and why.
+
+    Args:
+        task: text-classification (sentiment-analysis), translation, summarization, text-generation.
+        model: None for the lecture's own model where the Hub or its cache has it, else a stand-in;
+            or what is to run: "course-t5", "smollm2-135m-instruct", a folder, a name on the Hub.
+        device, dtype: as in ``load_model``.
+        kwargs: for the pipeline: ``batch_size``, ``labels``, generation arguments, ...
+
+    Raises:
+        ValueError: another task; a device or dtype that is not here.
+        ModelLoadError: a model that was named can't be loaded. (The lecture's gives way.)
+    """
+    name = _ALIASES.get(task, task)
+    if name not in LECTURE_MODELS:
+        tasks = ", ".join([*LECTURE_MODELS, *_ALIASES])
+        raise ValueError(f"task: {task!r} is none of {tasks}")
+    device = choose_device(device)
+    dtype = choose_dtype(dtype, device)
+    if model is not None:
+        made = _make(name, str(model), device, dtype, kwargs)
+        print(f"{task}: {model} runs, as asked.")
+        return made
+    wanted, stand_in = LECTURE_MODELS[name], STAND_INS[name]
+    try:
+        made = _make(name, wanted, device, dtype, kwargs)
+    except ModelLoadError as error:
+        made = _make(name, stand_in, device, dtype, kwargs)
+        print(f"{task}: {stand_in} runs in place of {wanted}, because {_reason(error)}.")
+        return made
+    print(f"{task}: {wanted} runs, the lecture's own model.")
+    return made
+
+
+def _make(task, name, device, dtype, kwargs) -> "Pipeline":
+    """The pipeline on this model: a bundled one, a folder, or a name on the Hub."""
+    from transformers import AutoTokenizer, pipeline
+
+    if name == SMOLLM2:
+        loaded = load_model(SMOLLM2, device=device, dtype=dtype)
+        return pipeline(
+            task, model=loaded.model, tokenizer=loaded.tokenizer, device=device, **kwargs
+        )
+    if name == COURSE_T5:
+        folder = COURSE_T5_FOLDER
+    elif Path(name).expanduser().is_dir():
+        folder = Path(name).expanduser()
+    else:
+        from ..loading.hub import fetch_from_hub
+
+        folder = fetch_from_hub(name, lambda n: check_memory(name, n, dtype, device))
+    with quiet_transformers():
+        tokenizer = _read(name, lambda: AutoTokenizer.from_pretrained(folder), "")
+        make = partial(pipeline, task, model=str(folder), tokenizer=tokenizer)
+        made = _read(
+            name, lambda: make(device=device, dtype=dtype, **kwargs), "Could not load model"
+        )
+    # Not the path that the cache happens to have here: what is printed is the same everywhere.
+    made.model.config._name_or_path = tokenizer.name_or_path = name
+    return made
+
+
+def _read(name: str, load: Callable[[], Any], damage: str) -> Any:
+    """What load() returns; damaged or missing files become a CorruptModelError.
+
+    A ValueError is about files where these words stand in it, else about an argument.
+    """
+    try:
+        return load()
+    except (OSError, SafetensorError) as error:
+        reason = error
+    except ValueError as error:
+        if damage not in str(error):
+            raise
+        reason = error
+    raise CorruptModelError(
+        f"a file of {name} is damaged or missing ({' '.join(str(reason).split())[:200]}); fetch it "
+        "again"
+    ) from reason
+
+
+def _reason(error: ModelLoadError) -> str:
+    """Why the lecture's model can't run, in a few words that name no path."""
+    from huggingface_hub import constants
+
+    if isinstance(error, NetworkError):
+        why = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else "the Hub can't be reached"
+        return f"{why} and its cache here doesn't hold that model"
+    if isinstance(error, ModelNotFoundError):
+        return "the Hub shows no such repository"
+    if isinstance(error, GatedModelError):
+        return "the Hub refused access to it"
+    if isinstance(error, NotEnoughMemoryError):
+        return "it doesn't fit into the free memory"
+    if isinstance(error, CacheError):
+        return "the Hub's cache can't be written or its disk is full"
+    if isinstance(error, CorruptModelError):
+        return "one of its files in the Hub's cache here is damaged or missing"
+    return " ".join(str(error).split()).split(". ")[0]

@@ -1,0 +1,172 @@
+"""ChatSession: a conversation with a model, token by token; what ChatWidget shows."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from ..engine import Engine
+from ..engine.prompts import end_tokens
+from ..engine.run import Run
+from ..inference_script.finish import finish
+from ..inference_script.logprobs import TokenLogprobs, positions
+from ..inference_script.run import chooser
+from ..inference_script.settings import TaskInfo
+
+N_TOP = 5
+_PREFILL_CHUNK = 64  # tokens; between two chunks of a long prompt it can be stopped
+
+
+class _Stopped(Exception):
+    """Somebody pressed Stop while the prompt was being read."""
+
+
+@dataclass
+class ChatAnswer:
+    """An answer, complete or still growing.
+
+    Attributes:
+        prompt_len: tokens of the whole conversation in front of it, as the template writes it.
+        token_ids, logprobs: the new tokens, and what the model thought of each.
+        pieces: the text that became certain with each token, "" where a character or a stop
+            string may go on; one more at the end where text was held back.
+        finish_reason: "eos", "stop" (a stop string), "length", "stopped", or None: still growing.
+        ttft_s, tokens_per_s: time to first token, and the rate after it (0.0: no second token).
+    """
+
+    prompt_len: int
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprobs] = field(default_factory=list, repr=False)
+    pieces: list[str] = field(default_factory=list, repr=False)
+    finish_reason: str | None = None
+    ttft_s: float = 0.0
+    tokens_per_s: float = 0.0
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+
+class ChatSession:
+    """The messages so far, and the next answer to them.
+
+    Args:
+        loaded: what ``load_model()`` returned. system: a first message that sets the tone.
+
+    Attributes:
+        messages: {"role": "system", "user" or "assistant", "content": str}, in order.
+        engine: the Engine that answers, of this session alone.
+        has_template: whether the model has a chat template; without one it just goes on with the
+            messages' text, line after line.
+
+    Raises:
+        ValueError: an architecture that the engine does not run.
+    """
+
+    def __init__(self, loaded, system: str | None = None):
+        self.engine = Engine(loaded)
+        self.tokenizer = loaded.tokenizer
+        self.has_template = bool(self.tokenizer.chat_template)
+        self.system = system
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the conversation, but for the system message."""
+        self.messages = [{"role": "system", "content": self.system}] if self.system else []
+
+    def prompt_ids(self, text: str) -> list[int]:
+        """The tokens that the model would see if the user said this next."""
+        messages = [*self.messages, {"role": "user", "content": text}]
+        if self.has_template:
+            written = self.tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, return_dict=True
+            )
+            return list(written["input_ids"])
+        return self.tokenizer("\n".join(m["content"] for m in messages)).input_ids
+
+    def ask(
+        self, text: str, settings: TaskInfo, stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[ChatAnswer]:
+        """Begin an answer; everything that can be wrong with the input is found right here.
+
+        Args:
+            text: what the user says. settings: all but prompt_seqs counts; no beams.
+            stopped: asked before each token; True ends the answer.
+
+        Returns:
+            An iterator over the same, growing ChatAnswer: after each token, and when it is
+            complete. With the last one question and answer are in ``messages``; where no token
+            came, or the model failed, they are not.
+
+        Raises:
+            ValueError: an empty text, beams, a conversation that with the new tokens is longer
+                than the model's context.
+        """
+        if not text.strip():
+            raise ValueError("Prompt: is empty; type at least one word")
+        if settings.beam_width > 1:
+            raise ValueError(
+                "beam_width: beams can't be streamed: until the end, every step may replace the "
+                "whole text. StrategiesSideBySide shows them"
+            )
+        ids = self.prompt_ids(text)
+        room = self.engine.context_length - len(ids)
+        if room < settings.output_len:
+            raise ValueError(
+                f"Prompt: too long. The conversation has {len(ids):,} tokens and the answer may "
+                f"have {settings.output_len:,}, but the model's context holds "
+                f"{self.engine.context_length:,}. Shorten it, ask for fewer tokens, or Clear"
+            )
+        answer = ChatAnswer(len(ids))
+        choose = chooser(settings, [ids])
+
+        def note_and_choose(logits):
+            tokens = choose(logits)
+            answer.logprobs += positions(logits, tokens.tolist(), N_TOP)
+            return tokens
+
+        run = _StoppableRun(
+            self.engine, ids, settings.output_len, stop=settings.stop, next_token=note_and_choose
+        )
+        run.stopped = stopped
+        return self._grow(text, answer, run, settings.stop)
+
+    def _grow(self, text: str, answer: ChatAnswer, run: Run, stop) -> Iterator[ChatAnswer]:
+        row = run.rows[0]
+        try:
+            for _ in run.steps():
+                answer.token_ids.append(row.token_ids[-1])
+                answer.pieces.append(row.pieces[-1])
+                answer.ttft_s = run.timings.ttft_s
+                answer.tokens_per_s = run.timings.tokens_per_s
+                yield answer
+                # Here, before the next pass through the model, and not after it.
+                if row.finish_reason is None and run.stopped():
+                    break
+        except _Stopped:
+            pass
+        # Stopped in the middle, there may be text that was held back.
+        whole, _, _ = finish(
+            self.tokenizer, answer.token_ids, end_tokens(run.engine.hf_model), stop
+        )
+        if whole != answer.text:
+            answer.pieces.append(whole[len(answer.text) :])
+        answer.finish_reason = row.finish_reason or "stopped"
+        if answer.token_ids:
+            self.messages.append({"role": "user", "content": text})
+            self.messages.append({"role": "assistant", "content": whole})
+        yield answer
+
+
+class _StoppableRun(Run):
+    """A Run whose prefill can be stopped too, between chunks of the prompt."""
+
+    stopped: Callable[[], bool]
+
+    def _prefill(self):
+        prompt_len = self.input_ids.shape[1]
+        self.cache = self.engine.new_cache(1, prompt_len + self.max_new_tokens)
+        for chunk in self.input_ids.split(_PREFILL_CHUNK, dim=1):
+            if self.stopped():
+                raise _Stopped
+            logits = self.engine.prefill(chunk, cache=self.cache)
+        self.calls += self.engine.calls
+        return logits

@@ -1,0 +1,186 @@
+"""StrategiesSideBySide: one prompt continued in several ways, beside one another."""
+
+import html
+import math
+import threading
+from collections.abc import Mapping
+
+import ipywidgets
+import pandas as pd
+
+from ..decoding.text_statistics import distinct_n
+from ..engine import Engine
+from ..figures import Picture
+from ..figures.chat import Span, answer_html, chat_picture, legend_html
+from ..inference_script.run import Answer, generate
+from ..inference_script.settings import TaskInfo
+from .base import PictureWidget
+from .chat_session import N_TOP
+from .chat_text import spans_of
+
+STRATEGIES = {
+    "greedy": {"temperature": 0.0},
+    "4 beams": {"beam_width": 4, "len_penalty": 1.0},
+    "temperature 0.7": {"temperature": 0.7, "top_k": 0},
+    "top-k 5": {"top_k": 5},
+    "top-p 0.9": {"top_k": 0, "top_p": 0.9},
+}
+
+
+class StrategiesSideBySide(PictureWidget):
+    """The same prompt under several strategies, in columns; Run does it again for another prompt.
+
+    Args:
+        loaded: what ``load_model()`` returned. prompt: what is continued.
+        strategies: name -> settings of ``TaskInfo``; default five of the course's.
+        output_len: new tokens at most, where a strategy doesn't say.
+
+    Attributes:
+        answers: name -> Answer, in the strategies' order; of the last prompt that was run.
+
+    Raises:
+        ValueError: no strategies, a setting out of range, an empty or too long prompt.
+    """
+
+    def __init__(
+        self,
+        loaded,
+        prompt: str = "Once upon a time",
+        *,
+        strategies: Mapping[str, Mapping] | None = None,
+        output_len: int = 24,
+    ):
+        self.loaded, self.engine = loaded, Engine(loaded)
+        self.strategies = dict(STRATEGIES if strategies is None else strategies)
+        if not self.strategies:
+            raise ValueError("strategies: is empty; needs at least one")
+        self.output_len = output_len
+        self.prompt = ipywidgets.Text(value=prompt, description="Prompt", layout={"width": "70%"})
+        self.run_button = ipywidgets.Button(
+            description="Run", tooltip="continue the prompt by every strategy",
+            button_style="primary",
+        )  # fmt: skip
+        self.progress = ipywidgets.IntProgress(max=len(self.strategies), layout={"width": "160px"})
+        self.columns = ipywidgets.HTML()
+        self.answers: dict[str, Answer] = {}
+        self._thread: threading.Thread | None = None
+        self._work(self._tasks())
+        super().__init__(
+            [ipywidgets.HBox([self.prompt, self.run_button, self.progress]), self.columns], watch=[]
+        )
+        self.run_button.on_click(lambda button: self.run())
+
+    @property
+    def error(self) -> str:
+        """The message that is shown, "" if there is none."""
+        return html.unescape(self.message.value.partition("⚠ ")[2].removesuffix("</span>"))
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """A row for each: strategy, chosen by, tokens, mean log p (nats), distinct_2, text.
+
+        log p is the model's own, whatever the strategy made of it.
+        """
+        rows = [
+            (name, a.strategy, len(a.token_ids), _mean(a), distinct_n([a.token_ids], 2), a.text)
+            for name, a in self.answers.items()
+        ]
+        names = ["strategy", "chosen by", "tokens", "mean log p", "distinct_2", "text"]
+        return pd.DataFrame(rows, columns=names)
+
+    def run(self, wait: bool = False) -> None:
+        """Continue the prompt by every strategy, in the background unless ``wait``."""
+        self._prepared: dict[str, TaskInfo] = {}
+        self.attempt(self._prepare)
+        # Only now: attempt() clears the message, also one of a thread that has ended already.
+        if self._prepared:
+            self.run_button.disabled = True
+            self._thread = threading.Thread(
+                target=self._work_aside, args=(self._prepared,), daemon=True
+            )
+            self._thread.start()
+        if wait and self._thread is not None:
+            self._thread.join()
+
+    def draw(self) -> Picture:
+        messages = [(name, self._spans(answer)) for name, answer in self.answers.items()]
+        return chat_picture([("prompt", self._shown_prompt), *messages])
+
+    def _tasks(self) -> dict[str, TaskInfo]:
+        common = {"output_len": self.output_len, "logprobs": N_TOP}
+        tasks = {
+            name: TaskInfo(self.prompt.value, **common | dict(settings))
+            for name, settings in self.strategies.items()
+        }
+        n_prompt = len(self.loaded.tokenizer(self.prompt.value).input_ids)
+        longest = max(task.output_len for task in tasks.values())
+        self.engine.check_context(n_prompt + longest, "Prompt and new tokens")
+        return tasks
+
+    def _prepare(self) -> None:
+        if self._thread is not None and self._thread.is_alive():
+            raise ValueError("Run: the last prompt is still being continued")
+        self._prepared = self._tasks()
+
+    def _work_aside(self, tasks: dict[str, TaskInfo]) -> None:
+        failed = None
+        try:
+            self._work(tasks)
+        except Exception as error:  # a thread's traceback would be seen by nobody
+            failed = ValueError(f"The model failed: {type(error).__name__}: {error}")
+        self.run_button.disabled = False
+        self.attempt(lambda: self._finish(failed))
+
+    def _finish(self, failed: Exception | None) -> None:
+        if failed is not None:
+            raise failed
+        self._replace_picture()
+
+    def _work(self, tasks: dict[str, TaskInfo]) -> None:
+        self.answers, self.progress.value = {}, 0
+        self._shown_prompt = next(iter(tasks.values())).prompts[0]
+        for name, task in tasks.items():
+            self.answers[name] = generate(task, self.loaded, engine=self.engine)[0]
+            self.progress.value += 1
+            self._show_columns()
+
+    def _replace_picture(self) -> None:
+        # Live, the columns say it all; the picture is for readers without a kernel.
+        self.picture = self.draw()
+        self._show_columns()
+
+    def _spans(self, answer: Answer) -> list[Span]:
+        tokenizer = self.loaded.tokenizer
+        return spans_of(pieces_of(answer, tokenizer), answer.logprobs, tokenizer)
+
+    def _show_columns(self) -> None:
+        cells = [
+            f"<div style='border:1px solid #999;border-radius:4px;padding:6px'><b>"
+            f"{html.escape(name)}</b><br><small>{html.escape(answer.strategy)}<br>mean log p "
+            f"{_mean(answer):.2f} nats, {len(answer.token_ids)} tokens</small>"
+            "<div style='line-height:1.7;white-space:pre-wrap;overflow-wrap:anywhere'>"
+            f"{answer_html(self._spans(answer))}</div></div>"
+            for name, answer in self.answers.items()
+        ]
+        self.columns.value = (
+            f"{legend_html()}<p>After “{html.escape(self._shown_prompt)}”:</p><div "
+            "style='display:grid;gap:8px;grid-template-columns:repeat(auto-fit,minmax(190px,1fr))'>"
+            f"{''.join(cells)}</div>"
+        )
+
+
+def pieces_of(answer: Answer, tokenizer) -> list[str]:
+    """The text of a finished answer, cut where its tokens are."""
+    from ..engine.streaming import TextStream
+
+    stream, pieces, left = TextStream(tokenizer), [], len(answer.text)
+    for token_id in answer.token_ids:
+        piece = stream.push(token_id)[:left]  # the text ends before a stop string
+        left -= len(piece)
+        pieces.append(piece)
+    return [*pieces, stream.flush()[:left]]
+
+
+def _mean(answer: Answer) -> float:
+    values = [position.log_prob for position in answer.logprobs]
+    return sum(values) / len(values) if values else math.nan

@@ -1,0 +1,342 @@
+"""What lecture 08 says of Transformers, against the installed one and against plain computation."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from tiny_models import save_tiny_model
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedTokenizerBase,
+    TextGenerationPipeline,
+)
+
+from lecture_lib.course_t5 import FOLDER
+from lecture_lib.hub_tools import (
+    LECTURE_ATTRIBUTES,
+    LECTURE_TASKS,
+    ablate_heads,
+    attribute_table,
+    compare_padding_sides,
+    file_table,
+    mean_loss,
+    observe_generation,
+    pipeline_arguments,
+    read_index,
+    task_table,
+    token_pieces,
+    translate_with_attention,
+    without_head,
+)
+from lecture_lib.loading import load_model
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    save_tiny_model(folder)
+    return load_model(folder, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def t5():
+    model = AutoModelForSeq2SeqLM.from_pretrained(FOLDER, dtype=torch.float32)
+    return model, AutoTokenizer.from_pretrained(FOLDER)
+
+
+# -- the twelve tasks ----------------------------------------------------------------------------
+
+
+def test_the_task_table_is_what_transformers_says():
+    """In a process of its own: the course's pipelines stand in this one's registry."""
+    code = """
+import json, dataclasses
+from lecture_lib.hub_tools.task_table import LECTURE_TASKS, installed_task
+from transformers import pipelines
+found = [dataclasses.asdict(installed_task(task.identifier)) for task in LECTURE_TASKS]
+refusals = {}
+for task in LECTURE_TASKS:
+    if task.removed:
+        try:
+            pipelines.pipeline(task.identifier, model="no-such-model")
+        except Exception as error:
+            refusals[task.identifier] = type(error).__name__
+print(json.dumps([found, refusals]))
+"""
+    environment = {"HF_HUB_OFFLINE": "1"}
+    import os
+
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | environment
+    )
+    assert run.returncode == 0, run.stderr
+    installed, refusals = json.loads(run.stdout.splitlines()[-1])
+    assert len(LECTURE_TASKS) == 12
+    for task, found in zip(LECTURE_TASKS, installed, strict=True):
+        said = (task.pipeline_class, list(task.model_classes), task.default_model, task.removed)
+        keys = ("pipeline_class", "model_classes", "default_model", "removed")
+        assert said == tuple(found[key] for key in keys), f"{task.identifier} has moved"
+        # Ours begins with the identifier that Transformers itself points to.
+        pointed = found["instead"].replace("`", "").removeprefix("Use the ")
+        assert pointed.split(" ")[0] == task.instead.split(" ")[0], task.identifier
+    assert set(refusals) == {"summarization", "translation", "visual-question-answering"}
+
+
+def test_the_task_table_has_a_way_for_every_task():
+    table = task_table()
+    assert list(table.index) == list(range(1, 13))
+    gone = table[table["pipeline class"] == "gone"]
+    assert len(gone) == 4
+    assert all(gone["where it is gone, use"])
+    assert all(table.loc[table["pipeline class"] != "gone", "default model"])
+
+
+# -- tokenizer -----------------------------------------------------------------------------------
+
+
+def test_the_lectures_class_attributes_as_installed():
+    for name, (_, exists, instead) in LECTURE_ATTRIBUTES.items():
+        assert hasattr(PreTrainedTokenizerBase, name) == exists, name
+        assert exists or instead, f"{name} is gone: say what to use"
+    table = attribute_table().set_index("attribute")
+    assert table.loc["padding_side", "value"] == PreTrainedTokenizerBase.padding_side == "right"
+    assert table.loc["max_model_input_sizes", "exists"] == "no"
+    # "empty now", says the table; model_max_length is where the other went.
+    assert PreTrainedTokenizerBase.pretrained_vocab_files_map == {}
+
+
+@pytest.mark.real_model
+@pytest.mark.parametrize(
+    "text", ["Hi there", "naïve 👋🏽 中文\n\tx", " two  spaces", "🏳️‍🌈", "\u0e01\u0e33"]
+)
+def test_pieces_of_a_byte_level_tokenizer_make_up_the_text(loaded, text):
+    pieces = token_pieces(loaded.tokenizer, text)
+    assert b"".join(piece.data for piece in pieces) == text.encode()
+    assert [piece.token_id for piece in pieces] == loaded.tokenizer(text).input_ids
+    assert {i for piece in pieces for i in range(piece.start, piece.end)} == set(range(len(text)))
+    whole = [piece for piece in pieces if not piece.text.startswith("⟨")]
+    assert all(piece.text.encode() == piece.data for piece in whole)
+
+
+def test_pieces_of_a_vocabulary_without_bytes(t5):
+    _, tokenizer = t5
+    pieces = token_pieces(tokenizer, "Elle a 12 clés 中")
+    assert [p.token_id for p in pieces] == tokenizer("Elle a 12 clés 中").input_ids
+    assert (pieces[-1].text, pieces[-1].special, pieces[-1].data) == ("</s>", True, b"")
+    assert b"".join(p.data for p in pieces).replace(b" ", b"") == "Ellea12clés中".encode()
+    unknown = next(p for p in pieces if p.token_id == tokenizer.unk_token_id)
+    assert unknown.data.strip() == "中".encode()
+    without = token_pieces(tokenizer, "Elle", add_special_tokens=False)
+    assert [p.text for p in without] == ["Elle"]
+    for bad in ("", None, 3):
+        with pytest.raises(ValueError, match="text: needs at least one character"):
+            token_pieces(tokenizer, bad)
+
+
+@pytest.mark.real_model
+def test_padding_on_the_right_changes_the_continuation(loaded):
+    prompts = [
+        "The capital of France is",
+        "Once upon a time there was a little girl who lived in a",
+    ]
+    table = compare_padding_sides(loaded, prompts)
+    assert list(table["left"]) == list(table["alone"])
+    assert table["padding"].gt(0).tolist() == [True, False]
+    assert table["right"][0] != table["alone"][0]
+    assert table["right"][1] == table["alone"][1], "the longest prompt has no padding"
+    assert loaded.tokenizer.padding_side == "left"
+
+
+def test_padding_needs_prompts_of_different_lengths(tiny):
+    with pytest.raises(ValueError, match="all have 2 tokens"):
+        compare_padding_sides(tiny, ["the fox", "the mouse"])
+    with pytest.raises(ValueError, match="needs a list of two or more"):
+        compare_padding_sides(tiny, "the fox")
+
+
+# -- model: shards, head ablation ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("max_shard_size", ["5GB", "4KB"])
+def test_the_files_of_a_saved_model(tiny, tmp_path, max_shard_size):
+    tiny.model.save_pretrained(tmp_path, max_shard_size=max_shard_size)
+    table = file_table(tmp_path)
+    assert dict(zip(table["file"], table["bytes"], strict=True)) == {
+        path.name: path.stat().st_size for path in tmp_path.iterdir()
+    }
+    index, tensors = read_index(tmp_path), {}
+    for path in tmp_path.glob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            tensors |= dict.fromkeys(file.keys(), path.name)
+    assert index == tensors
+    counts = table.set_index("file")["tensors"]
+    assert counts.sum() == len(tensors)
+    assert len(set(index.values())) == (1 if max_shard_size == "5GB" else counts.gt(0).sum())
+    with pytest.raises(ValueError, match="is not there"):
+        file_table(tmp_path / "nowhere")
+
+
+def test_an_empty_folder_has_no_index(tmp_path):
+    with pytest.raises(ValueError, match="holds neither"):
+        read_index(tmp_path)
+
+
+TEXTS = ["the quick brown fox ate the cheese", "the mouse ate the fox"]
+
+
+def test_ablation_is_what_a_hook_on_the_heads_output_does(tiny):
+    """Independent: the head's slice of what goes into W^O set to zero while the model runs."""
+    found = ablate_heads(tiny, TEXTS)
+    n_heads, head_dim = 4, 4
+    assert found.shape == (2, n_heads)
+    for layer in range(2):
+        for head in range(n_heads):
+
+            def zero(module, arguments, head=head):
+                context = arguments[0].clone()  # (B, L, n_H × H)
+                context[..., head * head_dim : (head + 1) * head_dim] = 0
+                return (context,)
+
+            projection = tiny.model.model.layers[layer].self_attn.o_proj
+            hook = projection.register_forward_pre_hook(zero)
+            loss = mean_loss(tiny, TEXTS)
+            hook.remove()
+            assert found[layer, head] == pytest.approx(loss - mean_loss(tiny, TEXTS), abs=1e-6)
+    assert np.abs(found).max() > 1e-6, "nothing was taken away"
+    np.testing.assert_array_equal(ablate_heads(tiny, TEXTS, layers=[1]), found[1:])
+
+
+def test_the_loss_is_transformers(tiny):
+    losses, counts = [], []
+    for text in TEXTS:
+        ids = tiny.tokenizer(text, return_tensors="pt").input_ids
+        losses.append(tiny.model(ids, labels=ids).loss.item())
+        counts.append(ids.shape[1] - 1)
+    assert mean_loss(tiny, TEXTS) == pytest.approx(np.average(losses, weights=counts), abs=1e-6)
+
+
+def test_the_model_is_left_as_it_was(tiny):
+    before = {name: tensor.clone() for name, tensor in tiny.model.state_dict().items()}
+    with without_head(tiny.model, 0, 1):
+        assert not tiny.model.model.layers[0].self_attn.o_proj.weight[:, 4:8].any()
+    with pytest.raises(RuntimeError), without_head(tiny.model, 0, 1):
+        raise RuntimeError
+    ablate_heads(tiny, TEXTS)
+    for name, tensor in tiny.model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_ablation_refuses_what_is_not_there(tiny, tmp_path):
+    with (
+        pytest.raises(ValueError, match=r"head: 4 is outside 0\.\.3"),
+        without_head(tiny.model, 0, 4),
+    ):
+        pass
+    with pytest.raises(ValueError, match=r"layer: 2 is outside 0\.\.1"):
+        ablate_heads(tiny, TEXTS, layers=[2])
+    with pytest.raises(ValueError, match="texts: needs a list"):
+        ablate_heads(tiny, "the fox")
+    with pytest.raises(ValueError, match="at least two tokens"):
+        mean_loss(tiny, ["fox"])
+    save_tiny_model(tmp_path, "gpt2")
+    with pytest.raises(ValueError, match="not of the Llama family"):
+        ablate_heads(load_model(tmp_path, device="cpu"), TEXTS)
+
+
+# -- generation settings -------------------------------------------------------------------------
+
+
+@pytest.mark.real_model
+def test_the_defaults_that_surprise(loaded):
+    plain = observe_generation(loaded, "The quick brown fox")
+    assert (plain.n_prompt, plain.n_new, plain.sampled) == (4, 20, False)
+    # 20 new tokens where nobody says anything; the same number said means the whole length.
+    assert observe_generation(loaded, "The quick brown fox", max_length=20).n_new == 16
+    sampled = observe_generation(loaded, "The quick brown fox", do_sample=True, max_new_tokens=1)
+    assert (sampled.n_candidates, sampled.sampled) == (50, True)
+    everything = observe_generation(
+        loaded, "The quick brown fox", do_sample=True, top_k=0, max_new_tokens=1
+    )
+    # All but the end token, which the probe forbids.
+    assert everything.n_candidates == loaded.spec.vocab_size - 1
+
+
+def test_a_calls_setting_goes_before_the_models_before_the_default(tiny, monkeypatch):
+    def candidates(**call):
+        return observe_generation(tiny, "the quick", do_sample=True, max_new_tokens=1, **call)
+
+    assert candidates().n_candidates == 8  # 50, of the 9 tokens without the end token
+    monkeypatch.setattr(tiny.model, "generation_config", GenerationConfig(top_k=4, eos_token_id=1))
+    assert candidates().n_candidates == 4
+    assert candidates(top_k=2).n_candidates == 2
+    given = GenerationConfig(top_k=3, do_sample=True, max_new_tokens=1)
+    assert observe_generation(tiny, "the quick", generation_config=given).n_candidates == 3
+
+
+def test_the_probe_looks_at_an_encoder_decoder_too(t5):
+    from types import SimpleNamespace
+
+    pair = SimpleNamespace(model=t5[0], tokenizer=t5[1])
+    seen = observe_generation(pair, "translate English to French: seven")
+    assert (seen.n_prompt, seen.n_new, seen.sampled) == (1, 20, False)
+
+
+def test_the_probe_refuses(tiny):
+    with pytest.raises(ValueError, match="num_beams: the probe looks at one sequence, got 2"):
+        observe_generation(tiny, "the fox", num_beams=2)
+    with pytest.raises(ValueError, match="prompt: needs at least one character"):
+        observe_generation(tiny, "")
+
+
+def test_what_the_text_generation_pipeline_adds(tiny):
+    pipe = TextGenerationPipeline(model=tiny.model, tokenizer=tiny.tokenizer, device="cpu")
+    with pipeline_arguments() as calls:
+        pipe("the fox", max_new_tokens=2)
+        pipe("the fox", do_sample=False, max_new_tokens=2)
+    pipe("the fox", max_new_tokens=1)  # no longer watched
+    assert len(calls) == 2
+    # What the model's generation config says nothing of: it samples, at temperature 0.7.
+    assert (calls[0]["do_sample"], calls[0]["temperature"]) == (True, 0.7)
+    assert calls[1]["do_sample"] is False
+    assert "temperature" not in calls[1]
+    assert TextGenerationPipeline._default_generation_config.max_new_tokens == 256
+
+
+def test_models_come_in_the_dtype_they_were_saved_in():
+    assert AutoModelForSeq2SeqLM.from_pretrained(FOLDER).dtype is torch.float16
+    asked = AutoModelForSeq2SeqLM.from_pretrained(FOLDER, dtype=torch.float32)
+    assert asked.dtype is torch.float32
+
+
+# -- cross-attention -----------------------------------------------------------------------------
+
+
+def test_cross_attention_is_that_of_the_decoding_steps(t5):
+    model, tokenizer = t5
+    text = "translate English to French: She sees the small cat."
+    found = translate_with_attention(model, tokenizer, text)
+    batch = tokenizer(text, return_tensors="pt")
+    model.set_attn_implementation("eager")
+    output = model.generate(
+        **batch, max_new_tokens=64, do_sample=False, output_attentions=True,
+        return_dict_in_generate=True,
+    )  # fmt: skip
+    model.set_attn_implementation("sdpa")
+    steps = [torch.stack(step)[:, 0, :, 0] for step in output.cross_attentions]
+    torch.testing.assert_close(found.scores, torch.stack(steps, dim=2), rtol=0, atol=1e-5)
+    assert found.text == tokenizer.decode(output.sequences[0], skip_special_tokens=True)
+    assert found.scores.shape[2:] == (len(found.target), len(found.source))
+    assert found.source[-1] == found.target[-1] == "</s>"
+
+
+def test_cross_attention_needs_an_encoder(tiny, t5):
+    with pytest.raises(ValueError, match="is no encoder-decoder"):
+        translate_with_attention(tiny.model, tiny.tokenizer, "the fox")
+    with pytest.raises(ValueError, match="text: needs at least one word"):
+        translate_with_attention(*t5, " ")
