@@ -254,3 +254,16 @@ def test_a_sweep_has_a_row_for_each_value_and_writes_table_and_picture(loaded, e
     assert table.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="no_such"):
         sweep.sweep_setting("no_such", [1], task, loaded, engine=engine)
+
+
+@pytest.mark.parametrize(
+    ("typed", "stop"),
+    [("é", "é"), ("。", "。"), (r"\n\n", "\n\n"), (r"a\\n", r"a\n"), (r"\té", "\té")],
+)
+def test_a_stop_string_is_read_as_it_is_typed(typed, stop):
+    assert prompt.changed(TaskInfo("x"), f"stop={typed}").stop == (stop,)
+
+
+def test_an_unknown_escape_is_refused():
+    with pytest.raises(ValueError, match=r"Stop strings: \\q is unknown"):
+        prompt.changed(TaskInfo("x"), r"stop=\q")

@@ -1,12 +1,17 @@
 """The lecture's inference script, whole: every setting acts.
 
-settings   TaskInfo: what is asked for, checked
-strategy   which way of choosing a token the settings select
-run        generate(): one task on the course's engine, or on Transformers where it must be
-finish     a text's end: end tokens and stop strings
-logprobs   the n likeliest tokens of each position, with the one that was chosen
-command    the command line: python -m lecture_lib.inference_script --help
-prompt     the interactive loop: /settings, history, Ctrl-C
+settings           TaskInfo: what is asked for, checked
+run                generate(): one task on the course's engine, or on Transformers where it must be
+beams              the same with several beams
+with_transformers  the same by Transformers' generate
+finish             a text's end: end tokens and stop strings
+logprobs           the n likeliest tokens of each position, with the one that was chosen
+command            the command line: python -m lecture_lib.inference_script --help
+prompt             the interactive loop: /settings, history, Ctrl-C
+sweep              one setting at several values, as a table and a picture
+lecture_script     the lecture's own version, most of whose settings do nothing
+effects            setting_effects(): which settings of a script act
+timing             time to first token and time per output token, measured and predicted
 """
 
 from .run import Answer, generate, test_model

@@ -84,7 +84,7 @@ def changed(settings: TaskInfo, change: str) -> TaskInfo:
 def read_value(name: str, text: str):
     """A setting's value as it is typed: a number, on/off for do_sample, text for stop."""
     if name == "stop":
-        return (text.encode().decode("unicode_escape"),) if text else ()
+        return (unescape(text),) if text else ()
     if name == "do_sample":
         words = {"true": True, "on": True, "false": False, "off": False, "auto": None}
         if text.lower() not in words:
@@ -94,3 +94,24 @@ def read_value(name: str, text: str):
         with contextlib.suppress(ValueError):
             return kind(text)
     raise ValueError(f"{name}: needs a number, got {text!r}")
+
+
+def unescape(text: str) -> str:
+    r"""A stop string as it is typed, with \n, \t and \\ for what can't be typed.
+
+    Raises:
+        ValueError: a backslash before something else.
+    """
+    meaning = {"n": "\n", "t": "\t", "\\": "\\"}
+    out, letters = [], iter(text)
+    for letter in letters:
+        if letter == "\\":
+            after = next(letters, "")
+            if after not in meaning:
+                raise ValueError(
+                    f"Stop strings: \\{after} is unknown; there are \\n (line break), \\t (tab) "
+                    "and \\\\ (a backslash)"
+                )
+            letter = meaning[after]
+        out.append(letter)
+    return "".join(out)

@@ -26,12 +26,15 @@ def run(sweep: str, table: str | None, task_info: TaskInfo, loaded, engine) -> i
     return 0
 
 
-def sweep_setting(name: str, values, task_info: TaskInfo, loaded, *, engine=None) -> pd.DataFrame:
+def sweep_setting(
+    name: str, values, task_info: TaskInfo, loaded, *, engine=None, progress: bool = True
+) -> pd.DataFrame:
     """Run the task once for each value of one setting.
 
     Args:
         name: a setting of TaskInfo, such as "top_k", "output_len", "beam_width".
         values: its values, as numbers or as they are typed.
+        progress: show a progress bar, on stderr.
 
     Returns:
         DataFrame, a row for each value and prompt: the setting, seconds, n_tokens, mean_log_prob
@@ -49,7 +52,8 @@ def sweep_setting(name: str, values, task_info: TaskInfo, loaded, *, engine=None
     if not tasks:
         raise ValueError("values: needs at least one")
     rows = []
-    for value, task in tqdm(tasks, desc=name, file=sys.stderr, leave=False):
+    bar = tqdm(tasks, desc=name, file=sys.stderr, leave=False, disable=not progress)
+    for value, task in bar:
         started = time.perf_counter()
         answers = generate(replace(task, logprobs=max(task.logprobs, 1)), loaded, engine=engine)
         seconds = time.perf_counter() - started

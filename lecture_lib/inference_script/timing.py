@@ -1,0 +1,107 @@
+"""Time to first token and time per output token: measured well, and predicted by the roofline."""
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from lecture_lib.costs import step_latency
+from lecture_lib.costs.measured import ENGINE
+from lecture_lib.engine.prompts import check_count
+from lecture_lib.engine.run import greedy
+
+
+@dataclass(frozen=True)
+class RequestTime:
+    """How long one prompt's continuation takes.
+
+    Attributes:
+        token_s: seconds from the call to the first token, and from each token to the next; one
+            for each new token.
+    """
+
+    token_s: tuple[float, ...]
+
+    @property
+    def ttft_s(self) -> float:
+        """Time to first token: the prefill, and the choice of the token."""
+        return self.token_s[0]
+
+    @property
+    def tpot_s(self) -> float:
+        """Time per output token after the first (mean); nan where there is no second one."""
+        return statistics.fmean(self.token_s[1:]) if len(self.token_s) > 1 else float("nan")
+
+    @property
+    def total_s(self) -> float:
+        return sum(self.token_s)
+
+
+def measure_request(
+    engine,
+    prompt_len: int,
+    n_new: int,
+    *,
+    rounds: int = 5,
+    clock: Callable[[], float] = time.perf_counter,
+) -> RequestTime:
+    """Time a greedy continuation: warmed up, synchronised, each token's median over the rounds.
+
+    Args:
+        engine: an Engine. prompt_len, n_new: tokens of the prompt (random ones: their time does
+            not depend on what they say) and of its continuation, end tokens ignored.
+        rounds: how many requests to time, after one that is not counted.
+        clock: seconds.
+
+    Raises:
+        ValueError: sizes below 1, more positions than the model's context.
+    """
+    for name, value in (("prompt_len", prompt_len), ("n_new", n_new), ("rounds", rounds)):
+        check_count(name, value)
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(engine.vocab_size, (prompt_len,), generator=generator).tolist()
+    # The first request also reserves memory and chooses kernels; it is left out.
+    requests = [_one_request(engine, ids, n_new, clock) for _ in range(rounds + 1)][1:]
+    return RequestTime(tuple(map(statistics.median, zip(*requests, strict=True))))
+
+
+def _one_request(engine, ids: list[int], n_new: int, clock) -> list[float]:
+    stamps: list[float] = []
+
+    def next_token(logits: torch.Tensor) -> torch.Tensor:
+        tokens = greedy(logits)
+        tokens.tolist()  # waits for the device: a GPU still computes when Python has gone on
+        stamps.append(clock())
+        return tokens
+
+    start = clock()
+    engine.generate(ids, n_new, ignore_eos=True, next_token=next_token)
+    return [after - before for before, after in itertools.pairwise([start, *stamps])]
+
+
+def predict_request(engine, hardware, prompt_len: int, n_new: int) -> RequestTime:
+    """The same by the roofline: one prefill, then ``n_new - 1`` decode steps, each a bit longer.
+
+    The first token comes out of the prefill, so n tokens need n - 1 decode steps (lecture 05).
+
+    Args:
+        engine: an Engine: its model and dtype. hardware: a Hardware or the name of one.
+        prompt_len, n_new: as in ``measure_request``.
+
+    Raises:
+        ValueError: sizes below 1, unknown hardware.
+    """
+    check_count("n_new", n_new)
+    steps = [("prefill", prompt_len)]
+    steps += [("decode", prompt_len + past) for past in range(n_new - 1)]
+    return RequestTime(
+        tuple(
+            step_latency(
+                engine.spec, hardware, phase, 1, seq_len, engine.dtype.itemsize, conventions=ENGINE
+            ).seconds
+            for phase, seq_len in steps
+        )
+    )

@@ -1,0 +1,97 @@
+"""The chat, worked as a student does: the text grows, Stop ends it, p is what the model says."""
+
+import math
+import os
+import re
+
+import pytest
+
+from lecture_lib.inference_script import TaskInfo, generate
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="not on this machine: playwright")
+expect = sync_api.expect
+pytestmark = [pytest.mark.real_model, pytest.mark.slow]
+
+ANSWER_MS = 120_000
+QUESTION = "What is the capital of France?"
+
+
+@pytest.fixture(scope="module")
+def lecture(lab_page_of_module):
+    """Any lecture that loads the model; the chat goes into its next code cell."""
+    lecture = lab_page_of_module("notebooks/01_language_models.ipynb")
+    lecture.load_cell = lecture.find_cell("loaded = load_model(")
+    lecture.run(lecture.load_cell)
+    code = [i for i, cell in enumerate(lecture.nb["cells"]) if cell["cell_type"] == "code"]
+    lecture.chat_cell = next(i for i in code if i > lecture.load_cell)
+    return lecture
+
+
+@pytest.fixture
+def chat(lecture, request):
+    """A new, live widget with 100 new tokens at most."""
+    source = "from lecture_lib.widgets import ChatWidget\nchat = ChatWidget(loaded, output_len=100)"
+    lecture.type_source(lecture.chat_cell, f"{source}\nchat")
+    lecture.run(lecture.chat_cell)
+    assert lecture.errors == []
+    widget = lecture.cell(lecture.chat_cell).locator(".lecture-widget")
+    widget.wait_for()
+    yield widget
+    if folder := os.environ.get("BROWSER_SCREENSHOTS"):
+        widget.screenshot(path=f"{folder}/{request.node.name}.png")
+
+
+def prompt_box(chat):
+    return chat.get_by_role("textbox", name="Prompt")
+
+
+def test_answer_and_its_probabilities(chat, loaded):
+    prompt_box(chat).fill(QUESTION)
+    chat.get_by_role("button", name="Send").click()
+    expect(chat).to_contain_text("the model ended it", timeout=ANSWER_MS)
+    expect(chat).to_contain_text("tokens/s")
+    text = loaded.tokenizer.apply_chat_template(
+        [{"role": "user", "content": QUESTION}], add_generation_prompt=True, tokenize=False
+    )
+    answer = generate(TaskInfo(text, output_len=100, temperature=0.0), loaded)[0]
+    tokens = chat.locator(".chat-token")
+    expect(tokens).to_have_count(len(answer.token_ids))
+    for token, position in zip(tokens.all(), answer.logprobs, strict=True):
+        p = f"p = {math.exp(position.log_prob):.3f};"
+        expect(token).to_have_attribute("title", re.compile(re.escape(p)))
+    # The same without a pointer: the slider goes to the first token by the keyboard.
+    slider = chat.get_by_role("slider").first
+    slider.focus()
+    slider.page.keyboard.press("Home")
+    best = f"{math.exp(answer.logprobs[0].top[0][1]):.3f}"
+    expect(chat.get_by_role("img")).to_have_attribute("alt", re.compile(re.escape(best)))
+
+
+def test_stop_by_keyboard_alone_while_the_text_grows(chat):
+    press = chat.page.keyboard.press
+    prompt_box(chat).focus()
+    chat.page.keyboard.type("Tell me a long story about <b>a fox</b>.")
+    press("Tab")
+    expect(chat.get_by_role("button", name="Send")).to_be_focused()
+    press("Enter")
+    tokens = chat.locator(".chat-token")
+    expect(tokens.nth(0)).to_be_visible(timeout=ANSWER_MS)
+    before = tokens.count()
+    expect(tokens.nth(before + 2)).to_be_visible(timeout=ANSWER_MS)  # it grows
+    expect(chat).to_contain_text("still growing")
+    press("Tab")
+    expect(chat.get_by_role("button", name="Stop")).to_be_focused()
+    press("Enter")
+    expect(chat).to_contain_text("stopped by you", timeout=ANSWER_MS)
+    assert before < tokens.count() < 100
+    expect(chat).to_contain_text("Tell me a long story about <b>a fox</b>.")
+
+
+def test_what_is_wrong_is_said_in_the_widget(chat):
+    chat.get_by_role("button", name="Send").click()
+    expect(chat.get_by_role("alert")).to_contain_text("Prompt: is empty")
+    box = prompt_box(chat)
+    box.fill("word " * 9000)
+    chat.get_by_role("button", name="Send").click()
+    expect(chat.get_by_role("alert")).to_contain_text("too long", timeout=ANSWER_MS)
+    assert box.input_value() == "word " * 9000

@@ -1,0 +1,337 @@
+"""ChatSession, ChatWidget and StrategiesSideBySide against Transformers, and what they show."""
+
+import html
+import re
+import threading
+
+import engine_models
+import pytest
+import torch
+
+from lecture_lib.figures.chat import Span, answer_html, chat_picture
+from lecture_lib.inference_script.settings import TaskInfo
+from lecture_lib.widgets import ChatWidget, StrategiesSideBySide
+from lecture_lib.widgets.chat_session import N_TOP, ChatSession
+from lecture_lib.widgets.chat_strategies import pieces_of
+from lecture_lib.widgets.chat_text import candidates, read_stop_strings, spans_of, title_of
+
+TEMPLATE = (
+    "{% for m in messages %}<{{ m['role'][0] }}>{{ m['content'] }}{% endfor %}"
+    "{% if add_generation_prompt %}<a>{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    loaded = engine_models.loaded_model(engine_models.llama())
+    loaded.tokenizer.chat_template = TEMPLATE
+    return loaded
+
+
+def ask(session, text, **settings):
+    *_, answer = session.ask(text, TaskInfo("-", **{"output_len": 12, "temperature": 0} | settings))
+    return answer
+
+
+def decode_calls(engine):
+    return sum(call.seq_len == 1 for call in engine.calls)
+
+
+class TestSession:
+    def test_greedy_answer_is_transformers(self, tiny):
+        session = ChatSession(tiny)
+        ids = torch.tensor([tiny.tokenizer("<u>hi<a>").input_ids])
+        answer = ask(session, "hi")
+        expected = engine_models.hf_greedy(tiny.model, ids, max_new_tokens=12, pad_token_id=256)
+        assert [answer.token_ids] == expected
+        assert answer.prompt_len == ids.shape[1]
+
+    @pytest.mark.parametrize("settings", [{"temperature": 0}, {"temperature": 0.8, "top_k": 3}])
+    def test_probabilities_are_transformers_softmax(self, tiny, settings):
+        answer = ask(ChatSession(tiny), "hi", **settings)
+        ids = tiny.tokenizer("<u>hi<a>").input_ids + answer.token_ids
+        logits = tiny.model(torch.tensor([ids])).logits[0]
+        probs = logits[-len(answer.token_ids) - 1 : -1].softmax(-1)
+        for token, position, row in zip(answer.token_ids, answer.logprobs, probs, strict=True):
+            assert position.token_id == token
+            assert position.log_prob == pytest.approx(float(row[token].log()), abs=1e-4)
+            top = row.topk(N_TOP)
+            assert [i for i, _ in position.top] == top.indices.tolist()
+            title = title_of(position, tiny.tokenizer)
+            assert f"p = {float(row[token]):.3f}" in title
+            assert f"{float(top.values[0]):.3f}" in title
+            shown, _ = candidates(position, tiny.tokenizer)
+            assert shown[0][1] == pytest.approx(float(top.values[0]), abs=1e-4)
+
+    def test_second_turn_is_written_by_the_template_with_the_first(self, tiny):
+        session = ChatSession(tiny, system="be brief")
+        first = ask(session, "hi")
+        text = f"<s>be brief<u>hi<a>{first.text}<u>and then?<a>"
+        assert session.prompt_ids("and then?") == tiny.tokenizer(text).input_ids
+        second = ask(session, "and then?")
+        assert second.prompt_len == len(tiny.tokenizer(text).input_ids)
+        roles = [message["role"] for message in session.messages]
+        assert roles == ["system", "user", "assistant", "user", "assistant"]
+
+    def test_without_a_template_it_goes_on_with_the_text(self):
+        plain = engine_models.loaded_model(engine_models.llama())
+        session = ChatSession(plain)
+        assert not session.has_template
+        first = ask(session, "hi")
+        expected = plain.tokenizer(f"hi\n{first.text}\nmore").input_ids
+        assert session.prompt_ids("more") == expected
+
+    @pytest.mark.parametrize("after", [1, 3, 7])
+    def test_stop_ends_before_the_next_pass(self, tiny, after):
+        session, stopped = ChatSession(tiny), threading.Event()
+        task = TaskInfo("-", output_len=40, temperature=0)
+        for answer in session.ask("hi", task, stopped.is_set):
+            if len(answer.token_ids) == after:
+                stopped.set()
+        assert answer.finish_reason == "stopped"
+        assert len(answer.token_ids) == after
+        assert decode_calls(session.engine) == after - 1  # the first token is the prefill's
+        assert session.messages[-1]["content"] == tiny.tokenizer.decode(
+            answer.token_ids, skip_special_tokens=True
+        )
+
+    def test_stop_while_a_long_prompt_is_read(self, tiny):
+        session, asked = ChatSession(tiny), []
+
+        def stopped():
+            asked.append(1)
+            return len(asked) == 2
+
+        task = TaskInfo("-", output_len=2, temperature=0)
+        *_, answer = session.ask("a" * 100, task, stopped)
+        assert (answer.finish_reason, answer.token_ids) == ("stopped", [])
+        assert [call.seq_len for call in session.engine.calls] == [64]
+        assert session.messages == []
+
+    def test_stop_string_is_not_part_of_the_answer(self, tiny):
+        whole = ask(ChatSession(tiny), "hi").text
+        stop = whole[4:6]
+        answer = ask(ChatSession(tiny), "hi", stop=stop)
+        assert answer.finish_reason == "stop"
+        assert answer.text == whole[: whole.index(stop)]
+
+    @pytest.mark.parametrize(
+        ("text", "settings", "says"),
+        [
+            (" \n", {}, "Prompt: is empty"),
+            ("a" * 100, {"output_len": 64}, "too long.*106 tokens.*context holds 128"),
+            ("hi", {"beam_width": 2}, "beams can't be streamed"),
+        ],
+    )
+    def test_wrong_input(self, tiny, text, settings, says):
+        with pytest.raises(ValueError, match=says):
+            ChatSession(tiny).ask(text, TaskInfo("-", **settings))
+
+
+class TestText:
+    def test_parts_of_a_character_are_one_span(self, tiny):
+        ids = tiny.tokenizer("aé!").input_ids
+        session = ChatSession(tiny)
+        logits = torch.zeros(len(ids), session.engine.vocab_size)
+        from lecture_lib.inference_script.logprobs import positions
+
+        spans = spans_of(["a", "", "é", "!"], positions(logits, ids, 2), tiny.tokenizer)
+        assert [(span.text, span.last) for span in spans] == [("a", 1), ("é", 3), ("!", 4)]
+        once = -torch.tensor(260.0).log().item()
+        assert [s.log_prob for s in spans] == pytest.approx([once, 2 * once, once], abs=1e-4)
+
+    def test_html_is_escaped(self):
+        evil = "<script>alert('x')</script>"
+        shown = answer_html([Span(evil, -0.1, f"'{evil}\"", 1)])
+        assert "<script" not in shown
+        assert html.unescape(re.sub(r"<[^>]*>", "", shown)) == evil
+
+    def test_selected_token_is_framed(self):
+        spans = [Span("a", -0.1, "t", 1), Span("b", -0.1, "t", 3)]
+        shown = answer_html(spans, selected=2)
+        framed = [part for part in shown.split("<span")[1:] if "outline" in part]
+        assert len(framed) == 1
+        assert framed[0].endswith(">b</span>")
+
+    def test_stop_strings_as_typed(self):
+        assert read_stop_strings("a b\n\n\\n\n\\\\né\n") == ("a b", "\n", "\\né")
+        with pytest.raises(ValueError, match=r"\\q is unknown"):
+            read_stop_strings("\\q")
+
+    def test_picture_tells_the_probabilities(self):
+        picture = chat_picture([("user", "hi"), ("assistant", [Span("yo", -0.6931, "", 1)])])
+        assert "user: “hi”" in picture.alt
+        assert "yo 0.50" in picture.alt
+        with pytest.raises(ValueError, match="messages"):
+            chat_picture([])
+
+
+@pytest.fixture
+def widget(tiny):
+    return ChatWidget(tiny, output_len=12)
+
+
+class TestWidget:
+    def test_conversation(self, widget, tiny):
+        widget.send("hi", wait=True)
+        session = ChatSession(tiny)
+        expected = ask(session, "hi")
+        assert widget.error == ""
+        assert widget.answers[0].token_ids == expected.token_ids
+        assert widget.prompt.value == ""
+        widget.send("more", wait=True)
+        ask(session, "more")
+        assert widget.conversation == session.messages
+        for shown in ("prompt tokens", "time to first token", "tokens/s", "12 new tokens"):
+            assert shown in widget.facts.value
+        widget.clear()
+        assert widget.conversation == []
+        assert "hi" not in widget.history.value
+
+    def test_controls_are_the_settings(self, tiny):
+        settings = {"output_len": 7, "temperature": 0.5, "top_k": 9, "top_p": 0.8, "seed": 3}
+        settings |= {"repetition_penalty": 1.2, "stop": ("a", "\n")}
+        widget = ChatWidget(tiny, **settings)
+        assert {name: getattr(widget.settings, name) for name in settings} == settings
+        widget.seed.value = 4
+        assert widget.settings.seed == 4
+        with pytest.raises(ValueError, match="no beams here"):
+            ChatWidget(tiny, beams=2)
+        with pytest.raises(ValueError, match="top_p"):
+            ChatWidget(tiny, top_p=0)
+
+    def test_slider_shows_the_candidates(self, widget, tiny):
+        widget.send("hi", wait=True)
+        for number in (3, 1):
+            widget.token.value = number
+            shown, _ = candidates(widget.answers[0].logprobs[number - 1], tiny.tokenizer)
+            assert f"{shown[0][1]:.3f}" in widget.picture.alt
+            assert widget.picture.alt.endswith(".")
+            assert html.escape(widget.picture.alt) in widget.picture_view.value
+
+    def test_stop_from_the_kernel_while_a_thread_writes(self, tiny):
+        widget = ChatWidget(tiny, output_len=100)
+        third, go_on = threading.Event(), threading.Event()
+        inner, calls = widget.session.engine.decode, []
+
+        def decode(*args, **kwargs):
+            calls.append(1)
+            if len(calls) == 3:
+                third.set()
+                assert go_on.wait(30)
+            return inner(*args, **kwargs)
+
+        widget.session.engine.decode = decode
+        widget.send("hi")
+        assert third.wait(30)
+        assert widget.running  # and this thread is free:
+        widget.send("too early")
+        assert "press Stop first" in widget.error
+        widget.stop()
+        go_on.set()
+        widget.wait()
+        assert len(calls) == 3
+        assert len(widget.answers[0].token_ids) == 4
+        assert widget.answers[0].finish_reason == "stopped"
+        assert "stopped by you" in widget.facts.value
+        assert widget.prompt.value == "too early"  # nothing that was typed is lost
+
+    def test_what_is_wrong_is_shown_and_nothing_lost(self, widget):
+        widget.send("b" * 125, wait=True)
+        assert "too long" in widget.error
+        assert 'role="alert"' in widget.message.value
+        assert widget.prompt.value == "b" * 125
+        widget.stop_strings.value = "\\q"
+        widget.send("hi", wait=True)
+        assert "Stop strings" in widget.error
+        assert (widget.prompt.value, widget.conversation) == ("hi", [])
+        widget.stop_strings.value = ""
+        widget.send(wait=True)
+        assert widget.error == ""
+        assert widget.conversation[0]["content"] == "hi"
+
+    def test_a_failing_model_is_told_and_the_text_comes_back(self, widget, monkeypatch):
+        def fail(*args, **kwargs):
+            raise RuntimeError("out of memory")
+
+        monkeypatch.setattr(widget.session.engine, "decode", fail)
+        widget.send("hi", wait=True)
+        assert "RuntimeError: out of memory" in widget.error
+        assert (widget.prompt.value, widget.conversation) == ("hi", [])
+        assert not widget.send_button.disabled
+        monkeypatch.undo()
+        widget.send(wait=True)
+        assert len(widget.answers) == 1
+
+    def test_what_the_user_writes_is_escaped(self, widget):
+        widget.send("<script>x</script>", wait=True)
+        widget.send("again", wait=True)
+        shown = widget.history.value + widget.answer_view.value
+        assert "&lt;script&gt;x" in shown
+        assert "<script" not in shown
+
+    def test_still_picture_is_the_same_every_time(self, tiny):
+        first, second = ChatWidget(tiny), ChatWidget(tiny)
+        stills = [_data(w._repr_mimebundle_()) for w in (first, second)]
+        for kind in ("image/png", "text/html", "text/plain"):
+            assert stills[0][kind] == stills[1][kind]
+        assert "What is the capital of France?" in stills[0]["text/plain"]
+        assert "ms" not in re.findall(r"\b\w+\b", stills[0]["text/plain"])
+        first.send("hi", wait=True)
+        assert "user: “hi”" in _data(first._repr_mimebundle_())["text/plain"]
+
+
+class TestSideBySide:
+    def test_columns_and_frame(self, tiny):
+        strategies = {"greedy": {"temperature": 0}, "beams": {"beam_width": 3}, "k": {"top_k": 2}}
+        view = StrategiesSideBySide(tiny, "hi", strategies=strategies, output_len=6)
+        ids = torch.tensor([tiny.tokenizer("hi").input_ids])
+        options = {"max_new_tokens": 6, "pad_token_id": 256}
+        greedy = engine_models.hf_greedy(tiny.model, ids, **options)
+        beams = engine_models.hf_greedy(tiny.model, ids, num_beams=3, length_penalty=0.0, **options)
+        assert view.answers["greedy"].token_ids == greedy[0]
+        assert view.answers["beams"].token_ids == beams[0]
+        assert list(view.frame.strategy) == list(strategies)
+        for name in strategies:
+            assert f"<b>{name}</b>" in view.columns.value
+            assert f"{name}: “" in view.picture.alt
+        view.prompt.value = "<b>"
+        view.run(wait=True)
+        assert view.answers["greedy"].prompt == "<b>"
+        assert "After “&lt;b&gt;”" in view.columns.value
+        assert view.progress.value == 3
+
+    def test_wrong_prompt_is_told_and_the_texts_stay(self, tiny):
+        view = StrategiesSideBySide(tiny, "hi", strategies={"a": {}}, output_len=6)
+        before = view.columns.value
+        for prompt, says in (("", "empty"), ("c" * 200, "more than the 128")):
+            view.prompt.value = prompt
+            view.run(wait=True)
+            assert says in view.error
+            assert view.columns.value == before
+        with pytest.raises(ValueError, match="strategies"):
+            StrategiesSideBySide(tiny, strategies={})
+
+    def test_pieces_end_where_the_text_does(self, tiny):
+        view = StrategiesSideBySide(tiny, "hi", strategies={"a": {"temperature": 0}}, output_len=9)
+        text = view.answers["a"].text
+        task = {"a": {"temperature": 0, "stop": text[3:5]}}
+        stopped = StrategiesSideBySide(tiny, "hi", strategies=task, output_len=9).answers["a"]
+        assert "".join(pieces_of(stopped, tiny.tokenizer)) == stopped.text == text[:3]
+
+
+@pytest.mark.real_model
+def test_real_model_answers_as_transformers(loaded):
+    widget = ChatWidget(loaded, output_len=8)
+    widget.send("What is the capital of France?", wait=True)
+    messages = [{"role": "user", "content": "What is the capital of France?"}]
+    inputs = loaded.tokenizer.apply_chat_template(
+        messages, add_generation_prompt=True, return_dict=True, return_tensors="pt"
+    )
+    out = loaded.model.generate(**inputs, max_new_tokens=8, do_sample=False)
+    assert widget.answers[0].token_ids == out[0, inputs.input_ids.shape[1] :].tolist()
+    assert "Paris" in widget.conversation[-1]["content"]
+
+
+def _data(bundle):
+    return bundle[0] if isinstance(bundle, tuple) else bundle
