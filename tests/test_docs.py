@@ -1,6 +1,5 @@
 """README, CONTRIBUTING and the notebooks agree with what is there."""
 
-import base64
 import json
 import re
 import subprocess
@@ -8,11 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 LECTURES = sorted((ROOT / "notebooks").glob("*.ipynb"))
+BINARY = {".gif", ".png", ".safetensors"}
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *LECTURES]
 PAGES += sorted((ROOT / "solutions").glob("*.ipynb"))
+GUIDE = ROOT / "docs" / "instructors_guide.md"
+PAGES.append(GUIDE)
 
 
 def text_of(path: Path) -> str:
@@ -29,6 +32,12 @@ def test_links_lead_somewhere(page):
             assert (page.parent / target.split("#")[0]).exists(), target
 
 
+def exercise_of(lecture: Path) -> Path:
+    """08a and 08b are two halves of one lecture, with one exercise."""
+    (exercise,) = (ROOT / "exercises").glob(f"{lecture.name[:2]}_*.ipynb")
+    return exercise
+
+
 @pytest.mark.parametrize("lecture", LECTURES, ids=lambda p: p.stem)
 def test_a_lecture_is_listed_with_its_minutes_and_has_an_exercise(lecture):
     readme = (ROOT / "README.md").read_text()
@@ -36,7 +45,8 @@ def test_a_lecture_is_listed_with_its_minutes_and_has_an_exercise(lecture):
     minutes = re.search(r"\*\*Time\*\* about (\d+) minutes", text_of(lecture)).group(1)
     assert f"| {minutes} |" in row
     if not lecture.name.startswith("00"):
-        assert f"(exercises/{lecture.name})" in row
+        assert exercise_of(lecture).exists()
+        assert f"(exercises/{exercise_of(lecture).name})" in row
         assert f"({lecture.name})" in text_of(LECTURES[0]), "not in the map of 00_start_here"
 
 
@@ -54,11 +64,16 @@ def test_a_lecture_has_its_parts_and_credits_the_source(lecture):
     assert "COMP4901Y, HKUST, by Binhang Yuan" in text
 
 
-def test_the_readmes_picture_is_lecture_02s():
-    cells = json.loads((ROOT / "notebooks/02_autoregressive_generation.ipynb").read_text())["cells"]
-    (cell,) = [c for c in cells if c["id"] == "s1-fox"]
-    png = base64.b64decode(cell["outputs"][0]["data"]["image/png"])
-    assert (ROOT / "docs/next_token.png").read_bytes() == png
+def test_the_readmes_animation_moves_and_is_small():
+    path = ROOT / "docs/widgets.gif"
+    with Image.open(path) as animation:
+        frames = []
+        for i in range(animation.n_frames):
+            animation.seek(i)
+            frames.append(animation.convert("RGB").tobytes())
+    assert len(frames) > 12
+    assert len(set(frames)) > 12, "most frames look the same: the widgets did not move"
+    assert path.stat().st_size < 2_500_000
 
 
 def test_importing_the_library_is_light():
@@ -70,6 +85,25 @@ def test_importing_the_library_is_light():
     assert done.stdout.strip() == "[]"
 
 
+def test_the_instructors_guide_names_options_and_targets_that_exist():
+    commands = (["-m", "lecture_lib.grading", "grade"], ["-m", "lecture_lib.grading", "check"],
+                ["-m", "lecture_lib.grading.lms"], ["tools/release.py"])  # fmt: skip
+    helped = ""
+    for command in commands:
+        line = [sys.executable, *command, "--help"]
+        helped += subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    text = GUIDE.read_text()
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
+    assert len(named) > 10
+    for option in named:
+        assert re.search(rf"(?<![\w-]){option}(?![\w-])", helped), option
+    for limit in re.findall(r"--limit (\w+)=", text):
+        assert limit in helped, limit
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"(?m)(?:^|`)make (\w+)", text):
+        assert f"\n{target}:" in makefile, target
+
+
 def test_nothing_names_a_private_place():
     """Paths of a machine or of a person's home have no place in what others download."""
     files = subprocess.run(
@@ -78,7 +112,11 @@ def test_nothing_names_a_private_place():
     private = re.compile(r"/(?:home|Users|root|work)/\w+|/tmp/\w+/|[A-Z]:\\\\Users\\\\")
     for name in filter(None, files):
         path = ROOT / name
-        if path.suffix in {".png"} or path.name == Path(__file__).name or not path.is_file():
+        if (
+            path.suffix in {".png", ".gif", ".safetensors"}
+            or path.name == Path(__file__).name
+            or not path.is_file()
+        ):
             continue
         found = private.search(path.read_text(encoding="utf-8"))
         assert not found, f"{name}: {found.group()}"

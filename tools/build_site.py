@@ -66,7 +66,7 @@ def collect(source: Path) -> None:
     for page in sorted((ROOT / "docs").glob("*.md")):  # what a lecture may point at
         text = page.read_text(encoding="utf-8")
         (source / "docs" / page.name).write_text(f"---\norphan: true\n---\n\n{text}", "utf-8")
-    shutil.copy(ROOT / "docs" / "next_token.png", source / "_static")
+    shutil.copy(ROOT / "docs" / "widgets.gif", source / "_static")
     (source / "index.md").write_text(index(), encoding="utf-8")
 
 
@@ -74,7 +74,7 @@ def index() -> str:
     """The first page: the README's beginning and table of lectures, and what is in the sidebar."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     head, rest = readme.split("## The lectures", 1)
-    head = head.split("```", 1)[0].replace("docs/next_token.png", "_static/next_token.png")
+    head = head.split("```", 1)[0].replace("docs/widgets.gif", "_static/widgets.gif")
     table = rest.split("\n## ", 1)[0]
     contents = "".join(
         f"\n```{{toctree}}\n:caption: {caption}\n:maxdepth: 1\n:glob:\n\n{part}/*\n```\n"

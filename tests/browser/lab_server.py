@@ -18,7 +18,7 @@ from lecture_lib.loading.bundled_model import CACHE_VARIABLE, cache_dir
 
 COURSE = Path(__file__).resolve().parents[2]
 FOLDERS = ("notebooks", "exercises")
-STARTUP_S = 60
+STARTUP_S = 180  # a busy machine with a cold disk takes a minute
 SETTINGS = {
     # Without this it asks whether to fetch news from the network, in a box over the page.
     "apputils-extension/notification": {"fetchNews": "false"},

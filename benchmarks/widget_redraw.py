@@ -1,0 +1,155 @@
+"""How fast a widget follows the hand: key press on a slider to new picture, in a real browser.
+
+    python benchmarks/widget_redraw.py            # writes a section of RESULTS.md
+    python benchmarks/widget_redraw.py --quick    # a look: fewer presses, writes nothing
+
+Each widget is live in its lecture in JupyterLab, in Chromium. The clock runs in the page, from the
+key event to the moment when the new picture is decoded. Widgets take turns, round after round.
+"""
+
+import argparse
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+
+from results import describe_machine, table, write_section
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "tests" / "browser"), str(ROOT / "tools")]
+
+from lab_server import running_lab  # noqa: E402
+
+from conftest import CHROMIUM, FLAGS, pages  # noqa: E402
+
+# Notebook, what the widget's cell is found by, the number of the slider that is moved.
+WIDGETS = {
+    "CostCalculator": ("05_compute_and_memory", "CostCalculator()", 0),
+    "StepBreakdown": ("05_compute_and_memory", "StepBreakdown(", 0),
+    "ScheduleView": ("06_pipeline_parallelism", "ScheduleView(n_requests", 0),
+    "PipelineCalculator": ("06_pipeline_parallelism", 'PipelineCalculator("llama', 1),
+    "TensorParallelCalculator": ("07_tensor_parallelism", 'TensorParallelCalculator("llama', 1),
+    "BeamStepper": ("09_beam_search", "BeamStepper(engine, model=", 2),
+    "SamplingView": ("10_sampling", 'SamplingView(loaded, source="peaked")', 0),
+}
+# From the event to a picture with another source whose pixels are there.
+_TIME_A_MOVE = """(image) => new Promise((done, fail) => {
+    const root = image.closest('.lecture-widget'), before = image.src;
+    const timer = setTimeout(() => fail(new Error('the picture did not change')), 10000);
+    let began = null;
+    document.addEventListener('keydown', e => { began = e.timeStamp; },
+                              {capture: true, once: true});
+    const watch = new MutationObserver(async () => {
+        const now = root.querySelector('img');
+        if (began === null || !now || now.src === before) return;
+        watch.disconnect();
+        clearTimeout(timer);
+        await now.decode();
+        done(performance.now() - began);
+    });
+    watch.observe(root, {childList: true, subtree: true, attributes: true});
+    window.moveIsTimed = true;
+})"""
+
+
+def show(open_notebook) -> dict:
+    """Each widget's output area, live."""
+    lectures, shown = {}, {}
+    for name, (notebook, call, _slider) in tqdm(WIDGETS.items(), desc="Opening", unit="widget"):
+        if notebook not in lectures:
+            lecture = lectures[notebook] = open_notebook(f"notebooks/{notebook}.ipynb")
+            code = [i for i, c in enumerate(lecture.nb["cells"]) if c["cell_type"] == "code"]
+            lecture.run(code[0], *lecture_setup(lecture, code))
+        lecture = lectures[notebook]
+        cell = lecture.find_cell(call)
+        lecture.run(cell)
+        if lecture.errors:
+            raise RuntimeError(f"{notebook}: {lecture.errors}")
+        shown[name] = lecture.cell(cell).locator(".lecture-widget")
+        shown[name].wait_for()
+    return shown
+
+
+def lecture_setup(lecture, code: list[int]) -> list[int]:
+    """The cells that load the model and make the engine."""
+    sources = {i: "".join(lecture.nb["cells"][i]["source"]) for i in code[1:]}
+    return [i for i, s in sources.items() if "load_model(" in s or s.startswith("engine = ")][:2]
+
+
+def time_a_move(widget, slider: int, key: str) -> float:
+    """Milliseconds from the key press to the new picture."""
+    page = widget.page
+    page.bring_to_front()
+    widget.get_by_role("slider").nth(slider).focus()
+    page.evaluate("() => { window.moveIsTimed = false; window.moved = null; }")
+    image = widget.get_by_role("img").first.element_handle()
+    page.evaluate(
+        f"image => {{ ({_TIME_A_MOVE})(image).then(ms => {{ window.moved = ms; }}); }}", image
+    )
+    page.keyboard.press(key)
+    page.wait_for_function("window.moved !== null", timeout=15_000)
+    page.wait_for_timeout(150)
+    return page.evaluate("window.moved")
+
+
+# Their slider stands at its smallest value to begin with.
+_BEGIN_AT_THE_LEFT_END = {"CostCalculator"}
+
+
+def measure(shown: dict, n_rounds: int) -> dict[str, list[float]]:
+    times = {name: [] for name in shown}
+    for n in tqdm(range(2 * n_rounds + 2), desc="Moving", unit="round"):
+        for name, widget in shown.items():
+            # There and back, so that no slider comes to its end.
+            there = "ArrowRight" if name in _BEGIN_AT_THE_LEFT_END else "ArrowLeft"
+            back = "ArrowLeft" if there == "ArrowRight" else "ArrowRight"
+            ms = time_a_move(widget, WIDGETS[name][2], (there, back)[n % 2])
+            if n >= 2:  # the first two warm up
+                times[name].append(ms)
+    return times
+
+
+def report(times: dict[str, list[float]]) -> str:
+    rows = [[name, median(ms), min(ms), max(ms)] for name, ms in times.items()]
+    return "\n\n".join(
+        [
+            "## Widgets: `python benchmarks/widget_redraw.py`",
+            f"Machine: {describe_machine()}, Chromium.",
+            "Milliseconds from a key press on a slider to the new picture, decoded in the page; "
+            f"{len(next(iter(times.values())))} moves of each widget, in turns.",
+            table(["widget", "median (ms)", "fastest (ms)", "slowest (ms)"], rows),
+        ]
+    )
+
+
+def main() -> int:
+    from playwright.sync_api import sync_playwright
+
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=10, help="moves there and back a widget")
+    parser.add_argument("--quick", action="store_true", help="few moves, nothing written")
+    args = parser.parse_args()
+    if CHROMIUM is None:
+        print("Chromium is not installed (apt install chromium).", file=sys.stderr)
+        return 1
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        lab = stack.enter_context(running_lab(folder))
+        playwright = stack.enter_context(sync_playwright())
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=FLAGS, chromium_sandbox=False
+        )
+        stack.callback(browser.close)
+        shown = show(stack.enter_context(pages(lab, browser)))
+        times = measure(shown, 2 if args.quick else args.rounds)
+    text = report(times)
+    print(text)
+    if not args.quick:
+        write_section("widget_redraw", text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

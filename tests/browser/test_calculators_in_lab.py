@@ -1,0 +1,175 @@
+"""Calculators and views of lectures 05 to 10: every control moved by hand, every number compared.
+
+The page is compared with the same widget in this process, whose numbers other tests compare with
+the library and with published tables; one number a widget is compared with the library here too.
+"""
+
+from dataclasses import dataclass
+
+import pytest
+from widget_replica import Replica
+
+from lecture_lib import widgets
+from lecture_lib.costs.units import format_seconds
+from lecture_lib.model_spec import MODEL_SPECS
+from lecture_lib.parallel import pipeline_schedule, pipeline_volume, tensor_parallel_volume
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="not on this machine: playwright")
+expect = sync_api.expect
+pytestmark = [pytest.mark.real_model, pytest.mark.slow]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A widget of a lecture: where it is, and how it is made there."""
+
+    notebook: str
+    call: str
+
+
+SHOWN = {
+    "CostCalculator": Shown("05_compute_and_memory", "CostCalculator()"),
+    "StepBreakdown": Shown("05_compute_and_memory", "StepBreakdown(batch_size=16, seq_len=1024)"),
+    "ScheduleView": Shown("06_pipeline_parallelism", "ScheduleView(n_requests=3, n_stages=3)"),
+    "PipelineCalculator": Shown(
+        "06_pipeline_parallelism",
+        'PipelineCalculator("llama-2-7b", n_ranks=4, specs={"smollm2-135m": spec})',
+    ),
+    "TensorParallelCalculator": Shown(
+        "07_tensor_parallelism",
+        'TensorParallelCalculator("llama-2-7b", n_ranks=4, specs={"smollm2-135m": spec})',
+    ),
+    "SamplingView": Shown("10_sampling", 'SamplingView(loaded, source="peaked")'),
+}
+
+
+@pytest.fixture(scope="module")
+def open_lecture(lab_page_of_module):
+    """A lecture by name with its first cells run, opened once."""
+    opened = {}
+
+    def get(notebook):
+        if notebook not in opened:
+            lecture = lab_page_of_module(f"notebooks/{notebook}.ipynb")
+            lecture.run(*first_code_cells(lecture))
+            assert lecture.errors == []
+            opened[notebook] = lecture
+        return opened[notebook]
+
+    return get
+
+
+def first_code_cells(lecture) -> list[int]:
+    """Imports and the model: a lecture's first code cell, and the one that loads the model."""
+    code = [i for i, cell in enumerate(lecture.nb["cells"]) if cell["cell_type"] == "code"]
+    loads = [i for i in code if "load_model(" in "".join(lecture.nb["cells"][i]["source"])]
+    return sorted({code[0], *loads[:1]})
+
+
+@pytest.fixture
+def replica(open_lecture, request, loaded):
+    """The widget that a test names, live in its lecture, beside a new one here."""
+    shown = SHOWN[request.param]
+    lecture = open_lecture(shown.notebook)
+    cell = lecture.find_cell(shown.call)
+    lecture.run(cell)
+    assert lecture.errors == []
+    widget = lecture.cell(cell).locator(".lecture-widget")
+    widget.wait_for()
+    names = {name: getattr(widgets, name) for name in widgets.__all__}
+    here = eval(shown.call, {**names, "spec": loaded.spec, "loaded": loaded})
+    replica = Replica(widget, here)
+    replica.expect_the_same(expect)
+    return replica
+
+
+@pytest.mark.parametrize("replica", SHOWN, indirect=True)
+def test_each_control_moves_the_picture(replica):
+    for slider in replica.sliders:
+        before = replica.here.picture.live_png
+        at_end = slider.value == getattr(slider, "max", None)
+        replica.press_arrow(slider, -3 if at_end else 3)
+        replica.expect_the_same(expect)
+        assert replica.here.picture.live_png != before, slider.description
+    for dropdown in replica.lists:
+        replica.choose(dropdown, (dropdown.index + 1) % len(dropdown.options))
+        replica.expect_the_same(expect)
+    for box in replica.boxes:
+        replica.tick(box)
+        replica.expect_the_same(expect)
+    for buttons in replica.toggles:
+        replica.toggle(buttons, (buttons.index + 1) % len(buttons.options))
+        replica.expect_the_same(expect)
+
+
+@pytest.mark.parametrize("replica", SHOWN, indirect=True)
+def test_twenty_quick_moves_end_where_the_hand_ended(replica):
+    slider = replica.sliders[0]
+    for by in (5, -8, 7):
+        replica.press_arrow(slider, by)
+    replica.expect_the_same(expect)
+    settled = replica.shown.get_by_role("img").first.get_attribute("src")
+    # A backlog would go on drawing states that the hand has left.
+    replica.shown.page.wait_for_timeout(500)
+    assert replica.shown.get_by_role("img").first.get_attribute("src") == settled
+
+
+@pytest.mark.parametrize("replica", SHOWN, indirect=True)
+def test_tab_alone_reaches_every_control(replica):
+    page = replica.shown.page
+    n_controls = len(replica.sliders) + len(replica.lists) + len(replica.boxes)
+    first = replica.shown.locator("select, [role=slider], input").first
+    first.focus()
+    reached = set()
+    for _ in range(4 * n_controls + 8):
+        inside = page.evaluate(
+            """() => { const e = document.activeElement;
+                return e.closest('.lecture-widget') &&
+                    [e.tagName, e.getAttribute('role'), e.type].join() +
+                    [...e.closest('.lecture-widget').querySelectorAll('*')].indexOf(e); }"""
+        )
+        if not inside:
+            break
+        reached.add(inside)
+        page.keyboard.press("Tab")
+    sliders = [where for where in reached if "slider" in where]
+    assert len(sliders) == len(replica.sliders)
+    assert len([where for where in reached if where.startswith("SELECT")]) == len(replica.lists)
+
+
+@pytest.mark.parametrize("replica", ["PipelineCalculator"], indirect=True)
+def test_pipeline_bytes_are_the_librarys(replica):
+    replica.press_arrow(replica.here.seq_len, 2)
+    volume = pipeline_volume(
+        MODEL_SPECS["llama-2-7b"], n_ranks=4, seq_len=4096, max_new_tokens=128, dtype_bytes=2
+    )
+    expect(replica.shown).to_contain_text(f"= {volume.prefill_boundary_bytes:,} bytes")
+
+
+@pytest.mark.parametrize("replica", ["TensorParallelCalculator"], indirect=True)
+def test_all_reduce_bytes_are_the_librarys(replica):
+    replica.press_arrow(replica.here.seq_len, -1)
+    volume = tensor_parallel_volume(
+        MODEL_SPECS["llama-2-7b"], n_ranks=4, seq_len=512, max_new_tokens=128, dtype_bytes=2
+    )
+    expect(replica.shown).to_contain_text(f"= {volume.prefill_all_reduce_bytes:,} bytes")
+
+
+@pytest.mark.parametrize("replica", ["ScheduleView"], indirect=True)
+def test_schedule_ends_when_the_library_says(replica):
+    replica.press_arrow(replica.here.n_requests, 2)
+    schedule = pipeline_schedule(
+        n_requests=5, n_stages=3, prefill_s=1.0, decode_s=1 / 3, max_new_tokens=5
+    )
+    expect(replica.shown).to_contain_text(f"3 stages: {schedule.total_s:.3g}")
+
+
+@pytest.mark.parametrize("replica", ["CostCalculator"], indirect=True)
+def test_decode_time_is_bytes_over_bandwidth(replica):
+    # Decode at batch 1 is memory bound: a step can't be faster than reading all weights once.
+    step = replica.here.step("decode")
+    expect(replica.shown).to_contain_text(f"At best {format_seconds(step.seconds)} a step")
+    spec, device = MODEL_SPECS["llama-2-7b"], replica.here.devices["a100-80gb-sxm"]
+    assert step.seconds >= 2 * (spec.n_params - spec.vocab_size * spec.d_model) / (
+        device.memory_bandwidth
+    )
