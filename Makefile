@@ -3,13 +3,14 @@ PYTHON ?= python3
 COURSE = $(PYTHON) tools/course.py
 PY = .venv/bin/python
 
-.PHONY: help setup lab test notebooks exercises grade site bench clean
+.PHONY: help setup lab test notebooks exercises release grade site bench clean
 
 help:
 	@echo "make lab         set up if needed, open the course in JupyterLab   (ARGS=... for jupyter)"
 	@echo "make test        set up if needed, run everything that CI runs     (K=word narrows)"
 	@echo "make notebooks   run the notebooks again and save their outputs    (ONLY=01_language_models)"
 	@echo "make exercises   write exercises/ from solutions/"
+	@echo "make release     write what students get into dist/: a folder and a zip"
 	@echo "make grade       grade a folder of submissions      (SUBMISSIONS=folder OUT=results)"
 	@echo "make site        build the static site of the lectures into build/site"
 	@echo "make bench       measure speed, write benchmarks/RESULTS.md"
@@ -29,6 +30,9 @@ notebooks: setup
 
 exercises: setup
 	@$(PY) -m lecture_lib.grading build
+
+release: setup
+	@$(PY) tools/release.py $(ARGS)
 
 grade: setup
 	@$(PY) -m lecture_lib.grading grade $(SUBMISSIONS) --out $(or $(OUT),results) $(ARGS)

@@ -1,0 +1,59 @@
+"""The released course in JupyterLab, with the release's own library: lecture 01 and exercise 01."""
+
+import sys
+
+import lab_server
+import pytest
+import release
+import released_course
+from test_exercise_in_lab import EXERCISE, cell_of, right_answers
+
+pytestmark = [pytest.mark.real_model, pytest.mark.slow]
+LECTURE = "notebooks/01_language_models.ipynb"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A JupyterLab of the student's environment, on the unpacked release."""
+    folder = tmp_path_factory.mktemp("release")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(release, "check_exercises", lambda root: None)  # tests/test_release.py
+        patch.setattr(release, "check_files", lambda root, files: None)  # has both
+        _, archive = release.release(release.ROOT, folder / "dist", allow_uncommitted=True)
+    course = released_course.unpack(archive, folder / "unpacked")
+    python = released_course.make_environment(course, folder / "environment")
+    command = lab_server._command
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lab_server, "COURSE", course)
+        patch.delenv("PYTHONPATH", raising=False)
+        patch.setattr(
+            lab_server, "_command",
+            lambda lab: [str(python) if part == sys.executable else part for part in command(lab)],
+        )  # fmt: skip
+        with lab_server.running_lab(tmp_path_factory.mktemp("lab")) as server:
+            server.library = course / "lecture_lib"
+            yield server
+
+
+def test_lecture_01_runs(lab, lab_page):
+    lecture = lab_page(LECTURE)
+    lecture.run_all()
+    assert lecture.errors == []
+    last = len(lecture.nb["cells"]) - 1
+    assert lecture.nb["cells"][last]["cell_type"] == "markdown"
+    lecture.command("notebook:insert-cell-below")
+    lecture.type_source(last + 1, "import lecture_lib\nprint(lecture_lib.__file__)")
+    lecture.run(last + 1)
+    assert str(lab.library) in lecture.cell(last + 1).inner_text()
+
+
+def test_exercise_01_is_answered(lab_page):
+    exercise = lab_page(EXERCISE)
+    exercise.run(cell_of(exercise, "setup"))
+    first, answer = next(iter(right_answers().items()))
+    task, test = cell_of(exercise, first), cell_of(exercise, f"test-{first}")
+    exercise.run(task, test)
+    assert "replace this line with your answer" in "".join(exercise.errors)
+    exercise.type_source(task, answer)
+    exercise.run(task, test)
+    assert exercise.errors == []

@@ -1,0 +1,72 @@
+"""nbgrader's own tools open the same notebooks: what the instructor's guide says of them."""
+
+import logging
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from traitlets.config import Config
+
+from lecture_lib.grading import cells
+
+ROOT = Path(__file__).resolve().parent.parent
+NAME = "01_language_models"
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """A course folder of nbgrader's with one of our solutions as source."""
+    (tmp_path / "source" / "01").mkdir(parents=True)
+    shutil.copy(ROOT / "solutions" / f"{NAME}.ipynb", tmp_path / "source" / "01")
+    # It starts the command alembic, which lies beside this Python.
+    folder = str(Path(sys.executable).parent)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    config = Config()
+    config.CourseDirectory.root = str(tmp_path)
+    config.CourseDirectory.db_url = f"sqlite:///{tmp_path}/gradebook.db"
+    config.CourseDirectory.assignment_id = "01"
+    return tmp_path, config
+
+
+def test_generate_assignment_gives_our_exercise_and_knows_its_points(course):
+    from nbgrader.api import Gradebook
+    from nbgrader.converters import GenerateAssignment
+    from nbgrader.coursedir import CourseDirectory
+
+    root, config = course
+    stub = 'raise NotImplementedError("replace this line with your answer")'
+    config.ClearSolutions.code_stub = {"python": stub}
+    directory = CourseDirectory(config=config)
+    converter = GenerateAssignment(coursedir=directory, config=config)
+    converter.log.setLevel(logging.ERROR)
+    converter.start()
+    theirs = cells.read_notebook(root / "release" / "01" / f"{NAME}.ipynb")
+    ours = cells.read_notebook(ROOT / "exercises" / f"{NAME}.ipynb")
+    assert [c.source for c in theirs.cells] == [c.source for c in ours.cells]
+    assert [c.metadata.get("nbgrader") for c in theirs.cells] == [
+        c.metadata.get("nbgrader") for c in ours.cells
+    ]
+    with Gradebook(f"sqlite:///{root}/gradebook.db") as book:
+        known = {cell.name: cell.max_score for cell in book.find_notebook(NAME, "01").grade_cells}
+    points = {
+        cells.nbgrader_field(cell, "grade_id"): cells.nbgrader_field(cell, "points")
+        for cell in ours.cells
+        if cells.nbgrader_field(cell, "grade")
+    }
+    assert known == points
+    assert len(points) >= 3
+
+
+@pytest.mark.real_model
+@pytest.mark.slow
+def test_validate_passes_a_solution_and_fails_an_empty_exercise(course):
+    from nbgrader.validator import Validator
+
+    source = course[0] / "source" / "01" / f"{NAME}.ipynb"
+    assert Validator().validate(str(source)) == {}  # it names what fails, and nothing else
+    exercise = source.with_name("exercise.ipynb")
+    shutil.copy(ROOT / "exercises" / f"{NAME}.ipynb", exercise)
+    tasks = cells.answer_ids(cells.read_notebook(exercise))
+    assert len(Validator().validate(str(exercise))["failed"]) == len(tasks)

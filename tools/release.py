@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""The course as students get it: dist/COURSE-student-VERSION, a folder and a zip of the same.
+
+python tools/release.py                        from a clean git checkout
+python tools/release.py --allow-uncommitted    the files as they lie there
+
+Notebooks, exercises, lecture_lib without what grades; no solutions, hidden checks or tests. The
+same files give the same bytes, wherever and whenever it runs (with the same zlib). Nothing is
+written where an exercise isn't what its solution gives, a link leads nowhere, or an answer is
+found in what students get.
+"""
+
+import argparse
+import hashlib
+import io
+import shutil
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+from release_files import NOT_THERE, ReleaseError, course_files, student_files
+from release_leaks import find_leaks, foreign_imports, read_secrets
+
+ROOT = Path(__file__).resolve().parent.parent
+COURSE = "generative-inference"
+MOMENT = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can tell
+MODE = 0o644
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder (default: dist)")
+    parser.add_argument(
+        "--allow-uncommitted", action="store_true", help="release files that are not as committed"
+    )
+    arguments = parser.parse_args(argv)
+    try:
+        folder, archive = release(
+            ROOT, arguments.out, allow_uncommitted=arguments.allow_uncommitted
+        )
+    except ReleaseError as error:
+        print(f"release: {error}", file=sys.stderr)
+        return 1
+    content = archive.read_bytes()
+    n_files = sum(path.is_file() for path in folder.rglob("*"))
+    print(f"{folder}: {n_files} files")
+    print(f"{archive}: {len(content):,} bytes")
+    print(f"sha256 {hashlib.sha256(content).hexdigest()}")
+    return 0
+
+
+def release(root: Path, out: Path, *, allow_uncommitted: bool = False) -> tuple[Path, Path]:
+    """Write folder and zip into ``out``; their paths.
+
+    Raises:
+        ReleaseError: nothing was written; the message says why.
+    """
+    names = course_files(root, allow_uncommitted=allow_uncommitted)
+    if allow_uncommitted:
+        say("WARNING: files as they lie there, committed or not")
+    say("is every exercise what its solution gives? ...")
+    check_exercises(root)
+    files = student_files(root, names)
+    say(f"looking for answers in {len(files)} files ...")
+    check_files(root, files)
+    version = tomllib.loads(files["pyproject.toml"].decode("utf-8"))["project"]["version"]
+    name = f"{COURSE}-student-{version}"
+    say(f"writing {name} ...")
+    out.mkdir(parents=True, exist_ok=True)
+    write_folder(out / name, files)
+    archive = out / f"{name}.zip"
+    archive.write_bytes(zip_bytes(name, files))
+    return out / name, archive
+
+
+def check_exercises(root: Path) -> None:
+    """Raises ReleaseError where exercises/ is not what solutions/ gives."""
+    from lecture_lib.grading import build
+
+    try:
+        drift = build.find_drift(root)
+    except build.BuildError as error:
+        raise ReleaseError(str(error)) from error
+    if drift:
+        lines = "\n".join(f"    {line}" for line in drift.lines())
+        raise ReleaseError(f"exercises/ is out of step:\n{lines}\nRun `make exercises` first.")
+
+
+def check_files(root: Path, files: dict[str, bytes]) -> None:
+    """Raises ReleaseError where ``files`` hold an answer, or import what they don't hold."""
+    try:
+        secrets = read_secrets(root)
+    except (ValueError, SyntaxError) as error:
+        raise ReleaseError(f"solutions/ cannot be read: {error}") from error
+    found = find_leaks(files, secrets) + foreign_imports(files, NOT_THERE)
+    if found:
+        lines = "\n".join(f"    {line}" for line in found[:20])
+        raise ReleaseError(f"nothing was written; students must not get:\n{lines}")
+
+
+def write_folder(folder: Path, files: dict[str, bytes]) -> None:
+    """Write the files beside the old folder, then put them in its place."""
+    fresh = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    for name, content in files.items():
+        path = fresh / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(MODE)
+    for inner in (fresh, *(path for path in fresh.rglob("*") if path.is_dir())):
+        inner.chmod(0o755)
+    if folder.exists():
+        shutil.rmtree(folder)
+    fresh.rename(folder)
+
+
+def zip_bytes(name: str, files: dict[str, bytes]) -> bytes:
+    """A zip with all files below one folder; no time, user, umask or order of a disk is in it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for path, content in sorted(files.items()):
+            entry = zipfile.ZipInfo(f"{name}/{path}", date_time=MOMENT)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3  # Unix, on Windows too: the permissions are Unix's
+            entry.external_attr = (0o100000 | MODE) << 16
+            archive.writestr(entry, content, compresslevel=9)
+    return buffer.getvalue()
+
+
+def say(text: str) -> None:
+    print(f"release: {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
