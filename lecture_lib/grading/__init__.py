@@ -11,6 +11,7 @@
     freeze     a task and a seed -> JSON: what a worker is asked, and the key that stays outside
     worker     runs one answer cell on the inputs and returns plain data (a script, one per task)
     run        starts a worker, bare or in front of a sandbox, with limits; collects its records
+    exchange   requests and replies, each within time and size
     judge      records and key -> verdict with the message that a student reads
 
 Grading a folder of submissions (``python -m lecture_lib.grading grade``):
@@ -23,7 +24,10 @@ Grading a folder of submissions (``python -m lecture_lib.grading grade``):
     pool             any concurrent.futures executor: local processes, or a Dask cluster
     jobs             grading one answer; discretion: what of it a student may be told
     sandbox          bubblewrap, or docker, in front of a worker; limits, launcher
-    self_test        tries to get out of the sandbox (attempts) before anything is graded
+    warm             workers forked with their imports done, each in namespaces of its own:
+                     warm_zygote forks them, warm_isolation makes the namespaces
+    self_test        tries to get out of the sandbox before anything is graded: attempts, and
+                     warm_attempts from a forked worker
     adjustments      points that a person gave, with reason and who
     gradebook        students, tasks, points; reports writes CSV, JSON lines and HTML from it
     similar          answers that look alike, as a hint

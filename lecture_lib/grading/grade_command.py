@@ -32,6 +32,7 @@ def add_parser(commands) -> None:
     add("--image", default=docker.IMAGE, help="for --sandbox docker")
     add("--limit", action="append", default=[], metavar="NAME=VALUE",
         help=f"one of {', '.join(Limits.__dataclass_fields__)}; may be repeated")  # fmt: skip
+    add("--cold", action="store_true", help="each task imports anew (default: forked warm)")
     add("--unsafe", action="store_true", help="grade even without a sandbox that holds")
     command.set_defaults(function=run_grade)
 
@@ -47,7 +48,10 @@ def run_grade(arguments: argparse.Namespace) -> int:
         unsafe=arguments.unsafe,
         adjustments=arguments.adjustments,
         sandbox=Sandbox(
-            arguments.sandbox, Limits().with_changes(arguments.limit), image=arguments.image
+            arguments.sandbox,
+            Limits().with_changes(arguments.limit),
+            image=arguments.image,
+            warm=not arguments.cold,
         ),
     )
     outcome = grade(arguments.root, arguments.submissions, arguments.out, settings)

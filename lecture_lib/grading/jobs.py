@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from multiprocessing import connection, parent_process
 from typing import Any
 
-from . import discretion, judge, run, self_test
+from . import discretion, judge, self_test, warm
 from .sandbox import Sandbox
 
 
 def grade_answer(frozen: dict, answer: str, sandbox: Sandbox, check: bool = False) -> dict:
-    """Grade one answer in a fresh worker.
+    """Grade one answer in a worker of its own.
 
     Args:
         frozen: what ``freeze`` gave.
@@ -30,7 +30,7 @@ def grade_answer(frozen: dict, answer: str, sandbox: Sandbox, check: bool = Fals
         _checked(sandbox)
     launcher = sandbox.launcher(model=bool(models_of(frozen)))
     seconds: list[float] = []
-    records = run.run_answer(frozen, answer, launcher, seconds)
+    records = warm.run_answer(frozen, answer, launcher, seconds)
     verdict = judge.judge(frozen, records)
     told = judge.judge(frozen, discretion.without_inputs(records, answer))
     return {

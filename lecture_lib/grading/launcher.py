@@ -10,7 +10,23 @@ from pathlib import Path
 from . import encoding, worker
 
 WORKER = Path(worker.__file__).resolve()
+ZYGOTE = WORKER.with_name("warm_zygote.py")
 MAX_LINE = 2 * encoding.MAX_BYTES
+
+
+@dataclass(frozen=True)
+class Warm:
+    """How a warm process (warm.py) is started, which forks workers.
+
+    Args:
+        prefix: as a launcher's, of a sandbox in which that process may make namespaces.
+        kept: folders below /tmp that a worker sees in its own /tmp.
+        disk_bytes: room in each of a worker's two writable folders.
+    """
+
+    prefix: tuple[str, ...]
+    kept: tuple[str, ...]
+    disk_bytes: int
 
 
 @dataclass(frozen=True)
@@ -26,6 +42,7 @@ class Launcher:
             nothing better (a cgroup) counts them.
         max_line: longest reply in bytes.
         time_factor: what a task's seconds for one case are multiplied with.
+        warm: for workers that are forked with their imports done; None where there are none.
     """
 
     prefix: Sequence[str] = ()
@@ -37,10 +54,15 @@ class Launcher:
     memory_bytes: int | None = None
     max_line: int = MAX_LINE
     time_factor: float = 1.0
+    warm: Warm | None = None
 
     def command(self, name: str = "worker") -> list[str]:
         """The whole command line of the worker that has this name."""
         return [*named(self.prefix, name), self.python, "-I", "-B", str(WORKER)]
+
+    def warm_command(self, name: str) -> list[str]:
+        """The same of a warm process."""
+        return [*named(self.warm.prefix, name), self.python, "-I", "-B", str(ZYGOTE)]
 
 
 def named(command: Sequence[str], name: str) -> list[str]:

@@ -8,7 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
-from . import jobs
+from . import jobs, warm
 from .run import GradingError
 from .sandbox import Sandbox
 
@@ -60,7 +60,7 @@ class Pool:
         Raises:
             Interrupted: on Ctrl-C.
         """
-        left = {job.key: job for job in todo}
+        left = {job.key: job for job in _in_order(todo)}
         failures: dict[str, str] = {}
 
         def finish(key: str, future: Future) -> None:
@@ -100,6 +100,12 @@ class Pool:
                     if not future.cancelled():
                         finish(kept[future], future)
                 raise Interrupted from None
+
+
+def _in_order(todo: list[Job]) -> list[Job]:
+    """Tasks with the same imports stand together: one warm process serves them."""
+    modules = {id(job.frozen): warm.modules_of(job.frozen) for job in todo}
+    return sorted(todo, key=lambda job: modules[id(job.frozen)])
 
 
 def _submit_some(

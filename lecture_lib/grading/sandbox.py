@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import docker
-from .launcher import Launcher
+from .launcher import Launcher, Warm
 from .limits import Limits, counted
 from .run import GradingError
 
@@ -28,12 +28,14 @@ class Sandbox:
         back_end: "bubblewrap", "docker" or "none".
         private: folders of which nothing may be seen inside.
         image: for Docker.
+        warm: whether workers may be forked with their imports done (bubblewrap only, warm.py).
     """
 
     back_end: str = "bubblewrap"
     limits: Limits = field(default_factory=Limits)
     private: tuple[str, ...] = ()
     image: str = docker.IMAGE
+    warm: bool = True
 
     def launcher(self, *, model: bool = False) -> Launcher:
         """How a worker is started in it; ``model``: with the bundled model's folder.
@@ -64,9 +66,17 @@ def _launcher(sandbox: Sandbox, model: bool) -> Launcher:
     visible = [*_python_folders(), LIBRARY, *([models] if models else [])]
     _check_private(sandbox.private, [Path("/usr"), *visible])
     counter = counted(limits)
-    prefix = [*counter.prefix, *_bubblewrap(limits, visible, models), *limits.prlimit()]
+    inside = _bubblewrap(limits, visible, models)
     watched = None if counter.memory else limits.memory_mb << 20
-    return Launcher(prefix=tuple(prefix), stop=counter.stop, memory_bytes=watched, **common)
+    warm = None
+    if sandbox.warm:
+        prefix = (*counter.prefix, *_for_zygote(inside), *limits.prlimit())
+        kept = [str(folder) for folder in visible if folder.is_relative_to("/tmp")]
+        warm = Warm(prefix, tuple(kept), limits.disk_mb << 20)
+    prefix = (*counter.prefix, *inside, *limits.prlimit())
+    return Launcher(
+        prefix=prefix, stop=counter.stop, memory_bytes=watched, warm=warm, **common
+    )  # fmt: skip
 
 
 def _bubblewrap(limits: Limits, visible: list[Path], models: Path | None) -> list[str]:
@@ -78,7 +88,9 @@ def _bubblewrap(limits: Limits, visible: list[Path], models: Path | None) -> lis
     command = [
         "bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent",
         "--new-session", "--cap-drop", "ALL", "--uid", "65534", "--gid", "65534", "--clearenv",
-        "--proc", "/proc",
+        # To the kernel root's worker is root, if one without capabilities, and so the owner of
+        # /proc/sys, core_pattern included: a program that the kernel starts outside.
+        "--proc", "/proc", "--remount-ro", "/proc",
         # What bwrap makes itself lies in memory without a limit, so none of it stays writable.
         "--dev", "/dev", "--remount-ro", "/dev", *size, "/dev/shm", *size, "/tmp",
         *_system_folders(),
@@ -88,6 +100,19 @@ def _bubblewrap(limits: Limits, visible: list[Path], models: Path | None) -> lis
     for name, value in _environment(models).items():
         command += ["--setenv", name, value]
     return [*command, "--remount-ro", "/", "--chdir", "/tmp", "--"]
+
+
+def _for_zygote(command: list[str]) -> list[str]:
+    """The same sandbox for a process that runs trusted code only and forks workers.
+
+    It may make namespaces, and nothing in it can be written to: each worker mounts its own.
+    """
+    end = command.index("--remount-ro", command.index("--setenv"))
+    at = command.index("--cap-drop") + 2
+    return [
+        *command[:at], "--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_NET_ADMIN",
+        *command[at:end], "--remount-ro", "/tmp", "--remount-ro", "/dev/shm", *command[end:],
+    ]  # fmt: skip
 
 
 def _system_folders() -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import attempts, encoding, run
+from . import attempts, encoding, run, warm, warm_attempts, worker
 from .sandbox import LIBRARY, Sandbox
 
 # What the limits do is tried with small ones, so that a sandbox that has none does no harm.
@@ -47,7 +47,11 @@ def check_sandbox(sandbox: Sandbox) -> list[Attempt]:
         EscapeError: some succeeded; the message says which.
         SandboxError: the sandbox runs nothing at all.
     """
-    tried = try_to_escape(sandbox)
+    tried = _check(sandbox, try_to_escape(sandbox))
+    return tried + _check(sandbox, try_from_a_warm_worker(sandbox))
+
+
+def _check(sandbox: Sandbox, tried: list[Attempt]) -> list[Attempt]:
     escapes = [f"  {attempt.name}: {attempt.escaped}" for attempt in tried if attempt.escaped]
     if escapes:
         hint = "\nAs root, limits need writable cgroups: run this as an ordinary user."
@@ -62,30 +66,67 @@ def try_to_escape(sandbox: Sandbox) -> list[Attempt]:
     Raises:
         SandboxError: the sandbox runs nothing at all.
     """
-    small = replace(sandbox, limits=replace(sandbox.limits, **SMALL))
-    launcher = small.launcher()
+    launcher = _small(sandbox).launcher()
     with _targets(sandbox) as arguments:
         _check_that_it_runs(launcher)
         return [Attempt(name, _attempt(name, args, launcher)) for name, args in arguments.items()]
 
 
-def _attempt(name: str, args: list, launcher: run.Launcher) -> str | None:
-    record = _record(inspect.getsource(attempts), name, args, launcher)
+def try_from_a_warm_worker(sandbox: Sandbox) -> list[Attempt]:
+    """The same, and what only a forked worker could do; nothing where there are none."""
+    launcher = _small(sandbox).launcher()
+    if launcher.warm is None or not _runs_warm(launcher):
+        return []
+    with _targets(sandbox) as arguments:
+        tried = [(name, args, attempts) for name, args in arguments.items()]
+        tried += [(name, [], warm_attempts) for name in warm_attempts.NAMES]
+        try:
+            return [
+                Attempt(f"{name}, warm", _attempt(name, args, launcher, module, _run_forked))
+                for name, args, module in tried
+            ]
+        finally:
+            warm.close_all()
+
+
+def _runs_warm(launcher: run.Launcher) -> bool:
+    frozen = _frozen("one", [])
+    return warm.run_forked(frozen, "def one():\n    return 1", launcher) is not None
+
+
+def _run_forked(frozen: dict, answer: str, launcher: run.Launcher) -> list[dict]:
+    records = warm.run_forked(frozen, answer, launcher)
+    return [{"error": worker.plain_error("NotStarted", "")}] if records is None else records
+
+
+def _small(sandbox: Sandbox) -> Sandbox:
+    return replace(sandbox, limits=replace(sandbox.limits, **SMALL))
+
+
+def _attempt(
+    name: str, args: list, launcher: run.Launcher, module=attempts, run_it=run.run_answer
+) -> str | None:
+    record = _record(inspect.getsource(module), name, args, launcher, run_it)
     if "error" in record:  # held back the hard way: killed, or out of memory
         kind = record["error"]["types"][0]
         return None if kind in ("Died", "MemoryError") else f"could not be tried ({kind})"
     return record["value"]
 
 
-def _record(answer: str, name: str, args: list, launcher: run.Launcher) -> dict:
+def _record(
+    answer: str, name: str, args: list, launcher: run.Launcher, run_it=run.run_answer
+) -> dict:
+    return run_it(_frozen(name, args), answer, launcher)[0]
+
+
+def _frozen(name: str, args: list) -> dict:
     case = {"entry": name, "read": False, "kwargs": {}, "seed": 0}
-    frozen = {
+    return {
         "grade_id": name,
         "ask": {"setup": [], "entries": [name], "drive": None},
         "cases": [{**case, "args": [encoding.encode(arg) for arg in args]}],
         "timeout_s": 20.0,
     }
-    return run.run_answer(frozen, answer, launcher)[0]
 
 
 def _check_that_it_runs(launcher: run.Launcher) -> None:

@@ -20,12 +20,12 @@ import os
 import random
 import sys
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TextIO
 
 if __package__ in (None, ""):  # as a script under -I the package's folder is not on the path
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from lecture_lib.grading import encoding, fixtures
+from lecture_lib.grading import encoding, fixtures, forbidden_calls
 
 MAX_TEXT = 200
 
@@ -150,13 +150,15 @@ def _changed(before: Any, after: Any, known: dict[int, Any]) -> bool:
         return True
 
 
-def main() -> None:
-    """Serve requests until the input ends."""
-    requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+def silence() -> None:
+    """Lead stdin, stdout and stderr nowhere, so that prints never mix with the protocol."""
     nowhere = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):  # so that prints never mix with the protocol
+    for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
+
+
+def serve(requests: TextIO, replies: TextIO) -> None:
+    """Answer requests until the input ends."""
     session = None
     for line in requests:
         request = json.loads(line)
@@ -172,6 +174,14 @@ def main() -> None:
             reply["record"] = session.call(request["case"])
         replies.write(encoding.dumps(reply) + "\n")
         replies.flush()
+
+
+def main() -> None:
+    requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    silence()
+    forbidden_calls.forbid()
+    serve(requests, replies)
 
 
 if __name__ == "__main__":
