@@ -11,6 +11,8 @@ from widget_replica import Replica
 
 from lecture_lib import widgets
 from lecture_lib.costs.units import format_seconds
+from lecture_lib.decoding import beam_finds_what_greedy_misses, beam_search
+from lecture_lib.engine import Engine
 from lecture_lib.model_spec import MODEL_SPECS
 from lecture_lib.parallel import pipeline_schedule, pipeline_volume, tensor_parallel_volume
 
@@ -25,6 +27,7 @@ class Shown:
 
     notebook: str
     call: str
+    quick: int = 0  # the slider that is moved quickly
 
 
 SHOWN = {
@@ -38,6 +41,9 @@ SHOWN = {
     "TensorParallelCalculator": Shown(
         "07_tensor_parallelism",
         'TensorParallelCalculator("llama-2-7b", n_ranks=4, specs={"smollm2-135m": spec})',
+    ),
+    "BeamStepper": Shown(
+        "09_beam_search", 'BeamStepper(engine, model="beam finds what greedy misses")', quick=2
     ),
     "SamplingView": Shown("10_sampling", 'SamplingView(loaded, source="peaked")'),
 }
@@ -77,7 +83,8 @@ def replica(open_lecture, request, loaded):
     widget = lecture.cell(cell).locator(".lecture-widget")
     widget.wait_for()
     names = {name: getattr(widgets, name) for name in widgets.__all__}
-    here = eval(shown.call, {**names, "spec": loaded.spec, "loaded": loaded})
+    known = {"spec": loaded.spec, "loaded": loaded, "engine": Engine(loaded)}
+    here = eval(shown.call, {**names, **known})
     replica = Replica(widget, here)
     replica.expect_the_same(expect)
     return replica
@@ -88,9 +95,13 @@ def test_each_control_moves_the_picture(replica):
     for slider in replica.sliders:
         before = replica.here.picture.live_png
         at_end = slider.value == getattr(slider, "max", None)
-        replica.press_arrow(slider, -3 if at_end else 3)
+        few = getattr(slider, "max", 99) <= 8  # some of few values may be refused
+        there = (1 if few else 3) * (-1 if at_end else 1)
+        replica.press_arrow(slider, there)
         replica.expect_the_same(expect)
         assert replica.here.picture.live_png != before, slider.description
+        replica.press_arrow(slider, -there)  # a filter may hide what the next one does
+        replica.expect_the_same(expect)
     for dropdown in replica.lists:
         replica.choose(dropdown, (dropdown.index + 1) % len(dropdown.options))
         replica.expect_the_same(expect)
@@ -104,8 +115,8 @@ def test_each_control_moves_the_picture(replica):
 
 @pytest.mark.parametrize("replica", SHOWN, indirect=True)
 def test_twenty_quick_moves_end_where_the_hand_ended(replica):
-    slider = replica.sliders[0]
-    for by in (5, -8, 7):
+    slider = replica.sliders[SHOWN[type(replica.here).__name__].quick]
+    for by in (5, -8, 7, -1):
         replica.press_arrow(slider, by)
     replica.expect_the_same(expect)
     settled = replica.shown.get_by_role("img").first.get_attribute("src")
@@ -118,20 +129,21 @@ def test_twenty_quick_moves_end_where_the_hand_ended(replica):
 def test_tab_alone_reaches_every_control(replica):
     page = replica.shown.page
     n_controls = len(replica.sliders) + len(replica.lists) + len(replica.boxes)
+    replica.shown.evaluate("element => { element.dataset.replica = 'this'; }")
     first = replica.shown.locator("select, [role=slider], input").first
     first.focus()
     reached = set()
     for _ in range(4 * n_controls + 8):
         inside = page.evaluate(
-            """() => { const e = document.activeElement;
-                return e.closest('.lecture-widget') &&
-                    [e.tagName, e.getAttribute('role'), e.type].join() +
-                    [...e.closest('.lecture-widget').querySelectorAll('*')].indexOf(e); }"""
+            """() => { const e = document.activeElement, root = e.closest('[data-replica]');
+                return root && [e.tagName, e.getAttribute('role'), e.type].join() +
+                    [...root.querySelectorAll('*')].indexOf(e); }"""
         )
         if not inside:
             break
         reached.add(inside)
         page.keyboard.press("Tab")
+    replica.shown.evaluate("element => { delete element.dataset.replica; }")
     sliders = [where for where in reached if "slider" in where]
     assert len(sliders) == len(replica.sliders)
     assert len([where for where in reached if where.startswith("SELECT")]) == len(replica.lists)
@@ -173,3 +185,28 @@ def test_decode_time_is_bytes_over_bandwidth(replica):
     assert step.seconds >= 2 * (spec.n_params - spec.vocab_size * spec.d_model) / (
         device.memory_bandwidth
     )
+
+
+@pytest.mark.parametrize("replica", ["BeamStepper"], indirect=True)
+def test_beam_scores_are_the_librarys(replica):
+    replica.press_arrow(replica.here.beams, 1)
+    trace = beam_search(beam_finds_what_greedy_misses(), num_beams=3, max_new_tokens=3)
+    expect(replica.shown).to_contain_text(f"score {trace.scores[0]:.3f}")
+
+
+def test_typed_text_is_cut_as_the_tokenizer_cuts_it(lab_page, loaded):
+    lecture = lab_page("notebooks/08b_hugging_face_models_and_tokenizers.ipynb")
+    needed = ("load_model(", "t5_tokenizer = AutoTokenizer", "TokenizerView({")
+    cells = [lecture.find_cell(text) for text in needed]
+    lecture.run(*sorted({*first_code_cells(lecture), *cells}))
+    assert lecture.errors == []
+    widget = lecture.cell(cells[-1]).locator(".lecture-widget")
+    text = "Zwölf 中文 👍🏽 <b>"
+    widget.get_by_role("textbox", name="Text").fill(text)
+    ids = loaded.tokenizer(text).input_ids
+    expect(widget).to_contain_text(f"{len(ids)} tokens")
+    expect(widget).to_contain_text(f"{len(text)} characters, {len(text.encode())} bytes")
+    for token_id in ids:
+        expect(widget).to_contain_text(str(token_id))
+    widget.get_by_role("textbox", name="Text").fill("")
+    expect(widget.get_by_role("alert")).to_contain_text("is empty")
