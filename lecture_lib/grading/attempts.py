@@ -77,6 +77,38 @@ def user_namespace():
     return "made a user namespace" if libc.unshare(0x10000000) == 0 else None
 
 
+def kernel_settings():
+    """Change the whole machine's settings: some name programs that the kernel starts as root."""
+    for folder, _, names in os.walk("/proc/sys"):
+        for name in names:
+            try:
+                os.close(os.open(os.path.join(folder, name), os.O_WRONLY))
+                return f"could open {os.path.join(folder, name)} for writing"
+            except OSError:
+                pass
+    return None
+
+
+def keyring():
+    """Put down a key, which the user's other processes could find and which outlives this one."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = {"x86_64": 248, "aarch64": 217}.get(os.uname().machine, 217)
+    done = libc.syscall(number, b"user", b"lecture-grading", b"x", 1, ctypes.c_int(-4))
+    return "could leave a key in a keyring" if done != -1 else None
+
+
+def environment(secret):
+    """Read what the grader's environment holds, such as tokens, from any process's."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                if secret.encode() in file.read():
+                    return f"read the grader's environment from process {pid}"
+        except OSError:
+            pass
+    return None
+
+
 def memory(limit_mb):
     """One process with more memory than is allowed."""
     block = bytearray((limit_mb + 64) * MB)

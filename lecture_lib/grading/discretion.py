@@ -9,6 +9,8 @@ import builtins
 import keyword
 import re
 
+from . import encoding
+
 NAME = r"'?([A-Za-z_][\w.]*)(?:\(\))?'?"
 HARMLESS = [
     re.compile(pattern)
@@ -34,17 +36,25 @@ KNOWN = {name for name in dir(builtins) if not name.startswith("_")} | {
     *("numpy", "numpy.ndarray", "double", "OutOfMemoryError", "LinAlgError", "ToyLM"),
 }
 OTHER_TYPE = "a value of a type that is no plain data"
+NO_PLAIN_DATA = re.compile(r"(?:a value of type|an array of dtype) (.+)")
+TOO_MUCH = (
+    f"a value of more than {encoding.MAX_BYTES // 10**6} MB",
+    f"an int of more than {encoding.MAX_INT_BITS} bits",
+    f"a value nested more than {encoding.MAX_DEPTH} deep",
+)
 SHAPE = re.compile(r"is of shape \(([\d, ]*)\)")
 
 
-def without_inputs(records: list[dict], answer: str) -> list[dict]:
+def without_inputs(records: list[dict], answer: str, entries: list[str]) -> list[dict]:
     """The records as the student may see them judged: the same verdict, in fewer words.
 
     Args:
         records: what the answer gave; the result is a copy.
         answer: the source of the answer cell.
+        entries: names that the task asks for.
     """
-    return [_discreet(record, set(re.findall(r"[A-Za-z_]\w*", answer))) for record in records]
+    names, n_lines = set(re.findall(r"[A-Za-z_]\w*", answer)), len(answer.splitlines())
+    return [_discreet(record, names, entries, n_lines) for record in records]
 
 
 def discreet_message(message: str) -> str:
@@ -58,20 +68,29 @@ def _usual_shape(found: re.Match) -> str:
     return found[0] if usual else "is of another shape"
 
 
-def _discreet(record: dict, names: set[str]) -> dict:
+def _discreet(record: dict, names: set[str], entries: list[str], n_lines: int) -> dict:
     error = record.get("error")
     if error is None or error["phase"] == "load":
         return record
-    kind, text = error["types"][0], error["text"]
+    types, text, line = error["types"], error["text"], error["line"]
+    kind = types[0]
+    told = _may_be_told(kind, names) or kind in _own_errors()
     if kind == "NotPlainData":
-        *_, last = text.split() or [""]
-        text = text if _may_be_told(last, names) or text.endswith(" MB") else OTHER_TYPE
-    elif kind != "MissingName" and not _harmless(text, names):
-        text = ""
-    types = error["types"]
-    if not _may_be_told(kind, names) and kind not in _own_errors():
+        text = text if _says_what_type(text, names) else OTHER_TYPE
+    elif kind in ("MissingName", "NotCallable"):  # or an error of the student's of that name
+        told = text in entries
+    if not told:
         types = ["an error", *types]
-    return {**record, "error": {**error, "types": types, "text": text}}
+    if kind != "NotPlainData" and text not in entries and not _harmless(text, names):
+        text = ""
+    if line is not None and not 1 <= line <= n_lines:  # a number that was set to say something
+        line = None
+    return {**record, "error": {**error, "types": types, "text": text, "line": line}}
+
+
+def _says_what_type(text: str, names: set[str]) -> bool:
+    found = NO_PLAIN_DATA.fullmatch(text)
+    return text in TOO_MUCH or (found is not None and _may_be_told(found[1], names))
 
 
 def _own_errors() -> set[str]:

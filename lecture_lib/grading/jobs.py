@@ -32,7 +32,7 @@ def grade_answer(frozen: dict, answer: str, sandbox: Sandbox, check: bool = Fals
     seconds: list[float] = []
     records = warm.run_answer(frozen, answer, launcher, seconds)
     verdict = judge.judge(frozen, records)
-    told = judge.judge(frozen, discretion.without_inputs(records, answer))
+    told = judge.judge(frozen, discretion.without_inputs(records, answer, frozen["ask"]["entries"]))
     return {
         "passed": verdict.passed,
         "points": verdict.points,

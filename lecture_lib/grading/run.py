@@ -83,7 +83,7 @@ def _call_all(process: Exchange, frozen: dict, seconds: list) -> list[dict]:
             reply = process.ask(
                 {"op": "call", "case": case}, frozen["timeout_s"] * process.launcher.time_factor
             )
-            records.append(_checked_record(reply))
+            records.append(_checked_record(reply, case))
         except Fault as fault:
             records.append(_error_record(worker.plain_error(fault.kind, "")))
             not_run = _error_record(worker.plain_error("NotRun", ""))
@@ -163,14 +163,16 @@ def _error_record(error: dict) -> dict:
     return {"error": error, "mutated": [], "calls": []}
 
 
-def _checked_record(reply: dict) -> dict:
+def _checked_record(reply: dict, case: dict) -> dict:
     """A record of the documented form, whatever came back: it is untrusted."""
     record = reply.get("record")
     if not isinstance(record, dict):
         raise Fault("Protocol")
     mutated, calls = record.get("mutated"), record.get("calls")
+    known = {*(str(i + 1) for i in range(len(case["args"]))), *case["kwargs"]}
+    # Other labels could carry the arguments themselves into what the student is told.
     labels = isinstance(mutated, list) and all(isinstance(label, str) for label in mutated)
-    if not labels or not isinstance(calls, list):
+    if not labels or not known.issuperset(mutated) or not isinstance(calls, list):
         raise Fault("Protocol")
     if "error" in record:
         error = {**_checked_error(record["error"]), "phase": "call"}
@@ -187,6 +189,12 @@ def _checked_error(error: Any) -> dict:
     named = isinstance(types, list) and types and all(isinstance(name, str) for name in types)
     if not named or not isinstance(text, str) or not isinstance(phase, str):
         raise Fault("Protocol")
-    types = [name[:80] for name in types[:16]]
+    types = [_printable(name[:80]) for name in types[:16]]
+    text = _printable(text[: worker.MAX_TEXT])
     line = line if type(line) is int else None
-    return {"types": types, "text": text[: worker.MAX_TEXT], "line": line, "phase": phase[:8]}
+    return {"types": types, "text": text, "line": line, "phase": phase[:8]}
+
+
+def _printable(text: str) -> str:
+    """Half a surrogate pair can't be written to a file, and an escape could rule a terminal."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)

@@ -17,6 +17,7 @@ from .limits import Limits, counted
 from .run import GradingError
 
 LIBRARY = Path(__file__).resolve().parents[1]
+NEEDED_OUTSIDE = ("PATH", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")  # by systemd-run
 BACK_ENDS = ("bubblewrap", "docker", "none")
 
 
@@ -74,8 +75,10 @@ def _launcher(sandbox: Sandbox, model: bool) -> Launcher:
         kept = [str(folder) for folder in visible if folder.is_relative_to("/tmp")]
         warm = Warm(prefix, tuple(kept), limits.disk_mb << 20)
     prefix = (*counter.prefix, *inside, *limits.prlimit())
+    # Process 1 in a sandbox is bwrap, and shows the environment that it was started with.
+    env = {name: os.environ[name] for name in NEEDED_OUTSIDE if name in os.environ}
     return Launcher(
-        prefix=prefix, stop=counter.stop, memory_bytes=watched, warm=warm, **common
+        prefix=prefix, env=env, stop=counter.stop, memory_bytes=watched, warm=warm, **common
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import attempts, encoding, run, warm, warm_attempts, worker
-from .sandbox import LIBRARY, Sandbox
+from .sandbox import LIBRARY, NEEDED_OUTSIDE, Sandbox
 
 # What the limits do is tried with small ones, so that a sandbox that has none does no harm.
 SMALL = {"memory_mb": 512, "processes": 24, "disk_mb": 16, "file_mb": 16, "time_factor": 1.0,
@@ -174,6 +174,9 @@ def _targets(sandbox: Sandbox) -> Iterator[dict[str, list]]:
             "write_files": [[str(LIBRARY), "/usr", home, "/etc", "/", "/proc", "/sys", "/dev"]],
             "other_processes": [os.getpid(), _start_time()],
             "user_namespace": [],
+            "kernel_settings": [],
+            "keyring": [],
+            "environment": [_environment_secret()],
             "memory": [limits["memory_mb"]],
             "memory_of_many": [limits["memory_mb"]],
             "processes": [limits["processes"]],
@@ -189,6 +192,12 @@ def _own_address() -> str:
             return probe.getsockname()[0]
         except OSError:
             return "127.0.0.1"
+
+
+def _environment_secret() -> str:
+    """What this process's environment holds and a worker's doesn't: its longest value."""
+    given = (value for name, value in os.environ.items() if name not in NEEDED_OUTSIDE)
+    return max(given, key=len, default="") or secrets.token_hex(8)
 
 
 def _start_time() -> str:

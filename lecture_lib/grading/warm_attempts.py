@@ -18,11 +18,11 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def leave_traces():
-    """Files, shared memory, a process and changed modules, for the next task to find."""
+    """Files, a semaphore, a process and changed modules, for the next task to find."""
     for path in TRACES:
         with open(path, "w") as file:
             file.write("trace")
-    libc.shmget(IPC_KEY, 4096, IPC_CREAT | 0o666)
+    libc.semget(IPC_KEY, 1, IPC_CREAT | 0o666)
     os.trace = "trace"
     if os.fork() == 0:
         os.setsid()
@@ -35,8 +35,8 @@ def leave_traces():
 def find_traces():
     """What another task has left."""
     found = [path for path in TRACES if os.path.exists(path)]
-    if libc.shmget(IPC_KEY, 4096, 0) != -1:
-        found.append("shared memory")
+    if libc.semget(IPC_KEY, 1, 0) != -1:
+        found.append("a semaphore")
     if hasattr(os, "trace"):
         found.append("a changed module")
     try:

@@ -17,7 +17,7 @@ class TaskInfo:
         seed: the same seed gives the same text.
         output_len: how many new tokens at most.
         beam_width: 1: one text at a time; more: beam search that keeps so many.
-        temperature: 0 is greedy; above 0 the next token is drawn, below 1 more boldly.
+        temperature: 0 is greedy; above 0 the next token is drawn, below 1 more surely.
         top_k: keep so many of the likeliest tokens, 0 keeps all; 1 is greedy.
         top_p: keep the smallest set of tokens with this much probability, 1 keeps all.
         do_sample: draw, or take the likeliest. None: draw, unless temperature is 0, top_k is 1,

@@ -1,6 +1,7 @@
 """A notebook open in JupyterLab, in a browser: what a test does with it and reads off it."""
 
 import json
+import os
 import re
 from pathlib import Path
 from urllib.parse import quote
@@ -8,7 +9,7 @@ from urllib.parse import quote
 from lab_server import LabServer
 
 READY_MS = 60_000
-RUN_MS = 120_000
+RUN_MS = 400_000  # a lecture beside other tests on a small machine
 SCROLLER = ".jp-WindowedPanel-outer"  # the element that scrolls a notebook
 
 # One call for each: a click on Run All right after a page has loaded can get lost.
@@ -124,10 +125,17 @@ class LabPage:
         scroller = self.page.locator(SCROLLER)
         scroller.evaluate("element => { element.scrollTop = 0; }")
         for i in range(1, 100):
-            self.page.wait_for_timeout(150)
+            self.page.wait_for_timeout(60)
             self.page.screenshot(path=folder / f"{name}_{i:02}.png")
             if not scroller.evaluate(_STEP_DOWN):
                 return
+
+
+def keep_screenshot(element, name: str) -> None:
+    """For a person to look at, where BROWSER_SCREENSHOTS names a folder: NAME.png."""
+    if folder := os.environ.get("BROWSER_SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        element.screenshot(path=Path(folder) / f"{name}.png")
 
 
 def outside(url: str) -> bool:

@@ -7,6 +7,7 @@ the library and with published tables; one number a widget is compared with the 
 from dataclasses import dataclass
 
 import pytest
+from lab_page import keep_screenshot
 from widget_replica import Replica
 
 from lecture_lib import widgets
@@ -113,6 +114,9 @@ def test_each_control_moves_the_picture(replica):
         replica.expect_the_same(expect)
 
 
+    keep_screenshot(replica.shown, f"widget_{type(replica.here).__name__}")
+
+
 @pytest.mark.parametrize("replica", SHOWN, indirect=True)
 def test_twenty_quick_moves_end_where_the_hand_ended(replica):
     slider = replica.sliders[SHOWN[type(replica.here).__name__].quick]
@@ -208,5 +212,6 @@ def test_typed_text_is_cut_as_the_tokenizer_cuts_it(lab_page, loaded):
     expect(widget).to_contain_text(f"{len(text)} characters, {len(text.encode())} bytes")
     for token_id in ids:
         expect(widget).to_contain_text(str(token_id))
+    keep_screenshot(widget, "widget_TokenizerView")
     widget.get_by_role("textbox", name="Text").fill("")
     expect(widget.get_by_role("alert")).to_contain_text("is empty")

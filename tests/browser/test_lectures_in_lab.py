@@ -51,9 +51,12 @@ def check_text(lecture):
 
 
 def save_screenshots(lecture, name):
-    """For a person to look at, in both themes, where BROWSER_SCREENSHOTS names a folder."""
+    """For a person to look at, where BROWSER_SCREENSHOTS names a folder.
+
+    In JupyterLab's light theme, or in those that BROWSER_THEMES names: "Light Dark".
+    """
     folder = os.environ.get("BROWSER_SCREENSHOTS")
-    for theme in ("Light", "Dark") if folder else ():
+    for theme in os.environ.get("BROWSER_THEMES", "Light").split() if folder else ():
         lecture.command("apputils:change-theme", theme=f"JupyterLab {theme}")
         lecture.page.locator(f'body[data-jp-theme-name="JupyterLab {theme}"]').wait_for(
             state="attached"

@@ -3,13 +3,12 @@
 import functools
 import http.server
 import importlib.util
-import os
 import sys
 import threading
 from pathlib import Path
 
 import pytest
-from lab_page import outside
+from lab_page import keep_screenshot, outside
 from lab_server import COURSE
 
 sys.path.insert(0, str(COURSE / "tools"))
@@ -76,10 +75,7 @@ def test_every_page_is_whole_and_asks_nobody_else(page, site_url):
         assert all(width for _alt, width in shown), f"{name}: {shown}"
         wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert wide <= 0, f"{name}: {wide} pixels wider than the window"
-        if "BROWSER_SCREENSHOTS" in os.environ:
-            folder = Path(os.environ["BROWSER_SCREENSHOTS"])
-            folder.mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=folder / f"site_{Path(name).name}.png")
+        keep_screenshot(page, f"site_{Path(name).name}")
 
 
 def test_the_formulas_are_typeset(page, site_url):

@@ -88,9 +88,9 @@ TRACES = {  # what one task does, and what the next would see of it
         f"[os.path.exists(path) for path in {PLACES}]",
         [False, False],
     ),
-    "shared-memory": (
-        "ctypes.CDLL(None).shmget(77, 4096, 0o1666)",
-        "ctypes.CDLL(None).shmget(77, 4096, 0)",
+    "system-v": (
+        "ctypes.CDLL(None).semget(77, 1, 0o1666)",
+        "ctypes.CDLL(None).semget(77, 1, 0)",
         -1,
     ),
     "modules": (
