@@ -113,7 +113,6 @@ def test_each_control_moves_the_picture(replica):
         replica.toggle(buttons, (buttons.index + 1) % len(buttons.options))
         replica.expect_the_same(expect)
 
-
     keep_screenshot(replica.shown, f"widget_{type(replica.here).__name__}")
 
 
