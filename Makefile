@@ -41,7 +41,7 @@ site:
 	@$(COURSE) site $(ARGS)
 
 bench: setup
-	@for name in decode_speed roofline_points beam_speed sampling_speed; do $(PY) benchmarks/$$name.py || exit 1; done
+	@for name in decode_speed roofline_points beam_speed sampling_speed widget_redraw grading_throughput; do $(PY) benchmarks/$$name.py || exit 1; done
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

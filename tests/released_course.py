@@ -1,6 +1,7 @@
 """The course as a student has it: the release, unpacked, in an environment of its own."""
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -10,14 +11,40 @@ from pathlib import Path
 from notebook_kernel import kernel_environment
 
 ROOT = Path(__file__).resolve().parent.parent
-RUN = """
-import sys, nbformat
-from nbclient import NotebookClient
-nb = nbformat.read(sys.argv[1], 4)
-nb.cells.append(nbformat.v4.new_code_cell("import lecture_lib; print(lecture_lib.__file__)"))
-NotebookClient(nb, timeout=120, allow_errors=True).execute(cwd=sys.argv[2])
-nbformat.write(nb, sys.argv[3])
-"""
+
+
+def clean_copy(folder: Path) -> Path:
+    """The course as it lies here, committed in a repository of its own, in ``folder``.
+
+    Notebooks that git doesn't know and the README doesn't link to are someone's scratch paper.
+    """
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    names = _git(ROOT, "ls-files", "--cached", "-z").split("\0")
+    names += [
+        name
+        for name in _git(ROOT, "ls-files", "--others", "--exclude-standard", "-z").split("\0")
+        if not name.endswith(".ipynb") or f"/{Path(name).name})" in readme
+    ]
+    for name in filter(None, names):
+        if (ROOT / name).is_file() and not (ROOT / name).is_symlink():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    commit(folder)
+    return folder
+
+
+def commit(folder: Path) -> None:
+    """Commit all that is in ``folder``, a repository or not yet one."""
+    who = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
+    _git(folder, "init", "-q")
+    _git(folder, "add", "-A")
+    _git(folder, *who, "commit", "-qm", "all")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def unpack(archive: Path, folder: Path) -> Path:

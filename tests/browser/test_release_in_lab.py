@@ -19,7 +19,8 @@ def lab(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(release, "check_exercises", lambda root: None)  # tests/test_release.py
         patch.setattr(release, "check_files", lambda root, files: None)  # has both
-        _, archive = release.release(release.ROOT, folder / "dist", allow_uncommitted=True)
+        whole = released_course.clean_copy(folder / "course")
+        _, archive = release.release(whole, folder / "dist")
     course = released_course.unpack(archive, folder / "unpacked")
     python = released_course.make_environment(course, folder / "environment")
     command = lab_server._command
