@@ -31,6 +31,7 @@ Grading a folder of submissions (``python -m lecture_lib.grading grade``):
     adjustments      points that a person gave, with reason and who
     gradebook        students, tasks, points; reports writes CSV, JSON lines and HTML from it
     similar          answers that look alike, as a hint
+    lms              the points as Canvas or Moodle import them (a command of its own)
 
 Nothing that the worker is sent holds an expected value, a test or another task. This package
 imports nothing heavy: a worker without torch starts in about a tenth of a second.
