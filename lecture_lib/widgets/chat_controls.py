@@ -20,9 +20,12 @@ def make_controls(widget, prompt: str, settings: dict) -> list[ipywidgets.Widget
         ValueError: an unknown setting, or one out of range.
     """
     task = checked(settings)
+    # Sent as a whole when the focus leaves it: key by key, the last letters can come after the
+    # click on Send where the kernel is slow.
     widget.prompt = ipywidgets.Textarea(
-        value=prompt, description="Prompt", rows=3, style=_WIDE, layout={"width": "auto"}
-    )
+        value=prompt, description="Prompt", rows=3, continuous_update=False, style=_WIDE,
+        layout={"width": "auto"},
+    )  # fmt: skip
     widget.send_button = _button("Send", "answer the prompt", "primary")
     widget.stop_button = _button("Stop", "end the answer before its next token", "danger")
     widget.stop_button.disabled = True
@@ -35,7 +38,8 @@ def make_controls(widget, prompt: str, settings: dict) -> list[ipywidgets.Widget
     widget.repetition_penalty = _slider("Repetition penalty", task.repetition_penalty, 0.5, 3.0)
     widget.stop_strings = ipywidgets.Textarea(
         value="\n".join(map(_typed, task.stop)), description="Stop strings, one a line", rows=2,
-        placeholder="\\n is a line break", style=_WIDE, layout={"width": "400px"},
+        continuous_update=False, placeholder="\\n is a line break", style=_WIDE,
+        layout={"width": "400px"},
     )  # fmt: skip
     widget.token = ipywidgets.IntSlider(
         value=1, min=1, max=1, description="Candidates for token", style=_WIDE,

@@ -38,10 +38,12 @@ SHOWN = {
     "PipelineCalculator": Shown(
         "06_pipeline_parallelism",
         'PipelineCalculator("llama-2-7b", n_ranks=4, specs={"smollm2-135m": spec})',
+        quick=1,  # of the number of ranks some values are refused
     ),
     "TensorParallelCalculator": Shown(
         "07_tensor_parallelism",
         'TensorParallelCalculator("llama-2-7b", n_ranks=4, specs={"smollm2-135m": spec})',
+        quick=1,  # of the number of ranks some values are refused
     ),
     "BeamStepper": Shown(
         "09_beam_search", 'BeamStepper(engine, model="beam finds what greedy misses")', quick=2
