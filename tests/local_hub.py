@@ -15,12 +15,11 @@ huggingface_hub reads HF_ENDPOINT when it is imported, so it needs a process of 
 import hashlib
 import json
 import re
-import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Self
 from urllib.parse import unquote, urlsplit
+
+from loopback_server import LoopbackServer, QuietHandler
 
 LARGE_SUFFIXES = (".safetensors", ".bin")
 
@@ -63,7 +62,7 @@ class HubRepo:
         self.files[name] = HubFile(content, large=name.endswith(LARGE_SUFFIXES))
 
 
-class LocalHub:
+class LocalHub(LoopbackServer):
     """The server; a context manager. What it was asked stands in ``requests``.
 
     Attributes:
@@ -80,12 +79,10 @@ class LocalHub:
         self.tokens: set[str] = set()
         self.requests: list[tuple[str, str]] = []
         self.trouble: int | None = None
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.hub = self
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        super().__init__(_Handler)
         # Another origin, as the real one's storage is: the client must not follow it to the file
         # when it only asks for its description.
-        self.storage_url = f"http://localhost:{self._server.server_port}/storage"
+        self.storage_url = f"http://localhost:{self.port}/storage"
 
     def add_repo(self, repo_id: str, folder: Path | None = None, *, gated: bool = False) -> HubRepo:
         """A repository with the files of the folder."""
@@ -95,26 +92,13 @@ class LocalHub:
                 repo.add(path.relative_to(folder).as_posix(), path.read_bytes())
         return repo
 
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
 
-    def __exit__(self, *exc: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class _Handler(QuietHandler):
     def do_GET(self) -> None:
         self._answer()
 
     def do_HEAD(self) -> None:
         self._answer()
-
-    def log_message(self, *args: object) -> None:
-        """Not on the tests' output."""
 
     def _answer(self) -> None:
         hub, path = self.server.hub, unquote(urlsplit(self.path).path)
@@ -172,36 +156,26 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(404, "EntryNotFound", "Entry not found")
         headers = {"X-Repo-Commit": repo.commit, "ETag": f'"{file.etag}"'}
         if not file.large:
-            return self._send(200, file.content, headers)
+            return self.send(200, file.content, headers)
         headers |= {
             "X-Linked-Size": str(len(file.content)),
             "X-Linked-ETag": f'"{file.sha256}"',
             "Location": f"{self.server.hub.storage_url}/{repo.repo_id}/{file.sha256}",
         }
-        self._send(302, b"", headers)
+        self.send(302, b"", headers)
 
     def _storage(self, repo: HubRepo, sha256: str) -> None:
         contents = [file.content for file in repo.files.values() if file.sha256 == sha256]
         if not contents:
             return self._refuse(404, None, "No such object")
-        self._send(200, contents[0], {"ETag": f'"{sha256}"'})
+        self.send(200, contents[0], {"ETag": f'"{sha256}"'})
 
     def _refuse(self, status: int, code: str | None, message: str) -> None:
         headers = {"X-Error-Message": message} | ({"X-Error-Code": code} if code else {})
-        self._send(status, json.dumps({"error": message}).encode(), headers)
+        self.send(status, json.dumps({"error": message}).encode(), headers)
 
     def _send_json(self, content: object) -> None:
-        self._send(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
-
-    def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("Connection", "close")  # a stopped Hub then stays silent
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
+        self.send(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
 
 _REPO = r"(?P<repo>[\w.-]+(?:/[\w.-]+)?)"

@@ -10,11 +10,10 @@ large-file storage is decided as the real one does, by .gitattributes' endings a
 import base64
 import json
 import re
-import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from loopback_server import LoopbackServer, QuietHandler
 
 # From the .gitattributes with which the Hub starts a model repository.
 LARGE = re.compile(r".*\.(safetensors|bin|model|msgpack|h5|onnx|pt|pth)$")
@@ -34,7 +33,7 @@ class Commit:
 
 
 @dataclass
-class UploadHub:
+class UploadHub(LoopbackServer):
     """The server; a context manager.
 
     Attributes:
@@ -49,22 +48,10 @@ class UploadHub:
     stored: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.hub = self
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(_Handler)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class _Handler(QuietHandler):
     def do_HEAD(self) -> None:
         self._refuse()
 
@@ -73,7 +60,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         self.server.hub.stored[urlsplit(self.path).path.split("/")[-1]] = len(self._body())
-        self._send({})
+        self._answer({})
 
     def do_POST(self) -> None:
         hub, url = self.server.hub, urlsplit(self.path)
@@ -82,16 +69,16 @@ class _Handler(BaseHTTPRequestHandler):
             asked = json.loads(body)
             hub.created.append(asked)
             repo_id = f"{asked['organization']}/{asked['name']}"
-            return self._send({"url": f"{hub.url}/{repo_id}", "id": repo_id})
+            return self._answer({"url": f"{hub.url}/{repo_id}", "id": repo_id})
         if path == "/api/validate-yaml":
-            return self._send({"errors": [], "warnings": []})
+            return self._answer({"errors": [], "warnings": []})
         if match := re.fullmatch(r"/(.+)\.git/info/lfs/objects/batch", path):
-            return self._send(self._batch(json.loads(body)))
+            return self._answer(self._batch(json.loads(body)))
         if match := re.fullmatch(r"/api/models/(.+)/preupload/[^/]+", path):
-            return self._send({"files": [_mode(file) for file in json.loads(body)["files"]]})
+            return self._answer({"files": [_mode(file) for file in json.loads(body)["files"]]})
         if match := re.fullmatch(r"/api/models/(.+)/branch/([^/]+)", path):
             hub.branches.append(match.groups())
-            return self._send({})
+            return self._answer({})
         if match := re.fullmatch(r"/api/models/(.+)/commit/([^/]+)", path):
             return self._commit(*match.groups(), "create_pr" in parse_qs(url.query), body)
         return self._refuse()
@@ -121,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = ("large-file storage", hub.stored[value["oid"]])
         hub.commits.append(Commit(repo_id, branch, title, pull_request, token, files))
         answer = {"commitUrl": f"{hub.url}/{repo_id}/commit/0123", "commitOid": "0123"}
-        self._send(answer | {"pullRequestUrl": f"{hub.url}/{repo_id}/discussions/1"})
+        self._answer(answer | {"pullRequestUrl": f"{hub.url}/{repo_id}/discussions/1"})
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
@@ -133,23 +120,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return b"".join(parts)
 
-    def log_message(self, *args: object) -> None:
-        """Not on the tests' output."""
-
     def _refuse(self) -> None:
-        self._send({"error": "Entry not found"}, 404, {"X-Error-Code": "EntryNotFound"})
+        self._answer({"error": "Entry not found"}, 404, {"X-Error-Code": "EntryNotFound"})
 
-    def _send(self, content: dict, status: int = 200, headers: dict | None = None) -> None:
-        data = json.dumps(content).encode()
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.send_header("Connection", "close")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
+    def _answer(self, content: dict, status: int = 200, headers: dict | None = None) -> None:
+        headers = {**(headers or {}), "Content-Type": "application/json"}
+        self.send(status, json.dumps(content).encode(), headers)
 
 
 def _mode(file: dict) -> dict:

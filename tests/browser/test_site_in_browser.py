@@ -4,12 +4,13 @@ import functools
 import http.server
 import importlib.util
 import sys
-import threading
 from pathlib import Path
 
 import pytest
-from lab_page import keep_screenshot, outside
+from lab_browser import watched_context
+from lab_page import keep_screenshot
 from lab_server import COURSE
+from loopback_server import LoopbackServer, QuietHandler
 
 sys.path.insert(0, str(COURSE / "tools"))
 import build_site
@@ -29,38 +30,17 @@ def site_url(tmp_path_factory):
     folder = tmp_path_factory.mktemp("built") / "site"
     build_site.build(folder)
 
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
+    class Handler(QuietHandler, http.server.SimpleHTTPRequestHandler):
+        """Files of a folder."""
 
-    handler = functools.partial(Handler, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with LoopbackServer(functools.partial(Handler, directory=str(folder))) as server:
+        yield server.url
 
 
 @pytest.fixture
 def page(chromium):
-    """A page; at the end nothing must have asked for another machine, nor failed in JavaScript."""
-    left, broken = [], []
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
-
-    def check(route):
-        if outside(route.request.url):
-            left.append(route.request.url)
-            return route.abort()
-        return route.continue_()
-
-    context.route("**/*", check)
-    page = context.new_page()
-    page.on("pageerror", lambda error: broken.append(str(error)))
-    yield page
-    context.close()
-    assert not left, f"these requests would leave the machine: {left}"
-    assert not broken, f"JavaScript errors in the page: {broken}"
+    with watched_context(chromium) as context:
+        yield context.new_page()
 
 
 LECTURES = sorted(path.stem for path in (COURSE / "notebooks").glob("*.ipynb"))
