@@ -9,8 +9,6 @@ key event to the moment when the new picture is decoded. Widgets take turns, rou
 
 import argparse
 import sys
-import tempfile
-from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
@@ -20,9 +18,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "browser"), str(ROOT / "tools")]
 
-from lab_server import running_lab  # noqa: E402
-
-from conftest import CHROMIUM, FLAGS, pages  # noqa: E402
+from lab_browser import CHROMIUM, live_lab  # noqa: E402
 
 # Notebook, what the widget's cell is found by, the number of the slider that is moved.
 WIDGETS = {
@@ -50,7 +46,6 @@ _TIME_A_MOVE = """(image) => new Promise((done, fail) => {
         done(performance.now() - began);
     });
     watch.observe(root, {childList: true, subtree: true, attributes: true});
-    window.moveIsTimed = true;
 })"""
 
 
@@ -59,23 +54,10 @@ def show(open_notebook) -> dict:
     lectures, shown = {}, {}
     for name, (notebook, call, _slider) in tqdm(WIDGETS.items(), desc="Opening", unit="widget"):
         if notebook not in lectures:
-            lecture = lectures[notebook] = open_notebook(f"notebooks/{notebook}.ipynb")
-            code = [i for i, c in enumerate(lecture.nb["cells"]) if c["cell_type"] == "code"]
-            lecture.run(code[0], *lecture_setup(lecture, code))
-        lecture = lectures[notebook]
-        cell = lecture.find_cell(call)
-        lecture.run(cell)
-        if lecture.errors:
-            raise RuntimeError(f"{notebook}: {lecture.errors}")
-        shown[name] = lecture.cell(cell).locator(".lecture-widget")
-        shown[name].wait_for()
+            lectures[notebook] = open_notebook(f"notebooks/{notebook}.ipynb")
+            lectures[notebook].run_setup()
+        shown[name] = lectures[notebook].show_widget(call)
     return shown
-
-
-def lecture_setup(lecture, code: list[int]) -> list[int]:
-    """The cells that load the model and make the engine."""
-    sources = {i: "".join(lecture.nb["cells"][i]["source"]) for i in code[1:]}
-    return [i for i, s in sources.items() if "load_model(" in s or s.startswith("engine = ")][:2]
 
 
 def time_a_move(widget, slider: int, key: str) -> float:
@@ -83,7 +65,7 @@ def time_a_move(widget, slider: int, key: str) -> float:
     page = widget.page
     page.bring_to_front()
     widget.get_by_role("slider").nth(slider).focus()
-    page.evaluate("() => { window.moveIsTimed = false; window.moved = null; }")
+    page.evaluate("() => { window.moved = null; }")
     image = widget.get_by_role("img").first.element_handle()
     page.evaluate(
         f"image => {{ ({_TIME_A_MOVE})(image).then(ms => {{ window.moved = ms; }}); }}", image
@@ -125,8 +107,6 @@ def report(times: dict[str, list[float]]) -> str:
 
 
 def main() -> int:
-    from playwright.sync_api import sync_playwright
-
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=10, help="moves there and back a widget")
     parser.add_argument("--quick", action="store_true", help="few moves, nothing written")
@@ -134,16 +114,8 @@ def main() -> int:
     if CHROMIUM is None:
         print("Chromium is not installed (apt install chromium).", file=sys.stderr)
         return 1
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        lab = stack.enter_context(running_lab(folder))
-        playwright = stack.enter_context(sync_playwright())
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=FLAGS, chromium_sandbox=False
-        )
-        stack.callback(browser.close)
-        shown = show(stack.enter_context(pages(lab, browser)))
-        times = measure(shown, 2 if args.quick else args.rounds)
+    with live_lab() as open_notebook:
+        times = measure(show(open_notebook), 2 if args.quick else args.rounds)
     text = report(times)
     print(text)
     if not args.quick:

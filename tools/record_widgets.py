@@ -7,8 +7,6 @@ Each frame is a screenshot of the live widget after one key press on its slider.
 
 import io
 import sys
-import tempfile
-from contextlib import ExitStack
 from pathlib import Path
 
 from PIL import Image
@@ -16,32 +14,25 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "browser"), str(ROOT / "tools"), str(ROOT)]
 
-from lab_server import running_lab  # noqa: E402
-
-from conftest import CHROMIUM, FLAGS, pages  # noqa: E402
+from lab_browser import CHROMIUM, live_lab  # noqa: E402
 
 OUTPUT = ROOT / "docs" / "widgets.gif"
 WIDTH, HEIGHT = 760, 600  # pixels of the animation
 FRAME_MS, LAST_FRAME_MS = 700, 2200
 
-# Notebook; what its cells are found by, the widget's own last; (slider, key, times) to press.
+# Notebook; what the widget's cell is found by; (slider, key, times) to press.
 SCENES = (
-    ("09_beam_search", ("load_model(", "BeamStepper("), ((2, "Home", 1), (2, "ArrowRight", 3))),
-    ("10_sampling", ("load_model(", "SamplingView("), ((0, "ArrowRight", 8), (2, "ArrowLeft", 5))),
-    ("05_compute_and_memory", ("load_model(", "CostCalculator()"), ((0, "ArrowRight", 8),)),
+    ("09_beam_search", "BeamStepper(", ((2, "Home", 1), (2, "ArrowRight", 3))),
+    ("10_sampling", "SamplingView(", ((0, "ArrowRight", 8), (2, "ArrowLeft", 5))),
+    ("05_compute_and_memory", "CostCalculator()", ((0, "ArrowRight", 8),)),
 )
 
 
-def frames_of(open_notebook, notebook: str, calls: tuple[str, ...], moves) -> list[Image.Image]:
+def frames_of(open_notebook, notebook: str, call: str, moves) -> list[Image.Image]:
     """The live widget before the first key press and after each."""
     lecture = open_notebook(f"notebooks/{notebook}.ipynb")
-    cells = [lecture.find_cell(call) for call in calls]
-    first = next(i for i, c in enumerate(lecture.nb["cells"]) if c["cell_type"] == "code")
-    lecture.run(*sorted({first, *cells}))
-    if lecture.errors:
-        raise RuntimeError(f"{notebook}: {lecture.errors}")
-    widget = lecture.cell(cells[-1]).locator(".lecture-widget")
-    widget.wait_for()
+    lecture.run_setup()
+    widget = lecture.show_widget(call)
     widget.scroll_into_view_if_needed()
     frames = [screenshot(widget)]
     for slider, key, times in moves:
@@ -75,20 +66,10 @@ def write(scenes: list[list[Image.Image]], path: Path) -> None:
 
 
 def main() -> int:
-    from playwright.sync_api import sync_playwright
-
     if CHROMIUM is None:
         print("Chromium is not installed (apt install chromium).", file=sys.stderr)
         return 1
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        lab = stack.enter_context(running_lab(folder))
-        playwright = stack.enter_context(sync_playwright())
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=FLAGS, chromium_sandbox=False
-        )
-        stack.callback(browser.close)
-        open_notebook = stack.enter_context(pages(lab, browser))
+    with live_lab() as open_notebook:
         write([frames_of(open_notebook, *scene) for scene in SCENES], OUTPUT)
     print(f"{OUTPUT.relative_to(ROOT)}: {OUTPUT.stat().st_size / 1e6:.1f} MB")
     return 0

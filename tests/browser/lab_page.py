@@ -68,6 +68,22 @@ class LabPage:
             self.page.evaluate(_RUN_CELL, index)
             self.page.wait_for_function("window.ended", timeout=RUN_MS)
 
+    def run_setup(self) -> None:
+        """Run the imports and the cell that loads the model; nothing else of the lecture."""
+        code = [i for i, cell in enumerate(self.nb["cells"]) if cell["cell_type"] == "code"]
+        loads = [i for i in code if "load_model(" in "".join(self.nb["cells"][i]["source"])]
+        self.run(*sorted({code[0], *loads[:1]}))
+        assert self.errors == []
+
+    def show_widget(self, call: str):
+        """Run the one cell that has this text; the widget in its output, live and new."""
+        cell = self.find_cell(call)
+        self.run(cell)
+        assert self.errors == []
+        widget = self.cell(cell).locator(".lecture-widget")
+        widget.wait_for()
+        return widget
+
     def command(self, name: str, **arguments) -> None:
         """Do what a menu entry of JupyterLab does."""
         code = "([name, args]) => window.jupyterapp.commands.execute(name, args).then(() => null)"

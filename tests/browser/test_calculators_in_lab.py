@@ -59,32 +59,18 @@ def open_lecture(lab_page_of_module):
 
     def get(notebook):
         if notebook not in opened:
-            lecture = lab_page_of_module(f"notebooks/{notebook}.ipynb")
-            lecture.run(*first_code_cells(lecture))
-            assert lecture.errors == []
-            opened[notebook] = lecture
+            opened[notebook] = lab_page_of_module(f"notebooks/{notebook}.ipynb")
+            opened[notebook].run_setup()
         return opened[notebook]
 
     return get
-
-
-def first_code_cells(lecture) -> list[int]:
-    """Imports and the model: a lecture's first code cell, and the one that loads the model."""
-    code = [i for i, cell in enumerate(lecture.nb["cells"]) if cell["cell_type"] == "code"]
-    loads = [i for i in code if "load_model(" in "".join(lecture.nb["cells"][i]["source"])]
-    return sorted({code[0], *loads[:1]})
 
 
 @pytest.fixture
 def replica(open_lecture, request, loaded):
     """The widget that a test names, live in its lecture, beside a new one here."""
     shown = SHOWN[request.param]
-    lecture = open_lecture(shown.notebook)
-    cell = lecture.find_cell(shown.call)
-    lecture.run(cell)
-    assert lecture.errors == []
-    widget = lecture.cell(cell).locator(".lecture-widget")
-    widget.wait_for()
+    widget = open_lecture(shown.notebook).show_widget(shown.call)
     names = {name: getattr(widgets, name) for name in widgets.__all__}
     known = {"spec": loaded.spec, "loaded": loaded, "engine": Engine(loaded)}
     here = eval(shown.call, {**names, **known})
@@ -201,11 +187,9 @@ def test_beam_scores_are_the_librarys(replica):
 
 def test_typed_text_is_cut_as_the_tokenizer_cuts_it(lab_page, loaded):
     lecture = lab_page("notebooks/08b_hugging_face_models_and_tokenizers.ipynb")
-    needed = ("load_model(", "t5_tokenizer = AutoTokenizer", "TokenizerView({")
-    cells = [lecture.find_cell(text) for text in needed]
-    lecture.run(*sorted({*first_code_cells(lecture), *cells}))
-    assert lecture.errors == []
-    widget = lecture.cell(cells[-1]).locator(".lecture-widget")
+    lecture.run_setup()
+    lecture.run(lecture.find_cell("t5_tokenizer = AutoTokenizer"))
+    widget = lecture.show_widget("TokenizerView({")
     text = "Zwölf 中文 👍🏽 <b>"
     widget.get_by_role("textbox", name="Text").fill(text)
     ids = loaded.tokenizer(text).input_ids

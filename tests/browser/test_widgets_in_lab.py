@@ -38,29 +38,19 @@ def open_and_load(lab_page, notebook):
 @pytest.fixture
 def scorer(lecture_01):
     """The widget of lecture 01, live and new."""
-    return run_widget(lecture_01, "SentenceScorer(")
+    return lecture_01.show_widget("SentenceScorer(")
 
 
 @pytest.fixture
 def stepper(lecture_02):
     """The widget of lecture 02, live and new."""
-    return run_widget(lecture_02, "GenerationStepper(")
+    return lecture_02.show_widget("GenerationStepper(")
 
 
 @pytest.fixture
 def watcher(lecture_04):
     """The widget of lecture 04, live and new."""
-    return run_widget(lecture_04, "CacheWatcher(engine, ")
-
-
-def run_widget(lecture, call):
-    """Run the widget's cell; its output area."""
-    cell = lecture.find_cell(call)
-    lecture.run(cell)
-    assert lecture.errors == []
-    widget = lecture.cell(cell).locator(".lecture-widget")
-    widget.wait_for()
-    return widget
+    return lecture_04.show_widget("CacheWatcher(engine, ")
 
 
 def expect_ranking(widget, scores):

@@ -5,6 +5,7 @@ import re
 
 import ipywidgets
 
+REDRAW_MS = 60_000  # one that asks the real model, on a busy machine
 _MOVED_BY_ARROWS = (ipywidgets.IntSlider, ipywidgets.FloatSlider, ipywidgets.SelectionSlider)
 
 
@@ -60,7 +61,7 @@ class Replica:
     def expect_the_same(self, expect) -> None:
         """The page's picture and words are those of the widget here."""
         picture = self.shown.get_by_role("img").first
-        expect(picture).to_have_attribute("alt", self.here.picture.alt)
+        expect(picture).to_have_attribute("alt", self.here.picture.alt, timeout=REDRAW_MS)
         source = re.search(r'src="([^"]*)"', self.here.picture.html(live=True))[1]
         expect(picture).to_have_attribute("src", source)
         for words in texts(self.here):
