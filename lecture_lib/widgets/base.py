@@ -11,7 +11,7 @@ from ..figures import Picture
 
 
 class PictureWidget(ipywidgets.VBox):
-    """A box of controls, a picture and a line for messages.
+    """A box of controls, a picture and a line for messages (``error``: what it says, or "").
 
     A subclass makes its controls, calls ``super().__init__(controls, loaded...)`` last, and has
     ``draw() -> Picture``: a pure function of the controls' values. It is called once at the start
@@ -46,9 +46,10 @@ class PictureWidget(ipywidgets.VBox):
         try:
             action()
         except ValueError as error:
-            self.message.value = f'<span role="alert">⚠ {html.escape(str(error))}</span>'
+            self.error = str(error)
+            self.message.value = f'<span role="alert">⚠ {html.escape(self.error)}</span>'
         else:
-            self.message.value = ""
+            self.error = self.message.value = ""
 
     def _replace_picture(self) -> None:
         self.picture = self.draw()

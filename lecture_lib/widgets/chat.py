@@ -9,7 +9,7 @@ import ipywidgets
 from ..figures import next_token_bars
 from ..figures.chat import answer_html, chat_picture, legend_html, said_html
 from ..inference_script.settings import TaskInfo
-from .base import PictureWidget
+from .background import BackgroundWidget
 from .chat_controls import make_controls
 from .chat_session import ChatAnswer, ChatSession
 from .chat_text import candidates, facts_html, read_stop_strings, spans_of, welcome
@@ -18,7 +18,7 @@ _REDRAW_S = 0.08  # a faster model than this would spend its time on drawing
 _EXAMPLE_LEN = 32
 
 
-class ChatWidget(PictureWidget):
+class ChatWidget(BackgroundWidget):
     """A conversation with the model; each token of an answer shows its probability.
 
     The answer is written in a thread: cells can be run meanwhile, and Stop ends it before the next
@@ -51,7 +51,7 @@ class ChatWidget(PictureWidget):
         self.loaded, self.system, self.example = loaded, system, example
         self.session = ChatSession(loaded, system)
         self.answers: list[ChatAnswer] = []
-        self._stop_event, self._thread, self._filling = threading.Event(), None, False
+        self._stop_event, self._filling = threading.Event(), False
         self._growing: ChatAnswer | None = None
         self._still = {}
         rows = make_controls(self, prompt, settings)
@@ -69,16 +69,6 @@ class ChatWidget(PictureWidget):
     def conversation(self) -> list[dict]:
         """{"role": ..., "content": ...} of every message so far, a copy."""
         return [dict(message) for message in self.session.messages]
-
-    @property
-    def error(self) -> str:
-        """The message that is shown, "" if there is none."""
-        return self._error
-
-    @property
-    def running(self) -> bool:
-        """Whether an answer is being written."""
-        return self._thread is not None and self._thread.is_alive()
 
     @property
     def settings(self) -> TaskInfo:
@@ -108,24 +98,13 @@ class ChatWidget(PictureWidget):
         """
         if text is not None:
             self.prompt.value = text
-        self._prepared = None
-        self.attempt(self._prepare)
-        # Only now: attempt() clears the message, also one of a thread that has ended already.
-        if self._prepared is not None:
-            self._set_busy(True)
-            self._thread = threading.Thread(target=self._write, args=self._prepared, daemon=True)
-            self._thread.start()
+        self.begin(self._prepare, self._write, self._finish)
         if wait:
             self.wait()
 
     def stop(self) -> None:
         """End the answer before its next token; what is there stays. Returns at once."""
         self._stop_event.set()
-
-    def wait(self) -> None:
-        """Return when no answer is being written."""
-        if self._thread is not None:
-            self._thread.join()
 
     def clear(self) -> None:
         """Stop, and forget the conversation. What stands in the prompt area stays."""
@@ -134,10 +113,6 @@ class ChatWidget(PictureWidget):
         self.session.clear()
         self.answers = []
         self.attempt(self._show)
-
-    def attempt(self, action) -> None:
-        super().attempt(action)
-        self._error = html.unescape(self.message.value.partition("⚠ ")[2].removesuffix("</span>"))
 
     def draw(self):
         """The likeliest tokens where the slider is; the still picture before any answer."""
@@ -148,39 +123,35 @@ class ChatWidget(PictureWidget):
         context = "".join(answer.pieces[: number - 1])
         return next_token_bars(top, context=context, chosen=chosen)
 
-    def _prepare(self) -> None:
+    def _prepare(self):
         if self.running:
             raise ValueError("Send: an answer is being written; press Stop first")
-        text, settings = self.prompt.value, self.settings
+        self._text, settings = self.prompt.value, self.settings
         self._stop_event.clear()
-        self._prepared = text, self.session.ask(text, settings, self._stop_event.is_set)
+        growing = self.session.ask(self._text, settings, self._stop_event.is_set)
         self.prompt.value = ""
+        return growing
 
-    def _write(self, text: str, growing) -> None:
-        """In the thread: let the answer grow; whatever goes wrong, the user's text comes back."""
-        self._text, shown_at, failed = text, -1.0, None
-        try:
-            for self._growing in growing:
-                if time.monotonic() - shown_at > _REDRAW_S:
-                    self._show_growing()
-                    shown_at = time.monotonic()
-        except Exception as error:  # a thread's traceback would be seen by nobody
-            failed = ValueError(f"The model failed: {type(error).__name__}: {error}")
-        answer, self._growing = self._growing, None
-        kept = failed is None and answer is not None and answer.token_ids
-        if kept:
-            self.answers = [*self.answers, answer]
-        elif not self.prompt.value:
-            self.prompt.value = text
-        self._set_busy(False)
-        self.attempt(lambda: self._finish(failed))
+    def _write(self, growing) -> None:
+        """In the thread: let the answer grow."""
+        shown_at = -1.0
+        for self._growing in growing:
+            if time.monotonic() - shown_at > _REDRAW_S:
+                self._show_growing()
+                shown_at = time.monotonic()
 
     def _finish(self, failed: Exception | None) -> None:
+        """Keep the answer; where there is none, the user's text comes back."""
+        answer, self._growing = self._growing, None
+        if failed is None and answer is not None and answer.token_ids:
+            self.answers = [*self.answers, answer]
+        elif not self.prompt.value:
+            self.prompt.value = self._text
         self._show()
         if failed is not None:
             raise failed
 
-    def _set_busy(self, busy: bool) -> None:
+    def show_busy(self, busy: bool) -> None:
         self.send_button.disabled, self.stop_button.disabled = busy, not busy
 
     def _spans(self, answer: ChatAnswer):

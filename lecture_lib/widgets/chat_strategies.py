@@ -2,7 +2,6 @@
 
 import html
 import math
-import threading
 from collections.abc import Mapping
 
 import ipywidgets
@@ -12,9 +11,10 @@ from ..decoding.text_statistics import distinct_n
 from ..engine import Engine
 from ..figures import Picture
 from ..figures.chat import Span, answer_html, chat_picture, legend_html
-from ..inference_script.run import Answer, generate
+from ..inference_script.answer import Answer
+from ..inference_script.run import generate
 from ..inference_script.settings import TaskInfo
-from .base import PictureWidget
+from .background import BackgroundWidget
 from .chat_session import N_TOP
 from .chat_text import spans_of
 
@@ -27,7 +27,7 @@ STRATEGIES = {
 }
 
 
-class StrategiesSideBySide(PictureWidget):
+class StrategiesSideBySide(BackgroundWidget):
     """The same prompt under several strategies, in columns; Run does it again for another prompt.
 
     Args:
@@ -63,17 +63,11 @@ class StrategiesSideBySide(PictureWidget):
         self.progress = ipywidgets.IntProgress(max=len(self.strategies), layout={"width": "160px"})
         self.columns = ipywidgets.HTML()
         self.answers: dict[str, Answer] = {}
-        self._thread: threading.Thread | None = None
         self._work(self._tasks())
         super().__init__(
             [ipywidgets.HBox([self.prompt, self.run_button, self.progress]), self.columns], watch=[]
         )
         self.run_button.on_click(lambda button: self.run())
-
-    @property
-    def error(self) -> str:
-        """The message that is shown, "" if there is none."""
-        return html.unescape(self.message.value.partition("⚠ ")[2].removesuffix("</span>"))
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -90,17 +84,12 @@ class StrategiesSideBySide(PictureWidget):
 
     def run(self, wait: bool = False) -> None:
         """Continue the prompt by every strategy, in the background unless ``wait``."""
-        self._prepared: dict[str, TaskInfo] = {}
-        self.attempt(self._prepare)
-        # Only now: attempt() clears the message, also one of a thread that has ended already.
-        if self._prepared:
-            self.run_button.disabled = True
-            self._thread = threading.Thread(
-                target=self._work_aside, args=(self._prepared,), daemon=True
-            )
-            self._thread.start()
-        if wait and self._thread is not None:
-            self._thread.join()
+        self.begin(self._prepare, self._work, self._finish)
+        if wait:
+            self.wait()
+
+    def show_busy(self, busy: bool) -> None:
+        self.run_button.disabled = busy
 
     def draw(self) -> Picture:
         messages = [(name, self._spans(answer)) for name, answer in self.answers.items()]
@@ -117,19 +106,10 @@ class StrategiesSideBySide(PictureWidget):
         self.engine.check_context(n_prompt + longest, "Prompt and new tokens")
         return tasks
 
-    def _prepare(self) -> None:
-        if self._thread is not None and self._thread.is_alive():
+    def _prepare(self) -> dict[str, TaskInfo]:
+        if self.running:
             raise ValueError("Run: the last prompt is still being continued")
-        self._prepared = self._tasks()
-
-    def _work_aside(self, tasks: dict[str, TaskInfo]) -> None:
-        failed = None
-        try:
-            self._work(tasks)
-        except Exception as error:  # a thread's traceback would be seen by nobody
-            failed = ValueError(f"The model failed: {type(error).__name__}: {error}")
-        self.run_button.disabled = False
-        self.attempt(lambda: self._finish(failed))
+        return self._tasks()
 
     def _finish(self, failed: Exception | None) -> None:
         if failed is not None:
