@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -132,13 +133,14 @@ def token_text(tokenizer, token_id: int) -> str:
         return text
     # Byte-level BPE writes each byte as one printable character; this is GPT-2's own table.
     piece = tokenizer.convert_ids_to_tokens(token_id)
-    table = _byte_of_character()
+    table = byte_of_character()
     if any(c not in table for c in piece):
         return text
     return "⟨" + "·".join(f"{table[c]:02X}" for c in piece) + "⟩"
 
 
-def _byte_of_character() -> dict[str, int]:
+@cache
+def byte_of_character() -> dict[str, int]:
     """Byte-level BPE's alphabet, inverted: printable bytes stand for themselves, others shifted."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [b for b in range(256) if b not in printable]

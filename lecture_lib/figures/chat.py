@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from matplotlib.patches import Rectangle
 
 from .picture import Picture
-from .scores import WORST, _ink_on, surprise_colour
+from .scores import WORST, ink_on, surprise_colour
 from .style import INK, KEPT, font_families, in_course_style, new_figure, visible
 
 _DARKEST = -5.0  # nats: chosen tokens are rarely below p = 0.007, where the colours end
@@ -167,4 +167,4 @@ def _colour(log_prob: float) -> str:
 
 
 def _ink(log_prob: float) -> str:
-    return _ink_on(log_prob * WORST / _DARKEST)
+    return ink_on(log_prob * WORST / _DARKEST)

@@ -52,7 +52,7 @@ def surprise_html(score) -> str:
     spans = []
     for token, log_prob in _pairs(score):
         colour = surprise_colour(log_prob)
-        ink = _ink_on(log_prob)
+        ink = ink_on(log_prob)
         shown = html.escape(token.replace(" ", "␣").replace("\n", "↵"))
         spans.append(
             f"<span style='display:inline-block;text-align:center;margin:1px;padding:2px 4px;"
@@ -131,7 +131,7 @@ def _draw_token(axes, x: float, y: float, width: float, token: str, log_prob: fl
         mutation_aspect=0.3, facecolor=surprise_colour(log_prob), edgecolor="#BBBBBB",
     )  # fmt: skip
     axes.add_patch(box)
-    middle, ink = x + (width - 0.4) / 2, _ink_on(log_prob)
+    middle, ink = x + (width - 0.4) / 2, ink_on(log_prob)
     axes.text(middle, y - 0.1, visible(token), ha="center", va="center", color=ink, fontsize=10)
     axes.text(middle, y + 0.23, _number(log_prob), ha="center", va="center", color=ink, fontsize=8)
 
@@ -144,5 +144,6 @@ def _number(log_prob: float) -> str:
     return "given" if math.isnan(log_prob) else f"{log_prob:z.1f}"  # z: 0.0, never -0.0
 
 
-def _ink_on(log_prob: float) -> str:
+def ink_on(log_prob: float) -> str:
+    """The colour of writing that can be read on ``surprise_colour(log_prob)``."""
     return "#FFFFFF" if log_prob / WORST > 0.72 else INK

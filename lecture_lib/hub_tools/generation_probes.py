@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from unittest import mock
 
 import torch
-from transformers import LogitsProcessor, LogitsProcessorList
+
+from ..engine.prompts import end_tokens
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,7 @@ def observe_generation(loaded, prompt: str, **generate_kwargs) -> Observation:
     model, tokenizer = loaded.model, loaded.tokenizer
     encoded = tokenizer(prompt, return_tensors="pt").to(model.device)
     if "eos_token_id" not in generate_kwargs:
-        never = _Forbid(model.generation_config.eos_token_id)
-        generate_kwargs["logits_processor"] = LogitsProcessorList([never])
+        generate_kwargs["suppress_tokens"] = sorted(end_tokens(model)) or None
     drawn = []
     with _watch_draws(drawn):
         output = model.generate(
@@ -109,16 +109,3 @@ def _watch_draws(drawn: list) -> Iterator[None]:
 
     with mock.patch.object(torch, "multinomial", multinomial):
         yield
-
-
-class _Forbid(LogitsProcessor):
-    """Gives tokens probability 0, so that generation goes on."""
-
-    def __init__(self, token_ids: int | list[int] | None):
-        token_ids = [] if token_ids is None else token_ids
-        self.token_ids = [token_ids] if isinstance(token_ids, int) else list(token_ids)
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        scores = scores.clone()
-        scores[:, self.token_ids] = -torch.inf
-        return scores

@@ -2,9 +2,10 @@
 
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
+
+from .shards import file_table
 
 # Hub repositories keep files of these endings in large-file storage, by their content's SHA-256
 # (.gitattributes of a new model repository); the others are plain git files.
@@ -79,14 +80,10 @@ def preview_push(model, tokenizer=None, *, max_shard_size: int | str = "50GB") -
         model.save_pretrained(folder, max_shard_size=max_shard_size)
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
-        sizes = {
-            path.relative_to(folder).as_posix(): path.stat().st_size
-            for path in sorted(Path(folder).rglob("*"))
-            if path.is_file()
-        }
+        saved = file_table(folder)
     rows = [
         {"file": name, "bytes": size, "stored as": storage_of(name, size)}
-        for name, size in sizes.items()
+        for name, size in zip(saved["file"], saved["bytes"], strict=True)
     ]
     rows.append({"file": "README.md", "bytes": None, "stored as": "git"})
     return pd.DataFrame(rows, index=range(1, len(rows) + 1)).astype({"bytes": "Int64"})

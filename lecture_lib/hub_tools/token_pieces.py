@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..scoring import _byte_of_character, token_text
+from ..scoring import byte_of_character, token_text
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ def token_pieces(tokenizer, text: str, *, add_special_tokens: bool = True) -> li
         raise ValueError("tokenizer: needs one of the tokenizers library, which keeps offsets")
     encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=add_special_tokens)
     special, added = set(tokenizer.all_special_ids), tokenizer.get_added_vocab()
+    byte_level = "ByteLevel" in repr(tokenizer.backend_tokenizer.decoder)
     pieces = []
     for token_id, (start, end) in zip(encoded.input_ids, encoded.offset_mapping, strict=True):
         covered = text[start:end]
@@ -48,18 +49,14 @@ def token_pieces(tokenizer, text: str, *, add_special_tokens: bool = True) -> li
             # that all the same, and turns an é into half a character.
             name, data = covered, covered.encode()
         else:
-            name, data = token_text(tokenizer, token_id), _bytes_of(tokenizer, piece, covered)
+            name = token_text(tokenizer, token_id)
+            data = (byte_level and _bytes_of(piece)) or covered.encode()
         pieces.append(TokenPiece(name, token_id, data, start, end, token_id in special))
     return pieces
 
 
-def _bytes_of(tokenizer, piece: str, covered: str) -> bytes:
-    """A token's bytes: from a byte-level vocabulary itself, else from the text that it covers."""
-    table = _byte_of_character()
-    if _is_byte_level(tokenizer) and all(character in table for character in piece):
-        return bytes(table[character] for character in piece)
-    return covered.encode()
-
-
-def _is_byte_level(tokenizer) -> bool:
-    return "ByteLevel" in repr(tokenizer.backend_tokenizer.decoder)
+def _bytes_of(piece: str) -> bytes | None:
+    """The bytes of an entry of a byte-level vocabulary; None where it is written otherwise."""
+    table = byte_of_character()
+    known = all(character in table for character in piece)
+    return bytes(table[character] for character in piece) if known else None

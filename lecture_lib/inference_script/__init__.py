@@ -2,6 +2,7 @@
 
 settings           TaskInfo: what is asked for, checked
 run                generate(): one task on the course's engine, or on Transformers where it must be
+answer             Answer: one continuation, and how its tokens were chosen
 beams              the same with several beams
 with_transformers  the same by Transformers' generate
 finish             a text's end: end tokens and stop strings

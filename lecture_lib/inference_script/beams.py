@@ -4,18 +4,17 @@ from lecture_lib.decoding.beam_engine import engine_beam_search
 from lecture_lib.decoding.beam_sampling import beam_sampling
 from lecture_lib.engine.prompts import end_tokens
 
+from .answer import Answer, strategy
 from .finish import finish
 from .logprobs import score_afterwards
 from .settings import TaskInfo
 
 
-def generate(task_info: TaskInfo, engine, prompt_ids: list[list[int]]) -> list:
+def generate(task_info: TaskInfo, engine, prompt_ids: list[list[int]]) -> list[Answer]:
     """Answers of a task with ``beam_width`` above 1, one prompt after the other.
 
     The search knows no stop strings: a beam that holds one goes on, and its text is cut afterwards.
     """
-    from .run import Answer, strategy
-
     answers, ends = [], end_tokens(engine.hf_model)
     for prompt, ids in zip(task_info.prompts, prompt_ids, strict=True):
         trace = engine_beam_search(engine, ids, **_options(task_info, engine))

@@ -1,7 +1,6 @@
 """generate(): a task on the course's engine, or on Transformers where the engine can't."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 import torch
 
@@ -13,32 +12,9 @@ from lecture_lib.loading import LoadedModel
 from lecture_lib.model_spec import UnsupportedArchitectureError
 
 from . import beams, with_transformers
-from .logprobs import Recorder, TokenLogprobs
+from .answer import Answer, strategy
+from .logprobs import Recorder
 from .settings import TaskInfo
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The continuation of one prompt.
-
-    Attributes:
-        prompt, text: what was given and what came, without special tokens and stop strings.
-        token_ids: the new tokens. finish_reason: "eos", "stop" or "length".
-        strategy: how the tokens were chosen, in words. backend: "engine" or "transformers".
-        ttft_s, tokens_per_s: time to the first token, and the rate after it; None where the
-            strategy hands out no token before the last.
-        logprobs: one TokenLogprobs for each token, [] if none were asked for.
-    """
-
-    prompt: str
-    text: str
-    token_ids: list[int]
-    finish_reason: str
-    strategy: str
-    backend: str
-    ttft_s: float | None = None
-    tokens_per_s: float | None = None
-    logprobs: list[TokenLogprobs] = field(default_factory=list, repr=False)
 
 
 def generate(
@@ -109,20 +85,6 @@ def chooser(task_info: TaskInfo, prompt_ids: list[list[int]]) -> Callable:
         return tokens
 
     return greedy_with_penalty
-
-
-def strategy(task_info: TaskInfo) -> str:
-    """The settings' way of choosing a token, in words."""
-    if task_info.beam_width > 1:
-        kind = "beam-search multinomial sampling" if task_info.draws else "beam search"
-        return f"{kind}, {task_info.beam_width} beams"
-    if not task_info.draws:
-        return "greedy search"
-    s = task_info.sampling
-    shown = [f"temperature {s.temperature:g}"]
-    shown += [f"top-k {s.top_k}"] if s.top_k else []
-    shown += [f"top-p {s.top_p:g}"] if s.top_p < 1 else []
-    return f"sampling, {', '.join(shown)}, seed {task_info.seed}"
 
 
 def engine_or_none(loaded: LoadedModel) -> Engine | None:

@@ -4,6 +4,7 @@ import torch
 
 from lecture_lib.engine.prompts import end_tokens
 
+from .answer import Answer, strategy
 from .finish import finish
 from .logprobs import positions
 from .settings import TaskInfo
@@ -15,10 +16,8 @@ def is_needed(task_info: TaskInfo) -> bool:
 
 
 @torch.inference_mode()
-def generate(task_info: TaskInfo, loaded) -> list:
+def generate(task_info: TaskInfo, loaded) -> list[Answer]:
     """Answers of a task, all prompts in one batch."""
-    from .run import Answer, strategy
-
     inputs = loaded.tokenizer(task_info.prompts, return_tensors="pt", padding=True)
     inputs = inputs.to(loaded.device)
     if task_info.draws:
