@@ -1,12 +1,13 @@
 """The chat, worked as a student does: the text grows, Stop ends it, p is what the model says."""
 
 import math
-import os
 import re
 
 import pytest
+from lab_page import keep_screenshot
 
 from lecture_lib.inference_script import TaskInfo, generate
+from lecture_lib.widgets.chat_strategies import STRATEGIES
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="not on this machine: playwright")
 expect = sync_api.expect
@@ -37,8 +38,7 @@ def chat(lecture, request):
     widget = lecture.cell(lecture.chat_cell).locator(".lecture-widget")
     widget.wait_for()
     yield widget
-    if folder := os.environ.get("BROWSER_SCREENSHOTS"):
-        widget.screenshot(path=f"{folder}/{request.node.name}.png")
+    keep_screenshot(widget, request.node.name)
 
 
 def prompt_box(chat):
@@ -95,3 +95,24 @@ def test_what_is_wrong_is_said_in_the_widget(chat):
     chat.get_by_role("button", name="Send").click()
     expect(chat.get_by_role("alert")).to_contain_text("too long", timeout=ANSWER_MS)
     assert box.input_value() == "word " * 9000
+
+
+def test_strategies_stand_side_by_side(lab_page, loaded):
+    lecture = lab_page("notebooks/11_inference_script.ipynb")
+    lecture.run_setup()
+    view = lecture.show_widget("StrategiesSideBySide(loaded)")
+    box = view.get_by_role("textbox", name="Prompt")
+    box.fill("The best <i>way</i>")
+    view.get_by_role("button", name="Run").click()
+    expect(view).to_contain_text("After “The best <i>way</i>”", timeout=ANSWER_MS)
+    for name, settings in STRATEGIES.items():
+        task = TaskInfo("The best <i>way</i>", **{"output_len": 24} | settings)
+        [answer] = generate(task, loaded)
+        column = view.locator("div:has(> b)").filter(has=lecture.page.get_by_text(name, exact=True))
+        expect(column.locator(".chat-token")).not_to_have_count(0, timeout=ANSWER_MS)
+        text = "".join(column.locator(".chat-token").all_text_contents()).replace("(end)", "")
+        assert text == answer.text
+    boxes = [column.bounding_box() for column in view.locator("div:has(> b)").all()]
+    assert len({round(box["y"]) for box in boxes}) < len(boxes), "all below one another"
+    assert lecture.wider_than_their_place() == []
+    keep_screenshot(view, "widget_StrategiesSideBySide")
