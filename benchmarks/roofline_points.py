@@ -2,6 +2,7 @@
 
     python benchmarks/roofline_points.py            # all of it; writes a section of RESULTS.md
     python benchmarks/roofline_points.py --quick    # a look: fewer sizes, writes nothing
+    python benchmarks/roofline_points.py --device cuda     # a section of its own
 
 Peak and bandwidth are measured first. Then each operation type of a step is timed on the model's
 own weights, and whole steps, and the bytes of cache and process are compared with the formulas.
@@ -75,6 +76,8 @@ def byte_rows(engine: Engine) -> list[list]:
     """Predicted and real bytes: tensors exactly, the process as it grows."""
     exact = [compare_weight_bytes(engine), compare_kv_bytes(engine, MEMORY_BATCH, MEMORY_LENGTH)]
     rows = [[f"{c.what}: tensors", c.predicted, c.measured, c.error] for c in exact]
+    if engine.device.type != "cpu":  # the process's own memory says nothing of a GPU's
+        return [[name, p / 1e6, m / 1e6, f"{error:+.1%}"] for name, p, m, error in rows]
     command = [sys.executable, __file__, "--memory"]
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     grown = json.loads(out.splitlines()[-1])
@@ -87,10 +90,11 @@ def report(engine: Engine, hardware: Hardware, steps) -> str:
     for step in tqdm(steps, desc="steps"):
         points += point_rows(engine, hardware, step)
         whole.append(step_row(engine, hardware, step))
+    where = "this machine" if engine.device.type == "cpu" else hardware.name
     peaks = ", ".join(f"{d} {p / 1e9:.0f}" for d, p in hardware.peak_flops_by_dtype.items())
     return "\n\n".join(
         [
-            "## The roofline of this machine (roofline_points.py)",
+            f"## The roofline of {where}: `python benchmarks/roofline_points.py`",
             f"Machine: {describe_machine()}. Model: {engine.spec.name}, {engine.dtype}.",
             f"Measured: peak GFLOP/s of matrix products {peaks}; memory "
             f"{hardware.memory_bandwidth / 1e9:.1f} GB/s; {hardware.source.split('; ')[-1]}. "
@@ -114,17 +118,20 @@ def report(engine: Engine, hardware: Hardware, steps) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer sizes, writes nothing")
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    parser.add_argument("--dtype", default="float32")
     parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.memory:
         memory_of_process()
         return
-    engine = Engine(load_model(device="cpu"))
+    engine = Engine(load_model(device=arguments.device, dtype=arguments.dtype))
     hardware = measure_hardware(engine.device)
     text = report(engine, hardware, QUICK if arguments.quick else STEPS)
     print(text)
     if not arguments.quick:
-        write_section("roofline_points", text)
+        suffix = "" if engine.device.type == "cpu" else f" {engine.device.type}"
+        write_section(f"roofline_points{suffix}", text)
 
 
 if __name__ == "__main__":
