@@ -73,4 +73,4 @@ def attend_one(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     batch_size, n_heads, _, head_dim = q.shape
     q = q.reshape(batch_size, k.shape[1], -1, head_dim)  # (B, n_KV, n_H / n_KV, H)
     z = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)  # (B, n_KV, n_H / n_KV, H)
-    return z.view(batch_size, 1, n_heads * head_dim)
+    return z.reshape(batch_size, 1, n_heads * head_dim)  # a view, but for some CUDA kernels
