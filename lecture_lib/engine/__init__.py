@@ -6,6 +6,7 @@ kv_cache       KVCache: keys and values of the past, preallocated
 attention      who may look at whom, and the attention itself
 llama, opt     the two forward passes, read from a loaded Transformers model
 rope           rotary positions
+linear         x W^T, for a single row by another kernel
 weights        matrices that are used together, joined without a second copy
 prompts        texts, lists and tensors to token ids, left padding; the checks of bad input
 streaming      tokens to text, a piece at a time

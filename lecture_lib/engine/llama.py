@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .attention import Pattern, attend
 from .kv_cache import KVCache
+from .linear import linear
 from .rope import apply_rope_, inverse_frequencies, rope_tables
 from .weights import join_linears
 
@@ -78,28 +79,28 @@ class LlamaForward:
             q, kv = self.project(layer.attention_norm(x), layer, batch_size, rope)
             k, v = kv.chunk(2, 1) if cache is None else cache.append(i, kv)  # (B, n_KV, S, H)
             z = attend(q, k, v, pattern)  # (B, L, n_H * H)
-            x = x + F.linear(z.view(len(x), -1), layer.out, layer.out_bias)
+            x = x + linear(z.view(len(x), -1), layer.out, layer.out_bias)
             x = x + self.mlp(layer.mlp_norm(x), layer)
         return x.view(batch_size, seq_len, -1)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., D) to (..., V): the final norm, then X W_lm."""
-        return F.linear(self.final_norm(hidden), self.lm_head)
+        return linear(self.final_norm(hidden), self.lm_head)
 
     def project(
         self, x: Tensor, layer: LlamaLayer, batch_size: int, rope: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Rows (B * L, D) to queries (B, n_H, L, H), and keys and values (B, 2 n_KV, L, H)."""
         n_q, n_kv = self.n_heads, self.n_kv_heads
-        qkv = F.linear(x, layer.qkv, layer.qkv_bias)
+        qkv = linear(x, layer.qkv, layer.qkv_bias)
         qkv = qkv.view(batch_size, -1, n_q + 2 * n_kv, self.head_dim).transpose(1, 2)
         apply_rope_(qkv.narrow(1, 0, n_q + n_kv), *rope)  # queries and keys, not the values
         return qkv.split((n_q, 2 * n_kv), 1)
 
     def mlp(self, x: Tensor, layer: LlamaLayer) -> Tensor:
         """SwiGLU (arXiv 2002.05202): (silu(x W_gate) · x W_up) W_down."""
-        gate, up = F.linear(x, layer.gate_up, layer.gate_up_bias).chunk(2, -1)  # (B * L, F) each
-        return F.linear(F.silu(gate) * up, layer.down, layer.down_bias)  # (B * L, D)
+        gate, up = linear(x, layer.gate_up, layer.gate_up_bias).chunk(2, -1)  # (B * L, F) each
+        return linear(F.silu(gate) * up, layer.down, layer.down_bias)  # (B * L, D)
 
 
 def _read_layer(layer) -> LlamaLayer:

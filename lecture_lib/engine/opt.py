@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .attention import Pattern, attend
 from .kv_cache import KVCache
+from .linear import linear
 from .weights import join_linears
 
 POSITION_OFFSET = 2  # the table's first two rows were fairseq's padding symbols; OPT skips them
@@ -60,7 +61,7 @@ class OPTForward:
         # One row a token, (B * L, D): only attention cares which text a row belongs to.
         x = F.embedding(input_ids.reshape(-1), self.embeddings)
         if self.project_in is not None:
-            x = F.linear(x, self.project_in)
+            x = linear(x, self.project_in)
         positions = pattern.positions.expand(batch_size, -1).reshape(-1)  # (B * L,)
         x = x + F.embedding(positions + POSITION_OFFSET, self.position_embeddings)
         for i, layer in enumerate(self.layers):
@@ -68,7 +69,7 @@ class OPTForward:
             q, kv = self.project(h, layer, batch_size)
             k, v = kv.chunk(2, 1) if cache is None else cache.append(i, kv)  # (B, n_H, S, H)
             z = attend(q, k, v, pattern)  # (B, L, D)
-            x = x + F.linear(z.view(len(x), -1), layer.out, layer.out_bias)
+            x = x + linear(z.view(len(x), -1), layer.out, layer.out_bias)
             x = x if self.norm_before else norm(x, layer.attention_norm)
             x = x + self.mlp(norm(x, layer.mlp_norm) if self.norm_before else x, layer)
             x = x if self.norm_before else norm(x, layer.mlp_norm)
@@ -79,19 +80,19 @@ class OPTForward:
         if self.final_norm is not None:
             hidden = norm(hidden, self.final_norm)
         if self.project_out is not None:
-            hidden = F.linear(hidden, self.project_out)
-        return F.linear(hidden, self.lm_head)
+            hidden = linear(hidden, self.project_out)
+        return linear(hidden, self.lm_head)
 
     def project(self, x: Tensor, layer: OPTLayer, batch_size: int) -> tuple[Tensor, Tensor]:
         """Rows (B * L, D) to queries (B, n_H, L, H), and keys and values (B, 2 n_H, L, H)."""
-        qkv = F.linear(x, layer.qkv, layer.qkv_bias)
+        qkv = linear(x, layer.qkv, layer.qkv_bias)
         qkv = qkv.view(batch_size, -1, 3 * self.n_heads, self.head_dim).transpose(1, 2)
         return qkv.split((self.n_heads, 2 * self.n_heads), 1)
 
     def mlp(self, x: Tensor, layer: OPTLayer) -> Tensor:
         """relu(x W1) W2"""
-        return F.linear(
-            F.relu(F.linear(x, layer.w1, layer.w1_bias)), layer.w2, layer.w2_bias
+        return linear(
+            F.relu(linear(x, layer.w1, layer.w1_bias)), layer.w2, layer.w2_bias
         )  # (B * L, D)
 
 

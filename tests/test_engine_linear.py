@@ -1,0 +1,48 @@
+"""linear: F.linear's numbers, and the vector kernel where it is the faster one."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from engine_models import llama, loaded_model, opt, token_ids
+from torch.profiler import ProfilerActivity, profile
+
+from lecture_lib.engine import Engine
+from lecture_lib.engine.linear import linear
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("shape", [(1, 48), (2, 48), (1, 1, 48), (3, 5, 48)])
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_the_numbers_are_those_of_the_exact_product(dtype, shape, with_bias):
+    generator = torch.Generator().manual_seed(0)
+    x, weight, bias = (
+        torch.randn(size, generator=generator).to(dtype) for size in (shape, (7, 48), (7,))
+    )
+    bias = bias if with_bias else None
+    y = linear(x, weight, bias)
+    exact = F.linear(x.double(), weight.double(), bias.double() if with_bias else None)
+    assert y.dtype == dtype
+    assert y.shape == exact.shape
+    one_rounding = 20 * torch.finfo(dtype).eps  # of a sum of up to 20; it is kept in float32
+    torch.testing.assert_close(y.double(), exact, atol=one_rounding + 2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("config", [llama(), llama(attention_bias=True, mlp_bias=True), opt()])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_one_row_of_two_byte_numbers_goes_by_the_vector_kernel(config, dtype, batch_size):
+    loaded = loaded_model(config)
+    loaded.model.to(dtype)
+    engine = Engine(loaded)
+    engine.prefill(token_ids(batch_size, 5))
+    with profile(activities=[ProfilerActivity.CPU]) as trace:
+        engine.decode([1] * batch_size)
+    names = [event.name for event in trace.events()]
+    by_vector = sum(name in ("aten::mv", "aten::addmv") for name in names)
+    products = 4 * 3 + 1  # of three layers, and lm_head
+    if batch_size == 1 and dtype == torch.bfloat16:
+        assert by_vector >= products
+        assert not {"aten::mm", "aten::addmm"} & set(names)
+    else:
+        assert by_vector == 0
+        assert sum(name in ("aten::mm", "aten::addmm") for name in names) == products
