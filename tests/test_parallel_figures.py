@@ -84,7 +84,7 @@ def test_the_area_of_a_phase_is_its_time():
         schedule = pipeline_schedule(
             n_requests=1, n_stages=2, prefill_s=2, max_new_tokens=1 + n_decode
         )
-        image = Image.open(io.BytesIO(figures.schedule_chart(schedule).live_png)).convert("RGB")
+        image = Image.open(io.BytesIO(figures.schedule_chart(schedule).png)).convert("RGB")
         wanted = tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
         return (np.asarray(image) == wanted).all(axis=-1).sum()
 

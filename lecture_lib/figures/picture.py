@@ -6,11 +6,11 @@ import io
 from functools import cached_property
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
 from .style import in_course_style
+from .text_memory import RememberingCanvas
 
 _DPI = 144  # half as much again as a plain screen, so that small print stays sharp
 _SCREEN_DPI = 96
@@ -68,17 +68,22 @@ class Picture:
         return _encode(few, optimize=True)
 
     @property
-    def live_png(self) -> bytes:
-        """The same encoded for speed, for a widget that redraws while a slider moves."""
-        return _encode(self._image, compress_level=1)
+    def live_jpeg(self) -> bytes:
+        """The same encoded for speed, for a widget that redraws while a slider moves.
+
+        A fifth of a PNG's encoding time, and less to decode; at this quality, with colours at full
+        resolution, letters stay clean.
+        """
+        return _encode(self._image, format="jpeg", quality=95, subsampling=0)
 
     def html(self, *, live: bool = False) -> str:
         """The picture as one HTML element, with nothing outside it."""
-        data = base64.b64encode(self.live_png if live else self.png).decode("ascii")
+        kind, data = ("jpeg", self.live_jpeg) if live else ("png", self.png)
+        data = base64.b64encode(data).decode("ascii")
         # Width and height are named so that a page doesn't jump while a picture is replaced.
         image = (
             f'<img alt="{html.escape(self.alt)}" width="{self.width}" height="{self.height}" '
-            f'src="data:image/png;base64,{data}" style="max-width:100%;height:auto">'
+            f'src="data:image/{kind};base64,{data}" style="max-width:100%;height:auto">'
         )
         caption = f"<figcaption>{html.escape(self.caption)}</figcaption>" if self.caption else ""
         return f'<figure style="margin:0">{image}{caption}</figure>'
@@ -93,7 +98,7 @@ class Picture:
 
 @in_course_style
 def _draw(figure: Figure) -> Image.Image:
-    canvas = FigureCanvasAgg(figure)
+    canvas = RememberingCanvas(figure)
     figure.set_dpi(_DPI)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
@@ -101,5 +106,5 @@ def _draw(figure: Figure) -> Image.Image:
 
 def _encode(image: Image.Image, **options) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, format="png", **options)
+    image.save(buffer, **{"format": "png"} | options)
     return buffer.getvalue()

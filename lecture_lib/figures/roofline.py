@@ -103,9 +103,10 @@ def _mark_points(axes, points: Sequence[RooflinePoint], ys: list[float], kinds: 
     """
     labels: list[tuple[float, float, list[int]]] = []  # where, and the numbers it stands for
     to_axes = axes.transData + axes.transAxes.inverted()
+    for kind, (colour, marker) in zip(kinds, _KINDS, strict=False):
+        pairs = [(p.intensity, y) for p, y in zip(points, ys, strict=True) if p.kind == kind]
+        axes.plot(*np.transpose(pairs), marker, color=colour, markersize=6, markeredgecolor="white")
     for number, (point, y) in enumerate(zip(points, ys, strict=True), 1):
-        colour, marker = _KINDS[kinds.index(point.kind)]
-        axes.plot(point.intensity, y, marker, color=colour, markersize=6, markeredgecolor="white")
         x_at, y_at = to_axes.transform((point.intensity, y))
         for x_label, y_label, numbers in labels:  # too near for a label of its own?
             if abs(x_at - x_label) < 0.05 and abs(y_at - y_label) < 0.055:
