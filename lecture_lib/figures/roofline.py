@@ -115,9 +115,9 @@ def _mark_points(axes, points: Sequence[RooflinePoint], ys: list[float], kinds: 
         else:
             labels.append((x_at, y_at, [number]))
     for *_, numbers in labels:
-        first = numbers[0] - 1
+        top = max(ys[number - 1] for number in numbers)  # no label lies on a point it names
         axes.annotate(
-            _ranges(numbers), (points[first].intensity, ys[first]), (0, 6),
+            _ranges(numbers), (points[numbers[0] - 1].intensity, top), (0, 6),
             textcoords="offset points", fontsize=8, ha="center",
         )  # fmt: skip
     y, step = 1.0, 0.19 / axes.figure.get_figheight() * 1.25
