@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from engine_models import CONFIGS, hf_greedy, left_padded, loaded_model, token_ids
+from parallel_models import PROMPT, WITH_BIASES, greedy_with_logits, save_model
 
 from lecture_lib.costs import compare_kv_bytes, compare_process_memory, measure_ops, predict_step
 from lecture_lib.decoding import engine_beam_search, sample_generate, token_log_probs
@@ -16,6 +17,7 @@ from lecture_lib.engine import Engine
 from lecture_lib.engine.cuda_graph import GraphedDecode
 from lecture_lib.engine.inspect import look_inside
 from lecture_lib.hardware import measure_hardware
+from lecture_lib.parallel import run_pipeline_parallel, run_tensor_parallel
 
 DEVICE = "cuda"
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -138,6 +140,20 @@ def test_a_widget_watches_a_cache_on_the_device():
     loaded = on_device("llama")
     widget = CacheWatcher(Engine(loaded), "abc def")
     assert widget.children
+
+
+@pytest.mark.parametrize("backend", ["own", "torch"])
+@pytest.mark.parametrize("run", [run_tensor_parallel, run_pipeline_parallel])
+def test_a_rank_on_the_gpu_writes_what_transformers_writes(tmp_path, run, backend):
+    """One rank, as one GPU takes: its group is NCCL's, though there is nobody to send to."""
+    expected, logits = greedy_with_logits(save_model(tmp_path, WITH_BIASES), PROMPT, 5)
+    done = run(1, PROMPT, 5, model=tmp_path, backend=backend, device=DEVICE, timeout_s=120)
+    assert done.device == DEVICE
+    one = run is run_tensor_parallel  # one text; a pipeline takes several
+    assert done.token_ids == (expected if one else [expected])
+    found = done.logits if one else done.logits[0]
+    torch.testing.assert_close(found.cpu(), logits, atol=1e-3, rtol=1e-3)
+    assert not done.records
 
 
 @pytest.mark.real_model
