@@ -102,11 +102,81 @@ def test_no_space_is_told_before_anything_is_done(course, monkeypatch):
         course.check_disk_space()
 
 
-def test_no_venv_module_is_told_what_to_install(course, monkeypatch):
-    failed = subprocess.CompletedProcess([], 1, "ensurepip is not available", "")
+@pytest.mark.parametrize("said", ["ensurepip is not available", "No module named venv"])
+def test_no_venv_module_is_told_which_package_to_install(course, monkeypatch, said):
+    def run(command, **kwargs):
+        if "venv" in command:
+            return subprocess.CompletedProcess(command, 1, said, "")
+        return subprocess.CompletedProcess(command, 0, "3.12\n", "")
+
+    monkeypatch.setattr(course.subprocess, "run", run)
+    with pytest.raises(course.SetupError, match=r"apt install python3\.12-venv") as caught:
+        course.make_venv("python3.12")  # another one than the system's: its own package
+    assert said in str(caught.value)
+
+
+def test_a_venv_that_fails_for_another_reason_is_not_sent_to_apt(course, monkeypatch):
+    failed = subprocess.CompletedProcess([], 1, "", "[Errno 28] No space left on device")
     monkeypatch.setattr(course.subprocess, "run", lambda *args, **kwargs: failed)
-    with pytest.raises(course.SetupError, match="apt install python3-venv"):
+    with pytest.raises(course.SetupError, match="No space left on device") as caught:
         course.make_venv("python3")
+    assert "apt" not in str(caught.value)
+    assert f"GiB in {course.ROOT}" in str(caught.value)
+
+
+@pytest.mark.parametrize("pip_runs", [True, False])
+def test_a_venv_that_has_lost_its_pip_is_made_again(course, monkeypatch, pip_runs):
+    fake_venv(course)
+    made = []
+
+    def run(command, **kwargs):
+        made.extend(["venv"] if "venv" in command else [])
+        code = 0 if pip_runs or "pip" not in command else 1
+        return subprocess.CompletedProcess(command, code, "", "")
+
+    monkeypatch.setattr(course.subprocess, "run", run)
+    course.make_venv("python3")
+    assert made == ([] if pip_runs else ["venv"])
+
+
+@pytest.mark.parametrize("proxy", [None, "http://127.0.0.1:9"])
+def test_a_failed_pip_names_network_proxy_and_disk(course, calls, monkeypatch, capsys, proxy):
+    monkeypatch.delenv("https_proxy", raising=False)
+    monkeypatch.delenv("HTTPS_PROXY", raising=False)
+    if proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+    monkeypatch.setattr(course, "run_in_venv", lambda cmd: 1)
+    assert course.main(["setup"]) == 1
+    message = capsys.readouterr().err
+    assert ("HTTPS_PROXY is set, check it" if proxy else "set HTTPS_PROXY") in message
+    assert "`No space left on device`: make room. Free: " in message
+    assert "run the same command again" in message
+
+
+def test_a_disk_that_fills_up_later_gives_no_traceback(course, calls, monkeypatch, capsys):
+    def full():
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(course, "quieten_lab", full)
+    assert course.main(["setup"]) == 1
+    assert "course: [Errno 28] No space left on device. Free: " in capsys.readouterr().err
+
+
+def test_windows_asks_its_launcher_for_another_python(course, monkeypatch):
+    monkeypatch.setattr(course, "WINDOWS", True)
+    monkeypatch.setattr(course.sys, "version_info", (3, 14, 0))
+    monkeypatch.setattr(course.shutil, "which", {"py": "py.exe"}.get)
+
+    def run(command, **kwargs):
+        known = command[:2] == ["py", "-3.12"]
+        return subprocess.CompletedProcess(command, 0 if known else 103, "C:\\py312.exe\n", "")
+
+    monkeypatch.setattr(course.subprocess, "run", run)
+    assert course.find_python() == "C:\\py312.exe"
+    assert course.venv_python() == course.VENV / "Scripts" / "python.exe"
+    monkeypatch.setattr(course.shutil, "which", lambda name: None)
+    with pytest.raises(course.SetupError, match=r"py -3\.12 tools\\course\.py lab"):
+        course.find_python()
 
 
 @pytest.mark.parametrize(("uid", "browser"), [(0, False), (0, True), (1000, False), (1000, True)])
@@ -133,3 +203,17 @@ def test_an_old_python_gets_as_far_as_the_message():
     import ast
 
     ast.parse((ROOT / "tools" / "course.py").read_text(), feature_version=(3, 8))
+
+
+def test_the_readme_quotes_the_messages():
+    table = (ROOT / "README.md").read_text().split("## When something goes wrong")[1]
+    source = (ROOT / "tools" / "course.py").read_text()
+    for quoted in (
+        "could not create .venv",
+        "failed; pip's own lines above say why",
+        "GiB of free disk space",
+        "No space left on device",
+        "Failed to establish a new connection",
+    ):
+        assert quoted in table, quoted
+        assert quoted in source, quoted

