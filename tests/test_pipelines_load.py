@@ -142,8 +142,8 @@ def test_the_stand_in_runs_and_one_line_says_why(tmp_path):
             said = worker.load("translation", SEVEN)
             why = name if name.startswith("HF_") else "the Hub can't be reached"
             assert said.printed == (
-                "translation: course-t5 runs in place of google/flan-t5-small, because "
-                f"{why} and its cache here doesn't hold that model.\n"
+                "translation: course-t5 runs in place of google/flan-t5-small,\n"
+                f"    because {why} and its cache here doesn't hold that model.\n"
             ), name
             assert said.answer == [{"translation_text": "sept"}]
             assert said.pipeline == "TranslationPipeline"

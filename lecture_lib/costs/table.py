@@ -183,7 +183,7 @@ class CostTable:
         what = "one step" if a["scope"] == "step" else "one layer"
         return (
             f"{a['model']}, {a['phase']}, {what}, {a['sizes']}{where}. {a['formats']}. "
-            f"Counted: {a['conventions']}. GB = 10^9 bytes."
+            f"Counted: {a['conventions']}. GB = 10⁹ bytes."
         )
 
     def printable(self) -> pd.DataFrame:

@@ -30,7 +30,7 @@ def recomputed_rows(frame, *, caption: str = "") -> Picture:
         kinds = ["same"] * line.unchanged + ["changed"] * line.changed + ["new"] * line.new
         for y, kind in enumerate(kinds):
             _draw_row(axes, x, y, kind)
-        axes.text(x + 0.42, -0.35, line.tensor, ha="center", fontsize=9)
+        axes.text(x + 0.42, -0.35, _typeset(line.tensor), ha="center", fontsize=9, parse_math=True)
         told.append(f"{line.tensor} {line.unchanged} same, {line.changed} changed, {line.new} new")
     for y, (kind, words) in enumerate(
         {"same": "same as in pass 1", "changed": "changed", "new": "new"}.items()
@@ -41,6 +41,14 @@ def recomputed_rows(frame, *, caption: str = "") -> Picture:
     axes.set_ylim(n_rows + 0.1, -1.1)
     axes.axis("off")
     return Picture(figure, "Rows of the second pass, tensor by tensor: " + "; ".join(told), caption)
+
+
+def _typeset(name: str) -> str:
+    """Q_i with its index below, as in the tables; a longer name upright."""
+    letter, _, index = name.partition("_")
+    if not index:
+        return name
+    return rf"${letter}_{{{index}}}$" if len(letter) == 1 else rf"$\mathrm{{{letter}}}_{{{index}}}$"
 
 
 def _draw_row(axes, x: float, y: float, kind: str) -> None:
@@ -156,7 +164,7 @@ def cache_view(
     limit = max(np.abs(keys).max(), 1e-9)
     grid.imshow(keys, aspect="auto", cmap="PuOr", vmin=-limit, vmax=limit)
     grid.add_patch(
-        Rectangle((-0.5, n - n_new - 0.5), keys.shape[1], n_new, fill=False, ec=CHOSEN, lw=2)
+        Rectangle((-0.5, n - n_new - 0.5), keys.shape[1], n_new, fill=False, ec=INK, lw=2)
     )
     grid.set_yticks(range(n), names, fontsize=8)
     grid.set_xlabel(f"K of one head: {n} × {keys.shape[1]}", fontsize=9)

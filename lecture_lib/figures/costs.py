@@ -35,7 +35,7 @@ def memory_bars(
         raise ValueError(f"bars: at most {len(_PARTS)} parts can be told apart, got {len(parts)}")
     height = 1.35 + 0.4 * len(bars)
     figure = new_figure(7.4, height, layout=None)
-    axes = figure.add_axes((0.2, 0.85 / height, 0.78, 1 - 0.9 / height))
+    axes = figure.add_axes((0.22, 0.85 / height, 0.76, 1 - 0.9 / height))
     left = np.zeros(len(bars))
     for part, (colour, hatch) in zip(parts, _PARTS, strict=False):
         width = np.array([bar.get(part, 0) for bar in bars.values()]) / 1e9

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from .picture import Picture
-from .style import CHOSEN, GOOD, INK, KEPT, in_course_style, new_figure, visible
+from .style import CHOSEN, GOOD, INK, KEPT, MARK, in_course_style, new_figure, visible
 
 _SWEPT = {
     "distinct_2": ("different pairs", KEPT, "o"),
@@ -61,7 +61,7 @@ def _cell(axes, column: int, row: int, token: str, log_prob: float, *, chosen: b
     axes.barh(row, 0.94, left=column - 0.47, height=0.8, facecolor="none", **frame)
     axes.text(column - 0.43, row, visible(token, 9), va="center", fontsize=8)
     shown = f"{p:.2f}".removeprefix("0") if p >= 0.005 else "<.01"
-    axes.text(column + 0.44, row, shown, va="center", ha="right", fontsize=7)
+    axes.text(column + 0.44, row, shown, va="center", ha="right", fontsize=8)
 
 
 @in_course_style
@@ -82,16 +82,17 @@ def request_timeline(requests: Mapping[str, Sequence[float]], *, caption: str = 
     told = []
     for row, (label, times) in enumerate(requests.items()):
         ms = 1e3 * np.asarray(times, dtype=float)
-        axes.barh(row, ms[0], color=CHOSEN, hatch="///", edgecolor="white", height=0.6)
+        axes.barh(row, ms[0], color=KEPT, edgecolor="white", height=0.6)
         axes.barh(
-            np.full(len(ms) - 1, row), ms[1:], left=ms.cumsum()[:-1], color=KEPT,
-            edgecolor="white", linewidth=0.6, height=0.6,
+            np.full(len(ms) - 1, row), ms[1:], left=ms.cumsum()[:-1], color=MARK,
+            hatch="///", edgecolor="white", linewidth=0.6, height=0.6,
         )  # fmt: skip
         axes.text(ms.sum(), row, f" {ms.sum():.0f} ms", va="center", fontsize=9)
         each = f", then {ms[1:].mean():.3g} ms each" if len(ms) > 1 else ""
         told.append(f"{label}: {len(ms)} tokens, the first after {ms[0]:.3g} ms{each}")
-    axes.barh(0, 0, color=CHOSEN, hatch="///", edgecolor="white", label="first token (prefill)")
-    axes.barh(0, 0, color=KEPT, edgecolor="white", label="each further token (a decode step)")
+    axes.barh(0, 0, color=KEPT, edgecolor="white", label="first token (prefill)")
+    decoding = "each further token (a decode step)"
+    axes.barh(0, 0, color=MARK, hatch="///", edgecolor="white", label=decoding)
     axes.set_yticks(range(len(requests)), list(requests))
     axes.set_ylim(len(requests) - 0.5, -0.5)
     axes.set_xlim(0, 1.13e3 * max(sum(times) for times in requests.values()))

@@ -103,9 +103,13 @@ def _mark_points(axes, points: Sequence[RooflinePoint], ys: list[float], kinds: 
     """
     labels: list[tuple[float, float, list[int]]] = []  # where, and the numbers it stands for
     to_axes = axes.transData + axes.transAxes.inverted()
-    for kind, (colour, marker) in zip(kinds, _KINDS, strict=False):
+    looks = _looks(kinds)
+    for i, (kind, (colour, marker)) in enumerate(looks.items()):
+        size = 6 + 3 * (len(kinds) - 1 - i)  # of points in one place each is seen
         pairs = [(p.intensity, y) for p, y in zip(points, ys, strict=True) if p.kind == kind]
-        axes.plot(*np.transpose(pairs), marker, color=colour, markersize=6, markeredgecolor="white")
+        axes.plot(
+            *np.transpose(pairs), marker, color=colour, markersize=size, markeredgecolor="white"
+        )
     for number, (point, y) in enumerate(zip(points, ys, strict=True), 1):
         x_at, y_at = to_axes.transform((point.intensity, y))
         for x_label, y_label, numbers in labels:  # too near for a label of its own?
@@ -118,10 +122,11 @@ def _mark_points(axes, points: Sequence[RooflinePoint], ys: list[float], kinds: 
         top = max(ys[number - 1] for number in numbers)  # no label lies on a point it names
         axes.annotate(
             _ranges(numbers), (points[numbers[0] - 1].intensity, top), (0, 6),
-            textcoords="offset points", fontsize=8, ha="center",
+            textcoords="offset points", fontsize=8, ha="center", zorder=4,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
         )  # fmt: skip
     y, step = 1.0, 0.19 / axes.figure.get_figheight() * 1.25
-    for kind, (colour, marker) in zip(kinds, _KINDS, strict=False):
+    for kind, (colour, marker) in looks.items():
         axes.plot([1.035], [y], marker, color=colour, transform=axes.transAxes, clip_on=False)
         axes.text(1.06, y, kind, transform=axes.transAxes, va="center", fontsize=9, weight="bold")
         for number, point in enumerate(points, 1):
@@ -130,6 +135,16 @@ def _mark_points(axes, points: Sequence[RooflinePoint], ys: list[float], kinds: 
                 text = f"{number}  {point.label}: {_plain(point.intensity)}"
                 axes.text(1.03, y, text, transform=axes.transAxes, va="center", fontsize=8)
         y -= 1.4 * step
+
+
+def _looks(kinds: list[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each kind: prefill and decode keep theirs in every picture."""
+    phases = dict(zip(("prefill", "decode"), _KINDS, strict=False))
+    looks = {kind: phases.pop(kind.split(",")[0], None) for kind in kinds}
+    # Others take the phases' looks only where no phase is shown, or nothing else is left.
+    free = list(phases.values())
+    rest = [*free, *_KINDS[2:]] if len(free) == 2 else [*_KINDS[2:], *free]
+    return {kind: look or rest.pop(0) for kind, look in looks.items()}
 
 
 def _ranges(numbers: list[int]) -> str:

@@ -44,7 +44,7 @@ def load_pipeline(
     dtype: "str | torch.dtype" = "float32",
     **kwargs: Any,
 ) -> "Pipeline":
-    """The task's pipeline, ready to call; prints one line that says which model runs, and why.
+    """The task's pipeline, ready to call; prints which model runs, and why.
 
     Args:
         task: text-classification (sentiment-analysis), translation, summarization, text-generation.
@@ -72,7 +72,7 @@ def load_pipeline(
         made = _make(name, wanted, device, dtype, kwargs)
     except ModelLoadError as error:
         made = _make(name, stand_in, device, dtype, kwargs)
-        print(f"{task}: {stand_in} runs in place of {wanted}, because {_reason(error)}.")
+        print(f"{task}: {stand_in} runs in place of {wanted},\n    because {_reason(error)}.")
         return made
     print(f"{task}: {wanted} runs, the lecture's own model.")
     return made

@@ -69,6 +69,11 @@ class PictureWidget(ipywidgets.VBox):
         return (data, *metadata) if metadata else data
 
 
+def close_lines(text_html: str) -> str:
+    """HTML whose wrapped lines belong together: a widget's own lie as far apart as paragraphs."""
+    return f'<div style="line-height:1.5">{text_html}</div>'
+
+
 @contextmanager
 def _garbage_collected_later():
     """A figure makes so many objects that collections start; each walks over all of PyTorch.

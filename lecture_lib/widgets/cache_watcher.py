@@ -6,7 +6,7 @@ from ..engine import Engine
 from ..engine.inspect import look_inside
 from ..figures import Picture, cache_view
 from ..scoring import token_text
-from .base import PictureWidget
+from .base import PictureWidget, close_lines
 
 _MOST_PROMPT_TOKENS = 24
 
@@ -83,7 +83,7 @@ class CacheWatcher(PictureWidget):
         spec, element = self.engine.spec, self.cache.keys.element_size()
         kv_bytes = call.kv_len * spec.kv_bytes_per_token(element)
         kind = "decode" if self.step.value else "prefill"
-        self.facts.value = (
+        self.facts.value = close_lines(
             f"<b>{kind}</b>: the model saw {call.seq_len} token{'s' * (call.seq_len > 1)}, "
             f"{call.past_len} came out of the cache, {call.kv_len} are in it now: "
             f"{kv_bytes:,} bytes in all layers (2 × {spec.n_layers} layers × {spec.n_kv_heads} KV "

@@ -45,7 +45,7 @@ def make_controls(widget, prompt: str, settings: dict) -> list[ipywidgets.Widget
         value=1, min=1, max=1, description="Candidates for token", style=_WIDE,
         layout={"width": "500px"},
     )  # fmt: skip
-    row = {"flex_flow": "row wrap"}
+    row = {"flex_flow": "row wrap", "grid_gap": "4px 16px"}
     return [
         widget.prompt,
         ipywidgets.HBox([widget.send_button, widget.stop_button, widget.clear_button]),

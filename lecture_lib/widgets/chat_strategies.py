@@ -60,7 +60,9 @@ class StrategiesSideBySide(BackgroundWidget):
             description="Run", tooltip="continue the prompt by every strategy",
             button_style="primary",
         )  # fmt: skip
-        self.progress = ipywidgets.IntProgress(max=len(self.strategies), layout={"width": "160px"})
+        self.progress = ipywidgets.IntProgress(
+            max=len(self.strategies), layout={"width": "160px", "visibility": "hidden"}
+        )
         self.columns = ipywidgets.HTML()
         self.answers: dict[str, Answer] = {}
         self._work(self._tasks())
@@ -90,6 +92,7 @@ class StrategiesSideBySide(BackgroundWidget):
 
     def show_busy(self, busy: bool) -> None:
         self.run_button.disabled = busy
+        self.progress.layout.visibility = "visible" if busy else "hidden"
 
     def draw(self) -> Picture:
         messages = [(name, self._spans(answer)) for name, answer in self.answers.items()]
@@ -136,15 +139,16 @@ class StrategiesSideBySide(BackgroundWidget):
     def _show_columns(self) -> None:
         cells = [
             f"<div style='border:1px solid #999;border-radius:4px;padding:6px'><b>"
-            f"{html.escape(name)}</b><br><small>{html.escape(answer.strategy)}<br>mean log p "
-            f"{_mean(answer):.2f} nats, {len(answer.token_ids)} tokens</small>"
+            f"{html.escape(name)}</b><div style='line-height:1.3'>"
+            f"<small>{html.escape(answer.strategy)}<br>mean log p {_mean(answer):.2f} nats, "
+            f"{len(answer.token_ids)} tokens</small></div>"
             "<div style='line-height:1.7;white-space:pre-wrap;overflow-wrap:anywhere'>"
             f"{answer_html(self._spans(answer))}</div></div>"
             for name, answer in self.answers.items()
         ]
         self.columns.value = (
             f"{legend_html()}<p>After “{html.escape(self._shown_prompt)}”:</p><div "
-            "style='display:grid;gap:8px;grid-template-columns:repeat(auto-fit,minmax(190px,1fr))'>"
+            "style='display:grid;gap:8px;grid-template-columns:repeat(auto-fit,minmax(150px,1fr))'>"
             f"{''.join(cells)}</div>"
         )
 

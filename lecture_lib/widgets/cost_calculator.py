@@ -48,8 +48,8 @@ class _Calculator(PictureWidget):
         self.seq_len = slider(description="Length L", options=powers[4:], value=seq_len)
         self.facts = ipywidgets.HTML()
         watch = [self.model, self.hardware, self.precision, self.batch_size, self.seq_len]
+        rows = [watch[:3], watch[3:], *([extra] if extra else [])]
         watch += extra or []
-        rows = [watch[:3], watch[3:]]
         super().__init__([*map(ipywidgets.HBox, rows), self.facts], watch=watch)
 
     def step(self, phase: str):

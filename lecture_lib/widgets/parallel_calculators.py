@@ -19,7 +19,7 @@ from ..parallel import (
     tensor_parallel_volume,
     transfer_time_s,
 )
-from .base import PictureWidget
+from .base import PictureWidget, close_lines
 
 #: Bytes of an activation by the name of its number format.
 DTYPES = {"FP32": 4, "FP16 / BF16": 2, "FP8": 1}
@@ -120,7 +120,7 @@ class PipelineCalculator(_VolumeCalculator):
                 f"{self._activation(n_tokens)} = {n_bytes:,} bytes, "
                 f"{format_seconds(seconds)} on {self.link.value}."
             )
-        self.facts.value = "<br>".join([*lines, self._tell_request(volume)])
+        self.facts.value = close_lines("<br>".join([*lines, self._tell_request(volume)]))
         return picture
 
 
@@ -165,7 +165,7 @@ class TensorParallelCalculator(_VolumeCalculator):
                 f"= {n_bytes:,} bytes; in a ring each rank sends 2 × {n - 1}/{n} of that, "
                 f"{format_seconds(seconds)} on {self.link.value} for one."
             )
-        self.facts.value = "<br>".join([*lines, self._tell_request(volume)])
+        self.facts.value = close_lines("<br>".join([*lines, self._tell_request(volume)]))
         return picture
 
 
@@ -213,7 +213,7 @@ class ScheduleView(PictureWidget):
             else f"{in_turn / schedule.total_s:.3g} × as many tokens in the same time"
         )
         stages = f"{schedule.n_stages} stage{'s' * (schedule.n_stages > 1)}"
-        self.facts.value = (
+        self.facts.value = close_lines(
             f"Requests complete at {ends}. One GPU, one request after the other: {in_turn}; "
             f"{stages}: {schedule.total_s:.3g}: <b>{verdict}</b>. "
             f"{schedule.bubble_fraction:.0%} of the stages' time is bubbles."

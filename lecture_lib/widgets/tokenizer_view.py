@@ -31,7 +31,10 @@ class TokenizerView(PictureWidget):
         )
         self.choice = ipywidgets.Dropdown(description="Tokenizer", options=list(named))
         self.special = ipywidgets.Checkbox(
-            value=True, indent=False, description="special tokens, where the tokenizer adds some"
+            value=True,
+            indent=False,
+            description="special tokens, where the tokenizer adds some",
+            layout={"width": "auto"},
         )
         self.facts = ipywidgets.HTML()
         self.strip = ipywidgets.HTML()

@@ -61,4 +61,5 @@ def save_screenshots(lecture, name):
         lecture.page.locator(f'body[data-jp-theme-name="JupyterLab {theme}"]').wait_for(
             state="attached"
         )
+        lecture.page.locator("#jupyterlab-splash").wait_for(state="detached")
         lecture.screenshots(Path(folder), f"{name}_{theme.lower()}")
