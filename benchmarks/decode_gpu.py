@@ -13,11 +13,10 @@ Llama-2-7B and random weights, since a step's time does not depend on what the w
 import argparse
 import sys
 import time
-from statistics import median
 from types import SimpleNamespace
 
 import torch
-from decode_speed import DYNAMIC, STATIC, generate_s, layer_matrices, random_prompts
+from decode_speed import DYNAMIC, STATIC, generate_s, layer_matrices, median_s, random_prompts
 from results import describe_machine, table, write_section
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -112,16 +111,10 @@ def compare(engine: Engine, args: argparse.Namespace, progress: tqdm) -> tuple[d
         DYNAMIC: lambda: generate_s(engine, prompts, args.new_tokens, "dynamic"),
         STATIC: lambda: generate_s(engine, prompts, args.new_tokens, "static"),
     }
-    times = {name: [] for name in contenders}
-    for n in range(args.rounds + 1):
-        for name, run in contenders.items():
-            seconds = run()
-            if n > 0:  # the first round warms up, and compiles
-                times[name].append(seconds)
-            progress.update()
+    seconds = median_s(contenders, args.rounds, progress)
     eager, graph = (engine_tokens(engine, prompts, args.new_tokens, n)[0] for n in (EAGER, GRAPH))
     same = (eager == graph).all(0).long().cumprod(0).sum()
-    return {name: median(values) for name, values in times.items()}, int(same)
+    return seconds, int(same)
 
 
 def report(name: str, bandwidth: float, args, progress: tqdm) -> str:

@@ -95,6 +95,18 @@ def generate_s(engine: Engine, prompts: torch.Tensor, n_new: int, cache: str) ->
     return clock.tpot_s
 
 
+def median_s(contenders: dict, n_rounds: int, progress: tqdm) -> dict[str, float]:
+    """Median of the seconds that each contender returns; all take turns, round after round."""
+    times = {name: [] for name in contenders}
+    for n in range(n_rounds + 1):
+        for name, run in contenders.items():
+            seconds = run()
+            if n > 0:  # the first round warms up, and compiles
+                times[name].append(seconds)
+            progress.update()
+    return {name: median(values) for name, values in times.items()}
+
+
 def compare(engine: Engine, sizes, n_new: int, n_rounds: int, progress: tqdm) -> list[list]:
     """A row for each (prompt length, batch size): ms a token of each contender, and the ratios."""
     rows = []
@@ -107,14 +119,7 @@ def compare(engine: Engine, sizes, n_new: int, n_rounds: int, progress: tqdm) ->
             DYNAMIC: lambda p=prompts: generate_s(engine, p, n_new, "dynamic"),
             STATIC: lambda p=prompts: generate_s(engine, p, n_new, "static"),
         }
-        times = {name: [] for name in contenders}
-        for n in range(n_rounds + 1):
-            for name, run in contenders.items():
-                seconds = run()
-                if n > 0:  # the first round warms up
-                    times[name].append(seconds)
-                progress.update()
-        ms = {name: 1e3 * median(values) for name, values in times.items()}
+        ms = {name: 1e3 * s for name, s in median_s(contenders, n_rounds, progress).items()}
         rows.append(
             [str(engine.dtype).removeprefix("torch."), prompt_len, batch_size, *ms.values()]
             + [f"{ms[ceiling] / ms[ENGINE]:.0%}" for ceiling in (CEILING, OWN_CEILING)]

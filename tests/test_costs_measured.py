@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from lecture_lib.costs import (
@@ -51,6 +52,24 @@ def test_what_is_timed_computes_what_the_table_says(engine, phase):
     up = "gate_up_proj" if engine.spec.gated_mlp else "up_proj"
     rope = {"rope"} if engine.spec.position_rows == 0 else set()
     assert set(table.op) == PRODUCTS | POINTWISE | {up, "attention"} | rope
+
+
+def test_what_is_timed_goes_by_the_engine_s_own_kernel():
+    """A single row of bfloat16 by the vector kernel, as in a decode step."""
+    loaded = loaded_model(CONFIGS["llama"])
+    loaded.model.to(torch.bfloat16)
+    by_vector = []
+
+    def timer(call):
+        with profile(activities=[ProfilerActivity.CPU]) as trace:
+            call()
+        by_vector.append(any(event.name == "aten::mv" for event in trace.events()))
+        return 0.5
+
+    table = measure_ops(Engine(loaded), "decode", 1, 5, timer=timer, seconds=1, progress=False)
+    per_op = len(by_vector) // len(table)
+    seen = {op for i, op in enumerate(table.op) if all(by_vector[i * per_op : (i + 1) * per_op])}
+    assert seen == {"qkv_proj", "o_proj", "gate_up_proj", "down_proj", "lm_head"}
 
 
 def test_rates_follow_from_times_and_costs(engine):

@@ -87,6 +87,8 @@ def _timed_ops(engine, phase: str, batch_size: int, seq_len: int) -> Iterator[tu
     """The name of each operation, and a call that runs it in all layers."""
     import torch
 
+    from lecture_lib.engine.linear import linear
+
     model, spec = engine.model, engine.spec
     new = seq_len if phase == "prefill" else 1
 
@@ -103,11 +105,11 @@ def _timed_ops(engine, phase: str, batch_size: int, seq_len: int) -> Iterator[tu
             _rope(engine, random(batch_size, spec.n_heads + spec.n_kv_heads, new, spec.head_dim)),
         )
     last = random(batch_size, spec.embed_dim or spec.d_model)
-    yield "lm_head", lambda: torch.nn.functional.linear(last, model.lm_head)
+    yield "lm_head", lambda: linear(last, model.lm_head)
 
 
 def _linear_ops(layers, x, inner, spec) -> Iterator[tuple[str, Call]]:
-    from torch.nn.functional import linear
+    from lecture_lib.engine.linear import linear
 
     heads_out = x.new_empty(len(x), spec.n_heads * spec.head_dim).normal_()
     first, second = ("gate_up", "down") if spec.gated_mlp else ("w1", "w2")

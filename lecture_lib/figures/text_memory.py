@@ -42,9 +42,8 @@ class _RememberingRenderer(RendererAgg):
         for glyph in glyphs:
             self._renderer.draw_text_image(*glyph, gc)
 
-    def _rendered(self, gc, *text) -> list[tuple]:
+    def _rendered(self, gc, x, y, s, prop, angle, mtext) -> list[tuple]:
         """The glyphs of a text: (image, x, y, angle) each."""
-        x, y, s, prop, angle, mtext = text
         real, self._renderer = self._renderer, _Listener()
         try:
             super().draw_text(gc, x, y, s, prop, angle, False, mtext)
