@@ -4,7 +4,6 @@ import io
 import math
 import re
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -152,38 +151,3 @@ def test_tokens_are_made_visible(monkeypatch):
 def test_bad_input_is_refused(draw, message):
     with pytest.raises(ValueError, match=message):
         draw()
-
-
-def _labelled_figure(title: str):
-    figure = style.new_figure(4, 3, layout=None)
-    axes = figure.add_axes((0.2, 0.2, 0.7, 0.6))
-    axes.loglog([1, 100], [1, 1e4])
-    axes.set_ylabel("turned by 90°")
-    axes.set_title(title)
-    axes.text(2, 30, "two lines,\nin $x^2$ and colour", color="red", rotation=30)
-    axes.text(5, 3, "$x^2$", parse_math=True)
-    return figure
-
-
-def test_remembered_texts_look_as_matplotlib_draws_them(monkeypatch):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
-
-    from lecture_lib.figures.text_memory import RememberingCanvas
-
-    def pixels(canvas_type, title):
-        canvas = canvas_type(_labelled_figure(title))
-        canvas.draw()
-        return np.asarray(canvas.buffer_rgba()).copy()
-
-    with matplotlib.rc_context(style.course_style()):
-        plain = {title: pixels(FigureCanvasAgg, title) for title in ("first", "second")}
-        assert not np.array_equal(plain["first"], plain["second"])
-        rendered, render = [], RendererAgg.draw_text
-        monkeypatch.setattr(
-            RendererAgg, "draw_text",
-            lambda self, gc, x, y, s, *rest: (rendered.append(s), render(self, gc, x, y, s, *rest)),
-        )  # fmt: skip
-        for title in ("first", "second", "first"):
-            rendered.clear()
-            assert np.array_equal(pixels(RememberingCanvas, title), plain[title])
-        assert set(rendered) == {"$x^2$"}  # mathematics only: the rest was known

@@ -32,8 +32,8 @@ def next_token_bars(
     axes = figure.add_axes((left, 0.5 / height, 0.985 - left, 1 - 0.82 / height))
     _draw_bars(axes, top, chosen, rest)
     axes.set_xlabel("probability")
-    if context:
-        axes.set_title(f"after “{_tail(context)}”")
+    # A place given is a place that matplotlib doesn't look for in every redraw.
+    axes.set_title(f"after “{_tail(context)}”" if context else "", y=1.0)
     listed = ", ".join(f"{visible(t)} {p:.3f}" for t, p in top)
     alt = f"Bar chart of the next token after “{_tail(context)}”: {listed}; all others {rest:.3f}."
     if chosen is not None:

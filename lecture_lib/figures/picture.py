@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from .quick_axis import draw_axes_quickly
 from .style import in_course_style
 from .text_memory import RememberingCanvas
 
@@ -100,6 +101,7 @@ class Picture:
 def _draw(figure: Figure) -> Image.Image:
     canvas = RememberingCanvas(figure)
     figure.set_dpi(_DPI)
+    draw_axes_quickly(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
