@@ -15,6 +15,7 @@
     decoding        toy language models, greedy and beam search, sampling
     figures         matplotlib pictures, pure functions: data in, Picture out
     widgets         thin ipywidgets shells over figures and computations
+    tables          DataFrames for readers; from the package's import on, Jupyter shows all so
     grading         builds the exercises from the solutions, checks tasks
 
 Shapes, written as trailing comments wherever an axis is split, moved or cached:
@@ -35,4 +36,8 @@ Importing this package takes milliseconds; torch and transformers are imported b
 that need them.
 """
 
+from .tables import show_tables_readably
+
 __version__ = "0.1.0"
+
+show_tables_readably()

@@ -1,0 +1,77 @@
+"""DataFrames for readers: words stand at the left of their column, large counts in groups of three.
+
+JupyterLab puts everything to the right, as numbers like it, which makes a column of sentences hard
+to read; pandas has no setting for either in a notebook.
+"""
+
+import re
+import sys
+from itertools import cycle
+
+# With a unit, if it has one; what stands where a number is missing.
+_NUMBER = re.compile(
+    r"[-+−]?\d\S*( \S{1,4})?|[-+−]?(inf|∞)|nan|none|&lt;na&gt;|true|false|[-–—]?", re.IGNORECASE
+)
+_COUNT = re.compile(r"-?\d{4,}(\.\d+)?")
+_NAMES_NOT_COUNTS = re.compile(r"(^|[\s_])(ids?|seeds?|token|year|port)$", re.IGNORECASE)
+
+
+def readable_html(frame) -> str | None:
+    """The table as HTML as pandas makes it, but for its alignment and the large counts.
+
+    Args:
+        frame: a pandas DataFrame. Where pandas leaves out rows or columns, nothing is changed.
+
+    Returns:
+        None where pandas shows no HTML (its option display.notebook_repr_html is off).
+    """
+    html = frame._repr_html_()
+    n_columns = len(frame.columns)
+    cells = re.findall(r"<td>(.*?)</td>", html or "", re.DOTALL)
+    if not cells or len(cells) != frame.size or frame.columns.nlevels > 1:
+        return html
+    columns = [cells[i::n_columns] for i in range(n_columns)]
+    words = [not all(_NUMBER.fullmatch(cell.strip()) for cell in column) for column in columns]
+    counts = [
+        any(len(cell.split(".")[0].lstrip("-")) >= 5 for cell in column if _COUNT.fullmatch(cell))
+        and not _NAMES_NOT_COUNTS.search(str(name))
+        for name, column in zip(frame.columns, columns, strict=True)
+    ]
+    head, body = html.split("<tbody>")
+    return _align_heads(head, words) + "<tbody>" + _align_cells(body, words, counts)
+
+
+def _align_heads(head: str, words: list[bool]) -> str:
+    """The columns' names stand where their cells do; the rows of names begin with the index's."""
+    at = cycle([False] * (len(re.findall("<th>", head.split("</tr>")[0])) - len(words)) + words)
+    return re.sub("<th>", lambda _: _left("th") if next(at) else "<th>", head)
+
+
+def _align_cells(body: str, words: list[bool], counts: list[bool]) -> str:
+    looks = cycle(zip(words, counts, strict=True))
+
+    def changed(found: re.Match) -> str:
+        at_left, is_count = next(looks)
+        text = found[1]
+        if is_count and _COUNT.fullmatch(text):
+            whole, point, rest = text.partition(".")
+            text = f"{int(whole):,}{point}{rest}"
+        return f"{_left('td') if at_left else '<td>'}{text}</td>"
+
+    return re.sub(r"<td>(.*?)</td>", changed, body, flags=re.DOTALL)
+
+
+def _left(tag: str) -> str:
+    return f'<{tag} style="text-align: left">'
+
+
+def show_tables_readably() -> None:
+    """From now on Jupyter shows all DataFrames so; outside IPython nothing happens."""
+    if "IPython" not in sys.modules:  # a notebook's kernel has loaded it long before
+        return
+    from IPython import get_ipython
+
+    if (shell := get_ipython()) is not None:
+        html = shell.display_formatter.formatters["text/html"]
+        for module in ("pandas", "pandas.core.frame"):  # where its versions say that it lives
+            html.for_type_by_name(module, "DataFrame", readable_html)
