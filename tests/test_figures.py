@@ -151,3 +151,11 @@ def test_tokens_are_made_visible(monkeypatch):
 def test_bad_input_is_refused(draw, message):
     with pytest.raises(ValueError, match=message):
         draw()
+
+
+def test_others_have_a_bar_only_where_there_are_others():
+    some = figures.next_token_bars([("a", 0.5), ("b", 0.25)])
+    all_of_them = figures.next_token_bars([("a", 0.75), ("b", 0.25)])
+    assert "all others 0.250" in some.alt
+    assert "others" not in all_of_them.alt
+    assert all_of_them.height < some.height

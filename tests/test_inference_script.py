@@ -163,6 +163,7 @@ def test_a_stream_is_the_text_in_pieces(loaded, engine):
         ({"repetition_penalty": 0}, "repetition_penalty"),
         ({"beam_search_diversity_rate": 0.5}, "taken out of Transformers 5"),
         ({"do_sample": True, "temperature": 0}, "do_sample"),
+        ({"len_penalty": 1.0}, "len_penalty: acts in beam search only"),
         ({"logprobs": -1}, "logprobs"),
         ({"seed": 1.5}, "seed"),
     ],

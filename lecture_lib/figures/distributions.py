@@ -12,7 +12,7 @@ Bars = Sequence[tuple[str, float]]
 def next_token_bars(
     top: Bars, *, context: str = "", chosen: str | None = None, caption: str = ""
 ) -> Picture:
-    """The likeliest next tokens as bars, and one bar for all the others together.
+    """The likeliest next tokens as bars, and one bar for all the others together, if there are any.
 
     Args:
         top: (token, probability) pairs, the likeliest first.
@@ -24,18 +24,20 @@ def next_token_bars(
     """
     _check(top)
     rest = max(0.0, 1.0 - sum(p for _, p in top))
-    height = 0.9 + 0.27 * (len(top) + 1)
+    is_all = rest < 1e-6  # a toy model's whole vocabulary
+    height = 0.9 + 0.27 * (len(top) + (not is_all))
     # Margins by hand: a layout engine would draw everything twice, and this picture is redrawn
     # while a reader steps through a text.
     figure = new_figure(7.0, height, layout=None)
     left = max(0.13, 0.02 + 0.0135 * max(len(visible(token)) for token, _ in top))
     axes = figure.add_axes((left, 0.5 / height, 0.985 - left, 1 - 0.82 / height))
-    _draw_bars(axes, top, chosen, rest)
+    _draw_bars(axes, top, chosen, None if is_all else rest)
     axes.set_xlabel("probability")
     # A place given is a place that matplotlib doesn't look for in every redraw.
     axes.set_title(f"after “{_tail(context)}”" if context else "", y=1.0)
     listed = ", ".join(f"{visible(t)} {p:.3f}" for t, p in top)
-    alt = f"Bar chart of the next token after “{_tail(context)}”: {listed}; all others {rest:.3f}."
+    others = "" if is_all else f"; all others {rest:.3f}"
+    alt = f"Bar chart of the next token after “{_tail(context)}”: {listed}{others}."
     if chosen is not None:
         alt += f" Chosen: {visible(chosen)}."
     return Picture(figure, alt, caption)
@@ -57,7 +59,7 @@ def generation_filmstrip(
     for i, (context, top, chosen) in enumerate(steps):
         _check(top)
         axes = figure.add_subplot(n_rows, n_columns, i + 1)
-        _draw_bars(axes, top, chosen, rest=None)
+        _draw_bars(axes, top, chosen, rest=None, mark_chosen=False)
         axes.set_title(f"{i + 1}: {_last_words(context, 18)}", fontsize=9)
         axes.set_xlim(0, 1.25)
         axes.set_xticks([])
@@ -67,7 +69,9 @@ def generation_filmstrip(
     return Picture(figure, alt, caption)
 
 
-def _draw_bars(axes, top: Bars, chosen: str | None, rest: float | None) -> None:
+def _draw_bars(
+    axes, top: Bars, chosen: str | None, rest: float | None, mark_chosen: bool = True
+) -> None:
     names = [visible(token) for token, _ in top]
     values = [p for _, p in top]
     colours = [CHOSEN if token == chosen else KEPT for token, _ in top]
@@ -75,7 +79,7 @@ def _draw_bars(axes, top: Bars, chosen: str | None, rest: float | None) -> None:
         names, values, colours = [*names, "all others"], [*values, rest], [*colours, OTHER]
     rows = range(len(values))
     axes.barh(rows, values, color=colours)
-    marks = ["  ◀ chosen" if c == CHOSEN and rest is not None else "" for c in colours]
+    marks = ["  ◀ chosen" if c == CHOSEN and mark_chosen else "" for c in colours]
     for row, value, mark in zip(rows, values, marks, strict=True):
         axes.text(value, row, f" {value:.3f}{mark}", va="center", fontsize=9)
     axes.set_yticks(rows, names)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from .picture import Picture
-from .style import CHOSEN, GOOD, INK, KEPT, MARK, in_course_style, new_figure, visible
+from .style import CHOSEN, DECODE, GOOD, INK, KEPT, PREFILL, in_course_style, new_figure, visible
 
 _SWEPT = {
     "distinct_2": ("different pairs", KEPT, "o"),
@@ -82,17 +82,17 @@ def request_timeline(requests: Mapping[str, Sequence[float]], *, caption: str = 
     told = []
     for row, (label, times) in enumerate(requests.items()):
         ms = 1e3 * np.asarray(times, dtype=float)
-        axes.barh(row, ms[0], color=KEPT, edgecolor="white", height=0.6)
+        axes.barh(row, ms[0], color=PREFILL, edgecolor="white", height=0.6)
         axes.barh(
-            np.full(len(ms) - 1, row), ms[1:], left=ms.cumsum()[:-1], color=MARK,
+            np.full(len(ms) - 1, row), ms[1:], left=ms.cumsum()[:-1], color=DECODE,
             hatch="///", edgecolor="white", linewidth=0.6, height=0.6,
         )  # fmt: skip
         axes.text(ms.sum(), row, f" {ms.sum():.0f} ms", va="center", fontsize=9)
         each = f", then {ms[1:].mean():.3g} ms each" if len(ms) > 1 else ""
         told.append(f"{label}: {len(ms)} tokens, the first after {ms[0]:.3g} ms{each}")
-    axes.barh(0, 0, color=KEPT, edgecolor="white", label="first token (prefill)")
+    axes.barh(0, 0, color=PREFILL, edgecolor="white", label="first token (prefill)")
     decoding = "each further token (a decode step)"
-    axes.barh(0, 0, color=MARK, hatch="///", edgecolor="white", label=decoding)
+    axes.barh(0, 0, color=DECODE, hatch="///", edgecolor="white", label=decoding)
     axes.set_yticks(range(len(requests)), list(requests))
     axes.set_ylim(len(requests) - 0.5, -0.5)
     axes.set_xlim(0, 1.13e3 * max(sum(times) for times in requests.values()))

@@ -8,9 +8,9 @@ from matplotlib.ticker import FuncFormatter
 
 from ..costs.units import format_count
 from .picture import Picture
-from .style import CHOSEN, GOOD, INK, KEPT, MARK, OTHER, in_course_style, new_figure
+from .style import CHOSEN, DECODE, GOOD, INK, KEPT, OTHER, PREFILL, in_course_style, new_figure
 
-_KINDS = ((KEPT, "o"), (CHOSEN, "s"), (GOOD, "^"), (MARK, "D"))
+_KINDS = ((PREFILL, "o"), (DECODE, "s"), (GOOD, "^"), (CHOSEN, "D"))
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from matplotlib.patches import Rectangle
 
 from ..parallel import Schedule
 from .picture import Picture
-from .style import INK, KEPT, MARK, OTHER, in_course_style, new_figure
+from .style import DECODE, INK, OTHER, PREFILL, in_course_style, new_figure
 
 # Prefill and decode differ in colour, in height and in the colour of the number.
 _LOOKS = {
-    "prefill": {"facecolor": KEPT, "edgecolor": "white", "height": 0.84, "ink": "white"},
-    "decode": {"facecolor": MARK, "edgecolor": "white", "height": 0.56, "ink": INK},
+    "prefill": {"facecolor": PREFILL, "edgecolor": "white", "height": 0.84, "ink": "white"},
+    "decode": {"facecolor": DECODE, "edgecolor": "white", "height": 0.56, "ink": INK},
 }
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 _LEFT, _WIDTH, _ROW, _INCHES = 0.78, 7.4, 0.36, 6.5  # inches; a row is one stage

@@ -12,6 +12,7 @@ KEPT = "#0072B2"  # blue: what the model says, what is kept
 OTHER = "#8A8A8A"  # grey: the rest
 GOOD = "#009E73"  # green: agrees, finished
 MARK = "#E69F00"  # orange: a second thing to compare
+PREFILL, DECODE = KEPT, MARK  # where the two phases are shown
 INK = "#222222"
 PAPER = "#FFFFFF"  # pictures carry their own white paper, so that a dark theme doesn't eat the ink
 

@@ -23,7 +23,8 @@ class TaskInfo:
         do_sample: draw, or take the likeliest. None: draw, unless temperature is 0, top_k is 1,
             or there are beams.
         beam_search_diversity_rate: must be 0; see Raises.
-        len_penalty: beam search divides a text's log-probability by its length to this power.
+        len_penalty: beam search divides a text's log-probability by its length to this power;
+            without beams it would do nothing and must be 0.
         repetition_penalty: above 1 makes tokens that were there before less likely.
         stop: strings that end a text; they are not part of it.
         logprobs: note so many of the likeliest tokens at each position, 0 for none.
@@ -58,6 +59,11 @@ class TaskInfo:
         _check_number("len_penalty", self.len_penalty)
         if self.temperature < 0:
             raise ValueError(f"temperature: must be 0 (greedy) or more, got {self.temperature}")
+        if self.len_penalty != 0 and self.beam_width == 1:
+            raise ValueError(
+                f"len_penalty: acts in beam search only; got {self.len_penalty} with beam_width=1, "
+                "where it must be 0"
+            )
         if self.beam_search_diversity_rate != 0:
             raise ValueError(
                 f"beam_search_diversity_rate: only 0 is possible, got "

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..engine.attention import attend
 from ..engine.kv_cache import KVCache
+from ..engine.linear import linear
 from ..engine.llama import LlamaForward
 from ..engine.rope import inverse_frequencies, rope_tables
 from .degrees import check_pipeline_degree
@@ -112,7 +113,7 @@ class Stage(LlamaForward):
         for i, layer in enumerate(self.layers):
             q, kv = self.project(layer.attention_norm(x), layer, 1, rope)
             z = attend(q, *cache.append(i, kv), pattern)  # (1, L, n_H * H)
-            x = x + F.linear(z[0], layer.out, layer.out_bias)
+            x = x + linear(z[0], layer.out, layer.out_bias)
             x = x + self.mlp(layer.mlp_norm(x), layer)
         cache.advance(seq_len)
         return x

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..engine.attention import Pattern, attend
 from ..engine.kv_cache import KVCache
+from ..engine.linear import linear
 from ..engine.llama import LlamaForward
 from ..engine.rope import inverse_frequencies, rope_tables
 from .shards import Shards, read_layer, read_lm_head, read_norm
@@ -65,7 +66,7 @@ class TensorParallelLlama(LlamaForward):
             q, kv = self.project(h, layer, batch_size, rope)  # (B, n_H / n, L, H) of my heads
             k, v = cache.append(i, kv)  # (B, n_KV / n, S, H)
             z = attend(q, k, v, pattern)  # (B, L, n_H / n * H)
-            x = x + g(F.linear(z.view(len(x), -1), layer.out, layer.out_bias))
+            x = x + g(linear(z.view(len(x), -1), layer.out, layer.out_bias))
 
             label(part="mlp")
             h = f(layer.mlp_norm(x))
