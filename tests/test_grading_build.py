@@ -1,5 +1,6 @@
 """Exercises are built from solutions: repeatable, nothing leaks, and what is wrong is refused."""
 
+import ast
 import copy
 import json
 import shutil
@@ -198,12 +199,22 @@ def test_a_copied_answer_cell_is_ambiguous(solution):
 def test_setup_is_what_stands_before_and_is_needed(solution):
     imports, cat = (cells.find_cell(solution, name).source for name in ("imports", "cat"))
     perplexity = cells.find_cell(solution, "perplexity").source
-    assert cells.setup_sources(solution, "bits") == [imports, cat]
-    assert cells.setup_sources(solution, "bits", setup=("cat",)) == [cat]
+    assert cells.setup_sources(solution, "bits", needs=()) == [imports, cat]
+    assert cells.setup_sources(solution, "bits", setup=("cat",), needs=()) == [cat]
     needs = cells.setup_sources(solution, "bits", setup=(), needs=("perplexity",))
     assert needs == [perplexity]
     with pytest.raises(cells.NotebookError, match="stands before the answer 'perplexity'"):
         cells.setup_sources(solution, "perplexity", needs=("bits",))
+
+
+def test_all_earlier_functions_can_be_called_but_no_values(solution):
+    last = cells.answer_ids(solution)[-1]
+    earlier = [cells.find_cell(solution, name) for name in cells.answer_ids(solution)[:-1]]
+    kinds = {cell.id: {type(part) for part in ast.parse(cell.source).body} for cell in earlier}
+    functions = [cell.source for cell in earlier if kinds[cell.id] == {ast.FunctionDef}]
+    assert 0 < len(functions) < len(earlier), "the sample has both"
+    given = cells.setup_sources(solution, last, setup=())
+    assert given == functions
 
 
 def test_check_refuses_without_a_sandbox_unless_told(course, capsys):

@@ -81,30 +81,38 @@ def answer_source(notebook: NotebookNode, grade_id: str) -> str:
 
 
 def setup_sources(
-    notebook: NotebookNode, grade_id: str, *, setup=None, needs=()
+    notebook: NotebookNode, grade_id: str, *, setup=None, needs=None
 ) -> list[str]:  # fmt: skip
     """Sources that run in front of an answer: setup cells, and the answers of tasks it needs.
 
     Args:
         notebook: the solution notebook.
         setup: grade_ids of setup cells; None takes all that stand before the answer.
-        needs: grade_ids of answer cells.
+        needs: grade_ids of answer cells; None takes all before the answer that only define
+            functions. (A value of another task could pass for this one's.)
 
     Raises:
         NotebookError: one of these cells is not there, or not before the answer.
     """
     answer = find_cell(notebook, grade_id)
     before = notebook.cells[: notebook.cells.index(answer)]
-    wanted = set(needs) | set(setup or ())
+    wanted = set(needs or ()) | set(setup or ())
     taken = [
         cell
         for cell in before
-        if nbgrader_field(cell, "grade_id") in wanted or (setup is None and is_setup(cell))
+        if nbgrader_field(cell, "grade_id") in wanted
+        or (setup is None and is_setup(cell))
+        or (needs is None and is_answer(cell) and _defines_functions(cell))
     ]
     missing = wanted - {nbgrader_field(cell, "grade_id") for cell in taken}
     if missing:
         raise NotebookError(f"no cell {sorted(missing)} stands before the answer {grade_id!r}")
     return [cell.source for cell in taken]
+
+
+def _defines_functions(cell: NotebookNode) -> bool:
+    allowed = (ast.FunctionDef, ast.Import, ast.ImportFrom)
+    return all(isinstance(part, allowed) for part in ast.parse(cell.source).body)
 
 
 def merge_solutions(exercise: NotebookNode, solution: NotebookNode) -> NotebookNode:

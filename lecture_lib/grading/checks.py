@@ -97,7 +97,8 @@ class Task:
         cases: seeded inputs, ``cases(rng)`` with a numpy Generator; None reads the entry's value.
         drive: a self-contained ``drive(answer, *args)`` that uses several entries together.
         watch: what counts besides the result: "mutated", "n_calls", "calls".
-        needs: grade_ids of tasks whose reference answers are put in front.
+        needs: grade_ids of tasks whose reference answers are put in front, so that an answer may
+            call them; None takes all earlier ones that are functions.
         setup: grade_ids of the setup cells to run; None runs all that stand before the answer.
         timeout_s: for one case.
 
@@ -114,7 +115,7 @@ class Task:
     cases: Callable[[Any], Sequence[Case]] | None = None
     drive: Callable | None = None
     watch: Sequence[str] = ()
-    needs: Sequence[str] = ()
+    needs: Sequence[str] | None = None
     setup: Sequence[str] | None = None
     timeout_s: float = 10.0
 

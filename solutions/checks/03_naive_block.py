@@ -447,7 +447,6 @@ BLOCK = Task(
     cases=block_cases,
     reference=transformer_block,
     compare=CLOSE,
-    needs=("split-merge",),
     misconceptions=[
         Misconception(
             "forgets-w-o",

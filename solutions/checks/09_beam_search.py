@@ -224,7 +224,7 @@ TASKS = [
         entry="x_threshold",
         points=3,
         reference=0.42,
-        compare=Close(rtol=2e-3),
+        compare=Close(rtol=5e-3),
         misconceptions=[
             Misconception(
                 "ratio-of-first-steps", 0.875,

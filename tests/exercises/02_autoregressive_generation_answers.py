@@ -395,3 +395,12 @@ def positions_processed(prompt_len, n_new_tokens):
 # %% positions-processed: half-a-square
 def positions_processed(prompt_len, n_new_tokens):
     return n_new_tokens * prompt_len + n_new_tokens * n_new_tokens // 2
+
+
+# %% greedy-generate: right
+def greedy_generate(model, prompt_ids, max_new_tokens):
+    """With the function of task 1."""
+    ids = list(prompt_ids)
+    for _ in range(max_new_tokens):
+        ids = greedy_step(model, ids)
+    return ids[len(prompt_ids) :]

@@ -467,3 +467,16 @@ def attainable_flops(intensity, peak_flops, bandwidth):
 
 def step_time_s(ops, peak_flops, bandwidth):
     return sum(f / attainable_flops(f / b, peak_flops, bandwidth) for f, b in ops)
+
+
+# %% decode-batch: right
+def compute_bound_batch(d_in, d_out, peak_tflops, bandwidth_gb_per_s):
+    """A search with the function of task 1."""
+    ridge = 1e3 * peak_tflops / bandwidth_gb_per_s
+    if intensity(10**12, d_in, d_out, 2) < ridge:
+        return None
+    low, high = 0, 10**12
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if intensity(middle, d_in, d_out, 2) >= ridge else (middle, high)
+    return high

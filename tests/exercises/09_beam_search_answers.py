@@ -179,3 +179,7 @@ x_threshold = 0.35 * 0.48
 
 # %% threshold: greedy-s-limit
 x_threshold = 1 / 3
+
+
+# %% threshold: right
+x_threshold = max(i / 1000 for i in range(334, 1000) if 0.4 * i / 1000 < 0.35 * 0.48)  # .419

@@ -301,3 +301,9 @@ answers = {
     "(top_p=0.9, top_k=0)": "greedy",
     "tokens that (do_sample=True) keeps": 0,
 }
+
+
+# %% order: right
+def sampling_distribution(logits, temperature, p):
+    """With the functions of tasks 1 and 3."""
+    return top_p(softmax(logits, temperature), p)
