@@ -10,7 +10,9 @@ from itertools import cycle
 
 # With a unit, if it has one; what stands where a number is missing.
 _NUMBER = re.compile(
-    r"[-+−]?\d\S*( \S{1,4})?|[-+−]?(inf|∞)|nan|none|&lt;na&gt;|true|false|[-–—]?", re.IGNORECASE
+    r"[-+−]?\d[\d.,]*(e[-+]?\d+)?( ?[%a-zµ/]{1,5})?"
+    r"|[-+−]?(inf|∞)|nan|none|&lt;na&gt;|true|false|[-–—]?",
+    re.IGNORECASE,
 )
 _COUNT = re.compile(r"-?\d{4,}(\.\d+)?")
 _NAMES_NOT_COUNTS = re.compile(r"(^|[\s_])(ids?|seeds?|token|year|port)$", re.IGNORECASE)

@@ -17,6 +17,7 @@ FRAME = pd.DataFrame(
         "few": [1234, 9],
         "token id": [49152, 3],
         "size": ["1.2 GB", "–"],
+        "shape": ["1×L×D", "1×F"],
     }
 )
 
@@ -33,15 +34,16 @@ def test_words_stand_at_the_left_and_large_counts_are_grouped():
     assert cells[:n] == [
         ("left", "activations &lt;over&gt; a boundary"), ("right", "8,388,608"),
         ("right", "-123,456.0"), ("right", "1234"), ("right", "49152"), ("right", "1.2 GB"),
+        ("left", "1×L×D"),
     ]  # fmt: skip
-    assert [place for place, _ in cells[n:]] == ["left"] + ["right"] * (n - 1)
+    assert [place for place, _ in cells[n:]] == ["left"] + ["right"] * (n - 2) + ["left"]
 
 
 @pytest.mark.parametrize("frame", [FRAME, FRAME.rename_axis("rank"), FRAME.set_index("few")])
 def test_names_stand_where_their_cells_do(frame):
     heads = {text: place for place, text in look_of(frame, "th") if text}
-    assert heads["what"] == "left"
-    assert {heads[name] for name in frame.columns if name != "what"} == {"right"}
+    assert heads["what"] == heads["shape"] == "left"
+    assert {heads[name] for name in frame.columns if name not in ("what", "shape")} == {"right"}
 
 
 def test_two_levels_of_index_are_counted():
