@@ -57,6 +57,8 @@ def test_the_preview_is_what_is_sent(pushed, repo_id):
     commits = [commit for commit in hub.commits if commit.repo_id == repo_id]
     model = AutoModelForCausalLM.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
+    # Transformers saves this setting, too; the pushing process wasn't offline.
+    tokenizer.init_kwargs["local_files_only"] = False
     sizes = {k: v for k, v in arguments.items() if k == "max_shard_size"}
     preview = preview_push(model, tokenizer, **sizes)
     sent = {}
