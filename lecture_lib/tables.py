@@ -14,6 +14,7 @@ _NUMBER = re.compile(
     r"|[-+−]?(inf|∞)|nan|none|&lt;na&gt;|true|false|[-–—]?",
     re.IGNORECASE,
 )
+_CELL = re.compile(r"<td>(.*?)</td>", re.DOTALL)
 _COUNT = re.compile(r"-?\d{4,}(\.\d+)?")
 _NAMES_NOT_COUNTS = re.compile(r"(^|[\s_])(ids?|seeds?|token|year|port)$", re.IGNORECASE)
 
@@ -29,7 +30,7 @@ def readable_html(frame) -> str | None:
     """
     html = frame._repr_html_()
     n_columns = len(frame.columns)
-    cells = re.findall(r"<td>(.*?)</td>", html or "", re.DOTALL)
+    cells = _CELL.findall(html or "")
     if not cells or len(cells) != frame.size or frame.columns.nlevels > 1:
         return html
     columns = [cells[i::n_columns] for i in range(n_columns)]
@@ -45,7 +46,8 @@ def readable_html(frame) -> str | None:
 
 def _align_heads(head: str, words: list[bool]) -> str:
     """The columns' names stand where their cells do; the rows of names begin with the index's."""
-    at = cycle([False] * (len(re.findall("<th>", head.split("</tr>")[0])) - len(words)) + words)
+    n_index = head.split("</tr>")[0].count("<th>") - len(words)
+    at = cycle([False] * n_index + words)
     return re.sub("<th>", lambda _: _left("th") if next(at) else "<th>", head)
 
 
@@ -60,7 +62,7 @@ def _align_cells(body: str, words: list[bool], counts: list[bool]) -> str:
             text = f"{int(whole):,}{point}{rest}"
         return f"{_left('td') if at_left else '<td>'}{text}</td>"
 
-    return re.sub(r"<td>(.*?)</td>", changed, body, flags=re.DOTALL)
+    return _CELL.sub(changed, body)
 
 
 def _left(tag: str) -> str:

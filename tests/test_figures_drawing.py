@@ -53,7 +53,7 @@ def _axes(layout=None):
 
 
 def _linear(axes):
-    axes.set_title("title", y=1.0)
+    axes.set_title("title")
 
 
 def _logarithmic(axes):

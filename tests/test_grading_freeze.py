@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 from small_tasks import mean, mean_task, trusted_verdict
 
 from lecture_lib.grading import encoding
@@ -71,6 +72,24 @@ def test_misconceptions_that_cannot_work_are_refused(wrong, message):
 def test_tasks_that_cannot_work_are_refused(fields, message):
     with pytest.raises(FreezeError, match=message):
         freeze(mean_task(**fields))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def mean(x): return 1", "an answer that is empty would pass"),
+        ("%time\nmean = 1", "invalid syntax"),
+    ],
+)
+def test_a_notebook_that_gives_the_answer_away_or_cannot_run_is_refused(source, message):
+    def answer(grade_id, source):
+        fields = {"grade_id": grade_id, "solution": True, "grade": False, "locked": False}
+        return new_code_cell(source, metadata={"nbgrader": fields})
+
+    mine = answer("mean", "def mean(x): return sum(x) / len(x)")
+    freeze(mean_task(), notebook=new_notebook(cells=[answer("sum", "def add(x): ..."), mine]))
+    with pytest.raises(FreezeError, match=message):
+        freeze(mean_task(), notebook=new_notebook(cells=[answer("sum", source), mine]))
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,6 @@ def memory_bars(
     axes.set_ylim(len(bars) - 0.5, -0.95)
     axes.set_xlim(0, room * 1.15)
     axes.set_xlabel("GB (10⁹ bytes)")
-    axes.set_title("", y=1.0)  # a place given is a place not searched for, in every redraw
     _name_parts(figure, parts)
     told = [_told_bar(label, bar, capacity_bytes) for label, bar in bars.items()]
     return Picture(figure, "Memory: " + "; ".join(told), caption)
@@ -116,7 +115,7 @@ def time_breakdown(
     axes.set_ylim(len(parts) - 0.4, -0.6)
     axes.set_xlim(0, 1.13e3 * max(seconds for _, seconds, _ in parts))
     axes.set_xlabel("milliseconds")
-    axes.set_title(title, y=1.0)
+    axes.set_title(title)
     figure.legend(frameon=False, fontsize=9, ncols=2, loc="upper right")
     told = [f"{name} {seconds / total:.1%} ({bound} bound)" for name, seconds, bound in parts]
     alt = f"A step of {1e3 * total:.3g} ms by operation: " + "; ".join(told)

@@ -33,8 +33,8 @@ def next_token_bars(
     axes = figure.add_axes((left, 0.5 / height, 0.985 - left, 1 - 0.82 / height))
     _draw_bars(axes, top, chosen, None if is_all else rest)
     axes.set_xlabel("probability")
-    # A place given is a place that matplotlib doesn't look for in every redraw.
-    axes.set_title(f"after “{_tail(context)}”" if context else "", y=1.0)
+    if context:
+        axes.set_title(f"after “{_tail(context)}”")
     listed = ", ".join(f"{visible(t)} {p:.3f}" for t, p in top)
     others = "" if is_all else f"; all others {rest:.3f}"
     alt = f"Bar chart of the next token after “{_tail(context)}”: {listed}{others}."

@@ -135,7 +135,7 @@ def time_against_ranks(
     axes.set_ylim(bottom=0)
     axes.set_xlabel("ranks (GPUs)")
     axes.set_ylabel(y_label)
-    axes.set_title(title, y=1.0)
+    axes.set_title(title)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     ranks = f"{frame.index[0]} to {frame.index[-1]}"
@@ -194,7 +194,7 @@ def _draw_panel(axes, title, unit, parts, names) -> None:
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=8)
     axes.locator_params(axis="x", nbins=4)
-    axes.set_title(title, fontsize=9.5, pad=18 if len(parts) > 1 else 6, y=1.0)
+    axes.set_title(title, fontsize=9.5, pad=18 if len(parts) > 1 else 6)
     if len(parts) > 1:
         axes.legend(
             frameon=False, fontsize=8, ncols=2, loc="lower left", bbox_to_anchor=(-0.03, 0.93),

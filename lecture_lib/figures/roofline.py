@@ -70,7 +70,7 @@ def roofline(
     bottom = min([low * memory_bandwidth, *ys]) / 2
     axes.text(ridge, bottom * 1.2, f" ridge {ridge:.3g}", fontsize=9)
     axes.set_ylim(bottom, peak_flops * 4)
-    axes.set_title(title, y=1.0)  # else matplotlib looks for a place
+    axes.set_title(title)
     _mark_points(axes, points, ys, kinds)
     alt = (
         f"Roofline: the roof rises with {format_count(memory_bandwidth, 'B/s')} up to "

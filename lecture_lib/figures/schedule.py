@@ -51,7 +51,7 @@ def schedule_chart(
         box = (_LEFT / _WIDTH, bottom / height, _INCHES / _WIDTH, _ROW * schedule.n_stages / height)
         axes = figure.add_axes(box)
         _draw_schedule(axes, schedule, longest if same_scale else schedule.total_s, unit)
-        axes.set_title(title, fontsize=10, y=1.0)
+        axes.set_title(title, fontsize=10)
         told.append(_told(title, schedule, unit))
         top -= tall
     _draw_legend(figure, height)

@@ -48,6 +48,7 @@ def course_style() -> dict:
         "axes.titlesize": 11,
         "axes.titleweight": "bold",
         "axes.titlelocation": "left",
+        "axes.titley": 1.0,  # a place given is a place not searched for in every redraw
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.edgecolor": INK,

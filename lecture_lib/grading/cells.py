@@ -110,6 +110,12 @@ def setup_sources(
     return [cell.source for cell in taken]
 
 
+def defined_functions(sources: list[str]) -> set[str]:
+    """The names of the functions that these sources define."""
+    parts = [part for source in sources for part in ast.parse(source).body]
+    return {part.name for part in parts if isinstance(part, ast.FunctionDef)}
+
+
 def _defines_functions(cell: NotebookNode) -> bool:
     allowed = (ast.FunctionDef, ast.Import, ast.ImportFrom)
     return all(isinstance(part, allowed) for part in ast.parse(cell.source).body)

@@ -40,7 +40,7 @@ def freeze(task: Task, seed: int = 0, notebook: NotebookNode | None = None) -> d
     """
     try:
         return _freeze(task, seed, notebook)
-    except (cells.NotebookError, ValueError, TypeError) as error:
+    except (cells.NotebookError, ValueError, TypeError, SyntaxError) as error:
         raise FreezeError(f"task {task.grade_id!r}: {error}") from error
 
 
@@ -50,6 +50,8 @@ def _freeze(task: Task, seed: int, notebook: NotebookNode | None) -> dict:
         raise ValueError("needs and setup name cells of the solution notebook, which is missing")
     if notebook is not None:
         setup = cells.setup_sources(notebook, task.grade_id, setup=task.setup, needs=task.needs)
+        if given := cells.defined_functions(setup) & set(task.entries):
+            raise ValueError(f"{sorted(given)} stands in front: an answer that is empty would pass")
     drive = None
     if task.drive is not None:
         drive = {"source": fixtures.function_source(task.drive), "name": task.drive.__name__}
