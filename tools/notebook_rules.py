@@ -167,14 +167,15 @@ def count_words(markdown: str) -> int:
 
 def _alt_problems(output: NotebookNode) -> Iterator[str]:
     data = output.get("data", {})
-    alts = _image_alts(data.get("text/html", ""))
+    alts = image_alts(data.get("text/html", ""))
     if "image/png" in data and not alts:
         yield "a picture without a text/html output that carries its alternative text"
     if any(not (alt or "").strip() for alt in alts):
         yield "an <img> without alternative text"
 
 
-def _image_alts(html: str) -> list[str | None]:
+def image_alts(html: str) -> list[str | None]:
+    """The alternative text of every ``<img>``, None where there is none."""
     alts: list[str | None] = []
 
     class Images(HTMLParser):

@@ -1,0 +1,24 @@
+"""Lectures as nbconvert writes them: every picture is there, in words too."""
+
+import pytest
+from notebook_format import read_notebook
+from notebook_rules import image_alts
+
+from notebooks import ROOT, find_notebooks
+
+LECTURES = [path for path in find_notebooks() if path.parent == ROOT / "notebooks"]
+
+
+@pytest.mark.parametrize("path", LECTURES, ids=lambda path: path.stem)
+def test_each_picture_has_its_words_in_nbconvert(path):
+    from nbconvert import HTMLExporter
+
+    nb = read_notebook(path)
+    outputs = [output for cell in nb.cells for output in cell.get("outputs", [])]
+    n_pictures = sum("image/png" in output.get("data", {}) for output in outputs)
+    page, _ = HTMLExporter().from_notebook_node(nb)
+    alts = image_alts(page)
+    assert len(alts) >= n_pictures > 0
+    assert all(alt and len(alt) > 20 for alt in alts)
+    # What nbconvert writes where a picture brings no words.
+    assert not [alt for alt in alts if "No description" in alt]
