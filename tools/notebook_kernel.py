@@ -23,10 +23,10 @@ from notebook_format import NotebookError, cell_name, normalise
 CELL_TIMEOUT_S = 300
 STARTUP_TIMEOUT_S = 60
 
+# Two notebooks run at once, and threads that wait for one another take many times as long. Whoever
+# sets another number gets it: the outputs have to be the same.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 FIXED_VARIABLES = {
-    "OMP_NUM_THREADS": "1",  # a sum over 2 threads rounds differently than over 1
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
     "PYTHONHASHSEED": "0",
     "PYTHONUTF8": "1",
     "HF_HUB_OFFLINE": "1",
@@ -46,7 +46,7 @@ DROPPED_VARIABLES = (
 def kernel_environment():
     """The environment variables that every run of a notebook gets, with an empty IPython folder."""
     environment = {k: v for k, v in os.environ.items() if k not in DROPPED_VARIABLES}
-    environment |= FIXED_VARIABLES
+    environment = dict.fromkeys(THREAD_VARIABLES, "1") | environment | FIXED_VARIABLES
     matplotlib = importlib.util.find_spec("matplotlib")
     if matplotlib is not None:  # the defaults, not the matplotlibrc of whoever runs this
         rc_file = Path(matplotlib.origin).parent / "mpl-data" / "matplotlibrc"
