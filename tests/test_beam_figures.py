@@ -176,7 +176,7 @@ def test_the_stepper_s_settings_change_the_search():
     widget = BeamStepper()
     widget.model.value = "beam loses to greedy"
     assert "greedy search: <b>A A A</b>, p(text) 0.144" in widget.table.value
-    assert "p(text) 0.05712" in widget.table.value
+    assert "p(text) 0.0571," in widget.table.value
     widget.beams.value = 3
     assert widget.trace.num_beams == 3
     assert "beam search: <b>A A A</b>" in widget.table.value  # three beams find it, too

@@ -199,6 +199,14 @@ def test_equally_good_candidates_rank_by_beam_and_token():
     assert [node.parent for node in trace.at_step(2)][:3] == [0, 0, 0]
 
 
+def test_the_last_bit_of_a_toy_s_score_decides_nothing():
+    """.6 · .1 = .3 · .2, but which sum of logarithms is larger depends on the processor."""
+    score = math.log(0.06)
+    for other in (math.nextafter(score, 0), math.nextafter(score, -9)):
+        totals = torch.tensor([[score, other, math.log(0.42)]], dtype=torch.float64)
+        assert choose_candidates(totals, 3).tolist() == [[2, 0, 1]]
+
+
 def test_impossible_candidates_are_no_candidates():
     model = ToyLM({"": {"A": 1.0}, "A": {"B": 1.0}}, vocab=["A", "B", "C"], default={"C": 1.0})
     trace = search(model, 2, 4)

@@ -31,7 +31,10 @@ def choose_candidates(
     n = min(n, totals.shape[1])
     if do_sample:
         return torch.multinomial(totals.softmax(-1), n, generator=generator)
-    return torch.stack([_best(row, n) for row in totals])
+    # In float32 two products that are equal on paper, .6 · .1 and .3 · .2, are equal here as well;
+    # in float64 (a toy's) the last bit of their logarithms would decide, and it depends on the
+    # processor.
+    return torch.stack([_best(row, n) for row in totals.float()])
 
 
 def _best(row: Tensor, n: int) -> Tensor:
@@ -151,8 +154,9 @@ class BeamState:
     def _going_on(self, candidates: Sequence[Candidate], step: int) -> list[int]:
         """Places of the ``num_beams`` best candidates that do not end, the best first."""
         open_ = [i for i, c in enumerate(candidates) if not self._ends(c[1], step)]
-        # By score: that is the order they have already, unless they were drawn.
-        return sorted(open_, key=lambda i: -candidates[i][3])[: self.settings.num_beams]
+        if self.settings.do_sample:  # candidates that were drawn are not in the order of scores
+            open_.sort(key=lambda i: -candidates[i][3])
+        return open_[: self.settings.num_beams]
 
     def _end(self, index: int) -> None:
         """A text has ended. Only among the ``num_beams`` best of its step does it count.

@@ -91,7 +91,7 @@ def beam_tree(
 def beam_table(trace: BeamTrace, token_text: Callable[[int], str] = str) -> str:
     """The tree as an HTML table, for screen readers and for looking numbers up."""
     table = trace.table(lambda token: visible(token_text(token)))
-    text = table.to_html(index=False, border=0, na_rep="–", float_format=lambda x: f"{x:.4g}")
+    text = table.to_html(index=False, border=0, na_rep="–", float_format=lambda x: f"{x:.3g}")
     caption = html.escape(
         f"Candidates of a beam search with {trace.num_beams} beams; it ended by {trace.stop_reason}"
     )
@@ -172,7 +172,8 @@ def _p(log_p: float) -> str:
 
 
 def _signed(x: float) -> str:
-    return f"{x:.2f}".replace("-", "−")
+    """A score in three digits: more would depend on the processor."""
+    return (f"{x:.2f}" if abs(x) < 9.995 else f"{x:.3g}").replace("-", "−")
 
 
 def _draw_legend(axes, tree: Tree, width: float, as_probability: bool) -> None:
@@ -211,7 +212,7 @@ def _words(trace: BeamTrace, tree: Tree, token_text, prompt: str, shown_steps: i
         said.append(f"Step {step}: {', '.join(parts)}.")
     if shown_steps == trace.n_steps and trace.hypotheses:
         best = " ".join(visible(token_text(t)) for t in trace.hypotheses[0].tokens)
-        said.append(f"Best text: {best}, score {trace.hypotheses[0].score:.3f}.")
+        said.append(f"Best text: {best}, score {trace.hypotheses[0].score:.3g}.")
     if tree.greedy and shown_steps:
         path = max(tree.greedy, key=len)[:shown_steps]
         said.append(f"Greedy search goes {' '.join(visible(token_text(t)) for t in path)}.")

@@ -191,8 +191,8 @@ class BeamStepper(PictureWidget):
         self.back.disabled = self.step.value == 0
         self.next.disabled = self.step.value == self.step.max
         texts = [
-            f"{name}: <b>{_text(t, found)}</b>, p(text) {_probability(t):.4g}, "
-            f"score {t.scores[0]:.3f}"
+            f"{name}: <b>{_text(t, found)}</b>, p(text) {_probability(t):.3g}, "
+            f"score {t.scores[0]:.3g}"
             for name, t in (("beam search", trace), ("greedy search", found.greedy))
         ]
         self.table.value = (
