@@ -1,28 +1,16 @@
 """The preview of push_to_hub against a real push to a Hub on the loopback interface."""
 
 import inspect
-import json
-import os
-import subprocess
-import sys
 
 import pytest
+from forked import Forked
+from forked_targets import push
 from tiny_models import save_tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from upload_hub import UploadHub
 
 from lecture_lib.hub_tools import PUSH_PARAMETERS, parameter_table, preview_push
 
-PUSH = """
-import json, sys
-from transformers import AutoModelForCausalLM, AutoTokenizer
-folder = sys.argv[1]
-model = AutoModelForCausalLM.from_pretrained(folder)
-tokenizer = AutoTokenizer.from_pretrained(folder)
-for repo_id, arguments in json.loads(sys.argv[2]).items():
-    model.push_to_hub(repo_id, **arguments)
-    tokenizer.push_to_hub(repo_id, **arguments)
-"""
 PUSHES = {
     "class/plain": {},
     "class/all": {
@@ -39,14 +27,12 @@ def pushed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pushed")
     save_tiny_model(folder)
     with UploadHub() as hub:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
-        environment = clean | {
+        environment = {
             "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": OF_THE_ENVIRONMENT,
-            "HF_HOME": str(tmp_path_factory.mktemp("home")),
         }  # fmt: skip
-        command = [sys.executable, "-c", PUSH, str(folder), json.dumps(PUSHES)]
-        run = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert run.returncode == 0, run.stderr
+        pushing = Forked(push, tmp_path_factory.mktemp("home"), **environment)
+        pushing.ask(str(folder), PUSHES)
+        pushing.stop()
     return folder, hub
 
 

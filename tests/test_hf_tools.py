@@ -1,12 +1,10 @@
 """What lecture 08 says of Transformers, against the installed one and against plain computation."""
 
-import json
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
+from forked import Forked
+from forked_targets import installed_tasks
 from safetensors import safe_open
 from tiny_models import save_tiny_model
 from transformers import (
@@ -53,33 +51,14 @@ def t5():
 # -- the twelve tasks ----------------------------------------------------------------------------
 
 
-def test_the_task_table_is_what_transformers_says():
+def test_the_task_table_is_what_transformers_says(tmp_path):
     """In a process of its own: the course's pipelines stand in this one's registry."""
-    code = """
-import json, dataclasses
-from lecture_lib.hub_tools.task_table import LECTURE_TASKS, installed_task
-from transformers import pipelines
-found = [dataclasses.asdict(installed_task(task.identifier)) for task in LECTURE_TASKS]
-refusals = {}
-for task in LECTURE_TASKS:
-    if task.removed:
-        try:
-            pipelines.pipeline(task.identifier, model="no-such-model")
-        except Exception as error:
-            refusals[task.identifier] = type(error).__name__
-print(json.dumps([found, refusals]))
-"""
-    environment = {"HF_HUB_OFFLINE": "1"}
-    import os
-
-    run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | environment
-    )
-    assert run.returncode == 0, run.stderr
-    installed, refusals = json.loads(run.stdout.splitlines()[-1])
+    fresh = Forked(installed_tasks, tmp_path, HF_HUB_OFFLINE="1")
+    installed, refusals = fresh.ask()
+    fresh.stop()
     assert len(LECTURE_TASKS) == 12
     for task, found in zip(LECTURE_TASKS, installed, strict=True):
-        said = (task.pipeline_class, list(task.model_classes), task.default_model, task.removed)
+        said = (task.pipeline_class, task.model_classes, task.default_model, task.removed)
         keys = ("pipeline_class", "model_classes", "default_model", "removed")
         assert said == tuple(found[key] for key in keys), f"{task.identifier} has moved"
         # Ours begins with the identifier that Transformers itself points to.

@@ -2,15 +2,14 @@
 
 import dataclasses
 import json
-import os
 import socket
-import subprocess
-import sys
 import time
 from types import SimpleNamespace
 
 import pytest
 import torch
+from forked import Forked
+from forked_targets import load_and_look
 from local_hub import LocalHub
 from tiny_models import WORDS, save_tiny_model, tiny_config
 from transformers import AutoModelForCausalLM
@@ -28,49 +27,13 @@ from lecture_lib.loading.errors import (
 )
 from lecture_lib.model_spec import MODEL_SPECS
 
-# Loads each name it reads from its input and answers with a line of JSON: huggingface_hub reads
-# its environment once, when it is imported.
-WORKER = """
-import json, sys, time
-from lecture_lib.loading import hub
-from lecture_lib.loading import load_model
-hub.REQUEST_TIMEOUT_S, hub.DEADLINE_S = 1.0, 3.0
-print("ready", flush=True)
-for line in sys.stdin:
-    began = time.monotonic()
-    try:
-        loaded = load_model(json.loads(line), device="cpu")
-        logits = loaded.model(**loaded.tokenizer("the quick", return_tensors="pt")).logits
-        answer = {"logits": logits[0, -1].tolist(), "source": loaded.source,
-                  "origin": loaded.model.config._name_or_path}
-    except Exception as error:
-        answer = {"error": type(error).__name__, "message": str(error)}
-    print(json.dumps(answer | {"seconds": time.monotonic() - began}), flush=True)
-"""
+
+def start(home, **environment):
+    return Forked(load_and_look, home, **environment)
 
 
-class Worker:
-    """A process that loads models with this environment."""
-
-    def __init__(self, home, **environment):
-        # Not the token nor the proxies of whoever runs the tests.
-        names = ("HF_", "HUGGING", "TRANSFORMERS_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-        clean = {k: v for k, v in os.environ.items() if not k.upper().startswith(names)}
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", WORKER],
-            env=clean | {"HF_HOME": str(home), **environment},
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert self._process.stdout.readline() == "ready\n", self._process.stderr.read()
-
-    def load(self, name):
-        self._process.stdin.write(json.dumps(name) + "\n")
-        self._process.stdin.flush()
-        return SimpleNamespace(**json.loads(self._process.stdout.readline()))
-
-    def stop(self):
-        """Ends it; returns what it wrote to stderr."""
-        return self._process.communicate()[1]
+def load_in(worker, name, **deadline):
+    return SimpleNamespace(**worker.ask(name, **deadline))
 
 
 def last_logits(model):
@@ -322,20 +285,20 @@ def hub_run(tmp_path_factory):
         server.add_repo("course/tiny-bin", base / "bin")
         server.add_repo("course/gated", base / "llama", gated=True)
         server.add_repo("course/empty").add("config.json", b"{}")
-        worker = Worker(home, HF_ENDPOINT=server.url)
+        worker = start(home, HF_ENDPOINT=server.url)
         for name in ("course/tiny", "course/tiny-bin", "course/gated", "course/empty",
                      "course/missing", "facebok/opt-125m", "smollm2-135m-instrukt", "a/b/c",
                      "gpt2"):  # fmt: skip
-            answers[name] = worker.load(name)
+            answers[name] = load_in(worker, name)
         first_requests = list(server.requests)
-        answers["again"] = worker.load("course/tiny")
+        answers["again"] = load_in(worker, "course/tiny")
         again_requests = server.requests[len(first_requests) :]
         server.trouble = 503
-        answers["trouble"] = worker.load("course/tiny")
-        answers["trouble, new"] = worker.load("course/other")
+        answers["trouble"] = load_in(worker, "course/tiny")
+        answers["trouble, new"] = load_in(worker, "course/other")
         server.trouble = None
-    answers["stopped"] = worker.load("course/tiny")
-    answers["stopped, new"] = worker.load("course/other")
+    answers["stopped"] = load_in(worker, "course/tiny")
+    answers["stopped, new"] = load_in(worker, "course/other")
     stderr = worker.stop()
     return SimpleNamespace(
         models=models, answers=answers, requests=first_requests, again=again_requests,
@@ -417,8 +380,8 @@ def test_hub_loads_write_nothing_on_the_terminal(hub_run):
 def test_offline_uses_the_cache_and_asks_no_one(hub_run, tmp_path):
     with LocalHub() as server:
         server.add_repo("course/new", hub_run.base / "llama")
-        worker = Worker(hub_run.home, HF_ENDPOINT=server.url, HF_HUB_OFFLINE="1")
-        cached, new, odd = (worker.load(n) for n in ("course/tiny", "course/new", "a b"))
+        worker = start(hub_run.home, HF_ENDPOINT=server.url, HF_HUB_OFFLINE="1")
+        cached, new, odd = (load_in(worker, n) for n in ("course/tiny", "course/new", "a b"))
         worker.stop()
         assert server.requests == []
     assert cached.logits == expected(hub_run.models["llama"])
@@ -431,9 +394,9 @@ def test_tokens(hub_run, tmp_path):
     with LocalHub() as server:
         server.tokens.add("hf_good")
         server.add_repo("course/gated", hub_run.base / "llama", gated=True)
-        good = Worker(tmp_path / "good", HF_ENDPOINT=server.url, HF_TOKEN="hf_good")
-        bad = Worker(tmp_path / "bad", HF_ENDPOINT=server.url, HF_TOKEN="hf_bad")
-        served, refused = good.load("course/gated"), bad.load("course/gated")
+        good = start(tmp_path / "good", HF_ENDPOINT=server.url, HF_TOKEN="hf_good")
+        bad = start(tmp_path / "bad", HF_ENDPOINT=server.url, HF_TOKEN="hf_bad")
+        served, refused = load_in(good, "course/gated"), load_in(bad, "course/gated")
         good.stop(), bad.stop()
     assert served.logits == expected(hub_run.models["llama"])
     assert refused.error == "GatedModelError"
@@ -442,8 +405,8 @@ def test_tokens(hub_run, tmp_path):
 
 def test_hub_that_accepts_but_never_answers(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        worker = Worker(tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}")
-        answer = worker.load("course/tiny")
+        worker = start(tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        answer = load_in(worker, "course/tiny", deadline_s=0.5)
         worker.stop()
     assert answer.error == "NetworkError"
     assert "can't be reached" in answer.message

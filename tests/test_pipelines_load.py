@@ -1,14 +1,12 @@
 """load_pipeline: the lecture's model from a Hub on the loopback interface, or the stand-in."""
 
-import json
-import os
 import re
 import socket
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
+from forked import Forked
+from forked_targets import load_pipeline_and_run
 from local_hub import LocalHub
 from test_pipelines import save_tiny_classifier
 from tiny_models import save_tiny_model
@@ -16,47 +14,15 @@ from tiny_models import save_tiny_model
 from lecture_lib.course_t5 import FOLDER
 from lecture_lib.pipelines import LECTURE_MODELS, STAND_INS, load_pipeline
 
-# Answers each (task, model, text, arguments) with what was printed, what ran and what it said:
-# huggingface_hub reads its environment once, when it is imported.
-WORKER = """
-import contextlib, io, json, sys
-from lecture_lib.loading import hub
-from lecture_lib.pipelines import load_pipeline
-hub.REQUEST_TIMEOUT_S, hub.DEADLINE_S = 1.0, 3.0
-for line in sys.stdin:
-    task, model, text, options = json.loads(line)
-    printed = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(printed):
-            pipe = load_pipeline(task, model, device="cpu")
-        said = {"answer": pipe(text, **options), "runs": type(pipe.model).__name__,
-                "pipeline": type(pipe).__name__}
-    except Exception as error:
-        said = {"error": type(error).__name__, "message": str(error)}
-    print(json.dumps(said | {"printed": printed.getvalue()}), flush=True)
-"""
 SEVEN = "translate English to French: seven"
 
 
-class Worker:
-    def __init__(self, home, **environment):
-        names = ("HF_", "HUGGING", "TRANSFORMERS_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-        clean = {k: v for k, v in os.environ.items() if not k.upper().startswith(names)}
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", WORKER], env=clean | {"HF_HOME": str(home), **environment},
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+def start(home, **environment):
+    return Forked(load_pipeline_and_run, home, **environment)
 
-    def load(self, task, text, model=None, **options):
-        self._process.stdin.write(json.dumps([task, model, text, options]) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        assert line, self._process.stderr.read()
-        return SimpleNamespace(**json.loads(line))
 
-    def stop(self):
-        """Ends it; returns what it wrote to stderr."""
-        return self._process.communicate()[1]
+def load(worker, task, text, model=None, **options):
+    return SimpleNamespace(**worker.ask(task, text, model, **options))
 
 
 def test_the_lectures_models_run_from_the_hub_and_then_from_its_cache(tmp_path):
@@ -67,12 +33,12 @@ def test_the_lectures_models_run_from_the_hub_and_then_from_its_cache(tmp_path):
         hub.add_repo("google/flan-t5-small", FOLDER)
         hub.add_repo(LECTURE_MODELS["text-classification"], tmp_path / "bert")
         hub.add_repo("facebook/opt-350m", tmp_path / "opt")
-        worker = Worker(tmp_path / "home", HF_ENDPOINT=hub.url)
+        worker = start(tmp_path / "home", HF_ENDPOINT=hub.url)
         answers = [
-            worker.load("translation", [SEVEN, SEVEN], batch_size=2),
-            worker.load("summarization", "summarize: It rains.", max_new_tokens=9),
-            worker.load("text-classification", "the mouse"),
-            worker.load("text-generation", "the mouse", max_new_tokens=3, do_sample=False),
+            load(worker, "translation", [SEVEN, SEVEN], batch_size=2),
+            load(worker, "summarization", "summarize: It rains.", max_new_tokens=9),
+            load(worker, "text-classification", "the mouse"),
+            load(worker, "text-generation", "the mouse", max_new_tokens=3, do_sample=False),
         ]
         asked = len(hub.requests)
     assert answers[0].answer == [{"translation_text": "sept"}] * 2
@@ -84,12 +50,12 @@ def test_the_lectures_models_run_from_the_hub_and_then_from_its_cache(tmp_path):
         assert said.printed == f"{task}: google/flan-t5-small runs, the lecture's own model.\n"
     assert asked > 4
     # The Hub is gone: the same processes' cache answers.
-    again = worker.load("translation", SEVEN)
+    again = load(worker, "translation", SEVEN)
     assert again.printed == answers[0].printed
     assert again.answer == [{"translation_text": "sept"}]
     assert "Traceback" not in worker.stop()
-    offline = Worker(tmp_path / "home", HF_ENDPOINT=hub.url, HF_HUB_OFFLINE="1")
-    assert offline.load("translation", SEVEN).printed == answers[0].printed
+    offline = start(tmp_path / "home", HF_ENDPOINT=hub.url, HF_HUB_OFFLINE="1")
+    assert load(offline, "translation", SEVEN).printed == answers[0].printed
     snapshot = next((tmp_path / "home").glob("hub/models--google*/snapshots/*"))
     for name in ("tokenizer.json", "model.safetensors"):
         said, named = load_from_damaged(offline, snapshot / name)
@@ -109,8 +75,8 @@ def load_from_damaged(worker, link):
     link.unlink()
     link.symlink_to(damaged)
     answers = (
-        worker.load("translation", SEVEN),
-        worker.load("translation", SEVEN, model="google/flan-t5-small"),
+        load(worker, "translation", SEVEN),
+        load(worker, "translation", SEVEN, model="google/flan-t5-small"),
     )
     link.unlink()
     link.symlink_to(whole)
@@ -133,13 +99,9 @@ def test_the_stand_in_runs_and_it_is_said_why(tmp_path):
                 "no_proxy": "",
             },
         }  # fmt: skip
-        # All at once: what takes long is that each process imports Transformers.
-        workers = {
-            name: Worker(tmp_path / str(i), **environment)
-            for i, (name, environment) in enumerate(environments.items())
-        }
-        for name, worker in workers.items():
-            said = worker.load("translation", SEVEN)
+        for i, (name, environment) in enumerate(environments.items()):
+            worker = start(tmp_path / str(i), **environment)
+            said = load(worker, "translation", SEVEN, deadline_s=0.5)
             why = name if name.startswith("HF_") else "the Hub can't be reached"
             assert said.printed == (
                 "translation: course-t5 runs in place of google/flan-t5-small,\n"
@@ -154,11 +116,11 @@ def test_the_stand_in_runs_and_it_is_said_why(tmp_path):
 
 def test_trouble_of_the_hub_and_refusals_are_told_apart(tmp_path):
     with LocalHub() as hub:
-        worker = Worker(tmp_path, HF_ENDPOINT=hub.url)
-        gone = worker.load("translation", SEVEN)
+        worker = start(tmp_path, HF_ENDPOINT=hub.url)
+        gone = load(worker, "translation", SEVEN)
         hub.add_repo("google/flan-t5-small", FOLDER, gated=True)
-        gated = worker.load("translation", SEVEN)
-        named = worker.load("translation", SEVEN, model="google/flan-t5-small")
+        gated = load(worker, "translation", SEVEN)
+        named = load(worker, "translation", SEVEN, model="google/flan-t5-small")
         worker.stop()
     assert "because the Hub shows no such repository" in gone.printed
     assert "because the Hub refused access to it" in gated.printed
