@@ -1,13 +1,16 @@
 # The real work is in Python: tools/course.py sets up and runs, on Windows too.
 PYTHON ?= python3
 COURSE = $(PYTHON) tools/course.py
-PY = .venv/bin/python
+# A command with what the tests and the instructors' tools need.
+RUN = $(COURSE) run python
 
-.PHONY: help setup lab test notebooks exercises release grade site bench clean
+.PHONY: help setup lab test test-fast test-rounding notebooks exercises release grade site bench clean
 
 help:
 	@echo "make lab         set up if needed, open the course in JupyterLab   (ARGS=... for jupyter)"
 	@echo "make test        set up if needed, run everything that CI runs     (K=word narrows)"
+	@echo "make test-fast   the quick tests of the library alone, in about two minutes"
+	@echo "make test-rounding   notebooks and parity tests, computed as another processor would"
 	@echo "make notebooks   run the notebooks again and save their outputs    (ONLY=01_language_models)"
 	@echo "make exercises   write exercises/ from solutions/"
 	@echo "make release     write what students get into dist/: a folder and a zip"
@@ -25,23 +28,29 @@ lab:
 test:
 	@$(COURSE) test $(if $(K),-k "$(K)")
 
-notebooks: setup
-	@$(PY) tools/notebooks.py execute $(ONLY)
+test-fast:
+	@$(COURSE) test fast
 
-exercises: setup
-	@$(PY) -m lecture_lib.grading build
+test-rounding:
+	@$(COURSE) test rounding
 
-release: setup
-	@$(PY) tools/release.py $(ARGS)
+notebooks:
+	@$(RUN) tools/notebooks.py execute $(ONLY)
 
-grade: setup
-	@$(PY) -m lecture_lib.grading grade $(SUBMISSIONS) --out $(or $(OUT),results) $(ARGS)
+exercises:
+	@$(RUN) -m lecture_lib.grading build
+
+release:
+	@$(RUN) tools/release.py $(ARGS)
+
+grade:
+	@$(RUN) -m lecture_lib.grading grade $(SUBMISSIONS) --out $(or $(OUT),results) $(ARGS)
 
 site:
 	@$(COURSE) site $(ARGS)
 
-bench: setup
-	@for name in decode_speed roofline_points beam_speed sampling_speed widget_redraw grading_throughput; do $(PY) benchmarks/$$name.py || exit 1; done
+bench:
+	@for name in decode_speed roofline_points beam_speed sampling_speed widget_redraw grading_throughput; do $(RUN) benchmarks/$$name.py || exit 1; done
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

@@ -1,6 +1,19 @@
 """What several test modules share."""
 
+from pathlib import Path
+
 import pytest
+
+BROWSER_TESTS = Path(__file__).parent / "browser"
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what needs more than Python, so that `make test-fast` can leave it out."""
+    for item in items:
+        if item.path.is_relative_to(BROWSER_TESTS):
+            item.add_marker("browser")
+        if "sandbox" in getattr(item, "fixturenames", ()):
+            item.add_marker("sandbox")
 
 
 @pytest.fixture(scope="session")

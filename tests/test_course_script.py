@@ -16,11 +16,12 @@ def course(tmp_path, monkeypatch):
     spec = importlib.util.spec_from_file_location("course", ROOT / "tools" / "course.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    for name in ("requirements.txt", "pyproject.toml"):
+    for name in ("requirements.txt", "requirements-test.txt", "pyproject.toml"):
         (tmp_path / name).write_text(f"{name} 1\n")
     monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setattr(module, "VENV", tmp_path / ".venv")
-    monkeypatch.setattr(module, "STAMP", tmp_path / ".venv" / ".course-installed")
+    stamps = {name: tmp_path / ".venv" / path.name for name, path in module.STAMPS.items()}
+    monkeypatch.setattr(module, "STAMPS", stamps)
     return module
 
 
@@ -53,6 +54,55 @@ def test_the_second_time_nothing_is_installed(course, calls):
     assert [call[1:] for call in calls] == [["-m", "lecture_lib.loading"]]
 
 
+@pytest.mark.parametrize("command", ["lab", "test", "site", "run"])
+def test_what_tests_need_is_installed_for_all_but_the_lab(course, calls, monkeypatch, command):
+    monkeypatch.setattr(course, "install_system_packages", lambda: None)
+    assert course.main([command]) == 0
+    added = [call for call in installs(calls) if "requirements-test.txt" in call]
+    assert len(added) == (command != "lab")
+    calls.clear()
+    course.main([command])
+    assert installs(calls) == []
+
+
+def test_what_students_get_needs_nothing_for_its_tests(course, calls, monkeypatch):
+    (course.ROOT / "requirements-test.txt").unlink()
+    monkeypatch.setattr(course.shutil, "which", lambda name: None)  # no sandbox, no browser
+    assert course.main(["test"]) == 0
+    assert [
+        call[1:] for call in calls if "apt-get" in call or "requirements-test.txt" in call
+    ] == []
+    assert calls[-1][1:] == ["tools/run_tests.py"]
+
+
+@pytest.mark.parametrize(
+    ("there", "uid", "sudo_asks", "packages"),
+    [
+        ({"apt-get"}, 0, False, ["bubblewrap", "chromium", "iproute2"]),
+        ({"apt-get", "google-chrome", "ip"}, 0, False, ["bubblewrap"]),
+        ({"apt-get", "bwrap", "chromium", "ip"}, 0, False, []),
+        ({"bwrap"}, 0, False, []),
+        ({"apt-get", "sudo"}, 1000, False, ["bubblewrap", "chromium", "iproute2"]),
+        ({"apt-get", "sudo"}, 1000, True, []),
+        ({"apt-get"}, 1000, False, []),
+    ],
+)
+def test_the_system_packages_are_installed_where_no_password_is_needed(
+    course, calls, monkeypatch, there, uid, sudo_asks, packages
+):
+    monkeypatch.setattr(course.sys, "platform", "linux")
+    monkeypatch.setattr(course.os, "geteuid", lambda: uid, raising=False)
+    monkeypatch.setattr(course.shutil, "which", lambda name: name if name in there else None)
+    answered = subprocess.CompletedProcess([], int(sudo_asks))
+    monkeypatch.setattr(course, "run_quietly", lambda command: answered)
+    course.install_system_packages()
+    install = [call for call in calls if "install" in call]
+    assert [call[call.index("--no-install-recommends") + 1 :] for call in install] == (
+        [packages] if packages else []
+    )
+    assert all((call[0] == "sudo") == (uid != 0) for call in calls)
+
+
 @pytest.mark.parametrize("change", ["requirements.txt", "pyproject.toml", "python", "folder"])
 def test_a_change_installs_again(course, calls, monkeypatch, change, tmp_path):
     course.ensure_installed()
@@ -60,12 +110,12 @@ def test_a_change_installs_again(course, calls, monkeypatch, change, tmp_path):
     if change == "python":
         course.venv_python().unlink()
     elif change == "folder":
-        stamp = course.STAMP.read_text()
+        stamp = course.STAMPS["requirements.txt"].read_text()
         monkeypatch.setattr(course, "ROOT", tmp_path / "moved")
         (tmp_path / "moved").mkdir()
         for name in ("requirements.txt", "pyproject.toml"):
             (tmp_path / "moved" / name).write_text(f"{name} 1\n")
-        assert course.STAMP.read_text() == stamp
+        assert course.STAMPS["requirements.txt"].read_text() == stamp
     else:
         (tmp_path / change).write_text("changed\n")
     course.ensure_installed()
@@ -76,7 +126,7 @@ def test_a_broken_install_is_tried_again(course, calls, monkeypatch):
     monkeypatch.setattr(course, "run_in_venv", lambda cmd: 1)
     with pytest.raises(course.SetupError, match=r"pip .* failed"):
         course.ensure_installed()
-    assert not course.up_to_date()
+    assert not course.up_to_date("requirements.txt")
 
 
 def test_too_old_a_python_is_told_what_to_do(course, monkeypatch, capsys):

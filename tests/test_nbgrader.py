@@ -73,3 +73,14 @@ def test_validate_passes_a_solution_and_fails_an_empty_exercise(course):
     found = Validator().validate(str(folder / "exercises" / name))
     tasks = cells.answer_ids(cells.read_notebook(folder / "exercises" / name))
     assert len(found["failed"]) == len(tasks)
+
+
+def test_a_students_check_knows_nbgraders_checksums():
+    from nbgrader.utils import compute_checksum
+    from release_student_check import checksum
+
+    tests = [c for c in cells.read_notebook(ROOT / "exercises" / f"{NAME}.ipynb").cells
+             if cells.is_test(c)]  # fmt: skip
+    assert [checksum(c) for c in tests] == [compute_checksum(c) for c in tests]
+    tests[0].source += "\n"
+    assert checksum(tests[0]) != cells.nbgrader_field(tests[0], "checksum")

@@ -8,6 +8,7 @@ import sys
 import uuid
 from pathlib import Path
 
+import needs
 import pytest
 from parallel_models import PROMPT, WITH_BIASES, greedy_with_logits, save_model
 
@@ -19,7 +20,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 def hosts():
     """Two namespaces, each with one end of a virtual cable called "cable"."""
     if sys.platform != "linux" or not shutil.which("ip"):
-        pytest.skip("needs Linux and the command ip (iproute2)")
+        needs.missing("two hosts need Linux and the command ip", "sudo apt install iproute2")
     if os.geteuid() != 0:
         pytest.skip("needs root: connecting two network namespaces takes the system's rights")
     names = [f"lecture-{uuid.uuid4().hex[:8]}" for _ in ADDRESSES]

@@ -1,6 +1,5 @@
 """The static site: built from the committed notebooks, complete, with no dead link, offline."""
 
-import importlib.util
 import json
 import re
 import sys
@@ -12,10 +11,6 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 import build_site  # noqa: E402
 
-needs_sphinx = pytest.mark.skipif(
-    importlib.util.find_spec("myst_nb") is None,
-    reason="Sphinx is not installed (docs/requirements-site.txt; `make site` installs it)",
-)
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -26,7 +21,6 @@ def site(tmp_path_factory):
     return folder
 
 
-@needs_sphinx
 def test_each_lecture_is_a_page_with_all_its_pictures(site):
     for path in NOTEBOOKS:
         page = (site / "notebooks" / f"{path.stem}.html").read_text(encoding="utf-8")
@@ -37,14 +31,12 @@ def test_each_lecture_is_a_page_with_all_its_pictures(site):
         assert len(alts) >= n_pictures, f"{path.name}: {len(alts)} of {n_pictures} have words"
 
 
-@needs_sphinx
 def test_a_widget_is_shown_as_its_picture(site):
     page = (site / "notebooks" / "04_kv_cache.html").read_text(encoding="utf-8")
     assert "A picture of the default state" in page
     assert "application/vnd.jupyter.widget-view" not in page
 
 
-@needs_sphinx
 def test_the_search_index_knows_the_lectures(site):
     index = (site / "searchindex.js").read_text(encoding="utf-8")
     assert all(f"notebooks/{path.stem}" in index for path in NOTEBOOKS)

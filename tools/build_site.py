@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = "docs/requirements-site.txt"
+EXTRAS = "requirements-test.txt"
 
 
 class SiteError(Exception):

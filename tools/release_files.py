@@ -16,9 +16,8 @@ LICENCES = ("LICENSE", "LICENSE-TEXT", "CITATION.cff")
 INSTRUCTORS_PAGES = ("docs/writing_exercises.md", "docs/instructors_guide.md")
 CHECK = ("tools/release_student_check.py", "tools/run_tests.py")  # ours -> a student's `make test`
 TARGETS = ("help", "setup", "lab", "test", "clean")
-# What builds, tests and grades the course; nbgrader stays, it runs a student's visible tests.
-NOT_NEEDED = ("distributed", "nbval", "playwright", "pre-commit", "pytest", "pytest-xdist", "ruff")
-NOT_THERE = ("lecture_lib.grading", *(name.replace("-", "_") for name in NOT_NEEDED))
+# Modules of requirements-test.txt, which students don't get, and of the grader.
+NOT_THERE = ("lecture_lib.grading", "distributed", "nbgrader", "playwright", "pytest", "sphinx")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 EDITS = {
     "README.md": [
@@ -35,10 +34,7 @@ EDITS = {
     "pyproject.toml": [(', "grading/templates/*.html"', "")],
     "tools/course.py": [
         ("then run all that CI runs", "then run the visible tests of your answers"),
-        (
-            "    python tools/course.py site       set up if needed, then build the static site\n",
-            "",
-        ),
+        ("    python tools/course.py site       set up for tests, then build the site\n", ""),
         ('"test", "site", "run"]', '"test", "run"]'),
     ],
     "lecture_lib/__init__.py": [
@@ -107,7 +103,6 @@ def student_files(root: Path, names: list[str]) -> dict[str, bytes]:
     for name, edits in EDITS.items():
         files[name] = _edited(name, files[name].decode("utf-8"), edits).encode()
     files["Makefile"] = _makefile(files["Makefile"].decode("utf-8")).encode()
-    files["requirements.txt"] = _requirements(files["requirements.txt"].decode("utf-8")).encode()
     files["pyproject.toml"] = _without_grading(files["pyproject.toml"].decode("utf-8")).encode()
     docs = {n for n in known if n.startswith("docs/") and n not in INSTRUCTORS_PAGES}
     readme = _readme(files["README.md"].decode("utf-8"), set(files) | _pictures(docs))
@@ -143,11 +138,6 @@ def _makefile(text: str) -> str:
             continue
         kept.append(line)
     return "\n".join(kept).rstrip("\n") + "\n"
-
-
-def _requirements(text: str) -> str:
-    lines = text.splitlines(keepends=True)
-    return "".join(line for line in lines if line.split("==")[0].strip() not in NOT_NEEDED)
 
 
 def _without_grading(text: str) -> str:

@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
-"""All that CI runs, in stages, with one last line that counts everything.
+"""All that CI runs, with a last line that counts everything.
 
-python tools/run_tests.py              everything
-python tools/run_tests.py -k EXPR      only what pytest's -k selects, in each stage
+python tools/run_tests.py              everything: tests, notebooks, ruff
+python tools/run_tests.py tests        one part of it: tests, notebooks
+python tools/run_tests.py fast         the quick tests of the library alone, about two minutes
+python tools/run_tests.py rounding     the notebooks and the parity tests once more, computed as
+                                       another kind of processor computes them
+python tools/run_tests.py -k EXPR      only the tests and notebooks that pytest's -k selects
 
-A stage that fails doesn't stop the next. The exit code is 0 if something ran and nothing failed.
+The exit code is 0 if something ran and nothing failed.
 """
 
 import argparse
@@ -14,38 +18,41 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SECOND_CHECK = "tests/notebooks/test_notebooks.py"
+PARTS = ("all", "tests", "notebooks", "fast", "rounding")
 NO_TESTS_RAN = 5  # pytest's exit code
 # Each worker may hold a model in memory, so more than four are a risk on a small machine.
 MAX_WORKERS = 4
+# Without vector instructions sums are added up in another order, as on another kind of processor.
+OTHER_ROUNDING = {"ATEN_CPU_CAPABILITY": "default"}
 
-NBVAL = [
-    "--nbval",
-    "--nbval-current-env",
-    "--nbval-cell-timeout=300",
-    "--nbval-sanitize-with=tests/notebooks/sanitize.cfg",
-    "-p",
-    "no:cacheprovider",
-]
+NOTEBOOKS = ["--nbval", "notebooks", "solutions"]
+RUFF = (["check"], ["format", "--check"])
 
 
 @dataclass
 class Count:
+    """How many tests passed, failed and were skipped, and for want of what."""
+
     passed: int = 0
     failed: int = 0
     skipped: int = 0
+    reasons: Counter = field(default_factory=Counter)
 
     def __add__(self, other: "Count") -> "Count":
         return Count(
-            self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped
+            self.passed + other.passed,
+            self.failed + other.failed,
+            self.skipped + other.skipped,
+            self.reasons + other.reasons,
         )
 
     def __bool__(self) -> bool:
-        return self != Count()
+        return bool(self.passed or self.failed or self.skipped)
 
     def __str__(self) -> str:
         return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
@@ -55,10 +62,11 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("part", nargs="?", choices=PARTS, default="all")
     parser.add_argument("-k", dest="expression", default="", metavar="EXPR")
-    expression = parser.parse_args(argv).expression
+    args = parser.parse_args(argv)
     lines, total, interrupted = [], Count(), False
-    for title, run in stages(expression):
+    for title, run in stages(args.part, args.expression):
         print(f"\n=== {title}", flush=True)
         started = time.monotonic()
         try:
@@ -69,49 +77,51 @@ def main(argv: list[str] | None = None) -> int:
         total += count
         lines.append(f"{title:<42} {time.monotonic() - started:7.1f} s   {count}")
     print("\n" + "\n".join(lines))
+    for reason, n in total.reasons.most_common():
+        print(f"{n} test{'s' * (n > 1)} skipped: {reason}")
     if interrupted:
         print("interrupted: the rest did not run")
     elif not total:
-        print(f"error: no test is selected by -k {expression!r}")
+        print(f"error: no test is selected by -k {args.expression!r}")
     print(total, flush=True)
     return 130 if interrupted else int(total.failed > 0 or not total)
 
 
-def stages(expression: str) -> list:
-    """(title, function that runs the stage and counts) of each stage, in order."""
-    selection = ["-k", expression] if expression else []
-    folders = [name for name in ("notebooks", "solutions") if (ROOT / name).is_dir()]
+def stages(part: str, expression: str) -> list:
+    """(title, function that runs the stage and counts) of each stage of a part, in order."""
     # The few tests that an expression selects start faster without workers.
     n_workers = 1 if expression else min(os.cpu_count() or 1, MAX_WORKERS)
-    parallel = [f"--numprocesses={n_workers}"] if n_workers > 1 else []
-    # loadfile: all cells of a notebook run in one kernel, a fixture of a file is made once.
-    tests = [*parallel, "--dist=loadfile", "tests", f"--ignore={SECOND_CHECK}"]
-    nbval = [*parallel, "--dist=loadfile", *NBVAL, *folders]
-    second = [*parallel, "--maxschedchunk=1", SECOND_CHECK]
+    options = ["-k", expression] if expression else []
+    if n_workers > 1:
+        # All tests of a file on one worker: the cells of a notebook share a kernel, and fixtures
+        # are made once. In the order given, so that the long notebooks don't come last.
+        options += [f"--numprocesses={n_workers}", "--dist=loadfile", "--no-loadscope-reorder"]
+    chosen = {
+        "all": [*NOTEBOOKS, "tests"],
+        "tests": ["tests"],
+        "notebooks": NOTEBOOKS,
+        "fast": ["tests", "-m", "not slow and not real_model and not browser and not sandbox"],
+        "rounding": ["--nbval", "notebooks", "tests", "-m", "notebook or parity"],
+    }[part]
+    title = {"all": "notebooks and tests", "fast": "quick tests", "rounding": "another rounding"}
+    variables = OTHER_ROUNDING if part == "rounding" else {}
     found = [
-        ("tests", lambda: run_pytest([*tests, *selection], expression)),
-        ("notebooks by nbval", lambda: run_pytest([*nbval, *selection], expression)),
-        ("notebooks again, pictures too", lambda: run_pytest([*second, *selection], expression)),
+        (title.get(part, part), lambda: run_pytest([*chosen, *options], expression, variables))
     ]
-    if not expression:  # -k chooses among tests, and these are none
-        found += [
-            ("ruff check", lambda: run_command([sys.executable, "-m", "ruff", "check"])),
-            (
-                "ruff format",
-                lambda: run_command([sys.executable, "-m", "ruff", "format", "--check"]),
-            ),
-        ]
+    if part in ("all", "tests") and not expression:  # -k chooses among tests, and these are none
+        for ruff in RUFF:
+            command = [sys.executable, "-m", "ruff", *ruff]
+            found.append((f"ruff {ruff[0]}", lambda command=command: run_command(command)))
     return found
 
 
-def run_pytest(arguments: list[str], expression: str) -> Count:
+def run_pytest(arguments: list[str], expression: str, variables: dict | None = None) -> Count:
     """Run pytest with its output on the terminal; its counts, from its own report."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        # The workers share the processor already; threads in each would only get in their way.
-        environment = {"OMP_NUM_THREADS": "1", **os.environ}
-        command = [sys.executable, "-m", "pytest", *arguments, f"--junit-xml={report}"]
-        code = subprocess.call(command, cwd=ROOT, env=environment)
+        command = [sys.executable, "-m", "pytest", *arguments]
+        command += [f"--junit-xml={report}", "--durations=10"]
+        code = subprocess.call(command, cwd=ROOT, env=os.environ | (variables or {}))
         count = read_report(report)
     if code == NO_TESTS_RAN and expression:
         return count
@@ -130,7 +140,8 @@ def read_report(report: Path) -> Count:
         failed = int(suite.get("failures")) + int(suite.get("errors"))
         skipped = int(suite.get("skipped"))
         passed = max(0, int(suite.get("tests")) - failed - skipped)
-        count += Count(passed, failed, skipped)
+        reasons = Counter(skip.get("message") for skip in suite.iter("skipped"))
+        count += Count(passed, failed, skipped, reasons)
     return count
 
 

@@ -1,28 +1,15 @@
 """JupyterLab and Chromium for the tests in this folder, which see what a student sees."""
 
-import importlib.util
-import os
-
+import needs
 import pytest
 from lab_browser import CHROMIUM, pages, running_chromium
 
 
-def pytest_collection_modifyitems(items):
-    missing = [
-        what
-        for what, there in {
-            "playwright (pip install playwright)": importlib.util.find_spec("playwright"),
-            "a Chromium (apt install chromium)": CHROMIUM,
-            "JupyterLab": importlib.util.find_spec("jupyterlab"),
-        }.items()
-        if not there
-    ]
-    if missing:
-        skip = pytest.mark.skip(reason=f"not on this machine: {', '.join(missing)}")
-        here = os.path.dirname(__file__)
-        for item in items:
-            if str(item.path).startswith(here + os.sep):
-                item.add_marker(skip)
+@pytest.fixture(scope="session", autouse=True)
+def a_browser():
+    """What every test of this folder needs."""
+    if not CHROMIUM:
+        needs.missing("the tests in a browser need Chromium", "sudo apt install chromium")
 
 
 @pytest.fixture(scope="session")

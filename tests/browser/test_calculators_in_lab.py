@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 from lab_page import keep_screenshot
+from playwright.sync_api import expect
 from widget_replica import Replica
 
 from lecture_lib import widgets
@@ -17,8 +18,6 @@ from lecture_lib.engine import Engine
 from lecture_lib.model_spec import MODEL_SPECS
 from lecture_lib.parallel import pipeline_schedule, pipeline_volume, tensor_parallel_volume
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="not on this machine: playwright")
-expect = sync_api.expect
 pytestmark = [pytest.mark.real_model, pytest.mark.slow]
 
 

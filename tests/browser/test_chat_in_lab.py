@@ -5,12 +5,11 @@ import re
 
 import pytest
 from lab_page import keep_screenshot
+from playwright.sync_api import expect
 
 from lecture_lib.inference_script import TaskInfo, generate
 from lecture_lib.widgets.chat_strategies import STRATEGIES
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="not on this machine: playwright")
-expect = sync_api.expect
 pytestmark = [pytest.mark.real_model, pytest.mark.slow]
 
 ANSWER_MS = 120_000

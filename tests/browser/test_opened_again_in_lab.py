@@ -5,9 +5,8 @@ import re
 
 import pytest
 from lab_server import COURSE
+from playwright.sync_api import expect
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="not on this machine: playwright")
-expect = sync_api.expect
 WITH_A_WIDGET = "notebooks/01_language_models.ipynb"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LECTURES = sorted(path.name for path in (COURSE / "notebooks").glob("*.ipynb"))

@@ -2,7 +2,6 @@
 
 import functools
 import http.server
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -15,13 +14,7 @@ from loopback_server import LoopbackServer, QuietHandler
 sys.path.insert(0, str(COURSE / "tools"))
 import build_site
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        importlib.util.find_spec("myst_nb") is None,
-        reason="Sphinx is not installed (docs/requirements-site.txt; `make site` installs it)",
-    ),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

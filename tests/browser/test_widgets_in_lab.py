@@ -3,11 +3,10 @@
 import re
 
 import pytest
+from playwright.sync_api import expect
 
 from lecture_lib.scoring import DOCUMENT_START, next_token_probs, score_text, top_tokens
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="not on this machine: playwright")
-expect = sync_api.expect
 pytestmark = [pytest.mark.real_model, pytest.mark.slow]
 
 

@@ -2,7 +2,7 @@
 
 import nbformat
 import pytest
-from exercise_files import ROOTS, find_exercises, frozen, verdict
+from exercise_files import COURSE, ROOTS, find_exercises, frozen, verdict
 from nbclient import NotebookClient
 
 from lecture_lib.grading import build, cells, checks, lint, worker
@@ -40,10 +40,16 @@ def test_notebook_and_checks_hold_the_same_tasks(exercise):
 @each_exercise
 def test_the_exercise_with_solutions_runs_whole(exercise, tmp_path):
     merged = cells.merge_solutions(exercise.exercise, exercise.solution)
+    if exercise.root == COURSE and code_of(merged) == code_of(exercise.solution):
+        return  # nbval runs this very code, with all its outputs compared
     resources = {"metadata": {"path": str(tmp_path)}}
     NotebookClient(merged, timeout=300, resources=resources).execute()
     ran = [cell for cell in merged.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in ran] == list(range(1, len(ran) + 1))
+
+
+def code_of(notebook):
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
 
 
 @each_task

@@ -2,6 +2,7 @@
 
 import sys
 
+import distributed
 import pytest
 from small_course import WRONG, hand_in, notebook, points
 
@@ -12,7 +13,6 @@ KILL = "import os\ndef double(x):\n    os.kill(os.getppid(), 9)\n    os._exit(1)
 
 
 def test_a_cluster_gives_the_same_grades(course, sandbox, tmp_path):
-    distributed = pytest.importorskip("distributed", reason="optional: pip install distributed")
     hand_in(tmp_path / "in", "alice", notebook(course))
     hand_in(tmp_path / "in", "bob", notebook(course, double=WRONG["double"]))
     hand_in(tmp_path / "in", "eve", notebook(course, double=KILL))
@@ -32,7 +32,6 @@ def test_a_cluster_gives_the_same_grades(course, sandbox, tmp_path):
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
-    pytest.importorskip("distributed", reason="optional: pip install distributed")
     monkeypatch.setattr(pool, "CONNECT_S", 1)
     with pytest.raises(run.GradingError, match="no answer from tcp"):
         pool.dask_pool("tcp://127.0.0.1:1")

@@ -10,7 +10,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from notebooks import ROOT, SANITIZE_FILE
+from notebooks import ROOT
 
 # A cell of every kind that the lectures have, and no heavy import: its kernel starts in a second.
 CELLS = {
@@ -56,20 +56,13 @@ def run_nbval(folder: Path, jupyter_path: Path) -> dict[str, tuple[int, str]]:
         subprocess.TimeoutExpired: it waited for something that does not come.
     """
     report = folder / "report.xml"
-    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env"]
-    command += ["--nbval-cell-timeout=300", f"--nbval-sanitize-with={SANITIZE_FILE}"]
-    command += [
-        "-n2",
-        "--dist=loadfile",
-        "-p",
-        "no:cacheprovider",
-        "-c",
-        str(ROOT / "pyproject.toml"),
-    ]
     # The folder lies outside the project, so the project's conftest.py has to be named.
-    command += ["-p", "conftest", f"--rootdir={folder}", f"--junit-xml={report}", str(folder)]
-    environment = dict(os.environ, PYTHONPATH=str(ROOT), JUPYTER_PATH=str(jupyter_path))
-    subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, timeout=200)
+    command = [sys.executable, "-m", "pytest", "--nbval", "-p", "conftest", "-c", "pyproject.toml"]
+    command += [f"--rootdir={folder}", "-p", "no:cacheprovider", f"--junit-xml={report}"]
+    environment = os.environ | {"JUPYTER_PATH": str(jupyter_path)}
+    subprocess.run(
+        [*command, str(folder)], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, timeout=600
+    )
     found: dict[str, tuple[int, str]] = {}
     for case in ET.parse(report).iter("testcase"):
         name = case.get("classname").removesuffix(".ipynb")

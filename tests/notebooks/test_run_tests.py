@@ -14,17 +14,36 @@ def run_stage(tmp_path):
         path = tmp_path / "test_it.py"
         path.write_text(text)
         options = ["-c", str(ROOT / "pyproject.toml"), "-q", "-p", "no:cacheprovider"]
-        options += ["-p", "no:nbval", "-p", "no:xdist", str(path)]  # quicker to start
+        options += ["-p", "no:xdist", str(path)]  # quicker to start
         return run_tests.run_pytest([*options, *arguments], expression)
 
     return run
 
 
-def test_stage_counts_what_pytest_reports(run_stage):
+def test_stage_counts_what_pytest_reports_and_why_it_was_skipped(run_stage):
     text = (
         "import pytest\ndef test_a(): pass\ndef test_b(): assert 0\ndef test_c(): pytest.skip('no')"
     )
-    assert str(run_stage(text)) == "1 passed, 1 failed, 1 skipped"
+    count = run_stage(text)
+    assert str(count) == "1 passed, 1 failed, 1 skipped"
+    assert count.reasons == {"no": 1}
+
+
+SKIPPED = "import needs\ndef test_a(): needs.missing('a browser', 'apt install chromium')\n" * 2
+
+
+@pytest.mark.parametrize(("ci", "counts"), [("", (0, 0, 1)), ("true", (0, 1, 0))])
+def test_what_a_machine_lacks_is_skipped_with_its_remedy_but_fails_in_ci(
+    run_stage, monkeypatch, capsys, ci, counts
+):
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
+    count = run_stage(SKIPPED)
+    assert (count.passed, count.failed, count.skipped) == counts
+    monkeypatch.setattr(run_tests, "stages", lambda part, expression: [("it", lambda: count)])
+    assert run_tests.main([]) == counts[1]
+    said = "1 test skipped: a browser: apt install chromium"
+    assert (said in capsys.readouterr().out) == (not ci)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +71,7 @@ def test_stage_in_which_the_selection_finds_nothing_is_fine(run_stage):
 )
 def test_last_line_sums_all_stages(counts, code, last, monkeypatch, capsys):
     found = [(f"stage {i}", lambda c=c: run_tests.Count(*c)) for i, c in enumerate(counts)]
-    monkeypatch.setattr(run_tests, "stages", lambda expression: found)
+    monkeypatch.setattr(run_tests, "stages", lambda part, expression: found)
     assert run_tests.main(["-k", "zebra"]) == code
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == last

@@ -1,0 +1,148 @@
+"""A pytest plugin: what nbval does not look at, checked on the outputs of nbval's own run.
+
+nbval compares texts. It passes another picture, another order of outputs of different kinds and a
+widget that is gone; it takes a cell without a count for one that was never run; and it waits for
+the reply of a kernel that died. With this plugin, each notebook gets one more test (is it committed
+clean, with all its outputs), and each cell one more comparison. Nothing runs a second time.
+"""
+
+import copy
+import os
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from queue import Empty
+
+import pytest
+from nbformat.v4 import output_from_msg
+from nbval.kernel import RunningKernel
+from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
+from notebook_compare import compare_outputs, load_sanitizer
+from notebook_kernel import build_font_cache, kernel_environment
+from notebook_rules import committed_problems, read_uncompared_cells
+
+ROOT = Path(__file__).resolve().parent.parent
+SANITIZE = load_sanitizer(ROOT / "tests" / "notebooks" / "sanitize.cfg")
+UNCOMPARED = read_uncompared_cells(ROOT / "tests" / "notebooks" / "uncompared_cells.toml")
+OUTPUTS = ("stream", "display_data", "execute_result", "error")
+LOOK_AT_KERNEL_EVERY_S = 1
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(parent):
+    collected = yield
+    return [
+        CheckedNotebook.from_parent(parent, path=file.path) if isinstance(file, IPyNbFile) else file
+        for file in collected
+    ]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Add to nbval's own verdict on a cell all differences that our comparison finds."""
+    if not isinstance(item, IPyNbCell):
+        return (yield)
+    item.parent.messages.clear()
+    try:
+        result = yield
+    except NbCellError as error:
+        message = "\n".join([str(error), *item.parent.differences(item)])
+        raise NbCellError(item.cell_num, message, error.source, error.inner_traceback) from None
+    if differences := item.parent.differences(item):
+        raise NbCellError(item.cell_num, "\n".join(differences), item.cell.source)
+    return result
+
+
+class CheckedNotebook(IPyNbFile):
+    """nbval's notebook, in the fixed environment, with the additional checks."""
+
+    @property
+    def uncompared(self) -> dict[str, str]:
+        """Ids of the cells whose values may differ, with the reason."""
+        inside = self.path.is_relative_to(ROOT)
+        return UNCOMPARED.get(self.path.relative_to(ROOT).as_posix(), {}) if inside else {}
+
+    def collect(self):
+        self.add_marker("notebook")
+        cells = list(super().collect())  # this also reads self.nb
+        # nbval joins pieces of streams in place when it compares.
+        self.committed = {cell.id: copy.deepcopy(cell.get("outputs")) for cell in self.nb.cells}
+        yield CommittedOutputs.from_parent(self, name="committed outputs")
+        yield from cells
+
+    def get_kernel_message(self, timeout=None, stream="iopub"):
+        """nbval's; what it makes of the messages later loses the order of its outputs."""
+        message = super().get_kernel_message(timeout=timeout, stream=stream)
+        self.messages.append(message)
+        return message
+
+    def setup(self):
+        self.messages = []
+        build_font_cache()
+        self.resources = ExitStack()
+        environment = self.resources.enter_context(kernel_environment())
+        with pytest.MonkeyPatch.context() as patch:  # the kernel inherits it
+            for name in set(os.environ) - set(environment):
+                patch.delenv(name)
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            super().setup()
+        self.kernel = WatchedKernel(self.kernel)
+
+    def teardown(self):
+        super().teardown()
+        if self.kernel is not None:
+            self.resources.close()
+
+    def differences(self, item: IPyNbCell) -> list[str]:
+        """What the committed outputs of a cell and those of nbval's run differ in."""
+        # The last message is the cell's own, and others may come from what an earlier cell started.
+        own = self.messages[-1]["parent_header"].get("msg_id") if self.messages else None
+        fresh = [
+            output_from_msg(message)
+            for message in self.messages
+            if message["msg_type"] in OUTPUTS and message["parent_header"].get("msg_id") == own
+        ]
+        cell_id = item.cell.id
+        values = cell_id not in self.uncompared
+        return list(compare_outputs(self.committed[cell_id], fresh, SANITIZE, values=values))
+
+
+class CommittedOutputs(pytest.Item):
+    """The test that a notebook is committed clean: executed whole, in order, without warnings."""
+
+    def runtest(self):
+        problems = committed_problems(self.parent.nb, self.parent.uncompared)
+        if problems:
+            raise UncleanNotebookError("\n".join(problems))
+
+    def repr_failure(self, excinfo, style=None):
+        if excinfo.errisinstance(UncleanNotebookError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self):
+        return self.path, 0, f"{self.parent.name}: {self.name}"
+
+
+class UncleanNotebookError(Exception):
+    """The committed outputs are not those of one clean run; the message names the cells."""
+
+
+class WatchedKernel(RunningKernel):
+    """A running kernel of nbval's whose death ends the wait for a cell at once."""
+
+    def __init__(self, kernel: RunningKernel):
+        self.km, self.kc = kernel.km, kernel.kc
+
+    def await_reply(self, msg_id, timeout=None):
+        deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            try:
+                return super().await_reply(msg_id, timeout=min(LOOK_AT_KERNEL_EVERY_S, left))
+            except Empty:
+                if not self.is_alive():
+                    raise RuntimeError("the kernel died in this cell") from None
+                if time.monotonic() >= deadline:
+                    raise
