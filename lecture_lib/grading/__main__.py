@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import build, cells, checks, freeze, grade_command, judge, run
+from . import grade_command
 
 NO_SANDBOX = """check runs the notebook's code on this machine as you, without a sandbox: it can
 read and delete your files. If you trust it, add --unsafe."""
@@ -29,6 +29,8 @@ def main(argv: list[str] | None = None) -> int:
     command.set_defaults(function=_check)
     grade_command.add_parser(commands)
     arguments = parser.parse_args(argv)
+    from . import run  # not before --help has been answered
+
     try:
         return arguments.function(arguments)
     except (ValueError, run.GradingError) as error:
@@ -37,6 +39,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _build(arguments: argparse.Namespace) -> int:
+    from . import build
+
     if arguments.check:
         drift = build.find_drift(arguments.root)
         print("\n".join(drift.lines()) or "exercises/ is what solutions/ gives")
@@ -55,6 +59,8 @@ def _check(arguments: argparse.Namespace) -> int:
     if not arguments.unsafe:
         print(NO_SANDBOX, file=sys.stderr)
         return 2
+    from . import cells, checks, freeze, judge, run
+
     print("WARNING: no sandbox; the notebook's code runs as you.", file=sys.stderr)
     name = arguments.exercise or arguments.notebook.stem
     solution = cells.read_notebook(arguments.root / "solutions" / f"{name}.ipynb")

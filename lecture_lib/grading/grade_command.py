@@ -5,11 +5,14 @@ import os
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from . import docker, reports
-from .grade import Outcome, Settings, grade
+from . import docker
 from .limits import Limits
 from .sandbox import BACK_ENDS, Sandbox
+
+if TYPE_CHECKING:
+    from .grade import Outcome
 
 EPILOG = """exit status: 0 all graded; 1 some answers could not be graded (no student's fault);
 2 nothing was graded; 130 interrupted. Run it again to go on where it stopped."""
@@ -38,6 +41,8 @@ def add_parser(commands) -> None:
 
 
 def run_grade(arguments: argparse.Namespace) -> int:
+    from .grade import Settings, grade  # imports much that --help does not need
+
     settings = Settings(
         exercises=arguments.exercise,
         seed=arguments.seed,
@@ -62,14 +67,16 @@ def run_grade(arguments: argparse.Namespace) -> int:
     return int(any(student.total is None for student in outcome.book.students))
 
 
-def _words(outcome: Outcome, results: Path) -> list[str]:
+def _words(outcome: "Outcome", results: Path) -> list[str]:
+    from .reports import format_points
+
     book = outcome.book
     totals = [student.total for student in book.students if student.total is not None]
     mean = sum(totals) / len(totals) if totals else 0.0
     lines = [
         f"{len(book.students)} students, {outcome.n_graded} answers graded now, "
         f"seed {outcome.seed}",
-        f"mean {reports.format_points(mean)} of {reports.format_points(book.max_points)} points",
+        f"mean {format_points(mean)} of {format_points(book.max_points)} points",
     ]
     not_graded = {f"{s.name}, {g.task.column}: {g.message}"
                   for s in book.students for g in s.grades if g.points is None}  # fmt: skip

@@ -1,5 +1,7 @@
 """Files for people, from the gradebook: grades.csv, results.jsonl, summary.html, feedback/."""
 
+from __future__ import annotations
+
 import csv
 import hashlib
 import io
@@ -8,9 +10,11 @@ import os
 import re
 import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .gradebook import Grade, Gradebook, Student
-from .similar import Pair
+if TYPE_CHECKING:
+    from .gradebook import Grade, Gradebook, Student
+    from .similar import Pair
 
 BINS = 10
 FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -15,7 +15,24 @@ effects            setting_effects(): which settings of a script act
 timing             time to first token and time per output token, measured and predicted
 """
 
-from .run import Answer, generate, test_model
-from .settings import TaskInfo
+from importlib import import_module
+
+# They need torch, and --help does not: each is imported when it is asked for.
+_MODULES = {
+    "Answer": ".answer",
+    "TaskInfo": ".settings",
+    "generate": ".run",
+    "test_model": ".run",
+}
 
 __all__ = ["Answer", "TaskInfo", "generate", "test_model"]
+
+
+def __getattr__(name: str):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

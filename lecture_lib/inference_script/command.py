@@ -6,10 +6,13 @@ Exit codes: 0 done, 1 the model could not be loaded or run, 2 a wrong argument, 
 
 import argparse
 import dataclasses
+import functools
 import json
 import sys
+from typing import TYPE_CHECKING
 
-from .settings import TaskInfo
+if TYPE_CHECKING:  # it needs torch, which --help does not wait for
+    from .settings import TaskInfo
 
 EXAMPLES = """examples:
   %(prog)s --prompt "The quick brown fox"
@@ -39,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The arguments; those of the task have TaskInfo's names and defaults."""
+    """The arguments; those of the task have TaskInfo's names, and its defaults where not given."""
     parser = argparse.ArgumentParser(
         prog="python -m lecture_lib.inference_script",
         description="Continue texts with a language model; every setting acts.",
@@ -47,41 +50,42 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
+    setting = functools.partial(add, default=argparse.SUPPRESS)
     add("--model", default="smollm2-135m-instruct", help="a folder or a Hub name (%(default)s)")
     add("--device", default="auto", help="auto, cpu, cuda, mps (%(default)s)")
     add("--prompt", dest="prompt_seqs", action="append", help="a text; repeat it for a batch")
-    add("--output-len", type=int, help="new tokens at most")
-    add("--temperature", type=float, help="0 is greedy; below 1 bolder, above 1 wilder")
-    add("--top-k", type=int, help="keep the k likeliest tokens; 0 keeps all, 1 is greedy")
-    add("--top-p", type=float, help="keep the smallest set of tokens with this probability")
-    add("--beam-width", type=int, help="more than 1: beam search")
-    add("--do-sample", action=argparse.BooleanOptionalAction, help="draw, with beams too")
-    add("--len-penalty", type=float, help="of beam search; above 0 favours long texts")
-    add("--beam-search-diversity-rate", type=float, help="refused unless 0, with the reason")
-    add("--repetition-penalty", type=float, help="above 1: fewer repetitions")
-    add("--stop", action="append", help="a string that ends a text; repeat it for several")
-    add("--logprobs", type=int, help="print so many likely tokens for each position")
-    add("--seed", type=int, help="the same seed gives the same text")
+    setting("--output-len", type=int, help="new tokens at most")
+    setting("--temperature", type=float, help="0 is greedy; below 1 bolder, above 1 wilder")
+    setting("--top-k", type=int, help="keep the k likeliest tokens; 0 keeps all, 1 is greedy")
+    setting("--top-p", type=float, help="keep the smallest set of tokens with this probability")
+    setting("--beam-width", type=int, help="more than 1: beam search")
+    setting("--do-sample", action=argparse.BooleanOptionalAction, help="draw, with beams too")
+    setting("--len-penalty", type=float, help="of beam search; above 0 favours long texts")
+    setting("--beam-search-diversity-rate", type=float, help="refused unless 0, with the reason")
+    setting("--repetition-penalty", type=float, help="above 1: fewer repetitions")
+    setting("--stop", action="append", help="a string that ends a text; repeat it for several")
+    setting("--logprobs", type=int, help="print so many likely tokens for each position")
+    setting("--seed", type=int, help="the same seed gives the same text")
     add("--interactive", action="store_true", help="a prompt loop; /settings shows and changes")
     add("--json", action="store_true", help="one JSON object a prompt, for machines")
     add("--sweep", metavar="SETTING=A,B,C", help="run once for each value and print a table")
     add("--table", metavar="FILE.csv", help="write the sweep's table, and a picture beside it")
-    names = {f.name: f.default for f in dataclasses.fields(TaskInfo) if f.name != "prompt_seqs"}
-    parser.set_defaults(**names | {"logprobs": 0, "stop": None})
     return parser
 
 
-def read_task(args: argparse.Namespace) -> TaskInfo:
+def read_task(args: argparse.Namespace) -> "TaskInfo":
     """The task that the arguments describe.
 
     Raises:
         ValueError: no prompt, or a setting outside its range.
     """
+    from .settings import TaskInfo
+
     if not args.prompt_seqs:
         raise ValueError("prompt_seqs: needs a text: --prompt TEXT, or --interactive")
     names = [f.name for f in dataclasses.fields(TaskInfo)]
-    values = {name: getattr(args, name) for name in names}
-    return TaskInfo(**values | {"stop": tuple(args.stop or ())})
+    given = {name: getattr(args, name) for name in names if hasattr(args, name)}
+    return TaskInfo(**{"logprobs": 0} | given)
 
 
 def _as_option(message: str) -> str:
@@ -91,7 +95,7 @@ def _as_option(message: str) -> str:
     return f"--{name.replace('_', '-')}{colon}{rest}"
 
 
-def _run(args: argparse.Namespace, task_info: TaskInfo | None) -> int:
+def _run(args: argparse.Namespace, task_info: "TaskInfo | None") -> int:
     print(f"loading {args.model} ...", file=sys.stderr)
     from lecture_lib.loading import load_model
 
@@ -109,7 +113,7 @@ def _run(args: argparse.Namespace, task_info: TaskInfo | None) -> int:
     return _answer(args, task_info, loaded, engine)
 
 
-def _answer(args, task_info: TaskInfo, loaded, engine) -> int:
+def _answer(args, task_info: "TaskInfo", loaded, engine) -> int:
     from .run import generate, stream
 
     one = len(task_info.prompts) == 1 and task_info.beam_width == 1
