@@ -84,7 +84,7 @@ def sentence_ranking(
     axes.invert_yaxis()
     axes.set_xlim(min(values) * 1.15, 0)
     axes.set_xlabel(unit)
-    listed = "; ".join(f"{names[i]} {values[i]:.2f}" for i in order)
+    listed = "; ".join(f"{names[i]} {values[i]:.1f}" for i in order)
     return Picture(figure, f"Bars of {unit}, likeliest first: {listed}.", caption)
 
 
