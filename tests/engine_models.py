@@ -66,8 +66,8 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE({letter: i for i, letter in enumerate(letters)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
-    fast.add_special_tokens({"eos_token": "</s>"})  # takes the id EOS
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, padding_side="left")
+    fast.add_special_tokens({"eos_token": "</s>", "pad_token": "</s>"})  # takes the id EOS
     return fast
 
 

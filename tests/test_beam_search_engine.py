@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+import references
 import torch
 from engine_models import CONFIGS, EOS, left_padded, llama, loaded_model, token_ids
 
@@ -93,11 +94,11 @@ def test_texts_and_scores_are_generate_s(engine, num_beams, early_stopping):
             "eos_token_id": ends,
             "num_return_sequences": num_beams,
         }
-        for seed in (i % 4, (i + 1) % 4):
-            ids = token_ids(1, 5, seed)
-            traces = ours(engine, ids, **options)
-            assert_equal(traces, generate(engine, ids, **options))
-            lengths |= {len(s) for s in traces[0].sequences}
+        # Two texts at once: half the time, and a batch decides for each text alone.
+        ids = torch.cat([token_ids(1, 5, seed) for seed in (i % 4, (i + 1) % 4)])
+        traces = ours(engine, ids, **options)
+        assert_equal(traces, generate(engine, ids, **options))
+        lengths |= {len(s) for trace in traces for s in trace.sequences}
     assert len(lengths) > 3  # texts really end at different steps
 
 
@@ -254,13 +255,23 @@ def test_bad_input_is_explained(engine, name):
 @pytest.mark.real_model
 def test_real_texts_and_scores_are_generate_s(loaded):
     engine = Engine(loaded)
-    eos = loaded.model.generation_config.eos_token_id
     for prompt, k, length_penalty in [
         ("The quick brown", 4, 1.0),
         ("The capital of France is", 3, 0.0),
         ("1, 1, 2, 3, 5, 8,", 2, 2.0),
     ]:
-        ids = torch.tensor([loaded.tokenizer(prompt).input_ids])
         options = {"num_beams": k, "length_penalty": length_penalty, "num_return_sequences": k}
-        trace = engine_beam_search(engine, prompt, max_new_tokens=N_NEW, **options)
-        assert_equal([trace], generate(engine, ids, eos_token_id=eos, **options))
+        options["max_new_tokens"] = N_NEW
+        texts = references.stored(loaded, [prompt], do_sample=False, **options)
+        trace = engine_beam_search(engine, prompt, **options)
+        scores = [_score(loaded, prompt, text, length_penalty) for text in texts]
+        assert_equal([trace], (texts, scores))
+
+
+def _score(loaded, prompt, text, length_penalty):
+    """By the definition, with one pass of Transformers over the whole text."""
+    ids = loaded.tokenizer(prompt).input_ids
+    with torch.inference_mode():
+        logits = loaded.model(torch.tensor([ids + text])).logits[0, len(ids) - 1 : -1]  # (L, V)
+    chosen = logits.log_softmax(-1)[range(len(text)), text]
+    return float(chosen.sum()) / len(text) ** length_penalty

@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 import pytest
+import references
 import torch
+from engine_models import llama, loaded_model
 
 from lecture_lib.engine import Engine
 from lecture_lib.inference_script import TaskInfo, command, generate, prompt, run, sweep
@@ -14,12 +16,17 @@ from lecture_lib.inference_script import test_model as run_model
 from lecture_lib.inference_script.finish import finish
 
 TEXT = "The quick brown fox"
-pytestmark = pytest.mark.real_model
 
 
 @pytest.fixture(scope="module")
-def engine(loaded):
-    return Engine(loaded)
+def tiny():
+    """A random model: what the settings do shows on it as on the real one, in no time."""
+    return loaded_model(llama())
+
+
+@pytest.fixture(scope="module")
+def engine(tiny):
+    return Engine(tiny)
 
 
 def ask(loaded, engine, **settings):
@@ -27,14 +34,8 @@ def ask(loaded, engine, **settings):
     return generate(TaskInfo(**values), loaded, engine=engine)
 
 
-def theirs(loaded, texts=TEXT, seed=None, **arguments):
-    inputs = loaded.tokenizer(texts, return_tensors="pt", padding=True)
-    if seed is not None:
-        torch.manual_seed(seed)
-    out = loaded.model.generate(
-        **inputs, pad_token_id=loaded.tokenizer.pad_token_id, **{"max_new_tokens": 8} | arguments
-    )
-    return out[:, inputs.input_ids.shape[1] :].tolist()
+def theirs(loaded, seed=None, **arguments):
+    return references.generate(loaded, [TEXT], seed, **{"max_new_tokens": 8} | arguments)
 
 
 @pytest.mark.parametrize(
@@ -63,12 +64,27 @@ def theirs(loaded, texts=TEXT, seed=None, **arguments):
         ),
     ],
 )  # fmt: skip
-def test_a_setting_does_what_it_does_in_transformers(loaded, engine, ours, same):
-    (answer,) = ask(loaded, engine, **ours)
-    assert answer.token_ids == theirs(loaded, **{"do_sample": False} | same)[0]
+def test_a_setting_does_what_it_does_in_transformers(tiny, engine, ours, same):
+    (answer,) = ask(tiny, engine, **ours)
+    assert answer.token_ids == theirs(tiny, **{"do_sample": False} | same)[0]
 
 
-def test_settings_change_the_text(loaded, engine):
+@pytest.mark.real_model
+@pytest.mark.parametrize(
+    ("ours", "arguments"),
+    [
+        ({"temperature": 0, "repetition_penalty": 1.4}, {"repetition_penalty": 1.4}),
+        ({"seed": 3}, {"do_sample": True, "top_k": 50, "seed": 3}),
+        ({"beam_width": 3, "len_penalty": 2.0}, {"num_beams": 3, "length_penalty": 2.0}),
+    ],
+)
+def test_real_texts_are_those_of_transformers(loaded, ours, arguments):
+    (answer,) = ask(loaded, Engine(loaded), **ours)
+    arguments = {"do_sample": False, "max_new_tokens": 8} | arguments
+    assert answer.token_ids == references.stored(loaded, [TEXT], **arguments)[0]
+
+
+def test_settings_change_the_text(tiny, engine):
     """No two of these may be the same: then one of the settings would be ignored."""
     variants = [
         {"temperature": 0},
@@ -78,19 +94,21 @@ def test_settings_change_the_text(loaded, engine):
         {"temperature": 0, "repetition_penalty": 2.0},
         {"temperature": 0, "output_len": 4},
     ]
-    texts = [ask(loaded, engine, **variant)[0].text for variant in variants]
+    texts = [ask(tiny, engine, **variant)[0].text for variant in variants]
     assert len(set(texts)) == len(texts)
 
 
-def test_a_batch_gives_what_each_prompt_gives_alone(loaded, engine):
+def test_a_batch_gives_what_each_prompt_gives_alone(tiny, engine):
     texts = [TEXT, "Paris is the capital of"]
-    together = ask(loaded, engine, prompt_seqs=texts, temperature=0)
-    alone = [ask(loaded, engine, prompt_seqs=text, temperature=0)[0] for text in texts]
+    together = ask(tiny, engine, prompt_seqs=texts, temperature=0)
+    alone = [ask(tiny, engine, prompt_seqs=text, temperature=0)[0] for text in texts]
     assert [a.token_ids for a in together] == [a.token_ids for a in alone]
     assert [a.prompt for a in together] == texts
 
 
-def test_a_stop_string_across_tokens_ends_the_text_before_it(loaded, engine):
+@pytest.mark.real_model
+def test_a_stop_string_across_tokens_ends_the_text_before_it(loaded):
+    engine = Engine(loaded)
     (whole,) = ask(loaded, engine, temperature=0)
     middle = len(whole.text) // 2
     stop = whole.text[middle - 2 : middle + 2]
@@ -102,6 +120,7 @@ def test_a_stop_string_across_tokens_ends_the_text_before_it(loaded, engine):
     assert " " not in beams.text.lstrip() or beams.finish_reason == "stop"
 
 
+@pytest.mark.real_model
 def test_a_finished_text_keeps_no_token_behind_its_end(loaded):
     ids = loaded.tokenizer(" one two three four").input_ids
     eos = loaded.tokenizer.eos_token_id
@@ -115,11 +134,11 @@ def test_a_finished_text_keeps_no_token_behind_its_end(loaded):
 
 
 @pytest.mark.parametrize("settings", [{"temperature": 0}, {"seed": 5}, {"beam_width": 2}])
-def test_logprobs_are_the_model_s_own(loaded, engine, settings):
-    (answer,) = ask(loaded, engine, logprobs=3, **settings)
-    ids = loaded.tokenizer(TEXT).input_ids
+def test_logprobs_are_the_model_s_own(tiny, engine, settings):
+    (answer,) = ask(tiny, engine, logprobs=3, **settings)
+    ids = tiny.tokenizer(TEXT).input_ids
     with torch.inference_mode():
-        logits = loaded.model(torch.tensor([ids + answer.token_ids])).logits[0]
+        logits = tiny.model(torch.tensor([ids + answer.token_ids])).logits[0]
     expected = logits[len(ids) - 1 : -1].log_softmax(-1)
     assert len(answer.logprobs) == len(answer.token_ids)
     for row, token, position in zip(expected, answer.token_ids, answer.logprobs, strict=True):
@@ -128,12 +147,12 @@ def test_logprobs_are_the_model_s_own(loaded, engine, settings):
         assert [i for i, _ in position.top] == row.topk(3).indices.tolist()
 
 
-def test_an_architecture_that_the_engine_does_not_know_runs_on_transformers(loaded, engine):
-    expected = ask(loaded, engine, temperature=0, logprobs=2)[0]
+def test_an_architecture_that_the_engine_does_not_know_runs_on_transformers(tiny, engine):
+    expected = ask(tiny, engine, temperature=0, logprobs=2)[0]
     from lecture_lib.inference_script import with_transformers
 
     task = TaskInfo(TEXT, output_len=8, temperature=0, logprobs=2)
-    (answer,) = with_transformers.generate(task, loaded)
+    (answer,) = with_transformers.generate(task, tiny)
     assert answer.backend == "transformers"
     assert expected.backend == "engine"
     assert answer.token_ids == expected.token_ids
@@ -142,11 +161,11 @@ def test_an_architecture_that_the_engine_does_not_know_runs_on_transformers(load
     assert chosen == pytest.approx([p.log_prob for p in expected.logprobs], abs=1e-3)
 
 
-def test_a_stream_is_the_text_in_pieces(loaded, engine):
+def test_a_stream_is_the_text_in_pieces(tiny, engine):
     task = TaskInfo(TEXT, output_len=8, seed=7)
     pieces = list(run.stream(task, engine))
     assert len(pieces) > 3
-    assert "".join(pieces) == generate(task, loaded, engine=engine)[0].text
+    assert "".join(pieces) == generate(task, tiny, engine=engine)[0].text
 
 
 @pytest.mark.parametrize(
@@ -173,13 +192,13 @@ def test_a_bad_setting_is_named(settings, word):
         TaskInfo(**{"prompt_seqs": "a"} | settings)
 
 
-def test_the_lecture_s_function_takes_the_lecture_s_arguments(monkeypatch, loaded):
+def test_the_lecture_s_function_takes_the_lecture_s_arguments(monkeypatch, tiny):
     import argparse
 
-    monkeypatch.setattr("lecture_lib.loading.load_model", lambda name, device: loaded)
+    monkeypatch.setattr("lecture_lib.loading.load_model", lambda name, device: tiny)
     args = argparse.Namespace(model="x", prompt_seqs=[TEXT], output_len=4, top_k=1, logprobs=5)
     (answer,) = run_model(args)
-    assert answer.token_ids == theirs(loaded, max_new_tokens=4, do_sample=False)[0]
+    assert answer.token_ids == theirs(tiny, max_new_tokens=4, do_sample=False)[0]
     assert len(answer.logprobs[0].top) == 5
 
 
@@ -218,43 +237,41 @@ def test_a_model_that_is_not_there_exits_with_1(capsys, monkeypatch):
     assert "no-such-folder" in capsys.readouterr().err
 
 
-def test_the_prompt_loop_changes_settings_and_survives_mistakes(
-    loaded, engine, monkeypatch, capsys
-):
+def test_the_prompt_loop_changes_settings_and_survives_mistakes(tiny, engine, monkeypatch, capsys):
     lines = "/settings top_k=1 output_len=4\n/settings top_k=x\n/nonsense\n\n" + TEXT + "\n"
     monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
-    assert prompt.loop(loaded, engine) == 0
+    assert prompt.loop(tiny, engine) == 0
     out, err = capsys.readouterr()
-    expected = loaded.tokenizer.decode(theirs(loaded, max_new_tokens=4, do_sample=False)[0])
+    expected = tiny.tokenizer.decode(theirs(tiny, max_new_tokens=4, do_sample=False)[0])
     assert expected in out
     assert "top_k = 1" in err
     assert "top_k: needs a number" in err
     assert "/nonsense: unknown" in err
 
 
-def test_ctrl_c_stops_a_text_and_not_the_loop(loaded, engine, monkeypatch, capsys):
+def test_ctrl_c_stops_a_text_and_not_the_loop(tiny, engine, monkeypatch, capsys):
     def interrupted(task, engine):
         yield "one"
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run, "stream", interrupted)
     monkeypatch.setattr(sys, "stdin", io.StringIO("a\n/quit\n"))
-    assert prompt.loop(loaded, engine) == 0
+    assert prompt.loop(tiny, engine) == 0
     assert "(stopped)" in capsys.readouterr().err
 
 
-def test_a_sweep_has_a_row_for_each_value_and_writes_table_and_picture(loaded, engine, tmp_path):
+def test_a_sweep_has_a_row_for_each_value_and_writes_table_and_picture(tiny, engine, tmp_path):
     task = TaskInfo(TEXT, output_len=6, temperature=0)
-    frame = sweep.sweep_setting("output_len", [2, 4], task, loaded, engine=engine)
+    frame = sweep.sweep_setting("output_len", [2, 4], task, tiny, engine=engine)
     assert frame.n_tokens.tolist() == [2, 4]
     assert frame.text[1].startswith(frame.text[0])
     assert (frame.mean_log_prob < 0).all()
     table = tmp_path / "sweep.csv"
-    assert sweep.run("output_len=2,4", str(table), task, loaded, engine) == 0
+    assert sweep.run("output_len=2,4", str(table), task, tiny, engine) == 0
     assert table.read_text().startswith("output_len,seconds")
     assert table.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="no_such"):
-        sweep.sweep_setting("no_such", [1], task, loaded, engine=engine)
+        sweep.sweep_setting("no_such", [1], task, tiny, engine=engine)
 
 
 @pytest.mark.parametrize(
