@@ -111,3 +111,10 @@ def hf_greedy(model, input_ids, attention_mask=None, **options) -> list[list[int
     mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
     out = model.generate(input_ids, attention_mask=mask, do_sample=False, **options)
     return out[:, input_ids.shape[1] :].tolist()
+
+
+def assert_logits_close(found: torch.Tensor, expected: torch.Tensor) -> None:
+    """Each to 2e-5 of the largest: rounding errors go with the size of what was added up. (Two
+    ways through the bundled model, whose logits reach 31, differ by 2e-6 of that.)"""
+    atol = 2e-5 * float(expected.abs().max())
+    torch.testing.assert_close(found, expected, rtol=0, atol=atol)

@@ -2,12 +2,17 @@
 
 import pytest
 import torch
-from engine_models import CONFIGS, left_padded, loaded_model, random_model, token_ids
+from engine_models import (
+    CONFIGS,
+    assert_logits_close,
+    left_padded,
+    loaded_model,
+    random_model,
+    token_ids,
+)
 
 from lecture_lib.engine import Engine
 from lecture_lib.engine.attention import Pattern
-
-TOLERANCE = {"atol": 1e-4, "rtol": 0}
 
 
 @pytest.fixture(scope="module", params=CONFIGS, ids=list(CONFIGS))
@@ -21,7 +26,7 @@ def pair(request):
 def test_logits_equal_transformers(pair):
     engine, model = pair
     ids = token_ids(2, 50)
-    torch.testing.assert_close(engine.logits(ids), model(ids).logits, **TOLERANCE)
+    assert_logits_close(engine.logits(ids), model(ids).logits)
 
 
 @torch.no_grad()
@@ -29,9 +34,9 @@ def test_prefill_then_decode_equals_transformers(pair):
     engine, model = pair
     ids = token_ids(2, 50)
     expected = model(ids).logits  # (2, 50, V)
-    torch.testing.assert_close(engine.prefill(ids[:, :40]), expected[:, 39], **TOLERANCE)
+    assert_logits_close(engine.prefill(ids[:, :40]), expected[:, 39])
     for i in range(40, 50):
-        torch.testing.assert_close(engine.decode(ids[:, i]), expected[:, i], **TOLERANCE)
+        assert_logits_close(engine.decode(ids[:, i]), expected[:, i])
 
 
 @torch.no_grad()
@@ -40,7 +45,7 @@ def test_chunked_prefill_equals_transformers(pair, chunk_size):
     engine, model = pair
     ids = token_ids(2, 50)
     logits = engine.prefill(ids, chunk_size=chunk_size)
-    torch.testing.assert_close(logits, model(ids).logits[:, -1], **TOLERANCE)
+    assert_logits_close(logits, model(ids).logits[:, -1])
     assert [call.seq_len for call in engine.calls[:-1]] == [chunk_size] * (49 // chunk_size)
     assert sum(call.seq_len for call in engine.calls) == 50
 
@@ -57,8 +62,8 @@ def test_left_padding_equals_transformers_row_by_row(pair, chunk_size):
     for row, n in enumerate(lengths):
         alone = torch.cat((ids[row, -n:], further[row]))[None]  # the row without its padding
         expected = model(alone).logits[0, n - 1 :]
-        torch.testing.assert_close(prefilled[row], expected[0], **TOLERANCE)
-        torch.testing.assert_close(decoded[row], expected[1:], **TOLERANCE)
+        assert_logits_close(prefilled[row], expected[0])
+        assert_logits_close(decoded[row], expected[1:])
 
 
 @torch.no_grad()
@@ -69,14 +74,14 @@ def test_a_filled_cache_is_continued(pair):
     engine.prefill(ids[:, :20], cache=cache)
     engine.decode(ids[:, 20], cache=cache)
     logits = engine.prefill(ids[:, 21:], cache=cache)
-    torch.testing.assert_close(logits, model(ids).logits[:, -1], **TOLERANCE)
+    assert_logits_close(logits, model(ids).logits[:, -1])
 
 
 @torch.no_grad()
 def test_the_model_stays_usable_and_shares_its_weights(pair):
     engine, untouched = pair
     ids = token_ids(2, 9)
-    torch.testing.assert_close(engine.hf_model(ids).logits, untouched(ids).logits, **TOLERANCE)
+    assert_logits_close(engine.hf_model(ids).logits, untouched(ids).logits)
     shared = {p.untyped_storage().data_ptr() for p in engine.hf_model.parameters()}
     for layer in engine.model.layers:
         for name in layer.__slots__:
@@ -119,12 +124,11 @@ def test_the_real_model_s_logits_equal_transformers(loaded):
     ids = torch.tensor([ids])
     expected = loaded.model(ids).logits
     engine = Engine(loaded)
-    # logits of this model reach 30: 1e-4 is absolute
-    torch.testing.assert_close(engine.logits(ids), expected, **TOLERANCE)
+    assert_logits_close(engine.logits(ids), expected)
     logits = engine.prefill(ids[:, :-3], chunk_size=16)
-    torch.testing.assert_close(logits, expected[:, -4], **TOLERANCE)
+    assert_logits_close(logits, expected[:, -4])
     for i in range(-3, 0):
-        torch.testing.assert_close(engine.decode(ids[:, i]), expected[:, i], **TOLERANCE)
+        assert_logits_close(engine.decode(ids[:, i]), expected[:, i])
 
 
 @pytest.mark.parametrize("past_len", [0, 3])

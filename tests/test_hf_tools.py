@@ -186,8 +186,10 @@ def test_ablation_is_what_a_hook_on_the_heads_output_does(tiny):
             hook = projection.register_forward_pre_hook(zero)
             loss = mean_loss(tiny, TEXTS)
             hook.remove()
-            assert found[layer, head] == pytest.approx(loss - mean_loss(tiny, TEXTS), abs=1e-6)
-    assert np.abs(found).max() > 1e-6, "nothing was taken away"
+            # Two losses of 2.2 in float32 are subtracted, and each is good to 1e-5 of itself.
+            rise = loss - mean_loss(tiny, TEXTS)
+            assert found[layer, head] == pytest.approx(rise, abs=1e-5 * loss)
+    assert np.abs(found).max() > 1e-3, "nothing was taken away"
     np.testing.assert_array_equal(ablate_heads(tiny, TEXTS, layers=[1]), found[1:])
 
 
@@ -197,7 +199,7 @@ def test_the_loss_is_transformers(tiny):
         ids = tiny.tokenizer(text, return_tensors="pt").input_ids
         losses.append(tiny.model(ids, labels=ids).loss.item())
         counts.append(ids.shape[1] - 1)
-    assert mean_loss(tiny, TEXTS) == pytest.approx(np.average(losses, weights=counts), abs=1e-6)
+    assert mean_loss(tiny, TEXTS) == pytest.approx(np.average(losses, weights=counts), rel=1e-5)
 
 
 def test_the_model_is_left_as_it_was(tiny):
@@ -308,7 +310,7 @@ def test_cross_attention_is_that_of_the_decoding_steps(t5):
     )  # fmt: skip
     model.set_attn_implementation("sdpa")
     steps = [torch.stack(step)[:, 0, :, 0] for step in output.cross_attentions]
-    torch.testing.assert_close(found.scores, torch.stack(steps, dim=2), rtol=0, atol=1e-5)
+    torch.testing.assert_close(found.scores, torch.stack(steps, dim=2), rtol=1e-4, atol=1e-5)
     assert found.text == tokenizer.decode(output.sequences[0], skip_special_tokens=True)
     assert found.scores.shape[2:] == (len(found.target), len(found.source))
     assert found.source[-1] == found.target[-1] == "</s>"
