@@ -4,26 +4,32 @@ Importing it takes seconds. One process does it once, and the others are forked 
 takes milliseconds, and what it changes in the libraries ends with it.
 """
 
+import contextlib
+import functools
 import importlib
-import multiprocessing
 import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any
 
 # Not lecture_lib.pipelines: importing it registers the course's pipelines with Transformers.
 IMPORTED = ["lecture_lib.loading.load", "lecture_lib.loading.hub", "transformers.pipelines"]
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(IMPORTED)
 PERSONAL = ("HF_", "HUGGING", "TRANSFORMERS_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
 class Forked:
-    """A process that answers questions with a function of a test module.
+    """A process that answers questions with a function.
 
     Args:
-        function: what it answers with; arguments and results must be plain data.
+        function: of a module of the tests; its arguments and results must be plain data.
         home: a folder for Hugging Face's caches; what the process says on stderr goes there too.
         environment: added to this process's, less the tokens and proxies of whoever runs the tests.
     """
@@ -31,12 +37,10 @@ class Forked:
     def __init__(self, function: Callable, home: Path, **environment: str):
         clean = {k: v for k, v in os.environ.items() if not k.upper().startswith(PERSONAL)}
         home.mkdir(exist_ok=True)
-        self._said = home / f"stderr of {function.__name__}"
-        self._pipe, theirs = _CONTEXT.Pipe()
-        arguments = (function, theirs, self._said, clean | {"HF_HOME": str(home)} | environment)
-        self._process = _CONTEXT.Process(target=_answer_all, args=arguments, daemon=True)
-        self._process.start()
-        theirs.close()
+        self._said = home / "stderr"
+        self._pipe = Client(_server())
+        self._pipe.send(sys.path)
+        self._pipe.send((function, self._said, clean | {"HF_HOME": str(home)} | environment))
 
     def ask(self, *arguments: Any, **named: Any) -> Any:
         """The function's result."""
@@ -44,28 +48,56 @@ class Forked:
         try:
             return self._pipe.recv()
         except EOFError:
-            raise AssertionError(f"the process ended:\n{self.stop()}") from None
+            raise AssertionError(f"the process ended: {self._said.read_text()}") from None
 
     def stop(self) -> str:
         """End the process; what it wrote to stderr."""
-        self._pipe.close()
-        self._process.join()
-        return self._said.read_text()
+        self._pipe.send(None)
+        return self._pipe.recv()
 
 
-def _answer_all(function: Callable, pipe: Any, said: Path, environment: dict[str, str]) -> None:
+@functools.cache
+def _server() -> str:
+    """The address of the process that forks, which ends with this one: with its standard input."""
+    address = str(Path(tempfile.mkdtemp(), "forked"))
+    command = [sys.executable, __file__, address]
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert server.stdout.readline(), "importing Transformers has failed"
+    _server.process = server  # closing its input would end it
+    return address
+
+
+def _serve(address: str) -> None:
+    for name in IMPORTED:
+        importlib.import_module(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        print("ready", flush=True)
+        while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                with contextlib.suppress(EOFError):  # the test has ended without stop()
+                    _answer_all(Connection(connection.detach()))
+                os._exit(0)
+            connection.close()
+    shutil.rmtree(Path(address).parent)
+
+
+def _answer_all(pipe: Connection) -> None:
+    sys.path[:] = pipe.recv()  # first, since what follows names a function of the tests
+    function, said, environment = pipe.recv()
     with said.open("w") as file:
         os.dup2(file.fileno(), 2)
-    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115  # for the rest of the process
     os.environ.clear()
     os.environ.update(environment)
     _read_environment_again()
-    while True:
-        try:
-            arguments, named = pipe.recv()
-        except EOFError:  # the test has closed its end
-            return
+    while question := pipe.recv():
+        arguments, named = question
         pipe.send(function(*arguments, **named))
+    sys.stderr.flush()
+    pipe.send(said.read_text())
 
 
 def _read_environment_again() -> None:
@@ -74,3 +106,7 @@ def _read_environment_again() -> None:
 
     importlib.reload(constants)
     hf_api.api.endpoint = constants.ENDPOINT
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])
