@@ -13,20 +13,25 @@ LECTURES = sorted(path.name for path in (COURSE / "notebooks").glob("*.ipynb"))
 
 
 @pytest.fixture
-def shown(lab_page):
+def shown(lab, lab_page_of_module):
     """Opens a lecture; it must not get further than what was saved in the file."""
+    opened = []
 
     def open_only(name):
-        lecture = lab_page(name)
+        lecture = lab_page_of_module(name)
+        opened.append(lecture)
         numbers = [c["execution_count"] for c in lecture.nb["cells"] if c["cell_type"] == "code"]
         assert lecture.prompts == [f"[{number}]:" for number in numbers]
         return lecture
 
-    return open_only
+    yield open_only
+    for lecture in opened:
+        lecture.page.close()
+    lab.end_kernels()
 
 
 @pytest.mark.parametrize("name", LECTURES)
-def test_a_fresh_clone_shows_its_pictures(shown, name):
+def test_a_fresh_clone_shows_its_pictures_and_formulas(shown, name):
     """It is untrusted: JupyterLab cleans HTML outputs, and shows no widget."""
     lecture = shown(f"notebooks/{name}")
     assert not is_trusted(lecture)
@@ -40,6 +45,26 @@ def test_a_fresh_clone_shows_its_pictures(shown, name):
     n_widgets = sum(WIDGET in output.get("data", {}) for output in outputs(lecture))
     notes = lecture.page.get_by_text("run the cell to use the controls")
     expect(notes).to_have_count(n_widgets)
+    check_text(lecture)
+
+
+def check_text(lecture):
+    """Formulas are typeset, and what explains stays folded until it is asked for."""
+    text = lecture.page.locator(".jp-MarkdownOutput")
+    source = "".join("".join(c["source"]) for c in lecture.nb["cells"] if c["cell_type"] != "code")
+    formulas = text.locator("mjx-container")
+    if "$$" in source:
+        formulas.first.wait_for()
+    assert lecture.page.locator("mjx-merror, [data-mjx-error]").count() == 0
+    assert "$$" not in " ".join(text.all_inner_texts())
+    folded = text.locator("details")
+    assert folded.count() == source.count("<details>")
+    for details in folded.all()[:1]:
+        words = details.locator("p").first
+        assert not words.is_visible()
+        details.locator("summary").click()
+        assert words.is_visible()
+        details.locator("summary").click()
 
 
 @pytest.mark.real_model
