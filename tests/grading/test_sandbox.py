@@ -13,9 +13,9 @@ from lecture_lib.grading.limits import Limits
 from lecture_lib.grading.sandbox import Sandbox
 
 
-def test_the_self_test_finds_nothing_in_a_whole_sandbox(sandbox):
-    tried = self_test.try_to_escape(sandbox)
-    assert {attempt.name: attempt.escaped for attempt in tried} == dict.fromkeys(ATTEMPTS)
+def test_the_self_test_finds_nothing_in_a_whole_sandbox(tried):
+    cold = {name: escaped for name, escaped in tried.items() if not name.endswith(", warm")}
+    assert cold == dict.fromkeys(ATTEMPTS)
 
 
 ATTEMPTS = [

@@ -1,5 +1,6 @@
 """Workers forked with their imports done: as fresh as others, and out of reach of each other."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -312,10 +313,9 @@ def test_the_tasks_of_an_exercise_share_a_warm_process():
     assert kinds == {("lecture_lib.decoding", "math", "torch")}
 
 
-def test_the_self_test_tries_to_escape_from_a_warm_worker_too(launcher, sandbox):
-    tried = self_test.try_from_a_warm_worker(sandbox)
-    assert {attempt.name for attempt in tried} > {"network, warm", "capabilities, warm"}
-    assert [attempt for attempt in tried if attempt.escaped] == []
+def test_the_self_test_tries_to_escape_from_a_warm_worker_too(launcher, tried):
+    assert set(tried) > {"network, warm", "capabilities, warm"}
+    assert not any(tried.values())
 
 
 HOLES = {
@@ -350,6 +350,8 @@ def test_the_self_test_notices_a_hole_in_the_forking(
         return replace(found, warm=replace(found.warm, prefix=tuple(prefix)))
 
     monkeypatch.setattr(Sandbox, "launcher", with_script)
+    # Only what a forked worker could do: the rest takes longer, and is no matter of the forking.
+    monkeypatch.setattr(self_test, "_targets", lambda sandbox: contextlib.nullcontext({}))
     tried = self_test.try_from_a_warm_worker(sandbox)
     escaped = {attempt.name: attempt.escaped for attempt in tried}
     assert escaped[f"{name}, warm"], json.dumps(escaped)
