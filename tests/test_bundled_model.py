@@ -311,8 +311,7 @@ def converted(tmp_path_factory):
     folder = cache / bundled_model.NAME
     killed = command(cache)
     while killed.poll() is None and not leftovers(folder):
-        time.sleep(0.05)
-    time.sleep(2)
+        time.sleep(0.01)
     killed.kill()
     killed.communicate()
     state = SimpleNamespace(before=folder.exists(), stale=leftovers(folder), folder=folder)

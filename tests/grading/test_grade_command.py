@@ -16,6 +16,7 @@ from lecture_lib.grading import self_test
 
 SLOW = "import time\ndef double(x):\n    time.sleep(0.2)\n    return [2 * item for item in x]  # {}"
 N = 8
+PATIENCE_S = 300  # nothing takes so long, but on a machine that is busy with other things
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def start(course, folder):
 
 
 def wait_for_results(folder, at_least):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while results_in(folder) < at_least:
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -56,7 +57,7 @@ def test_interrupted_killed_and_run_again_it_goes_on(course, slow):
     run = start(course, slow)
     wait_for_results(slow, 2)
     os.kill(run.pid, signal.SIGINT)
-    _, errors = run.communicate(timeout=60)
+    _, errors = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 130, errors
     assert "Traceback" not in errors
     after_ctrl_c = results_in(slow)
@@ -65,12 +66,12 @@ def test_interrupted_killed_and_run_again_it_goes_on(course, slow):
     run = start(course, slow)
     wait_for_results(slow, after_ctrl_c + 1)
     os.kill(run.pid, signal.SIGKILL)
-    run.communicate(timeout=60)  # also waits for its processes, which hold the pipe
+    run.communicate(timeout=PATIENCE_S)  # also waits for its processes, which hold the pipe
     kept = results_in(slow)
     assert after_ctrl_c < kept < N + 1
 
     run = start(course, slow)
-    printed, errors = run.communicate(timeout=60)
+    printed, errors = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 0, errors
     assert f"{N} students, {N + 1 - kept} answers graded now" in printed
     lines = (slow / "out" / "results.jsonl").read_text().splitlines()
