@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -30,6 +31,12 @@ def add_up(arguments, rank):
     return {
         "total": float(total),
         "threads": torch.get_num_threads(),
+        "cwd": os.getcwd(),
+        "said_late": os.environ.get("SAID_LATE"),
+        "sys_path": sys.path,
+        "parent": os.getppid(),
+        "network": os.readlink("/proc/self/ns/net") if sys.platform == "linux" else None,
+        "interfaces": [name for _, name in socket.if_nameindex()],
         "tensors": {"row": torch.full((3,), rank.rank)},
     }
 
@@ -67,10 +74,19 @@ def sleep_on_purpose(arguments):
 
 
 def leave_a_child(arguments, rank):
+    start_a_child(arguments, rank)
+    raise LookupError("with a child still running")
+
+
+def hang_with_a_child(arguments, rank):
+    start_a_child(arguments, rank)
+    time.sleep(600)
+
+
+def start_a_child(arguments, rank):
     note_pid(arguments, rank)
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     note_pid(arguments, rank, child.pid)
-    raise LookupError("with a child still running")
 
 
 def all_kinds(arguments, rank):

@@ -16,7 +16,6 @@ from jupyter_client.manager import KernelManager
 
 from lecture_lib.parallel.failures import RankError, RankTimeoutError
 from lecture_lib.parallel.launch import run_ranks
-from lecture_lib.parallel.private_network import private_network
 from lecture_lib.parallel.progress import ProgressLine
 
 TESTS = str(Path(__file__).parent)
@@ -26,11 +25,11 @@ def pids(folder) -> list[int]:
     return [int(path.name.partition("-")[2]) for path in Path(folder).iterdir()]
 
 
-def still_running(folder, within_s=0.0) -> list[int]:
-    """Which of the noted processes live on (a zombie does not); may wait for their end."""
+def still_running(pids, within_s=0.0) -> list[int]:
+    """Which of these processes live on (a zombie does not); may wait for their end."""
     until = time.monotonic() + within_s
     while True:
-        alive = [pid for pid in pids(folder) if _lives(pid)]
+        alive = [pid for pid in pids if _lives(pid)]
         if not alive or time.monotonic() > until:
             return alive
         time.sleep(0.1)
@@ -50,14 +49,59 @@ def wait_for_ranks(folder, n) -> None:
         time.sleep(0.05)
 
 
-def test_ranks_talk_to_one_another_and_return_what_they_made(tmp_path):
-    results = run_ranks("parallel_targets:add_up", {"folder": str(tmp_path)}, 3, timeout_s=120)
-    assert [result["total"] for result in results] == [6.0, 6.0, 6.0]
-    assert [result["tensors"]["row"].tolist() for result in results] == [[0] * 3, [1] * 3, [2] * 3]
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Three ranks that add up and look around, in a folder and with a variable of this call."""
+    folder, pid_folder = tmp_path_factory.mktemp("here"), tmp_path_factory.mktemp("pids")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("SAID_LATE", "yes")
+        patch.syspath_prepend(folder)
+        arguments = {"folder": str(pid_folder)}
+        results = run_ranks("parallel_targets:add_up", arguments, 3, timeout_s=120)
+    return SimpleNamespace(results=results, folder=folder, pid_folder=pid_folder)
+
+
+def test_ranks_talk_to_one_another_and_return_what_they_made(run):
+    assert [result["total"] for result in run.results] == [6.0, 6.0, 6.0]
+    assert [result["tensors"]["row"].tolist() for result in run.results] == [
+        [0] * 3, [1] * 3, [2] * 3,
+    ]  # fmt: skip
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    assert all(result["threads"] <= max(1, cores // 3) for result in results)
-    assert len(pids(tmp_path)) == 3
-    assert not still_running(tmp_path)
+    assert all(result["threads"] <= max(1, cores // 3) for result in run.results)
+    assert len(pids(run.pid_folder)) == 3
+    assert not still_running(pids(run.pid_folder))
+
+
+def test_ranks_have_the_callers_folder_variables_and_path_though_their_server_is_older(run):
+    for result in run.results:
+        assert Path(result["cwd"]) == run.folder
+        assert result["said_late"] == "yes"
+        assert Path(result["sys_path"][0]) == run.folder
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ranks share an import where they are forked")
+def test_all_ranks_of_all_runs_share_one_import_of_torch(run, tmp_path):
+    again = run_ranks("parallel_targets:add_up", {"folder": str(tmp_path)}, 1, timeout_s=120)
+    (server,) = {result["parent"] for result in [*run.results, *again]}
+    assert server != os.getpid()
+    assert "libtorch" in Path(f"/proc/{server}/maps").read_text()
+
+
+def test_a_private_network_has_a_loopback_of_its_own_and_nothing_else(run):
+    if not run.results[0]["private_network"]:
+        pytest.skip("this system allows no network namespaces")
+    (network,) = {result["network"] for result in run.results}
+    assert network != os.readlink("/proc/self/ns/net")
+    assert [result["interfaces"] for result in run.results] == [["lo"]] * 3
+
+
+def test_where_a_private_network_is_forbidden_ranks_run_without(tmp_path, monkeypatch):
+    says_nothing_and_ends = id
+    monkeypatch.setattr("lecture_lib.parallel.launch.hold_private_network", says_nothing_and_ends)
+    results = run_ranks("parallel_targets:add_up", {"folder": str(tmp_path)}, 2, timeout_s=120)
+    assert [result["total"] for result in results] == [3.0, 3.0]
+    assert not results[0]["private_network"]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +121,7 @@ def test_a_rank_that_fails_ends_the_others_and_is_named(tmp_path, how, message):
     if how == "raise":
         assert "in raise_on_purpose" in caught.value.traceback
     assert len(pids(tmp_path)) == 3
-    assert not still_running(tmp_path)
+    assert not still_running(pids(tmp_path))
 
 
 def test_a_rank_that_hangs_is_shown_where_it_stands(tmp_path, monkeypatch):
@@ -97,14 +141,14 @@ def test_a_rank_that_hangs_is_shown_where_it_stands(tmp_path, monkeypatch):
     assert "sleep_on_purpose" in caught.value.traceback
     assert "rank 0 stood at" in caught.value.traceback
     assert isinstance(caught.value, TimeoutError)
-    assert not still_running(tmp_path)
+    assert not still_running(pids(tmp_path))
 
 
 def test_what_a_rank_started_goes_with_it(tmp_path):
     with pytest.raises(RankError, match="with a child"):
         run_ranks("parallel_targets:leave_a_child", {"folder": str(tmp_path)}, 1, timeout_s=120)
     assert len(pids(tmp_path)) == 2
-    assert not still_running(tmp_path, within_s=5)
+    assert not still_running(pids(tmp_path), within_s=5)
 
 
 def test_a_target_that_is_not_there_is_the_ranks_error():
@@ -121,29 +165,34 @@ def test_a_target_that_is_not_there_is_the_ranks_error():
     ],
 )
 def test_bad_arguments_start_nothing(arguments, message, monkeypatch):
-    monkeypatch.setattr(subprocess, "Popen", None)
+    monkeypatch.setattr("lecture_lib.parallel.launch.Processes", None)
     with pytest.raises(ValueError, match=message):
         run_ranks("parallel_targets:add_up", {}, **arguments)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
-def test_ranks_do_not_outlive_a_parent_that_is_killed(tmp_path):
-    temporary = tmp_path / "temporary"
-    tmp_path = tmp_path / "pids"
+def test_ranks_and_what_they_started_do_not_outlive_a_script_that_is_killed(tmp_path):
+    temporary, pid_folder = tmp_path / "temporary", tmp_path / "pids"
     temporary.mkdir()
-    tmp_path.mkdir()
-    script = (
+    pid_folder.mkdir()
+    # It has no `if __name__ == "__main__"`, and says each time that it runs.
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"open({str(tmp_path / 'times')!r}, 'a').write('once ')\n"
         "from lecture_lib.parallel.launch import run_ranks\n"
-        f"run_ranks('parallel_targets:hang_one', {{'folder': {str(tmp_path)!r}, 'hung': 0}}, 2)"
+        f"run_ranks('parallel_targets:hang_with_a_child', {{'folder': {str(pid_folder)!r}}}, 2)"
     )
     # It leaves its temporary folder behind; pytest clears this one.
     environment = os.environ | {"PYTHONPATH": TESTS, "TMPDIR": str(temporary)}
-    parent = subprocess.Popen([sys.executable, "-c", script], env=environment)
+    parent = subprocess.Popen([sys.executable, str(script)], env=environment)
     try:
-        wait_for_ranks(tmp_path, 2)
+        wait_for_ranks(pid_folder, 4)
+        started = [each.pid for each in psutil.Process(parent.pid).children(recursive=True)]
+        assert set(pids(pid_folder)) < set(started), "the server is not among them"
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-        assert not still_running(tmp_path, within_s=10)
+        assert not still_running(started, within_s=10)
+        assert (tmp_path / "times").read_text() == "once "
     finally:
         parent.kill()
         parent.wait()
@@ -162,18 +211,29 @@ class Notebook:
     def start(self, code):
         self.message = self.client.execute(textwrap.dedent(code))
 
-    def outputs(self):
-        """Everything that the cell showed, up to its end."""
-        shown = []
+    def messages(self):
+        """What the cell shows, as it comes, up to its end."""
         while True:
             message = self.client.get_iopub_msg(timeout=120)
             if message["parent_header"].get("msg_id") != self.message:
                 continue
             kind, content = message["msg_type"], message["content"]
             if kind == "status" and content["execution_state"] == "idle":
-                return shown
+                return
             if kind not in ("status", "execute_input"):
-                shown.append((kind, content))
+                yield kind, content
+
+    def outputs(self):
+        return list(self.messages())
+
+    def errors(self):
+        """The names of the errors that the cell ended with; nothing else may be shown."""
+        shown = self.outputs()
+        assert {kind for kind, _ in shown} <= {"error", "display_data", "update_display_data"}
+        return [content["ename"] for kind, content in shown if kind == "error"]
+
+    def wait_for(self, text):
+        assert any(text in json.dumps(content) for _, content in self.messages())
 
     def close(self):
         self.client.stop_channels()
@@ -181,16 +241,22 @@ class Notebook:
 
 
 @pytest.mark.slow
-def test_a_notebook_cell_runs_is_interrupted_and_runs_again(tmp_path):
+def test_a_notebook_cell_is_interrupted_at_any_time_and_runs_again(tmp_path):
     first, second, third = (tmp_path / name for name in ("first", "second", "third"))
     for folder in (first, second, third):
         folder.mkdir()
+    hang = "run_ranks('parallel_targets:hang_one', {{'folder': {!r}, 'hung': 0}}, 2)"
     run = "[r['total'] for r in run_ranks('parallel_targets:add_up', {{'folder': {!r}}}, 2)]"
     notebook = Notebook()
     try:
-        notebook.start(
-            f"from lecture_lib.parallel.launch import run_ranks\n{run.format(str(first))}"
-        )
+        notebook.start("from lecture_lib.parallel.launch import run_ranks")
+        assert not notebook.outputs()
+        notebook.start(hang.format(str(first)))
+        notebook.wait_for("2 ranks")  # the server has just begun to import torch
+        notebook.manager.interrupt_kernel()
+        assert notebook.errors() == ["KeyboardInterrupt"]
+
+        notebook.start(run.format(str(second)))
         shown = notebook.outputs()
         assert ("execute_result", "[3.0, 3.0]") in [
             (kind, content.get("data", {}).get("text/plain")) for kind, content in shown
@@ -200,17 +266,13 @@ def test_a_notebook_cell_runs_is_interrupted_and_runs_again(tmp_path):
         assert lines[-1] == lines[0] == "", "something of it stays in the saved notebook"
         assert not [content for kind, content in shown if kind == "stream"]
 
-        arguments = {"folder": str(second), "hung": 0}
-        notebook.start(f"run_ranks('parallel_targets:hang_one', {arguments!r}, 2)")
-        wait_for_ranks(second, 2)
+        notebook.start(hang.format(str(third)))
+        wait_for_ranks(third, 2)
         notebook.manager.interrupt_kernel()
-        errors = [content["ename"] for kind, content in notebook.outputs() if kind == "error"]
-        assert errors == ["KeyboardInterrupt"]
-        assert not still_running(second)
-
-        notebook.start(run.format(str(third)))
-        assert "[3.0, 3.0]" in json.dumps(notebook.outputs())
-        assert not still_running(third)
+        assert notebook.errors() == ["KeyboardInterrupt"]
+        for folder in (first, second, third):
+            assert not still_running(pids(folder))
+        assert not pids(first)
     finally:
         notebook.close()
 
@@ -234,27 +296,3 @@ def test_a_terminal_gets_one_line_that_is_wiped(monkeypatch):
         line.show("2 ranks, 0 s: 2 starting")
         line.show("too soon after the first to be shown")
     assert terminal.text == "\r2 ranks, 0 s: 2 starting" + "\r" + " " * 24 + "\r"
-
-
-def test_a_private_network_has_a_loopback_of_its_own_and_nothing_else():
-    with private_network() as network:
-        if network is None:
-            pytest.skip("this system allows no network namespaces")
-        command = network.wrap([sys.executable, "-c", "print(open('/proc/self/net/dev').read())"])
-        fds = tuple(network.fds.values())
-        lines = subprocess.check_output(command, pass_fds=fds, text=True).strip().splitlines()
-        ping = (
-            "import socket; s = socket.create_server(('127.0.0.1', 0)); "
-            "print(socket.create_connection(s.getsockname()).getpeername()[0])"
-        )
-        address = subprocess.check_output(
-            network.wrap([sys.executable, "-c", ping]), pass_fds=fds, text=True
-        )
-    assert len(lines) == 3, "only the two head lines and lo"
-    interface, *counters = lines[2].split()
-    assert interface == "lo:"
-    assert set(counters) == {"0"}
-    assert address.strip() == "127.0.0.1"
-    for fd in fds:
-        with pytest.raises(OSError, match="Bad file descriptor"):
-            os.fstat(fd)

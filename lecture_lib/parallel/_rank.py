@@ -1,10 +1,9 @@
-"""A rank's process: ``python -m lecture_lib.parallel._rank``, started by ``launch.run_ranks``.
+"""What a rank's process does: ``launch.run_ranks`` starts it with ``run_rank``.
 
-Its orders are one line of JSON on stdin. It writes into the run's folder: its state, its result
-or its error.
+It writes into the run's folder: its output, its state, and its result or its error.
 """
 
-import ctypes
+import contextlib
 import faulthandler
 import importlib
 import json
@@ -15,9 +14,10 @@ import threading
 import time
 import traceback
 from datetime import timedelta
+from multiprocessing.connection import Connection
 from pathlib import Path
 
-PR_SET_PDEATHSIG = 1
+from .private_network import join_private_network
 
 
 class Rank:
@@ -33,36 +33,58 @@ class Rank:
     def report(self, state: str) -> None:
         """Say what it is doing now, in a word or two, for the progress line."""
         if self._folder is not None:
-            fresh = self._folder / f"{self.rank}.state.new"
-            fresh.write_text(state)
-            fresh.replace(self._folder / f"{self.rank}.state")
+            (self._folder / f"{self.rank}.state").write_text(state)
 
 
-def main() -> None:
-    order = json.loads(sys.stdin.readline())
-    _die_with_parent(order["parent"])
-    sys.path[:] = order["sys_path"]
+def run_rank(number: int, order: dict, caller: Connection) -> None:
     folder = Path(order["folder"])
-    rank = Rank(order["rank"], order["n_ranks"], folder)
+    rank = Rank(number, order["n_ranks"], folder)
+    try:
+        _settle_in(order, rank, folder, caller)
+        result = _run(order, rank, folder)
+        import torch
+
+        torch.save(result, folder / f"{number}.pt")
+        rank.report("finished")
+    except BaseException as error:
+        text = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+        with contextlib.suppress(OSError):  # the caller was interrupted and has left
+            (folder / f"{number}.error").write_text(json.dumps(text | {"time": time.time()}))
+        # At once, without the clean-up of torch, which may wait for the other ranks.
+        os._exit(1)
+    os._exit(0)
+
+
+def _settle_in(order: dict, rank: Rank, folder: Path, caller: Connection) -> None:
+    """Make of a process that was forked from the server one of the caller's."""
+    if hasattr(os, "setsid"):  # Ctrl-C goes to the notebook's process group, which this leaves
+        os.setsid()
+    join_private_network(order["namespaces"])  # before the first thread
+    threading.Thread(target=_end_with, args=[caller], daemon=True).start()
+    sys.path[:] = order["sys_path"]
+    os.environ.clear()
+    os.environ.update(order["environment"], LOCAL_RANK=str(rank.rank))
+    log = (folder / f"{rank.rank}.log").open("w", buffering=1)
+    for fd in (1, 2):
+        os.dup2(log.fileno(), fd)
+    sys.stdout = sys.stderr = log
     if hasattr(signal, "SIGUSR1"):
         # The file stays open as long as the process lives: a hung rank writes where it stands.
         stack = (folder / f"{rank.rank}.stack").open("w")
         faulthandler.register(signal.SIGUSR1, file=stack, all_threads=False)
-    try:
-        rank.report("importing torch")
-        result = _run(order, rank)
-        _write(folder / f"{rank.rank}.json", result)
-    except BaseException as error:
-        text = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
-        _write(folder / f"{rank.rank}.error", text | {"time": time.time()})
-        # At once, without the clean-up of torch, which may wait for the other ranks.
-        os._exit(1)
-    rank.report("finished")
-    sys.stdout.flush()
-    os._exit(0)
 
 
-def _run(order: dict, rank: Rank) -> dict:
+def _end_with(caller: Connection) -> None:
+    """End this process, with all that it started, when the caller has gone."""
+    with contextlib.suppress(EOFError, OSError):
+        caller.recv()
+    if hasattr(os, "killpg"):
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def _run(order: dict, rank: Rank, folder: Path) -> dict:
+    rank.report("importing torch")
     import torch
     import torch.distributed as dist
 
@@ -73,10 +95,9 @@ def _run(order: dict, rank: Rank) -> dict:
         torch.cuda.set_device(device)
     rank.report("connecting")
     # They meet in a file, so that there is no port that another program could take meanwhile.
-    meeting_point = (Path(order["folder"]) / "meeting_point").as_uri()
     dist.init_process_group(
         order["backend"],
-        init_method=meeting_point,
+        init_method=(folder / "meeting_point").as_uri(),
         rank=rank.rank,
         world_size=rank.n_ranks,
         timeout=timedelta(seconds=order["timeout_s"]),
@@ -84,35 +105,5 @@ def _run(order: dict, rank: Rank) -> dict:
     )
     module, _, name = order["target"].partition(":")
     result = getattr(importlib.import_module(module), name)(order["arguments"], rank) or {}
-    tensors = result.pop("tensors", None)
-    if tensors:
-        from safetensors.torch import save_file
-
-        save_file(tensors, Path(order["folder"]) / f"{rank.rank}.safetensors")
     dist.barrier()  # whoever is done first must not take the connections away
     return result
-
-
-def _die_with_parent(parent: int) -> None:
-    """Make sure that this process does not outlive the one that started it, however that ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the line above
-            os._exit(1)
-    # Everywhere: our end of the pipe sees when the parent's end is gone.
-    threading.Thread(target=_watch_stdin, daemon=True).start()
-
-
-def _watch_stdin() -> None:
-    while os.read(0, 1):
-        pass
-    os._exit(1)
-
-
-def _write(path: Path, content: dict) -> None:
-    path.with_suffix(path.suffix + ".new").write_text(json.dumps(content))
-    path.with_suffix(path.suffix + ".new").replace(path)
-
-
-if __name__ == "__main__":
-    main()

@@ -4,8 +4,8 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import time
+from multiprocessing import Process
 from pathlib import Path
 
 LOG_TAIL = 2000  # characters of a dead rank's output that are shown
@@ -57,11 +57,9 @@ def _how_it_died(code: int) -> str:
     return f"was ended by {name}{hint}"
 
 
-def hung_ranks(
-    folder: Path, processes: list[subprocess.Popen], timeout_s: float
-) -> RankTimeoutError:
+def hung_ranks(folder: Path, processes: list[Process], timeout_s: float) -> RankTimeoutError:
     """The error of a run that is over its time: asks the ranks where they stand."""
-    running = [rank for rank, process in enumerate(processes) if process.poll() is None]
+    running = [rank for rank, process in enumerate(processes) if process.is_alive()]
     stacks = {rank: _ask_stack(folder, rank, processes[rank]) for rank in running}
     waits = {rank for rank, stack in stacks.items() if _is_waiting(stack)}
     suspects = [rank for rank in running if rank not in waits] or running or [0]
@@ -74,7 +72,7 @@ def hung_ranks(
     )
 
 
-def _ask_stack(folder: Path, rank: int, process: subprocess.Popen) -> str:
+def _ask_stack(folder: Path, rank: int, process: Process) -> str:
     """What a running rank's main thread is doing, innermost call first, or its output's end."""
     dump = folder / f"{rank}.stack"
     if hasattr(signal, "SIGUSR1") and dump.exists():  # it listens

@@ -3,116 +3,38 @@
     results = run_ranks("package.module:function", {"any": "JSON"}, n_ranks=3, timeout_s=60)
 
 calls ``function(arguments, rank)`` in each process, with torch.distributed up, and returns what
-each call returned. The processes are new interpreters: they see nothing of the notebook.
+each call returned. The processes see nothing of the notebook: on Linux they are forked from a
+server process, which imports torch once for all runs and ends with the caller; elsewhere each is
+a new interpreter.
 """
 
 import contextlib
-import json
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import tempfile
+import threading
 import time
+from multiprocessing.connection import wait
 from pathlib import Path
+from types import ModuleType
 
 import psutil
+import torch
 
+from ._rank import run_rank
 from .checks import check_amount, check_count
 from .failures import find_failure, hung_ranks
-from .private_network import PrivateNetwork, private_network
+from .private_network import hold_private_network
 from .progress import ProgressLine
 
-POLL_EVERY_S = 0.02
-PACKAGE_ROOT = Path(__file__).parents[2]
-
-
-class Ranks:
-    """The processes of one run."""
-
-    def __init__(self, folder: Path, backend: str, network: PrivateNetwork | None):
-        self.folder, self.backend, self.network = folder, backend, network
-        self.processes: list[subprocess.Popen] = []
-
-    def start(self, n_ranks: int, target: str, arguments: dict, timeout_s: float) -> None:
-        environment = _environment(n_ranks, self.backend)
-        for rank in range(n_ranks):
-            order = {
-                "rank": rank,
-                "n_ranks": n_ranks,
-                "target": target,
-                "arguments": arguments,
-                "folder": str(self.folder),
-                "backend": self.backend,
-                "timeout_s": timeout_s,
-                "parent": os.getpid(),
-                "sys_path": sys.path,
-            }
-            process = self._start_one(rank, environment | {"LOCAL_RANK": str(rank)})
-            self.processes.append(process)
-            # The rank reads one line, and then waits for the end of this pipe: for our end.
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(json.dumps(order).encode() + b"\n")
-                process.stdin.flush()
-
-    def _start_one(self, rank: int, environment: dict) -> subprocess.Popen:
-        command = [sys.executable, "-m", "lecture_lib.parallel._rank"]
-        pass_fds = ()
-        if self.network is not None:
-            command, pass_fds = self.network.wrap(command), tuple(self.network.fds.values())
-        with (self.folder / f"{rank}.log").open("wb") as log:
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                pass_fds=pass_fds,
-                # Ctrl-C goes to the notebook's process group; what follows for the ranks is ours.
-                start_new_session=True,
-            )
-
-    def wait(self, timeout_s: float, progress: ProgressLine) -> None:
-        """Return when all have ended well.
-
-        Raises:
-            RankError: one has not; the others still run.
-        """
-        started = time.monotonic()
-        while True:
-            codes = [process.poll() for process in self.processes]
-            if any(codes):
-                # Whoever died first took the others' connections along: look at all of them.
-                raise find_failure(self.folder, [process.poll() for process in self.processes])
-            if all(code == 0 for code in codes):
-                return
-            waited = time.monotonic() - started
-            if waited > timeout_s:
-                raise hung_ranks(self.folder, self.processes, timeout_s)
-            progress.show(self._describe(waited))
-            time.sleep(POLL_EVERY_S)
-
-    def _describe(self, waited: float) -> str:
-        states = []
-        for rank in range(len(self.processes)):
-            try:
-                states.append((self.folder / f"{rank}.state").read_text())
-            except OSError:
-                states.append("starting")
-        parts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
-        return f"{len(states)} ranks, {waited:.0f} s: {', '.join(parts)}"
-
-    def kill(self) -> None:
-        """End what still runs, whatever it is doing; nothing of it is left afterwards."""
-        for process in self.processes:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                # A rank leads a process group: whatever it started goes with it, also if it is
-                # gone itself.
-                os.killpg(process.pid, signal.SIGKILL) if os.name == "posix" else process.kill()
-        for process in self.processes:
-            process.wait()
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
+LOOK_EVERY_S = 0.25
+ON_LINUX = sys.platform == "linux"
+# torch_pipeline also for what torch imports late, in the first run of any kind.
+PRELOADED = ["torch", *(f"{__package__}.{name}" for name in ("job", "tensor", "torch_pipeline"))]
+if ON_LINUX:
+    from multiprocessing import forkserver, resource_tracker
 
 
 def run_ranks(
@@ -133,8 +55,8 @@ def run_ranks(
         backend: "gloo", or "nccl" for one GPU a rank.
 
     Returns:
-        For each rank what the function returned (what JSON can say), with ``"tensors"``: the
-        tensors that it saved, and ``"private_network"``.
+        For each rank what the function returned (what JSON can say, and tensors), with
+        ``"private_network"``.
 
     Raises:
         RankError: a rank failed or died; it carries that rank's traceback. RankTimeoutError: the
@@ -144,48 +66,141 @@ def run_ranks(
     """
     check_count("n_ranks", n_ranks)
     check_amount("timeout_s", timeout_s)
-    isolate = private_network() if backend == "gloo" else contextlib.nullcontext()
+    deadline = time.monotonic() + timeout_s
     with (
         tempfile.TemporaryDirectory(prefix="ranks-", ignore_cleanup_errors=True) as folder,
-        isolate as network,
         ProgressLine() as progress,
+        Processes() as processes,
     ):
-        ranks = Ranks(Path(folder), backend, network)
-        try:
-            ranks.start(n_ranks, target, arguments, timeout_s)
-            ranks.wait(timeout_s, progress)
-        finally:
-            ranks.kill()
-        results = [_read_result(Path(folder), rank) for rank in range(n_ranks)]
-    return [result | {"private_network": network is not None} for result in results]
+        progress.show(_describe(Path(folder), n_ranks, 0))
+        order = {
+            "n_ranks": n_ranks,
+            "target": target,
+            "arguments": arguments,
+            "folder": folder,
+            "backend": backend,
+            "timeout_s": timeout_s,
+            "environment": _environment(n_ranks),
+            "sys_path": sys.path,
+            "namespaces": processes.make_network() if backend == "gloo" and ON_LINUX else [],
+        }
+        ranks = [processes.start(run_rank, rank, order) for rank in range(n_ranks)]
+        _wait_for(ranks, Path(folder), timeout_s, deadline, progress)
+        results = [torch.load(Path(folder, f"{rank}.pt")) for rank in range(n_ranks)]
+    return [result | {"private_network": bool(order["namespaces"])} for result in results]
 
 
-def _environment(n_ranks: int, backend: str) -> dict[str, str]:
+class Processes:
+    """Processes that end with this ``with`` block, and with the caller, however that ends."""
+
+    def __init__(self):
+        self._context = multiprocessing.get_context("forkserver" if ON_LINUX else "spawn")
+        if ON_LINUX:
+            self._context.set_forkserver_preload(PRELOADED)
+        # Nothing is sent to the processes: each waits for the end of this pipe, which is our end.
+        self._ours, self._theirs = self._context.Pipe()
+        self._started: list[multiprocessing.Process] = []
+
+    def start(self, function, *arguments) -> multiprocessing.Process:
+        process = self._context.Process(target=function, args=(*arguments, self._theirs))
+        with _no_interrupts(), _no_main():
+            if ON_LINUX:
+                _start_server()
+            process.start()
+            self._started.append(process)
+        return process
+
+    def make_network(self) -> list[str]:
+        """The files by which ranks join a private network; none where the system forbids it."""
+        holder = self.start(hold_private_network)
+        wait([self._ours, holder.sentinel])
+        return self._ours.recv() if self._ours.poll() else []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._ours.close()
+        self._theirs.close()
+        for process in self._started:
+            process.kill()
+            if os.name == "posix":  # it leads a process group: whatever it started goes with it
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
+        for process in self._started:
+            process.join()
+
+
+@contextlib.contextmanager
+def _no_main():
+    """multiprocessing would run the caller's script once more in each process: it finds none."""
+    main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+@contextlib.contextmanager
+def _no_interrupts():
+    """Ctrl-C comes after this block: half a request would break the server for later runs too."""
+    if threading.current_thread() is not threading.main_thread():  # these are not interrupted
+        yield
+        return
+    came = []
+    handler = signal.signal(signal.SIGINT, lambda *_: came.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if came:
+        signal.raise_signal(signal.SIGINT)
+
+
+def _start_server() -> None:
+    """Start the server, if it does not run yet, deaf to Ctrl-C, which goes to its group too."""
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    forkserver.ensure_running()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+
+
+def _wait_for(ranks: list, folder: Path, timeout_s: float, deadline: float, progress) -> None:
+    """Return when all have ended well; the error of one that has not leaves the others running."""
+    while True:
+        codes = [rank.exitcode for rank in ranks]
+        if any(codes):
+            for rank in ranks:  # whoever died first took the others' connections along
+                rank.join(timeout=0.2)
+            raise find_failure(folder, [rank.exitcode for rank in ranks])
+        if None not in codes:
+            return
+        if time.monotonic() > deadline:
+            raise hung_ranks(folder, ranks, timeout_s)
+        progress.show(_describe(folder, len(ranks), timeout_s - deadline + time.monotonic()))
+        wait([rank.sentinel for rank in ranks if rank.exitcode is None], timeout=LOOK_EVERY_S)
+
+
+def _describe(folder: Path, n_ranks: int, waited_s: float) -> str:
+    states = ["starting"] * n_ranks
+    for rank in range(n_ranks):
+        with contextlib.suppress(OSError):
+            states[rank] = (folder / f"{rank}.state").read_text() or states[rank]
+    parts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
+    return f"{n_ranks} ranks, {waited_s:.0f} s: {', '.join(parts)}"
+
+
+def _environment(n_ranks: int) -> dict[str, str]:
     """The caller's environment, with what makes local ranks work together."""
-    cores = len(psutil.Process().cpu_affinity()) if sys.platform == "linux" else psutil.cpu_count()
+    cores = len(psutil.Process().cpu_affinity()) if ON_LINUX else psutil.cpu_count()
     threads = max(1, (cores or 1) // n_ranks)
     wanted = os.environ.get("OMP_NUM_THREADS", "")
-    paths = [str(PACKAGE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = dict(os.environ) | {
-        "PYTHONPATH": os.pathsep.join(paths),
         # More threads than cores make the ranks wait for one another, a hundred times slower.
         "OMP_NUM_THREADS": str(min(threads, int(wanted) if wanted.isdigit() else threads)),
         "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONUNBUFFERED": "1",
     }
-    loopback = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
-    if loopback:  # by the machine's name, they would look for one another on the network
-        environment |= {"GLOO_SOCKET_IFNAME": loopback}
-        environment |= {"NCCL_SOCKET_IFNAME": loopback} if backend == "nccl" else {}
+    if loopback := {"linux": "lo", "darwin": "lo0"}.get(sys.platform):
+        # By the machine's name, they would look for one another on the network.
+        environment |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
     return environment
-
-
-def _read_result(folder: Path, rank: int) -> dict:
-    result = json.loads((folder / f"{rank}.json").read_text())
-    saved = folder / f"{rank}.safetensors"
-    result["tensors"] = {}
-    if saved.is_file():
-        from safetensors.torch import load
-
-        result["tensors"] = load(saved.read_bytes())
-    return result

@@ -14,9 +14,10 @@ SAMPLE_EVERY_S = 0.005
 class MemoryMeter:
     """Watches this process's private memory from its making to ``report``.
 
-    Private is what the system must keep for this process alone (Linux: RssAnon). Pages of a
-    mapped file are not: all ranks share them, and they can be dropped and read again. Elsewhere
-    than on Linux it is the resident memory, mapped files included.
+    Private is what this process would need on a machine of its own (Linux: RssAnon): Python and
+    torch too, though ranks that were forked share their pages until one writes to them. Pages of
+    a mapped file don't count: they can be dropped and read again. Elsewhere than on Linux it is
+    the resident memory, mapped files included.
     """
 
     def __init__(self, device: torch.device):
