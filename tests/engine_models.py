@@ -114,7 +114,7 @@ def hf_greedy(model, input_ids, attention_mask=None, **options) -> list[list[int
 
 
 def assert_logits_close(found: torch.Tensor, expected: torch.Tensor) -> None:
-    """Each to 2e-5 of the largest: rounding errors go with the size of what was added up. (Two
-    ways through the bundled model, whose logits reach 31, differ by 2e-6 of that.)"""
-    atol = 2e-5 * float(expected.abs().max())
+    """Each to 5e-5 of the largest: rounding errors go with the size of what was added up. (Two
+    ways through the same model differ by up to 7e-6 of that, on one processor or another.)"""
+    atol = 5e-5 * float(expected.abs().max())
     torch.testing.assert_close(found, expected, rtol=0, atol=atol)
