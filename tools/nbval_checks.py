@@ -10,7 +10,6 @@ import copy
 import os
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from queue import Empty
 
 import pytest
@@ -21,9 +20,10 @@ from notebook_compare import compare_outputs, load_sanitizer
 from notebook_kernel import build_font_cache, kernel_environment
 from notebook_rules import committed_problems, read_uncompared_cells
 
-ROOT = Path(__file__).resolve().parent.parent
-SANITIZE = load_sanitizer(ROOT / "tests" / "notebooks" / "sanitize.cfg")
-UNCOMPARED = read_uncompared_cells(ROOT / "tests" / "notebooks" / "uncompared_cells.toml")
+from notebooks import ROOT, SANITIZE_FILE, UNCOMPARED_FILE
+
+SANITIZE = load_sanitizer(SANITIZE_FILE)
+UNCOMPARED = read_uncompared_cells(UNCOMPARED_FILE)
 OUTPUTS = ("stream", "display_data", "execute_result", "error")
 LOOK_AT_KERNEL_EVERY_S = 1
 

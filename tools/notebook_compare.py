@@ -10,12 +10,12 @@ import difflib
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from nbformat import NotebookNode
-from notebook_format import WIDGET_VIEW, cell_name, merge_streams
+from notebook_format import WIDGET_VIEW, merge_streams
 from PIL import Image
 
 PNG_URI = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
@@ -40,31 +40,6 @@ def load_sanitizer(path: Path) -> Sanitizer:
         return text
 
     return sanitize
-
-
-def compare_notebooks(
-    committed: NotebookNode,
-    fresh: NotebookNode,
-    *,
-    sanitize: Sanitizer = str,
-    uncompared: Mapping[str, str] | None = None,
-) -> list[str]:
-    """All differences between the committed outputs and those of a fresh run, one text each.
-
-    Args:
-        uncompared: ids of the cells whose values may differ (a timing), with the reason. Their
-            outputs are still compared in number, kind and format.
-    """
-    uncompared = uncompared or {}
-    if [cell.id for cell in committed.cells] != [cell.id for cell in fresh.cells]:
-        return ["the run has other cells than the committed notebook"]
-    problems = []
-    for i, (old, new) in enumerate(zip(committed.cells, fresh.cells, strict=True)):
-        if old.cell_type == "code":
-            values = old.id not in uncompared
-            differences = compare_outputs(old.outputs, new.outputs, sanitize, values=values)
-            problems += [f"{cell_name(committed, i)}: {text}" for text in differences]
-    return problems
 
 
 def compare_outputs(

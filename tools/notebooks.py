@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
-"""Runs the course's notebooks and saves, or checks, what they show.
+"""Runs the course's notebooks and saves what they show (`pytest --nbval` checks it).
 
 python tools/notebooks.py execute [NAME ...]   run, then save the outputs in place
-python tools/notebooks.py check [NAME ...]     run, then compare with the committed outputs
 
 A NAME is a path, or a notebook's name in notebooks/ and solutions/ (01_language_models). Without
 names: all notebooks of both folders.
@@ -11,14 +10,12 @@ names: all notebooks of both folders.
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
-from nbformat import NotebookNode
-from notebook_compare import Sanitizer, compare_notebooks, load_sanitizer
 from notebook_format import NotebookError, cell_name, read_notebook, write_notebook
-from notebook_kernel import CELL_TIMEOUT_S, build_font_cache, run_notebook
-from notebook_rules import committed_problems, output_problems, read_uncompared_cells
+from notebook_kernel import build_font_cache, run_notebook
+from notebook_rules import output_problems
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,43 +62,11 @@ def execute_notebook(path: Path, on_cell: Callable[[int], None] | None = None) -
     write_notebook(fresh, path)
 
 
-def check_notebook(
-    path: Path,
-    *,
-    sanitize: Sanitizer = str,
-    uncompared: Mapping[str, str] | None = None,
-    run_as: NotebookNode | None = None,
-    cell_timeout_s: int = CELL_TIMEOUT_S,
-    on_cell: Callable[[int], None] | None = None,
-) -> list[str]:
-    """The second check: what is wrong with a notebook's committed outputs, found by running it.
-
-    Args:
-        uncompared: ids of the cells whose values may differ from run to run, with the reason.
-        run_as: run this notebook in place of the one on disk: an exercise with its solutions put
-            in, which must show what the solution shows.
-
-    Returns:
-        The problems, one text each; none where all is as committed.
-    """
-    try:
-        committed = read_notebook(path)
-        problems = committed_problems(committed, uncompared or {})
-        fresh = run_notebook(
-            run_as or committed, path.parent, cell_timeout_s=cell_timeout_s, on_cell=on_cell
-        )
-    except NotebookError as error:
-        return [str(error)]
-    return problems + compare_notebooks(
-        committed, fresh, sanitize=sanitize, uncompared=uncompared or {}
-    )
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=["execute", "check"])
+    parser.add_argument("command", choices=["execute"])
     parser.add_argument("names", nargs="*", metavar="NAME")
     args = parser.parse_args(argv)
     try:
@@ -113,12 +78,12 @@ def main(argv: list[str] | None = None) -> int:
         print("notebooks: there are none", file=sys.stderr)
         return 2
     build_font_cache()
-    failed = [path for path in paths if not _run_one(args.command, path)]
+    failed = [path for path in paths if not _run_one(path)]
     print(f"notebooks: {len(paths) - len(failed)} of {len(paths)} fine")
     return 1 if failed else 0
 
 
-def _run_one(command: str, path: Path) -> bool:
+def _run_one(path: Path) -> bool:
     """Run one notebook with its progress on the terminal; whether all is well."""
     name = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
     started = time.monotonic()
@@ -129,15 +94,8 @@ def _run_one(command: str, path: Path) -> bool:
             def show(index: int) -> None:
                 bar.update(index + 1 - bar.n)
 
-            if command == "execute":
-                execute_notebook(path, show)
-                problems = []
-            else:
-                uncompared = read_uncompared_cells(UNCOMPARED_FILE).get(name, {})
-                sanitize = load_sanitizer(SANITIZE_FILE)
-                problems = check_notebook(
-                    path, sanitize=sanitize, uncompared=uncompared, on_cell=show
-                )
+            execute_notebook(path, show)
+            problems = []
     except (NotebookError, ValueError) as error:
         problems = [str(error)]
     print(
