@@ -21,7 +21,6 @@ from pathlib import Path
 from types import ModuleType
 
 import psutil
-import torch
 
 from ._rank import run_rank
 from .checks import check_amount, check_count
@@ -86,6 +85,8 @@ def run_ranks(
         }
         ranks = [processes.start(run_rank, rank, order) for rank in range(n_ranks)]
         _wait_for(ranks, Path(folder), timeout_s, deadline, progress)
+        import torch  # late, so that a script's first ranks need not wait for two imports of it
+
         results = [torch.load(Path(folder, f"{rank}.pt")) for rank in range(n_ranks)]
     return [result | {"private_network": bool(order["namespaces"])} for result in results]
 
