@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from engine_models import assert_logits_close
 
 from lecture_lib.scoring import (
     DOCUMENT_START,
@@ -59,8 +60,8 @@ def test_the_published_continuations(loaded):
 def test_all_positions_are_the_models_logits(loaded):
     ids = loaded.tokenizer(TEXT).input_ids
     theirs = loaded.model(torch.tensor([ids])).logits[0]
-    torch.testing.assert_close(next_token_logits(loaded, ids, all_positions=True), theirs)
-    torch.testing.assert_close(next_token_logits(loaded, ids), theirs[-1], atol=1e-3, rtol=1e-4)
+    assert_logits_close(next_token_logits(loaded, ids, all_positions=True), theirs)
+    assert_logits_close(next_token_logits(loaded, ids), theirs[-1])
 
 
 @pytest.mark.parametrize("text", ["🙂", "中文", "naïve é", "a\n\tb", "𐍈"])
