@@ -81,6 +81,7 @@ def assert_equal(traces, expected):
     assert found == pytest.approx(scores, rel=1e-5, abs=1e-5)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("early_stopping", EARLY)
 @pytest.mark.parametrize("num_beams", [2, 3, 5, 8])
 def test_texts_and_scores_are_generate_s(engine, num_beams, early_stopping):
@@ -102,6 +103,7 @@ def test_texts_and_scores_are_generate_s(engine, num_beams, early_stopping):
     assert len(lengths) > 3  # texts really end at different steps
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(("num_beams", "num_return_sequences"), [(2, 1), (4, 3), (6, 6), (7, 2)])
 def test_a_padded_batch_is_generate_s(engine, num_beams, num_return_sequences):
     lengths = [7, 2, 11, 1]
@@ -143,6 +145,7 @@ def test_the_model_s_own_end_tokens_are_the_default():
     assert by_default.sequences == given.sequences != without.sequences
 
 
+@pytest.mark.parity
 def test_with_a_cache_and_without_it_is_the_same_tree(engine):
     ids = token_ids(1, 6, 3)
     options = {"num_beams": 4, "max_new_tokens": 8, "eos_token_id": [EOS, 3]}
@@ -252,6 +255,7 @@ def test_bad_input_is_explained(engine, name):
         engine_beam_search(engine, arguments.pop("prompt"), **arguments)
 
 
+@pytest.mark.parity
 @pytest.mark.real_model
 def test_real_texts_and_scores_are_generate_s(loaded):
     engine = Engine(loaded)

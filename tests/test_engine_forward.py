@@ -14,6 +14,8 @@ from engine_models import (
 from lecture_lib.engine import Engine
 from lecture_lib.engine.attention import Pattern
 
+pytestmark = pytest.mark.parity
+
 
 @pytest.fixture(scope="module", params=CONFIGS, ids=list(CONFIGS))
 def pair(request):

@@ -45,6 +45,7 @@ def test_greedy_tokens_equal_generate_s(engine, use_cache):
         assert [generation.token_ids] == hf_greedy(model, ids, max_new_tokens=24)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("use_cache", [True, False])
 def test_a_batch_equals_generate_s_and_each_prompt_alone(engine, use_cache):
     lengths = [11, 3, 20, 20, 1]

@@ -82,6 +82,7 @@ def test_padding_is_the_tokenizers_and_positions_are_generates():
         assert got["position_ids"] == positions.tolist()
 
 
+@pytest.mark.parity
 def test_label_scores_are_the_label_words_pipelines():
     model, tokenizer = tiny_causal(), tiny_tokenizer()
     labels, template = {"A": "fox", "B": "mouse ate cheese"}, "quick {text} the"

@@ -169,6 +169,7 @@ def test_an_empty_folder_has_no_index(tmp_path):
 TEXTS = ["the quick brown fox ate the cheese", "the mouse ate the fox"]
 
 
+@pytest.mark.parity
 def test_ablation_is_what_a_hook_on_the_heads_output_does(tiny):
     """Independent: the head's slice of what goes into W^O set to zero while the model runs."""
     found = ablate_heads(tiny, TEXTS)

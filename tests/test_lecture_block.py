@@ -19,6 +19,8 @@ from lecture_lib.lecture_block import (
 )
 from lecture_lib.op_trace import OpTrace
 
+pytestmark = pytest.mark.parity
+
 D, N_HEADS, H = 12, 3, 4
 REAL = {"causal": True, "head_dim_scale": True, "residual": True, "layer_norm": True}
 EXACT = {"atol": 1e-12, "rtol": 0}

@@ -22,6 +22,8 @@ from lecture_lib.lecture_block import (
 from lecture_lib.op_trace import OpTrace, ShapeError, Symbols, changed_rows, name_tensors, row
 from lecture_lib.op_trace.table import to_latex
 
+pytestmark = pytest.mark.parity
+
 # The lecture's tables, as it prints them.
 NAIVE = """
 | 1 | Q = X W^Q | X: L×D, W^Q: D×D | Q: L×D |

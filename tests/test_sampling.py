@@ -27,6 +27,8 @@ from lecture_lib.decoding import (
 from lecture_lib.decoding.sampling import filter_logits
 from lecture_lib.decoding.sampling_settings import SamplingSettings
 
+pytestmark = pytest.mark.parity
+
 INF = math.inf
 IDS = torch.zeros(1, 1, dtype=torch.long)  # what most processors are given and never look at
 

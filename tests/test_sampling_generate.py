@@ -55,6 +55,7 @@ def transformers_sample(model, ids, mask=None, *, seed, **options):
     return [row[: row.index(EOS) + 1] if EOS in row else row for row in rows], out
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_the_same_seed_gives_generate_s_tokens(engine, settings):
     model = random_model(engine.hf_model.config)
@@ -100,6 +101,7 @@ def test_rows_that_end_early_keep_the_others_in_step(llama_engine):
         assert text.finish_reason == ("eos" if text.token_ids[-1] in eos else "length")
 
 
+@pytest.mark.parity
 def test_the_records_are_those_of_generate_s_scores(engine):
     settings = {"temperature": 1.4, "top_k": 40, "top_p": 0.92}
     ids = token_ids(1, 7)
@@ -222,6 +224,7 @@ def test_bad_statistics_are_named(call, message):
         call()
 
 
+@pytest.mark.parity
 def test_token_log_probs_equal_those_noted_while_sampling(engine):
     ids = token_ids(1, 6)
     text = sample_generate(engine, ids, 10, seed=0, top_k=30, temperature=2.0)

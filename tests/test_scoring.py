@@ -17,7 +17,7 @@ from lecture_lib.scoring import (
     top_tokens,
 )
 
-pytestmark = pytest.mark.real_model
+pytestmark = [pytest.mark.real_model, pytest.mark.parity]
 TEXT = "The mouse ate the cheese, and then the cat ate the mouse."
 
 

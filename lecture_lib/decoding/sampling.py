@@ -72,8 +72,8 @@ def top_p_filter(logits: Tensor, p: float, *, min_tokens_to_keep: int = 1) -> Te
 
     Nucleus sampling, Holtzman et al. 2020, arXiv 1904.09751. Like Transformers, this sums from the
     *unlikeliest* token upwards and cuts while the sum stays at or below 1 - p: the same set, but
-    tiny probabilities are added first, where float32 can still see them. Of equally likely tokens
-    on the edge, those with the higher ids stay. A mass of exactly p is enough.
+    tiny probabilities are added first, where float32 can still see them. Which of several equally
+    likely tokens on the edge stay is left to torch's sort. A mass of exactly p is enough.
 
     Args:
         logits: (V,) or (B, V). p: in (0, 1]; 1 cuts only what has probability 0.
