@@ -24,6 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("all", "tests", "notebooks", "fast", "rounding")
+N_SLOWEST = 10
 NO_TESTS_RAN = 5  # pytest's exit code
 # Each worker may hold a model in memory, so more than four are a risk on a small machine.
 MAX_WORKERS = 4
@@ -36,12 +37,13 @@ RUFF = (["check"], ["format", "--check"])
 
 @dataclass
 class Count:
-    """How many tests passed, failed and were skipped, and for want of what."""
+    """How many tests passed, failed and were skipped, for want of what; and how long files took."""
 
     passed: int = 0
     failed: int = 0
     skipped: int = 0
     reasons: Counter = field(default_factory=Counter)
+    seconds: Counter = field(default_factory=Counter)
 
     def __add__(self, other: "Count") -> "Count":
         return Count(
@@ -49,6 +51,7 @@ class Count:
             self.failed + other.failed,
             self.skipped + other.skipped,
             self.reasons + other.reasons,
+            self.seconds + other.seconds,
         )
 
     def __bool__(self) -> bool:
@@ -76,6 +79,9 @@ def main(argv: list[str] | None = None) -> int:
             break
         total += count
         lines.append(f"{title:<42} {time.monotonic() - started:7.1f} s   {count}")
+    print("\nThe ten slowest files, in seconds of one worker:")
+    for name, seconds in total.seconds.most_common(N_SLOWEST):
+        print(f"{seconds:8.1f} s   {name}")
     print("\n" + "\n".join(lines))
     for reason, n in total.reasons.most_common():
         print(f"{n} test{'s' * (n > 1)} skipped: {reason}")
@@ -120,7 +126,7 @@ def run_pytest(arguments: list[str], expression: str, variables: dict | None = N
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", *arguments]
-        command += [f"--junit-xml={report}", "--durations=10"]
+        command += [f"--junit-xml={report}", f"--durations={N_SLOWEST}"]
         code = subprocess.call(command, cwd=ROOT, env=os.environ | (variables or {}))
         count = read_report(report)
     if code == NO_TESTS_RAN and expression:
@@ -141,7 +147,10 @@ def read_report(report: Path) -> Count:
         skipped = int(suite.get("skipped"))
         passed = max(0, int(suite.get("tests")) - failed - skipped)
         reasons = Counter(skip.get("message") for skip in suite.iter("skipped"))
-        count += Count(passed, failed, skipped, reasons)
+        seconds: Counter = Counter()
+        for case in suite.iter("testcase"):
+            seconds[case.get("classname")] += float(case.get("time"))
+        count += Count(passed, failed, skipped, reasons, seconds)
     return count
 
 

@@ -27,6 +27,7 @@ def test_stage_counts_what_pytest_reports_and_why_it_was_skipped(run_stage):
     count = run_stage(text)
     assert str(count) == "1 passed, 1 failed, 1 skipped"
     assert count.reasons == {"no": 1}
+    assert len(count.seconds) == 1  # one file
 
 
 SKIPPED = "import needs\ndef test_a(): needs.missing('a browser', 'apt install chromium')\n" * 2
