@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+collect_ignore = ["exercises/sample"]  # its notebooks are material of tests, not executed
 BROWSER_TESTS = Path(__file__).parent / "browser"
 
 
