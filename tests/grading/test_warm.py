@@ -13,7 +13,7 @@ import pytest
 from small_course import RIGHT, WRONG
 from small_tasks import DEF, LIST, doubling
 
-from lecture_lib.grading import course_checks, grade_command, jobs, judge, run, self_test, warm
+from lecture_lib.grading import course_checks, jobs, judge, run, self_test, warm
 from lecture_lib.grading import launcher as launching
 from lecture_lib.grading.checks import Case
 from lecture_lib.grading.limits import Limits
@@ -74,9 +74,10 @@ def test_the_grader_uses_them_unless_told_otherwise(launcher, monkeypatch):
 
 def test_the_command_has_an_option_for_it(monkeypatch, tmp_path):
     from lecture_lib.grading import __main__ as command
+    from lecture_lib.grading import grade as grading
 
     given = []
-    monkeypatch.setattr(grade_command, "grade", lambda *args: given.append(args[3]) or 1 / 0)
+    monkeypatch.setattr(grading, "grade", lambda *args: given.append(args[3]) or 1 / 0)
     for options in ([], ["--cold"]):
         with pytest.raises(ZeroDivisionError):
             command.main(["grade", str(tmp_path), "--out", str(tmp_path), *options])
