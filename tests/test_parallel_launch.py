@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -172,8 +174,7 @@ def test_bad_arguments_start_nothing(arguments, message, monkeypatch):
 
 @pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
 def test_ranks_and_what_they_started_do_not_outlive_a_script_that_is_killed(tmp_path):
-    temporary, pid_folder = tmp_path / "temporary", tmp_path / "pids"
-    temporary.mkdir()
+    pid_folder = tmp_path / "pids"
     pid_folder.mkdir()
     # It has no `if __name__ == "__main__"`, and says each time that it runs.
     script = tmp_path / "script.py"
@@ -182,8 +183,10 @@ def test_ranks_and_what_they_started_do_not_outlive_a_script_that_is_killed(tmp_
         "from lecture_lib.parallel.launch import run_ranks\n"
         f"run_ranks('parallel_targets:hang_with_a_child', {{'folder': {str(pid_folder)!r}}}, 2)"
     )
-    # It leaves its temporary folder behind; pytest clears this one.
-    environment = os.environ | {"PYTHONPATH": TESTS, "TMPDIR": str(temporary)}
+    # It leaves its temporary folder behind, in one that is cleared in the end. Its path is short,
+    # since the server's socket lies in it, and a socket's path may have 107 characters.
+    temporary = tempfile.mkdtemp(prefix="killed-")
+    environment = os.environ | {"PYTHONPATH": TESTS, "TMPDIR": temporary}
     parent = subprocess.Popen([sys.executable, str(script)], env=environment)
     try:
         wait_for_ranks(pid_folder, 4)
@@ -196,6 +199,7 @@ def test_ranks_and_what_they_started_do_not_outlive_a_script_that_is_killed(tmp_
     finally:
         parent.kill()
         parent.wait()
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 class Notebook:
