@@ -7,9 +7,9 @@ import types
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+from lecture_lib.checks import check_count, check_flag, suggest
 from lecture_lib.model_configs import UnsupportedArchitectureError, read_dimensions
 from lecture_lib.model_presets import PRESETS
-from lecture_lib.near_names import suggest
 
 __all__ = ["MODEL_SPECS", "ModelSpec", "UnsupportedArchitectureError"]
 
@@ -154,15 +154,12 @@ def _check_field(name: str, kind: Any, value: Any) -> None:
     if value is None and kind in (int | None, str | None):
         return
     if kind is bool:
-        if not isinstance(value, bool):
-            raise ValueError(f"{name}: must be True or False, got {value!r}")
+        check_flag(name, value)
     elif kind in (str, str | None):
         if not isinstance(value, str) or (name == "name" and not value):
             raise ValueError(f"{name}: must be a non-empty string, got {value!r}")
     else:
-        least = 0 if name == "position_rows" else 1
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{name}: must be an integer of {least} or more, got {value!r}")
+        check_count(name, value, least=0 if name == "position_rows" else 1)
 
 
 class _SpecTable(dict[str, ModelSpec]):

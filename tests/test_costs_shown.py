@@ -62,7 +62,7 @@ def test_roof_columns():
     ("change", "message"),
     [
         ({"phase": "train"}, r"phase: .*'prefill'.*'decode'.*got 'train'"),
-        ({"batch_size": 0}, "batch_size: must be an integer of 1 or more, got 0"),
+        ({"batch_size": 0}, "batch_size: needs an integer of 1 or more, got 0"),
         ({"batch_size": 1.5}, "batch_size: must be"),
         ({"batch_size": True}, "batch_size: must be"),
         ({"seq_len": -3}, "seq_len: must be .*got -3"),
@@ -91,7 +91,7 @@ def test_bad_arguments(change, message):
         ({"causal": True}, "causal: must be one of 'full', 'half'"),
         ({"attended": "L+1"}, "attended: must be one of"),
         ({"softmax_pass": 1}, "softmax_pass: must be True or False"),
-        ({"norm_flops": -1}, "norm_flops: must be an integer of 0 or more"),
+        ({"norm_flops": -1}, "norm_flops: needs an integer of 0 or more"),
         ({"logits": "first"}, "logits: must be one of"),
     ],
 )

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, fields
 
-from .checks import check_choice, check_flag, is_symbolic
+from lecture_lib.checks import check_choice, check_flag
+
+from .checks import check_size
 
 _CHOICES = {
     "causal": ("full", "half"),
@@ -61,9 +63,7 @@ class Conventions:
             if field.name in _CHOICES:
                 check_choice(field.name, value, _CHOICES[field.name])
             elif field.name in _ELEMENTWISE:
-                bad = isinstance(value, bool) or not isinstance(value, int) or value < 0
-                if bad and not is_symbolic(value):
-                    raise ValueError(f"{field.name}: must be an integer of 0 or more, got {value}")
+                check_size(field.name, value, least=0)
             else:
                 check_flag(field.name, value)
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from lecture_lib.near_names import suggest
+from lecture_lib.checks import check_number, suggest
 
-from .checks import check_number, check_size, is_symbolic
+from .checks import check_size, is_symbolic
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Format:
     scale_bytes: float = 0
 
     def __post_init__(self) -> None:
-        check_number("bits", self.bits)
+        check_number("bits", self.bits, above=0)
         if self.group_size is not None:
             check_size("group_size", self.group_size)
         if self.scale_bytes:
-            check_number("scale_bytes", self.scale_bytes)
+            check_number("scale_bytes", self.scale_bytes, above=0)
 
     def n_bytes(self, rows: Any, row_len: Any) -> Any:
         """Bytes of ``rows`` rows of ``row_len`` elements (integers or sympy expressions)."""
@@ -78,7 +78,7 @@ def as_format(name: str, value: "Format | str | None", dtype_bytes: float) -> Fo
     Raises:
         ValueError: an unknown name, with near ones suggested; ``dtype_bytes`` not positive.
     """
-    check_number("dtype_bytes", dtype_bytes)
+    check_number("dtype_bytes", dtype_bytes, above=0)
     if value is None:
         return Format(f"{dtype_bytes:g} bytes", 8 * dtype_bytes)
     if isinstance(value, Format):

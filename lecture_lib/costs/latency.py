@@ -6,10 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from lecture_lib.checks import check_choice, check_number
 from lecture_lib.hardware import Hardware, as_hardware
 from lecture_lib.model_spec import ModelSpec
 
-from .checks import check_choice, check_number, check_size
+from .checks import check_size
 from .dimensions import Dimensions
 from .memory import memory_budget
 from .table import CostTable, op_costs
@@ -74,7 +75,7 @@ def step_latency(
     hardware = as_hardware(hardware)
     check_choice("overlap", overlap, OVERLAPS)
     if overhead_s != 0:
-        check_number("overhead_s", overhead_s)
+        check_number("overhead_s", overhead_s, above=0)
     dtype = options.get("compute_dtype") or hardware.dtype_of(dtype_bytes)
     size = (batch_size, seq_len, dtype_bytes, fused_attention)
     table = op_costs(spec, phase, *size, hardware=hardware, **options)

@@ -6,9 +6,10 @@ from typing import Any
 import pandas as pd
 from tqdm.auto import tqdm
 
+from lecture_lib.checks import check_choice, check_number
 from lecture_lib.hardware.rounds import Timer, time_rounds, wall_clock
 
-from .checks import PHASES, check_choice, check_number, check_size
+from .checks import PHASES, check_size
 from .conventions import Conventions
 from .table import op_costs
 
@@ -53,7 +54,7 @@ def measure_ops(
     check_choice("phase", phase, PHASES)
     check_size("batch_size", batch_size)
     check_size("seq_len", seq_len)
-    check_number("seconds", seconds)
+    check_number("seconds", seconds, above=0)
     engine.check_context(seq_len + (phase == "decode"), "seq_len")
     timer = timer or wall_clock(engine.device)
     rows = []

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from lecture_lib.checks import check_flag, check_number
 from lecture_lib.hardware import Hardware, as_hardware
 from lecture_lib.model_spec import ModelSpec
 
-from .checks import PHASES, check_flag, check_number, check_size
+from .checks import PHASES, check_size
 from .dimensions import Dimensions, as_dimensions
 from .formats import Format, as_format
 from .table import make_step
@@ -173,4 +174,4 @@ def as_memory(memory: Hardware | str | float) -> float:
     """Bytes of a Hardware, of the named one, or the bytes themselves."""
     if isinstance(memory, Hardware | str):
         return as_hardware(memory).memory_bytes
-    return check_number("memory", memory)
+    return check_number("memory", memory, above=0)

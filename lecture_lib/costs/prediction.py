@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from lecture_lib.checks import check_choice, check_number
 from lecture_lib.hardware import Hardware, as_hardware
 from lecture_lib.hardware.rounds import Timer, time_rounds, wall_clock
 
-from .checks import PHASES, check_choice, check_number, check_size
+from .checks import PHASES, check_size
 from .latency import step_latency
 from .measured import ENGINE
 from .memory import kv_cache_bytes, weight_bytes
@@ -65,7 +66,7 @@ def predict_step(
     """
     hardware = as_hardware(hardware)
     check_choice("phase", phase, PHASES)
-    check_number("seconds", seconds)
+    check_number("seconds", seconds, above=0)
     step = step_latency(
         engine.spec, hardware, phase, batch_size, seq_len, engine.dtype.itemsize,
         conventions=ENGINE, compute_dtype=_known_dtype(engine, hardware), **options,

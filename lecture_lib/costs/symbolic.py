@@ -4,7 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from .checks import PHASES, check_choice
+from lecture_lib.checks import check_choice
+
+from .checks import PHASES
 from .conventions import LECTURE, Conventions
 from .dimensions import lecture_block
 from .table import arithmetic_intensity, op_costs

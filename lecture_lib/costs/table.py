@@ -5,10 +5,11 @@ from typing import Any
 
 import pandas as pd
 
+from lecture_lib.checks import check_choice, check_flag
 from lecture_lib.hardware import Hardware, as_hardware
 from lecture_lib.model_spec import ModelSpec
 
-from .checks import PHASES, check_choice, check_flag, check_size, is_symbolic
+from .checks import PHASES, check_size, is_symbolic
 from .conventions import Conventions
 from .dimensions import Dimensions, as_dimensions
 from .formats import Format, as_format

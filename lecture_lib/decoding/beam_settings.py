@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lecture_lib.engine.prompts import check_count
+from lecture_lib.checks import check_count
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from lecture_lib.checks import check_count
 from lecture_lib.engine import Engine, Generation
-from lecture_lib.engine.prompts import check_count, encode
+from lecture_lib.engine.prompts import encode
 
 from .draws import as_generator
 from .sampling import filter_logits

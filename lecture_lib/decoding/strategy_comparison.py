@@ -5,8 +5,9 @@ from statistics import fmean
 
 import pandas as pd
 
+from lecture_lib.checks import check_count
 from lecture_lib.engine import Engine
-from lecture_lib.engine.prompts import check_count, encode
+from lecture_lib.engine.prompts import encode
 
 from .beam_engine import engine_beam_search
 from .beam_sampling import beam_sampling

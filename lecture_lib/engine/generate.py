@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from lecture_lib.checks import check_count
+
 from .architecture import max_context, read_forward
 from .attention import Pattern
 from .generation import ForwardCall, Generation
 from .kv_cache import KVCache
-from .prompts import as_token_ids, as_token_matrix, check_count, count_padding
+from .prompts import as_token_ids, as_token_matrix, count_padding
 from .run import Run, greedy
 
 SPARE_POSITIONS = 1024  # room behind the prompt in a cache that prefill makes by itself

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
+from lecture_lib.checks import check_count
+
 from .attention import Pattern
-from .prompts import check_count
 
 
 class KVCache:

@@ -8,13 +8,6 @@ from torch import Tensor
 Prompt = str | Sequence[int] | Tensor
 
 
-def check_count(name: str, value: int, least: int = 1) -> int:
-    """An integer of ``least`` or more, or ValueError."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name}: needs an integer of {least} or more, got {value!r}")
-    return value
-
-
 def end_tokens(hf_model) -> frozenset[int]:
     """The model's own end tokens: none, one or several."""
     config = hf_model.generation_config or hf_model.config

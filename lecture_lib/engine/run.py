@@ -5,8 +5,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from lecture_lib.checks import check_count
+
 from .generation import ForwardCall, Generation, Timings
-from .prompts import as_token_ids, check_count, encode, end_tokens, pad_left
+from .prompts import as_token_ids, encode, end_tokens, pad_left
 from .streaming import TextStream, check_stop
 
 

@@ -1,11 +1,10 @@
 """Hardware: the few numbers of a device that the roofline needs, and HARDWARE, published ones."""
 
-import math
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from lecture_lib.near_names import UnknownNameError, suggest
+from lecture_lib.checks import UnknownNameError, check_number, suggest
 
 from .presets import PRESETS
 
@@ -54,16 +53,16 @@ class Hardware:
         if not isinstance(self.name, str) or not self.name:
             raise ValueError(f"name: must be a non-empty string, got {self.name!r}")
         for name in ("peak_flops", "memory_bandwidth", "memory_bytes"):
-            _check_rate(name, getattr(self, name))
+            check_number(name, getattr(self, name), above=0)
         if self.link_bandwidth is not None:
-            _check_rate("link_bandwidth", self.link_bandwidth)
+            check_number("link_bandwidth", self.link_bandwidth, above=0)
         if not isinstance(self.peak_dtype, str) or not self.peak_dtype:
             raise ValueError(f"peak_dtype: must be a non-empty string, got {self.peak_dtype!r}")
         if not isinstance(self.peak_flops_by_dtype, Mapping):
             got = type(self.peak_flops_by_dtype).__name__
             raise ValueError(f"peak_flops_by_dtype: must map dtypes to FLOP/s, got {got}")
         for dtype, peak in self.peak_flops_by_dtype.items():
-            _check_rate(f"peak_flops_by_dtype[{dtype!r}]", peak)
+            check_number(f"peak_flops_by_dtype[{dtype!r}]", peak, above=0)
         peaks = {**self.peak_flops_by_dtype, self.peak_dtype: self.peak_flops}
         object.__setattr__(self, "peak_flops_by_dtype", types.MappingProxyType(peaks))
 
@@ -113,12 +112,6 @@ class Hardware:
         """ "compute" or "memory": which of the two takes longer."""
         compute = flops / self.peak(dtype) >= n_bytes / self.memory_bandwidth
         return "compute" if compute else "memory"
-
-
-def _check_rate(name: str, value: object) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 < value < math.inf:
-        raise ValueError(f"{name}: must be a positive, finite number, got {value!r}")
 
 
 class _HardwareTable(dict[str, Hardware]):

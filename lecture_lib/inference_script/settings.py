@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from lecture_lib.checks import check_count, check_number
 from lecture_lib.decoding.sampling_settings import SamplingSettings
-from lecture_lib.engine.prompts import check_count
 from lecture_lib.engine.streaming import check_stop
 
 
@@ -55,8 +55,8 @@ class TaskInfo:
         for name, least in (("output_len", 1), ("beam_width", 1), ("logprobs", 0), ("top_k", 0)):
             check_count(name, getattr(self, name), least)
         check_count("seed", self.seed, 0)
-        _check_number("temperature", self.temperature)
-        _check_number("len_penalty", self.len_penalty)
+        check_number("temperature", self.temperature)
+        check_number("len_penalty", self.len_penalty)
         if self.temperature < 0:
             raise ValueError(f"temperature: must be 0 (greedy) or more, got {self.temperature}")
         if self.len_penalty != 0 and self.beam_width == 1:
@@ -96,9 +96,3 @@ class TaskInfo:
             top_p=self.top_p,
             repetition_penalty=self.repetition_penalty,
         )
-
-
-def _check_number(name: str, value) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not abs(value) < float("inf"):
-        raise ValueError(f"{name}: needs a finite number, got {value!r}")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
+from lecture_lib.checks import check_count
 from lecture_lib.costs import step_latency
 from lecture_lib.costs.measured import ENGINE
-from lecture_lib.engine.prompts import check_count
 from lecture_lib.engine.run import greedy
 
 

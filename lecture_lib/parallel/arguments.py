@@ -4,10 +4,11 @@ from pathlib import Path
 
 import torch
 
+from lecture_lib.checks import check_count
+
 from ..engine.prompts import as_token_ids, encode
 from ..loading import bundled_model, devices
 from ..loading.load import find_folder
-from .checks import check_count
 from .degrees import check_pipeline_degree, check_tensor_parallel_degree
 from .job import Job
 from .shards import ModelFolder, read_model_folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .checks import check_count
+from lecture_lib.checks import check_count
 
 if TYPE_CHECKING:
     from lecture_lib.model_spec import ModelSpec

@@ -22,8 +22,9 @@ from types import ModuleType
 
 import psutil
 
+from lecture_lib.checks import check_count, check_number
+
 from ._rank import run_rank
-from .checks import check_amount, check_count
 from .failures import find_failure, hung_ranks
 from .private_network import hold_private_network
 from .progress import ProgressLine
@@ -64,7 +65,7 @@ def run_ranks(
         ValueError: ``n_ranks`` or ``timeout_s`` is no positive number.
     """
     check_count("n_ranks", n_ranks)
-    check_amount("timeout_s", timeout_s)
+    check_number("timeout_s", timeout_s, above=0)
     deadline = time.monotonic() + timeout_s
     with (
         tempfile.TemporaryDirectory(prefix="ranks-", ignore_cleanup_errors=True) as folder,

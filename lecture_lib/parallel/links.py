@@ -5,9 +5,8 @@ from __future__ import annotations
 import types
 from dataclasses import dataclass
 
-from lecture_lib.near_names import UnknownNameError, suggest
+from lecture_lib.checks import UnknownNameError, check_count, check_number, suggest
 
-from .checks import check_amount, check_count
 from .transfers import Transfer, Volume
 from .wire import all_reduce_steps, check_algorithm, ring_wire_bytes, tree_wire_bytes
 
@@ -34,8 +33,8 @@ class Link:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise ValueError(f"name: must be a non-empty string, got {self.name!r}")
-        check_amount("bandwidth", self.bandwidth)
-        check_amount("latency_s", self.latency_s, positive=False)
+        check_number("bandwidth", self.bandwidth, above=0)
+        check_number("latency_s", self.latency_s, least=0)
 
 
 class UnknownLinkError(UnknownNameError):
@@ -102,7 +101,7 @@ def transfer_time_s(payload_bytes: float, link: Link | str, *, n_messages: int =
         ValueError: a negative payload, ``n_messages`` below 0, an unknown link.
     """
     link = as_link(link)
-    check_amount("payload_bytes", payload_bytes, positive=False)
+    check_number("payload_bytes", payload_bytes, least=0)
     check_count("n_messages", n_messages, least=0)
     return n_messages * link.latency_s + payload_bytes / link.bandwidth
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .checks import check_count
+from lecture_lib.checks import check_count
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 from collections.abc import Iterable, Sequence
 
-from .checks import check_amount, check_count
+from lecture_lib.checks import check_count, check_number
+
 from .results import StageBlock
 from .timeline import Bubble, Schedule, in_order
 
@@ -45,13 +47,14 @@ def pipeline_schedule(
     """
     check_count("n_requests", n_requests)
     check_count("n_stages", n_stages)
+    positive = functools.partial(check_number, above=0)
     seconds = {
-        "prefill": _one_each("prefill_s", prefill_s, n_stages, "stages", check_amount),
-        "decode": _one_each("decode_s", decode_s, n_stages, "stages", check_amount),
+        "prefill": _one_each("prefill_s", prefill_s, n_stages, "stages", positive),
+        "decode": _one_each("decode_s", decode_s, n_stages, "stages", positive),
     }
     n_tokens = _one_each("max_new_tokens", max_new_tokens, n_requests, "requests", check_count)
-    check_amount("transfer_s", transfer_s, positive=False)
-    check_amount("token_return_s", token_return_s, positive=False)
+    check_number("transfer_s", transfer_s, least=0)
+    check_number("token_return_s", token_return_s, least=0)
 
     free_s = [0.0] * n_stages
     waiting = [(0.0, request, 0, 0) for request in range(n_requests)]  # ready, request, step, stage
@@ -120,7 +123,7 @@ def _as_block(number: int, block: object) -> StageBlock:
     for name, value in (("stage", stage), ("request", request), ("step", step)):
         check_count(f"blocks[{number}].{name}", value, least=0)
     for name, value in (("start_s", start_s), ("end_s", end_s)):
-        check_amount(f"blocks[{number}].{name}", value, positive=False)
+        check_number(f"blocks[{number}].{name}", value, least=0)
     if phase not in ("prefill", "decode"):
         raise ValueError(f"blocks[{number}].phase: must be 'prefill' or 'decode', got {phase!r}")
     if end_s < start_s:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .checks import check_amount
+from lecture_lib.checks import check_number
 
 if TYPE_CHECKING:
     from lecture_lib.model_spec import ModelSpec
@@ -43,8 +43,8 @@ def compute_times(spec, hardware, size: dict, given: tuple) -> tuple[PassTimes, 
     if (given[0] is None) != (given[1] is None):
         raise ValueError("prefill_compute_s, decode_compute_s: give both times or none")
     if given[0] is not None:
-        check_amount("prefill_compute_s", given[0])
-        check_amount("decode_compute_s", given[1])
+        check_number("prefill_compute_s", given[0], above=0)
+        check_number("decode_compute_s", given[1], above=0)
         return PassTimes(given[0]), PassTimes(given[1]), "computing times as given"
     from lecture_lib.costs import step_latency
     from lecture_lib.hardware import as_hardware

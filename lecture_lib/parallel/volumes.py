@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from .checks import check_amount, check_count, check_spec
+from lecture_lib.checks import check_count, check_number
+from lecture_lib.model_spec import ModelSpec
+
 from .degrees import ParallelDegreeError, check_pipeline_degree, check_tensor_parallel_degree
 from .transfers import Transfer, Volume
 from .wire import ring_wire_bytes, tree_wire_bytes
-
-if TYPE_CHECKING:
-    from lecture_lib.model_spec import ModelSpec
 
 __all__ = [
     "ParallelDegreeError",
@@ -176,11 +174,13 @@ def tensor_parallel_volume(
 
 
 def _check_sizes(spec, n_ranks, seq_len, max_new_tokens, batch_size, dtype_bytes) -> tuple:
-    check_spec(spec)
+    if not isinstance(spec, ModelSpec):
+        got = f"{spec!r}" if isinstance(spec, str) else type(spec).__name__
+        raise ValueError(f"spec: needs a ModelSpec such as MODEL_SPECS['llama-2-7b'], got {got}")
     return (
         check_count("n_ranks", n_ranks),
         check_count("seq_len", seq_len),
         check_count("max_new_tokens", max_new_tokens),
         check_count("batch_size", batch_size),
-        check_amount("dtype_bytes", dtype_bytes),
+        check_number("dtype_bytes", dtype_bytes, above=0),
     )

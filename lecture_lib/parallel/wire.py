@@ -10,7 +10,7 @@ Over all ranks both send 2(n-1)·S bytes. The ring spreads them evenly, so its b
 less; the tree needs fewer steps, 2·⌊log2 n⌋ after one another, so it wins for small payloads.
 """
 
-from .checks import check_amount, check_count
+from lecture_lib.checks import check_count, check_number
 
 ALGORITHMS = ("ring", "tree")
 
@@ -29,7 +29,7 @@ def ring_wire_bytes(payload_bytes: float, n_ranks: int, *, all_ranks: bool = Fal
     Raises:
         ValueError: a negative payload, ``n_ranks`` below 1.
     """
-    check_amount("payload_bytes", payload_bytes, positive=False)
+    check_number("payload_bytes", payload_bytes, least=0)
     check_count("n_ranks", n_ranks)
     total = 2 * (n_ranks - 1) * payload_bytes
     return total if all_ranks else _exact(total, n_ranks)
@@ -49,7 +49,7 @@ def tree_wire_bytes(payload_bytes: float, n_ranks: int, *, all_ranks: bool = Fal
     Raises:
         ValueError: a negative payload, ``n_ranks`` below 1.
     """
-    check_amount("payload_bytes", payload_bytes, positive=False)
+    check_number("payload_bytes", payload_bytes, least=0)
     check_count("n_ranks", n_ranks)
     if all_ranks:
         return 2 * (n_ranks - 1) * payload_bytes

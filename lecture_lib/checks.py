@@ -1,0 +1,73 @@
+"""Checks of arguments at the public boundary. Each message names the argument and what it got."""
+
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    """An integer of ``least`` or more, NumPy's included; else a ValueError."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name}: needs an integer of {least} or more, got {value!r}")
+    return int(value)
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    most: float | None = None,
+) -> float:
+    """A finite number within the limits given, as it is; else a ValueError."""
+    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    too_low = number and ((above is not None and value <= above) or
+                          (least is not None and value < least))  # fmt: skip
+    if not number or too_low or (most is not None and value > most):
+        limits = [f"above {above:g}"] if above is not None else []
+        if least is not None:
+            limits.append(f"of {least:g} or more" if most is None else f"from {least:g}")
+        if most is not None:
+            limits.append(f"to {most:g}" if least is not None else f"and at most {most:g}")
+        kind = "a number" if limits else "a finite number"
+        raise ValueError(f"{name}: needs {' '.join([kind, *limits])}, got {value!r}")
+    return value
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
+    """One of the choices, or a ValueError that lists them."""
+    if value not in choices:
+        raise ValueError(f"{name}: must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    return value
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """True or False, or a ValueError."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}: must be True or False, got {value!r}")
+    return value
+
+
+class UnknownNameError(KeyError, ValueError):
+    """Nothing has this name; the message suggests near ones."""
+
+    def __str__(self) -> str:  # KeyError would print the message in quotes
+        return str(self.args[0])
+
+
+def suggest(
+    name: object, known: Iterable[str], *, cutoff: float = 0.5, near: Sequence[str] = ()
+) -> str:
+    """The words "did you mean a or b?" or, where nothing is near, "there are: a, b, c".
+
+    Args:
+        name: what was asked for. known: the names there are, in lower case.
+        cutoff: how alike names must be, from 0 to 1 (difflib's ratio).
+        near: names that are known to be near; then nothing is compared.
+    """
+    known = list(known)
+    near = near or difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=cutoff)
+    return f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(known)}"
