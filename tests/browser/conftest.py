@@ -40,3 +40,13 @@ def lab_page_of_module(lab, chromium):
     """The same, with pages that stay open for all tests of a module."""
     with pages(lab, chromium) as open_notebook:
         yield open_notebook
+
+
+@pytest.fixture(scope="module")
+def widgets_page(lab_page_of_module):
+    """The notebook with every lecture's widgets, the model loaded: one kernel for a module."""
+    from lab_server import WIDGETS
+
+    page = lab_page_of_module(WIDGETS)
+    page.run_setup()
+    return page

@@ -15,18 +15,24 @@ FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]  # fmt: skip
 
+# What JupyterLab says where a notebook is closed while its kernel has yet to answer.
+TOO_EARLY = "Canceled future for create_subshell_request"
+
 
 @contextmanager
 def running_chromium():
+    """A browser context. It keeps a profile, so that JupyterLab's scripts are compiled once."""
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as profile:
         # Chromium's sandbox wants more rights than root in a container has.
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=FLAGS, chromium_sandbox=False
-        )
-        yield browser
-        browser.close()
+        context = playwright.chromium.launch_persistent_context(
+            profile, executable_path=CHROMIUM, args=FLAGS, chromium_sandbox=False,
+            viewport={"width": 1280, "height": 900},
+        )  # fmt: skip
+        context.set_default_timeout(20_000)
+        yield context
+        context.close()
 
 
 @contextmanager
@@ -36,37 +42,40 @@ def pages(lab, chromium):
 
     lab.restore()
     try:
-        with watched_context(chromium) as context:
-            context.set_default_timeout(20_000)
-            yield lambda name: LabPage(context.new_page(), lab).open(name)
+        with watched(chromium):
+            yield lambda name: LabPage(chromium.new_page(), lab).open(name)
     finally:
         lab.end_kernels()
 
 
 @contextmanager
-def watched_context(chromium):
-    """A context in which nothing may ask for another machine, nor fail in JavaScript."""
+def watched(chromium):
+    """Pages opened inside may not ask for another machine, nor fail in JavaScript.
+
+    Requests are watched and not intercepted, which would switch off the browser's cache. None can
+    leave the machine in any case: the browser resolves no name (FLAGS).
+    """
     from lab_page import outside
 
-    left_the_machine, broken = [], []
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    left_the_machine, broken, opened = [], [], []
 
-    def check(route):
-        if outside(route.request.url):
-            left_the_machine.append(route.request.url)
-            return route.abort()
-        return route.continue_()
+    def check(asked):
+        if outside(asked.url):
+            left_the_machine.append(asked.url)
 
     def watch(page):
-        page.on("pageerror", lambda error: broken.append(str(error)))
-        page.on("websocket", lambda ws: outside(ws.url) and left_the_machine.append(ws.url))
+        opened.append(page)
+        page.on("pageerror", lambda error: TOO_EARLY in str(error) or broken.append(str(error)))
+        page.on("websocket", check)
+        page.on("request", check)
 
-    context.route("**/*", check)
-    context.on("page", watch)
+    chromium.on("page", watch)
     try:
-        yield context
+        yield
     finally:
-        context.close()
+        chromium.remove_listener("page", watch)
+        for page in opened:
+            page.close()
     assert not left_the_machine, f"these requests would leave the machine: {left_the_machine}"
     assert not broken, f"JavaScript errors in the page: {broken}"
 

@@ -7,19 +7,29 @@ from pathlib import Path
 from urllib.parse import quote
 
 from lab_server import LabServer
+from playwright.sync_api import expect
 
 READY_MS = 60_000
 RUN_MS = 400_000  # a lecture beside other tests on a small machine
 SCROLLER = ".jp-WindowedPanel-outer"  # the element that scrolls a notebook
 
 # One call for each: a click on Run All right after a page has loaded can get lost.
-_CONNECTED = """() => window.jupyterapp?.shell.currentWidget?.context?.sessionContext?.session
-    ?.kernel?.connectionStatus === 'connected'"""
+_CONNECTED = """(name) => {
+    const context = window.jupyterapp?.shell.currentWidget?.context;
+    return context?.path.endsWith(name) &&
+        context.sessionContext?.session?.kernel?.connectionStatus === 'connected';
+}"""
 _READY = """async () => {
     const context = window.jupyterapp.shell.currentWidget.context;
     await context.ready;
     await context.sessionContext.ready;
     await context.sessionContext.session.kernel.info;
+}"""
+# JupyterLab asks whether to save a notebook with changes, and notes the kernel's version in it.
+_CLOSE = """() => {
+    const widget = window.jupyterapp.shell.currentWidget;
+    if (widget?.context?.model) widget.context.model.dirty = false;
+    widget?.close();
 }"""
 # These commands end when the kernel has: with the last cell, or the first that raises.
 _RUN_ALL = """() => {
@@ -49,13 +59,25 @@ class LabPage:
         self.lab = lab
 
     def open(self, name: str) -> "LabPage":
-        """Open a notebook, "notebooks/01_language_models.ipynb", and wait for its kernel."""
+        """Open a notebook, "notebooks/01_language_models.ipynb", and wait for its kernel.
+
+        Where this page shows JupyterLab already, its one notebook is closed first.
+        """
         self.nb = json.loads((self.lab.root / name).read_text(encoding="utf-8"))
-        path = f"/lab/workspaces/auto-t/tree/{quote(name)}?token={self.lab.token}&reset"
-        self.page.goto(self.lab.url + path)
-        self.page.wait_for_function(_CONNECTED, timeout=READY_MS)
+        if self.page.url.startswith(self.lab.url):
+            self.close()
+            self.command("docmanager:open", path=name)
+        else:
+            path = f"/lab/workspaces/auto-t/tree/{quote(name)}?token={self.lab.token}&reset"
+            self.page.goto(self.lab.url + path)
+        self.page.wait_for_function(_CONNECTED, arg=name, timeout=READY_MS)
         self.page.evaluate(_READY)
         return self
+
+    def close(self) -> None:
+        """Close the notebook without saving it; its kernel goes on."""
+        self.page.evaluate(_CLOSE)
+        expect(self.page.locator(".jp-Notebook")).to_have_count(0)
 
     def run_all(self) -> None:
         """Run all cells; returns when the last has ended, or one raised."""

@@ -1,6 +1,7 @@
 """A JupyterLab of its own: private settings, a copy of the notebooks, no network."""
 
 import json
+import re
 import secrets
 import shutil
 import socket
@@ -12,12 +13,24 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+import nbformat
 from notebook_kernel import kernel_environment
 
+from lecture_lib import widgets
 from lecture_lib.loading.bundled_model import CACHE_VARIABLE, cache_dir
 
 COURSE = Path(__file__).resolve().parents[2]
 FOLDERS = ("notebooks", "exercises")
+WIDGETS = "widgets.ipynb"  # the cells of all lectures that show a widget, behind one set-up
+WIDGETS_SETUP = """\
+from transformers import AutoTokenizer
+from lecture_lib.engine import Engine
+from lecture_lib.loading import load_model
+from lecture_lib.course_t5 import FOLDER
+from lecture_lib.widgets import *
+loaded = load_model()
+engine, spec, smol = Engine(loaded), loaded.spec, loaded.tokenizer
+t5_tokenizer = AutoTokenizer.from_pretrained(FOLDER)"""
 STARTUP_S = 180  # a busy machine with a cold disk takes a minute
 SETTINGS = {
     # Without this it asks whether to fetch news from the network, in a box over the page.
@@ -45,6 +58,7 @@ class LabServer:
             if (COURSE / name).is_dir():
                 leave = shutil.ignore_patterns(".ipynb_checkpoints")
                 shutil.copytree(COURSE / name, self.root / name, ignore=leave)
+        nbformat.write(_widgets(self.root / "notebooks"), self.root / WIDGETS)
 
     def ask(self, method: str, path: str):
         """One request to the server's REST interface; the answer, decoded."""
@@ -82,6 +96,18 @@ def running_lab(folder: Path):
                 process.wait(timeout=20)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def _widgets(lectures: Path) -> nbformat.NotebookNode:
+    """One notebook with every lecture's widgets, so that one kernel and one page do for all."""
+    shows = re.compile(rf"({'|'.join(widgets.__all__)})\(")
+    cells = [WIDGETS_SETUP]
+    for path in sorted(lectures.glob("*.ipynb")):
+        code = [c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
+        cells += [source for source in code if shows.match(source)]
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+    nb.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return nb
 
 
 def _command(lab: LabServer) -> list[str]:

@@ -1,10 +1,10 @@
 """Calculators and views of lectures 05 to 10: every control moved by hand, every number compared.
 
+They are the lectures' own cells, put together in one notebook (lab_server.WIDGETS).
+
 The page is compared with the same widget in this process, whose numbers other tests compare with
 the library and with published tables; one number a widget is compared with the library here too.
 """
-
-from dataclasses import dataclass
 
 import pytest
 from lab_page import keep_screenshot
@@ -21,58 +21,27 @@ from lecture_lib.parallel import pipeline_schedule, pipeline_volume, tensor_para
 pytestmark = [pytest.mark.real_model, pytest.mark.slow]
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A widget of a lecture: where it is, and how it is made there."""
-
-    notebook: str
-    call: str
-    quick: int = 0  # the slider that is moved quickly
-
-
+# Each with the number of the slider that is moved quickly.
 SHOWN = {
-    "CostCalculator": Shown("05_compute_and_memory", "CostCalculator()"),
-    "StepBreakdown": Shown("05_compute_and_memory", "StepBreakdown(batch_size=16, seq_len=1024)"),
-    "ScheduleView": Shown("06_pipeline_parallelism", "ScheduleView(n_requests=3, n_stages=3)"),
-    "PipelineCalculator": Shown(
-        "06_pipeline_parallelism",
-        'PipelineCalculator("llama-2-7b", n_ranks=4, specs={"smollm2-135m": spec})',
-        quick=1,  # of the number of ranks some values are refused
-    ),
-    "TensorParallelCalculator": Shown(
-        "07_tensor_parallelism",
-        'TensorParallelCalculator("llama-2-7b", n_ranks=4, specs={"smollm2-135m": spec})',
-        quick=1,  # of the number of ranks some values are refused
-    ),
-    "BeamStepper": Shown(
-        "09_beam_search", 'BeamStepper(engine, model="beam finds what greedy misses")', quick=2
-    ),
-    "SamplingView": Shown("10_sampling", 'SamplingView(loaded, source="peaked")'),
+    "CostCalculator": 0,
+    "StepBreakdown": 0,
+    "ScheduleView": 0,
+    "PipelineCalculator": 1,  # of the number of ranks some values are refused
+    "TensorParallelCalculator": 1,
+    "BeamStepper": 2,
+    "SamplingView": 0,
 }
 
 
-@pytest.fixture(scope="module")
-def open_lecture(lab_page_of_module):
-    """A lecture by name with its first cells run, opened once."""
-    opened = {}
-
-    def get(notebook):
-        if notebook not in opened:
-            opened[notebook] = lab_page_of_module(f"notebooks/{notebook}.ipynb")
-            opened[notebook].run_setup()
-        return opened[notebook]
-
-    return get
-
-
 @pytest.fixture
-def replica(open_lecture, request, loaded):
-    """The widget that a test names, live in its lecture, beside a new one here."""
-    shown = SHOWN[request.param]
-    widget = open_lecture(shown.notebook).show_widget(shown.call)
+def replica(widgets_page, request, loaded):
+    """The widget that a test names, live as in its lecture, beside a new one here."""
+    call = f"{request.param}("
+    widget = widgets_page.show_widget(call)
     names = {name: getattr(widgets, name) for name in widgets.__all__}
     known = {"spec": loaded.spec, "loaded": loaded, "engine": Engine(loaded)}
-    here = eval(shown.call, {**names, **known})
+    source = widgets_page.nb["cells"][widgets_page.find_cell(call)]["source"]
+    here = eval("".join(source), {**names, **known})
     replica = Replica(widget, here)
     replica.expect_the_same(expect)
     return replica
@@ -105,7 +74,7 @@ def test_each_control_moves_the_picture(replica):
 
 @pytest.mark.parametrize("replica", SHOWN, indirect=True)
 def test_twenty_quick_moves_end_where_the_hand_ended(replica):
-    slider = replica.sliders[SHOWN[type(replica.here).__name__].quick]
+    slider = replica.sliders[SHOWN[type(replica.here).__name__]]
     for by in (5, -8, 7, -1):
         replica.press_arrow(slider, by)
     replica.expect_the_same(expect)
@@ -184,11 +153,8 @@ def test_beam_scores_are_the_librarys(replica):
     expect(replica.shown).to_contain_text(f"score {trace.scores[0]:.3f}")
 
 
-def test_typed_text_is_cut_as_the_tokenizer_cuts_it(lab_page, loaded):
-    lecture = lab_page("notebooks/08b_hugging_face_models_and_tokenizers.ipynb")
-    lecture.run_setup()
-    lecture.run(lecture.find_cell("t5_tokenizer = AutoTokenizer"))
-    widget = lecture.show_widget("TokenizerView({")
+def test_typed_text_is_cut_as_the_tokenizer_cuts_it(widgets_page, loaded):
+    widget = widgets_page.show_widget("TokenizerView(")
     text = "Zwölf 中文 👍🏽 <b>"
     widget.get_by_role("textbox", name="Text").fill(text)
     ids = loaded.tokenizer(text).input_ids

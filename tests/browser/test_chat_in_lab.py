@@ -16,25 +16,14 @@ ANSWER_MS = 120_000
 QUESTION = "What is the capital of France?"
 
 
-@pytest.fixture(scope="module")
-def lecture(lab_page_of_module):
-    """Any lecture that loads the model; the chat goes into its next code cell."""
-    lecture = lab_page_of_module("notebooks/01_language_models.ipynb")
-    lecture.load_cell = lecture.find_cell("loaded = load_model(")
-    lecture.run(lecture.load_cell)
-    code = [i for i, cell in enumerate(lecture.nb["cells"]) if cell["cell_type"] == "code"]
-    lecture.chat_cell = next(i for i in code if i > lecture.load_cell)
-    return lecture
-
-
 @pytest.fixture
-def chat(lecture, request):
+def chat(widgets_page, request):
     """A new, live widget with 100 new tokens at most."""
-    source = "from lecture_lib.widgets import ChatWidget\nchat = ChatWidget(loaded, output_len=100)"
-    lecture.type_source(lecture.chat_cell, f"{source}\nchat")
-    lecture.run(lecture.chat_cell)
-    assert lecture.errors == []
-    widget = lecture.cell(lecture.chat_cell).locator(".lecture-widget")
+    cell = widgets_page.find_cell("SentenceScorer(")  # typed over: no lecture shows the chat
+    widgets_page.type_source(cell, "ChatWidget(loaded, output_len=100)")
+    widgets_page.run(cell)
+    assert widgets_page.errors == []
+    widget = widgets_page.cell(cell).locator(".lecture-widget")
     widget.wait_for()
     yield widget
     keep_screenshot(widget, request.node.name)
@@ -96,10 +85,8 @@ def test_what_is_wrong_is_said_in_the_widget(chat):
     assert box.input_value() == "word " * 9000
 
 
-def test_strategies_stand_side_by_side(lab_page, loaded):
-    lecture = lab_page("notebooks/11_inference_script.ipynb")
-    lecture.run_setup()
-    view = lecture.show_widget("StrategiesSideBySide(loaded)")
+def test_strategies_stand_side_by_side(widgets_page, loaded):
+    view = widgets_page.show_widget("StrategiesSideBySide(")
     box = view.get_by_role("textbox", name="Prompt")
     box.fill("The best <i>way</i>")
     view.get_by_role("button", name="Run").click()
@@ -107,11 +94,13 @@ def test_strategies_stand_side_by_side(lab_page, loaded):
     for name, settings in STRATEGIES.items():
         task = TaskInfo("The best <i>way</i>", **{"output_len": 24} | settings)
         [answer] = generate(task, loaded)
-        column = view.locator("div:has(> b)").filter(has=lecture.page.get_by_text(name, exact=True))
+        column = view.locator("div:has(> b)").filter(
+            has=widgets_page.page.get_by_text(name, exact=True)
+        )
         expect(column.locator(".chat-token")).not_to_have_count(0, timeout=ANSWER_MS)
         text = "".join(column.locator(".chat-token").all_text_contents()).replace("(end)", "")
         assert text == answer.text
     boxes = [column.bounding_box() for column in view.locator("div:has(> b)").all()]
     assert len({round(box["y"]) for box in boxes}) < len(boxes), "all below one another"
-    assert lecture.wider_than_their_place() == []
+    assert widgets_page.wider_than_their_place() == []
     keep_screenshot(view, "widget_StrategiesSideBySide")

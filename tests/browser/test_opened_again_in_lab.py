@@ -12,21 +12,24 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 LECTURES = sorted(path.name for path in (COURSE / "notebooks").glob("*.ipynb"))
 
 
+@pytest.fixture(scope="module")
+def first_page(lab_page_of_module):
+    """One page for all lectures, which are opened in it one after the other."""
+    return lab_page_of_module(f"notebooks/{LECTURES[0]}")
+
+
 @pytest.fixture
-def shown(lab, lab_page_of_module):
+def shown(lab, first_page):
     """Opens a lecture; it must not get further than what was saved in the file."""
-    opened = []
 
     def open_only(name):
-        lecture = lab_page_of_module(name)
-        opened.append(lecture)
+        lecture = first_page.open(name)
         numbers = [c["execution_count"] for c in lecture.nb["cells"] if c["cell_type"] == "code"]
         assert lecture.prompts == [f"[{number}]:" for number in numbers]
         return lecture
 
     yield open_only
-    for lecture in opened:
-        lecture.page.close()
+    first_page.close()
     lab.end_kernels()
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from lab_browser import watched_context
+from lab_browser import watched
 from lab_page import keep_screenshot
 from lab_server import COURSE
 from loopback_server import LoopbackServer, QuietHandler
@@ -32,8 +32,8 @@ def site_url(tmp_path_factory):
 
 @pytest.fixture
 def page(chromium):
-    with watched_context(chromium) as context:
-        yield context.new_page()
+    with watched(chromium):
+        yield chromium.new_page()
 
 
 LECTURES = sorted(path.stem for path in (COURSE / "notebooks").glob("*.ipynb"))

@@ -10,46 +10,22 @@ from lecture_lib.scoring import DOCUMENT_START, next_token_probs, score_text, to
 pytestmark = [pytest.mark.real_model, pytest.mark.slow]
 
 
-@pytest.fixture(scope="module")
-def lecture_01(lab_page_of_module):
-    return open_and_load(lab_page_of_module, "notebooks/01_language_models.ipynb")
-
-
-@pytest.fixture(scope="module")
-def lecture_02(lab_page_of_module):
-    return open_and_load(lab_page_of_module, "notebooks/02_autoregressive_generation.ipynb")
-
-
-@pytest.fixture(scope="module")
-def lecture_04(lab_page_of_module):
-    lecture = open_and_load(lab_page_of_module, "notebooks/04_kv_cache.ipynb")
-    lecture.run(lecture.find_cell("engine = Engine(loaded)\nprompt_ids"))
-    return lecture
-
-
-def open_and_load(lab_page, notebook):
-    """The lecture with only the cell run that loads the model."""
-    lecture = lab_page(notebook)
-    lecture.run(lecture.find_cell("loaded = load_model("))
-    return lecture
-
-
 @pytest.fixture
-def scorer(lecture_01):
+def scorer(widgets_page):
     """The widget of lecture 01, live and new."""
-    return lecture_01.show_widget("SentenceScorer(")
+    return widgets_page.show_widget("SentenceScorer(")
 
 
 @pytest.fixture
-def stepper(lecture_02):
+def stepper(widgets_page):
     """The widget of lecture 02, live and new."""
-    return lecture_02.show_widget("GenerationStepper(")
+    return widgets_page.show_widget("GenerationStepper(")
 
 
 @pytest.fixture
-def watcher(lecture_04):
+def watcher(widgets_page):
     """The widget of lecture 04, live and new."""
-    return lecture_04.show_widget("CacheWatcher(engine, ")
+    return widgets_page.show_widget("CacheWatcher(")
 
 
 def expect_ranking(widget, scores):
