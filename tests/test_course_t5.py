@@ -7,9 +7,10 @@ from random import Random
 
 import pytest
 import torch
+from course_t5 import data, numbers_dates, reports, sentences
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from lecture_lib.course_t5 import FOLDER, data, numbers_dates, reports, sentences
+from lecture_lib.course_t5 import FOLDER
 
 HELD_OUT = [
     json.loads(line) for line in (FOLDER / "held_out.jsonl").read_text("utf-8").splitlines()
@@ -55,7 +56,7 @@ def test_the_card_says_what_was_measured(tmp_path):
         assert f"| {task} | {result['correct']} | {result['n']} | {share} |" in card
     assert f"{FACTS['n_params']:,} parameters" in card
     assert f"{FACTS['steps']:,} steps" in card
-    from course_t5_card import write_card
+    from course_t5.card import write_card
 
     write_card(tmp_path, FACTS)
     assert (tmp_path / "README.md").read_text("utf-8") == card

@@ -20,13 +20,13 @@ from random import Random
 
 import torch
 import transformers
-from course_t5_card import write_card
+from course_t5.card import write_card
+from course_t5.data import HELD_OUT_ONE_IN, TASKS, held_out_pairs, training_pairs
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from lecture_lib.course_t5 import FOLDER
-from lecture_lib.course_t5.data import HELD_OUT_ONE_IN, TASKS, held_out_pairs, training_pairs
 
 SPECIAL_TOKENS = ["<pad>", "</s>", "<unk>"]  # T5's ids 0, 1 and 2
 VOCAB_SIZE = 1600

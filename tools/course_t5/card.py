@@ -36,7 +36,7 @@ the same confident form; the lecture's own sentence about Hugging Face is such a
 
 ## Data
 
-All generated (`lecture_lib/course_t5`), so that a right answer exists for each input: number words
+All generated (`tools/course_t5`), so that a right answer exists for each input: number words
 from 0 to 999,999 with the package num2words as teacher in both languages; dates from 1900 to 2099
 and times of day from tables; sentences from a grammar with agreement, elision, negation and
 questions; reports put together from sentences, each with its line. An input whose SHA-256 falls
