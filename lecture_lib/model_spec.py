@@ -7,7 +7,7 @@ import types
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from lecture_lib.checks import check_count, check_flag, suggest
+from lecture_lib.checks import check_count, check_flag, check_number, suggest
 from lecture_lib.model_configs import UnsupportedArchitectureError, read_dimensions
 from lecture_lib.model_presets import PRESETS
 
@@ -92,11 +92,6 @@ class ModelSpec:
         return cls(name=name, source=f"{type(hf_config).__name__} of {name}", **values)
 
     @property
-    def query_heads_per_kv_head(self) -> int:
-        """Query heads that share one key/value head: 1 in multi-head attention."""
-        return self.n_heads // self.n_kv_heads
-
-    @property
     def params_by_part(self) -> dict[str, int]:
         """Parameters by part of the model, all layers together; the values sum to ``n_params``.
 
@@ -133,9 +128,7 @@ class ModelSpec:
         Raises:
             ValueError: ``dtype_bytes`` is not a positive number.
         """
-        number = isinstance(dtype_bytes, int | float) and not isinstance(dtype_bytes, bool)
-        if not number or not 0 < dtype_bytes < float("inf"):
-            raise ValueError(f"dtype_bytes: needs a positive number of bytes, got {dtype_bytes!r}")
+        check_number("dtype_bytes", dtype_bytes, above=0)
         return 2 * self.n_layers * self.n_kv_heads * self.head_dim * dtype_bytes
 
     def _attention_params(self) -> int:

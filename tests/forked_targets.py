@@ -5,6 +5,7 @@ Each imports what it needs when it is called, so that importing this file import
 
 import contextlib
 import dataclasses
+import importlib
 import io
 
 
@@ -64,11 +65,42 @@ def push(folder: str, pushes: dict[str, dict]) -> None:
         tokenizer.push_to_hub(repo_id, **arguments)
 
 
+def installed_task(identifier: str):
+    """What the installed Transformers says of an identifier, in the same form (name left empty).
+
+    Reads the registry as it is: where ``lecture_lib.pipelines`` was imported, the course's own
+    pipelines stand in it too.
+
+    Raises:
+        ValueError: an identifier that it doesn't know, and didn't remove either.
+    """
+    from transformers import pipelines
+
+    from lecture_lib.hub_tools import LectureTask
+
+    if identifier in pipelines.REMOVED_TASKS:
+        instead = pipelines.REMOVED_TASKS[identifier]
+        return LectureTask("", identifier, removed=True, instead=instead)
+    try:
+        renamed = pipelines._resolve_deprecated_task(identifier)
+        _, entry, _ = pipelines.PIPELINE_REGISTRY.check_task(renamed)
+    except KeyError:
+        raise ValueError(f"identifier: the installed Transformers has no {identifier!r}") from None
+    if renamed != identifier:
+        return LectureTask("", identifier, instead=renamed)
+    path = entry["impl"]
+    if isinstance(path, str):
+        module, _, name = path.rpartition(".")
+        path = getattr(importlib.import_module(module), name)
+    classes = tuple(model_class.__name__ for model_class in entry["pt"])
+    return LectureTask("", identifier, path.__name__, classes, entry["default"]["model"][0])
+
+
 def installed_tasks() -> tuple[list[dict], dict[str, str]]:
     """What Transformers says of the lecture's tasks, and how it refuses those that are gone."""
     from transformers import pipelines
 
-    from lecture_lib.hub_tools.task_table import LECTURE_TASKS, installed_task
+    from lecture_lib.hub_tools import LECTURE_TASKS
 
     found = [dataclasses.asdict(installed_task(task.identifier)) for task in LECTURE_TASKS]
     refusals = {}

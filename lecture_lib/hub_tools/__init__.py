@@ -31,7 +31,7 @@ from .push_preview import PUSH_PARAMETERS, parameter_table, preview_push
 from .reload import ModelDifference, compare_models
 from .shards import file_table, read_index, tensor_names
 from .stopping import StopAtSentenceEnd
-from .task_table import LECTURE_TASKS, LectureTask, installed_task, task_table
+from .task_table import LECTURE_TASKS, LectureTask, task_table
 from .token_pieces import TokenPiece, token_pieces
 from .tokenizer_attributes import LECTURE_ATTRIBUTES, attribute_table
 from .truncation import compare_truncation_sides
@@ -56,7 +56,6 @@ __all__ = [
     "compare_padding_sides",
     "compare_truncation_sides",
     "file_table",
-    "installed_task",
     "mean_loss",
     "model_settings",
     "observe_generation",

@@ -4,7 +4,6 @@ The table is written down for Transformers 5.23 and compared with the installed 
 that an upgrade that moves something fails loudly.
 """
 
-import importlib
 from dataclasses import dataclass
 
 import pandas as pd
@@ -103,32 +102,3 @@ def task_table() -> pd.DataFrame:
         for task in LECTURE_TASKS
     ]
     return pd.DataFrame(rows, index=range(1, len(rows) + 1))
-
-
-def installed_task(identifier: str) -> LectureTask:
-    """What the installed Transformers says of an identifier, in the same form (name left empty).
-
-    Reads the registry as it is: where ``lecture_lib.pipelines`` was imported, the course's own
-    pipelines stand in it too.
-
-    Raises:
-        ValueError: an identifier that it doesn't know, and didn't remove either.
-    """
-    from transformers import pipelines
-
-    if identifier in pipelines.REMOVED_TASKS:
-        instead = pipelines.REMOVED_TASKS[identifier]
-        return LectureTask("", identifier, removed=True, instead=instead)
-    try:
-        renamed = pipelines._resolve_deprecated_task(identifier)
-        _, entry, _ = pipelines.PIPELINE_REGISTRY.check_task(renamed)
-    except KeyError:
-        raise ValueError(f"identifier: the installed Transformers has no {identifier!r}") from None
-    if renamed != identifier:
-        return LectureTask("", identifier, instead=renamed)
-    path = entry["impl"]
-    if isinstance(path, str):
-        module, _, name = path.rpartition(".")
-        path = getattr(importlib.import_module(module), name)
-    classes = tuple(model_class.__name__ for model_class in entry["pt"])
-    return LectureTask("", identifier, path.__name__, classes, entry["default"]["model"][0])

@@ -8,13 +8,13 @@ After that nothing reads the package.
 import contextlib
 import errno
 import importlib.util
+import io
 import json
 import os
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from unittest import mock
 
 import platformdirs
 from tqdm import tqdm
@@ -119,7 +119,8 @@ def convert_gguf(gguf: Path, target: Path, step=lambda what: None) -> None:
     from .quiet import quiet_transformers
 
     source = dict(zip(_LOAD_ARGS, (gguf.name, True), strict=True))
-    with quiet_transformers(), _no_gguf_bar():
+    # Transformers shows a progress bar here whatever it is told; ours, made before, is enough.
+    with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
         step("reading and dequantising the weights")
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **source)
         # It is a plain float32 model now; left as they are, these say that it is quantised.
@@ -161,17 +162,6 @@ def _drop_origin(path: Path) -> None:
     for field in ("_name_or_path", "_model_name_or_path", "name_or_path", "is_local", *_LOAD_ARGS):
         content.pop(field, None)
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-@contextlib.contextmanager
-def _no_gguf_bar() -> Iterator[None]:
-    """Hides the progress bar that Transformers shows here whatever it is told: ours is enough."""
-    from transformers import modeling_gguf_pytorch_utils
-
-    with mock.patch.object(
-        modeling_gguf_pytorch_utils, "tqdm", lambda items, **_: items, create=True
-    ):
-        yield
 
 
 @contextlib.contextmanager
