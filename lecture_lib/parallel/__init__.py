@@ -26,10 +26,9 @@ from .degrees import (
     tensor_parallel_degrees,
 )
 from .links import LINKS, Link, all_reduce_time_s, communication_time_s, transfer_time_s
-from .ring import ring_all_reduce, ring_steps
+from .ring import ring_all_reduce, ring_steps, ring_wire_bytes, tree_wire_bytes
 from .schedule import Schedule, StageBlock, pipeline_schedule, schedule_from_timestamps
 from .volumes import PipelineVolume, TensorParallelVolume, pipeline_volume, tensor_parallel_volume
-from .wire import ring_wire_bytes, tree_wire_bytes
 
 # Those that need torch, and the module that has them: the calculators start without it.
 _RUNS = {

@@ -20,7 +20,7 @@ from ..engine.linear import linear
 from ..engine.llama import LlamaForward
 from ..engine.rope import inverse_frequencies, rope_tables
 from .degrees import check_pipeline_degree
-from .results import StageBlock
+from .schedule import StageBlock
 from .shards import Shards, read_layer, read_lm_head, read_norm
 from .traffic import label
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..engine.generation import Timings
+    from .schedule import StageBlock
 
 
 @dataclass(frozen=True)
@@ -41,25 +42,6 @@ class CommRecord:
     @classmethod
     def from_json(cls, values: dict) -> CommRecord:
         return cls(**values | {"shape": tuple(values["shape"])})
-
-
-@dataclass(frozen=True)
-class StageBlock:
-    """One block of the pipeline's schedule: a stage computing one request's pass.
-
-    Attributes:
-        stage, request: numbers from 0.
-        phase: "prefill" or "decode". step: 0 in prefill, then the number of the decode step.
-        start_s, end_s: seconds since the run began (one clock, where all stages are on one
-            machine); waiting for the input and sending the output are not part of the block.
-    """
-
-    stage: int
-    request: int
-    phase: str
-    step: int
-    start_s: float
-    end_s: float
 
 
 @dataclass(frozen=True)

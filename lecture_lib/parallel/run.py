@@ -8,7 +8,8 @@ from ..engine.generation import Timings
 from .arguments import make_job
 from .job import Job
 from .launch import run_ranks
-from .results import CommRecord, PipelineRun, RankMemory, StageBlock, TensorParallelRun
+from .results import CommRecord, PipelineRun, RankMemory, TensorParallelRun
+from .schedule import StageBlock
 
 TARGET = "lecture_lib.parallel.job:run_job"
 
