@@ -16,9 +16,9 @@ import psutil
 import pytest
 from jupyter_client.manager import KernelManager
 
-from lecture_lib.parallel.failures import RankError, RankTimeoutError
-from lecture_lib.parallel.launch import run_ranks
-from lecture_lib.parallel.progress import ProgressLine
+from lecture_lib.parallel.ranks.failures import RankError, RankTimeoutError
+from lecture_lib.parallel.ranks.launch import run_ranks
+from lecture_lib.parallel.ranks.progress import ProgressLine
 
 TESTS = str(Path(__file__).parent)
 
@@ -100,7 +100,9 @@ def test_a_private_network_has_a_loopback_of_its_own_and_nothing_else(run):
 
 def test_where_a_private_network_is_forbidden_ranks_run_without(tmp_path, monkeypatch):
     says_nothing_and_ends = id
-    monkeypatch.setattr("lecture_lib.parallel.launch.hold_private_network", says_nothing_and_ends)
+    monkeypatch.setattr(
+        "lecture_lib.parallel.ranks.launch.hold_private_network", says_nothing_and_ends
+    )
     results = run_ranks("parallel_targets:add_up", {"folder": str(tmp_path)}, 2, timeout_s=120)
     assert [result["total"] for result in results] == [3.0, 3.0]
     assert not results[0]["private_network"]
@@ -135,7 +137,7 @@ def test_a_rank_that_hangs_is_shown_where_it_stands(tmp_path, monkeypatch):
         return time.monotonic() + (1000 if asleep.exists() else 0)
 
     clock = SimpleNamespace(monotonic=late_once_it_hangs, sleep=time.sleep)
-    monkeypatch.setattr("lecture_lib.parallel.launch.time", clock)
+    monkeypatch.setattr("lecture_lib.parallel.ranks.launch.time", clock)
     arguments = {"folder": str(tmp_path), "hung": 1, "asleep": str(asleep)}
     with pytest.raises(RankTimeoutError, match="2 of 2 ranks had not ended after 300 s") as caught:
         run_ranks("parallel_targets:hang_one", arguments, 2, timeout_s=300)
@@ -167,7 +169,7 @@ def test_a_target_that_is_not_there_is_the_ranks_error():
     ],
 )
 def test_bad_arguments_start_nothing(arguments, message, monkeypatch):
-    monkeypatch.setattr("lecture_lib.parallel.launch.Processes", None)
+    monkeypatch.setattr("lecture_lib.parallel.ranks.launch.Processes", None)
     with pytest.raises(ValueError, match=message):
         run_ranks("parallel_targets:add_up", {}, **arguments)
 
@@ -180,13 +182,14 @@ def test_ranks_and_what_they_started_do_not_outlive_a_script_that_is_killed(tmp_
     script = tmp_path / "script.py"
     script.write_text(
         f"open({str(tmp_path / 'times')!r}, 'a').write('once ')\n"
-        "from lecture_lib.parallel.launch import run_ranks\n"
+        "from lecture_lib.parallel.ranks.launch import run_ranks\n"
         f"run_ranks('parallel_targets:hang_with_a_child', {{'folder': {str(pid_folder)!r}}}, 2)"
     )
     # It leaves its temporary folder behind, in one that is cleared in the end. Its path is short,
     # since the server's socket lies in it, and a socket's path may have 107 characters.
     temporary = tempfile.mkdtemp(prefix="killed-")
-    environment = os.environ | {"PYTHONPATH": TESTS, "TMPDIR": temporary}
+    path = os.pathsep.join([TESTS, str(Path(TESTS).parent)])
+    environment = os.environ | {"PYTHONPATH": path, "TMPDIR": temporary}
     parent = subprocess.Popen([sys.executable, str(script)], env=environment)
     try:
         wait_for_ranks(pid_folder, 4)
@@ -253,7 +256,7 @@ def test_a_notebook_cell_is_interrupted_at_any_time_and_runs_again(tmp_path):
     run = "[r['total'] for r in run_ranks('parallel_targets:add_up', {{'folder': {!r}}}, 2)]"
     notebook = Notebook()
     try:
-        notebook.start("from lecture_lib.parallel.launch import run_ranks")
+        notebook.start("from lecture_lib.parallel.ranks.launch import run_ranks")
         assert not notebook.outputs()
         notebook.start(hang.format(str(first)))
         notebook.wait_for("2 ranks")  # the server has just begun to import torch

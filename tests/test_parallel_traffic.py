@@ -3,7 +3,7 @@
 import psutil
 import pytest
 
-from lecture_lib.parallel.launch import run_ranks
+from lecture_lib.parallel.ranks.launch import run_ranks
 from lecture_lib.parallel.results import CommRecord, traffic_table
 from lecture_lib.parallel.traffic import interface_counters
 

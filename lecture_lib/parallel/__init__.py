@@ -32,8 +32,8 @@ from .volumes import PipelineVolume, TensorParallelVolume, pipeline_volume, tens
 
 # Those that need torch, and the module that has them: the calculators start without it.
 _RUNS = {
-    "RankError": ".failures",
-    "RankTimeoutError": ".failures",
+    "RankError": ".ranks",
+    "RankTimeoutError": ".ranks",
     "PipelineRun": ".results",
     "TensorParallelRun": ".results",
     "run_pipeline_parallel": ".run",

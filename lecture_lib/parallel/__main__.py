@@ -81,8 +81,8 @@ def _run_this_rank(job, tokenizer, timeout_s: float):
     import torch
     import torch.distributed as dist
 
-    from ._rank import Rank
     from .job import run_job
+    from .ranks.rank import Rank
     from .run import assemble
 
     started = time.perf_counter()

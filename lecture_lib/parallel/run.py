@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..engine.generation import Timings
 from .arguments import make_job
 from .job import Job
-from .launch import run_ranks
+from .ranks import run_ranks
 from .results import CommRecord, PipelineRun, RankMemory, TensorParallelRun
 from .schedule import StageBlock
 

@@ -17,15 +17,11 @@ from datetime import timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from .private_network import join_private_network
+from .network import join_private_network
 
 
 class Rank:
-    """What a function that runs in a rank gets to know.
-
-    Attributes:
-        rank, n_ranks: its number, and how many there are.
-    """
+    """What a function that runs in a rank is told: its number, and how many there are."""
 
     def __init__(self, rank: int, n_ranks: int, folder: Path | None = None):
         self.rank, self.n_ranks, self._folder = rank, n_ranks, folder
@@ -40,8 +36,8 @@ def run_rank(number: int, order: dict, caller: Connection) -> None:
     folder = Path(order["folder"])
     rank = Rank(number, order["n_ranks"], folder)
     try:
-        _settle_in(order, rank, folder, caller)
-        result = _run(order, rank, folder)
+        _prepare_process(number, order, folder, caller)
+        result = _call_target(order, rank, folder)
         import torch
 
         torch.save(result, folder / f"{number}.pt")
@@ -55,22 +51,21 @@ def run_rank(number: int, order: dict, caller: Connection) -> None:
     os._exit(0)
 
 
-def _settle_in(order: dict, rank: Rank, folder: Path, caller: Connection) -> None:
+def _prepare_process(number: int, order: dict, folder: Path, caller: Connection) -> None:
     """Make of a process that was forked from the server one of the caller's."""
     if hasattr(os, "setsid"):  # Ctrl-C goes to the notebook's process group, which this leaves
         os.setsid()
     join_private_network(order["namespaces"])  # before the first thread
     threading.Thread(target=_end_with, args=[caller], daemon=True).start()
-    sys.path[:] = order["sys_path"]
     os.environ.clear()
-    os.environ.update(order["environment"], LOCAL_RANK=str(rank.rank))
-    log = (folder / f"{rank.rank}.log").open("w", buffering=1)
+    os.environ.update(order["environment"], LOCAL_RANK=str(number))
+    log = (folder / f"{number}.log").open("w", buffering=1)
     for fd in (1, 2):
         os.dup2(log.fileno(), fd)
     sys.stdout = sys.stderr = log
     if hasattr(signal, "SIGUSR1"):
         # The file stays open as long as the process lives: a hung rank writes where it stands.
-        stack = (folder / f"{rank.rank}.stack").open("w")
+        stack = (folder / f"{number}.stack").open("w")
         faulthandler.register(signal.SIGUSR1, file=stack, all_threads=False)
 
 
@@ -83,7 +78,7 @@ def _end_with(caller: Connection) -> None:
     os._exit(1)
 
 
-def _run(order: dict, rank: Rank, folder: Path) -> dict:
+def _call_target(order: dict, rank: Rank, folder: Path) -> dict:
     rank.report("importing torch")
     import torch
     import torch.distributed as dist
