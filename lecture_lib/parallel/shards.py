@@ -4,7 +4,7 @@ The files are mapped, not read: a slice touches only its own pages, and pages th
 use (the embeddings) are in memory once for all of them.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,24 +21,20 @@ FAMILIES = ("llama", "mistral", "qwen2")
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """What the forward pass must know of a model beside its weights; as JSON it goes to the ranks.
+    """What the forward pass must know of a model beside its weights; it is sent to the ranks.
 
     Attributes:
-        folder: with config.json and the safetensors. spec: the dimensions, as a dict.
+        folder: with config.json and the safetensors. spec: the dimensions.
         rope: the config's rope_parameters. norm_eps: the ε of the norms.
         eos_token_ids: tokens that end a text. max_seq_len: longest sequence.
     """
 
     folder: str
-    spec: dict
+    spec: ModelSpec
     rope: dict
     norm_eps: float
     eos_token_ids: list[int]
     max_seq_len: int
-
-    @property
-    def dimensions(self) -> ModelSpec:
-        return ModelSpec(**self.spec)
 
 
 def read_model_folder(folder: Path, name: str) -> ModelFolder:
@@ -72,7 +68,7 @@ def read_model_folder(folder: Path, name: str) -> ModelFolder:
         eos = GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id
     return ModelFolder(
         folder=str(folder),
-        spec=asdict(spec),
+        spec=spec,
         rope=dict(config.rope_parameters),
         norm_eps=config.rms_norm_eps,
         eos_token_ids=[] if eos is None else [eos] if isinstance(eos, int) else list(eos),

@@ -1,6 +1,6 @@
 """One function that starts local ranks as processes, watches them, and leaves none behind.
 
-    results = run_ranks("package.module:function", {"any": "JSON"}, n_ranks=3, timeout_s=60)
+    results = run_ranks(function, arguments, n_ranks=3, timeout_s=60)
 
 calls ``function(arguments, rank)`` in each process, with torch.distributed up, and returns what
 each call returned. The processes see nothing of the notebook: on Linux they are forked from a
@@ -16,32 +16,34 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from lecture_lib.checks import check_count, check_number
 
 from .failures import find_failure, hung_ranks
 from .network import hold_private_network
 from .progress import ProgressLine, describe_states
-from .rank import run_rank
+from .rank import Rank, run_rank
 
 LOOK_EVERY_S = 0.25
 ON_LINUX = sys.platform == "linux"
-# torch_pipeline also for what torch imports late, in the first run of any kind.
+# torch_backend also for what torch imports late, in the first run of any kind.
 PRELOADED = [
     "torch",
-    *(f"lecture_lib.parallel.{name}" for name in ("job", "tensor", "torch_pipeline")),
+    *(f"lecture_lib.parallel.{name}" for name in ("job", "tensor", "torch_backend")),
 ]
 if ON_LINUX:
     from multiprocessing import forkserver, resource_tracker
 
 
 def run_ranks(
-    target: str,
-    arguments: dict,
+    target: Callable[[Any, Rank], dict | None],
+    arguments: Any,
     n_ranks: int,
     *,
     timeout_s: float = 300,
@@ -50,15 +52,15 @@ def run_ranks(
     """Call a function in each of several new processes that can talk to one another.
 
     Args:
-        target: "module:function". It is called with ``arguments`` and a ``Rank``.
-        arguments: what JSON can say.
+        target: a function of a module (not of a notebook). It is called with ``arguments`` and a
+            ``Rank``.
+        arguments: anything that can be pickled.
         n_ranks: how many processes, all on this machine.
         timeout_s: seconds that the whole run may take, starting included.
         backend: "gloo", or "nccl" for one GPU a rank.
 
     Returns:
-        For each rank what the function returned (what JSON can say, and tensors), with
-        ``"private_network"``.
+        For each rank the dictionary that the function returned, with ``"private_network"``.
 
     Raises:
         RankError: a rank failed or died; it carries that rank's traceback. RankTimeoutError: the
@@ -89,7 +91,8 @@ def run_ranks(
         _wait_for(ranks, Path(folder), timeout_s, deadline, progress)
         import torch  # late, so that a script's first ranks need not wait for two imports of it
 
-        results = [torch.load(Path(folder, f"{rank}.pt")) for rank in range(n_ranks)]
+        files = [Path(folder, f"{rank}.pt") for rank in range(n_ranks)]
+        results = [torch.load(file, weights_only=False) for file in files]
     return [result | {"private_network": bool(order["namespaces"])} for result in results]
 
 
