@@ -9,10 +9,10 @@ from lecture_lib.costs import (
     compare_kv_bytes,
     compare_process_memory,
     compare_weight_bytes,
-    engine_costs,
     measure_ops,
     predict_step,
 )
+from lecture_lib.costs.measured import engine_costs
 from lecture_lib.engine import Engine
 from lecture_lib.hardware import Hardware
 from tests.engine_models import CONFIGS, loaded_model
@@ -147,13 +147,13 @@ def test_the_bundled_model_s_cache_is_exact(loaded):
     ("call", "message"),
     [
         (lambda e: measure_ops(e, "both"), "phase: must be one of"),
-        (lambda e: measure_ops(e, "decode", 0), "batch_size: must be"),
+        (lambda e: measure_ops(e, "decode", 0), "batch_size: needs an integer"),
         (lambda e: measure_ops(e, "decode", 1, 128), "seq_len: 129 positions, more than the 128"),
-        (lambda e: measure_ops(e, "decode", 1, 5, seconds=0), "seconds: must be"),
+        (lambda e: measure_ops(e, "decode", 1, 5, seconds=0), "seconds: needs a number"),
         (lambda e: predict_step(e, "a100", "decode"), "hardware: none is called"),
-        (lambda e: predict_step(e, TOY, "decode", 1, 0), "seq_len: must be"),
+        (lambda e: predict_step(e, TOY, "decode", 1, 0), "seq_len: needs an integer"),
         (lambda e: predict_step(e, TOY, "decode", 1, 500), "max_seq_len: 501 positions"),
-        (lambda e: compare_kv_bytes(e, 1, 0), "seq_len: must be"),
+        (lambda e: compare_kv_bytes(e, 1, 0), "seq_len: needs an integer"),
     ],
 )
 def test_bad_arguments(call, message):

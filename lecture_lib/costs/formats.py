@@ -5,7 +5,7 @@ from typing import Any
 
 from lecture_lib.checks import check_number, suggest
 
-from .checks import check_size, is_symbolic
+from .dimensions import check_size, is_symbolic
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,6 @@ class Format:
         elements = row_len * self.bits / 8
         groups = 1 if self.group_size is None else -(-row_len // self.group_size)
         return rows * _exact(elements + groups * self.scale_bytes)
-
-    @property
-    def quantised(self) -> bool:
-        return self.scale_bytes > 0
 
 
 def _exact(value: float) -> float | int:

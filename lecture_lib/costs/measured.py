@@ -9,12 +9,9 @@ from tqdm.auto import tqdm
 from lecture_lib.checks import check_choice, check_number
 from lecture_lib.hardware.rounds import Timer, time_rounds, wall_clock
 
-from .checks import PHASES, check_size
-from .conventions import Conventions
+from .conventions import ENGINE
+from .dimensions import PHASES, check_size
 from .table import op_costs
-
-#: As the engine computes: q, k, v (and gate, up) are one product each.
-ENGINE = Conventions(joined_projections=True)
 
 Call = Callable[[], object]
 

@@ -8,9 +8,9 @@ from lecture_lib.checks import check_choice, check_number
 from lecture_lib.hardware import Hardware, as_hardware
 from lecture_lib.hardware.rounds import Timer, time_rounds, wall_clock
 
-from .checks import PHASES, check_size
+from .conventions import ENGINE
+from .dimensions import PHASES, check_size
 from .latency import step_latency
-from .measured import ENGINE
 from .memory import kv_cache_bytes, weight_bytes
 from .units import format_bytes, format_seconds
 
@@ -50,7 +50,6 @@ def predict_step(
     *,
     seconds: float = 3.0,
     timer: Timer | None = None,
-    **options,
 ) -> Comparison:
     """A step's time by the roofline of ``hardware``, against the engine's own.
 
@@ -59,7 +58,6 @@ def predict_step(
         phase, batch_size, seq_len: the step, as in ``op_costs``.
         seconds: how long to measure, about.
         timer: measures one call, seconds. Default: wall clock, synchronised.
-        options: overlap and overhead_s of ``step_latency``.
 
     Raises:
         ValueError: an unknown phase, sizes below 1, more positions than the model's context.
@@ -69,7 +67,7 @@ def predict_step(
     check_number("seconds", seconds, above=0)
     step = step_latency(
         engine.spec, hardware, phase, batch_size, seq_len, engine.dtype.itemsize,
-        conventions=ENGINE, compute_dtype=_known_dtype(engine, hardware), **options,
+        conventions=ENGINE, compute_dtype=_known_dtype(engine, hardware),
     )  # fmt: skip
     call = _step(engine, phase, batch_size, seq_len)
     rounds = time_rounds(call, timer or wall_clock(engine.device), seconds)
