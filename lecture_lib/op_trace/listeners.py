@@ -1,4 +1,4 @@
-"""Listening to PyTorch on three levels, each a context manager that tells a trace what it hears.
+"""Listening to PyTorch on three levels, each a context manager that tells a trace what runs.
 
 Functions (matmul, softmax, linear) are what the code says: one call, one row. Operations, the aten
 ops below, are what really runs: they bring shapes, FLOPs and bytes, and none can hide in a function
@@ -9,12 +9,14 @@ from contextlib import ExitStack
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import (
+    TorchDispatchMode,  # its documented place, underscore or not
+)
 
 from .traced_row import tensors_in
 
 
-class HearFunctions(TorchFunctionMode):
+class FunctionListener(TorchFunctionMode):
     def __init__(self, trace):
         super().__init__()
         self.trace = trace
@@ -30,7 +32,7 @@ class HearFunctions(TorchFunctionMode):
         return out
 
 
-class HearOperations(TorchDispatchMode):
+class OperationListener(TorchDispatchMode):
     def __init__(self, trace):
         super().__init__()
         self.trace = trace
@@ -46,7 +48,7 @@ class HearOperations(TorchDispatchMode):
         return out
 
 
-class HearModules(ExitStack):
+class ModuleListener(ExitStack):
     """Makes each module without children a row, and every module part of its rows' names."""
 
     def __init__(self, trace):
