@@ -134,8 +134,8 @@ def block(stage=0, request=0, phase="prefill", step=0, start_s=0.0, end_s=1.0):
     [
         ([], "blocks: is empty"),
         ([7], r"blocks\[0\]: needs a StageBlock, got int"),
-        ([block(end_s=-1)], r"blocks\[0\].end_s: needs a number of 0"),
-        ([block(start_s=2)], r"blocks\[0\]: ends at 1.0 s, before it starts"),
+        ([block(end_s=-1)], r"blocks\[0\]: needs 0 <= start_s <= end_s, got 0.0 s and -1 s"),
+        ([block(start_s=2)], r"blocks\[0\]: needs 0 <= start_s <= end_s, got 2 s and 1.0 s"),
         ([block(phase="warm-up")], "phase: must be one of 'prefill', 'decode', got 'warm-up'"),
         ([block(stage=1)], "stage 0 has none, though there are 2"),
         ([block(), block(start_s=1, end_s=2)], "is there twice"),

@@ -171,7 +171,14 @@ def schedule_from_timestamps(blocks: Iterable[StageBlock]) -> Schedule:
     if not blocks:
         raise ValueError("blocks: is empty; needs the timestamps of a run")
     for number, block in enumerate(blocks):
-        _check_block(f"blocks[{number}]", block)
+        if not isinstance(block, StageBlock):
+            raise ValueError(f"blocks[{number}]: needs a StageBlock, got {type(block).__name__}")
+        check_choice(f"blocks[{number}].phase", block.phase, ("prefill", "decode"))
+        if not 0 <= block.start_s <= block.end_s:
+            raise ValueError(
+                f"blocks[{number}]: needs 0 <= start_s <= end_s, got {block.start_s} s and "
+                f"{block.end_s} s"
+            )
     first_s = min(block.start_s for block in blocks)
     n_stages = max(block.stage for block in blocks) + 1
     moved = [replace(b, start_s=b.start_s - first_s, end_s=b.end_s - first_s) for b in blocks]
@@ -189,18 +196,6 @@ def schedule_from_timestamps(blocks: Iterable[StageBlock]) -> Schedule:
                     "does one thing at a time"
                 )
     return schedule
-
-
-def _check_block(name: str, block: StageBlock) -> None:
-    if not isinstance(block, StageBlock):
-        raise ValueError(f"{name}: needs a StageBlock, got {type(block).__name__}")
-    for field in ("stage", "request", "step"):
-        check_count(f"{name}.{field}", getattr(block, field), least=0)
-    for field in ("start_s", "end_s"):
-        check_number(f"{name}.{field}", getattr(block, field), least=0)
-    check_choice(f"{name}.phase", block.phase, ("prefill", "decode"))
-    if block.end_s < block.start_s:
-        raise ValueError(f"{name}: ends at {block.end_s} s, before it starts at {block.start_s} s")
 
 
 def _in_order(blocks: Iterable[StageBlock]) -> tuple[StageBlock, ...]:
