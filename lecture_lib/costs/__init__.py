@@ -9,7 +9,7 @@ memory       weights, KV cache, activations; where the cache overtakes the weigh
 latency      step time and tokens/s by the roofline; where a batch becomes compute bound
 symbolic     lecture_table(): the closed formulas
 measured     measure_ops(): each operation of the real model, timed
-prediction   predicted against measured: a step's time, the cache's and the process's bytes
+prediction   predict_step(): a step's time, predicted against measured
 units        numbers as people read them
 """
 
@@ -26,13 +26,7 @@ from .memory import (
     memory_budget,
     weight_bytes,
 )
-from .prediction import (
-    Comparison,
-    compare_kv_bytes,
-    compare_process_memory,
-    compare_weight_bytes,
-    predict_step,
-)
+from .prediction import Comparison, predict_step
 from .symbolic import lecture_table
 from .table import CostTable, arithmetic_intensity, cost_table, op_costs
 from .units import format_bytes, format_count, format_seconds
@@ -49,9 +43,6 @@ __all__ = [
     "StepLatency",
     "activation_bytes",
     "arithmetic_intensity",
-    "compare_kv_bytes",
-    "compare_process_memory",
-    "compare_weight_bytes",
     "cost_table",
     "critical_batch_size",
     "format_bytes",

@@ -94,7 +94,7 @@ def _read(shards: Shards, name: str, parameter: nn.Parameter) -> Tensor:
     mesh, placements = parameter.device_mesh, parameter.placements
     if not placements[0].is_shard():
         return DTensor.from_local(shards.whole(name), mesh, placements, run_check=False)
-    read = shards.column_part if placements[0].dim == 0 else shards.row_part
+    read = shards.columns if placements[0].dim == 0 else shards.rows
     return DTensor.from_local(read(name), mesh, placements, run_check=False)
 
 
