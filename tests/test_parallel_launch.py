@@ -144,7 +144,7 @@ def test_a_rank_that_hangs_is_shown_where_it_stands(tmp_path, monkeypatch):
         run_ranks(parallel_targets.hang_one, arguments, 2, timeout_s=300)
     assert caught.value.rank == 1
     assert "sleep_on_purpose" in caught.value.traceback
-    assert "rank 0 stood at" in caught.value.traceback
+    assert "rank 0 was at" in caught.value.traceback
     assert isinstance(caught.value, TimeoutError)
     assert not still_running(pids(tmp_path))
 

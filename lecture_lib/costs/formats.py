@@ -12,8 +12,8 @@ from .dimensions import check_size, is_symbolic
 class Format:
     """A storage format of weights or of the KV cache.
 
-    A *row* is what shares its scales with nobody: the weights of one output of a linear layer,
-    or one head's key (or value) of one token.
+    A *row* has scales of its own: it is the weights of one output of a linear layer, or one head's
+    key (or value) of one token.
 
     Attributes:
         name: what to call it.
@@ -49,7 +49,7 @@ def _exact(value: float) -> float | int:
     return int(value) if value == int(value) else value
 
 
-#: Formats by name. int8: one FP16 scale a row. int4: an FP16 scale and a 4-bit zero point for
+#: Formats by name. int8: one FP16 scale per row. int4: an FP16 scale and a 4-bit zero point for
 #: every 128 elements, as GPTQ (arXiv 2210.17323) and AWQ files have them. q8_0, q4_0: blocks of
 #: 32 with an FP16 scale, as in GGUF files.
 FORMATS: dict[str, Format] = {
@@ -69,7 +69,7 @@ FORMATS: dict[str, Format] = {
 
 
 def as_format(name: str, value: "Format | str | None", dtype_bytes: float) -> Format:
-    """The format an argument means: None is ``dtype_bytes`` bytes an element, without scales.
+    """The format an argument means: None is ``dtype_bytes`` bytes per element, without scales.
 
     Raises:
         ValueError: an unknown name, with near ones suggested; ``dtype_bytes`` not positive.

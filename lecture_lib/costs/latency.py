@@ -24,7 +24,7 @@ class StepLatency:
         seconds: of the step. tokens_per_s: tokens of the whole batch a second (prompt tokens in
             prefill, new tokens in decode). flops, bytes: of the step.
         bound: "compute" or "memory", whichever takes longer over the whole step.
-        table: the DataFrame of ``op_costs`` behind it, with bound and seconds of every row.
+        table: the DataFrame of ``op_costs`` that it sums, with bound and seconds of every row.
     """
 
     seconds: float

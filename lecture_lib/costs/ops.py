@@ -36,7 +36,7 @@ class Op:
 
 @dataclass(frozen=True)
 class Step:
-    """One forward pass to account for: a prefill of L tokens a row, or a decode step behind L.
+    """One forward pass to count: a prefill of L tokens per sequence, or a decode step after L.
 
     Attributes:
         d, conventions: the model, and how to count. phase: "prefill" or "decode".
@@ -77,7 +77,7 @@ class Step:
     def linear(self, name, part, n_in, n_out, *, bias=False, rows=None, kv=False, **more) -> Op:
         """A product X W: (rows, n_in) times (n_in, n_out); ``kv``: the result goes to the cache.
 
-        Quantised are the matrices of the layers, not those before and behind them.
+        Only the matrices of the layers are quantised, not embeddings and output matrix.
         """
         rows = self.tokens if rows is None else rows
         heads = self.d.n_kv_heads

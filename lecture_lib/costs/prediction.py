@@ -90,7 +90,7 @@ def _step(engine, phase: str, batch_size: int, seq_len: int):
     engine.prefill(token_ids, cache=cache)
 
     def decode() -> None:
-        cache.length = seq_len  # the same step again, behind the same past
+        cache.length = seq_len  # the same step again, after the same cached positions
         engine.decode(token_ids[:, 0], cache=cache)
 
     return decode

@@ -38,8 +38,8 @@ def op_costs(
 
     Args:
         spec: a ModelSpec, the name of a published model, or a ``lecture_block()``.
-        phase: "prefill": ``seq_len`` prompt tokens at once; "decode": one new token a sequence
-            behind ``seq_len`` cached ones.
+        phase: "prefill": ``seq_len`` prompt tokens at once; "decode": one new token for each
+            sequence, after ``seq_len`` cached ones.
         batch_size, seq_len: B and L; like the dimensions, they may be sympy symbols.
         dtype_bytes: bytes of an activation, and of whatever the formats leave open.
         fused_attention: QK^T, softmax and score·V are one row, and scores never go to memory.
@@ -47,14 +47,14 @@ def op_costs(
             embeddings, norms, biases and the lm_head keep ``dtype_bytes``.
         kv_format: of cached keys and values.
         conventions: what is counted, see Conventions.
-        scope: "step": a row sums over all layers; "layer": one layer, nothing before or behind.
+        scope: "step": a row sums over all layers; "layer": one layer, nothing before or after.
         hardware: adds the columns ``bound`` and ``seconds``, by the roofline.
         compute_dtype: the dtype whose peak counts there. Default: by ``dtype_bytes``.
 
     Returns:
         A DataFrame; its column sums are the step's. Columns: op, part, count (times in the step),
         flops, bytes, weight_bytes and kv_bytes (of these bytes, weights and cache), intensity
-        (FLOPs a byte), and with hardware bound and seconds. ``attrs``: model, phase, sizes,
+        (FLOPs per byte), and with hardware bound and seconds. ``attrs``: model, phase, sizes,
         conventions in words.
 
     Raises:
@@ -78,7 +78,7 @@ def cost_table(*args: Any, **options: Any) -> "CostTable":
 
 
 def arithmetic_intensity(flops: Any, n_bytes: Any) -> Any:
-    """FLOPs a byte: numbers or arrays to numbers, sympy expressions to simplified ones.
+    """FLOPs per byte: numbers or arrays to numbers, sympy expressions to simplified ones.
 
     Raises:
         ValueError: no bytes, or negative ones.

@@ -81,7 +81,7 @@ class Hardware:
         return known[0] if known else self.peak_dtype
 
     def ridge(self, dtype: str | None = None) -> float:
-        """Peak / bandwidth, FLOPs a byte: above this intensity computing is the limit."""
+        """Peak / bandwidth, FLOPs per byte: above this intensity computing is the limit."""
         return self.peak(dtype) / self.memory_bandwidth
 
     def seconds(self, flops: float, n_bytes: float, dtype: str | None = None) -> float:
@@ -98,7 +98,7 @@ class Hardware:
 
 
 class _HardwareTable(dict[str, Hardware]):
-    """A dictionary whose unknown key says which names are near."""
+    """A dictionary whose error for an unknown key suggests near names."""
 
     def __missing__(self, name: str) -> Hardware:
         hint = suggest(name, self, cutoff=0.4)

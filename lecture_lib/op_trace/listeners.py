@@ -1,8 +1,8 @@
-"""Listening to PyTorch on three levels, each a context manager that tells a trace what runs.
+"""Watching PyTorch on three levels, each a context manager that reports to a trace what runs.
 
-Functions (matmul, softmax, linear) are what the code says: one call, one row. Operations, the aten
-ops below, are what really runs: they bring shapes, FLOPs and bytes, and none can hide in a function
-nobody thought of. Modules, if asked for, tell which part of a model a call belongs to.
+Functions (matmul, softmax, linear) are what the code calls: one call, one row. The aten operations
+below them are what really runs: they have shapes, FLOPs and bytes, and no function can hide them.
+Modules, if asked for, show which part of a model a call belongs to.
 """
 
 from contextlib import ExitStack
@@ -39,7 +39,8 @@ class OperationListener(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        with self:  # under inference_mode, aten.linear arrives whole: hear its parts instead
+        # Under inference_mode aten.linear arrives whole: its parts are recorded instead.
+        with self:
             parts = func.decompose(*args, **kwargs)
         if parts is not NotImplemented:
             return parts

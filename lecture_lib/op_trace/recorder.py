@@ -1,4 +1,4 @@
-"""OpTrace: turns what the listeners hear into rows; row() and name_tensors() give the names."""
+"""OpTrace: makes rows of the operations that run; row() and name_tensors() give the names."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -18,7 +18,7 @@ _active: ContextVar["OpTrace | None"] = ContextVar("active_trace", default=None)
 
 @contextmanager
 def row(no: str, label: str, names: str = "", *, head: int | None = None) -> Iterator[None]:
-    """Says: what runs in here is this row of the slide. Does nothing when no trace is running.
+    """Marks what runs in here as one row of the slide. Does nothing when no trace is running.
 
     Args:
         no: the slide's number, "7" or "4-6".
@@ -109,7 +109,7 @@ class OpTrace:
         ``flops`` are those of matrix products, ``bytes`` count each operand read once and each
         result written once, ``intensity`` is their quotient (NaN where nothing moves); rows with
         "i = 1..n_H" give the total of all heads. Unlabelled rows that only look at memory
-        differently (transpose) are left out. What else was assumed is said in ``attrs``.
+        differently (transpose) are left out. ``attrs`` has the symbols and what was assumed.
 
         Raises:
             ShapeError: a shape that contradicts the symbols (unless strict=False).

@@ -51,7 +51,7 @@ def view_of(tensor: torch.Tensor) -> tuple:
 
 
 def _extent(tensor: torch.Tensor) -> tuple:
-    """The elements a view touches, so that K and K^T are one operand, read once."""
+    """The elements that a view covers, so that K and K^T are one operand, read once."""
     axes = [(n, s) for n, s in zip(tensor.shape, tensor.stride(), strict=True) if n > 1 and s]
     return storage_of(tensor), tensor.storage_offset(), frozenset(axes)
 

@@ -30,7 +30,7 @@ class Layout:
         name: "one GPU", "tensor parallel" or "pipeline parallel". n_ranks: its GPUs.
         prefill_s: time to the first token of one batch. decode_step_s: time to its next token.
         request_s: prefill and ``max_new_tokens - 1`` decode steps.
-        in_flight: batches that are worked on at once (pipeline: one a stage).
+        in_flight: batches that are worked on at once (pipeline: one per stage).
         decode_tokens_per_s: new tokens of all batches in flight, while all decode.
         weight_bytes: weights on the fullest GPU. kv_bytes: KV cache there, at the end, for all
             batches in flight.
@@ -83,7 +83,7 @@ def compare_parallelism(
     mean length). Tensor parallelism divides the matrices and the attention of a layer by n and
     adds the AllReduces (ring); norms, embedding and output matrix stay whole on every rank. A
     pipeline divides the layers: only the hops are added for one batch, and with one batch in each
-    stage it yields n batches' tokens a round. Communication is never hidden behind computing.
+    stage it yields n batches' tokens per round. Communication is never hidden behind computing.
 
     Args:
         spec, n_ranks, seq_len, max_new_tokens, batch_size: as for the volumes; ``n_ranks`` must

@@ -113,7 +113,7 @@ def generate(step, job: Job, device, wire: WireMeter) -> tuple[list[int], list[T
         started = time.perf_counter()
         logits = step(new_ids)  # (1, V)
         new_ids = logits.float().argmax(-1)[None]  # (1, 1)
-        token_ids.append(int(new_ids))  # waits for a GPU, so that the time is honest
+        token_ids.append(int(new_ids))  # waits for a GPU, so that its work is in the time
         step_s.append(time.perf_counter() - started)
         all_logits.append(logits)
         done = len(token_ids) == job.max_new_tokens or token_ids[-1] in job.eos_token_ids

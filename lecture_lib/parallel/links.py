@@ -38,7 +38,7 @@ class Link:
 
 
 class _LinkTable(dict[str, Link]):
-    """A dictionary whose unknown key says which names are near."""
+    """A dictionary whose error for an unknown key suggests near names."""
 
     def __missing__(self, name: str) -> Link:
         key = str(name).lower()

@@ -15,9 +15,9 @@ SAMPLE_EVERY_S = 0.005
 class WireMeter:
     """Counts the bytes that leave over a network interface (Linux), phase by phase.
 
-    All ranks call its methods together: between two barriers nobody sends anything, and there one
-    rank a machine reads the system's counter. The barriers' own bytes (about a hundred a rank)
-    are counted with the phase.
+    All ranks call its methods together: between two barriers nothing is sent, and there
+    one rank per machine reads the system's counter. The barriers' own bytes (about a hundred per
+    rank) are counted with the phase.
 
     Attributes:
         by_phase: bytes sent from this machine, by phase, packets' headers included; empty on
@@ -25,7 +25,7 @@ class WireMeter:
     """
 
     def __init__(self, device: torch.device):
-        # The interface that gloo was told to use; else the loopback, if all ranks are here.
+        # The interface that gloo is set to use; else the loopback, if all ranks are here.
         here = int(os.environ.get("LOCAL_WORLD_SIZE", dist.get_world_size()))
         default = "lo" if here == dist.get_world_size() else ""
         self._name = os.environ.get("GLOO_SOCKET_IFNAME", default)

@@ -1,4 +1,4 @@
-"""Pipeline parallelism, written out: each rank has some of the layers, and hands on what it made.
+"""Pipeline parallelism, written out: each rank has some of the layers, and passes on its result.
 
 Stage 0 turns tokens into embeddings, the last stage makes logits and chooses the next token, which
 goes back to stage 0. Requests follow one another through the stages; while stage 1 works on the
@@ -122,14 +122,14 @@ def run_stage(stage: Stage, job) -> None:
     """Run all requests through this stage: every one's prefill, then decode step by step.
 
     All requests make ``max_new_tokens`` tokens; what follows an EOS is cut off afterwards. So the
-    stages agree on who comes next without asking.
+    stages know which request is next without communicating.
     """
-    # A connection of its own for the tokens that go back, so that the two directions of a pair
+    # A separate connection for the tokens that go back, so that the two directions of a pair
     # of ranks don't wait for one another (NCCL runs the messages of one connection in order).
     token_group = dist.new_group([0, stage.n_stages - 1]) if stage.n_stages > 1 else None
-    # Nobody waits for the receiver of what it sends: it would wait for one that waits for it, stage
-    # 0 with the next request's embeddings for the last stage, which has a token for stage 0. What
-    # is sent is kept until it has arrived.
+    # No stage waits until what it sends is received: stage 0, with the next request's embeddings,
+    # would wait for the last stage, which waits with a token for stage 0. What is sent is kept
+    # until it has arrived.
     sent = []
     for step in range(job.max_new_tokens):
         for request, prompt in enumerate(job.prompts):

@@ -4,7 +4,7 @@ The payload of an AllReduce is the tensor that every rank puts in, S bytes. What
 depends on the algorithm:
 
     ring    2(n-1) steps, in each of which every rank sends S/n to its neighbour
-    tree    sums go up to the root, S a link, and the result comes down again, S a link
+    tree    sums go up to the root, S per link, and the result comes down again, S per link
 
 Over all ranks both send 2(n-1)·S bytes. The ring spreads them evenly, so its busiest rank sends
 less; the tree needs fewer steps, 2·⌊log2 n⌋ after one another, so it wins for small payloads.
@@ -43,7 +43,7 @@ def ring_all_reduce(
     """Sum arrays over n ranks as a ring does it: n-1 steps reduce-scatter, n-1 steps all-gather.
 
     Args:
-        arrays: one array a rank, all of one shape, (K,).
+        arrays: one array per rank, all of one shape, (K,).
 
     Returns:
         Each rank's result, the 2(n-1) steps, and the bytes that each rank has sent.
@@ -53,7 +53,7 @@ def ring_all_reduce(
     """
     arrays = [np.asarray(array) for array in arrays]
     if not arrays or any(a.ndim != 1 or a.shape != arrays[0].shape for a in arrays):
-        raise ValueError("arrays: needs one array (K,) a rank, all of one length")
+        raise ValueError("arrays: needs one array (K,) per rank, all of one length")
     n = len(arrays)
     if len(arrays[0]) < n:
         raise ValueError(f"arrays: {n} ranks cut them into {n} chunks, got {len(arrays[0])} values")
@@ -101,7 +101,7 @@ def ring_wire_bytes(payload_bytes: float, n_ranks: int, *, all_ranks: bool = Fal
 
     Args:
         payload_bytes: S, the bytes of the tensor that every rank puts in.
-        n_ranks: n. One rank has nobody to talk to: 0 bytes.
+        n_ranks: n. A single rank sends nothing: 0 bytes.
         all_ranks: the sum over all ranks instead, 2(n-1) · S.
 
     Raises:

@@ -26,7 +26,7 @@ class ParallelRun:
 
     Attributes:
         n_ranks: processes that ran. backend: "own" or "torch". device: "cpu" or "cuda".
-        memory: one RankMemory a rank.
+        memory: one RankMemory per rank.
         records: everything that every rank sent, received or took part in.
         wire_by_phase: bytes that crossed the network interface, by phase; None where they can't
             be counted (no Linux, GPUs that talk over NVLink).
@@ -48,7 +48,7 @@ class ParallelRun:
 
     @property
     def payload_bytes(self) -> int:
-        """Sum of the payloads of collectives and messages, each counted once (not once a rank)."""
+        """Sum of the payloads of collectives and messages, each counted once, not per rank."""
         return sum(record.payload_bytes for record in self.counted_once)
 
     @property
@@ -63,7 +63,7 @@ class ParallelRun:
         return traffic_table(self.counted_once)
 
     def memory_table(self) -> pd.DataFrame:
-        """The memory of each rank in MB (10⁶ bytes), one row a rank."""
+        """The memory of each rank in MB (10⁶ bytes), one row per rank."""
         import pandas as pd
 
         columns = ("weight_bytes", "split_weight_bytes", "cache_bytes", "start_bytes", "peak_bytes")
@@ -135,7 +135,7 @@ def run_tensor_parallel(
         backend: "own" (default), the readable version in tensor.py, or "torch": PyTorch's
             parallelize_module on the Transformers model.
         dtype: "float32" (default), "bfloat16", "float16" or "float64".
-        device: "cpu", "cuda" (one GPU a rank) or "auto" (default): cuda where there are enough.
+        device: "cpu", "cuda" (one GPU per rank) or "auto" (default): cuda where there are enough.
         ignore_eos: go on after EOS. Default: False.
 
     Returns:
@@ -196,7 +196,7 @@ def assemble(job: Job, tokenizer, results: list[dict]) -> ParallelRun:
     """What the ranks returned, in the order of their numbers, as one result."""
     from ..engine.generation import Timings
 
-    wire_by_phase = Counter()  # one rank a machine has counted what left that machine
+    wire_by_phase = Counter()  # one rank per machine has counted what left that machine
     for result in results:
         wire_by_phase.update(result["wire_by_phase"])
     common = {

@@ -20,7 +20,7 @@ from .pipeline import Stage
 from .shards import Shards
 from .traffic import label
 
-# The same split as in tensor.py, said by names.
+# The same split as in tensor.py, by the names of the modules.
 BY_COLUMNS = (
     "self_attn.q_proj",
     "self_attn.k_proj",
@@ -113,7 +113,7 @@ class RequestByRequest(nn.Module):
 
 
 class LabelledStage(PipelineStage):
-    """Says what is sent: before their first microbatch the stages agree on how shapes are known."""
+    """Labels what is sent: before the first microbatch the stages agree on the shapes."""
 
     def get_fwd_recv_ops(self, fwd_chunk_id: int) -> list:
         label(part="hidden")
@@ -121,7 +121,7 @@ class LabelledStage(PipelineStage):
 
 
 def run_torch_stage(stage: Stage, job) -> None:
-    """Run all requests through this stage, a step of torch.distributed.pipelining a token."""
+    """Run all requests through this stage: one step of torch.distributed.pipelining per token."""
     module = RequestByRequest(stage)
     n_requests = len(job.prompts)
     input_ids = torch.tensor(job.prompts, device=stage.device)  # (R, L)
@@ -138,7 +138,7 @@ def run_torch_stage(stage: Stage, job) -> None:
 
 
 def _schedule(module: RequestByRequest, seq_len: int, n_requests: int) -> ScheduleGPipe:
-    """The schedule of passes with ``seq_len`` tokens a request; shapes are said in advance."""
+    """The schedule of passes with ``seq_len`` tokens per request; shapes are given in advance."""
     stage = module.stage
     tokens = torch.empty(1, seq_len, dtype=torch.long, device="meta")
     hidden = torch.empty(1, seq_len, stage.d_model, dtype=stage.dtype, device="meta")

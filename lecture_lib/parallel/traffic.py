@@ -33,12 +33,12 @@ _KINDS = {name: kind for kind, names in _OPERATORS.items() for name in names.spl
 # Of c10d's, these take the tensors that they write first, and then what this rank puts in.
 _OUTPUT_FIRST = ("all_gather", "reduce_scatter", "gather", "scatter", "all_to_all")
 
-# What the process is doing, said by the code that communicates; a recorder copies it.
+# What the process is doing. The code that communicates sets it, and a recorder copies it.
 _labels = {"phase": "", "step": 0, "layer": None, "part": ""}
 
 
 def label(**labels) -> None:
-    """Say what is being done: ``phase``, ``step``, ``layer``, ``part`` of the records to come."""
+    """Set what is being done: ``phase``, ``step``, ``layer``, ``part`` of the records to come."""
     _labels.update(labels)
 
 
@@ -72,9 +72,9 @@ class CommRecord:
 class TrafficRecorder(TorchDispatchMode):
     """Records each collective and message of this process, and changes nothing.
 
-    It stands where torch dispatches its operators, so it sees what ``torch.distributed`` calls
-    and also what DTensor does by itself (CommDebugMode stands there too, and counts calls, not
-    bytes). A barrier has no payload and is not recorded.
+    torch calls it for every operator that it dispatches, so it sees what ``torch.distributed``
+    calls and also what DTensor does by itself. (torch's CommDebugMode does the same, but counts
+    calls, not bytes.) A barrier has no payload and is not recorded.
 
         with TrafficRecorder() as traffic:
             dist.all_reduce(x)

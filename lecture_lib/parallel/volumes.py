@@ -134,7 +134,7 @@ class PipelineVolume(Volume):
 
 
 class TensorParallelVolume(Volume):
-    """AllReduce volume of tensor parallelism: two AllReduces a layer in each forward pass.
+    """AllReduce volume of tensor parallelism: two AllReduces per layer in each forward pass.
 
     One after attention and one after the MLP, of B·L·D elements each in prefill and of B·D each in
     a decode pass (the lecture's 2LD and 2D bytes: B = 1, FP16). Megatron-LM, arXiv 1909.08053,
@@ -210,9 +210,9 @@ def tensor_parallel_volume(
         spec: the model. n_ranks: must divide n_H, n_KV and F. With 1 there is nothing to sum.
         seq_len, max_new_tokens, batch_size, dtype_bytes: as in ``pipeline_volume``.
         vocab_parallel_embedding: Megatron-LM and vLLM also split the embedding table by rows of
-            the vocabulary: one more AllReduce of B·L·D elements a pass.
+            the vocabulary: one more AllReduce of B·L·D elements per pass.
         gather_logits: they split the output matrix too, so the logits are gathered: an AllGather
-            of B·V elements a pass (those of the last position).
+            of B·V elements per pass (those of the last position).
 
     Raises:
         ValueError: a size below 1, ``dtype_bytes`` not above 0, no ModelSpec.

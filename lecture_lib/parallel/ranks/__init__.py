@@ -2,9 +2,9 @@
 
 launch     run_ranks(): starts the ranks, waits for them, ends all of them when one fails
 rank       what a rank's process does
-failures   which rank failed first, or where each stands when the time is over
-network    a network of their own, so that its loopback counts their bytes only (Linux)
-progress   the line that says how far they are
+failures   which rank failed first, or what each is doing when the time is over
+network    a private network, so that its loopback counts only their bytes (Linux)
+progress   the line that shows what they are doing
 """
 
 from .failures import RankError, RankTimeoutError

@@ -25,7 +25,7 @@ class RankError(RuntimeError):
 
 
 class RankTimeoutError(RankError, TimeoutError):
-    """A parallel run took longer than it may; ``traceback`` shows where every rank stood."""
+    """A parallel run took longer than it may; ``traceback`` shows what every rank was doing."""
 
 
 def find_failure(folder: Path, codes: list[int | None]) -> RankError:
@@ -38,7 +38,7 @@ def find_failure(folder: Path, codes: list[int | None]) -> RankError:
     for rank in range(len(codes)):
         with contextlib.suppress(OSError, ValueError):
             errors[rank] = json.loads((folder / f"{rank}.error").read_text())
-    # Ended without a word: by a signal or os._exit. Nobody but us kills ranks, and we have not yet.
+    # Without an error file, a rank was ended by a signal or os._exit; we have not killed any yet.
     for rank, code in enumerate(codes):
         if code and rank not in errors:
             how = f"ended with exit status {code}"
@@ -52,7 +52,7 @@ def find_failure(folder: Path, codes: list[int | None]) -> RankError:
 
 
 def hung_ranks(folder: Path, processes: list[Process], timeout_s: float) -> RankTimeoutError:
-    """The error of a run that is over its time: asks the ranks where they stand."""
+    """The error of a run that is over its time: asks every rank what it is doing."""
     running = [rank for rank, process in enumerate(processes) if process.is_alive()]
     stacks = {rank: _stack_of(folder, rank, processes[rank]) for rank in running}
     # A rank whose innermost calls are torch.distributed's waits for the others.
@@ -62,7 +62,7 @@ def hung_ranks(folder: Path, processes: list[Process], timeout_s: float) -> Rank
         if not any("distributed_c10d.py" in line for line in stack.splitlines()[:6])
     ]
     first = [*suspects, *running, 0][0]
-    text = "\n\n".join(f"rank {rank} stood at\n{stack}" for rank, stack in stacks.items())
+    text = "\n\n".join(f"rank {rank} was at\n{stack}" for rank, stack in stacks.items())
     return RankTimeoutError(
         f"{len(running)} of {len(processes)} ranks had not ended after {timeout_s:g} s "
         f"(timeout_s); rank {first} is the first that was not waiting for another",

@@ -57,14 +57,14 @@ def run_ranks(
         arguments: anything that can be pickled.
         n_ranks: how many processes, all on this machine.
         timeout_s: seconds that the whole run may take, starting included.
-        backend: "gloo", or "nccl" for one GPU a rank.
+        backend: "gloo", or "nccl" for one GPU per rank.
 
     Returns:
         For each rank the dictionary that the function returned, with ``"private_network"``.
 
     Raises:
         RankError: a rank failed or died; it carries that rank's traceback. RankTimeoutError: the
-            time is over; it shows where each rank stood. In both cases, and when the cell is
+            time is over; it shows what each rank was doing. In both cases, and when the cell is
             interrupted, all ranks are ended before this returns.
         ValueError: ``n_ranks`` or ``timeout_s`` is no positive number.
     """
@@ -109,17 +109,17 @@ class Processes:
 
     def start(self, function, *arguments) -> multiprocessing.Process:
         process = self._context.Process(target=function, args=(*arguments, self._theirs))
-        # In a thread, where Ctrl-C interrupts nothing: half a request would break the server.
+        # In a thread, which Ctrl-C does not interrupt: half a request would break the server.
         with ThreadPoolExecutor(1) as thread:
             thread.submit(self._start, process).result()
         return process
 
     def _start(self, process: multiprocessing.Process) -> None:
-        if ON_LINUX:  # the server inherits this thread's deafness to Ctrl-C
+        if ON_LINUX:  # the server inherits from this thread that Ctrl-C is blocked
             resource_tracker.ensure_running()
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
             forkserver.ensure_running()
-        # multiprocessing would run the caller's script once more in each process: it finds none.
+        # multiprocessing would run the caller's script again in each process: it gets an empty one.
         main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
         try:
             process.start()
@@ -149,11 +149,11 @@ class Processes:
 
 
 def _wait_for(ranks: list, folder: Path, timeout_s: float, deadline: float, progress) -> None:
-    """Return when all have ended well; the error of one that has not leaves the others running."""
+    """Return when all have ended well. After an error the other ranks still run."""
     while True:
         codes = [rank.exitcode for rank in ranks]
         if any(codes):
-            for rank in ranks:  # whoever died first took the others' connections along
+            for rank in ranks:  # the end of the first closes the others' connections
                 rank.join(timeout=0.2)
             raise find_failure(folder, [rank.exitcode for rank in ranks])
         if None not in codes:
@@ -176,6 +176,6 @@ def _environment(n_ranks: int) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
     }
     if loopback := {"linux": "lo", "darwin": "lo0"}.get(sys.platform):
-        # By the machine's name, they would look for one another on the network.
+        # Otherwise they look for one another by the machine's name, on the network.
         environment |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
     return environment

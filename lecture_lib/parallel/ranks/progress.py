@@ -1,4 +1,4 @@
-"""A line that says how far the ranks are: in a notebook's cell, or on a terminal."""
+"""A line that shows what the ranks are doing, in a notebook's cell or on a terminal."""
 
 import contextlib
 import sys

@@ -20,13 +20,13 @@ from .network import join_private_network
 
 
 class Rank:
-    """What a function that runs in a rank is told: its number, and how many there are."""
+    """What a function that runs in a rank gets: the rank's number, and how many there are."""
 
     def __init__(self, rank: int, n_ranks: int, folder: Path | None = None):
         self.rank, self.n_ranks, self._folder = rank, n_ranks, folder
 
     def report(self, state: str) -> None:
-        """Say what it is doing now, in a word or two, for the progress line."""
+        """Set what it is doing now, in a word or two, for the progress line."""
         if self._folder is not None:
             (self._folder / f"{self.rank}.state").write_text(state)
 
@@ -43,7 +43,7 @@ def run_rank(number: int, order: dict, caller: Connection) -> None:
         rank.report("finished")
     except BaseException as error:
         text = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
-        with contextlib.suppress(OSError):  # the caller was interrupted and has left
+        with contextlib.suppress(OSError):  # the caller was interrupted, and its folder is gone
             (folder / f"{number}.error").write_text(json.dumps(text | {"time": time.time()}))
         # At once, without the clean-up of torch, which may wait for the other ranks.
         os._exit(1)
@@ -51,7 +51,7 @@ def run_rank(number: int, order: dict, caller: Connection) -> None:
 
 
 def _prepare_process(number: int, order: dict, folder: Path, caller: Connection) -> None:
-    """Make of a process that was forked from the server one of the caller's."""
+    """Give a process that was forked from the server the caller's environment, and a log."""
     if hasattr(os, "setsid"):  # Ctrl-C goes to the notebook's process group, which this leaves
         os.setsid()
     join_private_network(order["namespaces"])  # before the first thread
@@ -63,7 +63,7 @@ def _prepare_process(number: int, order: dict, folder: Path, caller: Connection)
         os.dup2(log.fileno(), fd)
     sys.stdout = sys.stderr = log
     if hasattr(signal, "SIGUSR1"):
-        # The file stays open as long as the process lives: a hung rank writes where it stands.
+        # The file stays open as long as the process lives: a hung rank writes its stack there.
         stack = (folder / f"{number}.stack").open("w")
         faulthandler.register(signal.SIGUSR1, file=stack, all_threads=False)
 
@@ -98,5 +98,5 @@ def _call_target(order: dict, rank: Rank, folder: Path) -> dict:
         device_id=device,
     )
     result = order["target"](order["arguments"], rank) or {}
-    dist.barrier()  # whoever is done first must not take the connections away
+    dist.barrier()  # a rank that is done first must not close the connections
     return result
