@@ -9,23 +9,18 @@ own weights, and whole steps, and the bytes of cache and process are compared wi
 """
 
 import argparse
+import gc
 import json
 import subprocess
 import sys
-from functools import partial
 
+import psutil
 from results import describe_machine, table, write_section
 from tqdm import tqdm
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast  # noqa: F401
 
-from lecture_lib.costs import (
-    compare_kv_bytes,
-    compare_process_memory,
-    compare_weight_bytes,
-    measure_ops,
-    predict_step,
-)
-from lecture_lib.engine import Engine
+from lecture_lib.costs import kv_cache_bytes, measure_ops, predict_step, weight_bytes
+from lecture_lib.engine import Engine, KVCache
 from lecture_lib.hardware import Hardware, measure_hardware
 from lecture_lib.loading import load_model
 
@@ -63,26 +58,51 @@ def step_row(engine: Engine, hardware: Hardware, step) -> list:
 
 
 def memory_of_process() -> None:
-    """One process: prints what it takes up for weights and cache.
+    """One process: prints what it takes up for weights and cache, predicted and measured.
 
     (Transformers' code is imported above, so that it doesn't count as the model's memory.)
     """
-    load = partial(load_model, device="cpu")
-    growth = compare_process_memory(load, MEMORY_BATCH, MEMORY_LENGTH)
-    print(json.dumps(growth.to_numpy().tolist()))
+    before = resident_bytes()
+    loaded = load_model(device="cpu")
+    parameters = list(loaded.model.parameters())
+    for parameter in parameters:
+        parameter.sum()  # a mapped file's pages are resident from the first reading on
+    with_weights = resident_bytes()
+    spec, dtype = loaded.spec, parameters[0].dtype
+    cache = KVCache(
+        n_layers=spec.n_layers, batch_size=MEMORY_BATCH, n_kv_heads=spec.n_kv_heads,
+        max_seq_len=MEMORY_LENGTH, head_dim=spec.head_dim, dtype=dtype,
+    )  # fmt: skip
+    for half in (cache.keys, cache.values):
+        half.zero_()  # other memory is resident from the first writing on
+    predicted = kv_cache_bytes(spec, MEMORY_BATCH, MEMORY_LENGTH, dtype.itemsize)
+    rows = [
+        ["weights", weight_bytes(spec, dtype.itemsize), with_weights - before],
+        ["KV cache", predicted, resident_bytes() - with_weights],
+    ]
+    print(json.dumps(rows))
+
+
+def resident_bytes() -> int:
+    gc.collect()
+    return psutil.Process().memory_info().rss
 
 
 def byte_rows(engine: Engine) -> list[list]:
     """Predicted and real bytes: tensors exactly, the process as it grows."""
-    exact = [compare_weight_bytes(engine), compare_kv_bytes(engine, MEMORY_BATCH, MEMORY_LENGTH)]
-    rows = [[f"{c.what}: tensors", c.predicted, c.measured, c.error] for c in exact]
-    if engine.device.type != "cpu":  # the process's own memory says nothing of a GPU's
-        return [[name, p / 1e6, m / 1e6, f"{error:+.1%}"] for name, p, m, error in rows]
-    command = [sys.executable, __file__, "--memory"]
-    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    grown = json.loads(out.splitlines()[-1])
-    rows += [[f"{item}: process", *numbers] for item, *numbers in grown]
-    return [[name, p / 1e6, m / 1e6, f"{error:+.1%}"] for name, p, m, error in rows]
+    width, size = engine.dtype.itemsize, (MEMORY_BATCH, MEMORY_LENGTH)
+    weights = sum(p.nbytes for p in engine.hf_model.parameters())
+    kv_name = f"KV cache, B = {MEMORY_BATCH}, S = {MEMORY_LENGTH}: tensors"
+    rows = [
+        ["weights: tensors", weight_bytes(engine.spec, width), weights],
+        [kv_name, kv_cache_bytes(engine.spec, *size, width), engine.new_cache(*size).nbytes],
+    ]
+    if engine.device.type == "cpu":  # the process's own memory says nothing of a GPU's
+        command = [sys.executable, __file__, "--memory"]
+        out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        grown = json.loads(out.splitlines()[-1])
+        rows += [[f"{item}: process", *numbers] for item, *numbers in grown]
+    return [[name, p / 1e6, m / 1e6, f"{(p - m) / m:+.1%}"] for name, p, m in rows]
 
 
 def report(engine: Engine, hardware: Hardware, steps) -> str:

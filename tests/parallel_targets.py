@@ -15,7 +15,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Partial, Replicate
 from torch.distributed.tensor.debug import CommDebugMode
 
-from lecture_lib.parallel.traffic import TrafficRecorder, WireMeter, label
+from lecture_lib.parallel.meters import WireMeter
+from lecture_lib.parallel.traffic import TrafficRecorder, label
 
 
 def note_pid(arguments, rank, pid=None):
@@ -142,4 +143,4 @@ def send_much(arguments, rank):
         dist.recv(torch.empty(10_000_000, dtype=torch.uint8), 0)
     meter.lap("send")
     meter.lap("nothing")
-    return {"wire": meter.by_phase, "packets": meter.packets_by_phase}
+    return {"wire": meter.by_phase}

@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM, Qwen3Config
 from lecture_lib.costs import (
     Conventions,
     CostTable,
+    format_bytes,
     op_costs,
     weight_bytes,
     with_kv_heads,
@@ -63,19 +64,11 @@ def test_flops_are_those_of_transformers(name, phase):
     counted = counted_flops(model, phase, ids, logits_to_keep=1)
     costs = op_costs(spec, phase, batch_size, seq_len)
     assert costs.flops.sum() == counted[""]
-    assert costs.macs.sum() * 2 == counted[""]
     for op in ("q_proj", "k_proj", "v_proj"):
         of_layers = [n for module, n in counted.items() if module.endswith(f"self_attn.{op}")]
         assert costs.set_index("op").flops[op] == sum(of_layers), op
     fused = op_costs(spec, phase, batch_size, seq_len, fused_attention=True)
     assert fused.flops.sum() == counted[""]
-
-
-def test_logits_of_every_position():
-    model = eager(CONFIGS["llama"])
-    spec = ModelSpec.from_config(model.config)
-    costs = op_costs(spec, "prefill", 2, 9, conventions=Conventions(logits="all"))
-    assert costs.flops.sum() == counted_flops(model, "prefill", token_ids(2, 9))[""]
 
 
 @pytest.mark.real_model
@@ -104,19 +97,6 @@ def test_a_decode_step_reads_every_weight_once(name):
     rows = (spec.embed_dim or spec.d_model) + (spec.d_model if spec.position_rows else 0)
     head = parts["token_embedding"] if spec.tied_embeddings else 0  # read whole, as the lm_head
     assert read == weight_bytes(spec) + 2 * (head - tables + batch_size * rows)
-
-
-def test_causal_half_counts_the_pairs_of_the_mask():
-    seq_len = 13
-    pairs = int(torch.ones(seq_len, seq_len).tril().sum())
-    half, full = (
-        op_costs(SPEC, "prefill", 2, seq_len, conventions=Conventions(causal=c)).set_index("op")
-        for c in ("half", "full")
-    )
-    for op in ("qk_matmul", "sv_matmul"):
-        assert half.macs[op] == SPEC.n_layers * 2 * SPEC.n_heads * SPEC.head_dim * pairs
-        assert full.macs[op] / half.macs[op] == seq_len**2 / pairs
-        assert half.bytes[op] == full.bytes[op]  # scores that go to memory take L×L anyway
 
 
 def test_fused_attention_moves_no_scores():
@@ -170,26 +150,6 @@ def test_scope_layer_is_a_layer():
     assert (layer.bytes * SPEC.n_layers == inside.bytes).all()
     outside = set(step.op) - set(layer.op)
     assert outside == {"embedding", "final_norm", "lm_head"}
-    bare = Conventions(embedding=False, lm_head=False)
-    assert set(op_costs(SPEC, "decode", 2, 50, conventions=bare).op) == set(layer.op)
-
-
-def test_elementwise_flops_are_named():
-    nothing = op_costs(SPEC, "prefill", 2, 10).set_index("op")
-    counted = op_costs(
-        SPEC, "prefill", 2, 10, conventions=Conventions(softmax_flops=5, norm_flops=4)
-    ).set_index("op")
-    assert nothing.flops["softmax"] == 0
-    assert counted.flops["softmax"] == 5 * SPEC.n_layers * 2 * SPEC.n_heads * 100
-    assert counted.flops["attn_norm"] == 4 * SPEC.n_layers * 2 * 10 * SPEC.d_model
-    assert counted.macs["softmax"] == 0  # a MAC is a matrix product's
-
-
-def test_attended_positions():
-    for attended, n in (("past+new", 101), ("past", 100)):
-        costs = op_costs(SPEC, "decode", 1, 100, conventions=Conventions(attended=attended))
-        macs = costs.set_index("op").macs["qk_matmul"]
-        assert macs == SPEC.n_layers * SPEC.n_heads * SPEC.head_dim * n
 
 
 def test_bytes_halve_with_the_dtype():
@@ -200,8 +160,7 @@ def test_bytes_halve_with_the_dtype():
 
 def test_columns_fit_together():
     costs = op_costs(SPEC, "decode", 2, 50)
-    assert (costs.bytes == costs.bytes_read + costs.bytes_written).all()
     assert (costs.weight_bytes + costs.kv_bytes <= costs.bytes).all()
-    totals = CostTable(costs).totals()
-    assert totals["bytes"] == costs.bytes.sum()
-    assert totals["intensity"] == costs.flops.sum() / costs.bytes.sum()
+    total = CostTable(costs).printable().iloc[-1]
+    assert total.bytes == format_bytes(costs.bytes.sum())
+    assert total.intensity == f"{costs.flops.sum() / costs.bytes.sum():.3g}"

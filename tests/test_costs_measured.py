@@ -6,13 +6,12 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from lecture_lib.costs import (
-    compare_kv_bytes,
-    compare_process_memory,
-    compare_weight_bytes,
-    engine_costs,
+    kv_cache_bytes,
     measure_ops,
     predict_step,
+    weight_bytes,
 )
+from lecture_lib.costs.measured import engine_costs
 from lecture_lib.engine import Engine
 from lecture_lib.hardware import Hardware
 from tests.engine_models import CONFIGS, loaded_model
@@ -114,46 +113,31 @@ def test_every_round_is_the_same_step(engine, phase):
 
 def test_cache_and_weights_are_exact(engine):
     for batch_size, seq_len in ((1, 1), (3, 50), (2, 128)):
-        result = compare_kv_bytes(engine, batch_size, seq_len)
-        assert result.error == 0
-        assert result.measured == engine.new_cache(batch_size, seq_len).nbytes
-    result = compare_weight_bytes(engine)
-    assert result.predicted == result.measured > 1e4
-
-
-def test_process_memory_sees_what_is_allocated():
-    """A stand-in that takes up 300 MB when it is loaded: as measured, within a tenth."""
-    held = []
-
-    def load():
-        held.append(torch.ones(75_000_000))
-        return loaded_model(CONFIGS["llama"])
-
-    table = compare_process_memory(load, 2, 120_000).set_index("item")
-    assert table.measured["weights"] == pytest.approx(300e6, rel=0.1)
-    assert table.predicted["KV cache"] == 2 * 3 * 2 * 2 * 120_000 * 8 * 4  # 92 MB
-    assert table.measured["KV cache"] == pytest.approx(table.predicted["KV cache"], rel=0.1)
-    assert abs(table.error["KV cache"]) < 0.1
+        predicted = kv_cache_bytes(engine.spec, batch_size, seq_len, 4)
+        assert predicted == engine.new_cache(batch_size, seq_len).nbytes
+    real = sum(parameter.nbytes for parameter in engine.hf_model.parameters())
+    assert weight_bytes(engine.spec, 4) == real > 1e4
 
 
 @pytest.mark.real_model
 def test_the_bundled_model_s_cache_is_exact(loaded):
-    engine = Engine(loaded)
-    assert compare_kv_bytes(engine, 2, 333).error == 0
-    assert compare_weight_bytes(engine).error == 0
+    width = loaded.dtype.itemsize
+    cache = Engine(loaded).new_cache(2, 333)
+    assert kv_cache_bytes(loaded.spec, 2, 333, width) == cache.nbytes
+    real = sum(parameter.nbytes for parameter in loaded.model.parameters())
+    assert weight_bytes(loaded.spec, width) == real
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda e: measure_ops(e, "both"), "phase: must be one of"),
-        (lambda e: measure_ops(e, "decode", 0), "batch_size: must be"),
+        (lambda e: measure_ops(e, "decode", 0), "batch_size: needs an integer"),
         (lambda e: measure_ops(e, "decode", 1, 128), "seq_len: 129 positions, more than the 128"),
-        (lambda e: measure_ops(e, "decode", 1, 5, seconds=0), "seconds: must be"),
+        (lambda e: measure_ops(e, "decode", 1, 5, seconds=0), "seconds: needs a number"),
         (lambda e: predict_step(e, "a100", "decode"), "hardware: none is called"),
-        (lambda e: predict_step(e, TOY, "decode", 1, 0), "seq_len: must be"),
+        (lambda e: predict_step(e, TOY, "decode", 1, 0), "seq_len: needs an integer"),
         (lambda e: predict_step(e, TOY, "decode", 1, 500), "max_seq_len: 501 positions"),
-        (lambda e: compare_kv_bytes(e, 1, 0), "seq_len: must be"),
     ],
 )
 def test_bad_arguments(call, message):

@@ -11,16 +11,12 @@ from torch.utils._pytree import tree_leaves
 
 from lecture_lib.costs import (
     FORMATS,
-    GIB,
-    DoesNotFitError,
     Format,
     activation_bytes,
     format_bytes,
     kv_cache_bytes,
     kv_overtakes_weights,
-    largest_batch,
     lecture_block,
-    longest_context,
     memory_budget,
     weight_bytes,
     with_kv_heads,
@@ -62,9 +58,9 @@ def test_gguf_formats(name):
 def test_a_started_group_has_its_scale():
     stored = Format("groups", 8, group_size=32, scale_bytes=2)
     assert stored.n_bytes(1, 33) == 33 + 2 * 2
-    with pytest.raises(ValueError, match="bits: must be"):
+    with pytest.raises(ValueError, match="bits: needs a number"):
         Format("nothing", 0)
-    with pytest.raises(ValueError, match="group_size: must be"):
+    with pytest.raises(ValueError, match="group_size: needs an integer"):
         Format("groups", 4, group_size=0)
 
 
@@ -88,12 +84,6 @@ def test_int8_weights_are_not_quite_half():
     assert whole == 2 * spec.n_params
     assert int8 > whole / 2  # embeddings and lm_head stay, scales come on top
     assert int4 > whole / 4
-    assert weight_bytes(spec, weight_format="int8", quantise_all=True) < int8
-    tied = MODEL_SPECS["smollm2-135m"]
-    stored = Format("half", 8)
-    everything = weight_bytes(tied, weight_format=stored, quantise_all=True)
-    norms = tied.params_by_part["norms"]
-    assert everything == tied.n_params + norms  # the tied matrix once
 
 
 def test_cache_bytes():
@@ -154,33 +144,6 @@ def test_activations_are_about_what_the_engine_keeps_alive(name, phase):
     assert estimate == pytest.approx(live.peak, rel=0.15)
 
 
-def test_unfused_scores_dominate_long_prefills():
-    fused, plain = (
-        activation_bytes(SPEC, "prefill", 1, 8192, fused_attention=f) for f in (True, False)
-    )
-    scores = 2 * SPEC.n_heads * 8192**2  # bytes; they and their softmax are alive together
-    assert plain > 2 * scores > 5 * fused
-    assert activation_bytes(SPEC, "decode", 1, 8192) < fused / 1000
-
-
-@pytest.mark.parametrize("kv_format", [None, "int8"])
-def test_largest_batch_fits_and_one_more_does_not(kv_format):
-    memory = HARDWARE["a100-80gb-sxm"].memory_bytes
-    batch = largest_batch(SPEC, "a100-80gb-sxm", 8192, kv_format=kv_format)
-
-    def needs(b: int) -> float:
-        return weight_bytes(SPEC) + kv_cache_bytes(SPEC, b, 8192, kv_format=kv_format)
-
-    assert needs(batch) <= memory < needs(batch + 1)
-    assert largest_batch(SPEC, memory, 8192, reserve=0.5, kv_format=kv_format) < batch / 2
-
-
-def test_longest_context_fits_and_one_more_does_not():
-    length = longest_context(SPEC, 80e9, batch_size=4)
-    used = weight_bytes(SPEC) + kv_cache_bytes(SPEC, 4, length)
-    assert used <= 80e9 < used + kv_cache_bytes(SPEC, 4, 1)
-
-
 def test_where_the_cache_overtakes_the_weights():
     spec = MODEL_SPECS["llama-2-7b"]
     length = kv_overtakes_weights(spec)
@@ -192,34 +155,19 @@ def test_where_the_cache_overtakes_the_weights():
     assert kv_overtakes_weights(spec, batch_size=8) < length / 7.9
 
 
-def test_what_does_not_fit_is_said():
-    with pytest.raises(DoesNotFitError, match=r"llama-2-70b alone take 138 GB \(128 GiB\)"):
-        largest_batch("llama-2-70b", "a100-80gb-sxm", 100)
-    with pytest.raises(ValueError, match=r"beside the weights .* a sequence of 200000 positions"):
-        largest_batch("llama-2-7b", "l4", 200000)
-    with pytest.raises(ValueError, match="one position of 100000 sequences needs"):
-        longest_context("llama-2-7b", "l4", 100000)
-    int4 = largest_batch("llama-2-70b", "a100-80gb-sxm", 100, weight_format="int4")
-    assert int4 > 1000
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: weight_bytes(SPEC, -1), "dtype_bytes: must be"),
+        (lambda: weight_bytes(SPEC, -1), "dtype_bytes: needs a number"),
         (lambda: weight_bytes("lama-3.1-8b"), "did you mean .*llama-3.1-8b"),
         (lambda: weight_bytes(lecture_block()), "spec: the lecture's block is no whole model"),
         (lambda: weight_bytes(SPEC, weight_format="int5"), "weight_format: no format"),
-        (lambda: weight_bytes(SPEC, quantise_all="yes"), "quantise_all: must be True or False"),
-        (lambda: kv_cache_bytes(SPEC, 0, 5), "batch_size: must be"),
-        (lambda: kv_cache_bytes(SPEC, 1, -5), "seq_len: must be"),
+        (lambda: kv_cache_bytes(SPEC, 0, 5), "batch_size: needs an integer"),
+        (lambda: kv_cache_bytes(SPEC, 1, -5), "seq_len: needs an integer"),
         (lambda: activation_bytes(SPEC, "training"), "phase: must be one of"),
-        (lambda: largest_batch(SPEC, 0, 5), "memory: needs a number above 0"),
-        (lambda: largest_batch(SPEC, "b200", 5), "hardware: none is called 'b200'"),
-        (lambda: largest_batch(SPEC, 1e12, 5, reserve=1), "reserve: must be a part"),
-        (lambda: longest_context(SPEC, 1e12, 0), "batch_size: must be"),
-        (lambda: kv_overtakes_weights(SPEC, 0), "batch_size: must be"),
-        (lambda: format_bytes(5, units="GB"), "units: must be one of"),
+        (lambda: memory_budget(SPEC, memory=0), "memory: needs a number above 0"),
+        (lambda: memory_budget(SPEC, memory="b200"), "hardware: none is called 'b200'"),
+        (lambda: kv_overtakes_weights(SPEC, 0), "batch_size: needs an integer"),
     ],
 )
 def test_bad_arguments(call, message):
@@ -230,10 +178,9 @@ def test_bad_arguments(call, message):
 def test_budget_adds_up_and_keeps_units_apart():
     budget = memory_budget("llama-2-7b", 4, 4096, memory="l4")
     assert budget.total == budget.weights + budget.kv_cache + budget.activations
-    assert budget.kv_cache == 8 * GIB
+    assert budget.kv_cache == 8 * 2**30
+    assert budget.memory == HARDWARE["l4"].memory_bytes
     assert not budget.fits
-    assert "KV cache 8.59 GB (8 GiB)" in str(budget)
-    assert "does not fit 24 GB (22.4 GiB)" in str(budget)
     assert memory_budget("llama-2-7b", 1, 100, memory="l4").fits
     decode = memory_budget("llama-2-7b", 4, 4096, prefill=False)
     assert decode.activations < budget.activations
@@ -241,9 +188,7 @@ def test_budget_adds_up_and_keeps_units_apart():
 
 
 @pytest.mark.parametrize(
-    ("n_bytes", "decimal", "binary"),
-    [(512, "512 B", "512 B"), (2**30, "1.07 GB", "1 GiB"), (155.4e9, "155 GB", "145 GiB")],
+    ("n_bytes", "text"), [(512, "512 B"), (2**30, "1.07 GB"), (155.4e9, "155 GB")]
 )
-def test_gb_and_gib(n_bytes, decimal, binary):
-    assert format_bytes(n_bytes) == decimal
-    assert format_bytes(n_bytes, units="binary") == binary
+def test_gigabytes_are_decimal(n_bytes, text):
+    assert format_bytes(n_bytes) == text

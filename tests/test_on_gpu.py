@@ -11,7 +11,7 @@ import torch
 from engine_models import CONFIGS, hf_greedy, left_padded, loaded_model, token_ids
 from parallel_models import PROMPT, WITH_BIASES, greedy_with_logits, save_model
 
-from lecture_lib.costs import compare_kv_bytes, compare_process_memory, measure_ops, predict_step
+from lecture_lib.costs import kv_cache_bytes, measure_ops, predict_step
 from lecture_lib.decoding import engine_beam_search, sample_generate, token_log_probs
 from lecture_lib.engine import Engine
 from lecture_lib.engine.cuda_graph import GraphedDecode
@@ -123,15 +123,19 @@ def test_costs_are_measured_on_the_device(engine):
         ops = measure_ops(engine, phase, 2, 16, seconds=0.2, progress=False)
         assert (ops.seconds > 0).all()
         assert predict_step(engine, hardware, phase, 2, 16).measured > 0
-    exact = compare_kv_bytes(engine, 2, 64)
-    assert exact.predicted == exact.measured
+    width = engine.dtype.itemsize
+    assert kv_cache_bytes(engine.spec, 2, 64, width) == engine.new_cache(2, 64).nbytes
 
 
 def test_the_device_s_memory_grows_by_weights_and_cache():
-    grown = compare_process_memory(lambda: on_device("llama"), 4, 128).set_index("item")
-    cache = grown.loc["KV cache"]
-    assert cache.predicted <= cache.measured <= cache.predicted + 4096  # CUDA hands out blocks
-    assert grown.loc["weights"].measured > 0
+    before = torch.cuda.memory_allocated()
+    engine = Engine(on_device("llama"))
+    with_weights = torch.cuda.memory_allocated()
+    assert with_weights > before
+    cache = engine.new_cache(4, 128)
+    grown = torch.cuda.memory_allocated() - with_weights
+    predicted = kv_cache_bytes(engine.spec, 4, 128, engine.dtype.itemsize)
+    assert predicted == cache.nbytes <= grown <= predicted + 4096  # CUDA hands out blocks
 
 
 def test_a_widget_watches_a_cache_on_the_device():

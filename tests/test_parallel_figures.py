@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,8 +71,7 @@ def test_words_say_what_is_drawn():
 
 def test_a_measured_schedule_is_drawn_with_its_own_unit():
     blocks = [
-        vars(b) | {"start_s": 5 + b.start_s / 1000, "end_s": 5 + b.end_s / 1000}
-        for b in THREE.blocks
+        replace(b, start_s=5 + b.start_s / 1000, end_s=5 + b.end_s / 1000) for b in THREE.blocks
     ]
     measured = schedule_from_timestamps(blocks)
     assert "Requests complete at 9, 10, 11 ms" in figures.schedule_chart(measured).alt
@@ -106,7 +106,7 @@ def test_times_by_ranks():
     assert list(frame.columns) == ["tensor, nvlink4", "tensor, 100gbe", "pipeline, nvlink4"]
     page = compare_parallelism(LLAMA, n_ranks=8, link="100gbe", **SIZES)
     assert frame.loc[8, "tensor, 100gbe"] == page.tensor.prefill_s
-    with pytest.raises(ValueError, match="phase: must be 'prefill' or 'decode', got 'train'"):
+    with pytest.raises(ValueError, match="phase: must be one of 'prefill', 'decode', got 'train'"):
         times_by_ranks(LLAMA, [1], phase="train", **SIZES)
     with pytest.raises(ValueError, match="ranks, links: need at least one"):
         times_by_ranks(LLAMA, [], **SIZES)

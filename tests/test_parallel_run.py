@@ -80,7 +80,6 @@ def test_the_wire_carries_more_than_the_ring_formula(run):
     for phase in ("prefill", "decode"):
         payload = sum(r.payload_bytes for r in run.collectives if r.phase == phase)
         assert run.wire_by_phase[phase] > ring_wire_bytes(payload, run.n_ranks, all_ranks=True)
-        assert run.packets_by_phase[phase] * 66 < run.wire_by_phase[phase]
     assert run.wire_bytes == sum(run.wire_by_phase.values())
 
 
@@ -119,9 +118,9 @@ def test_a_tied_model_in_bfloat16_sends_half_as_much(tmp_path):
         ({"prompt": ["a", "b"]}, ValueError, "prompt: takes one prompt"),
         ({"prompt": "a" * 127}, ValueError, "132 positions, more than the 128"),
         ({"max_new_tokens": 0}, ValueError, "max_new_tokens"),
-        ({"backend": "jax"}, ValueError, "backend: must be 'own' or 'torch'"),
+        ({"backend": "jax"}, ValueError, "backend: must be one of 'own', 'torch'"),
         ({"dtype": "int8"}, ValueError, "dtype: must be one of"),
-        ({"device": "tpu"}, ValueError, "device: must be 'auto', 'cpu' or 'cuda'"),
+        ({"device": "tpu"}, ValueError, "device: must be one of 'auto', 'cpu', 'cuda'"),
         ({"model": 3}, ValueError, "model: must be a model's name"),
         ({"model": "./nothing-here"}, ValueError, "is not there"),
     ],

@@ -67,7 +67,7 @@ def test_messages_are_exactly_the_formulas(case, biased):
             dtype_bytes=4,
         )  # fmt: skip
         expected["prefill", "hidden"] += volume.prefill_bytes
-        expected["decode", "hidden"] += volume.decode_bytes
+        expected["decode", "hidden"] += volume.n_decode_passes * volume.decode_step_bytes
         expected["decode", "token"] += 8 * (N_TOKENS - 1) * (case.n_stages > 1)
     assert sent == +expected
     n_tokens = sum(map(len, case.prompts)) + len(case.prompts) * (N_TOKENS - 1)

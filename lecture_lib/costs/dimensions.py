@@ -4,11 +4,21 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Self
 
+from lecture_lib.checks import check_count
 from lecture_lib.model_spec import MODEL_SPECS, ModelSpec
 
-from .checks import check_size, is_symbolic
-
+PHASES = ("prefill", "decode")
 _SIZES = ("n_layers", "d_model", "n_heads", "n_kv_heads", "head_dim", "d_ff", "vocab_size")
+
+
+def is_symbolic(value: Any) -> bool:
+    """Whether it is a sympy expression (without importing sympy to ask)."""
+    return hasattr(value, "free_symbols")
+
+
+def check_size(name: str, value: Any) -> Any:
+    """An integer of 1 or more, or a sympy expression to compute with; else a ValueError."""
+    return value if is_symbolic(value) else check_count(name, value)
 
 
 @dataclass(frozen=True)
@@ -46,8 +56,7 @@ class Dimensions:
     def __post_init__(self) -> None:
         for name in _SIZES:
             check_size(name, getattr(self, name))
-        symbolic = is_symbolic(self.n_heads) or is_symbolic(self.n_kv_heads)
-        if not symbolic and self.n_heads % self.n_kv_heads:
+        if not is_symbolic(self.n_heads) and self.n_heads % self.n_kv_heads:
             raise ValueError(
                 f"n_kv_heads: must divide n_heads={self.n_heads}, got {self.n_kv_heads}"
             )
@@ -84,23 +93,23 @@ class Dimensions:
         )
 
 
-def lecture_block(d_model: Any = 4096, n_heads: Any = 32, n_layers: Any = 1) -> Dimensions:
+def lecture_block(d_model: Any = 4096, n_heads: Any = 32) -> Dimensions:
     """The lecture's block: multi-head attention, F = 4D, relu; no norms, residuals, positions.
 
     Args:
-        d_model, n_heads, n_layers: integers, or sympy symbols: then the costs are formulas.
+        d_model, n_heads: integers, or sympy symbols: then the costs are formulas.
 
     Raises:
         ValueError: a size below 1, or n_heads that does not divide d_model.
     """
     check_size("d_model", d_model)
     check_size("n_heads", n_heads)
-    if not is_symbolic(d_model) and not is_symbolic(n_heads) and d_model % n_heads:
-        raise ValueError(f"n_heads: must divide d_model={d_model}, got {n_heads}")
     symbolic = is_symbolic(d_model) or is_symbolic(n_heads)
+    if not symbolic and d_model % n_heads:
+        raise ValueError(f"n_heads: must divide d_model={d_model}, got {n_heads}")
     return Dimensions(
         name="the lecture's block",
-        n_layers=n_layers,
+        n_layers=1,
         d_model=d_model,
         n_heads=n_heads,
         n_kv_heads=n_heads,

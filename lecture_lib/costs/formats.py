@@ -5,15 +5,15 @@ from typing import Any
 
 from lecture_lib.checks import check_number, suggest
 
-from .checks import check_size, is_symbolic
+from .dimensions import check_size, is_symbolic
 
 
 @dataclass(frozen=True)
 class Format:
     """A storage format of weights or of the KV cache.
 
-    A *row* is what shares its scales with nobody: the weights of one output of a linear layer,
-    or one head's key (or value) of one token.
+    A *row* has scales of its own: it is the weights of one output of a linear layer, or one head's
+    key (or value) of one token.
 
     Attributes:
         name: what to call it.
@@ -44,16 +44,12 @@ class Format:
         groups = 1 if self.group_size is None else -(-row_len // self.group_size)
         return rows * _exact(elements + groups * self.scale_bytes)
 
-    @property
-    def quantised(self) -> bool:
-        return self.scale_bytes > 0
-
 
 def _exact(value: float) -> float | int:
     return int(value) if value == int(value) else value
 
 
-#: Formats by name. int8: one FP16 scale a row. int4: an FP16 scale and a 4-bit zero point for
+#: Formats by name. int8: one FP16 scale per row. int4: an FP16 scale and a 4-bit zero point for
 #: every 128 elements, as GPTQ (arXiv 2210.17323) and AWQ files have them. q8_0, q4_0: blocks of
 #: 32 with an FP16 scale, as in GGUF files.
 FORMATS: dict[str, Format] = {
@@ -73,7 +69,7 @@ FORMATS: dict[str, Format] = {
 
 
 def as_format(name: str, value: "Format | str | None", dtype_bytes: float) -> Format:
-    """The format an argument means: None is ``dtype_bytes`` bytes an element, without scales.
+    """The format an argument means: None is ``dtype_bytes`` bytes per element, without scales.
 
     Raises:
         ValueError: an unknown name, with near ones suggested; ``dtype_bytes`` not positive.

@@ -9,12 +9,9 @@ from tqdm.auto import tqdm
 from lecture_lib.checks import check_choice, check_number
 from lecture_lib.hardware.rounds import Timer, time_rounds, wall_clock
 
-from .checks import PHASES, check_size
-from .conventions import Conventions
+from .conventions import ENGINE
+from .dimensions import PHASES, check_size
 from .table import op_costs
-
-#: As the engine computes: q, k, v (and gate, up) are one product each.
-ENGINE = Conventions(joined_projections=True)
 
 Call = Callable[[], object]
 
@@ -44,7 +41,7 @@ def measure_ops(
     Returns:
         DataFrame by op, totals over all layers: op, part, count, flops, bytes, intensity (as
         ``op_costs`` counts them, for the engine's dtype), seconds (median of the rounds), spread
-        (of their middle half, relative), attained_flops and attained_bandwidth (a second).
+        (of their middle half, relative), attained_flops and attained_bandwidth (per second).
 
     Raises:
         ValueError: an unknown phase, sizes below 1, more positions than the model's context.
@@ -96,7 +93,7 @@ def _timed_ops(engine, phase: str, batch_size: int, seq_len: int) -> Iterator[tu
     def random(*shape: int):
         return torch.randn(shape, dtype=engine.dtype, device=engine.device)
 
-    x = random(batch_size * new, spec.d_model)  # one row a token
+    x = random(batch_size * new, spec.d_model)  # one row per token
     yield from _linear_ops(model.layers, x, random(len(x), spec.d_ff), spec)
     yield from _attention_ops(engine, batch_size, new, seq_len + (phase == "decode"), random)
     yield from _elementwise_ops(engine, x, random)
@@ -137,7 +134,7 @@ def _attention_ops(engine, batch_size: int, new: int, kv_len: int, random) -> It
     q = random(batch_size, spec.n_heads, new, spec.head_dim)
     pattern = Pattern.of(kv_len - new, new, None, engine.device)
     layers = list(zip(cache.keys, cache.values, strict=True))
-    # A group's query heads below one another, (B · n_KV, L · n_H / n_KV, H): keys are read once.
+    # The query heads of a group as further rows, (B · n_KV, L · n_H / n_KV, H): keys are read once.
     groups = batch_size * spec.n_kv_heads
     queries = q.reshape(groups, -1, spec.head_dim)
     flat = [(k.reshape(groups, kv_len, -1), v.reshape(groups, kv_len, -1)) for k, v in layers]

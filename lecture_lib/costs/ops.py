@@ -19,7 +19,6 @@ class Op:
 
     Attributes:
         name, part: "q_proj" and "attention". macs: multiply-accumulates of matrix products.
-        elementwise: FLOPs besides those, as the conventions count them.
         weights, reads, writes: bytes of weights and activations read, of activations written.
         kv_reads, kv_writes: bytes of keys and values read and written.
     """
@@ -27,7 +26,6 @@ class Op:
     name: str
     part: str
     macs: Any = 0
-    elementwise: Any = 0
     weights: Any = 0
     reads: Any = 0
     writes: Any = 0
@@ -38,7 +36,7 @@ class Op:
 
 @dataclass(frozen=True)
 class Step:
-    """One forward pass to account for: a prefill of L tokens a row, or a decode step behind L.
+    """One forward pass to count: a prefill of L tokens per sequence, or a decode step after L.
 
     Attributes:
         d, conventions: the model, and how to count. phase: "prefill" or "decode".
@@ -70,17 +68,7 @@ class Step:
     @property
     def attended(self) -> Any:
         """S: positions that a new token may look at, or whose keys are there."""
-        if self.phase == "prefill":
-            return self.seq_len
-        return self.seq_len + int(self.conventions.attended == "past+new")
-
-    @property
-    def pairs(self) -> Any:
-        """Scores of one head that are computed: query-key pairs."""
-        if self.phase == "prefill" and self.conventions.causal == "half":
-            doubled = self.seq_len * (self.seq_len + 1)
-            return doubled // 2 if isinstance(doubled, int) else doubled / 2
-        return self.new * self.attended
+        return self.seq_len if self.phase == "prefill" else self.seq_len + 1
 
     def act(self, rows: Any, width: Any = 1) -> Any:
         """Bytes of activations."""
@@ -89,7 +77,7 @@ class Step:
     def linear(self, name, part, n_in, n_out, *, bias=False, rows=None, kv=False, **more) -> Op:
         """A product X W: (rows, n_in) times (n_in, n_out); ``kv``: the result goes to the cache.
 
-        Quantised are the matrices of the layers, not those before and behind them.
+        Only the matrices of the layers are quantised, not embeddings and output matrix.
         """
         rows = self.tokens if rows is None else rows
         heads = self.d.n_kv_heads
@@ -105,28 +93,23 @@ class Step:
             **more,
         )
 
-    def pointwise(self, name, part, width, flops, *, inputs=1, rows=None, **more) -> Op:
+    def pointwise(self, name, part, width, *, inputs=1, rows=None, **more) -> Op:
         """Element-wise work: ``inputs`` operands of (rows, width) in, one out."""
-        rows = self.tokens if rows is None else rows
-        reads, writes = inputs * self.act(rows, width), self.act(rows, width)
-        return Op(name, part, elementwise=flops * rows * width, reads=reads, writes=writes, **more)
+        one = self.act(self.tokens if rows is None else rows, width)
+        return Op(name, part, reads=inputs * one, writes=one, **more)
 
     def norm(self, name, part, width=None, rows=None, **more) -> Op:
         width = self.d.d_model if width is None else width
-        count = self.d.norm_params if self.conventions.norm_weights else 0
-        weights = self.unquantised.n_bytes(count, width)
-        flops = self.conventions.norm_flops
-        return self.pointwise(name, part, width, flops, rows=rows, weights=weights, **more)
+        weights = self.unquantised.n_bytes(self.d.norm_params, width)
+        return self.pointwise(name, part, width, rows=rows, weights=weights, **more)
 
 
 def all_ops(s: Step) -> Iterator[Op]:
     """The operations of a step in order; those with ``per_layer`` run in every layer."""
-    if s.conventions.embedding:
-        yield from embedding_ops(s)
+    yield from embedding_ops(s)
     yield from attention_ops(s)
     yield from mlp_ops(s)
-    if s.conventions.lm_head:
-        yield from lm_head_ops(s)
+    yield from lm_head_ops(s)
 
 
 def embedding_ops(s: Step) -> Iterator[Op]:
@@ -137,9 +120,8 @@ def embedding_ops(s: Step) -> Iterator[Op]:
         yield s.linear("project_in", "embedding", width, s.d.d_model, per_layer=False)
     if s.d.positions:
         table = s.unquantised.n_bytes(s.tokens, s.d.d_model)
-        flops = s.conventions.residual_flops
         yield s.pointwise(
-            "position_embedding", "embedding", s.d.d_model, flops, weights=table, per_layer=False
+            "position_embedding", "embedding", s.d.d_model, weights=table, per_layer=False
         )
 
 
@@ -152,8 +134,7 @@ def attention_ops(s: Step) -> Iterator[Op]:
         yield s.norm("q_norm", part, d.head_dim, s.tokens * d.n_heads)
         yield s.norm("k_norm", part, d.head_dim, s.tokens * d.n_kv_heads)
     if d.rope:
-        width = d.q_width + d.kv_width
-        yield s.pointwise("rope", part, width, s.conventions.rope_flops)
+        yield s.pointwise("rope", part, d.q_width + d.kv_width)
     if s.phase == "decode" and s.conventions.cache_update == "concat":
         rows = s.batch_size * d.n_kv_heads
         past = s.kv.n_bytes(rows * s.seq_len, d.head_dim)
@@ -163,8 +144,7 @@ def attention_ops(s: Step) -> Iterator[Op]:
     yield from _score_ops(s)
     yield s.linear("o_proj", part, d.q_width, d.d_model, bias=d.out_bias)
     if d.residuals:
-        flops = s.conventions.residual_flops
-        yield s.pointwise("attn_residual", part, d.d_model, flops, inputs=2)
+        yield s.pointwise("attn_residual", part, d.d_model, inputs=2)
 
 
 def _projections(s: Step) -> Iterator[Op]:
@@ -192,19 +172,14 @@ def _score_ops(s: Step) -> Iterator[Op]:
     d, part = s.d, "attention"
     queries = s.act(s.tokens, d.q_width)
     keys = s.kv.n_bytes(s.batch_size * s.attended * d.n_kv_heads, d.head_dim)  # values likewise
-    computed = s.batch_size * d.n_heads * s.pairs
-    macs = computed * d.head_dim
     elements = s.batch_size * d.n_heads * s.new * s.attended
-    scores = s.act(elements)
-    softmax = s.conventions.softmax_flops * computed
+    macs, scores = elements * d.head_dim, s.act(elements)
     if s.fused:
-        yield Op("attention", part, 2 * macs, softmax, 0, queries, queries, kv_reads=2 * keys)
+        yield Op("attention", part, 2 * macs, reads=queries, writes=queries, kv_reads=2 * keys)
         return
-    own_pass = s.conventions.softmax_pass
-    first = 0 if own_pass else softmax
-    yield Op("qk_matmul", part, macs, first, reads=queries, kv_reads=keys, writes=scores)
-    if own_pass:
-        yield Op("softmax", part, elementwise=softmax, reads=scores, writes=scores)
+    yield Op("qk_matmul", part, macs, reads=queries, kv_reads=keys, writes=scores)
+    if s.conventions.softmax_pass:
+        yield Op("softmax", part, reads=scores, writes=scores)
     yield Op("sv_matmul", part, macs, reads=scores, kv_reads=keys, writes=queries)
 
 
@@ -220,16 +195,15 @@ def mlp_ops(s: Step) -> Iterator[Op]:
     else:
         yield up
     inputs = 2 if d.gated_mlp else 1  # silu(gate) · up, or relu
-    yield s.pointwise("activation", part, d.d_ff, s.conventions.activation_flops, inputs=inputs)
+    yield s.pointwise("activation", part, d.d_ff, inputs=inputs)
     yield s.linear("down_proj", part, d.d_ff, d.d_model, bias=bias)
     if d.residuals:
-        flops = s.conventions.residual_flops
-        yield s.pointwise("mlp_residual", part, d.d_model, flops, inputs=2)
+        yield s.pointwise("mlp_residual", part, d.d_model, inputs=2)
 
 
 def lm_head_ops(s: Step) -> Iterator[Op]:
     d, part = s.d, "lm_head"
-    rows = s.batch_size if s.conventions.logits == "last" else s.tokens
+    rows = s.batch_size  # of a prefill, the logits of its last position alone
     if d.final_norm:
         yield s.norm("final_norm", part, rows=rows, per_layer=False)
     width = d.embedding_width

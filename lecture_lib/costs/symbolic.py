@@ -6,9 +6,8 @@ import pandas as pd
 
 from lecture_lib.checks import check_choice
 
-from .checks import PHASES
-from .conventions import LECTURE, Conventions
-from .dimensions import lecture_block
+from .conventions import LECTURE
+from .dimensions import PHASES, lecture_block
 from .table import arithmetic_intensity, op_costs
 
 #: Rows of the lecture's tables: number, computation, operation of ``op_costs``.
@@ -47,8 +46,6 @@ def lecture_table(
     d_model: Any = None,
     n_heads: Any = None,
     dtype_bytes: float = 2,
-    *,
-    conventions: Conventions = LECTURE,
 ) -> pd.DataFrame:
     """The lecture's table of part 5, as formulas, as numbers, or half and half.
 
@@ -57,7 +54,6 @@ def lecture_table(
         batch_size, seq_len, d_model, n_heads: integers, or None for the symbols L, D, n_H; a
             symbol of your own for ``batch_size`` shows what batching changes.
         dtype_bytes: 2 for FP16; in FP32 (4) the intensities halve.
-        conventions: default LECTURE.
 
     Returns:
         DataFrame: no. (of the lecture's slide), computation, op, flops, bytes (all heads
@@ -76,17 +72,14 @@ def lecture_table(
     )
     costs = op_costs(
         lecture_block(d_model, n_heads), phase, batch_size, seq_len, dtype_bytes,
-        conventions=conventions, scope="layer",
+        conventions=LECTURE, scope="layer",
     ).set_index("op")  # fmt: skip
     rows = []
     for no, computation, op in _ROWS[phase]:
-        if op not in costs.index:  # no concat when the cache is updated in place
-            continue
         flops, moved = costs.flops[op], costs.bytes[op]
         if op in ("qk_matmul", "sv_matmul") and d_model is D and n_heads is n_H:
             flops, moved = (sympy.expand(x.subs(D, n_H * H)) for x in (flops, moved))
         intensity = arithmetic_intensity(flops, moved)
         rows.append([no, computation, op, flops, moved, intensity])
-    frame = pd.DataFrame(rows, columns=["no.", "computation", "op", "flops", "bytes", "intensity"])
-    frame.attrs = {"conventions": conventions.describe(phase, False), "dtype_bytes": dtype_bytes}
-    return frame
+    columns = ["no.", "computation", "op", "flops", "bytes", "intensity"]
+    return pd.DataFrame(rows, columns=columns)

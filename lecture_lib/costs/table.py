@@ -9,15 +9,14 @@ from lecture_lib.checks import check_choice, check_flag
 from lecture_lib.hardware import Hardware, as_hardware
 from lecture_lib.model_spec import ModelSpec
 
-from .checks import PHASES, check_size, is_symbolic
 from .conventions import Conventions
-from .dimensions import Dimensions, as_dimensions
+from .dimensions import PHASES, Dimensions, as_dimensions, check_size, is_symbolic
 from .formats import Format, as_format
 from .ops import Op, Step, all_ops
 from .units import format_bytes, format_count, format_seconds
 
 SCOPES = ("step", "layer")
-_BYTES = ("bytes", "bytes_read", "bytes_written", "weight_bytes", "kv_bytes")
+_BYTES = ("bytes", "weight_bytes", "kv_bytes")
 
 
 def op_costs(
@@ -39,8 +38,8 @@ def op_costs(
 
     Args:
         spec: a ModelSpec, the name of a published model, or a ``lecture_block()``.
-        phase: "prefill": ``seq_len`` prompt tokens at once; "decode": one new token a sequence
-            behind ``seq_len`` cached ones.
+        phase: "prefill": ``seq_len`` prompt tokens at once; "decode": one new token for each
+            sequence, after ``seq_len`` cached ones.
         batch_size, seq_len: B and L; like the dimensions, they may be sympy symbols.
         dtype_bytes: bytes of an activation, and of whatever the formats leave open.
         fused_attention: QK^T, softmax and score·V are one row, and scores never go to memory.
@@ -48,15 +47,15 @@ def op_costs(
             embeddings, norms, biases and the lm_head keep ``dtype_bytes``.
         kv_format: of cached keys and values.
         conventions: what is counted, see Conventions.
-        scope: "step": a row sums over all layers; "layer": one layer, nothing before or behind.
+        scope: "step": a row sums over all layers; "layer": one layer, nothing before or after.
         hardware: adds the columns ``bound`` and ``seconds``, by the roofline.
         compute_dtype: the dtype whose peak counts there. Default: by ``dtype_bytes``.
 
     Returns:
         A DataFrame; its column sums are the step's. Columns: op, part, count (times in the step),
-        flops, macs (matrix products only), bytes, bytes_read, bytes_written, weight_bytes and
-        kv_bytes (of these bytes, weights and cache), intensity (FLOPs a byte), and with hardware
-        bound and seconds. ``attrs``: model, phase, sizes, conventions in words.
+        flops, bytes, weight_bytes and kv_bytes (of these bytes, weights and cache), intensity
+        (FLOPs per byte), and with hardware bound and seconds. ``attrs``: model, phase, sizes,
+        conventions in words.
 
     Raises:
         ValueError: a size below 1, an unknown phase, format, model or hardware, a bad convention.
@@ -79,7 +78,7 @@ def cost_table(*args: Any, **options: Any) -> "CostTable":
 
 
 def arithmetic_intensity(flops: Any, n_bytes: Any) -> Any:
-    """FLOPs a byte: numbers or arrays to numbers, sympy expressions to simplified ones.
+    """FLOPs per byte: numbers or arrays to numbers, sympy expressions to simplified ones.
 
     Raises:
         ValueError: no bytes, or negative ones.
@@ -147,21 +146,17 @@ def _add_roof(frame: pd.DataFrame, hardware: Hardware, dtype: str | None, dtype_
 
 
 def _row(op: Op, count: Any) -> dict[str, Any]:
-    flops = count * (2 * op.macs + op.elementwise)
-    reads = count * (op.weights + op.reads + op.kv_reads)
-    writes = count * (op.writes + op.kv_writes)
+    flops = count * 2 * op.macs
+    n_bytes = count * (op.weights + op.reads + op.writes + op.kv_reads + op.kv_writes)
     return {
         "op": op.name,
         "part": op.part,
         "count": count,
         "flops": flops,
-        "macs": count * op.macs,
-        "bytes": reads + writes,
-        "bytes_read": reads,
-        "bytes_written": writes,
+        "bytes": n_bytes,
         "weight_bytes": count * op.weights,
         "kv_bytes": count * (op.kv_reads + op.kv_writes),
-        "intensity": arithmetic_intensity(flops, reads + writes),
+        "intensity": arithmetic_intensity(flops, n_bytes),
     }
 
 
@@ -170,12 +165,6 @@ class CostTable:
     """A table of ``op_costs`` to look at; ``frame`` is the DataFrame, unrounded."""
 
     frame: pd.DataFrame
-
-    def totals(self) -> dict[str, Any]:
-        """Sums of FLOPs, bytes and seconds, and the intensity of the whole."""
-        columns = ["flops", "macs", *_BYTES, *(["seconds"] if "seconds" in self.frame else [])]
-        sums = {name: self.frame[name].sum() for name in columns}
-        return sums | {"intensity": arithmetic_intensity(sums["flops"], sums["bytes"])}
 
     def caption(self) -> str:
         """Which model and step this is, and how it was counted."""
@@ -189,10 +178,12 @@ class CostTable:
 
     def printable(self) -> pd.DataFrame:
         """Rows and their total with rounded numbers and units, as text."""
-        total = {"op": "total", "part": "", "count": "", **self.totals(), "bound": ""}
-        rows = [*self.frame.to_dict("records"), total]
-        columns = ["op", "count", "flops", "bytes", "weight_bytes", "kv_bytes", "intensity"]
+        columns = ["op", "count", "flops", *_BYTES, "intensity"]
         columns += [c for c in ("bound", "seconds") if c in self.frame]
+        total = {"op": "total", "count": "", "bound": ""}
+        total |= {c: self.frame[c].sum() for c in ("flops", *_BYTES, "seconds") if c in columns}
+        total["intensity"] = arithmetic_intensity(total["flops"], total["bytes"])
+        rows = [*self.frame.to_dict("records"), total]
         return pd.DataFrame([{c: _cell(c, row[c]) for c in columns} for row in rows])
 
     def __str__(self) -> str:
@@ -203,19 +194,13 @@ class CostTable:
     def _repr_markdown_(self) -> str:
         """The only rich form: JupyterLab would prefer HTML, if there were any, over this."""
         cells = self.printable()
-        symbolic = any(is_symbolic(v) for v in self.frame.flops)
         lines = ["| " + " | ".join(cells) + " |", "|:--" + "|--:" * (cells.shape[1] - 1) + "|"]
-        for row in cells.itertuples(index=False):
-            shown = [f"`{row[0]}`", *(f"${v}$" if symbolic and v else v for v in row[1:])]
-            lines.append(f"| {' | '.join(shown)} |")
+        for op, *values in cells.itertuples(index=False):
+            lines.append(f"| {' | '.join([f'`{op}`', *values])} |")
         return "\n".join(lines) + f"\n\n{self.caption()}\n"
 
 
 def _cell(column: str, value: Any) -> str:
-    if is_symbolic(value):
-        import sympy
-
-        return sympy.latex(sympy.factor(value))
     if column in _BYTES:
         return format_bytes(value)
     if column == "flops":

@@ -1,35 +1,13 @@
-"""Numbers as people read them; GB (10^9 bytes) and GiB (2^30) are never mixed."""
-
-KB, MB, GB, TB = 10**3, 10**6, 10**9, 10**12
-KIB, MIB, GIB, TIB = 2**10, 2**20, 2**30, 2**40
-
-_UNITS = {
-    "decimal": (("TB", TB), ("GB", GB), ("MB", MB), ("KB", KB)),
-    "binary": (("TiB", TIB), ("GiB", GIB), ("MiB", MIB), ("KiB", KIB)),
-}
+"""Numbers as people read them. A GB is 10^9 bytes; a GiB, 2^30, is never meant here."""
 
 
-def format_bytes(n_bytes: float, *, units: str = "decimal") -> str:
-    """13476831232 as "13.5 GB" (decimal) or "12.6 GiB" (binary).
-
-    Raises:
-        ValueError: other units.
-    """
-    if units not in _UNITS:
-        raise ValueError(f"units: must be one of {tuple(_UNITS)}, got {units!r}")
-    for name, size in _UNITS[units]:
+def format_bytes(n_bytes: float) -> str:
+    """13476831232 as "13.5 GB"."""
+    for name, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
         if abs(n_bytes) >= size:
-            return (
-                f"{n_bytes / size:.3g} {name}"
-                if n_bytes / size < 100
-                else (f"{n_bytes / size:,.0f} {name}")
-            )
+            digits = ".3g" if n_bytes / size < 100 else ",.0f"
+            return f"{n_bytes / size:{digits}} {name}"
     return f"{n_bytes:.3g} B"
-
-
-def both_units(n_bytes: float) -> str:
-    """13476831232 as "13.5 GB (12.6 GiB)"."""
-    return f"{format_bytes(n_bytes)} ({format_bytes(n_bytes, units='binary')})"
 
 
 def format_count(number: float, unit: str = "") -> str:

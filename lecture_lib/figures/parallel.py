@@ -8,7 +8,7 @@ from pandas import DataFrame
 
 from ..costs.units import format_count
 from ..parallel import ParallelComparison, PipelineVolume
-from ..parallel.transfers import Volume
+from ..parallel.volumes import Volume
 from .picture import Picture
 from .style import CHOSEN, GOOD, KEPT, MARK, in_course_style, new_figure
 

@@ -8,12 +8,11 @@ measure   measure_hardware(): what this machine really reaches
 
 from .measure import measure_hardware
 from .rounds import UnstableTimingError
-from .specs import HARDWARE, Hardware, UnknownHardwareError, as_hardware
+from .specs import HARDWARE, Hardware, as_hardware
 
 __all__ = [
     "HARDWARE",
     "Hardware",
-    "UnknownHardwareError",
     "UnstableTimingError",
     "as_hardware",
     "measure_hardware",

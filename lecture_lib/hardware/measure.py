@@ -5,6 +5,8 @@ from functools import partial
 
 from tqdm.auto import tqdm
 
+from lecture_lib.checks import check_choice, check_number
+
 from .rounds import MAX_SPREAD, Timer, time_rounds, wall_clock
 from .specs import Hardware
 
@@ -30,7 +32,7 @@ def measure_hardware(
     Args:
         device: "cpu", "cuda", "cuda:1", "mps" or a torch.device.
         dtypes: which dtypes to multiply in. Default: float32, bfloat16 and float16. One that the
-            device cannot multiply is left out.
+            device cannot multiply in is left out.
         seconds: how long to measure, all together, about.
         max_spread: the most that the rounds may disagree: the width of their middle half,
             relative to their median.
@@ -39,7 +41,7 @@ def measure_hardware(
 
     Returns:
         Hardware whose peaks are measured ones; ``peak_dtype`` is float32 on a CPU, float16 on a
-        GPU (or the first dtype given). ``link_bandwidth`` is None.
+        GPU (or the first dtype given).
 
     Raises:
         ValueError: a device that is not there, an unknown dtype, a number that is not positive.
@@ -47,11 +49,14 @@ def measure_hardware(
     """
     import torch
 
-    device = _check_device(device)
-    dtypes = _check_dtypes(dtypes, device)
-    for name, value in (("seconds", seconds), ("max_spread", max_spread)):
-        if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
-            raise ValueError(f"{name}: must be a positive number, got {value!r}")
+    from ..loading.devices import DTYPES, choose_device
+
+    device = choose_device(device)
+    dtypes = dtypes or (CPU_DTYPES if device.type == "cpu" else GPU_DTYPES)
+    for dtype in dtypes:
+        check_choice("dtypes", dtype, tuple(DTYPES))
+    check_number("seconds", seconds, above=0)
+    check_number("max_spread", max_spread, above=0)
     timer = timer or wall_clock(device)
     each = seconds / (len(dtypes) + 2)
     works = {f"matmul {d}": partial(_matmul, device, d, timer, each / 20) for d in dtypes}
@@ -66,34 +71,6 @@ def measure_hardware(
             rounds = time_rounds(call, timer, each).check(name, max_spread)
             rates[name] = amount / rounds.seconds
     return _as_hardware(device, rates)
-
-
-def _check_device(device):
-    import torch
-
-    try:
-        found = torch.device(device)
-        torch.empty(1, device=found)
-    except (RuntimeError, TypeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device: {device!r} is not usable here ({reason})") from None
-    return found
-
-
-def _check_dtypes(dtypes, device) -> tuple[str, ...]:
-    import torch
-
-    if dtypes is None:
-        return CPU_DTYPES if device.type == "cpu" else GPU_DTYPES
-    names = tuple(str(dtype).removeprefix("torch.") for dtype in dtypes)
-    for name in names:
-        dtype = getattr(torch, name, None)
-        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-            known = ", ".join(CPU_DTYPES)
-            raise ValueError(f"dtypes: {name!r} is not a floating-point dtype such as {known}")
-    if not names:
-        raise ValueError("dtypes: needs at least one")
-    return names
 
 
 def _matmul(device, dtype: str, timer: Timer, at_most: float):

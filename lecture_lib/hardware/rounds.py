@@ -20,14 +20,12 @@ class Rounds:
 
     Attributes:
         seconds: the median. spread: the width of the middle half, relative to it.
-        shortest, longest: seconds. n: how many rounds.
+        times: seconds of every round.
     """
 
     seconds: float
     spread: float
-    shortest: float
-    longest: float
-    n: int
+    times: list[float]
 
     def check(self, name: str, max_spread: float) -> "Rounds":
         """Itself.
@@ -37,8 +35,9 @@ class Rounds:
         """
         if not self.seconds > 0 or self.spread > max_spread:
             raise UnstableTimingError(
-                f"{name}: {self.n} rounds took {self.shortest:.3g} to {self.longest:.3g} s, the "
-                f"middle half of them {self.spread:.0%} of the median apart, more than "
+                f"{name}: {len(self.times)} rounds took {min(self.times):.3g} to "
+                f"{max(self.times):.3g} s, the middle half of them {self.spread:.0%} of the median "
+                "apart, more than "
                 f"{max_spread:.0%}. Let other programs finish and measure again, or allow more "
                 "(max_spread)"
             )
@@ -64,9 +63,7 @@ def wall_clock(device) -> Timer:
     return timer
 
 
-def time_rounds(
-    call: Callable[[], object], timer: Timer, seconds: float, *, min_rounds: int = 7
-) -> Rounds:
+def time_rounds(call: Callable[[], object], timer: Timer, seconds: float) -> Rounds:
     """Warm up for a quarter of ``seconds``, then time rounds for the rest, 7 to 200 of them."""
     warm_up, spent = seconds / 4, 0.0
     once = timer(call)  # the first call also reserves memory and chooses kernels
@@ -74,7 +71,7 @@ def time_rounds(
         once = timer(call)
         spent += max(once, 1e-6)
     n_rounds = int((seconds - warm_up) / max(once, 1e-6))
-    times = [timer(call) for _ in range(min(max(min_rounds, n_rounds), 200))]
+    times = [timer(call) for _ in range(min(max(7, n_rounds), 200))]
     first, median, third = statistics.quantiles(times, n=4)
     spread = (third - first) / median if median > 0 else float("inf")
-    return Rounds(median, spread, min(times), max(times), len(times))
+    return Rounds(median, spread, times)

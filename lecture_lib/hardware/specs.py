@@ -2,7 +2,7 @@
 
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from lecture_lib.checks import UnknownNameError, check_number, suggest
 
@@ -17,10 +17,6 @@ _DTYPES_BY_BYTES = {
 }
 
 
-class UnknownHardwareError(UnknownNameError):
-    """No preset has this name; the message suggests near ones."""
-
-
 @dataclass(frozen=True)
 class Hardware:
     """One device: how fast it computes, how fast it reads, how much it holds.
@@ -31,7 +27,6 @@ class Hardware:
         memory_bandwidth: bytes/s between memory and chip.
         memory_bytes: bytes of memory. Presets have the printed GB, 10^9 bytes; drivers report a
             little more (an A100 80GB: 81,920 MiB), so what fits here fits there.
-        link_bandwidth: bytes/s that it sends to other devices, one direction; None: no link.
         peak_dtype: the dtype that ``peak_flops`` is of.
         peak_flops_by_dtype: FLOP/s of further dtypes ("float32", "bfloat16", "int8" ...).
         source: where the numbers come from.
@@ -44,32 +39,24 @@ class Hardware:
     peak_flops: float
     memory_bandwidth: float
     memory_bytes: float
-    link_bandwidth: float | None = None
     peak_dtype: str = "float16"
     peak_flops_by_dtype: Mapping[str, float] = field(default_factory=dict, hash=False)
     source: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise ValueError(f"name: must be a non-empty string, got {self.name!r}")
+        for name in ("name", "peak_dtype"):
+            text = getattr(self, name)
+            if not isinstance(text, str) or not text:
+                raise ValueError(f"{name}: must be a non-empty string, got {text!r}")
         for name in ("peak_flops", "memory_bandwidth", "memory_bytes"):
             check_number(name, getattr(self, name), above=0)
-        if self.link_bandwidth is not None:
-            check_number("link_bandwidth", self.link_bandwidth, above=0)
-        if not isinstance(self.peak_dtype, str) or not self.peak_dtype:
-            raise ValueError(f"peak_dtype: must be a non-empty string, got {self.peak_dtype!r}")
         if not isinstance(self.peak_flops_by_dtype, Mapping):
             got = type(self.peak_flops_by_dtype).__name__
             raise ValueError(f"peak_flops_by_dtype: must map dtypes to FLOP/s, got {got}")
         for dtype, peak in self.peak_flops_by_dtype.items():
             check_number(f"peak_flops_by_dtype[{dtype!r}]", peak, above=0)
         peaks = {**self.peak_flops_by_dtype, self.peak_dtype: self.peak_flops}
-        object.__setattr__(self, "peak_flops_by_dtype", types.MappingProxyType(peaks))
-
-    def __reduce__(self):  # a mapping proxy can be neither copied nor pickled
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        values["peak_flops_by_dtype"] = dict(self.peak_flops_by_dtype)
-        return Hardware, tuple(values.values())
+        object.__setattr__(self, "peak_flops_by_dtype", peaks)
 
     def peak(self, dtype: str | None = None) -> float:
         """Peak FLOP/s of a dtype ("float16", "torch.float16"), None: of ``peak_dtype``.
@@ -94,18 +81,14 @@ class Hardware:
         return known[0] if known else self.peak_dtype
 
     def ridge(self, dtype: str | None = None) -> float:
-        """Peak / bandwidth, FLOPs a byte: above this intensity computing is the limit."""
+        """Peak / bandwidth, FLOPs per byte: above this intensity computing is the limit."""
         return self.peak(dtype) / self.memory_bandwidth
 
-    def attainable_flops(self, intensity: float, dtype: str | None = None) -> float:
-        """The roof at an intensity: min(peak, intensity · bandwidth), FLOP/s.
+    def seconds(self, flops: float, n_bytes: float, dtype: str | None = None) -> float:
+        """Time under the roof: whatever takes longer, computing or moving, the other beside it.
 
         Williams, Waterman, Patterson: Roofline, CACM 52(4), 2009.
         """
-        return min(self.peak(dtype), intensity * self.memory_bandwidth)
-
-    def seconds(self, flops: float, n_bytes: float, dtype: str | None = None) -> float:
-        """Time under the roof: whatever takes longer, computing or moving, the other beside it."""
         return max(flops / self.peak(dtype), n_bytes / self.memory_bandwidth)
 
     def bound(self, flops: float, n_bytes: float, dtype: str | None = None) -> str:
@@ -115,16 +98,21 @@ class Hardware:
 
 
 class _HardwareTable(dict[str, Hardware]):
-    """A dictionary whose unknown key says which names are near."""
+    """A dictionary whose error for an unknown key suggests near names."""
 
     def __missing__(self, name: str) -> Hardware:
         hint = suggest(name, self, cutoff=0.4)
-        raise UnknownHardwareError(f"hardware: none is called {name!r}; {hint}")
+        raise UnknownNameError(f"hardware: none is called {name!r}; {hint}")
 
 
 #: Published hardware by name: read-only; an unknown name is a KeyError that suggests near ones.
 HARDWARE = types.MappingProxyType(
-    _HardwareTable({name: Hardware(name=name, **values) for name, values in PRESETS.items()})
+    _HardwareTable(
+        {
+            name: Hardware(name, peaks[dtype], bandwidth, int(memory), dtype, peaks, source)
+            for name, (peaks, dtype, bandwidth, memory, source) in PRESETS.items()
+        }
+    )
 )
 
 
@@ -132,7 +120,7 @@ def as_hardware(hardware: Hardware | str) -> Hardware:
     """Hardware itself, or the preset of this name.
 
     Raises:
-        ValueError: an unknown name (UnknownHardwareError), or something else altogether.
+        ValueError: an unknown name (UnknownNameError), or something else altogether.
     """
     if isinstance(hardware, str):
         return HARDWARE[hardware]

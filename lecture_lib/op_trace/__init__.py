@@ -4,8 +4,8 @@ with OpTrace(symbols={"L": 8, "D": 64, "n_H": 4, "H": 16}) as trace:
     naive_block(x, weights, n_heads=4)
 trace.table()                     # pandas.DataFrame; trace.show() typesets it
 
-recorder      OpTrace: makes rows of what ran; row() and name_tensors() say what a slide calls it
-listeners     how it hears of functions, aten operations and modules
+recorder      OpTrace: makes rows of what ran; row() and name_tensors() give the slide's names
+listeners     how functions, aten operations and modules reach it
 traced_row    one row: which tensors went in and came out, FLOPs, bytes
 symbols       Symbols: 9 is L+1, or it is an error
 table         rows as a DataFrame, as Markdown with LaTeX, as text

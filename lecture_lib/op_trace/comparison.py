@@ -6,17 +6,17 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
+_TOLERANCE = 1e-5
+
 
 def changed_rows(
     first: "Mapping[str, torch.Tensor] | object",
     second: "Mapping[str, torch.Tensor] | object",
-    *,
-    atol: float = 1e-5,
 ) -> pd.DataFrame:
     """Compares the intermediate tensors of two passes, position by position.
 
     A row is the next-to-last axis, one position: K is (L, D), Score_i is (n_H, L, L). A row of
-    the first pass is unchanged if no element moved by more than ``atol``. A score row that grew by
+    the first pass is unchanged if no element moved by more than 1e-5. A score row that grew by
     a column is compared with 0 there: unchanged means that nothing attends to the new position.
 
     Args:
@@ -46,7 +46,7 @@ def changed_rows(
             raise ValueError(f"{name}: {tuple(b.shape)} is not {tuple(a.shape)} with rows added")
         difference = (F.pad(a, (0, grown)) - b[..., : a.shape[-2], :]).abs()
         per_row = difference.transpose(-1, -2).flatten(0, -2).amax(dim=0)  # (L,)
-        changed = int((~(per_row <= atol)).sum())  # so that NaN counts as changed
+        changed = int((~(per_row <= _TOLERANCE)).sum())  # so that NaN counts as changed
         old = a.shape[-2]
         lines.append((name, old, old + new, old - changed, changed, new, float(per_row.max())))
     counts = ["rows_first", "rows_second", "unchanged", "changed", "new"]

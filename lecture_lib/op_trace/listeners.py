@@ -1,20 +1,22 @@
-"""Listening to PyTorch on three levels, each a context manager that tells a trace what it hears.
+"""Watching PyTorch on three levels, each a context manager that reports to a trace what runs.
 
-Functions (matmul, softmax, linear) are what the code says: one call, one row. Operations, the aten
-ops below, are what really runs: they bring shapes, FLOPs and bytes, and none can hide in a function
-nobody thought of. Modules, if asked for, tell which part of a model a call belongs to.
+Functions (matmul, softmax, linear) are what the code calls: one call, one row. The aten operations
+below them are what really runs: they have shapes, FLOPs and bytes, and no function can hide them.
+Modules, if asked for, show which part of a model a call belongs to.
 """
 
 from contextlib import ExitStack
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import (
+    TorchDispatchMode,  # its documented place, underscore or not
+)
 
 from .traced_row import tensors_in
 
 
-class HearFunctions(TorchFunctionMode):
+class FunctionListener(TorchFunctionMode):
     def __init__(self, trace):
         super().__init__()
         self.trace = trace
@@ -30,14 +32,15 @@ class HearFunctions(TorchFunctionMode):
         return out
 
 
-class HearOperations(TorchDispatchMode):
+class OperationListener(TorchDispatchMode):
     def __init__(self, trace):
         super().__init__()
         self.trace = trace
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        with self:  # under inference_mode, aten.linear arrives whole: hear its parts instead
+        # Under inference_mode aten.linear arrives whole: its parts are recorded instead.
+        with self:
             parts = func.decompose(*args, **kwargs)
         if parts is not NotImplemented:
             return parts
@@ -46,7 +49,7 @@ class HearOperations(TorchDispatchMode):
         return out
 
 
-class HearModules(ExitStack):
+class ModuleListener(ExitStack):
     """Makes each module without children a row, and every module part of its rows' names."""
 
     def __init__(self, trace):

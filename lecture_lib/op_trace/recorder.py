@@ -1,13 +1,14 @@
-"""OpTrace: turns what the listeners hear into rows; row() and name_tensors() give the names."""
+"""OpTrace: makes rows of the operations that run; row() and name_tensors() give the names."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 
 import torch
 
-from .listeners import HearFunctions, HearModules, HearOperations
+from lecture_lib.checks import check_count
+
+from .listeners import FunctionListener, ModuleListener, OperationListener
 from .symbols import Symbols
 from .table import TraceTable
 from .traced_row import OpenRow, Operand, TracedRow, element_bytes, storage_of, tensors_in, view_of
@@ -17,7 +18,7 @@ _active: ContextVar["OpTrace | None"] = ContextVar("active_trace", default=None)
 
 @contextmanager
 def row(no: str, label: str, names: str = "", *, head: int | None = None) -> Iterator[None]:
-    """Says: what runs in here is this row of the slide. Does nothing when no trace is running.
+    """Marks what runs in here as one row of the slide. Does nothing when no trace is running.
 
     Args:
         no: the slide's number, "7" or "4-6".
@@ -60,7 +61,6 @@ class OpTrace:
         keep_values: keep the named results of labelled rows in ``values``.
         module: a torch.nn.Module; the modules inside it that have no children become rows
             ("mlp.up_proj: Linear"), and other rows say in which module they ran.
-        named: names of tensors that exist already, {"X": x}.
 
     Attributes:
         rows: the TracedRows so far.
@@ -80,10 +80,9 @@ class OpTrace:
         strict: bool = True,
         keep_values: bool = False,
         module: torch.nn.Module | None = None,
-        named: Mapping[str, torch.Tensor] | None = None,
     ):
-        if dtype_bytes is not None and (not isinstance(dtype_bytes, int) or dtype_bytes < 1):
-            raise ValueError(f"dtype_bytes: needs 1 or more, or None, got {dtype_bytes!r}")
+        if dtype_bytes is not None:
+            check_count("dtype_bytes", dtype_bytes)
         self.symbols = Symbols(symbols, strict=strict)
         self.dtype_bytes = dtype_bytes
         self.rows: list[TracedRow] = []
@@ -96,8 +95,6 @@ class OpTrace:
         self._made_by: dict[int, TracedRow] = {}
         self._current: OpenRow | None = None
         self._values: dict[str, list[list[torch.Tensor]]] = {}
-        for name, tensor in (named or {}).items():
-            self.name(tensor, name)
 
     def name(self, tensor: torch.Tensor, name: str) -> None:
         """From here on, the table calls this tensor by this name."""
@@ -106,25 +103,22 @@ class OpTrace:
         self._alive.append(tensor)
         self._names[view_of(tensor)] = name
 
-    def table(self, *, shapes: str = "symbolic", views: bool = False):
+    def table(self):
         """The rows as a pandas.DataFrame: no., computation, input, output, flops, bytes, intensity.
 
         ``flops`` are those of matrix products, ``bytes`` count each operand read once and each
         result written once, ``intensity`` is their quotient (NaN where nothing moves); rows with
-        "i = 1..n_H" give the total of all heads. What else was assumed stands in ``attrs``.
-
-        Args:
-            shapes: "symbolic" for L×D, "concrete" for 8×64.
-            views: list unlabelled rows that only look at memory differently (transpose), too.
+        "i = 1..n_H" give the total of all heads. Unlabelled rows that only look at memory
+        differently (transpose) are left out. ``attrs`` has the symbols and what was assumed.
 
         Raises:
             ShapeError: a shape that contradicts the symbols (unless strict=False).
         """
-        return self.show(shapes=shapes, views=views).frame
+        return self.show().frame
 
-    def show(self, *, shapes: str = "symbolic", views: bool = False) -> TraceTable:
+    def show(self) -> TraceTable:
         """The table, to look at: typeset in a notebook, plain with print()."""
-        return TraceTable.from_rows(self.rows, self.symbols, self.dtype_bytes, shapes, views)
+        return TraceTable.from_rows(self.rows, self.symbols, self.dtype_bytes)
 
     @property
     def values(self) -> dict[str, torch.Tensor]:
@@ -135,18 +129,8 @@ class OpTrace:
             for n, ts in enumerate(times, start=1)
         }
 
-    def flops_by_op(self) -> Counter:
-        """FLOPs of each aten operation, {aten.mm: 524288, ...}, over all rows."""
-        return sum((r.flops_by_op for r in self.rows), Counter())
-
     def __repr__(self) -> str:
         return f"OpTrace({len(self.rows)} rows)"
-
-    def __str__(self) -> str:
-        return str(self.show())
-
-    def _repr_markdown_(self) -> str:
-        return self.show()._repr_markdown_()
 
     def __enter__(self) -> "OpTrace":
         if _active.get() is not None:
@@ -154,7 +138,7 @@ class OpTrace:
         self._exit = ExitStack()
         token = _active.set(self)
         self._exit.callback(_active.reset, token)
-        for listener in (HearOperations(self), HearFunctions(self), HearModules(self)):
+        for listener in (OperationListener(self), FunctionListener(self), ModuleListener(self)):
             self._exit.enter_context(listener)
         return self
 
@@ -203,7 +187,7 @@ class OpTrace:
                 self._keep(name, outs, head)
             done.outputs += self._operands(outs)
             ran.write(outs)
-        done.bytes, done.flops_by_op, done.computes = ran.bytes, ran.flops_by_op, ran.computes
+        done.bytes, done.flops, done.computes = ran.bytes, ran.flops, ran.computes
         if head:  # 1, 2, ...: the row of head 0 is there
             done = self._absorbed(done)
         else:

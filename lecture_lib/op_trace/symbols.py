@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from lecture_lib.checks import check_count
+
 
 class ShapeError(ValueError):
     """A size that no symbol explains, or that two symbols explain."""
@@ -30,8 +32,7 @@ class Symbols:
         self.strict = strict
         self.notes: list[str] = []
         for name, size in self.values.items():
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-                raise ValueError(f"symbols[{name!r}]: needs an integer of 1 or more, got {size!r}")
+            check_count(f"symbols[{name!r}]", size)
         for name, size in _consequences(self.values).items():
             if self.values.setdefault(name, size) != size:
                 raise ValueError(f"symbols[{name!r}]: {self.values[name]} given, but it is {size}")

@@ -9,7 +9,6 @@ from .symbols import ShapeError, Symbols
 from .traced_row import Operand, TracedRow
 
 _COLUMNS = ["no.", "computation", "input", "output", "flops", "bytes", "intensity"]
-_SHAPES = ("symbolic", "concrete")
 
 
 @dataclass(frozen=True)
@@ -25,20 +24,15 @@ class TraceTable:
         rows: list[TracedRow],
         symbols: Symbols,
         dtype_bytes: int | None,
-        shapes: str = "symbolic",
-        views: bool = False,
     ) -> "TraceTable":
         """See OpTrace.table, whose errors these are."""
-        if shapes not in _SHAPES:
-            raise ValueError(f"shapes: needs one of {_SHAPES}, got {shapes!r}")
-        rows = [r for r in rows if r.labelled or r.computes or views]
+        rows = [r for r in rows if r.labelled or r.computes]
         has_numbers = any(r.labelled for r in rows)
-        writer = symbols if shapes == "symbolic" else Symbols()
         cells = []
         for count, r in enumerate(rows, start=1):
             no = r.no if has_numbers else str(count)
             try:
-                sides = [_side(side, r.repeats, writer) for side in (r.inputs, r.outputs)]
+                sides = [_side(side, r.repeats, symbols) for side in (r.inputs, r.outputs)]
             except ShapeError as error:
                 shapes = [operand.shape for operand in r.inputs + r.outputs]
                 raise ShapeError(f"row {no} ({r.label}), shapes {shapes}: {error}") from None

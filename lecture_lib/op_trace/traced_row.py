@@ -4,7 +4,6 @@ A row may be many PyTorch operations (softmax(QK^T/√D) is four). What they pas
 inside; the row reads what was made before it, once, and writes what is left at its end, once.
 """
 
-from collections import Counter
 from dataclasses import dataclass, field
 from math import prod
 
@@ -20,15 +19,11 @@ _PICKS_ROWS = {aten.embedding, aten.index_select, aten.gather, aten.index}
 def matmul_flops(func, args: tuple, kwargs: dict, out) -> int:
     """FLOPs of one aten operation: 2·m·n·k for a product of m×k and k×n, batches multiplied.
 
-    Element-wise work (softmax, relu, norms) counts 0, as in torch.utils.flop_counter, whose
-    formulas serve for what is not a plain matrix product. Fused attention on a CPU, which it does
-    not know, counts its two products, the masked half included.
+    By the formulas of torch.utils.flop_counter: element-wise work (softmax, relu, norms) counts 0.
+    It doesn't know a matrix times a vector, nor fused attention on a CPU; the latter's two
+    products count, the masked half included.
     """
     op = func.overloadpacket
-    if op in (aten.mm, aten.bmm):
-        return 2 * out.numel() * args[0].shape[-1]
-    if op in (aten.addmm, aten.baddbmm):
-        return 2 * out.numel() * args[1].shape[-1]
     if op in (aten.mv, aten.dot):
         return 2 * args[0].numel()
     if op is aten._scaled_dot_product_flash_attention_for_cpu:
@@ -47,7 +42,7 @@ def element_bytes(tensor: torch.Tensor, dtype_bytes: int | None) -> int:
 
 
 def storage_of(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    return tensor.untyped_storage().data_ptr()
 
 
 def view_of(tensor: torch.Tensor) -> tuple:
@@ -56,7 +51,7 @@ def view_of(tensor: torch.Tensor) -> tuple:
 
 
 def _extent(tensor: torch.Tensor) -> tuple:
-    """The elements a view touches, so that K and K^T are one operand, read once."""
+    """The elements that a view covers, so that K and K^T are one operand, read once."""
     axes = [(n, s) for n, s in zip(tensor.shape, tensor.stride(), strict=True) if n > 1 and s]
     return storage_of(tensor), tensor.storage_offset(), frozenset(axes)
 
@@ -84,14 +79,10 @@ class TracedRow:
     labelled: bool
     inputs: list[Operand] = field(default_factory=list)
     outputs: list[Operand] = field(default_factory=list)
-    flops_by_op: Counter = field(default_factory=Counter)
+    flops: int = 0
     bytes: int = 0
     repeats: int = 1  # heads that the row ran for
     computes: bool = True  # False: views only, nothing is computed or moved
-
-    @property
-    def flops(self) -> int:
-        return sum(self.flops_by_op.values())
 
     def absorb(self, other: "TracedRow") -> None:
         """Make the same row of the next head part of this one."""
@@ -99,7 +90,7 @@ class TracedRow:
             raise ValueError(
                 f"row {self.no} ({self.label}): head {self.repeats} has other shapes than head 0"
             )
-        self.flops_by_op += other.flops_by_op
+        self.flops += other.flops
         self.bytes += other.bytes
         self.repeats += 1
 
@@ -110,7 +101,7 @@ class OpenRow:
     def __init__(self, dtype_bytes: int | None):
         self.dtype_bytes = dtype_bytes
         self.computes = False
-        self.flops_by_op = Counter()
+        self.flops = 0
         self.made = set()  # memory that came into being inside the row
         self.results = []  # the tensors of each operation, in order
         self._root = {}  # view -> the tensor it is a view of, in this row
@@ -127,15 +118,13 @@ class OpenRow:
         """Add one aten operation."""
         ins, outs = tensors_in((args, kwargs)), tensors_in(out)
         self._used |= {view_of(t) for t in ins}
-        in_place = func._schema.is_mutable
+        in_place = func._schema.is_mutable  # torch has no public way to ask an operation
         old = {storage_of(t) for t in ins}
         if outs and not in_place and all(storage_of(t) in old for t in outs):
             self._record_view(ins[0], outs)
             return
         self.computes = True
-        flops = matmul_flops(func, args, kwargs, out)
-        if flops:
-            self.flops_by_op[func.overloadpacket] += flops
+        self.flops += matmul_flops(func, args, kwargs, out)
         for i, tensor in enumerate(ins):
             if not (i == 0 and func.overloadpacket in _OVERWRITES):
                 picked = i == 0 and func.overloadpacket in _PICKS_ROWS

@@ -1,23 +1,23 @@
 """Pipeline and tensor parallelism: calculated, and run by real processes whose bytes are counted.
 
 Calculated, from a ModelSpec alone:
-    volumes     pipeline_volume, tensor_parallel_volume: what a request sends (with transfers)
+    volumes     pipeline_volume, tensor_parallel_volume: what a request sends
     degrees     which numbers of ranks a model allows
-    wire        what a ring and a tree send for an AllReduce; ring: the ring, step by step
+    ring        an AllReduce in a ring, step by step, and what a ring and a tree send
     links       LINKS, transfer_time_s: bandwidths, latencies, times
-    schedule    pipeline_schedule: stage by time, from stated or measured times (with timeline)
-    compare     compare_parallelism: tensor against pipeline on one page (with shares)
+    schedule    pipeline_schedule: stage by time, from stated or measured times
+    compare     compare_parallelism: tensor against pipeline on one page
 
-Run, by processes under torch.distributed (imported when they are asked for):
-    run         run_tensor_parallel, run_pipeline_parallel; results: what they return
-    launch      starts the ranks, and ends all of them when one fails (failures)
-    tensor, pipeline, torch_tensor, torch_pipeline    the two ways, ours and PyTorch's
-    shards      a rank's part of the weights; traffic: what was sent; memory: what a rank keeps
+Run, by processes under torch.distributed (torch is imported when they are called):
+    run         run_tensor_parallel, run_pipeline_parallel, and what they return
+    arguments   from what a caller asks for to a job; job: what a rank does with it
+    tensor, pipeline    the two ways, written out; torch_backend: PyTorch's own
+    shards      a rank's part of the weights
+    traffic     what was sent; meters: what the system counts of the wire and the memory
+    ranks       starts the ranks, and ends all of them when one fails
 """
 
-from importlib import import_module
-
-from .compare import Layout, ParallelComparison, compare_parallelism, times_by_ranks
+from .compare import ParallelComparison, compare_parallelism, times_by_ranks
 from .degrees import (
     ParallelDegreeError,
     check_pipeline_degree,
@@ -26,34 +26,22 @@ from .degrees import (
     tensor_parallel_degrees,
 )
 from .links import LINKS, Link, all_reduce_time_s, communication_time_s, transfer_time_s
-from .ring import ring_all_reduce, ring_steps
+from .ranks import RankError, RankTimeoutError
+from .ring import ring_all_reduce, ring_steps, ring_wire_bytes, tree_wire_bytes
+from .run import run_pipeline_parallel, run_tensor_parallel
 from .schedule import Schedule, StageBlock, pipeline_schedule, schedule_from_timestamps
 from .volumes import PipelineVolume, TensorParallelVolume, pipeline_volume, tensor_parallel_volume
-from .wire import ring_wire_bytes, tree_wire_bytes
-
-# Those that need torch, and the module that has them: the calculators start without it.
-_RUNS = {
-    "RankError": ".failures",
-    "RankTimeoutError": ".failures",
-    "PipelineRun": ".results",
-    "TensorParallelRun": ".results",
-    "run_pipeline_parallel": ".run",
-    "run_tensor_parallel": ".run",
-}
 
 __all__ = [
     "LINKS",
-    "Layout",
     "Link",
     "ParallelComparison",
     "ParallelDegreeError",
-    "PipelineRun",
     "PipelineVolume",
     "RankError",
     "RankTimeoutError",
     "Schedule",
     "StageBlock",
-    "TensorParallelRun",
     "TensorParallelVolume",
     "all_reduce_time_s",
     "check_pipeline_degree",
@@ -75,13 +63,3 @@ __all__ = [
     "transfer_time_s",
     "tree_wire_bytes",
 ]
-
-
-def __getattr__(name: str):
-    if name not in _RUNS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_RUNS[name], __name__), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import sys
-import time
 from datetime import timedelta
 
 
@@ -22,24 +21,26 @@ def main(arguments: list[str] | None = None) -> int:
     if not under_torchrun and options.ranks is None:
         print("error: --ranks is needed (torchrun gives it with --nproc-per-node)", file=sys.stderr)
         return 2
-    from .arguments import make_job
+    from .arguments import choose_device_type, make_job
 
     n_ranks = int(os.environ["WORLD_SIZE"]) if under_torchrun else options.ranks
     names = ("model", "backend", "dtype", "device", "ignore_eos")
     chosen = {name: getattr(options, name) for name in names}
-    prompts = options.prompt if options.kind == "pipeline" else options.prompt[0]
+    prompts = options.prompt if len(options.prompt) > 1 else options.prompt[0]
     try:
-        if options.kind == "tensor" and len(options.prompt) > 1:
-            raise ValueError("prompt: tensor takes one prompt")
-        if under_torchrun:
-            chosen["device"] = _device_under_torchrun(options.device)
+        if under_torchrun:  # this machine needs GPUs for its own ranks alone
+            n_here = int(os.environ["LOCAL_WORLD_SIZE"])
+            chosen["device"] = choose_device_type(options.device, n_here)
         job, tokenizer = make_job(options.kind, n_ranks, prompts, options.max_new_tokens, **chosen)
     except ValueError as error:
         if os.environ.get("RANK", "0") == "0":
             print(f"error: {error}", file=sys.stderr)
         return 2
     if under_torchrun:
-        result = _run_this_rank(job, tokenizer, options.timeout)
+        from torch.distributed.elastic.multiprocessing.errors import record
+
+        # torchrun ends the other ranks when this one fails, and shows the recorded traceback.
+        result = record(_run_this_rank)(job, tokenizer, options.timeout)
     else:
         from .run import run_locally
 
@@ -69,51 +70,43 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _device_under_torchrun(device: str) -> str:
-    """One GPU a rank of THIS machine is enough; the others' machines have their own."""
-    from .arguments import choose_device_type
-
-    return choose_device_type(device, int(os.environ["LOCAL_WORLD_SIZE"]))
-
-
 def _run_this_rank(job, tokenizer, timeout_s: float):
     """Be one of torchrun's ranks; rank 0 returns the whole result, the others None."""
     import torch
     import torch.distributed as dist
 
-    from ._rank import Rank
     from .job import run_job
+    from .ranks.rank import Rank
     from .run import assemble
 
-    started = time.perf_counter()
-    timeout = timedelta(seconds=timeout_s)
+    device = None
     if job.device_type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-        dist.init_process_group("nccl", timeout=timeout, device_id=device)
-    else:
-        dist.init_process_group("gloo", timeout=timeout)
+    backend, timeout = "gloo" if device is None else "nccl", timedelta(seconds=timeout_s)
+    dist.init_process_group(backend, timeout=timeout, device_id=device)
     try:
         rank, n_ranks = dist.get_rank(), dist.get_world_size()
-        result = run_job(job.as_json(), Rank(rank, n_ranks))
         results: list = [None] * n_ranks
-        dist.all_gather_object(results, result)
+        dist.all_gather_object(results, run_job(job, Rank(rank, n_ranks)))
     finally:
         dist.destroy_process_group()
-    wall_s = time.perf_counter() - started
-    return assemble(job, tokenizer, results, wall_s) if rank == 0 else None
+    return assemble(job, tokenizer, results) if rank == 0 else None
 
 
 def _show(result, job, options) -> int:
-    texts = getattr(result, "texts", None) or [result.text]
-    for prompt, text in zip(options.prompt, texts, strict=True):
+    for prompt, text in zip(
+        options.prompt,
+        _listed(job, result.text if job.kind == "tensor" else result.texts),
+        strict=True,
+    ):
         print(f"{prompt!r} -> {text!r}")
     print(f"\n{result.traffic_table().to_string(index=False)}")
     print(f"\npayload {result.payload_bytes:,} bytes, over the wire {result.wire_bytes or 0:,}")
     print(f"\n{result.memory_table().round(1).to_string()}")
     difference = None
     if options.check:
-        difference = _difference_to_engine(result, job, options)
+        difference = _difference_to_engine(result, job)
         print(f"\nlargest difference of a logit to the single process: {difference:.1e}")
     if options.json:
         content = {
@@ -128,24 +121,23 @@ def _show(result, job, options) -> int:
     return 0
 
 
-def _difference_to_engine(result, job, options) -> float:
+def _difference_to_engine(result, job) -> float:
     """max |logit - logit'| along the chosen tokens: the engine gets the same ones."""
     from ..engine import Engine
     from ..loading import load_model
 
     engine = Engine(load_model(job.model.folder, device=job.device_type, dtype=job.dtype))
-    one = job.kind == "tensor"
-    runs = zip(
-        job.prompts,
-        [result.token_ids] if one else result.token_ids,
-        [result.logits] if one else result.logits,
-        strict=True,
-    )
+    all_ids, all_logits = _listed(job, result.token_ids), _listed(job, result.logits)
     largest = 0.0
-    for prompt, token_ids, logits in runs:
+    for prompt, token_ids, logits in zip(job.prompts, all_ids, all_logits, strict=True):
         full = engine.logits([prompt + token_ids[:-1]])[0, len(prompt) - 1 :]  # (T, V)
         largest = max(largest, float((full.float().cpu() - logits).abs().max()))
     return largest
+
+
+def _listed(job, values) -> list:
+    """One value for each request: a tensor-parallel run has a single one."""
+    return [values] if job.kind == "tensor" else values
 
 
 if __name__ == "__main__":

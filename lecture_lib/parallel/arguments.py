@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from lecture_lib.checks import check_count
+from lecture_lib.checks import check_choice, check_count
 
 from ..engine.prompts import as_token_ids, encode
 from ..loading import bundled_model, devices
@@ -31,18 +31,18 @@ def make_job(
     Raises:
         ValueError: an argument other than described.
     """
+    from transformers import AutoTokenizer
+
     check_count("max_new_tokens", max_new_tokens)
-    if backend not in ("own", "torch"):
-        raise ValueError(f"backend: must be 'own' or 'torch', got {backend!r}")
+    check_choice("backend", backend, ("own", "torch"))
     folder, name = _locate(model)
     described = read_model_folder(folder, name)
     if kind == "tensor":
-        check_tensor_parallel_degree(described.dimensions, n_ranks)
+        check_tensor_parallel_degree(described.spec, n_ranks)
     else:
-        check_pipeline_degree(described.dimensions, n_ranks)
+        check_pipeline_degree(described.spec, n_ranks)
     device_type = choose_device_type(device, n_ranks)
-    chosen = devices.choose_dtype(dtype, torch.device(device_type))
-    tokenizer = _load_tokenizer(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     job = Job(
         kind=kind,
         backend=backend,
@@ -50,7 +50,7 @@ def make_job(
         prompts=_encode_prompts(kind, prompts, tokenizer, described),
         max_new_tokens=max_new_tokens,
         eos_token_ids=[] if ignore_eos else described.eos_token_ids,
-        dtype=str(chosen).removeprefix("torch."),
+        dtype=devices.choose_dtype(dtype, torch.device(device_type)),
         device_type=device_type,
     )
     _check_lengths(job)
@@ -67,19 +67,14 @@ def _locate(model) -> tuple[Path, str]:
     return Path(folder).absolute(), Path(str(model)).name
 
 
-def _load_tokenizer(folder: Path):
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-
-
 def _encode_prompts(kind: str, prompts, tokenizer, model: ModelFolder) -> list[list[int]]:
-    rows, single = encode(prompts, tokenizer)
+    token_lists, single = encode(prompts, tokenizer)
     if kind == "tensor" and not single:
-        raise ValueError(f"prompt: takes one prompt, text or token ids, got a list of {len(rows)}")
+        n = len(token_lists)
+        raise ValueError(f"prompt: takes one prompt, text or token ids, got a list of {n}")
     name = "prompt" if kind == "tensor" else "prompts"
-    vocab_size = model.dimensions.vocab_size
-    return [as_token_ids(name, row, vocab_size, "cpu").tolist() for row in rows]
+    vocab_size = model.spec.vocab_size
+    return [as_token_ids(name, ids, vocab_size, "cpu").tolist() for ids in token_lists]
 
 
 def _check_lengths(job: Job) -> None:
@@ -103,11 +98,10 @@ def choose_device_type(device: str, n_ranks: int) -> str:
     Raises:
         ValueError: another device, or fewer GPUs than ranks.
     """
+    check_choice("device", device, ("auto", "cpu", "cuda"))
     n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "auto":
         return "cuda" if n_gpus >= n_ranks else "cpu"
-    if device not in ("cpu", "cuda"):
-        raise ValueError(f"device: must be 'auto', 'cpu' or 'cuda', got {device!r}")
     if device == "cuda" and n_gpus < n_ranks:
         raise ValueError(f"device: {n_ranks} ranks need as many GPUs, this machine has {n_gpus}")
     return device

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lecture_lib.checks import check_choice
+
 from .links import Link, as_link, communication_time_s
-from .shares import PassTimes, compute_times, weights_by_layout
 from .volumes import Volume, pipeline_volume, tensor_parallel_volume
 
 if TYPE_CHECKING:
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
     from lecture_lib.hardware import Hardware
     from lecture_lib.model_spec import ModelSpec
+
+_DTYPE_BYTES = 2  # weights, activations and cache in FP16
+# What a rank of a tensor-parallel layer computes whole, not its share of it.
+_WHOLE = ("attn_norm", "mlp_norm", "attn_residual", "mlp_residual")
 
 
 @dataclass(frozen=True)
@@ -25,13 +30,11 @@ class Layout:
         name: "one GPU", "tensor parallel" or "pipeline parallel". n_ranks: its GPUs.
         prefill_s: time to the first token of one batch. decode_step_s: time to its next token.
         request_s: prefill and ``max_new_tokens - 1`` decode steps.
-        in_flight: batches that are worked on at once (pipeline: one a stage).
+        in_flight: batches that are worked on at once (pipeline: one per stage).
         decode_tokens_per_s: new tokens of all batches in flight, while all decode.
         weight_bytes: weights on the fullest GPU. kv_bytes: KV cache there, at the end, for all
             batches in flight.
-        prefill_link_s, decode_link_s: of the above, time on the link.
-        prefill_payload_bytes, decode_payload_bytes: sent for one batch, in the prefill and in ONE
-            decode step. wire_bytes: over the links in its whole request, all ranks together.
+        wire_bytes: bytes over the links in a batch's whole request, all ranks together.
     """
 
     name: str
@@ -43,10 +46,6 @@ class Layout:
     decode_tokens_per_s: float
     weight_bytes: float
     kv_bytes: float
-    prefill_link_s: float
-    decode_link_s: float
-    prefill_payload_bytes: float
-    decode_payload_bytes: float
     wire_bytes: float
 
 
@@ -67,15 +66,6 @@ class ParallelComparison:
     def layouts(self) -> tuple[Layout, Layout, Layout]:
         return self.one_gpu, self.tensor, self.pipeline
 
-    def table(self) -> pd.DataFrame:
-        """One row a quantity (the attributes of Layout, units in their names), one column a
-        layout."""
-        import pandas as pd
-
-        frame = pd.DataFrame([asdict(layout) for layout in self.layouts]).set_index("name").T
-        frame.columns.name = None
-        return frame
-
 
 def compare_parallelism(
     spec: ModelSpec,
@@ -84,58 +74,61 @@ def compare_parallelism(
     seq_len: int,
     max_new_tokens: int,
     batch_size: int = 1,
-    dtype_bytes: float = 2,
     link: Link | str = "nvlink4",
     hardware: Hardware | str = "h100-80gb-sxm",
-    prefill_compute_s: float | None = None,
-    decode_compute_s: float | None = None,
 ) -> ParallelComparison:
     """One GPU, ``n_ranks`` with tensor and ``n_ranks`` with pipeline parallelism, side by side.
 
-    Computing takes what the roofline says (``costs.step_latency``; decode at the mean length), or
-    the times that are given. Tensor parallelism divides the matrices and the attention of a layer
-    by n and adds the AllReduces (ring); norms, embedding and output matrix stay whole on every
-    rank. A pipeline divides the layers; one batch passes all stages in turn, so only the hops are
-    added; with one batch in each stage it yields n batches' tokens a round. Communication is never
-    hidden behind computing.
+    All in FP16. Computing takes what the roofline says (``costs.step_latency``; decode at the
+    mean length). Tensor parallelism divides the matrices and the attention of a layer by n and
+    adds the AllReduces (ring); norms, embedding and output matrix stay whole on every rank. A
+    pipeline divides the layers: only the hops are added for one batch, and with one batch in each
+    stage it yields n batches' tokens per round. Communication is never hidden behind computing.
 
     Args:
-        spec, n_ranks, seq_len, max_new_tokens, batch_size, dtype_bytes: as for the volumes;
-            ``n_ranks`` must suit both ways.
+        spec, n_ranks, seq_len, max_new_tokens, batch_size: as for the volumes; ``n_ranks`` must
+            suit both ways.
         link, hardware: presets by name, or a Link and a Hardware.
-        prefill_compute_s, decode_compute_s: measured seconds of a pass on one GPU instead, taken
-            to split evenly. Both or none.
 
     Raises:
-        ValueError: a bad size, one time without the other, an unknown preset.
+        ValueError: a bad size, an unknown preset.
         ParallelDegreeError: ranks that one of the ways does not allow.
     """
-    link = as_link(link)
-    size = {
-        "seq_len": seq_len, "max_new_tokens": max_new_tokens,
-        "batch_size": batch_size, "dtype_bytes": dtype_bytes,
-    }  # fmt: skip
-    tensor = tensor_parallel_volume(spec, n_ranks=n_ranks, **size)
-    pipeline = pipeline_volume(spec, n_ranks=n_ranks, **size, return_tokens=True)
-    alone = tensor_parallel_volume(spec, n_ranks=1, **size)
-    given = (prefill_compute_s, decode_compute_s)
-    prefill, decode, how = compute_times(spec, hardware, size, given)
-    weights = weights_by_layout(spec, n_ranks, dtype_bytes)
+    from lecture_lib.hardware import as_hardware
+
+    link, hardware = as_link(link), as_hardware(hardware)
+    size = {"seq_len": seq_len, "max_new_tokens": max_new_tokens, "batch_size": batch_size}
+    volumes = {
+        "one GPU": tensor_parallel_volume(spec, n_ranks=1, **size),
+        "tensor": tensor_parallel_volume(spec, n_ranks=n_ranks, **size),
+        "pipeline": pipeline_volume(spec, n_ranks=n_ranks, **size, return_tokens=True),
+    }
+    prefill = _pass_times(spec, hardware, "prefill", batch_size, seq_len)
+    mean_len = seq_len + max_new_tokens // 2
+    decode = _pass_times(spec, hardware, "decode", batch_size, mean_len)
+    weights = _weights_by_layout(spec, n_ranks)
     positions = batch_size * (seq_len + max_new_tokens - 1)  # the last token is never fed back
-    cache = positions * spec.kv_bytes_per_token(dtype_bytes)
-    rows = []
-    for volume, way in ((alone, "one GPU"), (tensor, "tensor"), (pipeline, "pipeline")):
-        rows.append(_layout(volume, way, prefill, decode, link, weights[way], cache))
+    cache = positions * spec.kv_bytes_per_token(_DTYPE_BYTES)
+    layouts = [
+        _layout(volume, way, prefill, decode, link, weights[way], cache)
+        for way, volume in volumes.items()
+    ]
     assumptions = (
         f"{spec.name}, {n_ranks} ranks, {batch_size} × {seq_len} + {max_new_tokens} tokens, "
-        f"{dtype_bytes:g} bytes an element, {link.name}; {how}; ring AllReduce; communication "
-        "not hidden behind computing"
+        f"{_DTYPE_BYTES} bytes an element, {link.name}; computing by the roofline of "
+        f"{hardware.name}; ring AllReduce; communication not hidden behind computing"
     )
-    return ParallelComparison(*rows, assumptions)
+    return ParallelComparison(*layouts, assumptions)
 
 
 def _layout(
-    volume: Volume, way: str, prefill: PassTimes, decode: PassTimes, link: Link, weights, cache
+    volume: Volume,
+    way: str,
+    prefill: _PassTimes,
+    decode: _PassTimes,
+    link: Link,
+    weight_bytes: float,
+    cache_bytes: float,
 ) -> Layout:
     n = volume.n_ranks
     on_link = communication_time_s(volume, link)
@@ -144,10 +137,10 @@ def _layout(
         in_flight = n
         # A round ends when the last batch has passed the slowest stage, or when the first batch's
         # token is back at stage 0, whichever is later.
-        round_s = max(n * max(decode.stages(n)), step_s)
+        round_s = max(n * decode.slowest_stage(n), step_s)
     else:
-        prefill_s = prefill.tensor(n) + on_link.prefill_s
-        step_s = round_s = decode.tensor(n) + on_link.decode_step_s
+        prefill_s = prefill.tensor_parallel(n) + on_link.prefill_s
+        step_s = round_s = decode.tensor_parallel(n) + on_link.decode_step_s
         in_flight = 1
     return Layout(
         name=way if way == "one GPU" else f"{way} parallel",
@@ -157,14 +150,65 @@ def _layout(
         request_s=prefill_s + volume.n_decode_passes * step_s,
         in_flight=in_flight,
         decode_tokens_per_s=in_flight * volume.batch_size / round_s,
-        weight_bytes=weights,
-        kv_bytes=in_flight * cache / n,
-        prefill_link_s=on_link.prefill_s,
-        decode_link_s=on_link.decode_step_s,
-        prefill_payload_bytes=volume.prefill_bytes,
-        decode_payload_bytes=volume.decode_step_bytes,
+        weight_bytes=weight_bytes,
+        kv_bytes=in_flight * cache_bytes / n,
         wire_bytes=volume.wire_bytes,
     )
+
+
+@dataclass(frozen=True)
+class _PassTimes:
+    """Seconds of one forward pass on one GPU: what layers split, what they don't, and both ends."""
+
+    split: float
+    whole: float  # norms and residuals of the layers
+    first: float  # embedding
+    last: float  # final norm and output matrix
+
+    @property
+    def total(self) -> float:
+        return self.split + self.whole + self.first + self.last
+
+    def tensor_parallel(self, n_ranks: int) -> float:
+        """One rank of n: its share of the layers, all of the rest."""
+        return self.split / n_ranks + self.whole + self.first + self.last
+
+    def slowest_stage(self, n_ranks: int) -> float:
+        """A stage has its layers; the first also the embedding, the last the output matrix."""
+        layers = (self.split + self.whole) / n_ranks
+        return layers + (max(self.first, self.last) if n_ranks > 1 else self.first + self.last)
+
+
+def _pass_times(spec, hardware, phase: str, batch_size: int, seq_len: int) -> _PassTimes:
+    from lecture_lib.costs import step_latency
+
+    table = step_latency(spec, hardware, phase, batch_size, seq_len, _DTYPE_BYTES).table
+    in_layer = table["part"].isin(["attention", "mlp"])
+    whole = in_layer & table["op"].isin(_WHOLE)
+    last = table["part"] == "lm_head"
+    masks = (in_layer & ~whole, whole, ~in_layer & ~last, last)
+    return _PassTimes(*(float(table.loc[mask, "seconds"].sum()) for mask in masks))
+
+
+def _weights_by_layout(spec: ModelSpec, n_ranks: int) -> dict[str, float]:
+    """Bytes of weights on the fullest GPU of each layout."""
+    parts = dict(spec.params_by_part)
+    final_norm = (2 if spec.norm == "layernorm" else 1) * spec.d_model * spec.final_norm
+    norms = parts.pop("norms") - final_norm
+    layers = parts.pop("attention") + parts.pop("mlp") + norms
+    # Biases of W^O and W^2 are added after the sum, so every rank keeps them; so are norms.
+    row_biases = spec.n_layers * spec.d_model * (spec.attention_out_bias + spec.mlp_bias)
+    split = layers - norms - row_biases
+    tensor = split / n_ranks + norms + row_biases + final_norm + sum(parts.values())
+    # Half of embedding_projection is the way in, half the way out (opt-350m). A tied output matrix
+    # is on the first AND on the last stage.
+    way = parts["embedding_projection"] / 2
+    first = parts["token_embedding"] + parts["position_embedding"] + way
+    tied = parts["token_embedding"] if spec.tied_embeddings else 0
+    last = parts["lm_head"] + tied + way + final_norm
+    pipeline = layers / n_ranks + max(first, last) if n_ranks > 1 else spec.n_params
+    shares = {"one GPU": spec.n_params, "tensor": tensor, "pipeline": pipeline}
+    return {name: n_params * _DTYPE_BYTES for name, n_params in shares.items()}
 
 
 def times_by_ranks(
@@ -190,15 +234,17 @@ def times_by_ranks(
     """
     import pandas as pd
 
-    if phase not in ("prefill", "decode"):
-        raise ValueError(f"phase: must be 'prefill' or 'decode', got {phase!r}")
+    check_choice("phase", phase, ("prefill", "decode"))
     if not ranks or not links:
         raise ValueError("ranks, links: need at least one of each")
     field = "prefill_s" if phase == "prefill" else "decode_step_s"
     rows = []
     for n_ranks in ranks:
-        pages = [compare_parallelism(spec, n_ranks=n_ranks, link=link, **sizes) for link in links]
-        names = [as_link(link).name for link in links]
-        row = {f"tensor, {n}": getattr(p.tensor, field) for n, p in zip(names, pages, strict=True)}
-        rows.append(row | {f"pipeline, {names[0]}": getattr(pages[0].pipeline, field)})
+        pages = {
+            as_link(link).name: compare_parallelism(spec, n_ranks=n_ranks, link=link, **sizes)
+            for link in links
+        }
+        first, page = next(iter(pages.items()))
+        row = {f"tensor, {name}": getattr(page.tensor, field) for name, page in pages.items()}
+        rows.append(row | {f"pipeline, {first}": getattr(page.pipeline, field)})
     return pd.DataFrame(rows, index=pd.Index(ranks, name="n_ranks"))

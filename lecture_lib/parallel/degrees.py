@@ -33,8 +33,7 @@ def check_tensor_parallel_degree(spec: ModelSpec, n_ranks: int) -> None:
     the KV heads; the course doesn't.)
 
     Raises:
-        ParallelDegreeError: (a ValueError) ``n_ranks`` does not divide n_H, n_KV or F; the message
-            names what it doesn't divide and the degrees that work.
+        ParallelDegreeError: ``n_ranks`` does not divide n_H, n_KV or F.
         ValueError: ``n_ranks`` is no positive integer.
     """
     check_count("n_ranks", n_ranks)
@@ -64,18 +63,15 @@ def check_pipeline_degree(
         For each stage the numbers of its layers, from 0, as a range.
 
     Raises:
-        ParallelDegreeError: (a ValueError) ``n_stages`` does not divide N, or is more than N; the
-            message names the degrees that work.
+        ParallelDegreeError: ``n_stages`` does not divide N.
         ValueError: ``n_stages`` is no positive integer.
     """
     check_count(argument, n_stages)
     if spec.n_layers % n_stages:
         works = ", ".join(map(str, pipeline_degrees(spec)))
-        problem = (
-            f"{n_stages} stages are more than the {spec.n_layers} layers of {spec.name}"
-            if n_stages > spec.n_layers
-            else f"{n_stages} does not divide the {spec.n_layers} layers of {spec.name}"
+        raise ParallelDegreeError(
+            f"{argument}: {n_stages} does not divide the {spec.n_layers} layers of {spec.name}; "
+            f"numbers of stages that work: {works}"
         )
-        raise ParallelDegreeError(f"{argument}: {problem}; numbers of stages that work: {works}")
     size = spec.n_layers // n_stages
     return tuple(range(i * size, (i + 1) * size) for i in range(n_stages))

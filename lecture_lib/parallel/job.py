@@ -1,27 +1,27 @@
-"""What a rank does: the same code, whether the launcher or torchrun started it."""
+"""What a rank does: the same code, whether ``run_ranks`` or torchrun started it."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ..loading.devices import DTYPES
-from .memory import MemoryMeter
+from .meters import MemoryMeter, WireMeter
+from .pipeline import Stage, run_stage
 from .shards import ModelFolder, Shards
-from .traffic import TrafficRecorder, WireMeter, label
+from .traffic import TrafficRecorder, label
 
 
 @dataclass(frozen=True)
 class Job:
-    """One parallel run, in numbers and texts that JSON can say.
+    """One parallel run.
 
     Attributes:
         kind: "tensor" or "pipeline". backend: "own" or "torch".
         model: what the ranks must know of it. prompts: token ids of each request.
         max_new_tokens: of each request. eos_token_ids: what ends one ([]: nothing).
-        dtype, device_type: "float32" ..., "cpu" or "cuda".
+        dtype: of the weights. device_type: "cpu" or "cuda".
     """
 
     kind: str
@@ -30,66 +30,71 @@ class Job:
     prompts: list[list[int]]
     max_new_tokens: int
     eos_token_ids: list[int]
-    dtype: str
+    dtype: torch.dtype
     device_type: str
 
-    @classmethod
-    def from_json(cls, values: dict) -> "Job":
-        return cls(**values | {"model": ModelFolder(**values["model"])})
-
-    def as_json(self) -> dict:
-        return asdict(self)
-
-    def room(self, request: int) -> int:
+    def cache_len(self, request: int) -> int:
         """Positions that a request's cache needs: the last token is never fed back."""
         return len(self.prompts[request]) + self.max_new_tokens - 1
 
 
-def run_job(job: dict, rank) -> dict:
+def run_job(job: Job, rank) -> dict:
     """Run this rank's part of a job; the process group is up.
 
     Returns:
-        This rank's records, memory, wire_by_phase and what the job's kind adds.
+        records, memory and wire_by_phase of this rank; token_ids and logits (T, V) of each request
+        (tensor: rank 0 has the logits; pipeline: the last stage has both); tensor: step_s, the
+        seconds of each step; pipeline: blocks.
     """
-    job = Job.from_json(job)
-    run = {"tensor": run_tensor, "pipeline": run_pipeline}[job.kind]
-    result = run(job, rank)
-    check_same_tokens(result["token_ids"])
-    return result
-
-
-def this_device(job: Job) -> torch.device:
-    """Where this rank computes: its own GPU, or the CPU."""
-    if job.device_type == "cpu":
-        return torch.device("cpu")
-    return torch.device("cuda", torch.cuda.current_device())
-
-
-def run_tensor(job: Job, rank) -> dict:
-    """Generate from one prompt, every rank with its part of every layer."""
-    if job.backend == "own":
-        from .tensor import OwnTensorParallel as TensorParallel
-    else:
-        from .torch_tensor import TorchTensorParallel as TensorParallel
-
-    device = this_device(job)
+    device = torch.device("cpu")
+    if job.device_type == "cuda":
+        device = torch.device("cuda", torch.cuda.current_device())
     memory = MemoryMeter(device)
-    rank.report("loading its shard")
-    shards = Shards(job.model, rank.rank, rank.n_ranks, DTYPES[job.dtype], device)
-    model = TensorParallel(shards, job.room(0))
+    rank.report("loading its weights")
+    # A pipeline's stage has its layers whole: nothing of them is cut.
+    part = (rank.rank, rank.n_ranks) if job.kind == "tensor" else (0, 1)
+    shards = Shards(job.model, *part, job.dtype, device)
+    model = _make_model(job, rank, shards)
     rank.report("running")
     wire = WireMeter(device)
     with TrafficRecorder() as traffic:
-        token_ids, logits, step_s = generate(model.step, job, device, wire)
-    return {
-        "token_ids": token_ids,
-        "step_s": step_s,
-        "records": [asdict(record) for record in traffic.records],
-        "memory": asdict(memory.report(rank.rank, shards, model.cache_bytes)),
+        if job.kind == "tensor":
+            token_ids, logits, step_s = generate(model.step, job, device, wire)
+            result = {"token_ids": [token_ids], "step_s": step_s}
+            logits = [logits] if rank.rank == 0 else []
+        else:
+            _run_stage(model, job)
+            wire.lap("all")  # prefill and decode of different requests overlap
+            result = {"token_ids": model.tokens, "blocks": model.blocks}
+            logits = model.logits_of if model.is_last else []
+    check_same_tokens(result["token_ids"] if job.kind == "tensor" else None)
+    return result | {
+        "records": traffic.records,
+        "memory": memory.report(rank.rank, shards, model.cache_bytes),
         "wire_by_phase": wire.by_phase,
-        "packets_by_phase": wire.packets_by_phase,
-        "tensors": {"logits": torch.cat(logits).float().cpu()} if rank.rank == 0 else {},
+        "logits": [torch.cat(rows).float().cpu() for rows in logits],
     }
+
+
+def _make_model(job: Job, rank, shards: Shards):
+    if job.kind == "pipeline":
+        stage = Stage(shards, job, rank.rank, rank.n_ranks)
+        stage.start_clock()
+        return stage
+    if job.backend == "own":
+        from .tensor import OwnTensorParallel as TensorParallel
+    else:
+        from .torch_backend import TorchTensorParallel as TensorParallel
+    return TensorParallel(shards, job.cache_len(0))
+
+
+def _run_stage(stage: Stage, job: Job) -> None:
+    if job.backend == "own":
+        run_stage(stage, job)
+    else:
+        from .torch_backend import run_torch_stage
+
+        run_torch_stage(stage, job)
 
 
 def generate(step, job: Job, device, wire: WireMeter) -> tuple[list[int], list[Tensor], list]:
@@ -108,7 +113,7 @@ def generate(step, job: Job, device, wire: WireMeter) -> tuple[list[int], list[T
         started = time.perf_counter()
         logits = step(new_ids)  # (1, V)
         new_ids = logits.float().argmax(-1)[None]  # (1, 1)
-        token_ids.append(int(new_ids))  # waits for a GPU, so that the time is honest
+        token_ids.append(int(new_ids))  # waits for a GPU, so that its work is in the time
         step_s.append(time.perf_counter() - started)
         all_logits.append(logits)
         done = len(token_ids) == job.max_new_tokens or token_ids[-1] in job.eos_token_ids
@@ -118,41 +123,7 @@ def generate(step, job: Job, device, wire: WireMeter) -> tuple[list[int], list[T
             return token_ids, all_logits, step_s
 
 
-def run_pipeline(job: Job, rank) -> dict:
-    """Generate for all requests, every rank with its layers."""
-    from .pipeline import Stage, run_stage
-
-    device = this_device(job)
-    memory = MemoryMeter(device)
-    rank.report("loading its layers")
-    # A stage has its layers whole: nothing is cut.
-    shards = Shards(job.model, 0, 1, DTYPES[job.dtype], device)
-    stage = Stage(shards, job, rank.rank, rank.n_ranks)
-    rank.report("running")
-    stage.start_clock()
-    wire = WireMeter(device)
-    if job.backend == "torch":
-        from .torch_pipeline import run_torch_stage as run_stage
-    with TrafficRecorder() as traffic:
-        run_stage(stage, job)
-        wire.lap("all")  # prefill and decode of different requests overlap
-    return {
-        "token_ids": None,
-        "tokens": stage.tokens,
-        "blocks": [asdict(block) for block in stage.blocks],
-        "records": [asdict(record) for record in traffic.records],
-        "memory": asdict(memory.report(rank.rank, shards, stage.cache_bytes)),
-        "wire_by_phase": wire.by_phase,
-        "packets_by_phase": wire.packets_by_phase,
-        "tensors": {
-            f"logits_{i}": torch.cat(rows).float().cpu()
-            for i, rows in enumerate(stage.logits_of)
-            if rows
-        },
-    }
-
-
-def check_same_tokens(token_ids: list[int] | None) -> None:
+def check_same_tokens(token_ids: list[list[int]] | None) -> None:
     """Refuse a run whose ranks chose different tokens: one fed another's past to its model.
 
     Ranks on machines whose processors round differently can disagree where two tokens are equally

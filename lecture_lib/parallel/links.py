@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from lecture_lib.checks import UnknownNameError, check_count, check_number, suggest
 
-from .transfers import Transfer, Volume
-from .wire import all_reduce_steps, check_algorithm, ring_wire_bytes, tree_wire_bytes
+from .ring import ring_wire_bytes
+from .volumes import Transfer, Volume
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,14 @@ class Link:
         check_number("latency_s", self.latency_s, least=0)
 
 
-class UnknownLinkError(UnknownNameError):
-    """No preset has this name; the message suggests near ones."""
-
-
 class _LinkTable(dict[str, Link]):
-    """A dictionary whose unknown key says which names are near."""
+    """A dictionary whose error for an unknown key suggests near names."""
 
     def __missing__(self, name: str) -> Link:
         key = str(name).lower()
         near = [known for known in self if key and (key in known or known in key)]
         hint = suggest(name, self, cutoff=0.4, near=near)
-        raise UnknownLinkError(f"link: none is called {name!r}; {hint}")
+        raise UnknownNameError(f"link: none is called {name!r}; {hint}")
 
 
 # Time of a hop as NVIDIA's NCCL assumes it when it chooses an algorithm: src/graph/tuning.cc at
@@ -83,7 +79,7 @@ def as_link(link: Link | str) -> Link:
     """A Link itself, or the preset of this name.
 
     Raises:
-        ValueError: an unknown name (UnknownLinkError), or something else altogether.
+        ValueError: an unknown name (UnknownNameError), or something else altogether.
     """
     if isinstance(link, str):
         return LINKS[link]
@@ -106,21 +102,14 @@ def transfer_time_s(payload_bytes: float, link: Link | str, *, n_messages: int =
     return n_messages * link.latency_s + payload_bytes / link.bandwidth
 
 
-def all_reduce_time_s(
-    payload_bytes: float, n_ranks: int, link: Link | str, *, algorithm: str = "ring"
-) -> float:
-    """Seconds of one AllReduce: its steps' latencies, and the busiest rank's bytes.
-
-    ring: 2(n-1) · (latency + S/n / bandwidth). tree: 2·⌊log2 n⌋ · latency + busiest rank's bytes /
-    bandwidth, for a tree that works in small pieces, so that its levels are busy at once.
+def all_reduce_time_s(payload_bytes: float, n_ranks: int, link: Link | str) -> float:
+    """Seconds of one AllReduce in a ring: 2(n-1) · (latency + S/n / bandwidth).
 
     Raises:
-        ValueError: as ``ring_wire_bytes``; an unknown link or algorithm.
+        ValueError: as ``ring_wire_bytes``; an unknown link.
     """
-    check_algorithm(algorithm)
-    count = ring_wire_bytes if algorithm == "ring" else tree_wire_bytes
-    steps = all_reduce_steps(n_ranks, algorithm)
-    return transfer_time_s(count(payload_bytes, n_ranks), link, n_messages=steps)
+    sent = ring_wire_bytes(payload_bytes, n_ranks)
+    return transfer_time_s(sent, link, n_messages=2 * (n_ranks - 1))
 
 
 @dataclass(frozen=True)
@@ -133,27 +122,29 @@ class LinkTime:
     request_s: float
 
 
-def communication_time_s(volume: Volume, link: Link | str, *, algorithm: str = "ring") -> LinkTime:
+def communication_time_s(volume: Volume, link: Link | str) -> LinkTime:
     """Seconds that one request's communication takes, each transfer after the one before.
 
     Args:
         volume: of ``pipeline_volume`` or ``tensor_parallel_volume``.
 
     Raises:
-        ValueError: an unknown link or algorithm.
+        ValueError: an unknown link.
     """
     link = as_link(link)
-    check_algorithm(algorithm)
     times = {"prefill": 0.0, "decode": 0.0}
-    for t in volume.transfers:
-        times[t.phase] += t.per_pass * _time_of_one(t, volume.n_ranks, link, algorithm)
+    for transfer in volume.transfers:
+        one_s = _transfer_time_s(transfer, volume.n_ranks, link)
+        times[transfer.phase] += transfer.per_pass * one_s
     request_s = times["prefill"] + volume.n_decode_passes * times["decode"]
     return LinkTime(times["prefill"], times["decode"], request_s)
 
 
-def _time_of_one(transfer: Transfer, n_ranks: int, link: Link, algorithm: str) -> float:
+def _transfer_time_s(transfer: Transfer, n_ranks: int, link: Link) -> float:
+    """Seconds of ONE transfer; of an AllGather (in a ring) every rank sends (n-1)/n."""
     if transfer.kind == "all_reduce":
-        return all_reduce_time_s(transfer.payload_bytes, n_ranks, link, algorithm=algorithm)
-    busiest = transfer.wire_bytes(n_ranks, all_ranks=False)
-    hops = n_ranks - 1 if transfer.kind == "all_gather" else 1
-    return transfer_time_s(busiest, link, n_messages=hops)
+        return all_reduce_time_s(transfer.payload_bytes, n_ranks, link)
+    if transfer.kind == "all_gather":
+        sent = transfer.payload_bytes * (n_ranks - 1) / n_ranks
+        return transfer_time_s(sent, link, n_messages=n_ranks - 1)
+    return transfer_time_s(transfer.payload_bytes, link)

@@ -1,4 +1,4 @@
-"""Pipeline parallelism, written out: each rank has some of the layers, and hands on what it made.
+"""Pipeline parallelism, written out: each rank has some of the layers, and passes on its result.
 
 Stage 0 turns tokens into embeddings, the last stage makes logits and chooses the next token, which
 goes back to stage 0. Requests follow one another through the stages; while stage 1 works on the
@@ -7,7 +7,6 @@ first, stage 0 works on the second.
 
 import os
 import time
-from collections import deque
 
 import torch
 import torch.distributed as dist
@@ -20,7 +19,7 @@ from ..engine.linear import linear
 from ..engine.llama import LlamaForward
 from ..engine.rope import inverse_frequencies, rope_tables
 from .degrees import check_pipeline_degree
-from .results import StageBlock
+from .schedule import StageBlock
 from .shards import Shards, read_layer, read_lm_head, read_norm
 from .traffic import label
 
@@ -34,7 +33,7 @@ class Stage(LlamaForward):
     """
 
     def __init__(self, shards: Shards, job, stage: int, n_stages: int):
-        spec = shards.model.dimensions
+        spec = shards.model.spec
         self.stage, self.n_stages = stage, n_stages
         self.is_first, self.is_last = stage == 0, stage == n_stages - 1
         self.n_heads, self.n_kv_heads = spec.n_heads, spec.n_kv_heads
@@ -47,7 +46,18 @@ class Stage(LlamaForward):
             self.final_norm = read_norm(shards, "model.norm")
             self.lm_head = read_lm_head(shards, self.embeddings)
         self.inv_freq = inverse_frequencies(shards.model.rope, spec.head_dim).to(shards.device)
-        self.caches = [self._new_cache(job.room(i)) for i in range(len(job.prompts))]
+        self.caches = [
+            KVCache(
+                n_layers=len(self.layers),
+                batch_size=1,
+                n_kv_heads=spec.n_kv_heads,
+                max_seq_len=job.cache_len(i),
+                head_dim=spec.head_dim,
+                dtype=shards.dtype,
+                device=shards.device,
+            )
+            for i in range(len(job.prompts))
+        ]
         self.blocks: list[StageBlock] = []
         self.tokens: list[list[int]] = [[] for _ in job.prompts]
         self.logits_of: list[list[Tensor]] = [[] for _ in job.prompts]
@@ -64,17 +74,6 @@ class Stage(LlamaForward):
         if int(os.environ.get("LOCAL_WORLD_SIZE", self.n_stages)) == self.n_stages:
             dist.broadcast_object_list(start, src=0)
         self.started_at = start[0]
-
-    def _new_cache(self, max_seq_len: int) -> KVCache:
-        return KVCache(
-            n_layers=len(self.layers),
-            batch_size=1,
-            n_kv_heads=self.n_kv_heads,
-            max_seq_len=max_seq_len,
-            head_dim=self.head_dim,
-            dtype=self.dtype,
-            device=self.device,
-        )
 
     @property
     def cache_bytes(self) -> int:
@@ -119,36 +118,19 @@ class Stage(LlamaForward):
         return x
 
 
-class Outbox:
-    """Sends without waiting for the receiver, and keeps what is sent until it has arrived.
-
-    A stage that waited would wait for one that waits for it: stage 0 with the next request's
-    embeddings for the last stage, which has a token for stage 0.
-    """
-
-    def __init__(self, room: int):
-        self.room, self._sent = room, deque()
-
-    def send(self, tensor: Tensor, to: int, group=None) -> None:
-        self._sent.append((dist.isend(tensor, to, group=group), tensor))
-        while len(self._sent) > self.room:  # long arrived: a later token already came back
-            self._sent.popleft()[0].wait()
-
-    def wait(self) -> None:
-        while self._sent:
-            self._sent.popleft()[0].wait()
-
-
 def run_stage(stage: Stage, job) -> None:
     """Run all requests through this stage: every one's prefill, then decode step by step.
 
     All requests make ``max_new_tokens`` tokens; what follows an EOS is cut off afterwards. So the
-    stages agree on who comes next without asking.
+    stages know which request is next without communicating.
     """
-    # A connection of its own for the tokens that go back, so that the two directions of a pair
+    # A separate connection for the tokens that go back, so that the two directions of a pair
     # of ranks don't wait for one another (NCCL runs the messages of one connection in order).
     token_group = dist.new_group([0, stage.n_stages - 1]) if stage.n_stages > 1 else None
-    outbox = Outbox(room=len(job.prompts) + 1)
+    # No stage waits until what it sends is received: stage 0, with the next request's embeddings,
+    # would wait for the last stage, which waits with a token for stage 0. What is sent is kept
+    # until it has arrived.
+    sent = []
     for step in range(job.max_new_tokens):
         for request, prompt in enumerate(job.prompts):
             label(phase="decode" if step else "prefill", step=step, part="hidden")
@@ -159,11 +141,12 @@ def run_stage(stage: Stage, job) -> None:
                 x = _receive(shape, stage.dtype, stage, stage.stage - 1)
             y = stage.compute(request, step, x)
             if not stage.is_last:
-                outbox.send(y, stage.stage + 1)
+                sent.append((dist.isend(y, stage.stage + 1), y))
             elif step + 1 < job.max_new_tokens and not stage.is_first:
                 label(phase="decode", step=step + 1, part="token")  # the next step's input
-                outbox.send(y, 0, token_group)
-    outbox.wait()
+                sent.append((dist.isend(y, 0, group=token_group), y))
+    for request_to_send, _ in sent:
+        request_to_send.wait()
     label(part="")
 
 

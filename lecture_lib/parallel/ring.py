@@ -1,11 +1,21 @@
-"""A ring AllReduce, step by step: who sends which chunk to whom, and what everybody holds."""
+"""An AllReduce in a ring, step by step, and the bytes that a ring and a tree send.
+
+The payload of an AllReduce is the tensor that every rank puts in, S bytes. What crosses the links
+depends on the algorithm:
+
+    ring    2(n-1) steps, in each of which every rank sends S/n to its neighbour
+    tree    sums go up to the root, S per link, and the result comes down again, S per link
+
+Over all ranks both send 2(n-1)·S bytes. The ring spreads them evenly, so its busiest rank sends
+less; the tree needs fewer steps, 2·⌊log2 n⌋ after one another, so it wins for small payloads.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lecture_lib.checks import check_count
+from lecture_lib.checks import check_count, check_number
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,7 @@ def ring_all_reduce(
     """Sum arrays over n ranks as a ring does it: n-1 steps reduce-scatter, n-1 steps all-gather.
 
     Args:
-        arrays: one array a rank, all of one shape, (K,).
+        arrays: one array per rank, all of one shape, (K,).
 
     Returns:
         Each rank's result, the 2(n-1) steps, and the bytes that each rank has sent.
@@ -43,7 +53,7 @@ def ring_all_reduce(
     """
     arrays = [np.asarray(array) for array in arrays]
     if not arrays or any(a.ndim != 1 or a.shape != arrays[0].shape for a in arrays):
-        raise ValueError("arrays: needs one array (K,) a rank, all of one length")
+        raise ValueError("arrays: needs one array (K,) per rank, all of one length")
     n = len(arrays)
     if len(arrays[0]) < n:
         raise ValueError(f"arrays: {n} ranks cut them into {n} chunks, got {len(arrays[0])} values")
@@ -81,3 +91,43 @@ def ring_steps(n_ranks: int) -> list[RingStep]:
                 held[send.target][send.chunk] = ranks | old if first == 0 else ranks
             steps.append(RingStep(phase, sends, tuple(map(tuple, held))))
     return steps
+
+
+def ring_wire_bytes(payload_bytes: float, n_ranks: int, *, all_ranks: bool = False) -> float:
+    """Bytes that each rank sends in a ring AllReduce of ``payload_bytes``: 2(n-1)/n · S.
+
+    Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for clusters of workstations",
+    2009; it is the factor of "bus bandwidth" in NVIDIA's nccl-tests, doc/PERFORMANCE.md.
+
+    Args:
+        payload_bytes: S, the bytes of the tensor that every rank puts in.
+        n_ranks: n. A single rank sends nothing: 0 bytes.
+        all_ranks: the sum over all ranks instead, 2(n-1) · S.
+
+    Raises:
+        ValueError: a negative payload, ``n_ranks`` below 1.
+    """
+    check_number("payload_bytes", payload_bytes, least=0)
+    check_count("n_ranks", n_ranks)
+    total = 2 * (n_ranks - 1) * payload_bytes
+    if all_ranks:
+        return total
+    share = total / n_ranks
+    return int(share) if share == int(share) else share  # whole numbers of bytes stay integers
+
+
+def tree_wire_bytes(payload_bytes: float, n_ranks: int) -> float:
+    """Bytes that the busiest rank sends in an AllReduce over one binary tree.
+
+    Rank r has the children 2r+1 and 2r+2. Every rank but the root sends its sum up (S), and every
+    parent sends the result to each child (S each): 3·S from a rank with two children and a
+    parent. (NCCL halves the load with a second tree whose inner ranks are the leaves of the first:
+    Jeaugey, "Massively Scale Your Deep Learning Training with NCCL 2.4", 2019.)
+
+    Raises:
+        ValueError: a negative payload, ``n_ranks`` below 1.
+    """
+    check_number("payload_bytes", payload_bytes, least=0)
+    check_count("n_ranks", n_ranks)
+    children = [sum(child < n_ranks for child in (2 * r + 1, 2 * r + 2)) for r in range(n_ranks)]
+    return payload_bytes * max((r > 0) + n for r, n in enumerate(children))

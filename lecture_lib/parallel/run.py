@@ -1,16 +1,118 @@
 """run_tensor_parallel and run_pipeline_parallel: a model over several processes, counted."""
 
-import time
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from ..engine.generation import Timings
-from .arguments import make_job
-from .job import Job
-from .launch import run_ranks
-from .results import CommRecord, PipelineRun, RankMemory, StageBlock, TensorParallelRun
+from .ranks import run_ranks
 
-TARGET = "lecture_lib.parallel.job:run_job"
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+    from ..engine.generation import Timings
+    from .job import Job
+    from .meters import RankMemory
+    from .schedule import StageBlock
+    from .traffic import CommRecord
+
+
+@dataclass(frozen=True)
+class ParallelRun:
+    """What both kinds of run have.
+
+    Attributes:
+        n_ranks: processes that ran. backend: "own" or "torch". device: "cpu" or "cuda".
+        memory: one RankMemory per rank.
+        records: everything that every rank sent, received or took part in.
+        wire_by_phase: bytes that crossed the network interface, by phase; None where they can't
+            be counted (no Linux, GPUs that talk over NVLink).
+        wire_is_private: whether the ranks had a network of their own, where nothing else counts.
+    """
+
+    n_ranks: int
+    backend: str
+    device: str
+    memory: list[RankMemory]
+    records: list[CommRecord] = field(repr=False)
+    wire_by_phase: dict[str, int] | None
+    wire_is_private: bool
+
+    @property
+    def counted_once(self) -> list[CommRecord]:
+        """Each collective as rank 0 recorded it, each message as its sender did."""
+        return [r for r in self.records if r.kind == "send" or (r.peer is None and r.rank == 0)]
+
+    @property
+    def payload_bytes(self) -> int:
+        """Sum of the payloads of collectives and messages, each counted once, not per rank."""
+        return sum(record.payload_bytes for record in self.counted_once)
+
+    @property
+    def wire_bytes(self) -> int | None:
+        """Bytes over the interface in the whole run, sent by all ranks together, or None."""
+        return None if self.wire_by_phase is None else sum(self.wire_by_phase.values())
+
+    def traffic_table(self) -> pd.DataFrame:
+        """The collectives and messages, equal ones counted together."""
+        from .traffic import traffic_table
+
+        return traffic_table(self.counted_once)
+
+    def memory_table(self) -> pd.DataFrame:
+        """The memory of each rank in MB (10⁶ bytes), one row per rank."""
+        import pandas as pd
+
+        columns = ("weight_bytes", "split_weight_bytes", "cache_bytes", "start_bytes", "peak_bytes")
+        rows = [[getattr(m, name) / 1e6 for name in columns] for m in self.memory]
+        names = [name.replace("_bytes", "").replace("_", " ") + " (MB)" for name in columns]
+        index = pd.Index([m.rank for m in self.memory], name="rank")
+        return pd.DataFrame(rows, columns=names, index=index)
+
+
+@dataclass(frozen=True)
+class TensorParallelRun(ParallelRun):
+    """What ``run_tensor_parallel`` returns.
+
+    Attributes:
+        token_ids: the new tokens, the EOS that ended them included. text: their text.
+        logits: float32 (T, V), row i those that token i was chosen from.
+        timings: of rank 0: time to first token, seconds of each decode step.
+    """
+
+    token_ids: list[int]
+    text: str
+    logits: Tensor = field(repr=False)
+    timings: Timings
+
+    @property
+    def collectives(self) -> list[CommRecord]:
+        """Each collective once, as rank 0 recorded it."""
+        return self.counted_once
+
+
+@dataclass(frozen=True)
+class PipelineRun(ParallelRun):
+    """What ``run_pipeline_parallel`` returns.
+
+    Attributes:
+        token_ids: for each request its new tokens, up to and including EOS. texts: their texts.
+        logits: for each request float32 (T, V), row i those that token i was chosen from.
+        blocks: when which stage computed what, for the chart of the schedule.
+    """
+
+    token_ids: list[list[int]]
+    texts: list[str]
+    logits: list[Tensor] = field(repr=False)
+    blocks: list[StageBlock] = field(repr=False)
+
+    @property
+    def sends(self) -> list[CommRecord]:
+        """Every message once, as its sender recorded it."""
+        return self.counted_once
 
 
 def run_tensor_parallel(
@@ -33,7 +135,7 @@ def run_tensor_parallel(
         backend: "own" (default), the readable version in tensor.py, or "torch": PyTorch's
             parallelize_module on the Transformers model.
         dtype: "float32" (default), "bfloat16", "float16" or "float64".
-        device: "cpu", "cuda" (one GPU a rank) or "auto" (default): cuda where there are enough.
+        device: "cpu", "cuda" (one GPU per rank) or "auto" (default): cuda where there are enough.
         ignore_eos: go on after EOS. Default: False.
 
     Returns:
@@ -44,6 +146,8 @@ def run_tensor_parallel(
             does not divide the model; UnsupportedArchitectureError: a family that is not Llama's.
         RankError: a rank failed (RankTimeoutError: or took too long); all others were ended.
     """
+    from .arguments import make_job
+
     job, tokenizer = make_job("tensor", n_ranks, prompt, max_new_tokens, **options)
     return run_locally(job, tokenizer, n_ranks, timeout_s)
 
@@ -73,61 +177,48 @@ def run_pipeline_parallel(
     Raises:
         As ``run_tensor_parallel``.
     """
+    from .arguments import make_job
+
     job, tokenizer = make_job("pipeline", n_stages, prompts, max_new_tokens, **options)
     return run_locally(job, tokenizer, n_stages, timeout_s)
 
 
-def run_locally(
-    job: Job, tokenizer, n_ranks: int, timeout_s: float
-) -> TensorParallelRun | PipelineRun:
+def run_locally(job: Job, tokenizer, n_ranks: int, timeout_s: float) -> ParallelRun:
     """Run a job on ranks that are started on this machine."""
-    started = time.perf_counter()
+    from .job import run_job
+
     backend = "nccl" if job.device_type == "cuda" else "gloo"
-    results = run_ranks(TARGET, job.as_json(), n_ranks, timeout_s=timeout_s, backend=backend)
-    return assemble(job, tokenizer, results, time.perf_counter() - started)
+    results = run_ranks(run_job, job, n_ranks, timeout_s=timeout_s, backend=backend)
+    return assemble(job, tokenizer, results)
 
 
-def assemble(
-    job: Job, tokenizer, results: list[dict], ranks_wall_s: float
-) -> TensorParallelRun | PipelineRun:
+def assemble(job: Job, tokenizer, results: list[dict]) -> ParallelRun:
     """What the ranks returned, in the order of their numbers, as one result."""
-    common = _common(job, results) | {"ranks_wall_s": ranks_wall_s}
-    if job.kind == "tensor":
-        first = results[0]
-        return TensorParallelRun(
-            **common,
-            token_ids=first["token_ids"],
-            text=tokenizer.decode(first["token_ids"], skip_special_tokens=True),
-            logits=first["tensors"]["logits"],
-            timings=Timings(ttft_s=first["step_s"][0], step_s=first["step_s"][1:]),
-        )
-    last = results[-1]
-    kept = [cut_after_eos(ids, job.eos_token_ids) for ids in last["tokens"]]
-    return PipelineRun(
-        **common,
-        token_ids=kept,
-        texts=[tokenizer.decode(ids, skip_special_tokens=True) for ids in kept],
-        logits=[last["tensors"][f"logits_{i}"][: len(ids)] for i, ids in enumerate(kept)],
-        blocks=[StageBlock(**block) for result in results for block in result["blocks"]],
-    )
+    from ..engine.generation import Timings
 
-
-def _common(job: Job, results: list[dict]) -> dict:
-    # One rank a machine has counted what left that machine.
-    wire, packets = Counter(), Counter()
+    wire_by_phase = Counter()  # one rank per machine has counted what left that machine
     for result in results:
-        wire.update(result["wire_by_phase"])
-        packets.update(result["packets_by_phase"])
-    return {
+        wire_by_phase.update(result["wire_by_phase"])
+    common = {
         "n_ranks": len(results),
         "backend": job.backend,
         "device": job.device_type,
-        "memory": [RankMemory(**result["memory"]) for result in results],
-        "records": [CommRecord.from_json(r) for result in results for r in result["records"]],
-        "wire_by_phase": dict(wire) or None,
-        "packets_by_phase": dict(packets) or None,
+        "memory": [result["memory"] for result in results],
+        "records": [record for result in results for record in result["records"]],
+        "wire_by_phase": dict(wire_by_phase) or None,
         "wire_is_private": results[0].get("private_network", False),
     }
+    result = results[0 if job.kind == "tensor" else -1]
+    token_ids = [cut_after_eos(ids, job.eos_token_ids) for ids in result["token_ids"]]
+    texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in token_ids]
+    logits = [rows[: len(ids)] for rows, ids in zip(result["logits"], token_ids, strict=True)]
+    if job.kind == "pipeline":
+        blocks = [block for each in results for block in each["blocks"]]
+        return PipelineRun(**common, token_ids=token_ids, texts=texts, logits=logits, blocks=blocks)
+    timings = Timings(ttft_s=result["step_s"][0], step_s=result["step_s"][1:])
+    return TensorParallelRun(
+        **common, token_ids=token_ids[0], text=texts[0], logits=logits[0], timings=timings
+    )
 
 
 def cut_after_eos(token_ids: list[int], eos_token_ids: list[int]) -> list[int]:

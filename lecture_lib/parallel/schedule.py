@@ -1,18 +1,106 @@
 """The pipeline's schedule, stage by time: from stated times, or from those of a real run."""
 
-from __future__ import annotations
-
 import functools
 import heapq
 import itertools
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-from lecture_lib.checks import check_count, check_number
+from lecture_lib.checks import check_choice, check_count, check_number
 
-from .results import StageBlock
-from .timeline import Bubble, Schedule, in_order
+_TOLERANCE_S = 1e-9
+_CLOCK_GRAIN_S = 1e-4  # by how much two measured blocks of one stage may overlap
 
-__all__ = ["Bubble", "Schedule", "StageBlock", "pipeline_schedule", "schedule_from_timestamps"]
+
+@dataclass(frozen=True)
+class StageBlock:
+    """One block of the pipeline's schedule: a stage computing one request's pass.
+
+    Attributes:
+        stage, request: numbers from 0.
+        phase: "prefill" or "decode". step: 0 in prefill, which yields a request's first new
+            token; then the number of the decode step.
+        start_s, end_s: seconds since the run began (one clock, where all stages are on one
+            machine); waiting for the input and sending the output are not part of the block.
+    """
+
+    stage: int
+    request: int
+    phase: str
+    step: int
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
+class Bubble:
+    """Time in which a stage waits, from ``start_s`` to ``end_s``."""
+
+    stage: int
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Blocks of work by stage and time; the first begins at 0 s.
+
+    Attributes:
+        blocks: StageBlocks, ordered by start. n_stages: stages, numbered from 0.
+    """
+
+    blocks: tuple[StageBlock, ...]
+    n_stages: int
+
+    @cached_property
+    def n_requests(self) -> int:
+        return len({block.request for block in self.blocks})
+
+    @cached_property
+    def total_s(self) -> float:
+        """From the first block's start to the last block's end."""
+        return max(block.end_s for block in self.blocks)
+
+    @cached_property
+    def completion_s(self) -> dict[int, float]:
+        """For each request, when its last token leaves the last stage."""
+        ends: dict[int, float] = {}
+        for block in self.blocks:
+            ends[block.request] = max(block.end_s, ends.get(block.request, 0.0))
+        return dict(sorted(ends.items()))
+
+    @cached_property
+    def busy_s(self) -> tuple[float, ...]:
+        """For each stage the seconds in which it works."""
+        busy = [0.0] * self.n_stages
+        for block in self.blocks:
+            busy[block.stage] += block.end_s - block.start_s
+        return tuple(busy)
+
+    @property
+    def utilisation(self) -> tuple[float, ...]:
+        """For each stage the share of ``total_s`` in which it works."""
+        return tuple(busy / self.total_s for busy in self.busy_s)
+
+    @property
+    def bubble_fraction(self) -> float:
+        """Share of all stages' time in which they wait."""
+        return 1 - sum(self.busy_s) / (self.n_stages * self.total_s)
+
+    @cached_property
+    def bubbles(self) -> tuple[Bubble, ...]:
+        """Every wait of every stage between 0 s and ``total_s``."""
+        found = []
+        for stage in range(self.n_stages):
+            free = 0.0
+            for block in (b for b in self.blocks if b.stage == stage):
+                if block.start_s > free + _TOLERANCE_S:
+                    found.append(Bubble(stage, free, block.start_s))
+                free = block.end_s
+            if self.total_s > free + _TOLERANCE_S:
+                found.append(Bubble(stage, free, self.total_s))
+        return tuple(found)
 
 
 def pipeline_schedule(
@@ -22,15 +110,13 @@ def pipeline_schedule(
     prefill_s: float | Sequence[float],
     decode_s: float | Sequence[float] = 1.0,
     max_new_tokens: int | Sequence[int] = 1,
-    transfer_s: float = 0.0,
-    token_return_s: float = 0.0,
 ) -> Schedule:
     """Simulate requests that all wait at 0 s and go through the stages, first come, first served.
 
-    A pass enters stage s+1 when stage s has finished it (and the activations have arrived); decode
-    step t+1 of a request enters stage 0 only after its step t has left the last stage, since its
-    input is the token that step t chose. A stage does one thing at a time, in the order of
-    arrival; ties go to the lower request.
+    A pass enters stage s+1 when stage s has finished it; decode step t+1 of a request enters
+    stage 0 only after its step t has left the last stage, since its input is the token that step t
+    chose. A stage does one thing at a time, in the order of arrival; ties go to the lower request.
+    Sending takes no time here.
 
     Args:
         n_requests, n_stages: how many.
@@ -38,12 +124,9 @@ def pipeline_schedule(
             one number for all stages or one for each.
         max_new_tokens: for all requests, or one for each. A request of n new tokens takes one
             prefill and n-1 decode steps.
-        transfer_s: seconds from one stage to the next. The sender works on meanwhile.
-        token_return_s: seconds from the last stage back to the first, between decode steps.
 
     Raises:
-        ValueError: a number below 1, a time that is not above 0 (transfers: below 0), a list of
-            another length.
+        ValueError: a number below 1, a time that is not above 0, a list of another length.
     """
     check_count("n_requests", n_requests)
     check_count("n_stages", n_stages)
@@ -53,8 +136,6 @@ def pipeline_schedule(
         "decode": _one_each("decode_s", decode_s, n_stages, "stages", positive),
     }
     n_tokens = _one_each("max_new_tokens", max_new_tokens, n_requests, "requests", check_count)
-    check_number("transfer_s", transfer_s, least=0)
-    check_number("token_return_s", token_return_s, least=0)
 
     free_s = [0.0] * n_stages
     waiting = [(0.0, request, 0, 0) for request in range(n_requests)]  # ready, request, step, stage
@@ -64,48 +145,52 @@ def pipeline_schedule(
         ready_s, request, step, stage = heapq.heappop(waiting)
         phase = "decode" if step else "prefill"
         start_s = max(ready_s, free_s[stage])
-        end_s = _tidy(start_s + seconds[phase][stage])
+        # Without the last digits, in which equal sums of floats differ and would decide a tie.
+        end_s = float(f"{start_s + seconds[phase][stage]:.12g}")
         free_s[stage] = end_s
         blocks.append(StageBlock(stage, request, phase, step, start_s, end_s))
         if stage + 1 < n_stages:
-            heapq.heappush(waiting, (_tidy(end_s + transfer_s), request, step, stage + 1))
+            heapq.heappush(waiting, (end_s, request, step, stage + 1))
         elif step + 1 < n_tokens[request]:
-            heapq.heappush(waiting, (_tidy(end_s + token_return_s), request, step + 1, 0))
-    return Schedule(in_order(blocks), n_stages)
+            heapq.heappush(waiting, (end_s, request, step + 1, 0))
+    return Schedule(_in_order(blocks), n_stages)
 
 
-def schedule_from_timestamps(blocks: Iterable[object], *, overlap_s: float = 1e-4) -> Schedule:
+def schedule_from_timestamps(blocks: Iterable[StageBlock]) -> Schedule:
     """The same structure from the timestamps of a real run.
 
     Args:
-        blocks: StageBlocks (``run_pipeline_parallel(...).blocks``), or anything with their
-            attributes, or mappings with their keys. All times are of one clock; the earliest
-            becomes 0 s.
-        overlap_s: by how much two blocks of one stage may overlap (a clock's grain).
+        blocks: StageBlocks (``run_pipeline_parallel(...).blocks``). All times are of one clock;
+            the earliest becomes 0 s.
 
     Raises:
-        ValueError: no blocks, a key that is missing, an end before its start, an unknown phase, a
-            stage without blocks, the same pass twice, blocks of one stage that overlap.
+        ValueError: no blocks, an end before its start, an unknown phase, a stage without blocks,
+            the same pass twice, blocks of one stage that overlap.
     """
-    found = [_as_block(i, block) for i, block in enumerate(blocks)]
-    if not found:
+    blocks = list(blocks)
+    if not blocks:
         raise ValueError("blocks: is empty; needs the timestamps of a run")
-    first_s = min(block.start_s for block in found)
-    n_stages = max(block.stage for block in found) + 1
-    moved = [
-        StageBlock(b.stage, b.request, b.phase, b.step, b.start_s - first_s, b.end_s - first_s)
-        for b in found
-    ]
-    schedule = Schedule(in_order(moved), n_stages, "measured")
-    seen = {(block.stage, block.request, block.step) for block in moved}
-    if len(seen) < len(moved):
+    for number, block in enumerate(blocks):
+        if not isinstance(block, StageBlock):
+            raise ValueError(f"blocks[{number}]: needs a StageBlock, got {type(block).__name__}")
+        check_choice(f"blocks[{number}].phase", block.phase, ("prefill", "decode"))
+        if not 0 <= block.start_s <= block.end_s:
+            raise ValueError(
+                f"blocks[{number}]: needs 0 <= start_s <= end_s, got {block.start_s} s and "
+                f"{block.end_s} s"
+            )
+    first_s = min(block.start_s for block in blocks)
+    n_stages = max(block.stage for block in blocks) + 1
+    moved = [replace(b, start_s=b.start_s - first_s, end_s=b.end_s - first_s) for b in blocks]
+    schedule = Schedule(_in_order(moved), n_stages)
+    if len({(block.stage, block.request, block.step) for block in moved}) < len(moved):
         raise ValueError("blocks: the same stage, request and step is there twice")
     for stage in range(n_stages):
         own = [block for block in schedule.blocks if block.stage == stage]
         if not own:
             raise ValueError(f"blocks: stage {stage} has none, though there are {n_stages} stages")
         for one, other in itertools.pairwise(own):
-            if other.start_s < one.end_s - overlap_s:
+            if other.start_s < one.end_s - _CLOCK_GRAIN_S:
                 raise ValueError(
                     f"blocks: stage {stage} has two at once, at {other.start_s:.6f} s; a stage "
                     "does one thing at a time"
@@ -113,22 +198,9 @@ def schedule_from_timestamps(blocks: Iterable[object], *, overlap_s: float = 1e-
     return schedule
 
 
-def _as_block(number: int, block: object) -> StageBlock:
-    names = ("stage", "request", "phase", "step", "start_s", "end_s")
-    try:
-        values = [block[n] if isinstance(block, dict) else getattr(block, n) for n in names]
-    except (AttributeError, KeyError) as error:
-        raise ValueError(f"blocks[{number}]: has no {error.args[0]!r}; needs {names}") from None
-    stage, request, phase, step, start_s, end_s = values
-    for name, value in (("stage", stage), ("request", request), ("step", step)):
-        check_count(f"blocks[{number}].{name}", value, least=0)
-    for name, value in (("start_s", start_s), ("end_s", end_s)):
-        check_number(f"blocks[{number}].{name}", value, least=0)
-    if phase not in ("prefill", "decode"):
-        raise ValueError(f"blocks[{number}].phase: must be 'prefill' or 'decode', got {phase!r}")
-    if end_s < start_s:
-        raise ValueError(f"blocks[{number}]: ends at {end_s} s, before it starts at {start_s} s")
-    return StageBlock(stage, request, phase, step, start_s, end_s)
+def _in_order(blocks: Iterable[StageBlock]) -> tuple[StageBlock, ...]:
+    """Blocks by start, then stage."""
+    return tuple(sorted(blocks, key=lambda b: (b.start_s, b.stage, b.request, b.step)))
 
 
 def _one_each(name: str, value, n: int, what: str, check) -> list:
@@ -140,8 +212,3 @@ def _one_each(name: str, value, n: int, what: str, check) -> list:
             f"{name}: needs one number, or one for each of the {n} {what}; got {len(value)}"
         )
     return [check(name, v) for v in value]
-
-
-def _tidy(seconds: float) -> float:
-    """Without the last digits, in which equal sums of floats differ and would decide a tie."""
-    return float(f"{seconds:.12g}")

@@ -4,7 +4,8 @@ The files are mapped, not read: a slice touches only its own pages, and pages th
 use (the embeddings) are in memory once for all of them.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,24 +22,20 @@ FAMILIES = ("llama", "mistral", "qwen2")
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """What the forward pass must know of a model beside its weights; as JSON it goes to the ranks.
+    """What the forward pass must know of a model beside its weights; it is sent to the ranks.
 
     Attributes:
-        folder: with config.json and the safetensors. spec: the dimensions, as a dict.
+        folder: with config.json and the safetensors. spec: the dimensions.
         rope: the config's rope_parameters. norm_eps: the ε of the norms.
         eos_token_ids: tokens that end a text. max_seq_len: longest sequence.
     """
 
     folder: str
-    spec: dict
+    spec: ModelSpec
     rope: dict
     norm_eps: float
     eos_token_ids: list[int]
     max_seq_len: int
-
-    @property
-    def dimensions(self) -> ModelSpec:
-        return ModelSpec(**self.spec)
 
 
 def read_model_folder(folder: Path, name: str) -> ModelFolder:
@@ -72,7 +69,7 @@ def read_model_folder(folder: Path, name: str) -> ModelFolder:
         eos = GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id
     return ModelFolder(
         folder=str(folder),
-        spec=asdict(spec),
+        spec=spec,
         rope=dict(config.rope_parameters),
         norm_eps=config.rms_norm_eps,
         eos_token_ids=[] if eos is None else [eos] if isinstance(eos, int) else list(eos),
@@ -106,40 +103,33 @@ class Shards:
 
     def whole(self, name: str) -> Tensor:
         """A tensor that every rank has in full."""
-        tensor = self._convert(self._files[name].get_tensor(name))
+        tensor = self._files[name].get_tensor(name).to(device=self.device, dtype=self.dtype)
         self.whole_bytes += tensor.nbytes
         return tensor
 
-    def column_part(self, name: str) -> Tensor:
-        """This rank's columns of a matrix W (or elements of a bias): (outputs / n, inputs)."""
-        part = self._slice(name, dim=0)
-        return self._own(part)
+    def columns(self, *names: str) -> Tensor:
+        """This rank's columns of a matrix W (or elements of a bias): (outputs / n, inputs).
 
-    def row_part(self, name: str) -> Tensor:
-        """This rank's rows of a matrix W: (outputs, inputs / n)."""
-        return self._own(self._slice(name, dim=1))
-
-    def columns_side_by_side(self, *names: str) -> Tensor:
-        """This rank's columns of several matrices with the same input, as one matrix.
-
-        Each matrix is cut by itself: rank 0 gets the first heads of Q, of K and of V.
+        Of several with the same input, as one matrix. Each is cut by itself: rank 0 gets the first
+        heads of Q, of K and of V.
         """
-        return self._own(torch.cat([self._slice(name, dim=0) for name in names]))
+        return self._part(names, dim=0)
 
-    def _slice(self, name: str, dim: int) -> Tensor:
-        view = self._files[name].get_slice(name)
-        size = view.get_shape()[dim] // self.n_ranks
-        mine = slice(self.rank * size, (self.rank + 1) * size)
-        return view[mine] if dim == 0 else view[:, mine]
+    def rows(self, name: str) -> Tensor:
+        """This rank's rows of a matrix W: (outputs, inputs / n)."""
+        return self._part([name], dim=1)
 
-    def _own(self, part: Tensor) -> Tensor:
-        # A copy: the mapped pages around a few columns would be the whole matrix.
-        part = self._convert(part).contiguous()
+    def _part(self, names: Sequence[str], dim: int) -> Tensor:
+        parts = []
+        for name in names:
+            view = self._files[name].get_slice(name)
+            size = view.get_shape()[dim] // self.n_ranks
+            mine = slice(self.rank * size, (self.rank + 1) * size)
+            parts.append(view[mine] if dim == 0 else view[:, mine])
+        # cat copies: the mapped pages around a few columns would be the whole matrix.
+        part = torch.cat(parts).to(device=self.device, dtype=self.dtype)
         self.split_bytes += part.nbytes
         return part
-
-    def _convert(self, tensor: Tensor) -> Tensor:
-        return tensor.to(device=self.device, dtype=self.dtype)
 
 
 def read_layer(shards: Shards, i: int) -> LlamaLayer:
@@ -151,7 +141,7 @@ def read_layer(shards: Shards, i: int) -> LlamaLayer:
 
     def bias(*modules: str) -> Tensor | None:
         names = [f"{module}bias" for module in modules]
-        return shards.columns_side_by_side(*names) if names[0] in shards else None
+        return shards.columns(*names) if names[0] in shards else None
 
     def bias_once(module: str) -> Tensor | None:
         # Added by rank 0 alone: the AllReduce that follows would add it once for every rank.
@@ -160,14 +150,14 @@ def read_layer(shards: Shards, i: int) -> LlamaLayer:
 
     return LlamaLayer(
         attention_norm=read_norm(shards, f"{prefix}input_layernorm"),
-        qkv=shards.columns_side_by_side(*(f"{module}weight" for module in qkv)),
+        qkv=shards.columns(*(f"{module}weight" for module in qkv)),
         qkv_bias=bias(*qkv),
-        out=shards.row_part(f"{attention}o_proj.weight"),
+        out=shards.rows(f"{attention}o_proj.weight"),
         out_bias=bias_once(f"{attention}o_proj."),
         mlp_norm=read_norm(shards, f"{prefix}post_attention_layernorm"),
-        gate_up=shards.columns_side_by_side(*(f"{module}weight" for module in gate_up)),
+        gate_up=shards.columns(*(f"{module}weight" for module in gate_up)),
         gate_up_bias=bias(*gate_up),
-        down=shards.row_part(f"{mlp}down_proj.weight"),
+        down=shards.rows(f"{mlp}down_proj.weight"),
         down_bias=bias_once(f"{mlp}down_proj."),
     )
 

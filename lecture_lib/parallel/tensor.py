@@ -45,7 +45,7 @@ class TensorParallelLlama(LlamaForward):
     """
 
     def __init__(self, shards: Shards):
-        spec, n_ranks = shards.model.dimensions, shards.n_ranks
+        spec, n_ranks = shards.model.spec, shards.n_ranks
         self.n_heads, self.n_kv_heads = spec.n_heads // n_ranks, spec.n_kv_heads // n_ranks
         self.head_dim = spec.head_dim
         self.layers = [read_layer(shards, i) for i in range(spec.n_layers)]

@@ -1,68 +1,80 @@
-"""What a run sends: every collective and message with its payload, and the bytes on the wire."""
+"""What a run sends: every collective and message with its payload."""
 
-import os
-from pathlib import Path
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .results import CommRecord
+if TYPE_CHECKING:
+    import pandas as pd
 
-# torch's communication operators -> (what it is called here, which argument holds what this rank
-# puts in). dist.all_reduce & Co. end in "c10d", DTensor and functional collectives in the other.
+# torch's communication operators, by what they are called here. dist.all_reduce & Co. call those
+# of "c10d", DTensor and the functional collectives those of "_c10d_functional".
 _OPERATORS = {
-    "c10d": {
-        "allreduce_": ("all_reduce", 0),
-        "allreduce_coalesced_": ("all_reduce", 0),
-        "broadcast_": ("broadcast", 0),
-        "reduce_": ("reduce", 0),
-        "allgather_": ("all_gather", 1),
-        "_allgather_base_": ("all_gather", 1),
-        "allgather_coalesced_": ("all_gather", 1),
-        "allgather_into_tensor_coalesced_": ("all_gather", 1),
-        "reduce_scatter_": ("reduce_scatter", 1),
-        "_reduce_scatter_base_": ("reduce_scatter", 1),
-        "reduce_scatter_tensor_coalesced_": ("reduce_scatter", 1),
-        "gather_": ("gather", 1),
-        "scatter_": ("scatter", 1),
-        "alltoall_": ("all_to_all", 1),
-        "alltoall_base_": ("all_to_all", 1),
-        "send": ("send", 0),
-        "recv_": ("recv", 0),
-    },
-    "_c10d_functional": {
-        "all_reduce": ("all_reduce", 0),
-        "all_reduce_": ("all_reduce", 0),
-        "all_reduce_coalesced": ("all_reduce", 0),
-        "all_reduce_coalesced_": ("all_reduce", 0),
-        "broadcast": ("broadcast", 0),
-        "broadcast_": ("broadcast", 0),
-        "all_gather_into_tensor": ("all_gather", 0),
-        "all_gather_into_tensor_out": ("all_gather", 0),
-        "all_gather_into_tensor_coalesced": ("all_gather", 0),
-        "reduce_scatter_tensor": ("reduce_scatter", 0),
-        "reduce_scatter_tensor_coalesced": ("reduce_scatter", 0),
-        "all_to_all_single": ("all_to_all", 0),
-    },
+    "all_reduce": "allreduce_ allreduce_coalesced_ all_reduce all_reduce_ all_reduce_coalesced",
+    "broadcast": "broadcast_ broadcast",
+    "reduce": "reduce_",
+    "all_gather": "allgather_ _allgather_base_ allgather_coalesced_ all_gather_into_tensor "
+    "allgather_into_tensor_coalesced_ all_gather_into_tensor_coalesced",
+    "reduce_scatter": "reduce_scatter_ _reduce_scatter_base_ reduce_scatter_tensor "
+    "reduce_scatter_tensor_coalesced_ reduce_scatter_tensor_coalesced",
+    "gather": "gather_",
+    "scatter": "scatter_",
+    "all_to_all": "alltoall_ alltoall_base_ all_to_all_single",
+    "send": "send",
+    "recv": "recv_",
 }
+_KINDS = {name: kind for kind, names in _OPERATORS.items() for name in names.split()}
+# Of c10d's, these take the tensors that they write first, and then what this rank puts in.
+_OUTPUT_FIRST = ("all_gather", "reduce_scatter", "gather", "scatter", "all_to_all")
 
-# What the process is doing, said by the code that communicates; a recorder copies it.
+# What the process is doing. The code that communicates sets it, and a recorder copies it.
 _labels = {"phase": "", "step": 0, "layer": None, "part": ""}
 
 
 def label(**labels) -> None:
-    """Say what is being done: ``phase``, ``step``, ``layer``, ``part`` of the records to come."""
+    """Set what is being done: ``phase``, ``step``, ``layer``, ``part`` of the records to come."""
     _labels.update(labels)
+
+
+@dataclass(frozen=True)
+class CommRecord:
+    """One collective or message, as one rank saw it.
+
+    Attributes:
+        kind: "all_reduce", "send", "recv", "broadcast", "all_gather" ...
+        shape, dtype: of the tensor that the rank put in (for "recv": that it got).
+        payload_bytes: its elements times their bytes. What a link carries is more: ``wire_bytes``.
+        phase: "prefill" or "decode". step: 0 in prefill, then the number of the decode step.
+        layer: the layer that asked for it, None outside of one.
+        part: what it belongs to: "attention", "mlp", "hidden" (from stage to stage),
+            "token" (back to the first stage), "agreement" (of torch.distributed.pipelining).
+        rank: who recorded it. peer: the other end of a "send" or "recv", None in a collective.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    dtype: str
+    payload_bytes: int
+    phase: str = ""
+    step: int = 0
+    layer: int | None = None
+    part: str = ""
+    rank: int = 0
+    peer: int | None = None
 
 
 class TrafficRecorder(TorchDispatchMode):
     """Records each collective and message of this process, and changes nothing.
 
-    It stands where torch dispatches its operators, so it sees what ``torch.distributed`` calls
-    and also what DTensor does by itself (CommDebugMode stands there too, and counts calls, not
-    bytes). A barrier has no payload and is not recorded.
+    torch calls it for every operator that it dispatches, so it sees what ``torch.distributed``
+    calls and also what DTensor does by itself. (torch's CommDebugMode does the same, but counts
+    calls, not bytes.) A barrier has no payload and is not recorded.
 
         with TrafficRecorder() as traffic:
             dist.all_reduce(x)
@@ -79,19 +91,18 @@ class TrafficRecorder(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if any(issubclass(kind, DTensor) for kind in types):
             return NotImplemented  # let DTensor turn it into plain operators, which come by again
-        packet = getattr(func, "overloadpacket", None)
-        namespace, _, name = getattr(packet, "_qualified_op_name", "").partition("::")
-        found = _OPERATORS.get(namespace, {}).get(name)
-        if found is not None:
-            self._record(*found, args)
+        # "c10d::allreduce_.default"; operators of other kinds may have no such name
+        namespace, _, name = str(func.name()).partition("::")
+        kind = _KINDS.get(name.partition(".")[0])
+        if namespace in ("c10d", "_c10d_functional") and kind is not None:
+            self._record(kind, args, output_first=namespace == "c10d" and kind in _OUTPUT_FIRST)
         return func(*args, **(kwargs or {}))
 
-    def _record(self, kind: str, position: int, args) -> None:
-        tensors = _flatten(args[position])
+    def _record(self, kind: str, args, output_first: bool) -> None:
         peer = None
         if kind in ("send", "recv"):  # the operator knows the peer by its number in the group
             peer = dist.get_global_rank(dist.ProcessGroup.unbox(args[1]), int(args[2]))
-        for tensor in tensors:
+        for tensor in _flatten(args[output_first]):
             record = CommRecord(
                 kind=kind,
                 shape=tuple(tensor.shape),
@@ -110,61 +121,20 @@ def _flatten(value) -> list[torch.Tensor]:
     return [tensor for each in value for tensor in _flatten(each)]
 
 
-class WireMeter:
-    """Counts the bytes that leave over a network interface (Linux), phase by phase.
+def traffic_table(records: list[CommRecord]) -> pd.DataFrame:
+    """Records counted: one row for each phase, kind, part, shape and dtype, in order of appearance.
 
-    All ranks call its methods together: between two barriers nobody sends anything, and there one
-    rank a machine reads the system's counter. The barriers' own bytes (about a hundred a rank)
-    are counted with the phase.
-
-    Attributes:
-        by_phase: bytes sent from this machine, by phase; empty on ranks that don't read.
-        packets_by_phase: packets sent likewise. Each has its headers: Ethernet 14 bytes, IPv4 20,
-            TCP 32 with its usual options, 66 in all.
+    Returns:
+        Columns phase, kind, part, shape, dtype, count, payload_bytes (of one), total_bytes.
     """
+    import pandas as pd
 
-    def __init__(self, device: torch.device):
-        self._name = _interface()
-        reads = int(os.environ.get("LOCAL_RANK", dist.get_rank())) == 0 and device.type == "cpu"
-        self._reads = reads and interface_counters(self._name) is not None
-        self.by_phase: dict[str, int] = {}
-        self.packets_by_phase: dict[str, int] = {}
-        self._last = self._read()
-
-    def lap(self, phase: str) -> None:
-        """A phase is over: what was sent since the last lap belongs to it."""
-        now = self._read()
-        if self._reads:
-            self.by_phase[phase] = now[0] - self._last[0]
-            self.packets_by_phase[phase] = now[1] - self._last[1]
-        self._last = now
-
-    def _read(self) -> tuple[int, int] | None:
-        dist.barrier()
-        count = interface_counters(self._name) if self._reads else None
-        dist.barrier()
-        return count
-
-
-def _interface() -> str:
-    """The interface that gloo was told to use; else the loopback, if all ranks are here."""
-    here = os.environ.get("LOCAL_WORLD_SIZE", str(dist.get_world_size()))
-    default = "lo" if int(here) == dist.get_world_size() else ""
-    return os.environ.get("GLOO_SOCKET_IFNAME", default)
-
-
-def interface_counters(name: str) -> tuple[int, int] | None:
-    """Bytes and packets that an interface of this process's network has sent; None if unknown.
-
-    On the loopback interface ("lo") what is sent is received, so this counts each byte once.
-    """
-    try:
-        lines = Path("/proc/self/net/dev").read_text().splitlines()
-    except OSError:
-        return None
-    for line in lines[2:]:
-        interface, _, counters = line.partition(":")
-        if interface.strip() == name:
-            numbers = counters.split()
-            return int(numbers[8]), int(numbers[9])
-    return None
+    columns = ["phase", "kind", "part", "shape", "dtype", "payload_bytes"]
+    rows = [
+        (r.phase, r.kind, r.part, "×".join(map(str, r.shape)), r.dtype, r.payload_bytes)
+        for r in records
+    ]
+    table = pd.DataFrame(rows, columns=columns)
+    table = table.groupby(columns, sort=False).size().reset_index(name="count")
+    table["total_bytes"] = table["count"] * table["payload_bytes"]
+    return table[[*columns[:5], "count", "payload_bytes", "total_bytes"]]

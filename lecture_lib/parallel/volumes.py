@@ -3,39 +3,120 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lecture_lib.checks import check_count, check_number
 from lecture_lib.model_spec import ModelSpec
 
-from .degrees import ParallelDegreeError, check_pipeline_degree, check_tensor_parallel_degree
-from .transfers import Transfer, Volume
-from .wire import ring_wire_bytes, tree_wire_bytes
+from .degrees import check_pipeline_degree, check_tensor_parallel_degree
+from .ring import ring_wire_bytes
 
-__all__ = [
-    "ParallelDegreeError",
-    "PipelineVolume",
-    "TensorParallelVolume",
-    "Transfer",
-    "check_pipeline_degree",
-    "check_tensor_parallel_degree",
-    "pipeline_volume",
-    "ring_wire_bytes",
-    "tensor_parallel_volume",
-    "tree_wire_bytes",
-]
+if TYPE_CHECKING:
+    import pandas as pd
 
-_TOKEN_ID_BYTES = 8  # a token id travels as an int64
+_TOKEN_ID_BYTES = 8  # a token id is sent as an int64
 
 
 @dataclass(frozen=True)
+class Transfer:
+    """One kind of communication in ONE forward pass.
+
+    Attributes:
+        phase: "prefill" or "decode". what: in words. kind: "send", "all_reduce", "all_gather".
+        per_pass: how often it happens in one forward pass.
+        payload_bytes: of one: the tensor sent, summed or gathered, counted once.
+    """
+
+    phase: str
+    what: str
+    kind: str
+    per_pass: int
+    payload_bytes: float
+
+    def wire_bytes(self, n_ranks: int) -> float:
+        """Bytes that all ranks together send for ONE of these (collectives: in a ring)."""
+        if self.kind == "send":
+            return self.payload_bytes
+        if self.kind == "all_gather":  # every rank brings S/n, and passes on what it gets
+            return (n_ranks - 1) * self.payload_bytes
+        return ring_wire_bytes(self.payload_bytes, n_ranks, all_ranks=True)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """What a request sends: B prompts of L tokens, ``max_new_tokens`` new tokens each.
+
+    Attributes:
+        model: name of the model. n_ranks, seq_len, max_new_tokens, batch_size, dtype_bytes: as
+            given. d_model: D of the model.
+        transfers: what happens in one prefill pass and in one decode pass.
+    """
+
+    model: str
+    n_ranks: int
+    seq_len: int
+    max_new_tokens: int
+    batch_size: int
+    dtype_bytes: float
+    d_model: int
+    transfers: tuple[Transfer, ...]
+
+    @property
+    def n_decode_passes(self) -> int:
+        """max_new_tokens - 1: the prefill already gives the first new token."""
+        return self.max_new_tokens - 1
+
+    @property
+    def prefill_bytes(self) -> float:
+        """Payload of the prefill."""
+        return self._payload("prefill")
+
+    @property
+    def decode_step_bytes(self) -> float:
+        """Payload of ONE decode pass: one more token for each of the B sequences."""
+        return self._payload("decode")
+
+    @property
+    def payload_bytes(self) -> float:
+        """Payload of the whole request, each tensor counted once."""
+        return self.prefill_bytes + self.n_decode_passes * self.decode_step_bytes
+
+    @property
+    def wire_bytes(self) -> float:
+        """Bytes that all ranks together send in the request (collectives: in a ring)."""
+        return sum(self._count(t) * t.wire_bytes(self.n_ranks) for t in self.transfers)
+
+    def table(self) -> pd.DataFrame:
+        """One row for each kind of communication of each phase, in bytes.
+
+        Returns:
+            Columns phase, what, kind, count (in the request), payload_bytes (of one),
+            total_payload_bytes, wire_bytes (of all of them, from all ranks).
+        """
+        import pandas as pd
+
+        columns = ["phase", "what", "kind", "count", "payload_bytes", "total_payload_bytes"]
+        rows = []
+        for t in self.transfers:
+            count, n_bytes = self._count(t), t.payload_bytes
+            wire_bytes = count * t.wire_bytes(self.n_ranks)
+            rows.append([t.phase, t.what, t.kind, count, n_bytes, count * n_bytes, wire_bytes])
+        return pd.DataFrame(rows, columns=[*columns, "wire_bytes"])
+
+    def _count(self, transfer: Transfer) -> int:
+        """How often a transfer happens in the whole request."""
+        return transfer.per_pass * (1 if transfer.phase == "prefill" else self.n_decode_passes)
+
+    def _payload(self, phase: str) -> float:
+        return sum(t.per_pass * t.payload_bytes for t in self.transfers if t.phase == phase)
+
+
 class PipelineVolume(Volume):
     """Point-to-point volume of pipeline parallelism; each stage is one rank.
 
     At each of the ``n_ranks - 1`` boundaries a pass sends its activations once: B·L·D elements in
     prefill, B·D in a decode pass (the lecture's 2LD and 2D bytes: B = 1, FP16).
     """
-
-    d_model: int = 0
 
     @property
     def n_boundaries(self) -> int:
@@ -52,23 +133,18 @@ class PipelineVolume(Volume):
         return self.batch_size * self.d_model * self.dtype_bytes
 
 
-@dataclass(frozen=True)
 class TensorParallelVolume(Volume):
-    """AllReduce volume of tensor parallelism: two AllReduces a layer in each forward pass.
+    """AllReduce volume of tensor parallelism: two AllReduces per layer in each forward pass.
 
     One after attention and one after the MLP, of B·L·D elements each in prefill and of B·D each in
     a decode pass (the lecture's 2LD and 2D bytes: B = 1, FP16). Megatron-LM, arXiv 1909.08053,
     section 3.
     """
 
-    d_model: int = 0
-    n_layers: int = 0
-
     @property
     def n_all_reduces(self) -> int:
         """AllReduces in the whole request, extras included."""
-        reduces = (t for t in self.transfers if t.kind == "all_reduce")
-        return sum(t.per_pass * self.passes(t.phase) for t in reduces)
+        return sum(self._count(t) for t in self.transfers if t.kind == "all_reduce")
 
     @property
     def prefill_all_reduce_bytes(self) -> float:
@@ -79,16 +155,6 @@ class TensorParallelVolume(Volume):
     def decode_all_reduce_bytes(self) -> float:
         """B·D·dtype_bytes: the payload of ONE of a layer's AllReduces in a decode pass."""
         return self.batch_size * self.d_model * self.dtype_bytes
-
-    @property
-    def prefill_layer_bytes(self) -> float:
-        """Payload of one layer's two AllReduces in prefill."""
-        return 2 * self.prefill_all_reduce_bytes
-
-    @property
-    def decode_layer_bytes(self) -> float:
-        """Payload of one layer's two AllReduces in one decode pass."""
-        return 2 * self.decode_all_reduce_bytes
 
 
 def pipeline_volume(
@@ -116,17 +182,15 @@ def pipeline_volume(
     """
     size = _check_sizes(spec, n_ranks, seq_len, max_new_tokens, batch_size, dtype_bytes)
     check_pipeline_degree(spec, n_ranks, argument="n_ranks")
-    boundaries, transfers = n_ranks - 1, []
-    for phase, tokens in (("prefill", seq_len), ("decode", 1)):
+    transfers = []
+    for phase, tokens in (("prefill", seq_len), ("decode", 1)) if n_ranks > 1 else ():
         n_bytes = batch_size * tokens * spec.d_model * dtype_bytes
-        transfers.append(
-            Transfer(phase, "activations over a boundary", "send", boundaries, n_bytes)
-        )
+        what = "activations over a boundary"
+        transfers.append(Transfer(phase, what, "send", n_ranks - 1, n_bytes))
     if return_tokens and n_ranks > 1:
         n_bytes = batch_size * _TOKEN_ID_BYTES
         transfers.append(Transfer("decode", "token ids back to stage 0", "send", 1, n_bytes))
-    kept = tuple(t for t in transfers if t.per_pass)
-    return PipelineVolume(spec.name, *size, transfers=kept, d_model=spec.d_model)
+    return PipelineVolume(spec.name, *size, spec.d_model, tuple(transfers))
 
 
 def tensor_parallel_volume(
@@ -146,31 +210,29 @@ def tensor_parallel_volume(
         spec: the model. n_ranks: must divide n_H, n_KV and F. With 1 there is nothing to sum.
         seq_len, max_new_tokens, batch_size, dtype_bytes: as in ``pipeline_volume``.
         vocab_parallel_embedding: Megatron-LM and vLLM also split the embedding table by rows of
-            the vocabulary: one more AllReduce of B·L·D elements a pass.
+            the vocabulary: one more AllReduce of B·L·D elements per pass.
         gather_logits: they split the output matrix too, so the logits are gathered: an AllGather
-            of B·V elements a pass (those of the last position).
+            of B·V elements per pass (those of the last position).
 
     Raises:
-        ValueError: a size below 1, ``dtype_bytes`` not above 0, no ModelSpec, a flag that is none.
+        ValueError: a size below 1, ``dtype_bytes`` not above 0, no ModelSpec.
         ParallelDegreeError: ranks that don't divide the heads, KV heads or F.
     """
     size = _check_sizes(spec, n_ranks, seq_len, max_new_tokens, batch_size, dtype_bytes)
     check_tensor_parallel_degree(spec, n_ranks)
     transfers = []
     for phase, tokens in (("prefill", seq_len), ("decode", 1)) if n_ranks > 1 else ():
-        rows = batch_size * tokens * dtype_bytes
+        element_bytes = batch_size * tokens * dtype_bytes  # of one column of the activations
         if vocab_parallel_embedding:
-            width = spec.embed_dim or spec.d_model
-            transfers.append(Transfer(phase, "embedding", "all_reduce", 1, rows * width))
+            n_bytes = element_bytes * (spec.embed_dim or spec.d_model)
+            transfers.append(Transfer(phase, "embedding", "all_reduce", 1, n_bytes))
         for part in ("attention", "MLP"):
-            n_bytes = rows * spec.d_model
+            n_bytes = element_bytes * spec.d_model
             transfers.append(Transfer(phase, f"after {part}", "all_reduce", spec.n_layers, n_bytes))
         if gather_logits:
             n_bytes = batch_size * spec.vocab_size * dtype_bytes
             transfers.append(Transfer(phase, "logits", "all_gather", 1, n_bytes))
-    return TensorParallelVolume(
-        spec.name, *size, tuple(transfers), d_model=spec.d_model, n_layers=spec.n_layers
-    )
+    return TensorParallelVolume(spec.name, *size, spec.d_model, tuple(transfers))
 
 
 def _check_sizes(spec, n_ranks, seq_len, max_new_tokens, batch_size, dtype_bytes) -> tuple:

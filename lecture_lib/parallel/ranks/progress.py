@@ -1,7 +1,9 @@
-"""A line that says how far the ranks are: in a notebook's cell, or on a terminal."""
+"""A line that shows what the ranks are doing, in a notebook's cell or on a terminal."""
 
+import contextlib
 import sys
 import time
+from pathlib import Path
 
 UPDATE_EVERY_S = 0.25
 
@@ -21,7 +23,7 @@ class ProgressLine:
         if _in_notebook():
             from IPython.display import display
 
-            self._handle = display(_mime(""), raw=True, display_id=True)
+            self._handle = display({"text/plain": ""}, raw=True, display_id=True)
         elif sys.stderr is not None and sys.stderr.isatty():
             self._terminal = sys.stderr
         return self
@@ -36,7 +38,7 @@ class ProgressLine:
 
     def _write(self, text: str) -> None:
         if self._handle is not None:
-            self._handle.update(_mime(text), raw=True)
+            self._handle.update({"text/plain": text}, raw=True)
         elif self._terminal is not None:
             padded = text.ljust(self._width)
             self._terminal.write(f"\r{padded}" if text else f"\r{padded}\r")
@@ -44,8 +46,14 @@ class ProgressLine:
             self._width = len(text)
 
 
-def _mime(text: str) -> dict[str, str]:
-    return {"text/plain": text}
+def describe_states(folder: Path, n_ranks: int, waited_s: float) -> str:
+    """ "3 ranks, 2 s: 1 starting, 2 connecting", from what the ranks report in their folder."""
+    states = ["starting"] * n_ranks
+    for rank in range(n_ranks):
+        with contextlib.suppress(OSError):
+            states[rank] = (folder / f"{rank}.state").read_text() or states[rank]
+    parts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
+    return f"{n_ranks} ranks, {waited_s:.0f} s: {', '.join(parts)}"
 
 
 def _in_notebook() -> bool:

@@ -25,7 +25,7 @@ class RankError(RuntimeError):
 
 
 class RankTimeoutError(RankError, TimeoutError):
-    """A parallel run took longer than it may; ``traceback`` shows where every rank stood."""
+    """A parallel run took longer than it may; ``traceback`` shows what every rank was doing."""
 
 
 def find_failure(folder: Path, codes: list[int | None]) -> RankError:
@@ -38,41 +38,40 @@ def find_failure(folder: Path, codes: list[int | None]) -> RankError:
     for rank in range(len(codes)):
         with contextlib.suppress(OSError, ValueError):
             errors[rank] = json.loads((folder / f"{rank}.error").read_text())
-    # Ended without a word: a signal, or os._exit. Nobody but us kills ranks, and we have not yet.
-    silent = [rank for rank, code in enumerate(codes) if code and rank not in errors]
-    if silent:
-        rank = silent[0]
-        return RankError(f"rank {rank} {_how_it_died(codes[rank])}", rank, _tail(folder, rank))
+    # Without an error file, a rank was ended by a signal or os._exit; we have not killed any yet.
+    for rank, code in enumerate(codes):
+        if code and rank not in errors:
+            how = f"ended with exit status {code}"
+            if code < 0:
+                hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+                how = f"was ended by {signal.Signals(-code).name}{hint}"
+            return RankError(f"rank {rank} {how}", rank, _end_of_output(folder, rank))
     rank = min(errors, key=lambda rank: errors[rank]["time"])
-    return RankError(
-        f"rank {rank} failed: {errors[rank]['error']}", rank, errors[rank]["traceback"]
-    )
-
-
-def _how_it_died(code: int) -> str:
-    if code >= 0:
-        return f"ended with exit status {code}"
-    name = signal.Signals(-code).name
-    hint = " (out of memory?)" if -code == signal.SIGKILL else ""
-    return f"was ended by {name}{hint}"
+    message = f"rank {rank} failed: {errors[rank]['error']}"
+    return RankError(message, rank, errors[rank]["traceback"])
 
 
 def hung_ranks(folder: Path, processes: list[Process], timeout_s: float) -> RankTimeoutError:
-    """The error of a run that is over its time: asks the ranks where they stand."""
+    """The error of a run that is over its time: asks every rank what it is doing."""
     running = [rank for rank, process in enumerate(processes) if process.is_alive()]
-    stacks = {rank: _ask_stack(folder, rank, processes[rank]) for rank in running}
-    waits = {rank for rank, stack in stacks.items() if _is_waiting(stack)}
-    suspects = [rank for rank in running if rank not in waits] or running or [0]
-    text = "\n\n".join(f"rank {rank} stood at\n{stack}" for rank, stack in stacks.items())
+    stacks = {rank: _stack_of(folder, rank, processes[rank]) for rank in running}
+    # A rank whose innermost calls are torch.distributed's waits for the others.
+    suspects = [
+        rank
+        for rank, stack in stacks.items()
+        if not any("distributed_c10d.py" in line for line in stack.splitlines()[:6])
+    ]
+    first = [*suspects, *running, 0][0]
+    text = "\n\n".join(f"rank {rank} was at\n{stack}" for rank, stack in stacks.items())
     return RankTimeoutError(
         f"{len(running)} of {len(processes)} ranks had not ended after {timeout_s:g} s "
-        f"(timeout_s); rank {suspects[0]} is the first that was not waiting for another",
-        suspects[0],
+        f"(timeout_s); rank {first} is the first that was not waiting for another",
+        first,
         text,
     )
 
 
-def _ask_stack(folder: Path, rank: int, process: Process) -> str:
+def _stack_of(folder: Path, rank: int, process: Process) -> str:
     """What a running rank's main thread is doing, innermost call first, or its output's end."""
     dump = folder / f"{rank}.stack"
     if hasattr(signal, "SIGUSR1") and dump.exists():  # it listens
@@ -85,15 +84,10 @@ def _ask_stack(folder: Path, rank: int, process: Process) -> str:
     with contextlib.suppress(OSError):
         if text := dump.read_text().strip():
             return text
-    return _tail(folder, rank) or "(it had not started)"
+    return _end_of_output(folder, rank) or "(it had not started)"
 
 
-def _is_waiting(stack: str) -> bool:
-    """Whether the innermost calls are torch.distributed's: such a rank waits for the others."""
-    return any("distributed_c10d.py" in line for line in stack.splitlines()[:6])
-
-
-def _tail(folder: Path, rank: int) -> str:
+def _end_of_output(folder: Path, rank: int) -> str:
     with contextlib.suppress(OSError):
         return (folder / f"{rank}.log").read_text(errors="replace")[-LOG_TAIL:].strip()
     return ""

@@ -1,4 +1,4 @@
-"""A network of its own for a few processes (Linux): its loopback carries their bytes only.
+"""A private network for a few processes (Linux): its loopback carries only their bytes.
 
 A network namespace needs no rights where the system allows user namespaces. A process must make
 or join a user namespace before it starts its first thread.
@@ -24,7 +24,7 @@ def hold_private_network(caller: Connection) -> None:
     os.setsid()  # out of the notebook's process group, to which Ctrl-C goes
     with contextlib.suppress(OSError, EOFError):
         caller.send([f"/proc/{os.getpid()}/ns/{kind}" for kind in _make_network()])
-        caller.recv()  # there comes only the end
+        caller.recv()  # nothing is sent: this waits for the caller's end
     os._exit(0)
 
 

@@ -1,11 +1,12 @@
 """One function that starts local ranks as processes, watches them, and leaves none behind.
 
-    results = run_ranks("package.module:function", {"any": "JSON"}, n_ranks=3, timeout_s=60)
+    results = run_ranks(function, arguments, n_ranks=3, timeout_s=60)
 
 calls ``function(arguments, rank)`` in each process, with torch.distributed up, and returns what
 each call returned. The processes see nothing of the notebook: on Linux they are forked from a
 server process, which imports torch once for all runs and ends with the caller; elsewhere each is
-a new interpreter.
+a new interpreter. (torch.multiprocessing.spawn starts a new interpreter for every rank, and names
+any rank that failed, not the first; torchrun replaces the caller's handler of Ctrl-C.)
 """
 
 import contextlib
@@ -14,32 +15,35 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import ModuleType
-
-import psutil
+from typing import Any
 
 from lecture_lib.checks import check_count, check_number
 
-from ._rank import run_rank
 from .failures import find_failure, hung_ranks
-from .private_network import hold_private_network
-from .progress import ProgressLine
+from .network import hold_private_network
+from .progress import ProgressLine, describe_states
+from .rank import Rank, run_rank
 
 LOOK_EVERY_S = 0.25
 ON_LINUX = sys.platform == "linux"
-# torch_pipeline also for what torch imports late, in the first run of any kind.
-PRELOADED = ["torch", *(f"{__package__}.{name}" for name in ("job", "tensor", "torch_pipeline"))]
+# torch_backend also for what torch imports late, in the first run of any kind.
+PRELOADED = [
+    "torch",
+    *(f"lecture_lib.parallel.{name}" for name in ("job", "tensor", "torch_backend")),
+]
 if ON_LINUX:
     from multiprocessing import forkserver, resource_tracker
 
 
 def run_ranks(
-    target: str,
-    arguments: dict,
+    target: Callable[[Any, Rank], dict | None],
+    arguments: Any,
     n_ranks: int,
     *,
     timeout_s: float = 300,
@@ -48,19 +52,19 @@ def run_ranks(
     """Call a function in each of several new processes that can talk to one another.
 
     Args:
-        target: "module:function". It is called with ``arguments`` and a ``Rank``.
-        arguments: what JSON can say.
+        target: a function of a module (not of a notebook). It is called with ``arguments`` and a
+            ``Rank``.
+        arguments: anything that can be pickled.
         n_ranks: how many processes, all on this machine.
         timeout_s: seconds that the whole run may take, starting included.
-        backend: "gloo", or "nccl" for one GPU a rank.
+        backend: "gloo", or "nccl" for one GPU per rank.
 
     Returns:
-        For each rank what the function returned (what JSON can say, and tensors), with
-        ``"private_network"``.
+        For each rank the dictionary that the function returned, with ``"private_network"``.
 
     Raises:
         RankError: a rank failed or died; it carries that rank's traceback. RankTimeoutError: the
-            time is over; it shows where each rank stood. In both cases, and when the cell is
+            time is over; it shows what each rank was doing. In both cases, and when the cell is
             interrupted, all ranks are ended before this returns.
         ValueError: ``n_ranks`` or ``timeout_s`` is no positive number.
     """
@@ -72,7 +76,7 @@ def run_ranks(
         ProgressLine() as progress,
         Processes() as processes,
     ):
-        progress.show(_describe(Path(folder), n_ranks, 0))
+        progress.show(describe_states(Path(folder), n_ranks, 0))
         order = {
             "n_ranks": n_ranks,
             "target": target,
@@ -81,14 +85,14 @@ def run_ranks(
             "backend": backend,
             "timeout_s": timeout_s,
             "environment": _environment(n_ranks),
-            "sys_path": sys.path,
             "namespaces": processes.make_network() if backend == "gloo" and ON_LINUX else [],
         }
         ranks = [processes.start(run_rank, rank, order) for rank in range(n_ranks)]
         _wait_for(ranks, Path(folder), timeout_s, deadline, progress)
         import torch  # late, so that a script's first ranks need not wait for two imports of it
 
-        results = [torch.load(Path(folder, f"{rank}.pt")) for rank in range(n_ranks)]
+        files = [Path(folder, f"{rank}.pt") for rank in range(n_ranks)]
+        results = [torch.load(file, weights_only=False) for file in files]
     return [result | {"private_network": bool(order["namespaces"])} for result in results]
 
 
@@ -105,12 +109,23 @@ class Processes:
 
     def start(self, function, *arguments) -> multiprocessing.Process:
         process = self._context.Process(target=function, args=(*arguments, self._theirs))
-        with _no_interrupts(), _no_main():
-            if ON_LINUX:
-                _start_server()
+        # In a thread, which Ctrl-C does not interrupt: half a request would break the server.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(self._start, process).result()
+        return process
+
+    def _start(self, process: multiprocessing.Process) -> None:
+        if ON_LINUX:  # the server inherits from this thread that Ctrl-C is blocked
+            resource_tracker.ensure_running()
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            forkserver.ensure_running()
+        # multiprocessing would run the caller's script again in each process: it gets an empty one.
+        main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+        try:
             process.start()
             self._started.append(process)
-        return process
+        finally:
+            sys.modules["__main__"] = main
 
     def make_network(self) -> list[str]:
         """The files by which ranks join a private network; none where the system forbids it."""
@@ -133,69 +148,27 @@ class Processes:
             process.join()
 
 
-@contextlib.contextmanager
-def _no_main():
-    """multiprocessing would run the caller's script once more in each process: it finds none."""
-    main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-@contextlib.contextmanager
-def _no_interrupts():
-    """Ctrl-C comes after this block: half a request would break the server for later runs too."""
-    if threading.current_thread() is not threading.main_thread():  # these are not interrupted
-        yield
-        return
-    came = []
-    handler = signal.signal(signal.SIGINT, lambda *_: came.append(True))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    if came:
-        signal.raise_signal(signal.SIGINT)
-
-
-def _start_server() -> None:
-    """Start the server, if it does not run yet, deaf to Ctrl-C, which goes to its group too."""
-    resource_tracker.ensure_running()
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    forkserver.ensure_running()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
-
-
 def _wait_for(ranks: list, folder: Path, timeout_s: float, deadline: float, progress) -> None:
-    """Return when all have ended well; the error of one that has not leaves the others running."""
+    """Return when all have ended well. After an error the other ranks still run."""
     while True:
         codes = [rank.exitcode for rank in ranks]
         if any(codes):
-            for rank in ranks:  # whoever died first took the others' connections along
+            for rank in ranks:  # the end of the first closes the others' connections
                 rank.join(timeout=0.2)
             raise find_failure(folder, [rank.exitcode for rank in ranks])
         if None not in codes:
             return
         if time.monotonic() > deadline:
             raise hung_ranks(folder, ranks, timeout_s)
-        progress.show(_describe(folder, len(ranks), timeout_s - deadline + time.monotonic()))
+        waited_s = timeout_s - deadline + time.monotonic()
+        progress.show(describe_states(folder, len(ranks), waited_s))
         wait([rank.sentinel for rank in ranks if rank.exitcode is None], timeout=LOOK_EVERY_S)
-
-
-def _describe(folder: Path, n_ranks: int, waited_s: float) -> str:
-    states = ["starting"] * n_ranks
-    for rank in range(n_ranks):
-        with contextlib.suppress(OSError):
-            states[rank] = (folder / f"{rank}.state").read_text() or states[rank]
-    parts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
-    return f"{n_ranks} ranks, {waited_s:.0f} s: {', '.join(parts)}"
 
 
 def _environment(n_ranks: int) -> dict[str, str]:
     """The caller's environment, with what makes local ranks work together."""
-    cores = len(psutil.Process().cpu_affinity()) if ON_LINUX else psutil.cpu_count()
-    threads = max(1, (cores or 1) // n_ranks)
+    cores = len(os.sched_getaffinity(0)) if ON_LINUX else os.cpu_count() or 1
+    threads = max(1, cores // n_ranks)
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     environment = dict(os.environ) | {
         # More threads than cores make the ranks wait for one another, a hundred times slower.
@@ -203,6 +176,6 @@ def _environment(n_ranks: int) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
     }
     if loopback := {"linux": "lo", "darwin": "lo0"}.get(sys.platform):
-        # By the machine's name, they would look for one another on the network.
+        # Otherwise they look for one another by the machine's name, on the network.
         environment |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
     return environment

@@ -5,7 +5,6 @@ It writes into the run's folder: its output, its state, and its result or its er
 
 import contextlib
 import faulthandler
-import importlib
 import json
 import os
 import signal
@@ -17,21 +16,17 @@ from datetime import timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from .private_network import join_private_network
+from .network import join_private_network
 
 
 class Rank:
-    """What a function that runs in a rank gets to know.
-
-    Attributes:
-        rank, n_ranks: its number, and how many there are.
-    """
+    """What a function that runs in a rank gets: the rank's number, and how many there are."""
 
     def __init__(self, rank: int, n_ranks: int, folder: Path | None = None):
         self.rank, self.n_ranks, self._folder = rank, n_ranks, folder
 
     def report(self, state: str) -> None:
-        """Say what it is doing now, in a word or two, for the progress line."""
+        """Set what it is doing now, in a word or two, for the progress line."""
         if self._folder is not None:
             (self._folder / f"{self.rank}.state").write_text(state)
 
@@ -40,37 +35,36 @@ def run_rank(number: int, order: dict, caller: Connection) -> None:
     folder = Path(order["folder"])
     rank = Rank(number, order["n_ranks"], folder)
     try:
-        _settle_in(order, rank, folder, caller)
-        result = _run(order, rank, folder)
+        _prepare_process(number, order, folder, caller)
+        result = _call_target(order, rank, folder)
         import torch
 
         torch.save(result, folder / f"{number}.pt")
         rank.report("finished")
     except BaseException as error:
         text = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
-        with contextlib.suppress(OSError):  # the caller was interrupted and has left
+        with contextlib.suppress(OSError):  # the caller was interrupted, and its folder is gone
             (folder / f"{number}.error").write_text(json.dumps(text | {"time": time.time()}))
         # At once, without the clean-up of torch, which may wait for the other ranks.
         os._exit(1)
     os._exit(0)
 
 
-def _settle_in(order: dict, rank: Rank, folder: Path, caller: Connection) -> None:
-    """Make of a process that was forked from the server one of the caller's."""
+def _prepare_process(number: int, order: dict, folder: Path, caller: Connection) -> None:
+    """Give a process that was forked from the server the caller's environment, and a log."""
     if hasattr(os, "setsid"):  # Ctrl-C goes to the notebook's process group, which this leaves
         os.setsid()
     join_private_network(order["namespaces"])  # before the first thread
     threading.Thread(target=_end_with, args=[caller], daemon=True).start()
-    sys.path[:] = order["sys_path"]
     os.environ.clear()
-    os.environ.update(order["environment"], LOCAL_RANK=str(rank.rank))
-    log = (folder / f"{rank.rank}.log").open("w", buffering=1)
+    os.environ.update(order["environment"], LOCAL_RANK=str(number))
+    log = (folder / f"{number}.log").open("w", buffering=1)
     for fd in (1, 2):
         os.dup2(log.fileno(), fd)
     sys.stdout = sys.stderr = log
     if hasattr(signal, "SIGUSR1"):
-        # The file stays open as long as the process lives: a hung rank writes where it stands.
-        stack = (folder / f"{rank.rank}.stack").open("w")
+        # The file stays open as long as the process lives: a hung rank writes its stack there.
+        stack = (folder / f"{number}.stack").open("w")
         faulthandler.register(signal.SIGUSR1, file=stack, all_threads=False)
 
 
@@ -83,7 +77,7 @@ def _end_with(caller: Connection) -> None:
     os._exit(1)
 
 
-def _run(order: dict, rank: Rank, folder: Path) -> dict:
+def _call_target(order: dict, rank: Rank, folder: Path) -> dict:
     rank.report("importing torch")
     import torch
     import torch.distributed as dist
@@ -103,7 +97,6 @@ def _run(order: dict, rank: Rank, folder: Path) -> dict:
         timeout=timedelta(seconds=order["timeout_s"]),
         device_id=device,
     )
-    module, _, name = order["target"].partition(":")
-    result = getattr(importlib.import_module(module), name)(order["arguments"], rank) or {}
-    dist.barrier()  # whoever is done first must not take the connections away
+    result = order["target"](order["arguments"], rank) or {}
+    dist.barrier()  # a rank that is done first must not close the connections
     return result
