@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 
 from lecture_lib.checks import check_count
+from lecture_lib.tokens import check_token_ids, encode_prompts
 
-from ..engine.prompts import as_token_ids, encode
 from ..loading import bundled_model, devices
 from ..loading.load import find_folder
 from .degrees import check_pipeline_degree, check_tensor_parallel_degree
@@ -74,12 +74,12 @@ def _load_tokenizer(folder: Path):
 
 
 def _encode_prompts(kind: str, prompts, tokenizer, model: ModelFolder) -> list[list[int]]:
-    rows, single = encode(prompts, tokenizer)
+    rows, single = encode_prompts(prompts, tokenizer)
     if kind == "tensor" and not single:
         raise ValueError(f"prompt: takes one prompt, text or token ids, got a list of {len(rows)}")
     name = "prompt" if kind == "tensor" else "prompts"
     vocab_size = model.dimensions.vocab_size
-    return [as_token_ids(name, row, vocab_size, "cpu").tolist() for row in rows]
+    return [check_token_ids(name, row, vocab_size, "cpu").tolist() for row in rows]
 
 
 def _check_lengths(job: Job) -> None:
