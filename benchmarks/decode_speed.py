@@ -20,7 +20,7 @@ from tqdm import tqdm
 from transformers.generation.streamers import BaseStreamer
 
 from lecture_lib.engine import Engine
-from lecture_lib.engine.linear import linear
+from lecture_lib.engine.kernels import linear
 from lecture_lib.loading import load_model
 
 CEILING, OWN_CEILING, ENGINE, DYNAMIC, STATIC = (

@@ -132,7 +132,7 @@ def test_a_cache_of_another_model_a_short_one_and_another_batch_are_refused(engi
         engine.prefill([[1, 2], [3, 4]], cache=engine.new_cache(1, 8))
     behind = engine.new_cache(1, 16)
     engine.prefill([1, 2], cache=behind)
-    with pytest.raises(ValueError, match="attention_mask: padding stands before a prompt"):
+    with pytest.raises(ValueError, match="attention_mask: padding is only possible in front"):
         engine.prefill([1, 2], [0, 1], cache=behind)
 
 

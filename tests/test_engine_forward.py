@@ -12,7 +12,7 @@ from engine_models import (
 )
 
 from lecture_lib.engine import Engine
-from lecture_lib.engine.attention import Pattern
+from lecture_lib.engine.kv_cache import Pattern
 
 pytestmark = pytest.mark.parity
 

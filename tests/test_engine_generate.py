@@ -127,7 +127,6 @@ def test_the_cache_holds_what_the_prompt_left_and_nothing_moves(either):
     either.decode([7])
     assert either.cache.length == 13
     assert torch.equal(either.cache.keys[:, :, :, :12], kept)
-    assert either.cache.filled_bytes * either.cache.max_seq_len == either.cache.nbytes * 13
 
 
 def test_each_row_ends_at_its_own_eos(either):

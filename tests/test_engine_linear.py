@@ -7,7 +7,7 @@ from engine_models import llama, loaded_model, opt, token_ids
 from torch.profiler import ProfilerActivity, profile
 
 from lecture_lib.engine import Engine
-from lecture_lib.engine.linear import linear
+from lecture_lib.engine.kernels import linear
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

@@ -85,7 +85,7 @@ def _timed_ops(engine, phase: str, batch_size: int, seq_len: int) -> Iterator[tu
     """The name of each operation, and a call that runs it in all layers."""
     import torch
 
-    from lecture_lib.engine.linear import linear
+    from lecture_lib.engine.kernels import linear
 
     model, spec = engine.model, engine.spec
     new = seq_len if phase == "prefill" else 1
@@ -107,7 +107,7 @@ def _timed_ops(engine, phase: str, batch_size: int, seq_len: int) -> Iterator[tu
 
 
 def _linear_ops(layers, x, inner, spec) -> Iterator[tuple[str, Call]]:
-    from lecture_lib.engine.linear import linear
+    from lecture_lib.engine.kernels import linear
 
     heads_out = x.new_empty(len(x), spec.n_heads * spec.head_dim).normal_()
     first, second = ("gate_up", "down") if spec.gated_mlp else ("w1", "w2")
@@ -125,7 +125,8 @@ def _linear_ops(layers, x, inner, spec) -> Iterator[tuple[str, Call]]:
 
 def _attention_ops(engine, batch_size: int, new: int, kv_len: int, random) -> Iterator:
     """QK^T, softmax, score·V on keys and values of every layer; and all three fused."""
-    from lecture_lib.engine.attention import Pattern, attend
+    from lecture_lib.engine.kernels import attend
+    from lecture_lib.engine.kv_cache import Pattern
 
     spec = engine.spec
     cache = engine.new_cache(batch_size, kv_len)
@@ -181,7 +182,7 @@ def _rope(engine, queries_and_keys) -> Call:
     """Turns queries and keys, (B, n_H + n_KV, L, H), in place, as often as there are layers."""
     import torch
 
-    from lecture_lib.engine.rope import apply_rope_, rope_tables
+    from lecture_lib.engine.kernels import apply_rope_, rope_tables
 
     positions = torch.arange(queries_and_keys.shape[2], device=engine.device)[None]  # (1, L)
     tables = rope_tables(positions, engine.model.inv_freq, engine.dtype)

@@ -39,8 +39,8 @@ class BeamCache(KVCache):
             owner=prefilled.owner,
         )
         # (N, B, k, 2 n_KV, S_max, H): a view, through which one copy fills all rows.
-        by_prompt = self._kv.unflatten(1, (batch_size, num_beams))
-        by_prompt[:, :, :, :, :prompt_len] = prefilled._kv[:, :, None]
+        by_prompt = self.kv.unflatten(1, (batch_size, num_beams))
+        by_prompt[:, :, :, :, :prompt_len] = prefilled.kv[:, :, None]
         if prefilled.padding is not None:
             self.padding = prefilled.padding.repeat_interleave(num_beams)  # (B * k,)
         self.length = self.prompt_len = prompt_len
@@ -86,7 +86,7 @@ class BeamCache(KVCache):
 
     def _copy_row(self, source: int, target: int) -> None:
         """What a row has beyond the prompt, in all layers."""
-        generated = self._kv[:, :, :, self.prompt_len : self.length]  # (N, B * k, 2 n_KV, L, H)
+        generated = self.kv[:, :, :, self.prompt_len : self.length]  # (N, B * k, 2 n_KV, L, H)
         generated[:, target].copy_(generated[:, source])
 
 

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from lecture_lib.engine import Engine
-from lecture_lib.engine.prompts import as_token_ids, encode, end_tokens, pad_left
+from lecture_lib.tokens import check_token_ids as as_token_ids
+from lecture_lib.tokens import encode_prompts as encode
+from lecture_lib.tokens import end_tokens, pad_left
 
 from .beam_cache import BeamCache
 from .beam_search import check_enough, check_vocabulary

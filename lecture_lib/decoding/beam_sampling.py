@@ -3,7 +3,7 @@
 import torch
 
 from lecture_lib.engine import Engine
-from lecture_lib.engine.prompts import end_tokens
+from lecture_lib.tokens import end_tokens
 
 from .sampling import filter_logits
 from .sampling_settings import SamplingSettings

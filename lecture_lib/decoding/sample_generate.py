@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lecture_lib.checks import check_count
 from lecture_lib.engine import Engine, Generation
-from lecture_lib.engine.prompts import encode
+from lecture_lib.tokens import encode_prompts as encode
 
 from .draws import as_generator
 from .sampling import filter_logits

@@ -7,7 +7,7 @@ import pandas as pd
 
 from lecture_lib.checks import check_count
 from lecture_lib.engine import Engine
-from lecture_lib.engine.prompts import encode
+from lecture_lib.tokens import encode_prompts as encode
 
 from .beam_engine import engine_beam_search
 from .beam_sampling import beam_sampling

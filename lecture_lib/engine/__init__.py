@@ -1,15 +1,15 @@
 """The real model, opened up: a forward pass that is ours, a KV cache, prefill and decode.
 
-generate       Engine: prefill, decode, generate, stream
-generation     Generation and Timings: what a run returns; ForwardCall: what a call saw
-kv_cache       KVCache: keys and values of the past, preallocated
-attention      who may look at whom, and the attention itself
-llama, opt     the two forward passes, read from a loaded Transformers model
-rope           rotary positions
-linear         x W^T, for a single row by another kernel
-weights        matrices that are used together, joined without a second copy
-prompts        texts, lists and tensors to token ids, left padding; the checks of bad input
+generate       Engine: prefill, decode, generate, stream; Run: the loop of generate
+model          the Llama family's forward pass, as a textbook writes it
+opt            the same for OPT, the lecture's own family
+kernels        the faster version of every part, and which one runs where
+kv_cache       KVCache: keys and values of the past, preallocated; Pattern: who may look at whom
 streaming      tokens to text, a piece at a time
+generation     Generation and Timings: what a run returns; ForwardCall: what a call saw
+architecture   which models the engine runs, and for which lengths
+weights        matrices that are used together, joined without a second copy; RoPE's frequencies
+inspect        queries, keys and scores of one layer, to look at
 cuda_graph     the decode step as one CUDA graph (GPU only)
 """
 

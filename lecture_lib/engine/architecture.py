@@ -2,42 +2,45 @@
 
 from lecture_lib.model_spec import ModelSpec, UnsupportedArchitectureError
 
-from .llama import LlamaForward
-from .opt import OPTForward
+from .kernels import FastLlama, FastOPT
+from .model import Llama
+from .opt import OPT
 
-FORWARD_PASSES = {
-    "llama": LlamaForward,
-    "mistral": LlamaForward,
-    "qwen2": LlamaForward,
-    "opt": OPTForward,
-}
-ACTIVATIONS = {LlamaForward: "silu", OPTForward: "relu"}
+# The model types that the engine runs, and their activation: the forward pass of the textbook,
+# and the one that computes the same faster.
+LLAMA, OPT_LIKE = ("silu", Llama, FastLlama), ("relu", OPT, FastOPT)
+FAMILIES = {"llama": LLAMA, "mistral": LLAMA, "qwen2": LLAMA, "opt": OPT_LIKE}
 
 
-def read_forward(hf_model, spec: ModelSpec) -> LlamaForward | OPTForward:
+def read_model(hf_model, spec: ModelSpec, textbook: bool = False) -> Llama | OPT:
     """The engine's forward pass over a Transformers model's weights.
+
+    Args:
+        textbook: the one without anything that is there for speed alone.
 
     Raises:
         UnsupportedArchitectureError: another family, or a variant that would come out wrong.
         ValueError: a spec that is not this model's, or weights that the engine cannot read.
     """
     config = hf_model.config
-    forward = FORWARD_PASSES.get(getattr(config, "model_type", None))
-    if forward is None or not hasattr(hf_model, "lm_head"):
+    family = FAMILIES.get(getattr(config, "model_type", None))
+    if family is None or not hasattr(hf_model, "lm_head"):
         raise UnsupportedArchitectureError(
             f"loaded.model: {type(hf_model).__name__} is not supported; the engine runs causal "
-            f"language models of the types {', '.join(FORWARD_PASSES)}"
+            f"language models of the types {', '.join(FAMILIES)}"
         )
     activation = getattr(config, "hidden_act", None) or getattr(config, "activation_function", None)
-    if activation != ACTIVATIONS[forward]:
+    expected, plain, fast = family
+    if activation != expected:
         raise UnsupportedArchitectureError(
             f"loaded.model: {config.model_type} with the activation {activation!r} is not "
-            f"supported, only {ACTIVATIONS[forward]!r}"
+            f"supported, only {expected!r}"
         )
     weights = list(hf_model.parameters())
     if len({(p.dtype, p.device) for p in weights}) != 1 or weights[0].device.type == "meta":
         raise ValueError("loaded.model: needs all weights on one device and in one dtype")
     check_heads(hf_model, spec)
+    forward = plain if textbook else fast
     return forward(hf_model, spec.n_heads, spec.n_kv_heads, spec.head_dim)
 
 

@@ -10,8 +10,7 @@ tested without one.)
 import torch
 from torch import Tensor
 
-from .attention import Pattern
-from .kv_cache import KVCache
+from .kv_cache import KVCache, Pattern
 
 
 class FixedShapeCache(KVCache):
@@ -22,7 +21,7 @@ class FixedShapeCache(KVCache):
 
     def __init__(self, filled: KVCache):
         self.__dict__.update(filled.__dict__)
-        self._kv[:, :, :, self.length :] = 0  # masked, but 0 · NaN would be NaN
+        self.kv[:, :, :, self.length :] = 0  # masked, but 0 · NaN would be NaN
         device = self.keys.device
         self.position = torch.tensor([self.length], device=device)  # (1,) slot of the new token
         self._slots = torch.arange(self.max_seq_len, device=device)  # (S_max,)

@@ -1,6 +1,5 @@
-"""What a run returns: Generation, its Timings, and a record of every call of the model."""
+"""What a run returns: Generation, its Timings, and a record of every pass through the model."""
 
-import time
 from dataclasses import dataclass, field
 
 
@@ -9,7 +8,7 @@ class ForwardCall:
     """What one pass through the model saw: the evidence that a cache is really used.
 
     Attributes:
-        batch_size, seq_len: rows and tokens a row that were computed (1 in a decode step).
+        batch_size, seq_len: rows, and tokens per row, that were computed (1 in a decode step).
         past_len: positions that came out of the cache. kv_len: positions it holds afterwards.
     """
 
@@ -19,7 +18,7 @@ class ForwardCall:
     kv_len: int
 
 
-@dataclass
+@dataclass(frozen=True)
 class Timings:
     """Wall-clock times of a run, all rows of a batch together.
 
@@ -30,16 +29,6 @@ class Timings:
 
     ttft_s: float = 0.0
     step_s: list[float] = field(default_factory=list)
-    _last: float = field(default_factory=time.perf_counter, repr=False)
-
-    def mark(self) -> None:
-        """A token has been chosen."""
-        now = time.perf_counter()
-        if self.ttft_s == 0.0:
-            self.ttft_s = now - self._last
-        else:
-            self.step_s.append(now - self._last)
-        self._last = now
 
     @property
     def total_s(self) -> float:
@@ -52,7 +41,7 @@ class Timings:
 
     @property
     def tokens_per_s(self) -> float:
-        """Tokens a second of one row while decoding: 1 / tpot_s; 0.0 where there is none."""
+        """Tokens per second of one row while decoding: 1 / tpot_s; 0.0 where there is none."""
         return 1 / self.tpot_s if self.step_s else 0.0
 
 

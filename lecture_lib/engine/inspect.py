@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .llama import LlamaForward
-from .prompts import as_token_matrix
-from .rope import rope_tables
+from lecture_lib.tokens import check_token_matrix
+
+from .model import Llama
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,17 @@ def look_inside(engine, token_ids, layer: int) -> LayerView:
         ValueError: no such layer, more than one text, another family, bad token ids.
     """
     model = engine.model
-    if not isinstance(model, LlamaForward):
+    if not isinstance(model, Llama):
         raise ValueError("engine: look_inside knows the Llama family only")
     if not 0 <= layer < len(model.layers):
         raise ValueError(f"layer: needs 0 to {len(model.layers) - 1}, got {layer}")
-    input_ids = as_token_matrix(token_ids, engine.vocab_size, engine.device)  # (1, L)
+    input_ids = check_token_matrix(token_ids, engine.vocab_size, engine.device)  # (1, L)
     if len(input_ids) != 1:
         raise ValueError(f"token_ids: look_inside takes one text, got {len(input_ids)}")
     states = engine.hf_model(input_ids, output_hidden_states=True, use_cache=False).hidden_states
     x = states[layer][0]  # (L, D): what this layer gets, as Transformers computes it
     positions = torch.arange(len(x), device=x.device)[None]  # (1, L)
-    rope = rope_tables(positions, model.inv_freq, x.dtype)
+    rope = model.rope_tables(positions, model.inv_freq, x.dtype)
     weights = model.layers[layer]
     q, kv = model.project(weights.attention_norm(x), weights, 1, rope)
     k, v = kv.chunk(2, 1)

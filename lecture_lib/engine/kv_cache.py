@@ -1,30 +1,69 @@
 """KVCache: the keys and values of every position so far, in memory reserved once."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from lecture_lib.checks import check_count
 
-from .attention import Pattern
+
+@dataclass(frozen=True)
+class Pattern:
+    """Which positions the new tokens have and which keys they may look at: one for all layers.
+
+    Attributes:
+        positions: (1, L) or, with padding, (B, L): each token's place in its own text.
+        mask: (1 or B, 1, L, S), True where a query may look at a key. None where the causal mask
+            says it all: a single token sees every key, and L tokens without a past see no later
+            one.
+    """
+
+    positions: Tensor
+    mask: Tensor | None
+
+    @classmethod
+    def of(cls, past_len: int, seq_len: int, padding: Tensor | None, device) -> "Pattern":
+        """The causal pattern of ``seq_len`` tokens behind ``past_len`` cached ones.
+
+        Args:
+            padding: (B,) how many of each row's first slots hold padding, or None.
+        """
+        slots = torch.arange(past_len, past_len + seq_len, device=device)  # (L,)
+        positions = slots[None]  # (1, L)
+        if padding is not None:
+            positions = (positions - padding[:, None]).clamp_min(0)  # (B, L)
+        elif past_len == 0 or seq_len == 1:
+            return cls(positions, mask=None)
+        # A chunk behind a cache needs its mask too: its first token must not see its last.
+        keys = torch.arange(past_len + seq_len, device=device)  # (S,)
+        mask = (keys <= slots[:, None])[None, None]  # (1, 1, L, S)
+        if padding is not None:
+            real = (keys >= padding[:, None])[:, None, None]  # (B, 1, 1, S)
+            # A padding token looks at itself, so that its softmax is not over nothing (NaN).
+            mask = (mask & real) | (keys == slots[:, None])  # (B, 1, L, S)
+        return cls(positions, mask)
 
 
 class KVCache:
-    """Keys and values of all layers, with room for ``max_seq_len`` positions a row.
+    """Keys and values of all layers, with room for ``max_seq_len`` positions per row.
 
     The lecture's table writes ``K = concat(K_cache, K_d)``. A concat allocates (L+1) rows and
-    copies L of them, in every layer at every step: O(n²) bytes moved for n tokens. Reserved once,
-    a step writes one row and reads the rest where it lies; nothing is moved.
+    copies L of them, in every layer at every step: O(n²) bytes moved for n tokens. In memory that
+    is reserved once, a step writes one row and reads the others in place.
 
     Rows of a batch may start with padding (prompts of different lengths, padded on the left):
     ``padding[b]`` slots of row b are never looked at, and its positions count from the first
     real token.
 
     Attributes:
-        keys, values: (N, B, n_KV, S_max, H), two halves of one tensor; what lies beyond ``length``
-            is not initialised. Keys are kept after RoPE, so a slot and its position belong
-            together for good.
+        kv: (N, B, 2 n_KV, S_max, H), keys and values side by side as if they were 2 n_KV heads, so
+            that one copy writes both. What is beyond ``length`` is not initialised.
+        keys, values: (N, B, n_KV, S_max, H), the two halves of ``kv``. Keys are kept after RoPE, so
+            a slot keeps its position.
         length: slots filled so far, the same in every row (padding included).
         padding: (B,) left-padding slots of each row, or None where no row has any.
+        owner: the model whose keys these are; another model cannot use them.
     """
 
     def __init__(
@@ -44,15 +83,14 @@ class KVCache:
         check_count("n_kv_heads", n_kv_heads)
         check_count("max_seq_len", max_seq_len)
         check_count("head_dim", head_dim)
-        # Keys and values side by side, as if they were 2 n_KV heads: one copy writes both.
         shape = (n_layers, batch_size, 2 * n_kv_heads, max_seq_len, head_dim)
         with torch.inference_mode(False):  # ordinary tensors, that a reader may also change
-            self._kv = torch.empty(shape, dtype=dtype, device=device)
-            self.keys, self.values = self._kv.chunk(2, 2)  # (N, B, n_KV, S_max, H) each
-            self._layers = self._kv.unbind(0)  # made once: indexing in each step's layers costs
+            self.kv = torch.empty(shape, dtype=dtype, device=device)
+            self.keys, self.values = self.kv.chunk(2, 2)
+            self._layers = self.kv.unbind(0)  # indexing anew in every step and layer takes time
         self.length = 0
         self.padding: Tensor | None = None
-        self.owner = owner  # the model whose keys these are: another model's mean nothing
+        self.owner = owner
 
     def append(self, layer: int, kv: Tensor) -> tuple[Tensor, Tensor]:
         """Write the new keys and values of one layer; return those of all positions.
@@ -88,8 +126,7 @@ class KVCache:
 
     def reset(self) -> None:
         """Forget the past and keep the memory, for the next prompt."""
-        self.length = 0
-        self.padding = None
+        self.length, self.padding = 0, None
 
     @property
     def batch_size(self) -> int:
@@ -102,16 +139,4 @@ class KVCache:
     @property
     def nbytes(self) -> int:
         """Bytes reserved: 2 · N · B · n_KV · S_max · H · bytes of an element."""
-        return self._kv.nbytes
-
-    @property
-    def filled_bytes(self) -> int:
-        """Bytes of the ``length`` positions in use, what one decode step reads."""
-        return self.nbytes * self.length // self.max_seq_len
-
-    def __repr__(self) -> str:
-        n, b, n_kv, s_max, h = self.keys.shape
-        return (
-            f"KVCache({self.length} of {s_max} positions, batch_size={b}, n_layers={n}, "
-            f"n_kv_heads={n_kv}, head_dim={h}, {self.keys.dtype}, {self.nbytes / 1e6:.1f} MB)"
-        )
+        return self.kv.nbytes

@@ -7,13 +7,13 @@ embeddings with a projection on either side.
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import Pattern, attend
-from .kv_cache import KVCache
-from .linear import linear
-from .weights import join_linears
+from .kv_cache import KVCache, Pattern
+from .model import attend, split_heads
+from .weights import join_linears, split_joined
 
 POSITION_OFFSET = 2  # the table's first two rows were fairseq's padding symbols; OPT skips them
 
@@ -34,17 +34,20 @@ class OPTLayer:
     w2_bias: Tensor | None
 
 
-class OPTForward:
+class OPT:
     """The forward pass over the weights of a loaded Transformers model (not a copy of them)."""
+
+    linear = staticmethod(F.linear)
+    attend = staticmethod(attend)
 
     def __init__(self, hf_model, n_heads: int, n_kv_heads: int, head_dim: int):
         self.n_heads, self.head_dim = n_heads, head_dim
         decoder = hf_model.model.decoder
         self.embeddings = decoder.embed_tokens.weight.detach()  # (V, D), opt-350m: (V, 512)
         self.position_embeddings = decoder.embed_positions.weight.detach()  # (context + 2, D)
-        self.project_in = None if decoder.project_in is None else decoder.project_in.weight.detach()
-        self.project_out = (
-            None if decoder.project_out is None else decoder.project_out.weight.detach()
+        self.project_in, self.project_out = (
+            None if module is None else module.weight.detach()
+            for module in (decoder.project_in, decoder.project_out)
         )
         self.layers = [_read_layer(layer) for layer in decoder.layers]
         self.norm_before = hf_model.config.do_layer_norm_before
@@ -52,26 +55,20 @@ class OPTForward:
         self.lm_head = hf_model.lm_head.weight.detach()
 
     def hidden(self, input_ids: Tensor, pattern: Pattern, cache: KVCache | None) -> Tensor:
-        """Token ids (B, L) to the last block's embeddings (B, L, D), before the final norm.
-
-        With a cache, keys and values of the past are read from it and those of the L new tokens
-        written to it (the caller advances it); without one, the L tokens are all there is.
-        """
+        """Token ids (B, L) to the last block's embeddings (B, L, D); see ``Llama.hidden``."""
         batch_size, seq_len = input_ids.shape
-        # One row a token, (B * L, D): only attention cares which text a row belongs to.
+        # One row per token, (B * L, D): only attention cares which text a row belongs to.
         x = F.embedding(input_ids.reshape(-1), self.embeddings)
         if self.project_in is not None:
-            x = linear(x, self.project_in)
+            x = self.linear(x, self.project_in)
         positions = pattern.positions.expand(batch_size, -1).reshape(-1)  # (B * L,)
         x = x + F.embedding(positions + POSITION_OFFSET, self.position_embeddings)
         for i, layer in enumerate(self.layers):
             h = norm(x, layer.attention_norm) if self.norm_before else x
-            q, kv = self.project(h, layer, batch_size)
-            k, v = kv.chunk(2, 1) if cache is None else cache.append(i, kv)  # (B, n_H, S, H)
-            z = attend(q, k, v, pattern)  # (B, L, D)
-            x = x + linear(z.view(len(x), -1), layer.out, layer.out_bias)
+            x = x + self.attention(h, i, batch_size, pattern, cache)
             x = x if self.norm_before else norm(x, layer.attention_norm)
-            x = x + self.mlp(norm(x, layer.mlp_norm) if self.norm_before else x, layer)
+            h = norm(x, layer.mlp_norm) if self.norm_before else x
+            x = x + self.mlp(h, layer)
             x = x if self.norm_before else norm(x, layer.mlp_norm)
         return x.view(batch_size, seq_len, -1)
 
@@ -80,20 +77,29 @@ class OPTForward:
         if self.final_norm is not None:
             hidden = norm(hidden, self.final_norm)
         if self.project_out is not None:
-            hidden = linear(hidden, self.project_out)
-        return linear(hidden, self.lm_head)
+            hidden = self.linear(hidden, self.project_out)
+        return self.linear(hidden, self.lm_head)
+
+    def attention(
+        self, x: Tensor, i: int, batch_size: int, pattern: Pattern, cache: KVCache | None
+    ) -> Tensor:
+        """Layer i's attention: rows (B * L, D) to rows (B * L, D)."""
+        layer = self.layers[i]
+        q, kv = self.project(x, layer, batch_size)
+        k, v = kv.chunk(2, 1) if cache is None else cache.append(i, kv)  # (B, n_H, S, H)
+        z = self.attend(q, k, v, pattern)  # (B, L, D)
+        return self.linear(z.view(len(x), -1), layer.out, layer.out_bias)
 
     def project(self, x: Tensor, layer: OPTLayer, batch_size: int) -> tuple[Tensor, Tensor]:
         """Rows (B * L, D) to queries (B, n_H, L, H), and keys and values (B, 2 n_H, L, H)."""
-        qkv = linear(x, layer.qkv, layer.qkv_bias)
-        qkv = qkv.view(batch_size, -1, 3 * self.n_heads, self.head_dim).transpose(1, 2)
-        return qkv.split((self.n_heads, 2 * self.n_heads), 1)
+        parts = split_joined(layer.qkv, layer.qkv_bias, [self.n_heads * self.head_dim] * 3)
+        q, k, v = (split_heads(F.linear(x, *part), batch_size, self.head_dim) for part in parts)
+        return q, torch.cat((k, v), 1)
 
     def mlp(self, x: Tensor, layer: OPTLayer) -> Tensor:
         """relu(x W1) W2"""
-        return linear(
-            F.relu(linear(x, layer.w1, layer.w1_bias)), layer.w2, layer.w2_bias
-        )  # (B * L, D)
+        a = F.relu(self.linear(x, layer.w1, layer.w1_bias))  # (B * L, F)
+        return self.linear(a, layer.w2, layer.w2_bias)  # (B * L, D)
 
 
 def norm(x: Tensor, module: nn.LayerNorm) -> Tensor:
@@ -103,19 +109,11 @@ def norm(x: Tensor, module: nn.LayerNorm) -> Tensor:
 
 def _read_layer(layer) -> OPTLayer:
     attention = layer.self_attn
-    qkv, qkv_bias = join_linears(attention.q_proj, attention.k_proj, attention.v_proj)
-    out, out_bias = join_linears(attention.out_proj)
-    w1, w1_bias = join_linears(layer.fc1)
-    w2, w2_bias = join_linears(layer.fc2)
     return OPTLayer(
-        attention_norm=layer.self_attn_layer_norm,
-        qkv=qkv,
-        qkv_bias=qkv_bias,
-        out=out,
-        out_bias=out_bias,
-        mlp_norm=layer.final_layer_norm,
-        w1=w1,
-        w1_bias=w1_bias,
-        w2=w2,
-        w2_bias=w2_bias,
+        layer.self_attn_layer_norm,
+        *join_linears(attention.q_proj, attention.k_proj, attention.v_proj),
+        *join_linears(attention.out_proj),
+        layer.final_layer_norm,
+        *join_linears(layer.fc1),
+        *join_linears(layer.fc2),
     )

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from lecture_lib.tokens import decode_text
+
 UNFINISHED = "�"  # what a tokenizer decodes a part of a UTF-8 character to
 
 
@@ -17,9 +19,9 @@ class TextStream:
         stop: strings that end the text; they are not part of it.
     """
 
-    def __init__(self, tokenizer, stop: Sequence[str] = ()):
+    def __init__(self, tokenizer, stop: str | Sequence[str] | None = ()):
         self.tokenizer = tokenizer
-        self.stop = stop
+        self.stop = check_stop(stop)
         self.stopped = False
         self._ids: list[int] = []
         self._start = 0  # tokens from here on are decoded together
@@ -41,18 +43,13 @@ class TextStream:
     def _new_text(self, final: bool) -> str:
         # A few tokens before the new ones are decoded with them, because what a token decodes to
         # can depend on its left neighbour (a leading space); all of them would cost O(n²).
-        known = self._decode(self._ids[self._start : self._read])
-        text = self._decode(self._ids[self._start :])
+        known = decode_text(self.tokenizer, self._ids[self._start : self._read])
+        text = decode_text(self.tokenizer, self._ids[self._start :])
         if text.endswith(UNFINISHED) and not final:
             return ""
         if len(text) > len(known):
             self._start, self._read = self._read, len(self._ids)
         return text[len(known) :]
-
-    def _decode(self, ids: list[int]) -> str:
-        return self.tokenizer.decode(
-            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
 
     def _release(self, new_text: str) -> str:
         if self.stopped:

@@ -1,7 +1,14 @@
-"""Matrices that are multiplied with the same input, joined into one: less to launch, same bytes."""
+"""What a forward pass reads out of a loaded model: joined matrices, and RoPE's frequencies."""
+
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+
+from lecture_lib.model_spec import UnsupportedArchitectureError
+
+SUPPORTED_ROPE_TYPES = ("default", "linear", "llama3")
 
 
 def join_linears(*linears: nn.Linear) -> tuple[Tensor, Tensor | None]:
@@ -29,10 +36,18 @@ def join_linears(*linears: nn.Linear) -> tuple[Tensor, Tensor | None]:
     return _join([linear.weight for linear in linears]), _join(biases) if biases else None
 
 
+def split_joined(
+    weight: Tensor, bias: Tensor | None, sizes: Sequence[int]
+) -> list[tuple[Tensor, Tensor | None]]:
+    """The matrices and biases, of so many outputs each, that a joined one is made of: views."""
+    biases = [None] * len(sizes) if bias is None else bias.split(sizes)
+    return list(zip(weight.split(sizes), biases, strict=True))
+
+
 def _join(parameters: list[nn.Parameter]) -> Tensor:
     rows = [len(parameter) for parameter in parameters]
     first = parameters[0]
-    if _lie_in_a_row(parameters):  # a second Engine on this model: nothing to copy
+    if _are_adjacent(parameters):  # a second Engine on this model: nothing to copy
         shape = (sum(rows), *first.shape[1:])
         return first.detach().as_strided(shape, first.stride(), first.storage_offset())
     with torch.no_grad():
@@ -42,7 +57,7 @@ def _join(parameters: list[nn.Parameter]) -> Tensor:
     return joined
 
 
-def _lie_in_a_row(parameters: list[nn.Parameter]) -> bool:
+def _are_adjacent(parameters: list[nn.Parameter]) -> bool:
     storage = parameters[0].untyped_storage().data_ptr()
     offset = parameters[0].storage_offset()
     for parameter in parameters:
@@ -51,3 +66,41 @@ def _lie_in_a_row(parameters: list[nn.Parameter]) -> bool:
             return False
         offset += parameter.numel()
     return True
+
+
+def inverse_frequencies(rope: dict, head_dim: int) -> Tensor:
+    """θ_i = base^(-2i / H): how far one position turns pair i, in radians.
+
+    Args:
+        rope: the model's ``rope_parameters`` (rope_type, rope_theta and the scaling's numbers).
+
+    Returns:
+        float32 tensor (H / 2,)
+
+    Raises:
+        ValueError: an odd head_dim; UnsupportedArchitectureError: a kind of scaling that the
+            engine does not compute.
+    """
+    rope_type = rope.get("rope_type", "default")
+    if rope_type not in SUPPORTED_ROPE_TYPES or rope.get("partial_rotary_factor", 1.0) != 1.0:
+        raise UnsupportedArchitectureError(
+            f"loaded.model: RoPE of kind {rope_type!r} (partial_rotary_factor "
+            f"{rope.get('partial_rotary_factor', 1.0)}) is not supported, only "
+            f"{', '.join(SUPPORTED_ROPE_TYPES)} over the whole head"
+        )
+    if head_dim % 2:
+        raise ValueError(f"head_dim: RoPE turns pairs, it needs an even width, got {head_dim}")
+    pairs = torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim
+    inv_freq = 1.0 / rope["rope_theta"] ** pairs  # (H / 2,)
+    if rope_type == "linear":
+        return inv_freq / rope["factor"]
+    return _llama3(inv_freq, rope) if rope_type == "llama3" else inv_freq
+
+
+def _llama3(inv_freq: Tensor, rope: dict) -> Tensor:
+    """Llama 3.1's stretch: slow pairs turn ``factor`` times slower, fast ones as before."""
+    low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+    wavelength = 2 * math.pi / inv_freq  # in positions
+    turns = rope["original_max_position_embeddings"] / wavelength  # within the old context
+    keep = ((turns - low) / (high - low)).clamp(0, 1)  # 1: fast pair, 0: slow pair
+    return keep * inv_freq + (1 - keep) * inv_freq / rope["factor"]

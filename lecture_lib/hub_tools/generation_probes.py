@@ -8,7 +8,7 @@ from unittest import mock
 
 import torch
 
-from ..engine.prompts import end_tokens
+from ..tokens import end_tokens
 
 
 @dataclass(frozen=True)

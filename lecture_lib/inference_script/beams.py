@@ -2,7 +2,7 @@
 
 from lecture_lib.decoding.beam_engine import engine_beam_search
 from lecture_lib.decoding.beam_sampling import beam_sampling
-from lecture_lib.engine.prompts import end_tokens
+from lecture_lib.tokens import end_tokens
 
 from .answer import Answer, strategy
 from .finish import finish

@@ -7,7 +7,7 @@ import torch
 from lecture_lib.decoding.repetition_penalty import apply_repetition_penalty
 from lecture_lib.decoding.sample_generate import Sampler
 from lecture_lib.engine import Engine
-from lecture_lib.engine.run import greedy
+from lecture_lib.engine.generate import greedy
 from lecture_lib.loading import LoadedModel
 from lecture_lib.model_spec import UnsupportedArchitectureError
 

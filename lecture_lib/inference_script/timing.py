@@ -11,7 +11,7 @@ import torch
 from lecture_lib.checks import check_count
 from lecture_lib.costs import step_latency
 from lecture_lib.costs.measured import ENGINE
-from lecture_lib.engine.run import greedy
+from lecture_lib.engine.generate import greedy
 
 
 @dataclass(frozen=True)

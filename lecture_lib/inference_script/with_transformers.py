@@ -2,7 +2,7 @@
 
 import torch
 
-from lecture_lib.engine.prompts import end_tokens
+from lecture_lib.tokens import end_tokens
 
 from .answer import Answer, strategy
 from .finish import finish

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 
 from lecture_lib.checks import check_choice, check_count
+from lecture_lib.tokens import check_token_ids, encode_prompts
 
-from ..engine.prompts import as_token_ids, encode
 from ..loading import bundled_model, devices
 from ..loading.load import find_folder
 from .degrees import check_pipeline_degree, check_tensor_parallel_degree
@@ -68,13 +68,13 @@ def _locate(model) -> tuple[Path, str]:
 
 
 def _encode_prompts(kind: str, prompts, tokenizer, model: ModelFolder) -> list[list[int]]:
-    token_lists, single = encode(prompts, tokenizer)
+    token_lists, single = encode_prompts(prompts, tokenizer)
     if kind == "tensor" and not single:
         n = len(token_lists)
         raise ValueError(f"prompt: takes one prompt, text or token ids, got a list of {n}")
     name = "prompt" if kind == "tensor" else "prompts"
     vocab_size = model.spec.vocab_size
-    return [as_token_ids(name, ids, vocab_size, "cpu").tolist() for ids in token_lists]
+    return [check_token_ids(name, ids, vocab_size, "cpu").tolist() for ids in token_lists]
 
 
 def _check_lengths(job: Job) -> None:

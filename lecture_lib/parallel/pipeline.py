@@ -13,18 +13,16 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..engine.attention import attend
+from ..engine.kernels import FastLlama, attend, linear, rope_tables
 from ..engine.kv_cache import KVCache
-from ..engine.linear import linear
-from ..engine.llama import LlamaForward
-from ..engine.rope import inverse_frequencies, rope_tables
+from ..engine.weights import inverse_frequencies
 from .degrees import check_pipeline_degree
 from .schedule import StageBlock
 from .shards import Shards, read_layer, read_lm_head, read_norm
 from .traffic import label
 
 
-class Stage(LlamaForward):
+class Stage(FastLlama):
     """One stage's layers, the caches of all requests for these layers, and what it has seen.
 
     Attributes:

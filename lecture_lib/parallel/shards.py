@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from ..engine.llama import LlamaLayer, RMSNorm
+from ..engine.kernels import FastRMSNorm, LlamaLayer
 from ..loading.weight_files import find_weights
 from ..model_spec import ModelSpec, UnsupportedArchitectureError
 
@@ -49,7 +49,7 @@ def read_model_folder(folder: Path, name: str) -> ModelFolder:
     from transformers import AutoConfig, GenerationConfig
 
     from ..engine.architecture import max_context
-    from ..engine.rope import inverse_frequencies
+    from ..engine.weights import inverse_frequencies
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if config.model_type not in FAMILIES or getattr(config, "hidden_act", None) != "silu":
@@ -162,10 +162,10 @@ def read_layer(shards: Shards, i: int) -> LlamaLayer:
     )
 
 
-def read_norm(shards: Shards, name: str) -> RMSNorm:
+def read_norm(shards: Shards, name: str) -> FastRMSNorm:
     """A norm, which every rank has in full."""
     weight = shards.whole(f"{name}.weight")
-    return RMSNorm(SimpleNamespace(weight=weight, variance_epsilon=shards.model.norm_eps))
+    return FastRMSNorm(SimpleNamespace(weight=weight, variance_epsilon=shards.model.norm_eps))
 
 
 def read_lm_head(shards: Shards, embeddings: Tensor | None = None) -> Tensor:

@@ -10,11 +10,9 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..engine.attention import Pattern, attend
-from ..engine.kv_cache import KVCache
-from ..engine.linear import linear
-from ..engine.llama import LlamaForward
-from ..engine.rope import inverse_frequencies, rope_tables
+from ..engine.kernels import FastLlama, attend, linear, rope_tables
+from ..engine.kv_cache import KVCache, Pattern
+from ..engine.weights import inverse_frequencies
 from .shards import Shards, read_layer, read_lm_head, read_norm
 from .traffic import label
 
@@ -37,7 +35,7 @@ def g(partial: Tensor) -> Tensor:
     return partial
 
 
-class TensorParallelLlama(LlamaForward):
+class TensorParallelLlama(FastLlama):
     """One rank's share of the forward pass: its heads, its part of the MLP, its heads' cache.
 
     Embeddings, norms and W_lm are whole on every rank, as in the lecture; so is the residual

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ..engine import Engine
-from ..engine.prompts import end_tokens
-from ..engine.run import Run
+from ..engine.generate import Run
 from ..inference_script.finish import finish
 from ..inference_script.logprobs import TokenLogprobs, positions
 from ..inference_script.run import chooser
 from ..inference_script.settings import TaskInfo
+from ..tokens import end_tokens
 
 N_TOP = 5
 _PREFILL_CHUNK = 64  # tokens; between two chunks of a long prompt it can be stopped

@@ -1,6 +1,7 @@
-"""From what a caller gives (text, lists, tensors) to token ids; the checks of bad input."""
+"""Prompts to token ids, the tokens that end a text, and log-probabilities of tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -8,14 +9,46 @@ from torch import Tensor
 Prompt = str | Sequence[int] | Tensor
 
 
-def end_tokens(hf_model) -> frozenset[int]:
-    """The model's own end tokens: none, one or several."""
-    config = hf_model.generation_config or hf_model.config
-    eos = config.eos_token_id
-    return frozenset([] if eos is None else [eos] if isinstance(eos, int) else eos)
+def end_tokens(model, eos_token_id: int | Iterable[int] | None = None) -> frozenset[int]:
+    """The tokens that end a text: those given, else the model's own. None, one or several.
+
+    Args:
+        model: a Transformers model, or None where there is no default.
+        eos_token_id: one id, or several.
+
+    Raises:
+        ValueError: something other than token ids.
+    """
+    if eos_token_id is None and model is not None:
+        eos_token_id = (model.generation_config or model.config).eos_token_id
+    if eos_token_id is None:
+        return frozenset()
+    try:
+        ids = [eos_token_id] if isinstance(eos_token_id, Integral) else list(eos_token_id)
+    except TypeError:
+        ids = [None]
+    if any(isinstance(i, bool) or not isinstance(i, Integral) or i < 0 for i in ids):
+        raise ValueError(f"eos_token_id: needs a token id, several or None, got {eos_token_id!r}")
+    return frozenset(ids)
 
 
-def as_token_ids(name: str, ids, vocab_size: int, device) -> Tensor:
+def log_probs_of(logits: Tensor, token_ids: Sequence[int] | Tensor) -> Tensor:
+    """log p of one token per row of logits, in nats: (n, V) logits and (n,) tokens to (n,)."""
+    token_ids = torch.as_tensor(token_ids, device=logits.device)
+    return next_log_probs(logits).gather(-1, token_ids[:, None])[:, 0]
+
+
+def next_log_probs(logits: Tensor) -> Tensor:
+    """Logits (..., V) of any dtype to log-probabilities, float32 (float64 stays float64)."""
+    return to_float32(logits).log_softmax(-1)
+
+
+def to_float32(logits: Tensor) -> Tensor:
+    """Half precision is raised to float32 before a softmax, as ``generate`` does it."""
+    return logits.float() if logits.element_size() < 4 else logits
+
+
+def check_token_ids(name: str, ids, vocab_size: int, device="cpu") -> Tensor:
     """Token ids as a long tensor on the device, of the shape given, or ValueError."""
     try:
         ids = torch.as_tensor(ids, device=device)
@@ -35,9 +68,9 @@ def as_token_ids(name: str, ids, vocab_size: int, device) -> Tensor:
     return ids.long()
 
 
-def as_token_matrix(input_ids, vocab_size: int, device) -> Tensor:
+def check_token_matrix(input_ids, vocab_size: int, device) -> Tensor:
     """Prompts as (B, L); a single row (L,) becomes (1, L)."""
-    ids = as_token_ids("input_ids", input_ids, vocab_size, device)
+    ids = check_token_ids("input_ids", input_ids, vocab_size, device)
     ids = ids[None] if ids.dim() == 1 else ids
     if ids.dim() != 2:
         raise ValueError(f"input_ids: needs shape (B, L) or (L,), got {tuple(ids.shape)}")
@@ -70,18 +103,21 @@ def count_padding(attention_mask, input_ids: Tensor) -> Tensor | None:
     return padding if bool(padding.any()) else None
 
 
-def encode(prompt, tokenizer) -> tuple[list[list[int]], bool]:
+def encode_prompts(prompt, tokenizer) -> tuple[list[list[int]], bool]:
     """One prompt or a list of prompts, each text or token ids, to lists of ids.
 
     Returns:
         The prompts' ids, and whether it was one prompt: a str, a list of ints, a tensor of shape
         (L,) or (1, L).
+
+    Raises:
+        ValueError: an empty prompt, or none at all.
     """
     if isinstance(prompt, Tensor):
         prompt = prompt.tolist()
         single = not prompt or not isinstance(prompt[0], list) or len(prompt) == 1
         prompts = prompt if prompt and isinstance(prompt[0], list) else [prompt]
-    elif isinstance(prompt, str) or (isinstance(prompt, Sequence) and _is_ids(prompt)):
+    elif isinstance(prompt, str) or (isinstance(prompt, Sequence) and _is_token_ids(prompt)):
         single, prompts = True, [prompt]
     elif isinstance(prompt, Sequence):
         single, prompts = False, list(prompt)
@@ -90,7 +126,7 @@ def encode(prompt, tokenizer) -> tuple[list[list[int]], bool]:
     return [_encode_one(each, tokenizer) for each in prompts], single
 
 
-def _is_ids(prompt: Sequence) -> bool:
+def _is_token_ids(prompt: Sequence) -> bool:
     return len(prompt) == 0 or isinstance(prompt[0], int | float)
 
 
@@ -104,10 +140,15 @@ def _encode_one(prompt: Prompt, tokenizer) -> list[int]:
     return ids
 
 
+def decode_text(tokenizer, token_ids: Sequence[int]) -> str:
+    """The text of tokens, as it was written: no special tokens, and no space is tidied away."""
+    return tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
 def pad_left(prompts: list[list[int]]) -> tuple[list[list[int]], list[list[int]] | None]:
     """Rows of one length for a batch: (input_ids, attention_mask), None where nothing is padded.
 
-    The padding stands on the left, so that every row's newest token is in the last column. Which
+    The padding is on the left, so that every row's newest token is in the last column. Which
     token it is does not matter: nothing looks at it.
     """
     longest = max(map(len, prompts))

@@ -1,0 +1,121 @@
+"""What makes the engine fast: each part of a forward pass by the quickest kernels for the case.
+
+Every function and class here takes the place of one with the same signature in ``model`` or
+``opt`` and gives the same numbers up to rounding. Which kernel runs is decided here, by device,
+dtype and shape.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .kv_cache import Pattern
+from .model import Llama, LlamaLayer, RMSNorm
+from .opt import OPT, OPTLayer
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``F.linear``: rows (..., inputs) times weight (outputs, inputs) transposed, plus bias.
+
+    A decode step at batch 1 has one row. On a CPU F.linear hands bfloat16 and float16 to a kernel
+    for matrix times matrix; the one for matrix times vector reads the same weights in about two
+    thirds of the time. (In float32 the two are alike; two rows or more are better off together.)
+    """
+    if x.is_cpu and x.element_size() == 2 and x.dim() == 2 and len(x) == 1:
+        row = x.view(-1)  # (inputs,)
+        y = torch.mv(weight, row) if bias is None else torch.addmv(bias, weight, row)
+        return y.unsqueeze(0)  # (1, outputs)
+    return F.linear(x, weight, bias)
+
+
+class FastRMSNorm(RMSNorm):
+    """``RMSNorm`` as one kernel."""
+
+    def __init__(self, module):
+        super().__init__(module)
+        self._weight_twice = torch.cat((self.weight, self.weight))  # (2 D,)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        d_model = len(self.weight)
+        if x.is_cuda:
+            return F.rms_norm(x, (d_model,), self.weight, self.eps)
+        # On a CPU F.rms_norm is ten small kernels, a tenth of a decode step. x and -x together
+        # have mean 0 and variance mean(x²), so the one kernel of LayerNorm computes the same.
+        both = torch.cat((x, -x), -1)  # (..., 2 D)
+        normed = F.layer_norm(both, (2 * d_model,), self._weight_twice, eps=self.eps)
+        return normed.narrow(-1, 0, d_model)
+
+
+def rope_tables(positions: Tensor, inv_freq: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """cos and sin for the whole head, (B, 1, L, H) each; the sine carries the rotation's minus."""
+    angles = positions[:, None, :, None] * inv_freq  # (B, 1, L, H / 2), float32
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat((cos, cos), -1).to(dtype), torch.cat((-sin, sin), -1).to(dtype)
+
+
+def apply_rope_(x: Tensor, cos: Tensor, sin: Tensor) -> None:
+    """``apply_rope`` in place, for queries and keys together, (B, heads, L, H).
+
+    The rotation (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin), written for the whole head as
+    x · cos + roll(x) · (-sin, sin): three kernels.
+    """
+    torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin, out=x)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, pattern: Pattern) -> Tensor:
+    """``attend`` by a fused kernel, which keeps the scores on the chip: (B, L, n_H · H)."""
+    if q.shape[2] == 1:
+        return _attend_one(q, k, v, pattern.mask)
+    causal = pattern.mask is None  # L = S: the kernel skips the upper triangle
+    grouped = q.shape[1] != k.shape[1]
+    z = F.scaled_dot_product_attention(
+        q, k, v, attn_mask=pattern.mask, is_causal=causal, enable_gqa=grouped
+    )  # (B, n_H, L, H)
+    return z.transpose(1, 2).flatten(2)  # (B, L, n_H * H)
+
+
+def _attend_one(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """``attend`` for a single new token in each row.
+
+    The query heads of a group are laid below one another, as if they were n_H / n_KV tokens: so a
+    group reads its keys once and in place. (The kernel's own ``enable_gqa`` first repeats the
+    whole cache for every query head.)
+    """
+    batch_size, n_heads, _, head_dim = q.shape
+    q = q.reshape(batch_size, k.shape[1], -1, head_dim)  # (B, n_KV, n_H / n_KV, H)
+    z = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)  # (B, n_KV, n_H / n_KV, H)
+    return z.reshape(batch_size, 1, n_heads * head_dim)  # a view, except for some CUDA kernels
+
+
+class FastLlama(Llama):
+    """``Llama`` with joined matrices and the kernels above: fewer products to start, same bytes."""
+
+    linear = staticmethod(linear)
+    attend = staticmethod(attend)
+    rope_tables = staticmethod(rope_tables)
+    norm_class = FastRMSNorm
+
+    def project(
+        self, x: Tensor, layer: LlamaLayer, batch_size: int, rope: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        n_q, n_kv = self.n_heads, self.n_kv_heads
+        qkv = linear(x, layer.qkv, layer.qkv_bias)
+        qkv = qkv.view(batch_size, -1, n_q + 2 * n_kv, self.head_dim).transpose(1, 2)
+        apply_rope_(qkv.narrow(1, 0, n_q + n_kv), *rope)  # queries and keys, not the values
+        return qkv.split((n_q, 2 * n_kv), 1)
+
+    def mlp(self, x: Tensor, layer: LlamaLayer) -> Tensor:
+        gate, up = linear(x, layer.gate_up, layer.gate_up_bias).chunk(2, -1)  # (B * L, F) each
+        return linear(F.silu(gate) * up, layer.down, layer.down_bias)  # (B * L, D)
+
+
+class FastOPT(OPT):
+    """``OPT`` with a joined matrix and the kernels above."""
+
+    linear = staticmethod(linear)
+    attend = staticmethod(attend)
+
+    def project(self, x: Tensor, layer: OPTLayer, batch_size: int) -> tuple[Tensor, Tensor]:
+        qkv = linear(x, layer.qkv, layer.qkv_bias)
+        qkv = qkv.view(batch_size, -1, 3 * self.n_heads, self.head_dim).transpose(1, 2)
+        return qkv.split((self.n_heads, 2 * self.n_heads), 1)

@@ -1,0 +1,166 @@
+"""The forward pass of the Llama family (Llama, SmolLM2, Mistral, Qwen2), as a textbook writes it.
+
+One block: RMSNorm, attention with RoPE and grouped heads, residual; RMSNorm, SwiGLU, residual.
+Against the lecture's table it adds the norms, the residuals, the positions and the mask, and has a
+gated MLP of three matrices in place of relu and two.
+
+An Engine runs ``kernels.FastLlama``, which computes the same with fewer and faster kernels;
+``Engine(loaded, textbook=True)`` runs what is written here and nothing else.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .kv_cache import KVCache, Pattern
+from .weights import inverse_frequencies, join_linears, split_joined
+
+
+class RMSNorm:
+    """RMSNorm (arXiv 1910.07467): x / √(mean(x²) + ε) · w, over the last axis."""
+
+    def __init__(self, module):
+        self.weight, self.eps = module.weight.detach(), module.variance_epsilon  # (D,)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        x32 = x.float()  # the squares of half-precision numbers need more digits
+        normed = x32 * torch.rsqrt(x32.pow(2).mean(-1, keepdim=True) + self.eps)
+        return normed.to(x.dtype) * self.weight
+
+
+def rope_tables(positions: Tensor, inv_freq: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """cos and sin of the angles of positions (B, L): two tensors (B, 1, L, H / 2)."""
+    angles = positions[:, None, :, None] * inv_freq  # float32
+    return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """RoPE (arXiv 2104.09864): turn the pairs (x_i, x_{i + H/2}) by their position's angles.
+
+    Args:
+        x: (B, heads, L, H).  cos, sin: (B, 1, L, H / 2) from ``rope_tables``.
+    """
+    x1, x2 = x.chunk(2, -1)  # (B, heads, L, H / 2) each
+    return torch.cat((x1 * cos - x2 * sin, x2 * cos + x1 * sin), -1)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, pattern: Pattern) -> Tensor:
+    """softmax(Q K^T / √H) V for every head, heads merged (Vaswani et al. 2017, eq. 1).
+
+    Args:
+        q: (B, n_H, L, H). k, v: (B, n_KV, S, H), n_H a multiple of n_KV: query head i uses
+            key/value head i // (n_H / n_KV) (grouped-query attention, arXiv 2305.13245).
+
+    Returns:
+        (B, L, n_H · H)
+    """
+    group_size = q.shape[1] // k.shape[1]
+    k, v = (y.repeat_interleave(group_size, 1) for y in (k, v))  # (B, n_H, S, H)
+    scores = q @ k.mT / q.shape[-1] ** 0.5  # (B, n_H, L, S)
+    mask = pattern.mask
+    if mask is None:  # causal: the last query is at the last key
+        seq_len, kv_len = scores.shape[-2:]
+        mask = torch.ones_like(scores[0, 0], dtype=torch.bool).tril(kv_len - seq_len)
+    scores = scores.float().masked_fill(~mask, -torch.inf).softmax(-1).to(q.dtype)
+    return (scores @ v).transpose(1, 2).flatten(2)  # (B, n_H, L, H) -> (B, L, n_H * H)
+
+
+def split_heads(x: Tensor, batch_size: int, head_dim: int) -> Tensor:
+    """Rows (B * L, n * H) to heads (B, n, L, H)."""
+    return x.view(batch_size, -1, x.shape[-1] // head_dim, head_dim).transpose(1, 2)
+
+
+@dataclass(slots=True)
+class LlamaLayer:
+    """The weights of one block; a linear layer is (outputs, inputs) as in nn.Linear.
+
+    Matrices with the same input are joined below one another, see ``weights.join_linears``.
+    """
+
+    attention_norm: RMSNorm
+    qkv: Tensor  # ((n_H + 2 n_KV) * H, D)
+    qkv_bias: Tensor | None
+    out: Tensor  # (D, n_H * H)
+    out_bias: Tensor | None
+    mlp_norm: RMSNorm
+    gate_up: Tensor  # (2 F, D)
+    gate_up_bias: Tensor | None
+    down: Tensor  # (D, F)
+    down_bias: Tensor | None
+
+
+class Llama:
+    """The forward pass over the weights of a loaded Transformers model (not a copy of them)."""
+
+    linear = staticmethod(F.linear)
+    attend = staticmethod(attend)
+    rope_tables = staticmethod(rope_tables)
+    norm_class = RMSNorm
+
+    def __init__(self, hf_model, n_heads: int, n_kv_heads: int, head_dim: int):
+        self.n_heads, self.n_kv_heads, self.head_dim = n_heads, n_kv_heads, head_dim
+        base = hf_model.model
+        self.embeddings = base.embed_tokens.weight.detach()  # (V, D)
+        self.layers = [self._read_layer(layer) for layer in base.layers]
+        self.final_norm = self.norm_class(base.norm)
+        self.lm_head = hf_model.lm_head.weight.detach()  # (V, D)
+        inv_freq = inverse_frequencies(hf_model.config.rope_parameters, head_dim)
+        self.inv_freq = inv_freq.to(self.embeddings.device)
+
+    def hidden(self, input_ids: Tensor, pattern: Pattern, cache: KVCache | None) -> Tensor:
+        """Token ids (B, L) to the last block's embeddings (B, L, D), before the final norm.
+
+        With a cache, keys and values of the past are read from it and those of the L new tokens
+        written to it (the caller advances it); without one, the L tokens are all there is.
+        """
+        batch_size, seq_len = input_ids.shape
+        # One row per token, (B * L, D): only attention cares which text a row belongs to.
+        x = F.embedding(input_ids.reshape(-1), self.embeddings)
+        rope = self.rope_tables(pattern.positions, self.inv_freq, x.dtype)  # cos and sin
+        for i, layer in enumerate(self.layers):
+            x = x + self.attention(layer.attention_norm(x), i, batch_size, rope, pattern, cache)
+            x = x + self.mlp(layer.mlp_norm(x), layer)
+        return x.view(batch_size, seq_len, -1)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(..., D) to (..., V): the final norm, then X W_lm."""
+        return self.linear(self.final_norm(hidden), self.lm_head)
+
+    def attention(
+        self, x: Tensor, i: int, batch_size: int, rope, pattern: Pattern, cache: KVCache | None
+    ) -> Tensor:
+        """Layer i's attention: rows (B * L, D) to rows (B * L, D)."""
+        layer = self.layers[i]
+        q, kv = self.project(x, layer, batch_size, rope)
+        k, v = kv.chunk(2, 1) if cache is None else cache.append(i, kv)  # (B, n_KV, S, H)
+        z = self.attend(q, k, v, pattern)  # (B, L, n_H * H)
+        return self.linear(z.view(len(x), -1), layer.out, layer.out_bias)
+
+    def project(
+        self, x: Tensor, layer: LlamaLayer, batch_size: int, rope: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Rows (B * L, D) to queries (B, n_H, L, H), and keys and values (B, 2 n_KV, L, H)."""
+        heads = (self.n_heads, self.n_kv_heads, self.n_kv_heads)
+        parts = split_joined(layer.qkv, layer.qkv_bias, [n * self.head_dim for n in heads])
+        q, k, v = (split_heads(F.linear(x, *part), batch_size, self.head_dim) for part in parts)
+        return apply_rope(q, *rope), torch.cat((apply_rope(k, *rope), v), 1)
+
+    def mlp(self, x: Tensor, layer: LlamaLayer) -> Tensor:
+        """SwiGLU (arXiv 2002.05202): (silu(x W_gate) · x W_up) W_down."""
+        d_ff = layer.down.shape[1]
+        parts = split_joined(layer.gate_up, layer.gate_up_bias, [d_ff, d_ff])
+        gate, up = (F.linear(x, *part) for part in parts)  # (B * L, F) each
+        return F.linear(F.silu(gate) * up, layer.down, layer.down_bias)  # (B * L, D)
+
+    def _read_layer(self, layer) -> LlamaLayer:
+        attention, mlp = layer.self_attn, layer.mlp
+        return LlamaLayer(
+            self.norm_class(layer.input_layernorm),
+            *join_linears(attention.q_proj, attention.k_proj, attention.v_proj),
+            *join_linears(attention.o_proj),
+            self.norm_class(layer.post_attention_layernorm),
+            *join_linears(mlp.gate_proj, mlp.up_proj),
+            *join_linears(mlp.down_proj),
+        )
