@@ -3,7 +3,6 @@
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from matplotlib.collections import PolyCollection
@@ -17,21 +16,10 @@ WORDS, LOGITS = toy_logits("flat")
 BEFORE = LOGITS.softmax(-1)
 AFTER = sampling_distribution(LOGITS, top_p=0.92)
 COUNTS = torch.bincount(draw_tokens(AFTER, 500, seed=0), minlength=10)
-TABLE = pd.DataFrame(
-    {
-        "distinct_2": [0.5, 1.0],
-        "repeated_4grams": [0.0, float("nan")],
-        "mean_log_prob": [-0.5, -3.25],
-    },
-    index=["greedy", "warm"],
-)
 ALL = {
     "filter": lambda: filter_view(BEFORE, AFTER, WORDS, top_p=0.92, counts=COUNTS, title="after"),
     "few rows": lambda: filter_view(BEFORE, AFTER, WORDS, n_shown=4),
     "nucleus": lambda: figures.top_k_and_nucleus(TOY_DISTRIBUTIONS, k=6, p=0.92),
-    "draws": lambda: figures.draws_view(WORDS, AFTER, COUNTS),
-    "entropy": lambda: figures.entropy_along_text(["a", " $x^2$"], [0.1, 3.0], [1, 900]),
-    "strategies": lambda: figures.strategies_view(TABLE),
 }
 
 
@@ -56,7 +44,7 @@ def test_the_words_of_the_filter_view_are_its_numbers():
 def drawn(monkeypatch, *args, **kwargs):
     """The figure that filter_view hands to its Picture."""
     seen = []
-    module = sys.modules["lecture_lib.figures.filtering"]
+    module = sys.modules["lecture_lib.figures.sampling"]
     monkeypatch.setattr(module, "Picture", lambda figure, alt, caption: seen.append(figure))
     filter_view(*args, **kwargs)
     return seen[0].axes[0]
@@ -97,9 +85,6 @@ def test_the_cumulative_curve_is_that_which_top_p_saw(monkeypatch):
         (lambda: filter_view(BEFORE, AFTER, WORDS, counts=torch.zeros(10)), "no draws"),
         (lambda: figures.top_k_and_nucleus({}, k=6, p=0.9), "needs distributions"),
         (lambda: figures.top_k_and_nucleus(TOY_DISTRIBUTIONS, k=0, p=0.9), "k of 1 or more"),
-        (lambda: figures.draws_view(WORDS, AFTER, COUNTS[:2]), "need one length"),
-        (lambda: figures.entropy_along_text([], [], []), "need one length"),
-        (lambda: figures.strategies_view(TABLE.drop(columns="distinct_2")), "distinct_2"),
     ],
 )
 def test_nonsense_is_named(call, message):

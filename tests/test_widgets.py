@@ -1,22 +1,13 @@
 """Widgets without a browser: set a value, see the right thing change."""
 
-import gc
 import json
 import re
 
-import ipywidgets
 import pytest
 
 from lecture_lib.engine import Engine
-from lecture_lib.figures import Picture
-from lecture_lib.figures.style import new_figure
 from lecture_lib.scoring import DOCUMENT_START, next_token_probs, score_text, top_tokens
-from lecture_lib.widgets import (
-    CacheWatcher,
-    GenerationStepper,
-    PictureWidget,
-    SentenceScorer,
-)
+from lecture_lib.widgets import CacheWatcher, GenerationStepper, SentenceScorer
 
 pytestmark = pytest.mark.real_model
 SENTENCES = ["the mouse ate the cheese", "the cheese ate the mouse"]
@@ -142,24 +133,3 @@ def test_a_widget_has_a_picture_where_there_is_no_kernel(loaded, kind):
     else:
         widget.text.value = "something else"
     assert widget._repr_mimebundle_()["image/png"] == first["image/png"]  # the default state
-
-
-def test_a_redraw_leaves_garbage_collection_as_it_was():
-    seen = []
-
-    class View(PictureWidget):
-        def draw(self):
-            seen.append(gc.isenabled())
-            return Picture(new_figure(1, 1), "an empty figure, for a test")
-
-    slider = ipywidgets.IntSlider()
-    View([slider])
-    slider.value = 3
-    assert seen == [False, False]
-    assert gc.isenabled()
-    gc.disable()
-    try:
-        slider.value = 4
-        assert not gc.isenabled()
-    finally:
-        gc.enable()

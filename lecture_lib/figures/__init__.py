@@ -5,13 +5,12 @@ from .blocks import cache_view, growth_curves, recomputed_rows, score_maps
 from .chat import chat_picture
 from .costs import latency_and_throughput, memory_bars, time_breakdown
 from .distributions import generation_filmstrip, next_token_bars
-from .filtering import filter_view
 from .hugging_face import cross_attention_map, head_importance, token_html, token_strip
 from .inference_script import logprobs_view, request_timeline, sweep_panels
 from .parallel import comparison_page, time_against_ranks, volume_bars
 from .picture import Picture
 from .roofline import RooflinePoint, roofline
-from .sampling import draws_view, entropy_along_text, strategies_view, top_k_and_nucleus
+from .sampling import filter_view, top_k_and_nucleus
 from .schedule import schedule_chart
 from .scores import chain_rule_path, sentence_ranking, surprise_html, surprise_strip
 from .sharding import ring_all_reduce_view, sharded_layer
@@ -26,8 +25,6 @@ __all__ = [
     "chat_picture",
     "comparison_page",
     "cross_attention_map",
-    "draws_view",
-    "entropy_along_text",
     "filter_view",
     "generation_filmstrip",
     "growth_curves",
@@ -44,7 +41,6 @@ __all__ = [
     "score_maps",
     "sentence_ranking",
     "sharded_layer",
-    "strategies_view",
     "surprise_html",
     "surprise_strip",
     "sweep_panels",

@@ -6,12 +6,11 @@ import io
 from functools import cached_property
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from .quick_axis import draw_axes_quickly
 from .style import in_course_style
-from .text_memory import RememberingCanvas
 
 _DPI = 144  # half as much again as a plain screen, so that small print stays sharp
 _SCREEN_DPI = 96
@@ -99,9 +98,8 @@ class Picture:
 
 @in_course_style
 def _draw(figure: Figure) -> Image.Image:
-    canvas = RememberingCanvas(figure)
     figure.set_dpi(_DPI)
-    draw_axes_quickly(figure)
+    canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 

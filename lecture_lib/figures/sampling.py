@@ -1,19 +1,15 @@
-"""Pictures of sampling: top-k beside the nucleus, frequencies of draws, texts, strategies."""
+"""Pictures of sampling: top-k beside the nucleus, and what a filter keeps of a distribution."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
-from matplotlib.ticker import FuncFormatter
+from matplotlib.collections import PolyCollection
 
 from .picture import Picture
-from .style import CHOSEN, CUT_LOOK, INK, KEPT, MARK, in_course_style, new_figure, visible
+from .style import CHOSEN, CUT_LOOK, INK, KEPT, MARK, OTHER, in_course_style, new_figure, visible
 
-_MEASURES = {
-    "distinct_2": "distinct-2",
-    "repeated_4grams": "repeated 4-grams",
-    "mean_log_prob": "mean log p (nats)",
-}
+WIDTH = 9.0  # inches
 
 
 @in_course_style
@@ -70,111 +66,172 @@ def _mark(axes, y: float, text: str, colour: str, dash: str) -> None:
     )  # fmt: skip
 
 
-@in_course_style
-def draws_view(tokens: Sequence[str], probs, counts, *, caption: str = "") -> Picture:
-    """Observed frequencies over expected ones, with the spread that honest draws have.
+@dataclass(frozen=True)
+class Panel:
+    """A part of the one pair of axes: probabilities from 0 to ``limit`` on ``width`` inches.
 
-    Args:
-        tokens: their texts. probs, counts: (n,) the probability of each and how often it was
-            drawn. The bars show twice the standard deviation √(p (1 - p) / n) on each side: about
-            95 of 100 honest frequencies lie within.
-
-    Raises:
-        ValueError: lengths that differ, no draws.
+    One pair of axes, drawn without ticks, and all bars of a kind as one collection: three pairs
+    with their ticks take twice as long, and this picture is redrawn while a reader moves a slider.
     """
-    probs, counts = np.asarray(probs, dtype=np.float64), np.asarray(counts, dtype=np.float64)
-    if not len(tokens) == len(probs) == len(counts) or counts.sum() < 1:
-        raise ValueError("tokens, probs, counts: need one length and at least one draw")
-    n, rows = counts.sum(), range(len(tokens))
-    observed, spread = counts / n, 2 * np.sqrt(probs * (1 - probs) / n)
-    figure = new_figure(7.0, 1.2 + 0.27 * len(tokens))
-    axes = figure.add_subplot()
-    axes.barh(rows, probs, color=KEPT, alpha=0.45, label="expected")
-    low = np.minimum(spread, probs)  # a frequency is never below 0
-    axes.errorbar(
-        probs, rows, xerr=(low, spread), fmt="none", ecolor=INK, capsize=3, label="± 2 sd"
-    )
-    axes.plot(observed, rows, "D", color=MARK, markeredgecolor=INK, markersize=6, label="observed")
-    axes.set_yticks(rows, [visible(token) for token in tokens])
-    axes.invert_yaxis()
-    axes.set_xlim(left=0)
-    axes.set_xlabel(f"share of {int(n):,} draws")
-    axes.legend(loc="lower right", frameon=False)
-    listed = ", ".join(
-        f"{visible(t)} {o:.3f} (expected {p:.3f})"
-        for t, o, p in zip(tokens, observed, probs, strict=True)
-    )
-    return Picture(figure, f"Frequencies in {int(n):,} draws: {listed}.", caption)
+
+    axes: object
+    x0: float
+    width: float
+    limit: float
+
+    def x(self, value):
+        """Where a probability lies, in inches."""
+        return self.x0 + self.width * np.asarray(value) / self.limit
+
+    def frame(self, title: str, note: str, n_rows: int) -> None:
+        self.axes.plot([self.x0] * 2, [-0.6, n_rows - 0.4], color=INK, linewidth=0.8)
+        self.axes.text(self.x0, -0.75, title, fontweight="bold", va="bottom")
+        self.axes.text(self.x0, n_rows - 0.25, note, va="top", fontsize=9)
+
+    def bars(self, values, rows, **style) -> None:
+        corners = [
+            [(self.x0, r - 0.38), (x, r - 0.38), (x, r + 0.38), (self.x0, r + 0.38)]
+            for x, r in zip(self.x(values), rows, strict=True)
+        ]
+        if corners:
+            self.axes.add_collection(PolyCollection(corners, **style), autolim=False)
+
+    def label(self, value: float, row: float, text: str) -> None:
+        self.axes.text(float(self.x(value)) + 0.06, row, text, va="center", fontsize=9)
 
 
 @in_course_style
-def entropy_along_text(
-    tokens: Sequence[str], entropies: Sequence[float], n_kept: Sequence[int], *, caption: str = ""
+def filter_view(
+    before,
+    after,
+    token: Callable[[int], str] | Sequence[str],
+    *,
+    top_p: float | None = None,
+    seen_by_top_p=None,
+    counts=None,
+    n_shown: int = 12,
+    title: str = "",
+    caption: str = "",
 ) -> Picture:
-    """How unsure the model was before each token of a text, and how many it could draw from.
+    """A distribution, what a filter keeps of it, and the result renormalised, row by row.
+
+    Left the likeliest tokens, kept (solid) or cut (hatched, "cut"); in the middle their cumulative
+    probability with the line of top-p; right what is drawn from, with the observed frequencies.
 
     Args:
-        tokens: the text, token by token. entropies: in nats, before each. n_kept: tokens kept.
+        before: (V,) probabilities, before the filters and after the temperature.
+        after: (V,) probabilities that are drawn from, such as ``sampling_distribution`` gives.
+        token: the text of an id, as a function or as a sequence.
+        top_p: where to draw the line, if top-p acts.
+        seen_by_top_p: (V,) the distribution that top-p looked at, where that is not ``before``
+            (after top-k).
+        counts: (V,) how often each token was drawn.
+        n_shown: rows; the others share one.
 
     Raises:
-        ValueError: lengths that differ, or no tokens.
+        ValueError: shapes that differ, or no distribution.
     """
-    if not len(tokens) == len(entropies) == len(n_kept) or len(tokens) == 0:
-        raise ValueError("tokens, entropies, n_kept: need one length of 1 or more")
-    figure = new_figure(max(5.0, 1.2 + 0.26 * len(tokens)), 4.0)
-    upper, lower = figure.subplots(2, 1, sharex=True)
-    columns = np.arange(len(tokens))
-    upper.bar(columns, entropies, color=KEPT)
-    upper.set_ylabel("entropy (nats)")
-    lower.plot(columns, n_kept, "o-", color=CHOSEN, markersize=4, linewidth=1)
-    lower.set_yscale("log")
-    lower.yaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
-    lower.set_ylim(bottom=0.8)
-    lower.set_ylabel("tokens kept")
-    lower.set_xticks(columns, [visible(token, 12) for token in tokens], rotation=90, fontsize=9)
-    lower.set_xlim(-0.6, len(tokens) - 0.4)
-    most, least = int(np.argmax(entropies)), int(np.argmin(entropies))
-    alt = (
-        f"Entropy before each of {len(tokens)} tokens, from {entropies[least]:.2f} nats before "
-        f"{visible(tokens[least])} to {entropies[most]:.2f} before {visible(tokens[most])}; the "
-        f"filter keeps from {min(n_kept):,} to {max(n_kept):,} tokens. "
-        + ", ".join(f"{visible(t)} {n}" for t, n in zip(tokens, n_kept, strict=True))
+    before, after, seen, counts = _check_view(before, after, seen_by_top_p, counts)
+    order = np.argsort(-before, kind="stable")[: max(1, n_shown)]
+    names = [visible(token(int(i)) if callable(token) else token[i], 14) for i in order]
+    kept, n_rows = after > 0, len(order) + (len(order) < len(before))
+    height = 0.85 + 0.25 * n_rows + 0.25 * bool(title)
+    figure = new_figure(WIDTH, height, layout=None)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(0, WIDTH)
+    axes.set_ylim(n_rows + 1.2, n_rows + 1.2 - 4 * height)  # a row is a quarter of an inch
+    if title:
+        figure.text(0.01, 1 - 0.25 / height, title, fontsize=11, fontweight="bold")
+    _draw_before(axes, before, order, kept, names)
+    _draw_cumulative(axes, seen, order, kept, top_p, n_rows)
+    _draw_after(axes, after, order, counts)
+    alt = _tell_view(before, after, order, names, kept, top_p, counts)
+    return Picture(figure, f"{title}. {alt}" if title else alt, caption)
+
+
+def _with_others(values, order) -> np.ndarray:
+    """The values of the rows, and the sum of all others where there are any."""
+    shown = values[order]
+    return shown if len(order) == len(values) else np.append(shown, values.sum() - shown.sum())
+
+
+def _draw_before(axes, before, order, kept, names) -> None:
+    values = _with_others(before, order)
+    n_kept = _with_others(kept.astype(int), order)
+    rows, stays = np.arange(len(values)), n_kept > 0
+    n_others = len(before) - len(order)
+    panel = Panel(axes, 1.35, 2.0, values.max())
+    panel.frame("before", "probability", len(values))
+    panel.bars(values[stays], rows[stays], facecolor=KEPT)
+    panel.bars(
+        values[~stays],
+        rows[~stays],
+        **CUT_LOOK,
     )
-    return Picture(figure, alt, caption)
+    for row, value in enumerate(values):
+        panel.label(value, row, f"{value:.3f}" + ("" if stays[row] else " cut"))
+    for row, name in enumerate(names):
+        axes.text(1.27, row, name, ha="right", va="center")
+    if n_others:
+        axes.text(1.27, len(names), f"{n_others:,} others", ha="right", va="center")
+        if 0 < n_kept[-1] < n_others:
+            axes.texts[len(values) + 1].set_text(f"{values[-1]:.3f}, {n_kept[-1]:,} kept")
 
 
-@in_course_style
-def strategies_view(table: pd.DataFrame, *, caption: str = "") -> Picture:
-    """Strategies side by side: how varied, how repetitive, how likely their texts are.
+def _draw_cumulative(axes, seen, order, kept, top_p, n_rows) -> None:
+    panel, rows = Panel(axes, 4.4, 1.6, 1.0), np.arange(len(order))
+    panel.frame("cumulative", "● kept  ○ cut", n_rows)
+    x, stays = panel.x(seen[order].cumsum()), kept[order]
+    axes.plot(x, rows, color=OTHER, linewidth=1)
+    axes.plot(x[stays], rows[stays], "o", color=KEPT, markersize=5)
+    axes.plot(x[~stays], rows[~stays], "o", color=OTHER, markerfacecolor="white", markersize=5)
+    axes.plot([panel.x(1.0)] * 2, [-0.6, n_rows - 0.4], color=OTHER, linewidth=0.8)
+    axes.text(panel.x(1.0), n_rows - 0.25, "1", ha="center", va="top", fontsize=9)
+    if top_p is not None:
+        axes.plot([panel.x(top_p)] * 2, [-0.6, n_rows - 0.4], "--", color=CHOSEN, linewidth=1.2)
+        axes.text(
+            panel.x(top_p) - 0.05, -0.3, f"p = {top_p:g}", color=CHOSEN, fontsize=9, ha="right"
+        )
 
-    Args:
-        table: what ``compare_strategies`` returns; the index has the labels.
 
-    Raises:
-        ValueError: a table without rows or without these columns.
-    """
-    missing = [name for name in _MEASURES if name not in table]
-    if missing or len(table) == 0:
-        raise ValueError(f"table: needs rows, and the columns {list(_MEASURES)}; lacks {missing}")
-    figure = new_figure(8.2, 1.1 + 0.3 * len(table))
-    all_axes = figure.subplots(1, len(_MEASURES), sharey=True)
-    rows = range(len(table))
-    for axes, (name, title) in zip(all_axes, _MEASURES.items(), strict=True):
-        values = table[name].to_numpy(dtype=np.float64)
-        axes.barh(rows, np.nan_to_num(values), color=KEPT)
-        for row, value in zip(rows, values, strict=True):
-            side = "right" if value < 0 else "left"
-            text = "too short" if np.isnan(value) else f" {value:.2f} "
-            axes.text(np.nan_to_num(value), row, text, va="center", ha=side, fontsize=9)
-        low, high = min(0.0, np.nanmin(values)), max(0.0, np.nanmax(values))
-        high = high if low < 0 else max(high, 0.05)  # a row of zeros still needs an axis
-        room = 0.35 * (high - low)
-        axes.set_xlim(low - room * (low < 0), high + room * (high > 0))
-        axes.set_title(title, fontsize=10)
-    all_axes[0].set_yticks(rows, [str(label) for label in table.index])
-    all_axes[0].invert_yaxis()
-    told = "; ".join(
-        f"{label}: " + ", ".join(f"{_MEASURES[name]} {row[name]:.2f}" for name in _MEASURES)
-        for label, row in table.iterrows()
+def _draw_after(axes, after, order, counts) -> None:
+    values = _with_others(after, order)
+    shares = None if counts is None else _with_others(counts / counts.sum(), order)
+    furthest = values if shares is None else np.maximum(values, shares)
+    rows = np.arange(len(values))
+    panel = Panel(axes, 6.4, 2.0, furthest.max())
+    note = "probability" if shares is None else f"◆ share of {int(counts.sum()):,} draws"
+    panel.frame("drawn from (renormalised)", note, len(values))
+    drawable = values > 0
+    panel.bars(values[drawable], rows[drawable], facecolor=KEPT)
+    if shares is not None:
+        axes.plot(panel.x(shares), rows, "D", color=MARK, markersize=5, markeredgecolor=INK)
+    for row in rows[drawable]:
+        gap = "  " if shares is not None else ""
+        panel.label(furthest[row], row, f"{gap}{values[row]:.3f}")
+
+
+def _tell_view(before, after, order, names, kept, top_p, counts) -> str:
+    rows = [
+        f"{name} {before[i]:.3f} " + (f"becomes {after[i]:.3f}" if kept[i] else "is cut")
+        + (f", drawn {int(counts[i])} times" if counts is not None else "")
+        for name, i in zip(names, order, strict=True)
+    ]  # fmt: skip
+    line = "" if top_p is None else f" The line of top-p stands at {top_p:g}."
+    return (
+        f"{int(kept.sum()):,} of {len(before):,} tokens are kept, with "
+        f"{before[kept].sum():.3f} of the probability.{line} The likeliest: {'; '.join(rows)}."
     )
-    return Picture(figure, f"Texts of {len(table)} strategies. {told}.", caption)
+
+
+def _check_view(before, after, seen, counts):
+    before, after = (np.asarray(x, dtype=np.float64) for x in (before, after))
+    seen = before if seen is None else np.asarray(seen, dtype=np.float64)
+    counts = None if counts is None else np.asarray(counts, dtype=np.float64)
+    shapes = {x.shape for x in (before, after, seen, counts) if x is not None}
+    if len(shapes) != 1 or before.ndim != 1 or len(before) == 0:
+        raise ValueError(f"before, after, counts: need one shape (V,), got {sorted(shapes)}")
+    if counts is not None and counts.sum() < 1:
+        raise ValueError("counts: no draws")
+    return before, after, seen, counts

@@ -1,9 +1,7 @@
 """PictureWidget: controls above a picture that is redrawn when they change."""
 
-import gc
 import html
 from collections.abc import Callable
-from contextlib import contextmanager
 
 import ipywidgets
 
@@ -38,8 +36,7 @@ class PictureWidget(ipywidgets.VBox):
 
     def redraw(self) -> None:
         """Draw again from the controls' values."""
-        with _garbage_collected_later():
-            self.attempt(self._replace_picture)
+        self.attempt(self._replace_picture)
 
     def attempt(self, action: Callable[[], object]) -> None:
         """Do what a control asks for; bad input becomes a message, never a traceback."""
@@ -72,18 +69,3 @@ class PictureWidget(ipywidgets.VBox):
 def close_lines(text_html: str) -> str:
     """HTML whose wrapped lines belong together: a widget's own lie as far apart as paragraphs."""
     return f'<div style="line-height:1.5">{text_html}</div>'
-
-
-@contextmanager
-def _garbage_collected_later():
-    """A figure makes so many objects that collections start; each walks over all of PyTorch.
-
-    They took a third of a redraw.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
