@@ -15,7 +15,7 @@ from ..engine.kv_cache import KVCache
 from ..engine.linear import linear
 from ..engine.llama import LlamaForward
 from ..engine.rope import inverse_frequencies, rope_tables
-from .shards import Shards, read_layer, read_lm_head, read_norm
+from .shards import Shards, new_cache, read_layer, read_lm_head, read_norm
 from .traffic import label
 
 
@@ -80,15 +80,8 @@ class OwnTensorParallel:
 
     def __init__(self, shards: Shards, max_seq_len: int):
         self.forward = TensorParallelLlama(shards)
-        self.cache = KVCache(
-            n_layers=len(self.forward.layers),
-            batch_size=1,
-            n_kv_heads=self.forward.n_kv_heads,
-            max_seq_len=max_seq_len,
-            head_dim=self.forward.head_dim,
-            dtype=shards.dtype,
-            device=shards.device,
-        )
+        heads = self.forward.n_kv_heads
+        self.cache = new_cache(shards, self.forward.layers, heads, max_seq_len)
 
     @torch.no_grad()
     def step(self, input_ids: Tensor) -> Tensor:
