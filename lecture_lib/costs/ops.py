@@ -40,8 +40,8 @@ class Step:
 
     Attributes:
         d, conventions: the model, and how to count. phase: "prefill" or "decode".
-        batch_size, seq_len: B and L. activation, weight, kv: how each is stored.
-        unquantised: the format of embeddings, norms and biases.
+        batch_size, seq_len: B and L. weight, kv: how the layers' matrices and the cache are
+            stored; plain: how all else is, activations, embeddings, norms, biases.
         fused: attention keeps its scores on chip.
     """
 
@@ -50,29 +50,28 @@ class Step:
     phase: str
     batch_size: Any
     seq_len: Any
-    activation: Format
     weight: Format
     kv: Format
-    unquantised: Format
+    plain: Format
     fused: bool
 
     @property
-    def new(self) -> Any:
+    def n_new(self) -> Any:
         """New tokens of one sequence."""
         return self.seq_len if self.phase == "prefill" else 1
 
     @property
     def tokens(self) -> Any:
-        return self.batch_size * self.new
+        return self.batch_size * self.n_new
 
     @property
-    def attended(self) -> Any:
+    def kv_len(self) -> Any:
         """S: positions that a new token may look at, or whose keys are there."""
         return self.seq_len if self.phase == "prefill" else self.seq_len + 1
 
     def act(self, rows: Any, width: Any = 1) -> Any:
         """Bytes of activations."""
-        return self.activation.n_bytes(rows, width)
+        return self.plain.n_bytes(rows, width)
 
     def linear(self, name, part, n_in, n_out, *, bias=False, rows=None, kv=False, **more) -> Op:
         """A product X W: (rows, n_in) times (n_in, n_out); ``kv``: the result goes to the cache.
@@ -81,12 +80,12 @@ class Step:
         """
         rows = self.tokens if rows is None else rows
         heads = self.d.n_kv_heads
-        stored = self.weight if part in ("attention", "mlp") else self.unquantised
+        stored = self.weight if part in ("attention", "mlp") else self.plain
         return Op(
             name,
             part,
             macs=rows * n_in * n_out,
-            weights=stored.n_bytes(n_out, n_in) + self.unquantised.n_bytes(int(bias), n_out),
+            weights=stored.n_bytes(n_out, n_in) + self.plain.n_bytes(int(bias), n_out),
             reads=self.act(rows, n_in),
             writes=0 if kv else self.act(rows, n_out),
             kv_writes=self.kv.n_bytes(rows * heads, self.d.head_dim) if kv else 0,
@@ -100,7 +99,7 @@ class Step:
 
     def norm(self, name, part, width=None, rows=None, **more) -> Op:
         width = self.d.d_model if width is None else width
-        weights = self.unquantised.n_bytes(self.d.norm_params, width)
+        weights = self.plain.n_bytes(self.d.norm_params, width)
         return self.pointwise(name, part, width, rows=rows, weights=weights, **more)
 
 
@@ -114,12 +113,12 @@ def all_ops(s: Step) -> Iterator[Op]:
 
 def embedding_ops(s: Step) -> Iterator[Op]:
     width = s.d.embedding_width
-    rows = s.unquantised.n_bytes(s.tokens, width)  # a table: only the tokens' rows are read
+    rows = s.plain.n_bytes(s.tokens, width)  # a table: only the tokens' rows are read
     yield Op("embedding", "embedding", weights=rows, writes=s.act(s.tokens, width), per_layer=False)
     if s.d.embed_dim is not None and s.d.embed_dim != s.d.d_model:
         yield s.linear("project_in", "embedding", width, s.d.d_model, per_layer=False)
     if s.d.positions:
-        table = s.unquantised.n_bytes(s.tokens, s.d.d_model)
+        table = s.plain.n_bytes(s.tokens, s.d.d_model)
         yield s.pointwise(
             "position_embedding", "embedding", s.d.d_model, weights=table, per_layer=False
         )
@@ -171,8 +170,8 @@ def _score_ops(s: Step) -> Iterator[Op]:
     """QK^T, softmax, score·V of all heads. Each key/value head is read once for its group."""
     d, part = s.d, "attention"
     queries = s.act(s.tokens, d.q_width)
-    keys = s.kv.n_bytes(s.batch_size * s.attended * d.n_kv_heads, d.head_dim)  # values likewise
-    elements = s.batch_size * d.n_heads * s.new * s.attended
+    keys = s.kv.n_bytes(s.batch_size * s.kv_len * d.n_kv_heads, d.head_dim)  # values likewise
+    elements = s.batch_size * d.n_heads * s.n_new * s.kv_len
     macs, scores = elements * d.head_dim, s.act(elements)
     if s.fused:
         yield Op("attention", part, 2 * macs, reads=queries, writes=queries, kv_reads=2 * keys)

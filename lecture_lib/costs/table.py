@@ -115,10 +115,9 @@ def make_step(
         phase=check_choice("phase", phase, PHASES),
         batch_size=check_size("batch_size", batch_size),
         seq_len=check_size("seq_len", seq_len),
-        activation=as_format("dtype_bytes", None, dtype_bytes),
         weight=as_format("weight_format", weight_format, dtype_bytes),
         kv=as_format("kv_format", kv_format, dtype_bytes),
-        unquantised=as_format("dtype_bytes", None, dtype_bytes),
+        plain=as_format("dtype_bytes", None, dtype_bytes),
         fused=check_flag("fused_attention", fused_attention),
     )
 
@@ -130,7 +129,7 @@ def _attrs(step: Step, scope: str) -> dict[str, str]:
         "phase": step.phase,
         "scope": scope,
         "sizes": f"B = {step.batch_size}, L = {step.seq_len}",
-        "formats": f"activations {step.activation.name}, {formats}",
+        "formats": f"activations {step.plain.name}, {formats}",
         "conventions": step.conventions.describe(step.phase, step.fused),
     }
 

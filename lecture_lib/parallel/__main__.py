@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from datetime import timedelta
+from pathlib import Path
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -95,11 +96,8 @@ def _run_this_rank(job, tokenizer, timeout_s: float):
 
 
 def _show(result, job, options) -> int:
-    for prompt, text in zip(
-        options.prompt,
-        _listed(job, result.text if job.kind == "tensor" else result.texts),
-        strict=True,
-    ):
+    texts = [result.text] if job.kind == "tensor" else result.texts
+    for prompt, text in zip(options.prompt, texts, strict=True):
         print(f"{prompt!r} -> {text!r}")
     print(f"\n{result.traffic_table().to_string(index=False)}")
     print(f"\npayload {result.payload_bytes:,} bytes, over the wire {result.wire_bytes or 0:,}")
@@ -109,15 +107,10 @@ def _show(result, job, options) -> int:
         difference = _difference_to_engine(result, job)
         print(f"\nlargest difference of a logit to the single process: {difference:.1e}")
     if options.json:
-        content = {
-            "token_ids": result.token_ids,
-            "n_records": len(result.records),
-            "payload_bytes": result.payload_bytes,
-            "wire_bytes": result.wire_bytes,
-            "difference": difference,
-        }
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(content, file)
+        names = ("token_ids", "payload_bytes", "wire_bytes")
+        content = {name: getattr(result, name) for name in names}
+        content |= {"n_records": len(result.records), "difference": difference}
+        Path(options.json).write_text(json.dumps(content), encoding="utf-8")
     return 0
 
 
@@ -127,17 +120,14 @@ def _difference_to_engine(result, job) -> float:
     from ..loading import load_model
 
     engine = Engine(load_model(job.model.folder, device=job.device_type, dtype=job.dtype))
-    all_ids, all_logits = _listed(job, result.token_ids), _listed(job, result.logits)
+    runs = [(result.token_ids, result.logits)]
+    if job.kind == "pipeline":
+        runs = zip(result.token_ids, result.logits, strict=True)
     largest = 0.0
-    for prompt, token_ids, logits in zip(job.prompts, all_ids, all_logits, strict=True):
+    for prompt, (token_ids, logits) in zip(job.prompts, runs, strict=True):
         full = engine.logits([prompt + token_ids[:-1]])[0, len(prompt) - 1 :]  # (T, V)
         largest = max(largest, float((full.float().cpu() - logits).abs().max()))
     return largest
-
-
-def _listed(job, values) -> list:
-    """One value for each request: a tensor-parallel run has a single one."""
-    return [values] if job.kind == "tensor" else values
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lecture_lib.checks import check_choice
 
@@ -109,10 +109,23 @@ def compare_parallelism(
     weights = _weights_by_layout(spec, n_ranks)
     positions = batch_size * (seq_len + max_new_tokens - 1)  # the last token is never fed back
     cache = positions * spec.kv_bytes_per_token(_DTYPE_BYTES)
-    layouts = [
-        _layout(volume, way, prefill, decode, link, weights[way], cache)
-        for way, volume in volumes.items()
-    ]
+    layouts = []
+    for way, volume in volumes.items():
+        n, in_flight = volume.n_ranks, volume.n_ranks if way == "pipeline" else 1
+        prefill_s, step_s, round_s = _step_times(way, volume, prefill, decode, link)
+        layout = Layout(
+            name=way if way == "one GPU" else f"{way} parallel",
+            n_ranks=n,
+            prefill_s=prefill_s,
+            decode_step_s=step_s,
+            request_s=prefill_s + volume.n_decode_passes * step_s,
+            in_flight=in_flight,
+            decode_tokens_per_s=in_flight * batch_size / round_s,
+            weight_bytes=weights[way],
+            kv_bytes=in_flight * cache / n,
+            wire_bytes=volume.wire_bytes,
+        )
+        layouts.append(layout)
     assumptions = (
         f"{spec.name}, {n_ranks} ranks, {batch_size} × {seq_len} + {max_new_tokens} tokens, "
         f"{_DTYPE_BYTES} bytes an element, {link.name}; computing by the roofline of "
@@ -121,43 +134,7 @@ def compare_parallelism(
     return ParallelComparison(*layouts, assumptions)
 
 
-def _layout(
-    volume: Volume,
-    way: str,
-    prefill: _PassTimes,
-    decode: _PassTimes,
-    link: Link,
-    weight_bytes: float,
-    cache_bytes: float,
-) -> Layout:
-    n = volume.n_ranks
-    on_link = communication_time_s(volume, link)
-    if way == "pipeline":
-        prefill_s, step_s = prefill.total + on_link.prefill_s, decode.total + on_link.decode_step_s
-        in_flight = n
-        # A round ends when the last batch has passed the slowest stage, or when the first batch's
-        # token is back at stage 0, whichever is later.
-        round_s = max(n * decode.slowest_stage(n), step_s)
-    else:
-        prefill_s = prefill.tensor_parallel(n) + on_link.prefill_s
-        step_s = round_s = decode.tensor_parallel(n) + on_link.decode_step_s
-        in_flight = 1
-    return Layout(
-        name=way if way == "one GPU" else f"{way} parallel",
-        n_ranks=n,
-        prefill_s=prefill_s,
-        decode_step_s=step_s,
-        request_s=prefill_s + volume.n_decode_passes * step_s,
-        in_flight=in_flight,
-        decode_tokens_per_s=in_flight * volume.batch_size / round_s,
-        weight_bytes=weight_bytes,
-        kv_bytes=in_flight * cache_bytes / n,
-        wire_bytes=volume.wire_bytes,
-    )
-
-
-@dataclass(frozen=True)
-class _PassTimes:
+class _PassTimes(NamedTuple):
     """Seconds of one forward pass on one GPU: what layers split, what they don't, and both ends."""
 
     split: float
@@ -165,18 +142,22 @@ class _PassTimes:
     first: float  # embedding
     last: float  # final norm and output matrix
 
-    @property
-    def total(self) -> float:
-        return self.split + self.whole + self.first + self.last
 
-    def tensor_parallel(self, n_ranks: int) -> float:
-        """One rank of n: its share of the layers, all of the rest."""
-        return self.split / n_ranks + self.whole + self.first + self.last
-
-    def slowest_stage(self, n_ranks: int) -> float:
-        """A stage has its layers; the first also the embedding, the last the output matrix."""
-        layers = (self.split + self.whole) / n_ranks
-        return layers + (max(self.first, self.last) if n_ranks > 1 else self.first + self.last)
+def _step_times(
+    way: str, volume: Volume, prefill: _PassTimes, decode: _PassTimes, link: Link
+) -> tuple[float, float, float]:
+    """Seconds of a prefill, of a decode step, and of a round, in which every batch has a step."""
+    n, on_link = volume.n_ranks, communication_time_s(volume, link)
+    if way != "pipeline":  # a rank has its share of the layers, and all of the rest
+        prefill_s, step_s = (sum(t) - t.split + t.split / n for t in (prefill, decode))
+        step_s += on_link.decode_step_s
+        return prefill_s + on_link.prefill_s, step_s, step_s
+    step_s = sum(decode) + on_link.decode_step_s
+    layers = (decode.split + decode.whole) / n  # of one stage
+    ends = max(decode.first, decode.last) if n > 1 else decode.first + decode.last
+    # A round ends when the last batch has passed the slowest stage, or when the first batch's
+    # token is back at stage 0, whichever is later.
+    return sum(prefill) + on_link.prefill_s, step_s, max(n * (layers + ends), step_s)
 
 
 def _pass_times(spec, hardware, phase: str, batch_size: int, seq_len: int) -> _PassTimes:

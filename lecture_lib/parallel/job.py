@@ -82,7 +82,7 @@ def _make_model(job: Job, rank, shards: Shards):
         stage.start_clock()
         return stage
     if job.backend == "own":
-        from .tensor import OwnTensorParallel as TensorParallel
+        from .tensor import TensorParallelLlama as TensorParallel
     else:
         from .torch_backend import TorchTensorParallel as TensorParallel
     return TensorParallel(shards, job.cache_len(0))

@@ -3,7 +3,6 @@
 import os
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 import torch
@@ -87,10 +86,10 @@ class RankMemory:
 class MemoryMeter:
     """Watches this process's private memory from its making to ``report``.
 
-    Private is what this process would need on a machine of its own (Linux: RssAnon): Python and
-    torch too, though ranks that were forked share their pages until one writes to them. Pages of
-    a mapped file don't count: they can be dropped and read again. Elsewhere than on Linux it is
-    the resident memory, mapped files included.
+    Private is what this process would need if it were alone on its machine: Python and torch too,
+    though ranks that were forked share their pages until one writes to them. Pages of a mapped
+    file don't count: they can be dropped and read again. Elsewhere than on Linux it is the
+    resident memory, mapped files included.
     """
 
     def __init__(self, device: torch.device):
@@ -116,10 +115,5 @@ class MemoryMeter:
 
 
 def _private_bytes() -> int:
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("RssAnon:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return psutil.Process().memory_info().rss
+    memory = psutil.Process().memory_info()
+    return memory.rss - getattr(memory, "shared", 0)  # Linux alone knows what is shared

@@ -18,7 +18,7 @@ from ..engine.kv_cache import KVCache
 from ..engine.weights import inverse_frequencies
 from .degrees import check_pipeline_degree
 from .schedule import StageBlock
-from .shards import Shards, read_layer, read_lm_head, read_norm
+from .shards import Shards, new_cache, read_layer, read_lm_head, read_norm
 from .traffic import label
 
 
@@ -44,18 +44,8 @@ class Stage(FastLlama):
             self.final_norm = read_norm(shards, "model.norm")
             self.lm_head = read_lm_head(shards, self.embeddings)
         self.inv_freq = inverse_frequencies(shards.model.rope, spec.head_dim).to(shards.device)
-        self.caches = [
-            KVCache(
-                n_layers=len(self.layers),
-                batch_size=1,
-                n_kv_heads=spec.n_kv_heads,
-                max_seq_len=job.cache_len(i),
-                head_dim=spec.head_dim,
-                dtype=shards.dtype,
-                device=shards.device,
-            )
-            for i in range(len(job.prompts))
-        ]
+        lengths = [job.cache_len(i) for i in range(len(job.prompts))]
+        self.caches = [new_cache(shards, self.layers, self.n_kv_heads, n) for n in lengths]
         self.blocks: list[StageBlock] = []
         self.tokens: list[list[int]] = [[] for _ in job.prompts]
         self.logits_of: list[list[Tensor]] = [[] for _ in job.prompts]

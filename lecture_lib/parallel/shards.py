@@ -14,6 +14,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ..engine.kernels import FastRMSNorm, LlamaLayer
+from ..engine.kv_cache import KVCache
 from ..loading.weight_files import find_weights
 from ..model_spec import ModelSpec, UnsupportedArchitectureError
 
@@ -174,3 +175,16 @@ def read_lm_head(shards: Shards, embeddings: Tensor | None = None) -> Tensor:
         return shards.whole("lm_head.weight")
     name = "model.embed_tokens.weight"
     return shards.whole(name) if embeddings is None else embeddings
+
+
+def new_cache(shards: Shards, layers: list, n_kv_heads: int, max_seq_len: int) -> KVCache:
+    """A rank's cache of one request: its layers, its heads."""
+    return KVCache(
+        n_layers=len(layers),
+        batch_size=1,
+        n_kv_heads=n_kv_heads,
+        max_seq_len=max_seq_len,
+        head_dim=shards.model.spec.head_dim,
+        dtype=shards.dtype,
+        device=shards.device,
+    )

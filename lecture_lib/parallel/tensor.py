@@ -13,7 +13,7 @@ from torch import Tensor
 from ..engine.kernels import FastLlama, attend, linear, rope_tables
 from ..engine.kv_cache import KVCache, Pattern
 from ..engine.weights import inverse_frequencies
-from .shards import Shards, read_layer, read_lm_head, read_norm
+from .shards import Shards, new_cache, read_layer, read_lm_head, read_norm
 from .traffic import label
 
 
@@ -42,7 +42,7 @@ class TensorParallelLlama(FastLlama):
     stream x, which is the same everywhere after each AllReduce.
     """
 
-    def __init__(self, shards: Shards):
+    def __init__(self, shards: Shards, max_seq_len: int):
         spec, n_ranks = shards.model.spec, shards.n_ranks
         self.n_heads, self.n_kv_heads = spec.n_heads // n_ranks, spec.n_kv_heads // n_ranks
         self.head_dim = spec.head_dim
@@ -52,6 +52,7 @@ class TensorParallelLlama(FastLlama):
         self.lm_head = read_lm_head(shards, self.embeddings)  # (V, D)
         inv_freq = inverse_frequencies(shards.model.rope, spec.head_dim)
         self.inv_freq = inv_freq.to(self.embeddings.device)
+        self.cache = new_cache(shards, self.layers, self.n_kv_heads, max_seq_len)
 
     def hidden(self, input_ids: Tensor, pattern: Pattern, cache: KVCache) -> Tensor:
         """(B, L) tokens to (B, L, D), on every rank; two AllReduces of (B·L, D) a layer."""
@@ -72,29 +73,13 @@ class TensorParallelLlama(FastLlama):
         label(layer=None, part="")
         return x.view(batch_size, seq_len, -1)
 
-
-class OwnTensorParallel:
-    """Prefill and decode of one prompt on this rank, by the readable version."""
-
-    def __init__(self, shards: Shards, max_seq_len: int):
-        self.forward = TensorParallelLlama(shards)
-        self.cache = KVCache(
-            n_layers=len(self.forward.layers),
-            batch_size=1,
-            n_kv_heads=self.forward.n_kv_heads,
-            max_seq_len=max_seq_len,
-            head_dim=self.forward.head_dim,
-            dtype=shards.dtype,
-            device=shards.device,
-        )
-
     @torch.no_grad()
     def step(self, input_ids: Tensor) -> Tensor:
         """(1, L) new tokens to the next token's logits (1, V)."""
         seq_len = input_ids.shape[1]
-        hidden = self.forward.hidden(input_ids, self.cache.pattern(seq_len), self.cache)
+        hidden = self.hidden(input_ids, self.cache.pattern(seq_len), self.cache)
         self.cache.advance(seq_len)
-        return self.forward.logits(hidden[:, -1])
+        return self.logits(hidden[:, -1])
 
     @property
     def cache_bytes(self) -> int:

@@ -20,16 +20,6 @@ from .pipeline import Stage
 from .shards import Shards
 from .traffic import label
 
-# The same split as in tensor.py, by the names of the modules.
-BY_COLUMNS = (
-    "self_attn.q_proj",
-    "self_attn.k_proj",
-    "self_attn.v_proj",
-    "mlp.gate_proj",
-    "mlp.up_proj",
-)
-BY_ROWS = ("self_attn.o_proj", "mlp.down_proj")
-
 
 class TorchTensorParallel:
     """Prefill and decode of one prompt on this rank, by PyTorch and Transformers."""
@@ -40,9 +30,7 @@ class TorchTensorParallel:
         self.model = _empty_model(shards.model.folder, shards.dtype)
         mesh = init_device_mesh(shards.device.type, (shards.n_ranks,))
         for i, layer in enumerate(self.model.model.layers):
-            plan = {name: ColwiseParallel() for name in BY_COLUMNS}
-            plan |= {name: RowwiseParallel() for name in BY_ROWS}
-            parallelize_module(layer, mesh, plan)
+            parallelize_module(layer, mesh, _plan())
             layer.self_attn.o_proj.register_forward_pre_hook(_labels(i, "attention"))
             layer.mlp.down_proj.register_forward_pre_hook(_labels(i, "mlp"))
         _fill(self.model, shards)
@@ -58,6 +46,14 @@ class TorchTensorParallel:
     @property
     def cache_bytes(self) -> int:
         return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.cache.layers)
+
+
+def _plan() -> dict:
+    """The same split as in tensor.py, by the names of the modules."""
+    columns = [*(f"self_attn.{x}_proj" for x in "qkv"), "mlp.gate_proj", "mlp.up_proj"]
+    rows = ["self_attn.o_proj", "mlp.down_proj"]
+    by_columns = {name: ColwiseParallel() for name in columns}
+    return by_columns | {name: RowwiseParallel() for name in rows}
 
 
 def _labels(layer: int, part: str):
