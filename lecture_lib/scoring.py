@@ -7,6 +7,8 @@ from functools import cache
 
 import torch
 
+from .tokens import log_probs_of
+
 # The separator that SmolLM2 saw between documents while it was trained. Put in front, it plays the
 # part of "the start of a text", so that the first token has a probability too.
 DOCUMENT_START = "<|endoftext|>"
@@ -58,9 +60,8 @@ def score_text(loaded, text: str, *, start: str | None = None) -> TextScore:
     token_ids = text_to_ids(loaded, text)
     prefix = [] if start is None else [_special_id(loaded, start)]
     logits = next_token_logits(loaded, prefix + token_ids, all_positions=True)  # (L, V)
-    log_probs = torch.log_softmax(logits[:-1], dim=-1)  # (L-1, V): the last row predicts beyond
-    targets = torch.tensor((prefix + token_ids)[1:], device=log_probs.device).unsqueeze(-1)
-    picked = log_probs.gather(-1, targets).squeeze(-1).tolist()  # L-1 floats
+    # The last row predicts beyond the text, the first token is predicted by none: L-1 floats.
+    picked = log_probs_of(logits[:-1], (prefix + token_ids)[1:]).tolist()
     if start is None:
         picked = [math.nan, *picked]
     tokens = tuple(token_text(loaded.tokenizer, i) for i in token_ids)

@@ -99,6 +99,14 @@ def token_ids(batch_size: int, seq_len: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(0, 256, (batch_size, seq_len), generator=generator)
 
 
+def prefill_in_chunks(engine, input_ids, chunk_size: int) -> torch.Tensor:
+    """Logits after a prompt that is given to ``prefill`` piece by piece."""
+    cache = engine.new_cache(*input_ids.shape)
+    for chunk in input_ids.split(chunk_size, dim=1):
+        logits = engine.prefill(chunk, cache=cache)
+    return logits
+
+
 def left_padded(lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
     """Random tokens and their attention mask, (B, longest) each; the padding is EOS."""
     longest = max(lengths)

@@ -16,6 +16,7 @@ from lecture_lib.decoding import (
     engine_beam_search,
     lecture_tree,
 )
+from lecture_lib.decoding.beam_search import BeamSettings
 from lecture_lib.engine import Engine
 from lecture_lib.figures import beam_table, beam_tree
 from lecture_lib.figures.beam_layout import GREEDY, lay_out
@@ -152,7 +153,7 @@ def test_nonsense_is_refused(lecture, options, message):
 
 def test_an_empty_trace_is_refused():
     with pytest.raises(ValueError, match="trace: is empty"):
-        beam_tree(BeamTrace([], 2, 3, 1.0, False))
+        beam_tree(BeamTrace(BeamSettings(2, 3), [], [], ""))
 
 
 def test_the_stepper_goes_back_and_forth():
@@ -181,7 +182,7 @@ def test_the_stepper_s_settings_change_the_search():
     assert widget.trace.num_beams == 3
     assert "beam search: <b>A A A</b>" in widget.table.value  # three beams find it, too
     widget.penalty.value = 0.0
-    assert widget.trace.length_penalty == 0.0
+    assert widget.trace.settings.length_penalty == 0.0
     widget.beams.value = 4
     assert "4 beams, but the vocabulary has 3 tokens" in widget.message.value
     widget.beams.value = 2

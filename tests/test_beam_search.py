@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from lecture_lib.decoding import ToyLM, beam_search, greedy_search, lecture_tree
-from lecture_lib.decoding.beam_step import choose_candidates
+from lecture_lib.decoding.beam_search import choose_candidates
 
 
 def search(model, k=2, n=3, **options):
-    return beam_search(model, [], num_beams=k, max_new_tokens=n, **options)
+    return beam_search(model, num_beams=k, max_new_tokens=n, **options)
 
 
 def texts(model, trace):
@@ -260,8 +260,6 @@ BAD = {
     "wide": ({"num_beams": 4}, "num_beams: 4 beams, but the vocabulary has 3 tokens"),
     "eos": ({"eos_token_id": 3}, "eos_token_id: 3 is outside 0..2"),
     "eos text": ({"eos_token_id": "U"}, "eos_token_id"),
-    "groups": ({"num_beam_groups": 2}, "group .diverse. beam search is not implemented"),
-    "diversity": ({"diversity_penalty": 0.5}, "group .diverse. beam search is not implemented"),
 }
 
 
@@ -269,7 +267,7 @@ BAD = {
 def test_bad_input_is_explained(name):
     changes, message = BAD[name]
     with pytest.raises(ValueError, match=message):
-        beam_search(lecture_tree(), [], **{"num_beams": 2, "max_new_tokens": 3} | changes)
+        beam_search(lecture_tree(), **{"num_beams": 2, "max_new_tokens": 3} | changes)
 
 
 @pytest.mark.parametrize(

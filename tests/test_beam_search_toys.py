@@ -15,15 +15,15 @@ from lecture_lib.decoding import (
 )
 
 
-def found(model, k):
-    trace = beam_search(model, num_beams=k, max_new_tokens=3)
+def found(model, k, depth=3):
+    trace = beam_search(model, num_beams=k, max_new_tokens=depth, length_penalty=0.0)
     [sequence] = trace.sequences
     tokens = model.decode(sequence)
     return "".join(tokens), model.probability(tokens)
 
 
-def greedy(model):
-    tokens = model.decode(greedy_search(model, max_new_tokens=3))
+def greedy(model, depth=3):
+    tokens = model.decode(greedy_search(model, max_new_tokens=depth))
     return "".join(tokens), model.probability(tokens)
 
 
@@ -52,22 +52,21 @@ def test_the_search_over_toys_finds_both_kinds_and_always_the_same():
     wins = find_toy_model(lambda greedy_p, beam_p, best_p: beam_p > greedy_p, seed=3)
     again = find_toy_model(lambda greedy_p, beam_p, best_p: beam_p > greedy_p, seed=3)
     assert wins.model.table == again.model.table
-    loses = find_toy_model(lambda greedy_p, beam_p, best_p: beam_p < greedy_p, vocab="ABCDE")
-    for toy in (wins, loses):
-        assert toy.greedy_p == pytest.approx(greedy(toy.model)[1])
-        assert toy.beam_p == pytest.approx(found(toy.model, 2)[1])
-        assert toy.best_p == pytest.approx(max(toy.model.all_sequences(3).values()))
+    loses = find_toy_model(lambda greedy_p, beam_p, best_p: beam_p < greedy_p, depth=5)
+    for toy, depth in ((wins, 3), (loses, 5)):
+        assert toy.greedy_p == pytest.approx(greedy(toy.model, depth)[1])
+        assert toy.beam_p == pytest.approx(found(toy.model, 2, depth)[1])
+        assert toy.best_p == pytest.approx(max(toy.model.all_sequences(depth).values()))
     assert wins.beam_p > wins.greedy_p
     assert loses.beam_p < loses.greedy_p <= loses.best_p
 
 
-def test_the_search_over_toys_gives_up_and_refuses_nonsense():
+def test_the_search_over_toys_gives_up_and_refuses_nonsense(monkeypatch):
+    monkeypatch.setattr("lecture_lib.decoding.toy_models._MAX_TRIES", 20)
     with pytest.raises(ValueError, match="none of 20 models"):
-        find_toy_model(lambda greedy_p, beam_p, best_p: beam_p > 1, max_tries=20)
-    with pytest.raises(ValueError, match="too many to compare"):
-        find_toy_model(lambda *p: True, depth=20)
-    with pytest.raises(ValueError, match="max_tries"):
-        find_toy_model(lambda *p: True, max_tries=0)
+        find_toy_model(lambda greedy_p, beam_p, best_p: beam_p > 1)
+    with pytest.raises(ValueError, match="max_new_tokens"):
+        find_toy_model(lambda *p: True, depth=0)
 
 
 def test_probabilities_are_round_numbers_and_all_different():

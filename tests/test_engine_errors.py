@@ -49,7 +49,6 @@ def engine():
             r"prompt \+ max_new_tokens: 129 positions, more than .*128",
         ),
         ("go" * 70, {"max_new_tokens": 1}, "141 positions, more than the 128"),
-        ("go", {"chunk_size": 0}, "chunk_size: needs an integer of 1 or more, got 0"),
         ("go", {"stop": ["a", ""]}, "stop: needs non-empty strings"),
         ("go", {"stop": [3]}, "stop: needs non-empty strings"),
         ("go", {"eos_token_id": 999}, "eos_token_id: 999 is outside"),

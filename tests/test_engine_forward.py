@@ -7,6 +7,7 @@ from engine_models import (
     assert_logits_close,
     left_padded,
     loaded_model,
+    prefill_in_chunks,
     random_model,
     token_ids,
 )
@@ -46,20 +47,22 @@ def test_prefill_then_decode_equals_transformers(pair):
 def test_chunked_prefill_equals_transformers(pair, chunk_size):
     engine, model = pair
     ids = token_ids(2, 50)
-    logits = engine.prefill(ids, chunk_size=chunk_size)
+    logits = prefill_in_chunks(engine, ids, chunk_size)
     assert_logits_close(logits, model(ids).logits[:, -1])
     assert [call.seq_len for call in engine.calls[:-1]] == [chunk_size] * (49 // chunk_size)
     assert sum(call.seq_len for call in engine.calls) == 50
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("chunk_size", [None, 4])
-def test_left_padding_equals_transformers_row_by_row(pair, chunk_size):
+@pytest.mark.parametrize("first_chunk", [20, 18])
+def test_left_padding_equals_transformers_row_by_row(pair, first_chunk):
     engine, model = pair
     lengths = [11, 3, 20]
     ids, mask = left_padded(lengths)
     further = token_ids(3, 5, seed=1)
-    prefilled = engine.prefill(ids, mask, chunk_size=chunk_size)
+    prefilled = engine.prefill(ids[:, :first_chunk], mask[:, :first_chunk])
+    if first_chunk < 20:
+        prefilled = engine.prefill(ids[:, first_chunk:], cache=engine.cache)
     decoded = torch.stack([engine.decode(further[:, i]) for i in range(5)], 1)  # (3, 5, V)
     for row, n in enumerate(lengths):
         alone = torch.cat((ids[row, -n:], further[row]))[None]  # the row without its padding
@@ -127,7 +130,10 @@ def test_the_real_model_s_logits_equal_transformers(loaded):
     expected = loaded.model(ids).logits
     engine = Engine(loaded)
     assert_logits_close(engine.logits(ids), expected)
-    logits = engine.prefill(ids[:, :-3], chunk_size=16)
+    prefix = ids[:, :-3]
+    cache = engine.new_cache(1, ids.shape[1])
+    for chunk in prefix.split(16, dim=1):
+        logits = engine.prefill(chunk, cache=cache)
     assert_logits_close(logits, expected[:, -4])
     for i in range(-3, 0):
         assert_logits_close(engine.decode(ids[:, i]), expected[:, i])

@@ -3,7 +3,14 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from engine_models import CONFIGS, assert_logits_close, left_padded, loaded_model, token_ids
+from engine_models import (
+    CONFIGS,
+    assert_logits_close,
+    left_padded,
+    loaded_model,
+    prefill_in_chunks,
+    token_ids,
+)
 from torch.profiler import ProfilerActivity, profile
 
 from lecture_lib.engine import Engine, kernels, model
@@ -24,9 +31,8 @@ def test_its_logits_equal_transformers_and_the_fast_engine_s(name):
     ids, mask = left_padded([11, 3, 20])
     further = token_ids(3, 4, seed=1)
     assert_logits_close(textbook.logits(ids[2:]), fast.hf_model(ids[2:]).logits)
-    for chunk_size in (None, 7):
-        ours, theirs = (e.prefill(ids, mask, chunk_size=chunk_size) for e in (textbook, fast))
-        assert_logits_close(ours, theirs)
+    assert_logits_close(*(prefill_in_chunks(e, ids, 7) for e in (textbook, fast)))
+    assert_logits_close(*(e.prefill(ids, mask) for e in (textbook, fast)))
     for i in range(4):
         assert_logits_close(textbook.decode(further[:, i]), fast.decode(further[:, i]))
 

@@ -54,12 +54,11 @@ def test_logits_equal_transformers_on_either_device(engine):
     torch.testing.assert_close(ours.cpu(), on_cpu, atol=5e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("chunk_size", [None, 7])
-def test_greedy_tokens_equal_generate_s(engine, chunk_size):
+def test_greedy_tokens_equal_generate_s(engine):
     lengths = [11, 3, 20, 20, 1]
     ids, mask = left_padded(lengths)
     prompts = [ids[row, -n:].tolist() for row, n in enumerate(lengths)]
-    batch = engine.generate(prompts, 24, ignore_eos=True, chunk_size=chunk_size)
+    batch = engine.generate(prompts, 24, ignore_eos=True)
     expected = hf_greedy(
         engine.hf_model, ids.to(DEVICE), mask.to(DEVICE), max_new_tokens=24, pad_token_id=0
     )

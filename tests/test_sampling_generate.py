@@ -10,14 +10,15 @@ from engine_models import CONFIGS, EOS, left_padded, loaded_model, random_model,
 from lecture_lib.decoding import (
     Sampler,
     SamplingSettings,
-    compare_strategies,
     distinct_n,
+    engine_beam_search,
     mean_log_prob,
     repeated_ngrams,
     sample_generate,
     sampling_distribution,
     token_log_probs,
 )
+from lecture_lib.decoding.beam_engine import beam_sampling
 from lecture_lib.engine import Engine
 
 SETTINGS = [
@@ -25,7 +26,7 @@ SETTINGS = [
     {"temperature": 0.8, "top_k": 20},
     {"top_p": 0.9},
     {"temperature": 1.4, "top_k": 40, "top_p": 0.92, "min_p": 0.01},
-    {"typical_p": 0.8, "repetition_penalty": 1.3},
+    {"top_p": 0.8, "repetition_penalty": 1.3},
 ]
 
 
@@ -127,7 +128,7 @@ def test_every_decode_step_computes_one_token_a_row(llama_engine):
     assert [(c.seq_len, c.past_len) for c in calls[1:]] == [(1, n) for n in range(9, 14)]
 
 
-def test_seeds_generators_and_the_global_generator(llama_engine):
+def test_seeds_and_the_global_generator(llama_engine):
     ids = token_ids(1, 5)
 
     def tokens(**options):
@@ -136,7 +137,6 @@ def test_seeds_generators_and_the_global_generator(llama_engine):
     before = torch.get_rng_state()
     assert tokens(seed=3) == tokens(seed=3) != tokens(seed=4)
     assert torch.equal(torch.get_rng_state(), before)
-    assert tokens(generator=torch.Generator().manual_seed(3)) == tokens(seed=3)
     with torch.random.fork_rng():
         torch.manual_seed(3)
         assert tokens() == tokens(seed=3)
@@ -169,7 +169,6 @@ def test_one_text_or_a_list_in_the_order_of_the_prompts(llama_engine):
         ({"top_k": -1}, "top_k"),
         ({"num_return_sequences": 0}, "num_return_sequences"),
         ({"max_new_tokens": 0}, "max_new_tokens"),
-        ({"seed": 1, "generator": torch.Generator()}, "not both"),
         ({"seed": 1.5}, "seed"),
         ({"prompts": ""}, "prompt"),
     ],
@@ -237,70 +236,22 @@ def test_token_log_probs_equal_those_noted_while_sampling(engine):
         token_log_probs(engine, [1], [])
 
 
-STRATEGIES = {
-    "greedy": {},
-    "sampling": {"do_sample": True, "top_k": 0},
-    "nucleus": {"do_sample": True, "top_k": 0, "top_p": 0.9},
-    "beams": {"num_beams": 3},
-    "beam sampling": {"num_beams": 3, "do_sample": True},
-}
-
-
-def test_compare_strategies_measures_what_generate_writes(llama_engine):
-    model = random_model(llama_engine.hf_model.config)
-    prompts = [token_ids(1, 5, seed)[0].tolist() for seed in range(2)]
-    frame = compare_strategies(llama_engine, prompts, STRATEGIES, max_new_tokens=10, seed=3)
-    assert list(frame.index) == list(STRATEGIES)
-    assert frame.loc["nucleus", "strategy"] == "top-p sampling"
-    for label, arguments in STRATEGIES.items():
-        if arguments.get("do_sample"):
-            continue
-        rows, log_probs = [], []
-        for prompt in prompts:
-            ids = torch.tensor([prompt])
-            out = model.generate(
-                ids, attention_mask=torch.ones_like(ids), max_new_tokens=10, **arguments
-            )[0, 5:].tolist()
-            rows.append(out)
-            logits = model(torch.tensor([prompt + out])).logits[0, 4:-1].log_softmax(-1)
-            log_probs += [float(row[t]) for row, t in zip(logits, out, strict=True)]
-        row = frame.loc[label]
-        assert row.n_tokens == sum(map(len, rows)) / 2
-        assert row.mean_log_prob == pytest.approx(sum(log_probs) / len(log_probs), abs=1e-4)
-        assert row.distinct_1 == distinct_n(rows, 1)
-    again = compare_strategies(llama_engine, prompts, STRATEGIES, max_new_tokens=10, seed=3)
-    assert frame.equals(again)
-    other = compare_strategies(llama_engine, prompts, STRATEGIES, max_new_tokens=10, seed=4)
-    changed = (frame.texts != other.texts).to_dict()
-    assert changed == {k: bool(v.get("do_sample")) for k, v in STRATEGIES.items()}
-
-
 @pytest.mark.parametrize("shape", [{"temperature": 1.5, "top_p": 0.9}, {"top_k": 1}], ids=str)
 def test_beam_sampling_equals_generate_s(llama_engine, shape):
     """With top_k = 1 two tokens stay all the same: a beam must be able to go on after EOS."""
     model = random_model(llama_engine.hf_model.config)
     ids = token_ids(1, 5, seed=1)
     for seed in range(3):
-        arguments = {"num_beams": 3, "do_sample": True, **shape}
         torch.manual_seed(seed)
         out = model.generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=10, **arguments
-        )[0, 5:].tolist()
-        frame = compare_strategies(
-            llama_engine, ids, {"x": arguments}, max_new_tokens=10, seed=seed
-        )
-        assert frame.texts["x"] == [llama_engine.tokenizer.decode(out, skip_special_tokens=True)]
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=10, num_beams=3,
+            do_sample=True, **{"top_k": 50} | shape,
+        )[0, 5:].tolist()  # fmt: skip
+        drawn = beam_sampling(llama_engine, SamplingSettings(**{"top_k": 50} | shape), seed)
+        trace = engine_beam_search(llama_engine, ids, num_beams=3, max_new_tokens=10, **drawn)
+        assert trace.sequences == [out]
 
 
-@pytest.mark.parametrize(
-    ("strategies", "message"),
-    [
-        ({}, "strategies: is empty"),
-        ({"x": {"penalty_alpha": 0.6, "top_k": 4}}, r"strategies\['x'\]: contrastive search can't"),
-        ({"x": {"temperature": 0.5}}, r"temperature is not taken with greedy search"),
-        ({"x": {"do_sample": True, "top_p": 2.0}}, "top_p"),
-    ],
-)
-def test_bad_comparisons_are_named(llama_engine, strategies, message):
-    with pytest.raises(ValueError, match=message):
-        compare_strategies(llama_engine, "ab", strategies, max_new_tokens=3)
+def test_beam_sampling_takes_no_repetition_penalty(llama_engine):
+    with pytest.raises(ValueError, match="repetition_penalty: must be 1"):
+        beam_sampling(llama_engine, SamplingSettings(repetition_penalty=1.2), seed=0)

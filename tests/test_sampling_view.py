@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lecture_lib.decoding import sampling_distribution
-from lecture_lib.decoding.toy_distributions import toy_logits
+from lecture_lib.decoding.toy_models import toy_logits
 from lecture_lib.figures.sampling import top_k_and_nucleus
 from lecture_lib.widgets import SamplingView
 

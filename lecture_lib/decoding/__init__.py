@@ -1,45 +1,54 @@
-"""Choosing the next token: a toy model to reason with, greedy search, a session to step through."""
+"""Choosing the next token: toy models to reason with, greedy and beam search, sampling.
 
-from .beam_engine import engine_beam_search, engine_next_log_probs
+toy_lm               ToyLM: a language model that is written down
+toy_models           the lecture's toys and its two distributions; a search for others
+greedy               greedy search, and the session behind the stepper
+beam_search          the loop, a step, the ending of texts: beam search on any model
+beam_trace           what a search looked at, as a tree with reasons
+beam_engine          the same search over the real model; beam_cache: its cache, which follows
+sampling             temperature, top-k, top-p and their order
+repetition_penalty   tokens that already occurred become less likely
+sample_generate      texts drawn by the engine, with the numbers of each draw
+draws                draws from a distribution, and a test that they follow it
+strategies           which arguments of generate select what
+text_statistics      how varied, repetitive and likely a text is
+"""
+
+from .beam_engine import engine_beam_search
 from .beam_search import beam_search
 from .beam_trace import BeamNode, BeamTrace
 from .draws import chi_square_test, draw_tokens
-from .greedy import greedy_search
+from .greedy import GenerationSession, greedy_search
 from .repetition_penalty import apply_repetition_penalty
-from .sample_generate import SampledText, Sampler, sample_generate
+from .sample_generate import Sampler, sample_generate
 from .sampling import (
+    SamplingSettings,
     apply_temperature,
-    min_p_filter,
     sampling_distribution,
     top_k_filter,
     top_p_filter,
-    typical_p_filter,
 )
-from .sampling_settings import SamplingSettings
-from .session import GenerationSession
-from .strategies import Strategy, select_strategy, strategy_table
-from .strategy_comparison import compare_strategies
+from .strategies import strategy_table
 from .text_statistics import distinct_n, mean_log_prob, repeated_ngrams, token_log_probs
-from .toy_distributions import TOY_DISTRIBUTIONS, the_car, toy_logits
 from .toy_lm import ToyLM
 from .toy_models import (
+    TOY_DISTRIBUTIONS,
     beam_finds_what_greedy_misses,
     beam_loses_to_greedy,
+    find_toy_model,
     lecture_greedy,
     lecture_tree,
     mouse_and_cheese,
+    toy_logits,
 )
-from .toy_search import find_toy_model
 
 __all__ = [
     "TOY_DISTRIBUTIONS",
     "BeamNode",
     "BeamTrace",
     "GenerationSession",
-    "SampledText",
     "Sampler",
     "SamplingSettings",
-    "Strategy",
     "ToyLM",
     "apply_repetition_penalty",
     "apply_temperature",
@@ -47,27 +56,21 @@ __all__ = [
     "beam_loses_to_greedy",
     "beam_search",
     "chi_square_test",
-    "compare_strategies",
     "distinct_n",
     "draw_tokens",
     "engine_beam_search",
-    "engine_next_log_probs",
     "find_toy_model",
     "greedy_search",
     "lecture_greedy",
     "lecture_tree",
     "mean_log_prob",
-    "min_p_filter",
     "mouse_and_cheese",
     "repeated_ngrams",
     "sample_generate",
     "sampling_distribution",
-    "select_strategy",
     "strategy_table",
-    "the_car",
     "token_log_probs",
     "top_k_filter",
     "top_p_filter",
     "toy_logits",
-    "typical_p_filter",
 ]

@@ -48,17 +48,17 @@ class BeamCache(KVCache):
         # After the prefill all rows of a prompt are alike: the first beams may take any of them.
         self.rows: list[list[int]] = [list(range(num_beams)) for _ in range(batch_size)]
 
-    def follow(self, parents: Sequence[Sequence[int] | None]) -> list[int]:
-        """Give each new beam its parent's past; returns how many rows were copied, a prompt each.
+    def follow(self, parents: Sequence[Sequence[int]]) -> list[int]:
+        """Give each new beam its parent's past; returns how many rows each prompt had to copy.
 
         Args:
-            parents: for each prompt the place of each new beam's parent among the old beams; None
-                where the search has ended.
+            parents: for each prompt the place of each new beam's parent among the old beams; none
+                where its search has ended.
         """
         n_copied = []
         for b, places in enumerate(parents):
             moves = []
-            if places is not None and self.length > self.prompt_len:
+            if self.length > self.prompt_len:
                 sources = [self.rows[b][place] for place in places]
                 self.rows[b], moves = assign_rows(sources, self.num_beams)
             for source, target in moves:
@@ -91,7 +91,7 @@ class BeamCache(KVCache):
 
 
 def assign_rows(sources: Sequence[int], n_rows: int) -> tuple[list[int], list[tuple[int, int]]]:
-    """Rows for new beams, of which beam i needs what stands in row ``sources[i]``.
+    """Rows for new beams, of which beam i needs what is in row ``sources[i]``.
 
     Returns:
         The row of each beam, and the copies to make, (source, target), as few as possible: a

@@ -1,21 +1,23 @@
-"""Beam search over the engine: one prefill, then one token a beam, and a cache that follows."""
+"""Beam search over the engine: one prefill, then one token per beam, and a cache that follows."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
 from lecture_lib.engine import Engine
-from lecture_lib.tokens import check_token_ids as as_token_ids
-from lecture_lib.tokens import encode_prompts as encode
-from lecture_lib.tokens import end_tokens, pad_left
+from lecture_lib.tokens import (
+    check_token_ids,
+    encode_prompts,
+    end_tokens,
+    next_log_probs,
+    pad_left,
+)
 
 from .beam_cache import BeamCache
-from .beam_search import check_enough, check_vocabulary
-from .beam_settings import BeamSettings, eos_ids, refuse_groups
-from .beam_step import BeamState, next_candidates
+from .beam_search import BeamSettings, Search, run_searches
 from .beam_trace import BeamTrace
-from .greedy import NextLogProbs
+from .sampling import SamplingSettings, filter_logits
 
 
 def engine_beam_search(
@@ -32,12 +34,10 @@ def engine_beam_search(
     do_sample: bool = False,
     generator: torch.Generator | None = None,
     warp: Callable[[Tensor], Tensor] | None = None,
-    num_beam_groups: int = 1,
-    diversity_penalty: float = 0.0,
 ) -> BeamTrace | list[BeamTrace]:
     """``beam_search`` over a real model, for one prompt or several together.
 
-    The prompt is prefilled once, whatever the number of beams. Each step runs one token a beam,
+    The prompt is prefilled once, whatever the number of beams. Each step runs one token per beam,
     and the KV cache follows: see ``BeamCache``.
 
     Args:
@@ -59,110 +59,95 @@ def engine_beam_search(
         ValueError: as ``beam_search``; an empty prompt; one that with the new tokens is longer
             than the model's context.
     """
-    refuse_groups(num_beam_groups, diversity_penalty)
     settings = BeamSettings(
-        num_beams=num_beams,
-        max_new_tokens=max_new_tokens,
-        length_penalty=length_penalty,
-        early_stopping=early_stopping,
-        eos_token_ids=_end_tokens(engine, eos_token_id, ignore_eos),
-        num_return_sequences=num_return_sequences,
-        do_sample=do_sample,
+        num_beams,
+        max_new_tokens,
+        length_penalty,
+        early_stopping,
+        end_tokens(engine.hf_model, () if ignore_eos else eos_token_id),
+        num_return_sequences,
+        do_sample,
     )
-    check_vocabulary(settings, engine.vocab_size)
-    prompts, single = encode(prompt, engine.tokenizer)
-    states = _search(engine, prompts, settings, generator, warp)
-    for state in states:
-        check_enough(state.trace)
-    return states[0].trace if single else [state.trace for state in states]
+    settings.check_vocabulary(engine.vocab_size)
+    prompts, single = encode_prompts(prompt, engine.tokenizer)
+    searches = [Search(settings) for _ in prompts]
+    model = _CachedModel(engine, prompts, searches, warp)
+    with torch.inference_mode():
+        run_searches(searches, model, generator)
+    traces = []
+    for i, search in enumerate(searches):
+        trace = search.trace()
+        trace.calls = tuple(model.calls[: trace.n_steps])
+        trace.rows_copied = [copied[i] for copied in model.rows_copied[: trace.n_steps - 1]]
+        traces.append(trace)
+    return traces[0] if single else traces
 
 
-@torch.inference_mode()
-def _search(
-    engine: Engine, prompts: list[list[int]], settings: BeamSettings, generator, warp
-) -> list[BeamState]:
-    """All prompts' searches in step, one decode call for all their beams."""
-    states = [BeamState(settings, ids) for ids in prompts]
-    logits, cache = _prefill(engine, prompts, settings)  # (B, V)
-    for state in states:
-        state.trace.calls += (engine.calls[-1],)
-    log_probs = _log_probs(logits, warp)[:, None]  # (B, 1, V): the prompt is the only beam
-    while True:
-        _advance(states, log_probs, generator)
-        if all(state.done for state in states):
-            return states
-        copied = cache.follow([None if state.done else state.parents for state in states])
-        for state, n_copied in zip(states, copied, strict=True):
-            if not state.done:
-                state.trace.rows_copied.append(n_copied)
-        token_ids = cache.place([[] if state.done else state.last_tokens for state in states])
-        logits = engine.decode(token_ids, cache=cache)  # (B * k, V)
-        log_probs = cache.in_beam_order(_log_probs(logits, warp))  # (B, k, V)
-        for state in states:
-            if not state.done:
-                state.trace.calls += (engine.calls[-1],)
+class _CachedModel:
+    """What ``run_searches`` asks: the prompts' prefill first, then a decode step for all beams."""
+
+    def __init__(self, engine: Engine, prompts: list[list[int]], searches: list[Search], warp):
+        self.engine, self.searches, self.warp = engine, searches, warp
+        input_ids, self.attention_mask = pad_left(prompts)
+        self.input_ids = check_token_ids("prompt", input_ids, engine.vocab_size, engine.device)
+        settings = searches[0].settings
+        # The last new token is chosen, but not run through the model.
+        self.max_seq_len = self.input_ids.shape[1] + settings.max_new_tokens
+        engine.check_context(self.max_seq_len, "prompt + max_new_tokens")
+        self.cache: BeamCache | None = None
+        self.calls, self.rows_copied = [], []
+
+    def __call__(self, running: list[Search]) -> Tensor:
+        """Log-probabilities of the next token, (running, beams, V)."""
+        log_probs = self._prefill() if self.cache is None else self._decode()
+        self.calls.append(self.engine.calls[-1])
+        if len(running) == len(self.searches):
+            return log_probs
+        return log_probs[[i for i, search in enumerate(self.searches) if search in running]]
+
+    def _prefill(self) -> Tensor:
+        """(B, 1, V): each prompt is the only beam. The cache then has k rows for each of them."""
+        prefilled = self.engine.new_cache(*self.input_ids.shape)
+        logits = self.engine.prefill(self.input_ids, self.attention_mask, cache=prefilled)
+        num_beams = self.searches[0].settings.num_beams
+        self.cache = BeamCache(prefilled, num_beams, self.max_seq_len)
+        return self._log_probs(logits)[:, None]
+
+    def _decode(self) -> Tensor:
+        """(B, k, V), in the order of the beams."""
+        beams = [[] if search.stop_reason else search.beams for search in self.searches]
+        parents = [[beam.beam for beam in of_prompt] for of_prompt in beams]
+        self.rows_copied.append(self.cache.follow(parents))
+        token_ids = self.cache.place([[beam.token for beam in of_prompt] for of_prompt in beams])
+        logits = self.engine.decode(token_ids, cache=self.cache)  # (B * k, V)
+        return self.cache.in_beam_order(self._log_probs(logits))
+
+    def _log_probs(self, logits: Tensor) -> Tensor:
+        log_probs = next_log_probs(logits)
+        return log_probs if self.warp is None else self.warp(log_probs)
 
 
-def _prefill(engine: Engine, prompts: list[list[int]], settings: BeamSettings):
-    """Logits (B, V) after the prompts, and a cache in which each has its k rows."""
-    input_ids, attention_mask = pad_left(prompts)
-    input_ids = as_token_ids("prompt", input_ids, engine.vocab_size, engine.device)
-    batch_size, prompt_len = input_ids.shape
-    # The last new token is chosen, but not run through the model.
-    max_seq_len = prompt_len + settings.max_new_tokens
-    engine.check_context(max_seq_len, "prompt + max_new_tokens")
-    prefilled = engine.new_cache(batch_size, prompt_len)
-    logits = engine.prefill(input_ids, attention_mask, cache=prefilled)
-    return logits, BeamCache(prefilled, settings.num_beams, max_seq_len)
-
-
-def _advance(states: list[BeamState], log_probs: Tensor, generator) -> None:
-    """One step of every search that still runs, on the (B, beams, V) log-probabilities."""
-    settings, n_beams = states[0].settings, log_probs.shape[1]
-    if settings.do_sample and n_beams < settings.num_beams:
-        # A draw uses up a random number for each candidate: those of absent beams included, the
-        # same seed gives generate's texts.
-        n_beams = settings.num_beams
-        log_probs = log_probs.expand(-1, n_beams, -1)
-    running = [b for b, state in enumerate(states) if not state.done]
-    scores = torch.full((len(running), n_beams), -torch.inf)
-    for row, b in enumerate(running):
-        scores[row, : len(states[b].beams)] = torch.tensor(states[b].scores)
-    if len(running) < len(states):
-        log_probs = log_probs[running]
-    steps = next_candidates(log_probs, scores.to(log_probs.device), settings, generator)
-    for b, candidates in zip(running, steps, strict=True):
-        states[b].advance(candidates)
-
-
-def engine_next_log_probs(engine: Engine, prompt) -> NextLogProbs:
-    """The engine as a function of prefixes, as searches take it: plainly, without a cache.
+def beam_sampling(engine: Engine, settings: SamplingSettings, seed: int) -> dict:
+    """The arguments that turn ``engine_beam_search`` into beam-search multinomial sampling.
 
     Args:
-        prompt: text or token ids, of one prompt.
+        settings: how the distribution is shaped; without a repetition penalty, which would need
+            each beam's own text.
+        seed: the same seed gives ``generate``'s texts, for one prompt.
 
     Returns:
-        A function of a list of token-id lists (each the tokens after the prompt) to float32
-        log-probabilities (n, V).
+        ``do_sample``, ``warp`` and ``generator``.
 
     Raises:
-        ValueError: an empty prompt, or several.
+        ValueError: a repetition penalty.
     """
-    [prompt_ids], _ = encode(prompt, engine.tokenizer)
+    if settings.repetition_penalty != 1:
+        raise ValueError("repetition_penalty: must be 1 in beam-search sampling")
+    # One more than the tokens that end a text: a beam must always be able to go on.
+    n_keep = 1 + max(1, len(end_tokens(engine.hf_model)))
 
-    def next_log_probs(prefixes: Sequence[Sequence[int]]) -> Tensor:
-        input_ids, mask = pad_left([[*prompt_ids, *prefix] for prefix in prefixes])
-        return engine.logits(input_ids, mask, last_only=True).float().log_softmax(-1)  # (n, V)
+    def warp(log_probs: torch.Tensor) -> torch.Tensor:
+        return filter_logits(log_probs, settings, min_tokens_to_keep=n_keep)
 
-    return next_log_probs
-
-
-def _log_probs(logits: Tensor, warp: Callable[[Tensor], Tensor] | None) -> Tensor:
-    log_probs = logits.float().log_softmax(-1)
-    return log_probs if warp is None else warp(log_probs)
-
-
-def _end_tokens(engine: Engine, eos_token_id, ignore_eos: bool) -> frozenset[int]:
-    if ignore_eos:
-        return frozenset()
-    return end_tokens(engine.hf_model) if eos_token_id is None else eos_ids(eos_token_id)
+    generator = torch.Generator(engine.device).manual_seed(seed)
+    return {"do_sample": True, "warp": warp, "generator": generator}

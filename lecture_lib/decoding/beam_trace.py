@@ -3,6 +3,11 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .beam_search import BeamSettings, Candidate
 
 KEPT, PRUNED, FINISHED = "kept", "pruned", "finished"
 
@@ -49,43 +54,68 @@ class BeamTrace:
     """What ``beam_search`` returns: the result, and the whole search that led to it.
 
     Attributes:
-        prompt_ids, num_beams, max_new_tokens, length_penalty, early_stopping: as they were given.
-        nodes: every candidate, step by step and by rank within a step. Of a vocabulary too large
-            to list, the candidates that the search considered: max(2, 1 + n_eos) · num_beams.
-        hypotheses: the finished texts held at the end, at most ``num_beams``, the best first.
-        num_return_sequences: how many of them are the result.
+        settings: what was asked for.
+        steps: the candidates of each step, by rank. Of a vocabulary too large to list, those that
+            the search considered: max(2, 1 + n_eos) · num_beams.
+        finished: the finished texts held at the end, at most ``num_beams``, the best first.
         stop_reason: why the search ended, in words.
         calls: what each pass through the engine saw (empty for other models).
         rows_copied: rows of the KV cache copied before each decode step because a beam had to move
             (``engine_beam_search``).
     """
 
-    prompt_ids: list[int]
-    num_beams: int
-    max_new_tokens: int
-    length_penalty: float
-    early_stopping: bool | str
-    num_return_sequences: int = 1
-    nodes: list[BeamNode] = field(default_factory=list)
-    hypotheses: list[Hypothesis] = field(default_factory=list)
-    stop_reason: str = ""
+    settings: "BeamSettings"
+    steps: list[list["Candidate"]]
+    finished: list["Candidate"]
+    stop_reason: str
     calls: tuple = field(default=(), repr=False)
     rows_copied: list[int] = field(default_factory=list, repr=False)
 
     @property
+    def num_beams(self) -> int:
+        return self.settings.num_beams
+
+    @property
     def sequences(self) -> list[list[int]]:
         """The new tokens of the best texts (the end token included), the best first."""
-        return [list(h.tokens) for h in self.hypotheses[: self.num_return_sequences]]
+        return [text.tokens() for text in self.finished[: self.settings.num_return_sequences]]
 
     @property
     def scores(self) -> list[float]:
         """Length-normalised score of each of ``sequences``, in nats."""
-        return [h.score for h in self.hypotheses[: self.num_return_sequences]]
+        return [text.final_score for text in self.finished[: self.settings.num_return_sequences]]
 
     @property
     def n_steps(self) -> int:
         """Steps that the search took."""
-        return self.nodes[-1].step if self.nodes else 0
+        return len(self.steps)
+
+    @cached_property
+    def nodes(self) -> list[BeamNode]:
+        """Every candidate, step by step and by rank within a step."""
+        return [
+            BeamNode(
+                step=step,
+                parent=self._places.get(id(candidate.parent)),
+                token=candidate.token,
+                log_prob=candidate.log_prob,
+                score=candidate.score,
+                rank=rank,
+                status=candidate.status,
+                why=self._why(candidate, step, rank),
+                final_score=candidate.final_score,
+            )
+            for step, candidates in enumerate(self.steps, 1)
+            for rank, candidate in enumerate(candidates, 1)
+        ]
+
+    @cached_property
+    def hypotheses(self) -> list[Hypothesis]:
+        """The finished texts held at the end, as places in ``nodes``."""
+        return [
+            Hypothesis(self._places[id(text)], tuple(text.tokens()), text.final_score)
+            for text in self.finished
+        ]
 
     def at_step(self, step: int) -> list[BeamNode]:
         """The candidates of a step, by rank.
@@ -137,3 +167,29 @@ class BeamTrace:
             for node in self.nodes
         ]
         return pd.DataFrame(rows)
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        """The place in ``nodes`` of every candidate, by its identity."""
+        return {id(c): i for i, c in enumerate(c for step in self.steps for c in step)}
+
+    def _why(self, candidate: "Candidate", step: int, rank: int) -> str:
+        """The reason of a candidate's status, in words."""
+        k = self.num_beams
+        at_end_token = candidate.token in self.settings.eos_token_ids
+        how = "end of text" if at_end_token else f"length limit of {step} tokens"
+        if candidate.status == KEPT:
+            n_kept = sum(other.status == KEPT for other in self.steps[step - 1])
+            moved_up = f"rank {rank}, moves up: better candidates ended, {n_kept} go on"
+            return f"rank {rank} of the best {k}" if rank <= k else moved_up
+        if candidate.status == FINISHED:
+            later = f"; displaced by a better text in step {candidate.displaced_in}"
+            return f"{how} inside the best {k}" + (later if candidate.displaced_in else "")
+        if candidate.final_score is not None:
+            final = f"its final score {candidate.final_score:.4g}"
+            return f"{how}, but {final} is not above the {k} texts already held"
+        if at_end_token:
+            return f"end of text outside the best {k}: dropped"
+        if rank <= k:  # only where candidates are drawn, and their order is not that of the scores
+            return f"drawn as number {rank}, but {k} drawn ones with better scores go on"
+        return f"rank {rank} > {k} beam{'s' * (k > 1)}"

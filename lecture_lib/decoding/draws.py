@@ -5,30 +5,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .sampling_settings import check_k
+from lecture_lib.checks import check_count
+
+_MIN_EXPECTED = 5
 
 
-def draw_tokens(
-    probs: Tensor,
-    n_draws: int = 1,
-    *,
-    seed: int | None = None,
-    generator: torch.Generator | None = None,
-) -> Tensor:
+def draw_tokens(probs: Tensor, n_draws: int = 1, *, seed: int | None = None) -> Tensor:
     """Token ids drawn independently from a distribution.
 
     Args:
         probs: (V,) or (B, V), for example from ``sampling_distribution``.
         n_draws: how many for each row.
-        seed: the same seed gives the same draws. Or a ``generator``; without either, PyTorch's
-            global one.
+        seed: the same seed gives the same draws; without it PyTorch's global generator is used.
 
     Returns:
         (n_draws,) or (B, n_draws) token ids.
 
     Raises:
-        ValueError: probabilities that are negative, NaN or all zero, a shape other than above,
-            both a seed and a generator.
+        ValueError: probabilities that are negative, NaN or all zero, a shape other than above.
     """
     probs = torch.as_tensor(probs)
     if probs.dim() not in (1, 2) or probs.numel() == 0 or not probs.is_floating_point():
@@ -36,23 +30,16 @@ def draw_tokens(
     mass = probs.sum(-1)
     if not bool((probs >= 0).all() and (mass > 0).all() and torch.isfinite(mass).all()):
         raise ValueError("probs: needs numbers of 0 or more in every row, not all of them 0")
-    generator = as_generator(seed, generator, probs.device)
-    return torch.multinomial(
-        probs, check_k(n_draws, "n_draws"), replacement=True, generator=generator
-    )
+    check_count("n_draws", n_draws)
+    generator = None
+    if seed is not None:
+        generator = torch.Generator(probs.device).manual_seed(check_seed(seed))
+    return torch.multinomial(probs, n_draws, replacement=True, generator=generator)
 
 
-def as_generator(
-    seed: int | None, generator: torch.Generator | None, device: torch.device | str
-) -> torch.Generator | None:
-    """The generator given, a new one with this seed, or None: PyTorch's global one."""
-    if seed is not None and generator is not None:
-        raise ValueError("seed: give a seed or a generator, not both")
-    if seed is None:
-        return generator
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise ValueError(f"seed: needs a whole number, got {seed!r}")
-    return torch.Generator(device).manual_seed(seed)
+def check_seed(seed: int) -> int:
+    """An integer, negative ones included; else a ValueError."""
+    return check_count("seed", seed, least=-(2**63))
 
 
 @dataclass(frozen=True)
@@ -70,12 +57,12 @@ class ChiSquareTest:
     p_value: float
 
 
-def chi_square_test(counts: Tensor, probs: Tensor, *, min_expected: float = 5.0) -> ChiSquareTest:
+def chi_square_test(counts: Tensor, probs: Tensor) -> ChiSquareTest:
     """Pearson's chi-square test of counts (V,) against probabilities (V,).
 
-    Tokens expected fewer than ``min_expected`` times share one bin: the test's distribution is
-    an approximation that needs about five in a bin (Cochran 1954). A token of probability 0
-    that was drawn all the same makes the statistic infinite and p 0.
+    Tokens that are expected fewer than five times share one bin: the test's distribution is an
+    approximation that needs about so many in a bin (Cochran 1954). A token of probability 0 that
+    was drawn all the same makes the statistic infinite and p 0.
 
     Raises:
         ValueError: shapes that differ, no draws, probabilities that don't sum to 1, fewer than
@@ -91,8 +78,8 @@ def chi_square_test(counts: Tensor, probs: Tensor, *, min_expected: float = 5.0)
     if abs(float(probs.sum()) - 1) > 1e-4 or (probs < 0).any():
         raise ValueError(f"probs: needs probabilities that sum to 1, got {float(probs.sum()):.6g}")
     expected = counts.sum() * probs / probs.sum()
-    rare = (expected < min_expected) & (probs > 0)
-    often = expected >= min_expected
+    rare = (expected < _MIN_EXPECTED) & (probs > 0)
+    often = expected >= _MIN_EXPECTED
     observed, expected = (_pool(values, often, rare) for values in (counts, expected))
     if len(expected) < 2:
         raise ValueError("counts: too few draws for a test, or only one token is possible")

@@ -1,11 +1,13 @@
 """The repetition penalty: tokens that already occurred become less likely."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from .sampling_settings import check_logits, check_penalty, check_possible
+from lecture_lib.checks import check_number
+from lecture_lib.tokens import check_token_ids
 
 
 def apply_repetition_penalty(
@@ -29,19 +31,15 @@ def apply_repetition_penalty(
     Raises:
         ValueError: a penalty of 0 or below, ids outside the vocabulary, another number of rows.
     """
-    logits, penalty = check_logits(logits), check_penalty(penalty)
-    penalised = penalise_seen(logits, seen_tokens(previous_ids, logits), penalty)
+    logits = check_logits(logits)
+    check_number("repetition_penalty", penalty, above=0)
+    penalised = torch.where(logits < 0, logits * penalty, logits / penalty)
+    penalised = torch.where(_seen_tokens(previous_ids, logits), penalised, logits)
     check_possible(penalised, f" (after the repetition penalty {penalty})")
     return penalised
 
 
-def penalise_seen(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
-    """The repetition penalty where ``seen`` (same shape as the logits) is True."""
-    penalised = torch.where(logits < 0, logits * penalty, logits / penalty)
-    return torch.where(seen, penalised, logits)
-
-
-def seen_tokens(previous_ids, logits: Tensor) -> Tensor:
+def _seen_tokens(previous_ids, logits: Tensor) -> Tensor:
     """Which tokens occur in ``previous_ids``: bool, of the logits' shape."""
     vocab_size = logits.shape[-1]
     seen = torch.zeros_like(logits, dtype=torch.bool)
@@ -49,24 +47,45 @@ def seen_tokens(previous_ids, logits: Tensor) -> Tensor:
     if logits.dim() == 2 and len(rows) != len(logits):
         raise ValueError(f"previous_ids: needs {len(logits)} rows (as logits), got {len(rows)}")
     for mask, ids in zip(seen.view(-1, vocab_size), rows, strict=True):
-        mask[_as_ids(ids, vocab_size).to(mask.device)] = True
+        if len(ids):
+            ids = check_token_ids("previous_ids", ids, vocab_size, mask.device)
+            if ids.dim() != 1:
+                raise ValueError("previous_ids: needs one row of ids for each row of logits")
+            mask[ids] = True
     return seen
 
 
-def _as_ids(ids: Sequence[int], vocab_size: int) -> Tensor:
+def check_logits(logits) -> Tensor:
+    """Logits as a floating-point tensor (V,) or (B, V).
+
+    Raises:
+        ValueError: another shape, NaN, +inf, or a row without a possible token (all -inf).
+    """
     try:
-        ids = torch.as_tensor(ids)
+        logits = torch.as_tensor(logits)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"previous_ids: needs rows of token ids: {error}") from None
-    if ids.numel() == 0:
-        return ids.long().reshape(-1)
-    if ids.dim() != 1 or ids.is_floating_point() or ids.dtype == torch.bool:
-        raise ValueError(
-            f"previous_ids: needs one row of integers for each row of logits, got "
-            f"{ids.dtype} of shape {tuple(ids.shape)}"
-        )
-    lowest, highest = (int(bound) for bound in ids.aminmax())
-    if lowest < 0 or highest >= vocab_size:
-        wrong = lowest if lowest < 0 else highest
-        raise ValueError(f"previous_ids: {wrong} is outside the vocabulary, 0..{vocab_size - 1}")
-    return ids.long()
+        raise ValueError(f"logits: needs numbers in rows of one length: {error}") from None
+    if logits.dtype == torch.bool or logits.is_complex():
+        raise ValueError(f"logits: needs floating-point numbers, got {logits.dtype}")
+    logits = logits if logits.is_floating_point() else logits.float()
+    if logits.dim() not in (1, 2) or logits.numel() == 0:
+        raise ValueError(f"logits: needs shape (V,) or (B, V), got {tuple(logits.shape)}")
+    check_possible(logits)
+    return logits
+
+
+def check_possible(logits: Tensor, why: str = "") -> None:
+    """Raise ValueError unless every row of logits (..., V) has a softmax."""
+    best = logits.amax(-1)  # NaN if any is NaN: one pass over the vocabulary sees all three faults
+    if bool(torch.isfinite(best).all()):
+        return
+    row = int((~torch.isfinite(best)).reshape(-1).nonzero()[0])
+    where = f"row {row}" if logits.dim() > 1 else "the row"
+    worst = float(best.reshape(-1)[row])
+    if math.isnan(worst):
+        fault = "holds NaN; did the model overflow?"
+    elif worst > 0:
+        fault = "holds +inf, which has no softmax"
+    else:
+        fault = "is -inf everywhere: no token is possible"
+    raise ValueError(f"logits: {where} {fault}{why}")

@@ -1,37 +1,21 @@
 """Text by sampling: the course's engine with a Sampler that chooses, and notes, each token."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from lecture_lib.checks import check_count
 from lecture_lib.engine import Engine, Generation
-from lecture_lib.tokens import encode_prompts as encode
+from lecture_lib.tokens import encode_prompts, next_log_probs, to_float32
 
-from .draws import as_generator
-from .sampling import filter_logits
-from .sampling_settings import SamplingSettings, check_logits
+from .draws import check_seed
+from .repetition_penalty import check_logits
+from .sampling import SamplingSettings, filter_logits
 
-
-@dataclass(frozen=True)
-class SampledText(Generation):
-    """A Generation and, for each of its tokens, the distribution it was drawn from, in numbers.
-
-    Attributes:
-        log_probs: log p(token) by the model itself, in nats: no temperature, no filter.
-        sampling_log_probs: log of the probability with which it was really drawn.
-        entropies: entropy of the model's own distribution, in nats: how unsure it was.
-        sampling_entropies: entropy of the distribution that was drawn from.
-        n_kept: how many tokens could have been drawn.
-    """
-
-    log_probs: list[float]
-    sampling_log_probs: list[float]
-    entropies: list[float]
-    sampling_entropies: list[float]
-    n_kept: list[int]
+# What a Sampler notes at every step, as the fields of Generation are called.
+NOTED = ("log_probs", "sampling_log_probs", "entropies", "sampling_entropies", "n_kept")
 
 
 class Sampler:
@@ -39,15 +23,14 @@ class Sampler:
 
     Args:
         settings: how the distribution is shaped.
-        seed: the same seed gives the same text. Or a ``generator`` on the model's device; without
-            either, PyTorch's global one is used.
-        prompt_ids: the prompts' token ids, one list a row: the repetition penalty needs them.
+        seed: the same seed gives the same text; without it PyTorch's global generator is used.
+        prompt_ids: the prompts' token ids, a list for each row: the repetition penalty needs them.
 
     It uses the random numbers as Transformers' ``generate`` does, one ``multinomial`` over all
-    rows a step, so the same seed gives the same tokens.
+    rows in each step, so the same seed gives the same tokens.
 
     Raises:
-        ValueError: a seed and a generator, or a repetition penalty without ``prompt_ids``.
+        ValueError: a seed that is no integer, or a repetition penalty without ``prompt_ids``.
     """
 
     def __init__(
@@ -55,23 +38,21 @@ class Sampler:
         settings: SamplingSettings | None = None,
         *,
         seed: int | None = None,
-        generator: torch.Generator | None = None,
         prompt_ids: Sequence[Sequence[int]] | None = None,
     ):
         self.settings = settings or SamplingSettings()
-        as_generator(seed, generator, "cpu")  # complain now, not at the first token
+        self._seed = None if seed is None else check_seed(seed)
+        self._generator: torch.Generator | None = None  # made where the logits are
         if self.settings.repetition_penalty != 1 and prompt_ids is None:
             raise ValueError("prompt_ids: the repetition penalty needs the prompts' tokens")
-        self._seed, self._generator = seed, generator
         self._ids = None if prompt_ids is None else [list(ids) for ids in prompt_ids]
         self._steps: list[list[Tensor]] = []  # a step's five numbers, (B,) each
 
     def __call__(self, logits: Tensor) -> Tensor:
         """Logits (B, V) to the tokens drawn, (B,)."""
-        logits = check_logits(logits)
-        logits = logits.float() if logits.element_size() < 4 else logits
+        logits = to_float32(check_logits(logits))
         if self._seed is not None and self._generator is None:
-            self._generator = as_generator(self._seed, None, logits.device)
+            self._generator = torch.Generator(logits.device).manual_seed(self._seed)
         kept = filter_logits(logits, self.settings, previous_ids=self._ids)  # (B, V)
         probs = kept.softmax(-1)
         tokens = torch.multinomial(probs, 1, generator=self._generator)  # (B, 1)
@@ -83,7 +64,7 @@ class Sampler:
 
     def _note(self, logits: Tensor, kept: Tensor, probs: Tensor, tokens: Tensor) -> None:
         """Keep the step's numbers, not its (B, V) tensors: those would add up to gigabytes."""
-        log_probs = logits.log_softmax(-1)
+        log_probs = next_log_probs(logits)
         self._steps.append(
             [
                 log_probs.gather(-1, tokens)[:, 0],
@@ -95,7 +76,7 @@ class Sampler:
         )
 
     def records(self) -> list[list[list[float]]]:
-        """The five numbers of ``SampledText``: for each the rows, for each row the steps."""
+        """What is NOTED: for each number the rows, for each row the steps."""
         return [torch.stack(steps, 1).tolist() for steps in zip(*self._steps, strict=True)]
 
 
@@ -108,14 +89,12 @@ def sample_generate(
     top_k: int | None = None,
     top_p: float = 1.0,
     min_p: float | None = None,
-    typical_p: float = 1.0,
     repetition_penalty: float = 1.0,
     seed: int | None = None,
-    generator: torch.Generator | None = None,
     num_return_sequences: int = 1,
     **options,
-) -> SampledText | list[SampledText]:
-    """Continue prompts by sampling, with the KV cache: each decode step computes one token a row.
+) -> Generation | list[Generation]:
+    """Continue prompts by sampling; with the KV cache, a step computes one token for each row.
 
     The same tokens as ``generate(do_sample=True, top_k=0, ...)`` after ``torch.manual_seed(seed)``
     (its default top_k is 50; here nothing is cut unless asked for).
@@ -125,35 +104,27 @@ def sample_generate(
         prompts: text or token ids, or a list of either (a batch).
         max_new_tokens: how many tokens at most.
         temperature ... repetition_penalty: see ``SamplingSettings``.
-        seed, generator: see ``Sampler``. With a seed PyTorch's global generator is not touched.
+        seed: see ``Sampler``. With a seed PyTorch's global generator is not touched.
         num_return_sequences: texts to draw for each prompt.
-        options: ``stop``, ``eos_token_id``, ``ignore_eos``, ``chunk_size``, ``use_cache`` of
-            ``Engine.generate``.
+        options: ``stop``, ``eos_token_id``, ``ignore_eos``, ``use_cache`` of ``Engine.generate``.
 
     Returns:
-        A SampledText; for a batch or several sequences a list: all of the first prompt, then all
-        of the second ...
+        A Generation, with the numbers of each draw; for a batch or several sequences a list of
+        them: all of the first prompt, then all of the second ...
 
     Raises:
         ValueError: a setting or a prompt that is not as described.
     """
-    settings = SamplingSettings(temperature, top_k, top_p, min_p, typical_p, repetition_penalty)
+    settings = SamplingSettings(temperature, top_k, top_p, min_p, repetition_penalty)
     check_count("num_return_sequences", num_return_sequences)
-    prompt_ids, single = encode(prompts, engine.tokenizer)
+    prompt_ids, single = encode_prompts(prompts, engine.tokenizer)
     rows = [ids for ids in prompt_ids for _ in range(num_return_sequences)]
     penalised = rows if repetition_penalty != 1 else None
-    sampler = Sampler(settings, seed=seed, generator=generator, prompt_ids=penalised)
+    sampler = Sampler(settings, seed=seed, prompt_ids=penalised)
     generations = engine.generate(rows, max_new_tokens, next_token=sampler, **options)
-    texts = _with_records(generations, sampler)
-    return texts[0] if single and num_return_sequences == 1 else texts
-
-
-def _with_records(generations: list[Generation], sampler: Sampler) -> list[SampledText]:
     texts = []
     for generation, *numbers in zip(generations, *sampler.records(), strict=True):
         # A row that ended early went on being drawn with the batch; that is no part of its text.
-        numbers = [steps[: len(generation.token_ids)] for steps in numbers]
-        shared = {f.name: getattr(generation, f.name) for f in fields(Generation)}
-        names = [f.name for f in fields(SampledText) if f.name not in shared]
-        texts.append(SampledText(**shared, **dict(zip(names, numbers, strict=True))))
-    return texts
+        kept = [steps[: len(generation.token_ids)] for steps in numbers]
+        texts.append(replace(generation, **dict(zip(NOTED, kept, strict=True))))
+    return texts[0] if single and num_return_sequences == 1 else texts

@@ -4,28 +4,58 @@ Every filter takes logits (V,) or (B, V) and returns logits of the same shape wi
 is cut: a softmax over them renormalises what is left. ``sampling_distribution`` applies them in
 the order of Transformers' ``generate``:
 
-    repetition penalty -> temperature -> top-k -> top-p -> min-p -> typical-p -> softmax
+    repetition penalty -> temperature -> top-k -> top-p -> min-p -> softmax
 
 The order matters: top-p looks at the distribution that temperature and top-k left over, so the
 same p keeps another nucleus when it comes first.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from .repetition_penalty import apply_repetition_penalty
-from .sampling_settings import (
-    SamplingSettings,
-    check_k,
-    check_logits,
-    check_mass,
-    check_min_p,
-    check_possible,
-    check_temperature,
-)
+from lecture_lib.checks import check_count, check_number
+from lecture_lib.tokens import to_float32
+
+from .repetition_penalty import apply_repetition_penalty, check_logits, check_possible
 
 CUT = float("-inf")  # the logit of a token that must not be drawn: e^-inf = 0
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """The arguments of ``generate`` that shape a sampling distribution, under the same names.
+
+    The defaults change nothing (pure multinomial sampling). Transformers' own default is
+    ``top_k=50``: pass ``top_k=0`` there to get what is the default here.
+
+    Args:
+        temperature: above 0. Below 1 sharpens, above 1 flattens.
+        top_k: how many tokens to keep; None or 0 keeps all.
+        top_p: the mass to keep, in (0, 1]; 1 keeps all.
+        min_p: keep what has at least this share of the likeliest token's probability, in [0, 1];
+            None or 0 keeps all.
+        repetition_penalty: above 0; 1 penalises nothing.
+
+    Raises:
+        ValueError: a setting outside its range.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float = 1.0
+    min_p: float | None = None
+    repetition_penalty: float = 1.0
+
+    def __post_init__(self):
+        _check_temperature(self.temperature)
+        if self.top_k is not None:
+            check_count("top_k", self.top_k, least=0)
+        _check_mass(self.top_p)
+        if self.min_p is not None:
+            check_number("min_p", self.min_p, least=0, most=1)
+        check_number("repetition_penalty", self.repetition_penalty, above=0)
 
 
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
@@ -40,7 +70,7 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
         ValueError: a temperature of 0 or below, or so low that a logit overflows; bad logits
             (another shape, NaN, +inf, a row of -inf).
     """
-    scaled = check_logits(logits) / check_temperature(temperature)
+    scaled = check_logits(logits) / _check_temperature(temperature)
     check_possible(scaled, f" (divided by the temperature {temperature})")
     return scaled
 
@@ -61,8 +91,7 @@ def top_k_filter(logits: Tensor, k: int, *, min_tokens_to_keep: int = 1) -> Tens
         ValueError: k below 1, bad logits.
     """
     logits = check_logits(logits)
-    min_tokens_to_keep = check_k(min_tokens_to_keep, "min_tokens_to_keep")
-    k = min(max(check_k(k), min_tokens_to_keep), logits.shape[-1])
+    k = min(max(check_count("top_k", k), min_tokens_to_keep), logits.shape[-1])
     kth_best = logits.topk(k).values[..., -1:]  # (B, 1)
     return logits.masked_fill(logits < kth_best, CUT)
 
@@ -86,8 +115,7 @@ def top_p_filter(logits: Tensor, p: float, *, min_tokens_to_keep: int = 1) -> Te
     Raises:
         ValueError: p outside (0, 1], bad logits.
     """
-    logits, p = check_logits(logits), check_mass("top_p", p)
-    min_tokens_to_keep = check_k(min_tokens_to_keep, "min_tokens_to_keep")
+    logits, p = check_logits(logits), _check_mass(p)
     ascending, order = logits.sort(dim=-1)  # (B, V): the unlikeliest first
     tail_mass = ascending.softmax(-1).cumsum(-1)  # of a token and all that are less likely
     cut = tail_mass <= 1 - p
@@ -100,7 +128,7 @@ def min_p_filter(logits: Tensor, min_p: float, *, min_tokens_to_keep: int = 1) -
     """Cut tokens with less than ``min_p`` times the likeliest token's probability.
 
     Nguyen et al. 2024, arXiv 2407.01082. The threshold moves with the model's confidence: high
-    where one token stands out, low where many are plausible.
+    where one token is far ahead, low where many are plausible.
 
     Args:
         logits: (V,) or (B, V). min_p: in [0, 1]; 0 cuts nothing, 1 keeps the likeliest (with its
@@ -113,51 +141,18 @@ def min_p_filter(logits: Tensor, min_p: float, *, min_tokens_to_keep: int = 1) -
     Raises:
         ValueError: min_p outside [0, 1], bad logits.
     """
-    logits, min_p = check_logits(logits), check_min_p(min_p)
-    min_tokens_to_keep = check_k(min_tokens_to_keep, "min_tokens_to_keep")
+    logits, min_p = check_logits(logits), check_number("min_p", min_p, least=0, most=1)
     probs = logits.softmax(-1)  # (B, V)
     cut = probs < min_p * probs.amax(-1, keepdim=True)
     likeliest = probs.topk(min(min_tokens_to_keep, logits.shape[-1])).indices
     return logits.masked_fill(cut.scatter(-1, likeliest, False), CUT)
 
 
-def typical_p_filter(logits: Tensor, p: float, *, min_tokens_to_keep: int = 1) -> Tensor:
-    """Keep the tokens whose surprise is nearest to the entropy, until their mass reaches p.
-
-    Locally typical sampling, Meister et al. 2022, arXiv 2202.00666. A token's surprise is
-    -log p(token); the entropy is its mean. The likeliest token can be cut: too predictable.
-
-    Args:
-        logits: (V,) or (B, V). p: in (0, 1]; 1 cuts nothing (``generate`` skips the filter then;
-            its processor by itself refuses 1).
-        min_tokens_to_keep: that many of the most typical stay in any case.
-
-    Returns:
-        Logits of the same shape, -inf for what is cut.
-
-    Raises:
-        ValueError: p outside (0, 1], bad logits.
-    """
-    logits, p = check_logits(logits), check_mass("typical_p", p)
-    min_tokens_to_keep = check_k(min_tokens_to_keep, "min_tokens_to_keep")
-    if p == 1:
-        return logits
-    log_probs = logits.log_softmax(-1)  # (B, V)
-    entropy_nats = -(log_probs * log_probs.exp()).nansum(-1, keepdim=True)  # 0 · log 0 counts as 0
-    distance, order = (-log_probs - entropy_nats).abs().sort(dim=-1)  # most typical first
-    mass = logits.gather(-1, order).softmax(-1).cumsum(-1)
-    # The token that reaches p still belongs in, and with it all that are just as typical.
-    last = (mass < p).sum(-1, keepdim=True).clamp_max(logits.shape[-1] - 1)  # (B, 1)
-    cut = distance > distance.gather(-1, last)
-    cut[..., :min_tokens_to_keep] = False
-    return logits.masked_fill(cut.scatter(-1, order, cut), CUT)
-
-
 def filter_logits(
     logits: Tensor,
     settings: SamplingSettings,
     *,
-    previous_ids: Sequence[int] | Sequence[Sequence[int]] | Tensor | None = None,
+    previous_ids: Sequence | Tensor | None = None,
     min_tokens_to_keep: int = 1,
 ) -> Tensor:
     """All of a setting's filters, in the order of Transformers' ``generate``.
@@ -174,8 +169,7 @@ def filter_logits(
     Raises:
         ValueError: bad logits, or a repetition penalty without ``previous_ids``.
     """
-    logits, keep = check_logits(logits), {"min_tokens_to_keep": min_tokens_to_keep}
-    logits = logits.float() if logits.element_size() < 4 else logits
+    logits, keep = to_float32(check_logits(logits)), {"min_tokens_to_keep": min_tokens_to_keep}
     if settings.repetition_penalty != 1:
         if previous_ids is None:
             raise ValueError("previous_ids: the repetition penalty needs the tokens so far")
@@ -188,8 +182,6 @@ def filter_logits(
         logits = top_p_filter(logits, settings.top_p, **keep)
     if settings.min_p:
         logits = min_p_filter(logits, settings.min_p, **keep)
-    if settings.typical_p < 1:
-        logits = typical_p_filter(logits, settings.typical_p, **keep)
     return logits
 
 
@@ -199,15 +191,14 @@ def sampling_distribution(
     top_k: int | None = None,
     top_p: float = 1.0,
     min_p: float | None = None,
-    typical_p: float = 1.0,
     repetition_penalty: float = 1.0,
-    previous_ids: Sequence[int] | Sequence[Sequence[int]] | Tensor | None = None,
+    previous_ids: Sequence | Tensor | None = None,
 ) -> Tensor:
     """The probabilities that the next token is drawn from, after all filters.
 
     Args:
         logits: (V,) or (B, V), the model's own.
-        temperature, top_k, top_p, min_p, typical_p, repetition_penalty: see ``SamplingSettings``;
+        temperature, top_k, top_p, min_p, repetition_penalty: see ``SamplingSettings``;
             the defaults change nothing.
         previous_ids: the tokens so far, needed by the repetition penalty alone.
 
@@ -218,5 +209,22 @@ def sampling_distribution(
     Raises:
         ValueError: a setting outside its range, logits of another shape, NaN, +inf, a row of -inf.
     """
-    settings = SamplingSettings(temperature, top_k, top_p, min_p, typical_p, repetition_penalty)
+    settings = SamplingSettings(temperature, top_k, top_p, min_p, repetition_penalty)
     return filter_logits(logits, settings, previous_ids=previous_ids).softmax(-1)
+
+
+def _check_temperature(temperature: float) -> float:
+    if temperature == 0:
+        raise ValueError(
+            "temperature: 0 divides by zero; for the likeliest token always, use greedy search "
+            "(do_sample=False)"
+        )
+    return check_number("temperature", temperature, above=0)
+
+
+def _check_mass(top_p: float) -> float:
+    try:
+        return check_number("top_p", top_p, above=0, most=1)
+    except ValueError as error:
+        hint = "; for the likeliest token alone use top_k=1" if top_p == 0 else ""
+        raise ValueError(f"{error}{hint}") from None

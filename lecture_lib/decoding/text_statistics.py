@@ -3,16 +3,15 @@
 import math
 from collections.abc import Hashable, Sequence
 
-import torch
-
-from .sampling_settings import check_k
+from lecture_lib.checks import check_count
+from lecture_lib.tokens import log_probs_of
 
 Tokens = Sequence[Hashable]
 
 
 def ngrams(tokens: Tokens, n: int) -> list[tuple]:
     """All runs of n tokens, in order: len(tokens) - n + 1 of them, none for a shorter text."""
-    check_k(n, "n")
+    check_count("n", n)
     tokens = list(tokens)
     return [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
 
@@ -66,9 +65,7 @@ def token_log_probs(engine, prompt_ids: Sequence[int], new_ids: Sequence[int]) -
     if not prompt_ids or not new_ids:
         raise ValueError("prompt_ids, new_ids: need at least one token each")
     logits = engine.logits(prompt_ids + new_ids)[0, len(prompt_ids) - 1 : -1]  # (new, V)
-    log_probs = logits.float().log_softmax(-1)
-    targets = torch.tensor(new_ids, device=log_probs.device)[:, None]
-    return log_probs.gather(-1, targets)[:, 0].tolist()
+    return log_probs_of(logits, new_ids).tolist()
 
 
 def mean_log_prob(log_probs: Sequence[float]) -> float:

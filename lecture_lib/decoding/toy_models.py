@@ -1,7 +1,51 @@
-"""The lecture's toy models, written down once."""
+"""The lecture's toy models and distributions, and a search for toys that are of some kind."""
 
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+
+from .beam_search import beam_search
 from .toy_lm import ToyLM
-from .toy_search import find_toy_model, prefixes
+
+# The lecture's flat and its peaked next-token distribution, with its very sums:
+#     after "The":       the 6 likeliest words hold 0.68; the nucleus at p = .92 is 9 words, 0.94
+#     after "The car":   the 6 likeliest words hold 0.99; the nucleus at p = .92 is 3 words, 0.97
+# The words and the sums are the picture's (the how-to-generate article of the Hugging Face blog,
+# which the lecture draws on); the single probabilities are ours, chosen so that the sums come out.
+FLAT = {
+    "nice": 0.125, "dog": 0.120, "car": 0.115, "woman": 0.110, "guy": 0.107, "man": 0.103,
+    "people": 0.095, "big": 0.087, "house": 0.078, "cat": 0.060,
+}  # fmt: skip
+PEAKED = {
+    "drives": 0.550, "is": 0.270, "turns": 0.150, "stops": 0.009, "down": 0.006, "a": 0.005,
+    "not": 0.004, "the": 0.003, "small": 0.002, "told": 0.001,
+}  # fmt: skip
+TOY_DISTRIBUTIONS = {"flat": FLAT, "peaked": PEAKED}
+
+_SEARCHED_VOCAB = ("A", "B", "C")
+_PARTS = 50  # probabilities are multiples of .02, so that a student can check them by hand
+_MAX_TRIES = 10_000
+
+
+def toy_logits(name: str) -> tuple[list[str], torch.Tensor]:
+    """The words of a toy distribution, the likeliest first, and their logits.
+
+    The logits are the logs of the probabilities (a softmax gives those back), float32 (10,).
+
+    Args:
+        name: "flat" (after "The") or "peaked" (after "The car").
+
+    Raises:
+        ValueError: another name.
+    """
+    if name not in TOY_DISTRIBUTIONS:
+        raise ValueError(f"name: needs one of {list(TOY_DISTRIBUTIONS)}, got {name!r}")
+    distribution = TOY_DISTRIBUTIONS[name]
+    return list(distribution), torch.tensor(list(distribution.values())).log()
 
 
 def mouse_and_cheese() -> ToyLM:
@@ -31,7 +75,7 @@ def mouse_and_cheese() -> ToyLM:
 def lecture_greedy() -> ToyLM:
     """The lecture's greedy example: I, L, U with probability .6 · .7 · .9 = .378.
 
-    Each step has one distribution, whatever stands to its left. It is another model than
+    Each step has one distribution, whatever is to its left. It is another model than
     ``lecture_tree``: their third steps differ (.9 and .7).
     """
     steps = [(0.6, 0.3, 0.1), (0.2, 0.7, 0.1), (0.05, 0.05, 0.9)]
@@ -61,7 +105,7 @@ def lecture_tree() -> ToyLM:
 def beam_loses_to_greedy() -> ToyLM:
     """The lecture's counterexample, k = 2: greedy finds AAA .144, two beams only .05712.
 
-    After A the three continuations are so even that both beams leave it for B; the sure third
+    After A the three continuations are so even that both beams leave it for B; the certain third
     step (AA, then A with .9) is never seen.
     """
     table = {
@@ -78,8 +122,74 @@ def beam_loses_to_greedy() -> ToyLM:
 def beam_finds_what_greedy_misses() -> ToyLM:
     """Two beams find the likeliest text of all, greedy search a much less likely one.
 
-    Not made by hand: the first that ``find_toy_model`` comes upon with seed 0.
+    Not made by hand: it is the first that ``find_toy_model`` finds with seed 0.
     """
     return find_toy_model(
         lambda greedy, beam, best: beam == best and beam > 1.5 * greedy, seed=0
     ).model
+
+
+@dataclass(frozen=True)
+class FoundToy:
+    """A toy model, and p of the texts that greedy search and beam search find in it.
+
+    Attributes:
+        model: the ToyLM. tries: how many models were looked at until this one came.
+        greedy_p, beam_p: probability of their texts. best_p: that of the likeliest text of all.
+    """
+
+    model: ToyLM
+    greedy_p: float
+    beam_p: float
+    best_p: float
+    tries: int
+
+
+def find_toy_model(
+    wanted: Callable[[float, float, float], bool], *, depth: int = 3, seed: int = 0
+) -> FoundToy:
+    """The first random toy model of which ``wanted(greedy_p, beam_p, best_p)`` is true.
+
+    Args:
+        wanted: takes the probabilities of greedy's text, of the text of a search with two beams,
+            and of the likeliest text.
+        depth: how many tokens a text has; there are three tokens.
+        seed: the same seed gives the same model.
+
+    Raises:
+        ValueError: nothing found in 10,000 models, or texts that are too many to list.
+    """
+    draw = random.Random(seed)
+    for tries in range(1, _MAX_TRIES + 1):
+        table = {
+            prefix: dict(zip(_SEARCHED_VOCAB, _random_distribution(draw), strict=True))
+            for prefix in prefixes(_SEARCHED_VOCAB, depth)
+        }
+        model = ToyLM(table, vocab=_SEARCHED_VOCAB)
+        greedy_p, beam_p = (_search_probability(model, depth, num_beams) for num_beams in (1, 2))
+        # Rounded, so that products in another order don't differ in their last bit.
+        best_p = round(max(model.all_sequences(depth).values()), 12)
+        if wanted(greedy_p, beam_p, best_p):
+            return FoundToy(model, greedy_p, beam_p, best_p, tries)
+    raise ValueError(f"wanted: none of {_MAX_TRIES} models (seed {seed}) is like that")
+
+
+def prefixes(vocab: Sequence[str], depth: int) -> list[tuple[str, ...]]:
+    """All texts of fewer than ``depth`` tokens, the empty one first."""
+    return [prefix for n in range(depth) for prefix in product(vocab, repeat=n)]
+
+
+def _search_probability(model: ToyLM, depth: int, num_beams: int) -> float:
+    """p of the text of ``depth`` tokens that a search finds (greedy search with one beam)."""
+    trace = beam_search(model, num_beams=num_beams, max_new_tokens=depth, length_penalty=0.0)
+    return round(math.exp(trace.scores[0]), 12)
+
+
+def _random_distribution(draw: random.Random) -> list[float]:
+    """Different multiples of .02 that sum to 1 (equal ones would leave the order open)."""
+    n = len(_SEARCHED_VOCAB)
+    while True:
+        cuts = sorted(draw.sample(range(1, _PARTS), n - 1))
+        parts = [b - a for a, b in zip([0, *cuts], [*cuts, _PARTS], strict=True)]
+        if len(set(parts)) == n:
+            return [part / _PARTS for part in parts]

@@ -62,17 +62,14 @@ class Engine:
         self.calls: list[ForwardCall] = []
 
     @torch.no_grad()
-    def prefill(
-        self, input_ids, attention_mask=None, *, cache: KVCache | None = None, chunk_size=None
-    ) -> Tensor:
+    def prefill(self, input_ids, attention_mask=None, *, cache: KVCache | None = None) -> Tensor:
         """Run the prompt through the model once and keep the keys and values of every layer.
 
         Args:
             input_ids: (B, L) or (L,) token ids.
             attention_mask: (B, L), 0 for padding on the left; positions count from the first 1.
-            cache: where to keep them; a filled one is continued. Default: a new one with room for
-                1,024 further tokens.
-            chunk_size: tokens to compute at a time. Default: all; less needs less memory.
+            cache: where to keep them; a filled one is continued, so a long prompt can be given in
+                chunks. Default: a new one with room for 1,024 further tokens.
 
         Returns:
             Logits of the next token, (B, V).
@@ -84,7 +81,6 @@ class Engine:
         input_ids = check_token_matrix(input_ids, self.vocab_size, self.device)
         padding = count_padding(attention_mask, input_ids)
         batch_size, seq_len = input_ids.shape
-        chunk_size = check_count("chunk_size", seq_len if chunk_size is None else chunk_size)
         if cache is None:
             self.check_context(seq_len, "input_ids")
             cache = self.new_cache(batch_size, min(seq_len + SPARE_POSITIONS, self.context_length))
@@ -96,8 +92,7 @@ class Engine:
                 "attention_mask: padding is only possible in front of a prompt, not behind a past"
             )
         self.cache = cache
-        for chunk in input_ids.split(chunk_size, dim=1):
-            hidden = self._forward(chunk, cache)  # (B, chunk_size, D)
+        hidden = self._forward(input_ids, cache)  # (B, L, D)
         return self.model.logits(hidden[:, -1])  # only the last embedding is asked for its token
 
     @torch.no_grad()
@@ -149,7 +144,6 @@ class Engine:
         stop: str | Sequence[str] = (),
         eos_token_id: int | Sequence[int] | None = None,
         ignore_eos: bool = False,
-        chunk_size: int | None = None,
         next_token: Callable[[Tensor], Tensor] = greedy,
     ) -> Generation | list[Generation]:
         """Continue a prompt, or several together.
@@ -161,7 +155,6 @@ class Engine:
             stop: strings that end the text.
             eos_token_id: tokens that end a row. Default: the model's own.
             ignore_eos: go on after EOS, up to max_new_tokens.
-            chunk_size: of the prefill.
             next_token: a function of logits (B, V) to tokens (B,).
 
         Returns:
@@ -170,7 +163,7 @@ class Engine:
         Raises:
             ValueError: an argument other than described, a sequence longer than the context.
         """
-        options = (use_cache, stop, eos_token_id, ignore_eos, chunk_size, next_token)
+        options = (use_cache, stop, eos_token_id, ignore_eos, next_token)
         run = Run(self, prompt, max_new_tokens, *options, in_pieces=stop not in ((), None))
         for _ in run.steps():
             pass
@@ -284,7 +277,6 @@ class Run:
     stop: str | Sequence[str] = ()
     eos_token_id: int | Sequence[int] | None = None
     ignore_eos: bool = False
-    chunk_size: int | None = None
     next_token: Callable[[Tensor], Tensor] = greedy
     in_pieces: bool = True
 
@@ -324,9 +316,7 @@ class Run:
         if self.use_cache:
             batch_size, prompt_len = self.input_ids.shape
             self.cache = self.engine.new_cache(batch_size, prompt_len + self.max_new_tokens)
-            logits = self.engine.prefill(
-                self.input_ids, self.attention_mask, cache=self.cache, chunk_size=self.chunk_size
-            )
+            logits = self.engine.prefill(self.input_ids, self.attention_mask, cache=self.cache)
         else:
             logits = self.engine.logits(self.input_ids, self.attention_mask, last_only=True)
         self.calls += self.engine.calls

@@ -56,6 +56,13 @@ class Generation:
         prompt_len: tokens of the prompt.
         timings: of the run (the batch's, where there were several prompts).
         calls: what each pass through the model saw, prefill first.
+
+    What a draw was like, for each token, where a ``Sampler`` has drawn them:
+        log_probs: log p(token) by the model itself, in nats: no temperature, no filter.
+        sampling_log_probs: log of the probability with which it was really drawn.
+        entropies: entropy of the model's own distribution, in nats: how unsure it was.
+        sampling_entropies: entropy of the distribution that was drawn from.
+        n_kept: how many tokens could have been drawn.
     """
 
     token_ids: list[int]
@@ -64,3 +71,8 @@ class Generation:
     prompt_len: int
     timings: Timings
     calls: tuple[ForwardCall, ...] = field(repr=False)
+    log_probs: list[float] = field(default_factory=list, repr=False)
+    sampling_log_probs: list[float] = field(default_factory=list, repr=False)
+    entropies: list[float] = field(default_factory=list, repr=False)
+    sampling_entropies: list[float] = field(default_factory=list, repr=False)
+    n_kept: list[int] = field(default_factory=list, repr=False)

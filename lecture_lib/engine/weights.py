@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -58,14 +59,17 @@ def _join(parameters: list[nn.Parameter]) -> Tensor:
 
 
 def _are_adjacent(parameters: list[nn.Parameter]) -> bool:
-    storage = parameters[0].untyped_storage().data_ptr()
-    offset = parameters[0].storage_offset()
-    for parameter in parameters:
-        same = parameter.untyped_storage().data_ptr() == storage and parameter.is_contiguous()
-        if not same or parameter.storage_offset() != offset:
-            return False
-        offset += parameter.numel()
-    return True
+    """Whether they are parts of one tensor, each directly behind the other."""
+    one_storage = len({parameter.untyped_storage().data_ptr() for parameter in parameters}) == 1
+    contiguous = all(parameter.is_contiguous() for parameter in parameters)
+    return (
+        one_storage
+        and contiguous
+        and all(
+            before.data_ptr() + before.nbytes == after.data_ptr()
+            for before, after in pairwise(parameters)
+        )
+    )
 
 
 def inverse_frequencies(rope: dict, head_dim: int) -> Tensor:

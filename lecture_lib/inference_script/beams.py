@@ -1,7 +1,6 @@
 """Beam search for the script: on the engine, with stop strings and logprobs."""
 
-from lecture_lib.decoding.beam_engine import engine_beam_search
-from lecture_lib.decoding.beam_sampling import beam_sampling
+from lecture_lib.decoding.beam_engine import beam_sampling, engine_beam_search
 from lecture_lib.tokens import end_tokens
 
 from .answer import Answer, strategy

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lecture_lib.tokens import next_log_probs
+
 
 @dataclass(frozen=True)
 class TokenLogprobs:
@@ -61,7 +63,7 @@ def positions(logits: Tensor, token_ids: list[int], n_top: int) -> list[TokenLog
 
 def top_log_probs(logits: Tensor, tokens: Tensor, n_top: int) -> tuple[Tensor, Tensor, Tensor]:
     """Of n rows: log p of its token (n,), the likeliest tokens and their log p (n, n_top)."""
-    log_probs = logits.float().log_softmax(-1)  # (n, V)
+    log_probs = next_log_probs(logits)  # (n, V)
     top = log_probs.topk(min(n_top, log_probs.shape[-1]), -1)
     chosen = log_probs.gather(-1, tokens.to(log_probs.device)[:, None])[:, 0]
     return chosen, top.indices, top.values

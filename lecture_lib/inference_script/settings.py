@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lecture_lib.checks import check_count, check_number
-from lecture_lib.decoding.sampling_settings import SamplingSettings
+from lecture_lib.decoding.sampling import SamplingSettings
 from lecture_lib.engine.streaming import check_stop
 
 

@@ -28,15 +28,12 @@ class KVCache:
 
     def __post_init__(self):
         k, v = self.keys, self.values
-        if not (isinstance(k, torch.Tensor) and isinstance(v, torch.Tensor)):
-            raise ValueError("keys, values: need tensors of shape (L, D)")
-        if k.ndim != 2 or k.shape != v.shape or k.dtype != v.dtype:
+        kinds = [(tuple(y.shape), y.dtype) for y in (k, v) if isinstance(y, torch.Tensor)]
+        if len(kinds) != 2 or kinds[0] != kinds[1] or k.ndim != 2 or len(k) == 0:
             raise ValueError(
-                "keys, values: need one shape (L, D) and one dtype, got "
-                f"{tuple(k.shape)} {k.dtype} and {tuple(v.shape)} {v.dtype}"
+                "keys, values: need two tensors of one shape (L, D), L at least 1, and one dtype "
+                f"(prefill_block makes the first cache), got {kinds}"
             )
-        if len(k) == 0:
-            raise ValueError("keys, values: the cache is empty; prefill_block makes the first one")
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -61,9 +58,8 @@ class PreallocatedKVCache:
     """Room for max_seq_len positions from the start; a step writes one row into it, in place.
 
     Engines do this because a step then copies one row instead of all, needs no second copy of the
-    cache while it does, and leaves every tensor at its address. The price: memory for positions
-    that may never come, and one future: a step changes this very object, so to try two
-    continuations, make two caches.
+    cache while it does, and leaves every tensor at its address. The price is memory for positions
+    that may never come; and as a step changes this very object, two continuations need two caches.
 
     Args:
         cache: what prefill_block returned; copied once.

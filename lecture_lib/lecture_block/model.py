@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from ..checks import check_count
 from ..op_trace import row
 from .block import decode_block, naive_block, prefill_block
 from .cache import KVCache, PreallocatedKVCache
@@ -45,8 +46,8 @@ class ToyTransformer:
         **flags: bool,
     ) -> "ToyTransformer":
         """Random weights. Raises ValueError for sizes that do not fit (see BlockWeights)."""
-        if vocab_size < 1 or n_layers < 1:
-            raise ValueError(f"vocab_size {vocab_size}, n_layers {n_layers}: need 1 or more each")
+        check_count("vocab_size", vocab_size)
+        check_count("n_layers", n_layers)
         BlockFlags(**flags)  # an unknown flag shows here, not in the first forward pass
         blocks = [
             BlockWeights.random(d_model, n_heads, seed=seed + 1 + n, dtype=dtype)
@@ -75,7 +76,9 @@ class ToyTransformer:
     def decode(self, token_id: int, caches: Sequence[Cache]) -> tuple[torch.Tensor, list[Cache]]:
         """p of the next token after one new token, (V,), and the caches grown by it."""
         if len(caches) != len(self.blocks):
-            raise ValueError(f"caches: needs {len(self.blocks)}, one a block, got {len(caches)}")
+            raise ValueError(
+                f"caches: needs {len(self.blocks)}, one for each block, got {len(caches)}"
+            )
         t, grown = self._embed([token_id]), []
         for weights, cache in zip(self.blocks, caches, strict=True):
             t, cache = decode_block(t, cache, weights, self.n_heads, **self.flags)
@@ -93,11 +96,10 @@ class ToyTransformer:
                 of every deeper block, so cached keys and values are not those of a naive run.
                 (``prefill`` and ``decode`` run all the same, to show it.)
         """
-        if max_new_tokens < 0:
-            raise ValueError(f"max_new_tokens: needs 0 or more, got {max_new_tokens}")
+        check_count("max_new_tokens", max_new_tokens, least=0)
         if use_cache and len(self.blocks) > 1 and not self.flags.get("causal"):
             raise ValueError(
-                "use_cache: without causal=True the past of a stack does not stand still"
+                "use_cache: without causal=True every new token changes the past of a stack"
             )
         tokens, caches = list(token_ids), None
         for _ in range(max_new_tokens):

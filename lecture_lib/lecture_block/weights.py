@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 Norm = tuple[torch.Tensor, torch.Tensor]
+MATRICES = ("w_q", "w_k", "w_v", "w_o", "w_1", "w_2")
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,7 @@ class BlockWeights:
 
     def __post_init__(self):
         d, d_ff = self.w_q.shape[0], self.w_1.shape[-1]
-        matrices = dict.fromkeys(("w_q", "w_k", "w_v", "w_o"), (d, d))
-        for name, shape in {**matrices, "w_1": (d, d_ff), "w_2": (d_ff, d)}.items():
+        for name, shape in zip(MATRICES, [(d, d)] * 4 + [(d, d_ff), (d_ff, d)], strict=True):
             got = tuple(getattr(self, name).shape)
             if got != shape:
                 raise ValueError(f"{name}: needs the shape {shape}, got {got}")
@@ -96,7 +96,4 @@ class BlockWeights:
 
     def slide_names(self) -> dict[str, torch.Tensor]:
         """The matrices by their names on the slide."""
-        names = ("W^Q", "W^K", "W^V", "W^O", "W^1", "W^2")
-        return dict(
-            zip(names, (self.w_q, self.w_k, self.w_v, self.w_o, self.w_1, self.w_2), strict=True)
-        )
+        return {f"W^{name[-1].upper()}": getattr(self, name) for name in MATRICES}

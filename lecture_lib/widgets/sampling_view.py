@@ -5,7 +5,7 @@ import torch
 
 from ..decoding.draws import draw_tokens
 from ..decoding.sampling import apply_temperature, sampling_distribution, top_k_filter
-from ..decoding.toy_distributions import TOY_DISTRIBUTIONS, toy_logits
+from ..decoding.toy_models import TOY_DISTRIBUTIONS, toy_logits
 from ..figures import Picture, filter_view
 from ..scoring import next_token_logits, text_to_ids, token_text
 from .base import PictureWidget
