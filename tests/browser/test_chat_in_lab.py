@@ -8,7 +8,7 @@ from lab_page import keep_screenshot
 from playwright.sync_api import expect
 
 from lecture_lib.inference_script import TaskInfo, generate
-from lecture_lib.widgets.chat_strategies import STRATEGIES
+from lecture_lib.widgets.strategies import STRATEGIES
 
 pytestmark = [pytest.mark.real_model, pytest.mark.slow]
 
@@ -30,8 +30,11 @@ def lecture(lab_page_of_module):
 @pytest.fixture
 def chat(lecture, request):
     """A new, live widget with 100 new tokens at most."""
-    source = "from lecture_lib.widgets import ChatWidget\nchat = ChatWidget(loaded, output_len=100)"
-    lecture.type_source(lecture.chat_cell, f"{source}\nchat")
+    source = (
+        "from lecture_lib.widgets import ChatWidget\n"
+        "chat = ChatWidget(loaded)\nchat.output_len.value = 100\nchat"
+    )
+    lecture.type_source(lecture.chat_cell, source)
     lecture.run(lecture.chat_cell)
     assert lecture.errors == []
     widget = lecture.cell(lecture.chat_cell).locator(".lecture-widget")
