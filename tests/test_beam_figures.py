@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -19,8 +20,7 @@ from lecture_lib.decoding import (
 from lecture_lib.decoding.beam_search import BeamSettings
 from lecture_lib.engine import Engine
 from lecture_lib.figures import beam_table, beam_tree
-from lecture_lib.figures.beam_layout import GREEDY, lay_out
-from lecture_lib.figures.beam_tree import _LOOKS
+from lecture_lib.figures.beam_tree import _LOOKS, GREEDY, lay_out
 from lecture_lib.widgets import BeamStepper
 
 
@@ -94,7 +94,7 @@ def test_a_step_limit_reveals_no_more_than_its_steps(lecture, monkeypatch):
 def test_greedy_s_path_is_in_the_tree_even_where_the_beam_never_went():
     model = beam_loses_to_greedy()
     trace, greedy = searched(model), searched(model, k=1)
-    tree = lay_out(trace, greedy, max_per_step=9)
+    tree = lay_out(trace, greedy)
     assert tree.greedy == ((0,), (0, 0), (0, 0, 0))
     assert [tree.nodes[key].status for key in tree.greedy] == ["kept", "pruned", GREEDY]
     picture = beam_tree(trace, lambda t: model.vocab[t], greedy=greedy)
@@ -104,24 +104,25 @@ def test_greedy_s_path_is_in_the_tree_even_where_the_beam_never_went():
 
 
 def test_children_stand_in_the_order_of_their_parents(lecture):
-    tree = lay_out(lecture[0], None, max_per_step=9)
+    tree = lay_out(lecture[0], None)
     for above, row in zip(tree.rows, tree.rows[1:], strict=False):
         places = [above.index(key[:-1]) for key in row]
         assert places == sorted(places)
 
 
-def test_what_went_on_is_drawn_however_few_are_asked_for(lecture):
-    tree = lay_out(lecture[0], None, max_per_step=1)
+def test_what_went_on_is_drawn_however_few_are_drawn(lecture, monkeypatch):
+    monkeypatch.setattr(sys.modules["lecture_lib.figures.beam_tree"], "_MOST_PER_STEP", 1)
+    tree = lay_out(lecture[0], None)
     assert [len(row) for row in tree.rows] == [2, 2, 2]
 
 
 def test_four_beams_of_eight_steps_fit_a_page():
-    """Eight candidates a step: at most some thousand pixels wide, letters of 8 points or more."""
+    """Nine candidates a step: some thousand pixels wide, letters of 8 points or more."""
     row = dict(zip("ABCDEFGH", [0.3, 0.2] + [0.5 / 6] * 6, strict=True))
     model = ToyLM({}, vocab=list("ABCDEFGH"), default=row)
     trace = searched(model, k=4, n=8, eos_token_id=1)
-    picture = beam_tree(trace, lambda t: model.vocab[t], max_per_step=8)
-    assert picture.width < 1000
+    picture = beam_tree(trace, lambda t: model.vocab[t])
+    assert picture.width < 1020
     assert picture.height < 850
     assert picture._repr_mimebundle_()["text/html"].count("alt=") == 1
 
@@ -140,7 +141,6 @@ def test_the_table_has_a_caption_headers_and_a_row_for_each_candidate(lecture):
     [
         ({"up_to_step": 4}, "up_to_step: needs 0 to 3, got 4"),
         ({"up_to_step": -1}, "up_to_step"),
-        ({"max_per_step": 0}, "max_per_step"),
         ({"greedy": "two beams"}, "num_beams=1, got one with 2"),
     ],
 )
@@ -224,8 +224,6 @@ def test_the_stepper_has_a_picture_where_there_is_no_kernel():
 def test_the_stepper_refuses_what_it_does_not_have():
     with pytest.raises(ValueError, match="model: needs one of"):
         BeamStepper(model="the real model")
-    with pytest.raises(ValueError, match="num_beams: needs 1 to 4"):
-        BeamStepper(num_beams=9)
 
 
 @pytest.mark.real_model

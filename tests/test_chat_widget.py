@@ -9,12 +9,18 @@ import engine_models
 import pytest
 import torch
 
-from lecture_lib.figures.chat import Span, answer_html, chat_picture
+from lecture_lib.figures.chat import (
+    Span,
+    answer_html,
+    candidates,
+    chat_picture,
+    spans_of,
+    title_of,
+)
 from lecture_lib.inference_script.settings import TaskInfo
 from lecture_lib.widgets import ChatWidget, StrategiesSideBySide
 from lecture_lib.widgets.chat_session import N_TOP, ChatSession
-from lecture_lib.widgets.chat_strategies import pieces_of
-from lecture_lib.widgets.chat_text import candidates, read_stop_strings, spans_of, title_of
+from lecture_lib.widgets.strategies import pieces_of
 
 TEMPLATE = (
     "{% for m in messages %}<{{ m['role'][0] }}>{{ m['content'] }}{% endfor %}"
@@ -66,14 +72,14 @@ class TestSession:
             assert shown[0][1] == pytest.approx(float(top.values[0]), abs=1e-4)
 
     def test_second_turn_is_written_by_the_template_with_the_first(self, tiny):
-        session = ChatSession(tiny, system="be brief")
+        session = ChatSession(tiny)
         first = ask(session, "hi")
-        text = f"<s>be brief<u>hi<a>{first.text}<u>and then?<a>"
+        text = f"<u>hi<a>{first.text}<u>and then?<a>"
         assert session.prompt_ids("and then?") == tiny.tokenizer(text).input_ids
         second = ask(session, "and then?")
         assert second.prompt_len == len(tiny.tokenizer(text).input_ids)
         roles = [message["role"] for message in session.messages]
-        assert roles == ["system", "user", "assistant", "user", "assistant"]
+        assert roles == ["user", "assistant", "user", "assistant"]
 
     def test_without_a_template_it_goes_on_with_the_text(self):
         plain = engine_models.loaded_model(engine_models.llama())
@@ -155,11 +161,6 @@ class TestText:
         assert len(framed) == 1
         assert framed[0].endswith(">b</span>")
 
-    def test_stop_strings_as_typed(self):
-        assert read_stop_strings("a b\n\n\\n\n\\\\né\n") == ("a b", "\n", "\\né")
-        with pytest.raises(ValueError, match=r"\\q is unknown"):
-            read_stop_strings("\\q")
-
     def test_picture_tells_the_probabilities(self):
         picture = chat_picture([("user", "hi"), ("assistant", [Span("yo", -0.6931, "", 1)])])
         assert "user: “hi”" in picture.alt
@@ -168,9 +169,15 @@ class TestText:
             chat_picture([])
 
 
+def chat(loaded, output_len=12):
+    widget = ChatWidget(loaded)
+    widget.output_len.value = output_len
+    return widget
+
+
 @pytest.fixture
 def widget(tiny):
-    return ChatWidget(tiny, output_len=12)
+    return chat(tiny)
 
 
 class TestWidget:
@@ -183,24 +190,24 @@ class TestWidget:
         assert widget.prompt.value == ""
         widget.send("more", wait=True)
         ask(session, "more")
-        assert widget.conversation == session.messages
+        assert widget.session.messages == session.messages
         for shown in ("prompt tokens", "time to first token", "tokens/s", "12 new tokens"):
             assert shown in widget.facts.value
         widget.clear()
-        assert widget.conversation == []
+        assert widget.session.messages == []
         assert "hi" not in widget.history.value
 
-    def test_controls_are_the_settings(self, tiny):
+    def test_controls_are_the_settings(self, widget):
         settings = {"output_len": 7, "temperature": 0.5, "top_k": 9, "top_p": 0.8, "seed": 3}
-        settings |= {"repetition_penalty": 1.2, "stop": ("a", "\n")}
-        widget = ChatWidget(tiny, **settings)
+        settings |= {"repetition_penalty": 1.2}
+        for name, value in settings.items():
+            getattr(widget, name).value = value
+        widget.stop_strings.value = "a b\n\n\\n\n\\\\né\n"
         assert {name: getattr(widget.settings, name) for name in settings} == settings
-        widget.seed.value = 4
-        assert widget.settings.seed == 4
-        with pytest.raises(ValueError, match="no beams here"):
-            ChatWidget(tiny, beams=2)
-        with pytest.raises(ValueError, match="top_p"):
-            ChatWidget(tiny, top_p=0)
+        assert widget.settings.stop == ("a b", "\n", "\\né")
+        widget.stop_strings.value = "\\q"
+        with pytest.raises(ValueError, match=r"\\q is unknown"):
+            widget.settings  # noqa: B018
 
     def test_slider_shows_the_candidates(self, widget, tiny):
         widget.send("hi", wait=True)
@@ -212,7 +219,7 @@ class TestWidget:
             assert html.escape(widget.picture.alt) in widget.picture_view.value
 
     def test_stop_from_the_kernel_while_a_thread_writes(self, tiny):
-        widget = ChatWidget(tiny, output_len=100)
+        widget = chat(tiny, output_len=100)
         third, go_on = threading.Event(), threading.Event()
         inner, calls = widget.session.engine.decode, []
 
@@ -246,11 +253,11 @@ class TestWidget:
         widget.stop_strings.value = "\\q"
         widget.send("hi", wait=True)
         assert "Stop strings" in widget.error
-        assert (widget.prompt.value, widget.conversation) == ("hi", [])
+        assert (widget.prompt.value, widget.session.messages) == ("hi", [])
         widget.stop_strings.value = ""
         widget.send(wait=True)
         assert widget.error == ""
-        assert widget.conversation[0]["content"] == "hi"
+        assert widget.session.messages[0]["content"] == "hi"
 
     def test_a_failing_model_is_told_and_the_text_comes_back(self, widget, monkeypatch):
         def fail(*args, **kwargs):
@@ -259,7 +266,7 @@ class TestWidget:
         monkeypatch.setattr(widget.session.engine, "decode", fail)
         widget.send("hi", wait=True)
         assert "RuntimeError: out of memory" in widget.error
-        assert (widget.prompt.value, widget.conversation) == ("hi", [])
+        assert (widget.prompt.value, widget.session.messages) == ("hi", [])
         assert not widget.send_button.disabled
         monkeypatch.undo()
         widget.send(wait=True)
@@ -293,7 +300,7 @@ class TestSideBySide:
         beams = engine_models.hf_greedy(tiny.model, ids, num_beams=3, length_penalty=0.0, **options)
         assert view.answers["greedy"].token_ids == greedy[0]
         assert view.answers["beams"].token_ids == beams[0]
-        assert list(view.frame.strategy) == list(strategies)
+        assert list(view.answers) == list(strategies)
         for name in strategies:
             assert f"<b>{name}</b>" in view.columns.value
             assert f"{name}: “" in view.picture.alt
@@ -324,7 +331,7 @@ class TestSideBySide:
 
 @pytest.mark.real_model
 def test_real_model_answers_as_transformers(loaded):
-    widget = ChatWidget(loaded, output_len=8)
+    widget = chat(loaded, output_len=8)
     widget.send("What is the capital of France?", wait=True)
     messages = [{"role": "user", "content": "What is the capital of France?"}]
     inputs = loaded.tokenizer.apply_chat_template(
@@ -332,7 +339,7 @@ def test_real_model_answers_as_transformers(loaded):
     )
     out = loaded.model.generate(**inputs, max_new_tokens=8, do_sample=False)
     assert widget.answers[0].token_ids == out[0, inputs.input_ids.shape[1] :].tolist()
-    assert "Paris" in widget.conversation[-1]["content"]
+    assert "Paris" in widget.session.messages[-1]["content"]
 
 
 def _data(bundle):

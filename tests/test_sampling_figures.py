@@ -45,7 +45,7 @@ def drawn(monkeypatch, *args, **kwargs):
     """The figure that filter_view hands to its Picture."""
     seen = []
     module = sys.modules["lecture_lib.figures.sampling"]
-    monkeypatch.setattr(module, "Picture", lambda figure, alt, caption: seen.append(figure))
+    monkeypatch.setattr(module, "Picture", lambda figure, alt: seen.append(figure))
     filter_view(*args, **kwargs)
     return seen[0].axes[0]
 

@@ -3,18 +3,21 @@
 import html
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
 
-from ..decoding.beam_trace import FINISHED, KEPT, PRUNED, BeamTrace
-from .beam_layout import GREEDY, ROOT, Tree, lay_out
+from ..decoding.beam_trace import FINISHED, KEPT, PRUNED, BeamNode, BeamTrace
 from .picture import Picture
-from .style import CHOSEN, GOOD, INK, MARK, OTHER, in_course_style, new_figure, visible
+from .style import CHOSEN, GOOD, INK, MARK, OTHER, blank_axes, in_course_style, visible
 from .style import KEPT as BLUE
 
-_CELL, _ROW, _LEFT, _TOP, _BOTTOM = 1.1, 0.86, 0.6, 0.3, 1.0  # inches
-_RIGHT = 0.06
+Key = tuple[int, ...]  # the new tokens of a text: its place in the tree
+ROOT: Key = ()
+GREEDY = "greedy"  # status of a node that the beam never had, on the way of greedy search
+_MOST_PER_STEP = 9  # candidates that are drawn; what went on or ended is drawn in any case
+_CELL, _ROW, _LEFT, _TOP, _BOTTOM, _RIGHT = 1.1, 0.86, 0.6, 0.3, 1.0, 0.06  # inches
 _BOX = 1.0
 # Told apart by mark, outline and corner, not only by colour: (mark, edge, fill, line style, width).
 _LOOKS = {
@@ -24,12 +27,61 @@ _LOOKS = {
     GREEDY: ("○", MARK, "#FFFFFF", (0, (1, 1)), 1.6),
 }
 _EDGES = {KEPT: "-", FINISHED: "-", PRUNED: (0, (1, 2))}
+_GREEDY_LINE = {"color": MARK, "linestyle": (0, (3, 1, 1, 1)), "linewidth": 2}
 _WORDS = {
     KEPT: "kept",
     FINISHED: "finished",
     PRUNED: "pruned",
     GREEDY: "only greedy search goes here",
 }
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What is drawn of a search.
+
+    Attributes:
+        nodes: the node of each drawn text.
+        rows: for each step the drawn texts, from left to right: children below their parents in
+            the parents' order, the likelier first.
+        best: the texts on the way to the best hypothesis. greedy: on the way of greedy search.
+    """
+
+    nodes: dict[Key, BeamNode]
+    rows: list[list[Key]]
+    best: tuple[Key, ...]
+    greedy: tuple[Key, ...]
+
+
+def lay_out(trace: BeamTrace, greedy: BeamTrace | None) -> Tree:
+    """The Tree of a search, with the path of a greedy search in it.
+
+    Raises:
+        ValueError: a ``greedy`` with more than one beam.
+    """
+    if greedy is not None and greedy.num_beams != 1:
+        raise ValueError(
+            f"greedy: needs a search with num_beams=1, got one with {greedy.num_beams}"
+        )
+    nodes = {tuple(trace.tokens(i)): node for i, node in enumerate(trace.nodes)}
+    path = [] if greedy is None else greedy.path(greedy.hypotheses[0].node)
+    greedy_keys = tuple(tuple(greedy.tokens(i)) for i in path)
+    for key, i in zip(greedy_keys, path, strict=True):
+        if key not in nodes:
+            nodes[key] = replace(greedy.nodes[i], status=GREEDY, final_score=None)
+    nodes = {
+        key: node
+        for key, node in nodes.items()
+        if node.status != PRUNED or node.rank <= _MOST_PER_STEP or key in greedy_keys
+    }
+    rows, order = [], {ROOT: 0}
+    for step in range(1, max(map(len, nodes)) + 1):
+        row = [key for key in nodes if len(key) == step]
+        row.sort(key=lambda key: (order[key[:-1]], -nodes[key].score, key))
+        order |= {key: i for i, key in enumerate(row)}
+        rows.append(row)
+    best = trace.hypotheses[0].tokens if trace.hypotheses else ()
+    return Tree(nodes, rows, tuple(best[: n + 1] for n in range(len(best))), greedy_keys)
 
 
 @in_course_style
@@ -40,7 +92,6 @@ def beam_tree(
     prompt: str = "prompt",
     greedy: BeamTrace | None = None,
     up_to_step: int | None = None,
-    max_per_step: int = 9,
     as_probability: bool = False,
     caption: str = "",
 ) -> Picture:
@@ -53,7 +104,6 @@ def beam_tree(
         greedy: the same search with one beam: its path is drawn in the same tree.
         up_to_step: show this many steps, 0 to ``trace.n_steps`` (the default), on paper of the
             same size. The best text is marked once all are shown.
-        max_per_step: candidates to draw a step. What went on or ended is drawn in any case.
         as_probability: write the running score as p(text), a product, not as a sum of logarithms.
 
     Raises:
@@ -65,25 +115,29 @@ def beam_tree(
     shown_steps = trace.n_steps if up_to_step is None else up_to_step
     if not 0 <= shown_steps <= trace.n_steps:
         raise ValueError(f"up_to_step: needs 0 to {trace.n_steps}, got {up_to_step}")
-    if max_per_step < 1:
-        raise ValueError(f"max_per_step: needs 1 or more, got {max_per_step}")
-    tree = lay_out(trace, greedy, max_per_step)
-    width = _LEFT + max(_CELL * tree.width, 6.4) + _RIGHT
-    height = _TOP + _ROW * tree.n_rows + _BOTTOM
-    figure = new_figure(width, height, layout=None)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, width), ylim=(0, height))
-    axes.axis("off")
-    place = _places(tree, width, height)
+    tree = lay_out(trace, greedy)
+    width = _LEFT + max(_CELL * max(map(len, tree.rows)), 6.4) + _RIGHT
+    height = _TOP + _ROW * len(tree.rows) + _BOTTOM
+    figure, axes = blank_axes(width, height, (0, width), (0, height))
+    # Centre of each node in inches; a row's nodes stand evenly over the width.
+    usable = width - _LEFT - _RIGHT
+    place = {ROOT: (_LEFT + usable / 2, height - _TOP)}
+    for i, row in enumerate(tree.rows, 1):
+        for j, key in enumerate(row):
+            place[key] = (_LEFT + usable * (j + 0.5) / len(row), height - _TOP - _ROW * i)
     complete = shown_steps == trace.n_steps
     best = set(tree.best) if complete else set()
     rows = tree.rows if complete else tree.rows[:shown_steps]
-    _draw_edges(axes, tree, rows, place, best)
-    _draw_root(axes, place[ROOT], prompt)
+    for key in (key for row in rows for key in row):
+        _draw_edge(axes, tree, key, place, key in best)
+    box = {"boxstyle": "round,pad=0.35", "facecolor": "#F2F2F2", "edgecolor": INK}
+    root = prompt if len(prompt) <= 60 else "…" + prompt[-59:]
+    axes.text(*place[ROOT], root, ha="center", va="center", fontsize=9, bbox=box, zorder=3)
     for step, row in enumerate(rows, 1):
         axes.text(0.06, place[row[0]][1], f"step {step}", va="center", color=INK, fontsize=9)
         for key in row:
-            _draw_node(axes, tree, key, place[key], token_text, as_probability, key in best)
+            name = visible(token_text(key[-1]), max_length=9)
+            _draw_node(axes, tree.nodes[key], name, place[key], as_probability, key in best)
     _draw_legend(axes, tree, width, as_probability)
     return Picture(figure, _words(trace, tree, token_text, prompt, shown_steps), caption)
 
@@ -100,66 +154,41 @@ def beam_table(trace: BeamTrace, token_text: Callable[[int], str] = str) -> str:
     return f"{head}><caption>{caption}</caption>{rest}"
 
 
-def _places(tree: Tree, width: float, height: float) -> dict:
-    """Centre of each node in inches; a row's nodes stand evenly over the width."""
-    usable = width - _LEFT - _RIGHT
-    place = {ROOT: (_LEFT + usable / 2, height - _TOP)}
-    for i, row in enumerate(tree.rows, 1):
-        y = height - _TOP - _ROW * i
-        for j, key in enumerate(row):
-            place[key] = (_LEFT + usable * (j + 0.5) / len(row), y)
-    return place
+def _draw_edge(axes, tree: Tree, key: Key, place: dict, is_best: bool) -> None:
+    (x0, y0), (x1, y1) = place[key[:-1]], place[key]
+    status = tree.nodes[key].status
+    xs, ys = (x0, x1), (y0 - (0.18 if len(key) == 1 else 0.23), y1 + 0.23)
+    if is_best:
+        axes.plot(xs, ys, color=CHOSEN, linewidth=4, zorder=1, solid_capstyle="round")
+    elif status != GREEDY:
+        colour = _LOOKS[status][1]
+        axes.plot(xs, ys, color=colour, linestyle=_EDGES[status], linewidth=1.3, zorder=1)
+    if key in tree.greedy:  # beside the other line, not on it
+        axes.plot([x + 0.07 for x in xs], ys, **_GREEDY_LINE, zorder=2)
 
 
-def _draw_edges(axes, tree: Tree, rows: list, place: dict, best: set) -> None:
-    for key in (key for row in rows for key in row):
-        (x0, y0), (x1, y1) = place[key[:-1]], place[key]
-        status = tree.nodes[key].status
-        xs, ys = (x0, x1), (y0 - (0.18 if len(key) == 1 else 0.23), y1 + 0.23)
-        if key in best:
-            axes.plot(xs, ys, color=CHOSEN, linewidth=4, zorder=1, solid_capstyle="round")
-        elif status != GREEDY:
-            colour = _LOOKS[status][1]
-            axes.plot(xs, ys, color=colour, linestyle=_EDGES[status], linewidth=1.3, zorder=1)
-        if key in tree.greedy:
-            # Beside the other line, not on it.
-            xs = tuple(x + 0.07 for x in xs)
-            axes.plot(xs, ys, color=MARK, linestyle=(0, (3, 1, 1, 1)), linewidth=2, zorder=2)
-
-
-def _draw_root(axes, at: tuple[float, float], prompt: str) -> None:
-    text = prompt if len(prompt) <= 60 else "…" + prompt[-59:]
-    box = {"boxstyle": "round,pad=0.35", "facecolor": "#F2F2F2", "edgecolor": INK}
-    axes.text(*at, text, ha="center", va="center", fontsize=9, bbox=box, zorder=3)
-
-
-def _draw_node(axes, tree, key, at, token_text, as_probability, is_best) -> None:
-    node, (x, y) = tree.nodes[key], at
+def _draw_node(axes, node: BeamNode, name: str, at, as_probability: bool, is_best: bool) -> None:
+    x, y = at
     mark, edge, fill, style, line_width = _LOOKS[node.status]
     ended = node.final_score is not None
     low, high = y - (0.34 if ended else 0.22), y + 0.23
-    corner = "square" if node.status == FINISHED else "round"
-    boxstyle = f"{corner},pad=0" + (",rounding_size=0.1" if corner == "round" else "")
     if is_best:  # a frame around the frame
         frame = (x - _BOX / 2 - 0.04, low - 0.04), _BOX + 0.08, high - low + 0.08
         axes.add_artist(FancyBboxPatch(*frame, boxstyle="square,pad=0", fc="none", ec=CHOSEN, lw=2))
     box = (x - _BOX / 2, low), _BOX, high - low
+    corner = "square,pad=0" if node.status == FINISHED else "round,pad=0,rounding_size=0.1"
     axes.add_artist(
-        FancyBboxPatch(*box, boxstyle=boxstyle, fc=fill, ec=edge, ls=style, lw=line_width, zorder=3)
+        FancyBboxPatch(*box, boxstyle=corner, fc=fill, ec=edge, ls=style, lw=line_width, zorder=3)
     )
-    colour = "#5A5A5A" if node.status == PRUNED else INK
-    weight = "normal" if node.status == PRUNED else "bold"
-    text = {"ha": "center", "va": "center", "color": colour, "zorder": 4}
-    token = visible(token_text(key[-1]), max_length=9)
-    axes.text(x, y + 0.11, f"{mark} {token}", fontsize=9.5, weight=weight, **text)
-    axes.text(x, y - 0.09, _numbers(node, as_probability), fontsize=8, **text)
+    look = {"color": INK, "weight": "bold"}
+    if node.status == PRUNED:
+        look = {"color": "#5A5A5A", "weight": "normal"}
+    text = {"ha": "center", "va": "center", "zorder": 4, "color": look["color"]}
+    score = f"Π {_p(node.score)}" if as_probability else f"Σ {_signed(node.score)}"
+    axes.text(x, y + 0.11, f"{mark} {name}", fontsize=9.5, **text | look)
+    axes.text(x, y - 0.09, f"p {_p(node.log_prob)}  {score}", fontsize=8, **text)
     if ended:
         axes.text(x, y - 0.25, f"score {_signed(node.final_score)}", fontsize=8, **text)
-
-
-def _numbers(node, as_probability: bool) -> str:
-    score = f"Π {_p(node.score)}" if as_probability else f"Σ {_signed(node.score)}"
-    return f"p {_p(node.log_prob)}  {score}"
 
 
 def _p(log_p: float) -> str:
@@ -167,8 +196,7 @@ def _p(log_p: float) -> str:
     p = math.exp(log_p)
     if p < 0.0005:
         return f"{p:.0e}".replace("e-0", "e-")
-    text = f"{p:.3f}"
-    return text.removeprefix("0").rstrip("0") if p < 0.9995 else "1"
+    return f"{p:.3f}".removeprefix("0").rstrip("0") if p < 0.9995 else "1"
 
 
 def _signed(x: float) -> str:
@@ -177,20 +205,18 @@ def _signed(x: float) -> str:
 
 
 def _draw_legend(axes, tree: Tree, width: float, as_probability: bool) -> None:
-    handles = []
-    for status in dict.fromkeys(node.status for node in tree.nodes.values()):
-        mark, edge, _, style, line_width = _LOOKS[status]
-        label = f"{mark} {_WORDS[status]}"
-        handles.append(
-            Line2D([], [], color=edge, linestyle=style, linewidth=line_width, label=label)
-        )
-    handles.append(Line2D([], [], color=CHOSEN, linewidth=4, label="best text"))
+    lines = [
+        {"color": edge, "linestyle": style, "linewidth": line_width,
+         "label": f"{mark} {_WORDS[status]}"}
+        for status in dict.fromkeys(node.status for node in tree.nodes.values())
+        for mark, edge, _, style, line_width in [_LOOKS[status]]
+    ]  # fmt: skip
+    lines.append({"color": CHOSEN, "linewidth": 4, "label": "best text"})
     if tree.greedy:
-        line = {"color": MARK, "linestyle": (0, (3, 1, 1, 1)), "linewidth": 2}
-        handles.append(Line2D([], [], **line, label="greedy search"))
+        lines.append(_GREEDY_LINE | {"label": "greedy search"})
     axes.legend(
-        handles=handles, loc="lower center", ncols=len(handles), frameon=False, fontsize=8,
-        handlelength=2.2, columnspacing=1.2,
+        handles=[Line2D([], [], **line) for line in lines], loc="lower center", ncols=len(lines),
+        frameon=False, fontsize=8, handlelength=2.2, columnspacing=1.2,
     )  # fmt: skip
     sign = "Π p(text), the product" if as_probability else "Σ sum of log p"
     note = f"p of the token   {sign}   score Σ log p / length^penalty"
@@ -198,28 +224,27 @@ def _draw_legend(axes, tree: Tree, width: float, as_probability: bool) -> None:
 
 
 def _words(trace: BeamTrace, tree: Tree, token_text, prompt: str, shown_steps: int) -> str:
+    def text(tokens) -> str:
+        return " ".join(visible(token_text(token)) for token in tokens)
+
     k = trace.num_beams
     said = [f"Tree of a beam search with {k} beam{'s' * (k > 1)} after “{prompt}”."]
     for step in range(1, shown_steps + 1):
-        parts = []
+        parts, nodes = [], trace.at_step(step)
         for status in (KEPT, FINISHED):
-            nodes = [n for n in trace.at_step(step) if n.status == status]
-            if nodes:
-                listed = "; ".join(_text_and_numbers(trace, n, token_text) for n in nodes)
-                parts.append(f"{_WORDS[status]} {listed}")
-        n_pruned = sum(n.status == PRUNED for n in trace.at_step(step))
+            listed = "; ".join(
+                f"{text([*trace.tokens(n.parent), n.token])} (p {_p(n.log_prob)}, "
+                f"p(text) {_p(n.score)})"
+                for n in nodes
+                if n.status == status
+            )
+            parts += [f"{_WORDS[status]} {listed}"] if listed else []
+        n_pruned = sum(n.status == PRUNED for n in nodes)
         parts += [f"{n_pruned} pruned"] if n_pruned else []
         said.append(f"Step {step}: {', '.join(parts)}.")
     if shown_steps == trace.n_steps and trace.hypotheses:
-        best = " ".join(visible(token_text(t)) for t in trace.hypotheses[0].tokens)
-        said.append(f"Best text: {best}, score {trace.hypotheses[0].score:.3g}.")
+        best = trace.hypotheses[0]
+        said.append(f"Best text: {text(best.tokens)}, score {best.score:.3g}.")
     if tree.greedy and shown_steps:
-        path = max(tree.greedy, key=len)[:shown_steps]
-        said.append(f"Greedy search goes {' '.join(visible(token_text(t)) for t in path)}.")
+        said.append(f"Greedy search goes {text(max(tree.greedy, key=len)[:shown_steps])}.")
     return " ".join(said)
-
-
-def _text_and_numbers(trace: BeamTrace, node, token_text) -> str:
-    tokens = [*trace.tokens(node.parent), node.token]
-    text = " ".join(visible(token_text(t)) for t in tokens)
-    return f"{text} (p {_p(node.log_prob)}, p(text) {_p(node.score)})"

@@ -12,6 +12,12 @@ from .style import CHOSEN, INK, KEPT, MARK, OTHER, in_course_style, new_figure, 
 _LINES = ((KEPT, "o", "-"), (CHOSEN, "s", "--"), (MARK, "^", "-."), (OTHER, "D", ":"))
 _SCORES = ListedColormap([(1 - t * 1.0, 1 - t * 0.55, 1 - t * 0.3) for t in np.linspace(0, 1, 128)])
 
+_ROWS = {
+    "same": ("same as in pass 1", {"facecolor": "#DCE9F3", "hatch": "///", "edgecolor": KEPT}),
+    "changed": ("changed", {"facecolor": MARK, "edgecolor": INK}),
+    "new": ("new", {"facecolor": CHOSEN, "edgecolor": INK}),
+}
+
 
 @in_course_style
 def recomputed_rows(frame, *, caption: str = "") -> Picture:
@@ -25,6 +31,8 @@ def recomputed_rows(frame, *, caption: str = "") -> Picture:
     n_rows = int(frame["rows_second"].max())
     figure = new_figure(1.6 + 0.48 * len(frame), 0.9 + 0.21 * n_rows, layout=None)
     axes = figure.add_axes((0.01, 0.02, 0.98, 0.97))
+    axes.set(xlim=(-0.2, len(frame) + 4.6), ylim=(n_rows + 0.1, -1.1))
+    axes.axis("off")
     told = []
     for x, line in enumerate(frame.itertuples()):
         kinds = ["same"] * line.unchanged + ["changed"] * line.changed + ["new"] * line.new
@@ -32,14 +40,9 @@ def recomputed_rows(frame, *, caption: str = "") -> Picture:
             _draw_row(axes, x, y, kind)
         axes.text(x + 0.42, -0.35, _typeset(line.tensor), ha="center", fontsize=9, parse_math=True)
         told.append(f"{line.tensor} {line.unchanged} same, {line.changed} changed, {line.new} new")
-    for y, (kind, words) in enumerate(
-        {"same": "same as in pass 1", "changed": "changed", "new": "new"}.items()
-    ):
+    for y, (kind, (words, _)) in enumerate(_ROWS.items()):
         _draw_row(axes, len(frame) + 0.3, y * 1.3, kind)
         axes.text(len(frame) + 1.3, y * 1.3 + 0.45, words, va="center", fontsize=9)
-    axes.set_xlim(-0.2, len(frame) + 4.6)
-    axes.set_ylim(n_rows + 0.1, -1.1)
-    axes.axis("off")
     return Picture(figure, "Rows of the second pass, tensor by tensor: " + "; ".join(told), caption)
 
 
@@ -52,12 +55,7 @@ def _typeset(name: str) -> str:
 
 
 def _draw_row(axes, x: float, y: float, kind: str) -> None:
-    look = {
-        "same": {"facecolor": "#DCE9F3", "hatch": "///", "edgecolor": KEPT},
-        "changed": {"facecolor": MARK, "edgecolor": INK},
-        "new": {"facecolor": CHOSEN, "edgecolor": INK},
-    }[kind]
-    axes.add_patch(Rectangle((x, y), 0.84, 0.82, linewidth=0.6, **look))
+    axes.add_patch(Rectangle((x, y), 0.84, 0.82, linewidth=0.6, **_ROWS[kind][1]))
 
 
 @in_course_style
@@ -87,11 +85,11 @@ def score_maps(maps: Mapping[str, object], tokens: Sequence[str], *, caption: st
         axes.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=8)
         axes.set_title(title, fontsize=10)
         axes.spines[["top", "right"]].set_visible(True)
-        future = sum(
-            scores[r, len(names) - len(scores) + r + 1 :].sum() for r in range(len(scores))
+        later = np.triu(scores, len(names) - len(scores) + 1).sum() / len(scores)
+        told.append(
+            f"{title}: {later:.2f} of the attention on later tokens, largest score "
+            f"{scores.max():.2f}"
         )
-        mass = f"{future / len(scores):.2f} of the attention on later tokens"
-        told.append(f"{title}: {mass}, largest score {scores.max():.2f}")
     return Picture(figure, f"Attention scores over {' '.join(names)}. " + "; ".join(told), caption)
 
 
@@ -115,16 +113,14 @@ def growth_curves(
             raise ValueError(f"curves[{name!r}]: needs {len(x)} values, got {len(y)}")
         axes.plot(x, y, style, color=colour, marker=marker, markersize=4, label=name)
     if log:
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        axes.set(xscale="log", yscale="log")
         axes.set_xticks(x, [f"{value:g}" for value in x])
         axes.yaxis.set_major_formatter(_power)
         axes.xaxis.set_minor_formatter("")
         axes.yaxis.set_minor_formatter("")
     else:
         axes.set_ylim(bottom=0)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
+    axes.set(xlabel=x_label, ylabel=y_label)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=9)
     told = "; ".join(f"{name} from {y[0]:.3g} to {y[-1]:.3g}" for name, y in curves.items())
@@ -171,9 +167,7 @@ def cache_view(
     grid.set_title("cached keys; framed: written in this step", fontsize=9)
     bars = figure.add_axes((0.66, bottom, 0.32, tall))
     bars.barh(range(n), scores, color=[KEPT] * (n - 1) + [CHOSEN])
-    bars.set_ylim(n - 0.5, -0.5)
-    bars.set_yticks([])
-    bars.set_xlim(0, 1)
+    bars.set(ylim=(n - 0.5, -0.5), yticks=[], xlim=(0, 1))
     bars.set_xlabel("score of the newest token on each", fontsize=9)
     best = int(scores.argmax())
     alt = (

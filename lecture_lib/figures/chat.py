@@ -1,15 +1,18 @@
-"""Pictures of a conversation: tokens coloured by their probability, as HTML and as a PNG."""
+"""Conversations: tokens coloured by their probability, as HTML and as a PNG."""
 
 import html
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from matplotlib.patches import Rectangle
 
+from ..scoring import token_text
 from .picture import Picture
 from .scores import WORST, ink_on, surprise_colour
-from .style import INK, KEPT, font_families, in_course_style, new_figure, visible
+from .style import INK, KEPT, blank_axes, font_families, in_course_style, visible
+from .tokens import lay_out
 
 _DARKEST = -5.0  # nats: chosen tokens are rarely below p = 0.007, where the colours end
 _CHARS_PER_LINE = 98
@@ -33,6 +36,44 @@ class Span:
     last: int
 
 
+def spans_of(pieces: Sequence[str], logprobs: Sequence, tokenizer) -> list[Span]:
+    """The pieces of an answer with the tokens that they came from.
+
+    Tokens without text of their own (a part of a character, a possible stop string) belong to the
+    piece that comes next; such a piece has the product of their probabilities.
+
+    Args:
+        logprobs: a ``TokenLogprobs`` for each token.
+    """
+    # What was held back until the end belongs to the last token.
+    pieces = [*pieces[: len(logprobs) - 1], "".join(pieces[len(logprobs) - 1 :])]
+    spans, waiting = [], []
+    for number, (position, piece) in enumerate(zip(logprobs, pieces, strict=False), 1):
+        waiting.append(position)
+        if piece or number == len(logprobs):
+            total = math.fsum(p.log_prob for p in waiting)
+            title = "\n".join(title_of(p, tokenizer) for p in waiting)
+            spans.append(Span(piece, total, title, number))
+            waiting = []
+    return spans
+
+
+def title_of(position, tokenizer) -> str:
+    """A token's probability, and the likeliest candidates, in words."""
+    names = [(visible(token_text(tokenizer, i)), math.exp(x)) for i, x in position.top]
+    best = ", ".join(f"{name} {p:.3f}" for name, p in names)
+    chosen = visible(token_text(tokenizer, position.token_id))
+    return f"{chosen} p = {math.exp(position.log_prob):.3f}; likeliest: {best}"
+
+
+def candidates(position, tokenizer) -> tuple[list[tuple[str, float]], str]:
+    """(token, p) of the likeliest, with the chosen one, and the chosen token: for bars."""
+    top = dict(position.top)
+    top.setdefault(position.token_id, position.log_prob)
+    shown = [(token_text(tokenizer, i), math.exp(x)) for i, x in top.items()]
+    return shown, token_text(tokenizer, position.token_id)
+
+
 def answer_html(spans: Sequence[Span], *, selected: int | None = None, live: bool = False) -> str:
     """An answer's tokens in colour; the title of each shows on hover.
 
@@ -40,8 +81,15 @@ def answer_html(spans: Sequence[Span], *, selected: int | None = None, live: boo
         selected: number of a token to frame. live: show that it is still growing.
     """
     chosen = next((s for s in spans if selected is not None and s.last >= selected), None)
-    shown = [_span_html(span, framed=span is chosen) for span in spans]
-    return "".join(shown) + ("<span aria-hidden='true'>▁</span>" if live else "")
+    shown = ""
+    for span in spans:
+        frame = f"outline:2px solid {KEPT};" if span is chosen else ""
+        shown += (
+            f"<span class='chat-token' title='{html.escape(span.title)}' "
+            f"style='{frame}{_paint(span.log_prob)}border-right:1px solid {_FRAME}'>"
+            f"{html.escape(span.text) or '<small>(end)</small>'}</span>"
+        )
+    return shown + ("<span aria-hidden='true'>▁</span>" if live else "")
 
 
 def said_html(role: str, inner: str) -> str:
@@ -56,8 +104,7 @@ def said_html(role: str, inner: str) -> str:
 def legend_html() -> str:
     """What the colours mean."""
     shown = "".join(
-        f"<span style='background:{_colour(math.log(p))};color:{_ink(math.log(p))};"
-        f"padding:1px 6px;border:1px solid {_FRAME}'>{p:g}</span>"
+        f"<span style='{_paint(math.log(p))}padding:1px 6px;border:1px solid {_FRAME}'>{p:g}</span>"
         for p in (1, 0.5, 0.2, 0.05, 0.01)
     )
     return f"<small>p of a token by the model itself: {shown}</small>"
@@ -79,21 +126,16 @@ def chat_picture(messages: Sequence[tuple[str, str | Sequence[Span]]], *, captio
     for role, said in messages:
         spans = [Span(said, math.nan, "", 0)] if isinstance(said, str) else said
         spans = [replace(span, text=_drawable(span.text)) for span in spans]
-        lines += [[(f"{role}:", None, None)], *_wrap(spans)]
+        lines += [[(0, (f"{role}:", None))], *_lines(spans)]
         told.append(f"{role}: “{''.join(s.text for s in spans)}”{_told(spans)}")
     if len(lines) > _MOST_LINES:
-        lines = [*lines[: _MOST_LINES - 1], [("…", math.nan, None)]]
-    height = 0.15 + 0.235 * len(lines)
-    figure = new_figure(8.6, height, layout=None)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_xlim(-1, _CHARS_PER_LINE + 1)
-    axes.set_ylim(len(lines) + 0.3, -0.3)
-    axes.axis("off")
+        lines = [*lines[: _MOST_LINES - 1], [(0, ("…", math.nan))]]
+    figure, axes = blank_axes(
+        8.6, 0.15 + 0.235 * len(lines), (-1, _CHARS_PER_LINE + 1), (len(lines) + 0.3, -0.3)
+    )
     for y, line in enumerate(lines):
-        x = 0
-        for text, log_prob, _ in line:
+        for x, (text, log_prob) in line:
             _draw_text(axes, x, y, text, log_prob)
-            x += len(text)
     alt = "A conversation, each token of the answers coloured by its probability. "
     return Picture(figure, alt + " ".join(told), caption)
 
@@ -112,59 +154,48 @@ def _told(spans: Sequence[Span]) -> str:
     return f" (p of its tokens: {shown})."
 
 
-def _wrap(spans: Sequence[Span]) -> list[list[tuple[str, float, Span]]]:
-    """Spans laid out on lines of characters; a line break in the text begins a new line."""
-    lines, used = [[]], 0
+def _lines(spans: Sequence[Span]) -> list[list[tuple[float, tuple[str, float]]]]:
+    """Lines of (x, (text, log_prob)), in characters; a line break in the text begins a new line."""
+    paragraphs = [[]]
     for span in spans:
         for i, part in enumerate(span.text.split("\n")):
             if i:
-                lines.append([])
-                used = 0
+                paragraphs.append([])
             # A user's message is one span: cut it between words.
-            words = part.split(" ") if math.isnan(span.log_prob) else [part]
-            for j, word in enumerate(words):
-                word = " " + word if j else word
-                if used and used + len(word) > _CHARS_PER_LINE:
-                    lines.append([])
-                    used, word = 0, word.lstrip(" ")
-                while word:
-                    lines[-1].append((word[:_CHARS_PER_LINE], span.log_prob, span))
-                    used = len(word[:_CHARS_PER_LINE]) + (
-                        used if len(word) <= _CHARS_PER_LINE else 0
-                    )
-                    word = word[_CHARS_PER_LINE:]
-                    if word:
-                        lines.append([])
-                        used = 0
-    return lines
+            words = re.split("(?= )", part) if math.isnan(span.log_prob) else [part]
+            for word in words:
+                cuts = range(0, len(word), _CHARS_PER_LINE)
+                paragraphs[-1] += [(word[i : i + _CHARS_PER_LINE], span.log_prob) for i in cuts]
+    return [
+        line
+        for pieces in paragraphs
+        for line in lay_out(
+            pieces,
+            lambda piece: len(piece[0]),
+            _CHARS_PER_LINE,
+            at_line_start=lambda piece: (piece[0].lstrip(" "), piece[1]),
+        )
+    ]
 
 
 def _draw_text(axes, x: float, y: float, text: str, log_prob: float | None) -> None:
     scored = log_prob is not None and not math.isnan(log_prob)
     if scored:
-        axes.add_patch(
-            Rectangle((x, y), len(text), 0.92, facecolor=_colour(log_prob), edgecolor="white", lw=1)
-        )
+        paper = {"facecolor": surprise_colour(_scaled(log_prob)), "edgecolor": "white", "lw": 1}
+        axes.add_patch(Rectangle((x, y), len(text), 0.92, **paper))
     axes.text(
-        x, y + 0.48, text, va="center", color=_ink(log_prob) if scored else INK,
+        x, y + 0.48, text, va="center", color=ink_on(_scaled(log_prob)) if scored else INK,
         family=["DejaVu Sans Mono", *font_families()], fontsize=9.6,
         weight="bold" if log_prob is None else "normal",
     )  # fmt: skip
 
 
-def _span_html(span: Span, *, framed: bool) -> str:
-    text = html.escape(span.text) or "<small>(end)</small>"
-    frame = f"outline:2px solid {KEPT};" if framed else ""
-    return (
-        f"<span class='chat-token' title='{html.escape(span.title)}' style='{frame}"
-        f"background:{_colour(span.log_prob)};color:{_ink(span.log_prob)};"
-        f"border-right:1px solid {_FRAME}'>{text}</span>"
-    )
+def _paint(log_prob: float) -> str:
+    """Colours of a token, as CSS."""
+    x = _scaled(log_prob)
+    return f"background:{surprise_colour(x)};color:{ink_on(x)};"
 
 
-def _colour(log_prob: float) -> str:
-    return surprise_colour(log_prob * WORST / _DARKEST)
-
-
-def _ink(log_prob: float) -> str:
-    return ink_on(log_prob * WORST / _DARKEST)
+def _scaled(log_prob: float) -> float:
+    """On the scale of ``surprise_colour``, so that the darkest colour stands at _DARKEST."""
+    return log_prob * WORST / _DARKEST

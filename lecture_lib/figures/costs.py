@@ -39,10 +39,8 @@ def memory_bars(
     left = np.zeros(len(bars))
     for part, (colour, hatch) in zip(parts, _PARTS, strict=False):
         width = np.array([bar.get(part, 0) for bar in bars.values()]) / 1e9
-        axes.barh(
-            range(len(bars)), width, left=left, color=colour, hatch=hatch, edgecolor="white",
-            linewidth=0.5, height=0.62,
-        )  # fmt: skip
+        look = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.5}
+        axes.barh(range(len(bars)), width, left=left, height=0.62, **look)
         left += width
     room = max(left.max(), (capacity_bytes or 0) / 1e9)
     for y, total in enumerate(left):
@@ -51,11 +49,12 @@ def memory_bars(
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, zorder=3,
         )  # fmt: skip
     if capacity_bytes:
-        _mark_capacity(axes, capacity_bytes / 1e9)
+        capacity = capacity_bytes / 1e9
+        axes.axvline(capacity, color=INK, linestyle="--", linewidth=1.4)
+        words = f"memory {capacity:.3g} GB "
+        axes.text(capacity, -0.62, words, ha="right", fontsize=9, va="bottom")
     axes.set_yticks(range(len(bars)), list(bars))
-    axes.set_ylim(len(bars) - 0.5, -0.95)
-    axes.set_xlim(0, room * 1.15)
-    axes.set_xlabel("GB (10⁹ bytes)")
+    axes.set(ylim=(len(bars) - 0.5, -0.95), xlim=(0, room * 1.15), xlabel="GB (10⁹ bytes)")
     _name_parts(figure, parts)
     told = [_told_bar(label, bar, capacity_bytes) for label, bar in bars.items()]
     return Picture(figure, "Memory: " + "; ".join(told), caption)
@@ -70,12 +69,6 @@ def _name_parts(figure, parts: list[str]) -> None:
         look = {"facecolor": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.5}
         figure.add_artist(Rectangle((x, y), wide, tall, transform=figure.transFigure, **look))
         figure.text(x + 1.25 * wide, y + tall / 2, part, va="center_baseline", fontsize=9)
-
-
-def _mark_capacity(axes, gigabytes: float) -> None:
-    axes.axvline(gigabytes, color=INK, linestyle="--", linewidth=1.4)
-    text = f"memory {gigabytes:.3g} GB "
-    axes.text(gigabytes, -0.62, text, ha="right", fontsize=9, va="bottom")
 
 
 def _told_bar(label: str, bar: Mapping[str, float], capacity_bytes: float | None) -> str:
@@ -107,15 +100,12 @@ def time_breakdown(
         axes.text(1e3 * seconds, y, f" {seconds / total:.1%}", va="center", fontsize=8)
     for bound, (colour, hatch) in looks.items():
         widths = [1e3 * seconds if waits_for == bound else 0 for _, seconds, waits_for in parts]
-        axes.barh(
-            range(len(parts)), widths, color=colour, hatch=hatch, edgecolor="white", height=0.7,
-            label=f"{bound} bound",
-        )  # fmt: skip
+        look = {"color": colour, "hatch": hatch, "edgecolor": "white"}
+        axes.barh(range(len(parts)), widths, height=0.7, label=f"{bound} bound", **look)
     axes.set_yticks(range(len(parts)), [name for name, _, _ in parts], fontsize=9)
-    axes.set_ylim(len(parts) - 0.4, -0.6)
-    axes.set_xlim(0, 1.13e3 * max(seconds for _, seconds, _ in parts))
-    axes.set_xlabel("milliseconds")
-    axes.set_title(title)
+    longest = max(seconds for _, seconds, _ in parts)
+    axes.set(ylim=(len(parts) - 0.4, -0.6), xlim=(0, 1.13e3 * longest))
+    axes.set(xlabel="milliseconds", title=title)
     figure.legend(frameon=False, fontsize=9, ncols=2, loc="upper right")
     told = [f"{name} {seconds / total:.1%} ({bound} bound)" for name, seconds, bound in parts]
     alt = f"A step of {1e3 * total:.3g} ms by operation: " + "; ".join(told)

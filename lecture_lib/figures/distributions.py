@@ -61,8 +61,7 @@ def generation_filmstrip(
         axes = figure.add_subplot(n_rows, n_columns, i + 1)
         _draw_bars(axes, top, chosen, rest=None, mark_chosen=False)
         axes.set_title(f"{i + 1}: {_last_words(context, 18)}", fontsize=9)
-        axes.set_xlim(0, 1.25)
-        axes.set_xticks([])
+        axes.set(xlim=(0, 1.25), xticks=[])
         p = dict(top).get(chosen)
         told.append(f"step {i + 1} {visible(chosen)}" + ("" if p is None else f" ({p:.3f})"))
     alt = f"Next-token bars of {len(steps)} steps; chosen: " + ", ".join(told) + "."

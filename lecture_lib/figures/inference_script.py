@@ -6,7 +6,18 @@ import numpy as np
 import pandas as pd
 
 from .picture import Picture
-from .style import CHOSEN, DECODE, GOOD, INK, KEPT, PREFILL, in_course_style, new_figure, visible
+from .style import (
+    CHOSEN,
+    DECODE,
+    GOOD,
+    INK,
+    KEPT,
+    PREFILL,
+    blank_axes,
+    in_course_style,
+    new_figure,
+    visible,
+)
 
 _SWEPT = {
     "distinct_2": ("different pairs", KEPT, "o"),
@@ -30,11 +41,8 @@ def logprobs_view(
     if not positions or len({len(top) for _, _, top in positions}) != 1:
         raise ValueError("positions: needs at least one, all with the same number of tokens")
     n_top = len(positions[0][2])
-    figure = new_figure(0.3 + 1.1 * len(positions), 0.55 + 0.36 * (n_top + 1), layout=None)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_xlim(-0.55, len(positions) - 0.45)
-    axes.set_ylim(n_top + 0.6, -1.0)
-    axes.axis("off")
+    width, height = 0.3 + 1.1 * len(positions), 0.55 + 0.36 * (n_top + 1)
+    figure, axes = blank_axes(width, height, (-0.55, len(positions) - 0.45), (n_top + 0.6, -1.0))
     told = []
     for column, (token, log_prob, top) in enumerate(positions):
         axes.text(column, -0.65, f"{column + 1}", ha="center", va="center", fontsize=9)
@@ -76,27 +84,24 @@ def request_timeline(requests: Mapping[str, Sequence[float]], *, caption: str = 
     """
     if not requests or not all(len(times) for times in requests.values()):
         raise ValueError("requests: needs at least one, with the seconds of its tokens")
-    height = 1.35 + 0.55 * len(requests)
-    figure = new_figure(7.4, height)
+    figure = new_figure(7.4, 1.35 + 0.55 * len(requests))
     axes = figure.add_subplot()
+    first = {"color": PREFILL, "edgecolor": "white"}
+    rest = {"color": DECODE, "hatch": "///", "edgecolor": "white"}
     told = []
     for row, (label, times) in enumerate(requests.items()):
         ms = 1e3 * np.asarray(times, dtype=float)
-        axes.barh(row, ms[0], color=PREFILL, edgecolor="white", height=0.6)
-        axes.barh(
-            np.full(len(ms) - 1, row), ms[1:], left=ms.cumsum()[:-1], color=DECODE,
-            hatch="///", edgecolor="white", linewidth=0.6, height=0.6,
-        )  # fmt: skip
+        axes.barh(row, ms[0], height=0.6, **first)
+        further = np.full(len(ms) - 1, row)
+        axes.barh(further, ms[1:], left=ms.cumsum()[:-1], linewidth=0.6, height=0.6, **rest)
         axes.text(ms.sum(), row, f" {ms.sum():.0f} ms", va="center", fontsize=9)
         each = f", then {ms[1:].mean():.3g} ms each" if len(ms) > 1 else ""
         told.append(f"{label}: {len(ms)} tokens, the first after {ms[0]:.3g} ms{each}")
-    axes.barh(0, 0, color=PREFILL, edgecolor="white", label="first token (prefill)")
-    decoding = "each further token (a decode step)"
-    axes.barh(0, 0, color=DECODE, hatch="///", edgecolor="white", label=decoding)
+    axes.barh(0, 0, label="first token (prefill)", **first)
+    axes.barh(0, 0, label="each further token (a decode step)", **rest)
     axes.set_yticks(range(len(requests)), list(requests))
-    axes.set_ylim(len(requests) - 0.5, -0.5)
-    axes.set_xlim(0, 1.13e3 * max(sum(times) for times in requests.values()))
-    axes.set_xlabel("milliseconds")
+    longest = max(sum(times) for times in requests.values())
+    axes.set(ylim=(len(requests) - 0.5, -0.5), xlim=(0, 1.13e3 * longest), xlabel="milliseconds")
     figure.legend(frameon=False, fontsize=9, ncols=2, loc="outside upper left")
     return Picture(figure, "Time of a request. " + "; ".join(told), caption)
 

@@ -14,17 +14,6 @@ from .style import CHOSEN, GOOD, KEPT, MARK, in_course_style, new_figure
 
 _CURVES = ((CHOSEN, "o", "-"), (MARK, "s", "--"), (GOOD, "^", "-."), (KEPT, "D", ":"))
 _WAYS = ((CHOSEN, ""), (KEPT, "///"), (MARK, "..."), (GOOD, "xx"))
-_QUANTITIES = (
-    ("prefill", lambda v: (v.prefill_bytes, _wire(v, "prefill"))),
-    ("one decode pass", lambda v: (v.decode_step_bytes, _wire(v, "decode"))),
-    ("whole request", lambda v: (v.payload_bytes, v.wire_bytes)),
-)
-
-
-def _wire(volume: Volume, phase: str) -> float:
-    """Wire bytes of one pass, all ranks together."""
-    found = (t for t in volume.transfers if t.phase == phase)
-    return sum(t.per_pass * t.wire_bytes(volume.n_ranks) for t in found)
 
 
 @in_course_style
@@ -39,46 +28,51 @@ def volume_bars(volumes: Mapping[str, Volume], *, caption: str = "") -> Picture:
     """
     if not 1 <= len(volumes) <= len(_WAYS):
         raise ValueError(f"volumes: needs 1 to {len(_WAYS)}, got {len(volumes)}")
-    sizes = {name: [count(volume) for _, count in _QUANTITIES] for name, volume in volumes.items()}
-    shown = [size for pairs in sizes.values() for pair in pairs for size in pair if size]
+    sizes = {name: _sizes(volume) for name, volume in volumes.items()}
+    shown = [size for parts in sizes.values() for pair in parts.values() for size in pair if size]
     if not shown:
         raise ValueError("volumes: nothing is sent; needs two ranks or more")
+    quantities = list(next(iter(sizes.values())))
     step = len(volumes) + 0.7
-    height = 0.95 + 0.3 * step * len(_QUANTITIES)
+    height = 0.95 + 0.3 * step * len(quantities)
     figure = new_figure(7.4, height, layout=None)
     axes = figure.add_axes((0.17, 0.48 / height, 0.8, 1 - 0.85 / height))
     low, high = 10 ** np.floor(np.log10(min(shown)) - 0.3), max(shown) * 40
-    looks = _looks(volumes)
-    for i, (name, pairs) in enumerate(sizes.items()):
-        colour, hatch = looks[name]
-        for j, (payload, wire) in enumerate(pairs):
-            y = j * step + i
-            _draw_bar(axes, y, low, payload, wire, colour, hatch)
-        axes.barh(0, 0, left=low, color=colour, hatch=hatch, edgecolor="white", label=name)
+    looks, told = _looks(volumes), []
+    for i, (name, parts) in enumerate(sizes.items()):
+        look = dict(zip(("color", "hatch"), looks[name], strict=True)) | {"edgecolor": "white"}
+        for j, (payload, wire) in enumerate(parts.values()):
+            _draw_bar(axes, j * step + i, low, payload, wire, look)
+        axes.barh(0, 0, left=low, label=name, **look)
+        listed = ", ".join(
+            f"{what} payload {format_count(payload, 'B')} and wire {format_count(wire, 'B')}"
+            for what, (payload, wire) in parts.items()
+        )
+        told.append(f"{name}: {listed}")
     axes.set_xscale("log")
-    axes.set_xlim(low, high)
-    axes.set_ylim(len(_QUANTITIES) * step - 1, -0.8)
+    axes.set(xlim=(low, high), ylim=(len(quantities) * step - 1, -0.8))
     middle = (len(volumes) - 1) / 2
-    axes.set_yticks(
-        [j * step + middle for j in range(len(_QUANTITIES))], [name for name, _ in _QUANTITIES]
-    )
+    axes.set_yticks([j * step + middle for j in range(len(quantities))], quantities)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value, "B")))
     axes.xaxis.set_minor_locator(NullLocator())  # a hundred small ticks take a third of the time
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("bytes, logarithmic; bar: payload, line: on the wire of all ranks together")
     figure.legend(frameon=False, fontsize=9, ncols=4, loc="upper center")
-    return Picture(figure, _told_sizes(sizes), caption)
+    return Picture(figure, "Bytes sent. " + "; ".join(told), caption)
 
 
-def _told_sizes(sizes: Mapping[str, list[tuple[float, float]]]) -> str:
-    told = []
-    for name, pairs in sizes.items():
-        parts = [
-            f"{what} payload {format_count(payload, 'B')} and wire {format_count(wire, 'B')}"
-            for (what, _), (payload, wire) in zip(_QUANTITIES, pairs, strict=True)
-        ]
-        told.append(f"{name}: {', '.join(parts)}")
-    return "Bytes sent. " + "; ".join(told)
+def _sizes(volume: Volume) -> dict[str, tuple[float, float]]:
+    """Payload and wire bytes, all ranks together, by what they are for."""
+
+    def wire(phase: str) -> float:
+        found = (t for t in volume.transfers if t.phase == phase)
+        return sum(t.per_pass * t.wire_bytes(volume.n_ranks) for t in found)
+
+    return {
+        "prefill": (volume.prefill_bytes, wire("prefill")),
+        "one decode pass": (volume.decode_step_bytes, wire("decode")),
+        "whole request": (volume.payload_bytes, volume.wire_bytes),
+    }
 
 
 def _looks(volumes: Mapping[str, Volume]) -> dict[str, tuple[str, str]]:
@@ -92,15 +86,15 @@ def _looks(volumes: Mapping[str, Volume]) -> dict[str, tuple[str, str]]:
     return looks
 
 
-def _draw_bar(axes, y, low, payload, wire, colour, hatch) -> None:
+def _draw_bar(axes, y: float, low: float, payload: float, wire: float, look: dict) -> None:
     if not payload:
         axes.text(low * 1.1, y, "nothing is sent", va="center", fontsize=8)
         return
-    axes.barh(y, payload - low, left=low, color=colour, hatch=hatch, edgecolor="white", height=0.78)
+    axes.barh(y, payload - low, left=low, height=0.78, **look)
     words = format_count(payload, "B")
     if wire != payload:
-        axes.plot([payload, wire], [y, y], color=colour, linewidth=1.6)
-        axes.plot([wire], [y], "|", color=colour, markersize=9, markeredgewidth=1.6)
+        axes.plot([payload, wire], [y, y], color=look["color"], linewidth=1.6)
+        axes.plot([wire], [y], "|", color=look["color"], markersize=9, markeredgewidth=1.6)
         words += f", wire {format_count(wire, 'B')}"
     axes.annotate(
         words, (max(payload, wire), y), (5, 0), textcoords="offset points", va="center", fontsize=8
@@ -108,9 +102,7 @@ def _draw_bar(axes, y, low, payload, wire, colour, hatch) -> None:
 
 
 @in_course_style
-def time_against_ranks(
-    frame: DataFrame, *, title: str = "", y_label: str = "milliseconds", caption: str = ""
-) -> Picture:
+def time_against_ranks(frame: DataFrame, *, title: str = "", caption: str = "") -> Picture:
     """Time against the number of ranks: where the links eat up what splitting the work gains.
 
     Args:
@@ -133,13 +125,11 @@ def time_against_ranks(
     axes.set_xticks(list(frame.index), [str(n) for n in frame.index])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("ranks (GPUs)")
-    axes.set_ylabel(y_label)
-    axes.set_title(title)
+    axes.set(xlabel="ranks (GPUs)", ylabel="milliseconds", title=title)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     ranks = f"{frame.index[0]} to {frame.index[-1]}"
-    alt = f"{title or 'Time'} in {y_label} over {ranks} ranks: " + "; ".join(told)
+    alt = f"{title or 'Time'} in milliseconds over {ranks} ranks: " + "; ".join(told)
     return Picture(figure, alt, caption)
 
 
@@ -161,9 +151,9 @@ def comparison_page(comparison: ParallelComparison, *, caption: str = "") -> Pic
     )  # fmt: skip
     figure = new_figure(7.4, 3.7, layout=None)
     for i, (title, unit, parts) in enumerate(panels):
-        left, bottom = 0.175 + 0.455 * (i % 2), 0.6 - 0.47 * (i // 2)
-        axes = figure.add_axes((left, bottom, 0.34, 0.29))
-        _draw_panel(axes, title, unit, parts, [x.name for x in layouts] if i % 2 == 0 else None)
+        axes = figure.add_axes((0.175 + 0.455 * (i % 2), 0.6 - 0.47 * (i // 2), 0.34, 0.29))
+        names = [x.name if i % 2 == 0 else "" for x in layouts]
+        _draw_panel(axes, title, unit, parts, names)
     told = [
         f"{x.name} on {x.n_ranks}: request {x.request_s:.3g} s, of which prefill {x.prefill_s:.3g} "
         f"s; {x.decode_tokens_per_s:.3g} tokens/s; weights {x.weight_bytes / 1e9:.3g} GB and cache "
@@ -175,22 +165,19 @@ def comparison_page(comparison: ParallelComparison, *, caption: str = "") -> Pic
     return Picture(figure, alt, caption or comparison.assumptions)
 
 
-def _draw_panel(axes, title, unit, parts, names) -> None:
-    left, most = np.zeros(3), sum(np.array(values) for values in parts.values()).max()
-    for (part, values), (colour, hatch) in zip(
-        parts.items(), ((KEPT, ""), (MARK, "///")), strict=False
+def _draw_panel(axes, title: str, unit: str, parts: dict, names: list[str]) -> None:
+    left, rows = np.zeros(len(names)), range(len(names))
+    for (part, values), hatch, colour in zip(
+        parts.items(), ("", "///"), (KEPT, MARK), strict=False
     ):
-        axes.barh(
-            range(3), values, left=left, color=colour, hatch=hatch, edgecolor="white", height=0.7,
-            linewidth=0, label=part,
-        )  # fmt: skip
+        look = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
+        axes.barh(rows, values, left=left, height=0.7, label=part, **look)
         left += values
     for y, total in enumerate(left):
         text = "none" if total == 0 else f"{total:.3g} {unit}"
-        axes.text(total + 0.02 * most, y, text, va="center", fontsize=8)
-    axes.set_yticks(range(3), names or [""] * 3, fontsize=9)
-    axes.set_ylim(2.5, -0.6)
-    axes.set_xlim(0, most * 1.28)
+        axes.text(total + 0.02 * left.max(), y, text, va="center", fontsize=8)
+    axes.set_yticks(rows, names, fontsize=9)
+    axes.set(ylim=(2.5, -0.6), xlim=(0, left.max() * 1.28))
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=8)
     axes.locator_params(axis="x", nbins=4)

@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -23,41 +24,32 @@ class Picture:
     offered as HTML, whose ``<img alt=...>`` every viewer keeps.
 
     Args:
-        figure: the figure; it is drawn once, here.
+        figure: the figure; it is drawn once, here. Or an image of one, at 144 pixels an inch.
         alt: what the picture says, for a reader who can't see it. Needed.
         caption: one line below the picture.
     """
 
-    def __init__(self, figure: Figure, alt: str, caption: str = ""):
+    def __init__(self, figure: Figure | Image.Image, alt: str, caption: str = ""):
         if not alt.strip():
             raise ValueError("alt: a picture needs words for readers who can't see it")
-        self.alt = " ".join(alt.split())
-        self.caption = caption
-        self._image = _draw(figure)
-        self._measure()
-
-    def _measure(self) -> None:
+        self.alt, self.caption = " ".join(alt.split()), caption
+        self._image = figure if isinstance(figure, Image.Image) else _pixels(_draw(figure))
         # In screen pixels, at which the picture is meant to be seen.
-        self.width = round(self._image.width * _SCREEN_DPI / _DPI)
-        self.height = round(self._image.height * _SCREEN_DPI / _DPI)
+        self.width, self.height = (round(n * _SCREEN_DPI / _DPI) for n in self._image.size)
 
     @classmethod
     def stacked(cls, *pictures: "Picture", caption: str = "") -> "Picture":
         """Several pictures below one another, as one; their words one after another."""
         if not pictures:
             raise ValueError("pictures: needs at least one")
-        together = cls.__new__(cls)
-        width = max(picture._image.width for picture in pictures)
-        height = sum(picture._image.height for picture in pictures)
-        together._image = Image.new("RGB", (width, height), "white")
-        top = 0
-        for picture in pictures:
-            together._image.paste(picture._image, (0, top))
-            top += picture._image.height
-        together.alt = " ".join(picture.alt for picture in pictures)
-        together.caption = caption or pictures[-1].caption
-        together._measure()
-        return together
+        images = [picture._image for picture in pictures]
+        size = max(image.width for image in images), sum(image.height for image in images)
+        page, top = Image.new("RGB", size, "white"), 0
+        for image in images:
+            page.paste(image, (0, top))
+            top += image.height
+        alt = " ".join(picture.alt for picture in pictures)
+        return cls(page, alt, caption or pictures[-1].caption)
 
     @cached_property
     def png(self) -> bytes:
@@ -96,11 +88,42 @@ class Picture:
         return f"Picture: {self.alt}"
 
 
+class Backdrop:
+    """What stays in a picture while a slider moves: drawn once, and kept as pixels.
+
+    Ticks, labels and frames are most of a picture's time; what is drawn over them is not.
+    """
+
+    def __init__(self, figure: Figure):
+        self.figure, self._canvas = figure, _draw(figure)
+        self._kept = self._canvas.copy_from_bbox(figure.bbox)
+
+    def image(self, draw: Callable[[], object]) -> Image.Image:
+        """The picture with what ``draw`` adds to the figure's axes; afterwards it is taken off."""
+        before = {artist for axes in self.figure.axes for artist in axes.get_children()}
+        draw()
+        added = [
+            (axes, artist)
+            for axes in self.figure.axes
+            for artist in axes.get_children()
+            if artist not in before
+        ]
+        self._canvas.restore_region(self._kept)
+        for axes, artist in sorted(added, key=lambda pair: pair[1].get_zorder()):
+            axes.draw_artist(artist)
+            artist.remove()
+        return _pixels(self._canvas)
+
+
 @in_course_style
-def _draw(figure: Figure) -> Image.Image:
+def _draw(figure: Figure) -> FigureCanvasAgg:
     figure.set_dpi(_DPI)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
+    return canvas
+
+
+def _pixels(canvas: FigureCanvasAgg) -> Image.Image:
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from matplotlib.ticker import FuncFormatter
 
 from ..costs.units import format_count
-from .picture import Picture
+from .picture import Backdrop, Picture
 from .style import CHOSEN, DECODE, GOOD, INK, KEPT, OTHER, PREFILL, in_course_style, new_figure
 
 _KINDS = ((PREFILL, "o"), (DECODE, "s"), (GOOD, "^"), (CHOSEN, "D"))
@@ -49,91 +50,85 @@ def roofline(
         ValueError: a peak, bandwidth or intensity that is not above 0; more than four kinds.
     """
     need_positive(peak_flops=peak_flops, memory_bandwidth=memory_bandwidth)
+    for point in points:
+        need_positive(**{f"intensity of {point.label}": point.intensity})
+        if point.flops_per_s is not None:
+            need_positive(**{f"flops_per_s of {point.label}": point.flops_per_s})
     kinds = list(dict.fromkeys(point.kind for point in points))
     if len(kinds) > len(_KINDS):
         raise ValueError(f"points: at most {len(_KINDS)} kinds can be told apart, got {len(kinds)}")
     ridge = peak_flops / memory_bandwidth
     xs = [point.intensity for point in points]
-    for point in points:
-        need_positive(**{f"intensity of {point.label}": point.intensity})
-        if point.flops_per_s is not None:
-            need_positive(**{f"flops_per_s of {point.label}": point.flops_per_s})
+    ys = [p.flops_per_s or min(peak_flops, p.intensity * memory_bandwidth) for p in points]
     low, high = min([0.3, *xs]) / 2, max([ridge * 8, *xs]) * 2
-    height = max(3.8, 1.1 + 0.19 * (len(points) + len(kinds)))
-    # Margins by hand: a layout engine would take most of the time of a widget's redraw.
-    figure = new_figure(7.8, height, layout=None)
-    axes = figure.add_axes((0.095, 0.5 / height, 0.66, 1 - 0.85 / height))
-    ys = [
-        point.flops_per_s or min(peak_flops, point.intensity * memory_bandwidth) for point in points
-    ]
-    _draw_roof(axes, peak_flops, memory_bandwidth, low, high)
     bottom = min([low * memory_bandwidth, *ys]) / 2
-    axes.text(ridge, bottom * 1.2, f" ridge {ridge:.3g}", fontsize=9)
-    axes.set_ylim(bottom, peak_flops * 4)
-    axes.set_title(title)
-    _mark_points(axes, points, ys, kinds)
+    height = max(3.8, 1.1 + 0.19 * (len(points) + len(kinds)))
+    roof = _roof(peak_flops, memory_bandwidth, (low, high), bottom, height, title)
+    axes, looks = roof.figure.axes[0], _looks(kinds)
+    image = roof.image(lambda: _mark_points(axes, xs, ys, points, looks))
     alt = (
         f"Roofline: the roof rises with {format_count(memory_bandwidth, 'B/s')} up to "
         f"{format_count(peak_flops, 'FLOP/s')}; ridge at {ridge:.3g} FLOPs per byte. "
     )
     told = [_told_point(point, peak_flops, memory_bandwidth) for point in points]
-    return Picture(figure, alt + "; ".join(told), caption)
+    return Picture(image, alt + "; ".join(told), caption)
 
 
-def _draw_roof(axes, peak_flops: float, memory_bandwidth: float, low: float, high: float) -> None:
-    """The roof between two intensities, its ridge, and the axes around it."""
-    ridge = peak_flops / memory_bandwidth
-    x = np.geomspace(low, high, 200)
+@lru_cache(maxsize=4)
+def _roof(peak_flops, memory_bandwidth, xlim, bottom, height, title) -> Backdrop:
+    """The roof, its ridge, and the axes around it."""
+    # Margins by hand: a layout engine would take most of the time of a widget's redraw.
+    figure = new_figure(7.8, height, layout=None)
+    axes = figure.add_axes((0.095, 0.5 / height, 0.66, 1 - 0.85 / height))
+    x, ridge = np.geomspace(*xlim, 200), peak_flops / memory_bandwidth
     axes.loglog(x, np.minimum(peak_flops, x * memory_bandwidth), color=INK, linewidth=1.8)
     axes.axvline(ridge, color=OTHER, linestyle=":", linewidth=1)
-    axes.axvspan(low, ridge, color=KEPT, alpha=0.05, linewidth=0)
-    axes.set_xlim(low, high)
-    axes.set_xlabel("arithmetic intensity, FLOPs per byte")
-    axes.set_ylabel("FLOP/s")
+    axes.axvspan(xlim[0], ridge, color=KEPT, alpha=0.05, linewidth=0)
+    axes.text(ridge, bottom * 1.2, f" ridge {ridge:.3g}", fontsize=9)
+    axes.set(xlim=xlim, ylim=(bottom, peak_flops * 4), title=title)
+    axes.set(xlabel="arithmetic intensity, FLOPs per byte", ylabel="FLOP/s")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.minorticks_off()
     axes.grid(alpha=0.25)
+    return Backdrop(figure)
 
 
-def _mark_points(axes, points: Sequence[RooflinePoint], ys: list[float], kinds: list[str]) -> None:
+def _mark_points(axes, xs: list[float], ys: list[float], points, looks: dict) -> None:
     """Numbered points, with the numbers' meaning in a list beside the picture.
 
     Names beside the points would lie on top of one another: many points share an intensity.
     """
-    labels: list[tuple[float, float, list[int]]] = []  # where, and the numbers it stands for
-    to_axes = axes.transData + axes.transAxes.inverted()
-    looks = _looks(kinds)
     for i, (kind, (colour, marker)) in enumerate(looks.items()):
-        size = 6 + 3 * (len(kinds) - 1 - i)  # of points in one place each is seen
-        pairs = [(p.intensity, y) for p, y in zip(points, ys, strict=True) if p.kind == kind]
-        axes.plot(
-            *np.transpose(pairs), marker, color=colour, markersize=size, markeredgecolor="white"
-        )
-    for number, (point, y) in enumerate(zip(points, ys, strict=True), 1):
-        x_at, y_at = to_axes.transform((point.intensity, y))
-        for x_label, y_label, numbers in labels:  # too near for a label of its own?
-            if abs(x_at - x_label) < 0.05 and abs(y_at - y_label) < 0.055:
-                numbers.append(number)
-                break
-        else:
-            labels.append((x_at, y_at, [number]))
-    for *_, numbers in labels:
-        top = max(ys[number - 1] for number in numbers)  # no label lies on a point it names
+        size = 6 + 3 * (len(looks) - 1 - i)  # of points in one place each is seen
+        pairs = [(x, y) for x, y, p in zip(xs, ys, points, strict=True) if p.kind == kind]
+        look = {"color": colour, "markersize": size, "markeredgecolor": "white"}
+        axes.plot(*np.transpose(pairs), marker, **look)
+    groups: list[list[int]] = []  # points too near one another for a number each
+    at = (axes.transData + axes.transAxes.inverted()).transform(np.transpose([xs, ys]))
+    for i in range(len(points)):
+        near = (g for g in groups if np.all(np.abs(at[i] - at[g[0]]) < (0.05, 0.055)))
+        group = next(near, None)
+        if group is None:
+            groups.append(group := [])
+        group.append(i)
+    for group in groups:
+        top = max(ys[i] for i in group)  # no label lies on a point it names
         axes.annotate(
-            _ranges(numbers), (points[numbers[0] - 1].intensity, top), (0, 6),
+            _ranges([i + 1 for i in group]), (xs[group[0]], top), (0, 6),
             textcoords="offset points", fontsize=8, ha="center", zorder=4,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
         )  # fmt: skip
     y, step = 1.0, 0.19 / axes.figure.get_figheight() * 1.25
+    beside = {"transform": axes.transAxes, "va": "center"}
     for kind, (colour, marker) in looks.items():
         axes.plot([1.035], [y], marker, color=colour, transform=axes.transAxes, clip_on=False)
-        axes.text(1.06, y, kind, transform=axes.transAxes, va="center", fontsize=9, weight="bold")
+        axes.text(1.06, y, kind, fontsize=9, weight="bold", **beside)
         for number, point in enumerate(points, 1):
             if point.kind == kind:
                 y -= step
-                text = f"{number}  {point.label}: {_plain(point.intensity)}"
-                axes.text(1.03, y, text, transform=axes.transAxes, va="center", fontsize=8)
+                words = f"{number}  {point.label}: {_plain(point.intensity)}"
+                axes.text(1.03, y, words, fontsize=8, **beside)
         y -= 1.4 * step
 
 

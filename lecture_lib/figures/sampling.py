@@ -1,15 +1,23 @@
 """Pictures of sampling: top-k beside the nucleus, and what a filter keeps of a distribution."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.collections import PolyCollection
 
 from .picture import Picture
-from .style import CHOSEN, CUT_LOOK, INK, KEPT, MARK, OTHER, in_course_style, new_figure, visible
-
-WIDTH = 9.0  # inches
+from .style import (
+    CHOSEN,
+    CUT_LOOK,
+    INK,
+    KEPT,
+    MARK,
+    OTHER,
+    blank_axes,
+    in_course_style,
+    new_figure,
+    visible,
+)
 
 
 @in_course_style
@@ -44,10 +52,9 @@ def top_k_and_nucleus(
         for row, value in enumerate(values):
             axes.text(value, row, f" {value:.3f}", va="center", fontsize=9)
         axes.set_yticks(range(len(words)), [visible(word) for word in words])
-        axes.set_ylim(len(words) - 0.4, -0.6)
-        axes.set_xlim(0, min(2.3 * values.max(), 1.15))  # no probability above 1 on the axis
-        axes.set_xlabel("probability (hatched: outside the nucleus)")
-        axes.set_title(title)
+        # No probability above 1 on the axis.
+        axes.set(ylim=(len(words) - 0.4, -0.6), xlim=(0, min(2.3 * values.max(), 1.15)))
+        axes.set(xlabel="probability (hatched: outside the nucleus)", title=title)
         mass_k, mass_n = cumulative[k_here - 1], cumulative[n - 1]
         _mark(axes, k_here - 0.5, f"top {k_here}: {mass_k:.2f}", MARK, "-")
         _mark(axes, n - 0.5, f"nucleus at {p:g}: {n} words, {mass_n:.2f}", CHOSEN, "--")
@@ -66,40 +73,6 @@ def _mark(axes, y: float, text: str, colour: str, dash: str) -> None:
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Panel:
-    """A part of the one pair of axes: probabilities from 0 to ``limit`` on ``width`` inches.
-
-    One pair of axes, drawn without ticks, and all bars of a kind as one collection: three pairs
-    with their ticks take twice as long, and this picture is redrawn while a reader moves a slider.
-    """
-
-    axes: object
-    x0: float
-    width: float
-    limit: float
-
-    def x(self, value):
-        """Where a probability lies, in inches."""
-        return self.x0 + self.width * np.asarray(value) / self.limit
-
-    def frame(self, title: str, note: str, n_rows: int) -> None:
-        self.axes.plot([self.x0] * 2, [-0.6, n_rows - 0.4], color=INK, linewidth=0.8)
-        self.axes.text(self.x0, -0.75, title, fontweight="bold", va="bottom")
-        self.axes.text(self.x0, n_rows - 0.25, note, va="top", fontsize=9)
-
-    def bars(self, values, rows, **style) -> None:
-        corners = [
-            [(self.x0, r - 0.38), (x, r - 0.38), (x, r + 0.38), (self.x0, r + 0.38)]
-            for x, r in zip(self.x(values), rows, strict=True)
-        ]
-        if corners:
-            self.axes.add_collection(PolyCollection(corners, **style), autolim=False)
-
-    def label(self, value: float, row: float, text: str) -> None:
-        self.axes.text(float(self.x(value)) + 0.06, row, text, va="center", fontsize=9)
-
-
 @in_course_style
 def filter_view(
     before,
@@ -111,12 +84,14 @@ def filter_view(
     counts=None,
     n_shown: int = 12,
     title: str = "",
-    caption: str = "",
 ) -> Picture:
     """A distribution, what a filter keeps of it, and the result renormalised, row by row.
 
     Left the likeliest tokens, kept (solid) or cut (hatched, "cut"); in the middle their cumulative
     probability with the line of top-p; right what is drawn from, with the observed frequencies.
+
+    One pair of axes, drawn without ticks, and all bars of a kind as one collection: three pairs
+    with their ticks take twice as long, and this picture is redrawn while a reader moves a slider.
 
     Args:
         before: (V,) probabilities, before the filters and after the temperature.
@@ -131,23 +106,58 @@ def filter_view(
     Raises:
         ValueError: shapes that differ, or no distribution.
     """
-    before, after, seen, counts = _check_view(before, after, seen_by_top_p, counts)
+    before, after, seen, counts = (
+        None if x is None else np.asarray(x, dtype=np.float64)
+        for x in (before, after, before if seen_by_top_p is None else seen_by_top_p, counts)
+    )
+    shapes = {x.shape for x in (before, after, seen, counts) if x is not None}
+    if len(shapes) != 1 or before.ndim != 1 or len(before) == 0:
+        raise ValueError(f"before, after, counts: need one shape (V,), got {sorted(shapes)}")
+    if counts is not None and counts.sum() < 1:
+        raise ValueError("counts: no draws")
     order = np.argsort(-before, kind="stable")[: max(1, n_shown)]
     names = [visible(token(int(i)) if callable(token) else token[i], 14) for i in order]
     kept, n_rows = after > 0, len(order) + (len(order) < len(before))
+    # A row is a quarter of an inch.
     height = 0.85 + 0.25 * n_rows + 0.25 * bool(title)
-    figure = new_figure(WIDTH, height, layout=None)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    axes.set_xlim(0, WIDTH)
-    axes.set_ylim(n_rows + 1.2, n_rows + 1.2 - 4 * height)  # a row is a quarter of an inch
+    figure, axes = blank_axes(9.0, height, (0, 9.0), (n_rows + 1.2, n_rows + 1.2 - 4 * height))
     if title:
         figure.text(0.01, 1 - 0.25 / height, title, fontsize=11, fontweight="bold")
     _draw_before(axes, before, order, kept, names)
     _draw_cumulative(axes, seen, order, kept, top_p, n_rows)
     _draw_after(axes, after, order, counts)
     alt = _tell_view(before, after, order, names, kept, top_p, counts)
-    return Picture(figure, f"{title}. {alt}" if title else alt, caption)
+    return Picture(figure, f"{title}. {alt}" if title else alt)
+
+
+class _Panel:
+    """A part of the axes: probabilities from 0 to ``limit`` on ``width`` inches from ``x0`` on."""
+
+    def __init__(self, axes, x0: float, width: float, limit: float, n_rows: int):
+        self.axes, self.x0, self.width, self.limit, self.n_rows = axes, x0, width, limit, n_rows
+
+    def x(self, value):
+        """Where a probability lies, in inches."""
+        return self.x0 + self.width * np.asarray(value) / self.limit
+
+    def frame(self, title: str, note: str) -> None:
+        self.line(0, color=INK, linewidth=0.8)
+        self.axes.text(self.x0, -0.75, title, fontweight="bold", va="bottom")
+        self.axes.text(self.x0, self.n_rows - 0.25, note, va="top", fontsize=9)
+
+    def line(self, value: float, style: str = "-", **look) -> None:
+        self.axes.plot([self.x(value)] * 2, [-0.6, self.n_rows - 0.4], style, **look)
+
+    def bars(self, values, rows, **look) -> None:
+        corners = [
+            [(self.x0, r - 0.38), (x, r - 0.38), (x, r + 0.38), (self.x0, r + 0.38)]
+            for x, r in zip(self.x(values), rows, strict=True)
+        ]
+        if corners:
+            self.axes.add_collection(PolyCollection(corners, **look), autolim=False)
+
+    def label(self, value: float, row: float, text: str) -> None:
+        self.axes.text(float(self.x(value)) + 0.06, row, text, va="center", fontsize=9)
 
 
 def _with_others(values, order) -> np.ndarray:
@@ -161,54 +171,49 @@ def _draw_before(axes, before, order, kept, names) -> None:
     n_kept = _with_others(kept.astype(int), order)
     rows, stays = np.arange(len(values)), n_kept > 0
     n_others = len(before) - len(order)
-    panel = Panel(axes, 1.35, 2.0, values.max())
-    panel.frame("before", "probability", len(values))
+    panel = _Panel(axes, 1.35, 2.0, values.max(), len(values))
+    panel.frame("before", "probability")
     panel.bars(values[stays], rows[stays], facecolor=KEPT)
-    panel.bars(
-        values[~stays],
-        rows[~stays],
-        **CUT_LOOK,
-    )
-    for row, value in enumerate(values):
-        panel.label(value, row, f"{value:.3f}" + ("" if stays[row] else " cut"))
-    for row, name in enumerate(names):
-        axes.text(1.27, row, name, ha="right", va="center")
+    panel.bars(values[~stays], rows[~stays], **CUT_LOOK)
+    labels = [f"{x:.3f}" + ("" if stay else " cut") for x, stay in zip(values, stays, strict=True)]
     if n_others:
-        axes.text(1.27, len(names), f"{n_others:,} others", ha="right", va="center")
+        names = [*names, f"{n_others:,} others"]
         if 0 < n_kept[-1] < n_others:
-            axes.texts[len(values) + 1].set_text(f"{values[-1]:.3f}, {n_kept[-1]:,} kept")
+            labels[-1] = f"{values[-1]:.3f}, {n_kept[-1]:,} kept"
+    for row, (value, label, name) in enumerate(zip(values, labels, names, strict=True)):
+        panel.label(value, row, label)
+        axes.text(1.27, row, name, ha="right", va="center")
 
 
 def _draw_cumulative(axes, seen, order, kept, top_p, n_rows) -> None:
-    panel, rows = Panel(axes, 4.4, 1.6, 1.0), np.arange(len(order))
-    panel.frame("cumulative", "● kept  ○ cut", n_rows)
+    panel, rows = _Panel(axes, 4.4, 1.6, 1.0, n_rows), np.arange(len(order))
+    panel.frame("cumulative", "● kept  ○ cut")
     x, stays = panel.x(seen[order].cumsum()), kept[order]
     axes.plot(x, rows, color=OTHER, linewidth=1)
     axes.plot(x[stays], rows[stays], "o", color=KEPT, markersize=5)
     axes.plot(x[~stays], rows[~stays], "o", color=OTHER, markerfacecolor="white", markersize=5)
-    axes.plot([panel.x(1.0)] * 2, [-0.6, n_rows - 0.4], color=OTHER, linewidth=0.8)
+    panel.line(1.0, color=OTHER, linewidth=0.8)
     axes.text(panel.x(1.0), n_rows - 0.25, "1", ha="center", va="top", fontsize=9)
     if top_p is not None:
-        axes.plot([panel.x(top_p)] * 2, [-0.6, n_rows - 0.4], "--", color=CHOSEN, linewidth=1.2)
-        axes.text(
-            panel.x(top_p) - 0.05, -0.3, f"p = {top_p:g}", color=CHOSEN, fontsize=9, ha="right"
-        )
+        panel.line(top_p, "--", color=CHOSEN, linewidth=1.2)
+        look = {"color": CHOSEN, "fontsize": 9, "ha": "right"}
+        axes.text(panel.x(top_p) - 0.05, -0.3, f"p = {top_p:g}", **look)
 
 
 def _draw_after(axes, after, order, counts) -> None:
-    values = _with_others(after, order)
-    shares = None if counts is None else _with_others(counts / counts.sum(), order)
-    furthest = values if shares is None else np.maximum(values, shares)
-    rows = np.arange(len(values))
-    panel = Panel(axes, 6.4, 2.0, furthest.max())
-    note = "probability" if shares is None else f"◆ share of {int(counts.sum()):,} draws"
-    panel.frame("drawn from (renormalised)", note, len(values))
+    values = furthest = _with_others(after, order)
+    rows, note, gap = np.arange(len(values)), "probability", ""
+    if counts is not None:
+        shares = _with_others(counts / counts.sum(), order)
+        furthest = np.maximum(values, shares)
+        note, gap = f"◆ share of {int(counts.sum()):,} draws", "  "
+    panel = _Panel(axes, 6.4, 2.0, furthest.max(), len(values))
+    panel.frame("drawn from (renormalised)", note)
     drawable = values > 0
     panel.bars(values[drawable], rows[drawable], facecolor=KEPT)
-    if shares is not None:
+    if counts is not None:
         axes.plot(panel.x(shares), rows, "D", color=MARK, markersize=5, markeredgecolor=INK)
     for row in rows[drawable]:
-        gap = "  " if shares is not None else ""
         panel.label(furthest[row], row, f"{gap}{values[row]:.3f}")
 
 
@@ -223,15 +228,3 @@ def _tell_view(before, after, order, names, kept, top_p, counts) -> str:
         f"{int(kept.sum()):,} of {len(before):,} tokens are kept, with "
         f"{before[kept].sum():.3f} of the probability.{line} The likeliest: {'; '.join(rows)}."
     )
-
-
-def _check_view(before, after, seen, counts):
-    before, after = (np.asarray(x, dtype=np.float64) for x in (before, after))
-    seen = before if seen is None else np.asarray(seen, dtype=np.float64)
-    counts = None if counts is None else np.asarray(counts, dtype=np.float64)
-    shapes = {x.shape for x in (before, after, seen, counts) if x is not None}
-    if len(shapes) != 1 or before.ndim != 1 or len(before) == 0:
-        raise ValueError(f"before, after, counts: need one shape (V,), got {sorted(shapes)}")
-    if counts is not None and counts.sum() < 1:
-        raise ValueError("counts: no draws")
-    return before, after, seen, counts

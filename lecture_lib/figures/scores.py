@@ -1,17 +1,15 @@
 """Pictures of how likely a text is: tokens coloured by surprise, sentences ranked, chain rule."""
 
-import html
 import math
 from collections.abc import Sequence
 
 from matplotlib.colors import to_hex
-from matplotlib.patches import FancyBboxPatch
 
 from .picture import Picture
-from .style import CHOSEN, INK, KEPT, SURPRISE, in_course_style, new_figure, visible
+from .style import CHOSEN, INK, KEPT, SURPRISE, blank_axes, in_course_style, new_figure, visible
+from .tokens import Tile, draw_tiles, tiles_html
 
 WORST = -14.0  # nats: at this log-probability the colour scale ends (about one in a million)
-_CHARS_PER_LINE = 64
 
 
 def surprise_colour(log_prob: float) -> str:
@@ -19,6 +17,11 @@ def surprise_colour(log_prob: float) -> str:
     if math.isnan(log_prob):
         return "#ffffff"
     return to_hex(SURPRISE(min(1.0, max(0.0, log_prob / WORST))))
+
+
+def ink_on(log_prob: float) -> str:
+    """The colour of writing that can be read on ``surprise_colour(log_prob)``."""
+    return "#FFFFFF" if log_prob / WORST > 0.72 else INK
 
 
 @in_course_style
@@ -30,36 +33,30 @@ def surprise_strip(scores: Sequence, *, caption: str = "") -> Picture:
     """
     if not scores:
         raise ValueError("scores: is empty; needs at least one scored text")
-    lines = [line for score in scores for line in _lines(score)]
-    figure = new_figure(8.0, 0.15 + 0.55 * len(lines), layout=None)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_xlim(0, _CHARS_PER_LINE + 2)
-    axes.set_ylim(len(lines), 0)
-    axes.axis("off")
-    for row, line in enumerate(lines):
-        for x, width, token, log_prob in line:
-            _draw_token(axes, x + 1, row + 0.42, width, token, log_prob)
+    groups = [_tiles(score) for score in scores]
+    figure = draw_tiles(
+        groups, line_width=64, narrowest=6.0, line_inches=0.55, box=(0.09, 0.74),
+        text_at=(0.32, 0.65), edge="#BBBBBB",
+    )  # fmt: skip
     told = (
-        f"“{s.text}”: " + ", ".join(f"{visible(t)} {_number(x)}" for t, x in _pairs(s))
-        for s in scores
+        f"“{score.text}”: " + ", ".join(f"{visible(tile.text)} {tile.notes[0]}" for tile in tiles)
+        for score, tiles in zip(scores, groups, strict=True)
     )
     alt = "Tokens with their log-probabilities, darker where the model was more surprised. "
     return Picture(figure, alt + "; ".join(told) + ".", caption)
 
 
 def surprise_html(score) -> str:
-    """The same as HTML, for the live widget: the browser's fonts can draw any script."""
-    spans = []
-    for token, log_prob in _pairs(score):
-        colour = surprise_colour(log_prob)
-        ink = ink_on(log_prob)
-        shown = html.escape(token.replace(" ", "␣").replace("\n", "↵"))
-        spans.append(
-            f"<span style='display:inline-block;text-align:center;margin:1px;padding:2px 4px;"
-            f"border:1px solid #ccc;border-radius:4px;background:{colour};color:{ink}'>{shown}"
-            f"<br><small>{_number(log_prob)}</small></span>"
-        )
-    return "<div style='line-height:1.3'>" + "".join(spans) + "</div>"
+    """The same as HTML, for the live widget."""
+    return tiles_html(_tiles(score))
+
+
+def _tiles(score) -> list[Tile]:
+    return [
+        # z: 0.0, never -0.0
+        Tile(token, surprise_colour(x), ink_on(x), ("given" if math.isnan(x) else f"{x:z.1f}",))
+        for token, x in zip(score.tokens, score.log_probs, strict=True)
+    ]
 
 
 @in_course_style
@@ -93,11 +90,8 @@ def chain_rule_path(tokens: Sequence[str], probs: Sequence[float], *, caption: s
     """A sentence as a path: each token's conditional probability, and the product so far."""
     if len(tokens) != len(probs) or not tokens:
         raise ValueError(f"tokens and probs: need equal lengths, got {len(tokens)}, {len(probs)}")
-    figure = new_figure(1.2 * len(tokens) + 0.8, 1.5, layout=None)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_xlim(-0.75, len(tokens) - 0.45)
-    axes.set_ylim(0, 1)
-    axes.axis("off")
+    n = len(tokens)
+    figure, axes = blank_axes(1.2 * n + 0.8, 1.5, (-0.75, n - 0.45), (0, 1))
     product, told = 1.0, []
     axes.text(-0.7, 0.17, "product", fontsize=9, va="center")
     for i, (token, p) in enumerate(zip(tokens, probs, strict=True)):
@@ -110,40 +104,3 @@ def chain_rule_path(tokens: Sequence[str], probs: Sequence[float], *, caption: s
         axes.text(i, 0.17, f"{product:.4g}", ha="center", va="center", fontsize=10)
         told.append(f"{visible(token)} {p:g}, product {product:.4g}")
     return Picture(figure, "Chain rule step by step: " + "; ".join(told) + ".", caption)
-
-
-def _lines(score) -> list[list[tuple[float, float, str, float]]]:
-    """Tokens laid out on lines: (x, width, token, log_prob), in characters."""
-    lines, line, x = [], [], 0.0
-    for token, log_prob in _pairs(score):
-        width = max(len(visible(token)) + 1.2, 6.0)
-        if x + width > _CHARS_PER_LINE and line:
-            lines.append(line)
-            line, x = [], 0.0
-        line.append((x, width, token, log_prob))
-        x += width
-    return [*lines, line]
-
-
-def _draw_token(axes, x: float, y: float, width: float, token: str, log_prob: float) -> None:
-    box = FancyBboxPatch(
-        (x, y - 0.33), width - 0.4, 0.74, boxstyle="round,pad=0,rounding_size=0.3",
-        mutation_aspect=0.3, facecolor=surprise_colour(log_prob), edgecolor="#BBBBBB",
-    )  # fmt: skip
-    axes.add_patch(box)
-    middle, ink = x + (width - 0.4) / 2, ink_on(log_prob)
-    axes.text(middle, y - 0.1, visible(token), ha="center", va="center", color=ink, fontsize=10)
-    axes.text(middle, y + 0.23, _number(log_prob), ha="center", va="center", color=ink, fontsize=8)
-
-
-def _pairs(score):
-    return zip(score.tokens, score.log_probs, strict=True)
-
-
-def _number(log_prob: float) -> str:
-    return "given" if math.isnan(log_prob) else f"{log_prob:z.1f}"  # z: 0.0, never -0.0
-
-
-def ink_on(log_prob: float) -> str:
-    """The colour of writing that can be read on ``surprise_colour(log_prob)``."""
-    return "#FFFFFF" if log_prob / WORST > 0.72 else INK

@@ -79,6 +79,15 @@ def new_figure(width: float = 7.0, height: float = 3.0, *, layout: str | None = 
     return Figure(figsize=(width, height), layout=layout)
 
 
+def blank_axes(width: float, height: float, xlim: tuple[float, float], ylim: tuple[float, float]):
+    """A figure of ``width`` by ``height`` inches, and axes without ticks that fill it."""
+    figure = new_figure(width, height, layout=None)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=xlim, ylim=ylim)
+    axes.axis("off")
+    return figure, axes
+
+
 def visible(token: str, max_length: int = 18) -> str:
     """A token as it can be seen on paper: ␣ for a space, ↵ for a line break, escapes for the rest.
 

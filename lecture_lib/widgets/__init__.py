@@ -4,12 +4,12 @@ from .base import PictureWidget
 from .beam_stepper import BeamStepper
 from .cache_watcher import CacheWatcher
 from .chat import ChatWidget
-from .chat_strategies import StrategiesSideBySide
 from .cost_calculator import CostCalculator, StepBreakdown
 from .generation_stepper import GenerationStepper
 from .parallel_calculators import PipelineCalculator, ScheduleView, TensorParallelCalculator
 from .sampling_view import SamplingView
 from .sentence_scorer import SentenceScorer
+from .strategies import StrategiesSideBySide
 from .tokenizer_view import TokenizerView
 
 __all__ = [

@@ -1,42 +1,75 @@
 """PictureWidget: controls above a picture that is redrawn when they change."""
 
 import html
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import ipywidgets
 
 from ..figures import Picture
 
+WIDE = {"description_width": "initial"}  # style of a control whose name needs room
+
 
 class PictureWidget(ipywidgets.VBox):
-    """A box of controls, a picture and a line for messages (``error``: what it says, or "").
+    """Rows of controls, a line for messages (``error``: what it says, or "") and a picture.
 
-    A subclass makes its controls, calls ``super().__init__(controls, loaded...)`` last, and has
+    A subclass makes its controls, calls ``super().__init__(rows)`` last, and has
     ``draw() -> Picture``: a pure function of the controls' values. It is called once at the start
     and again after each change. A ``ValueError`` in it becomes a readable message, and the last
-    picture stays.
+    picture stays. What else changes with the picture is written in ``show``.
 
     A notebook saved with a widget shows "model not found" when it is opened again, and an untrusted
     one shows no widget at all. So the default state is also given as a picture, which JupyterLab
     without a kernel, GitHub and nbconvert show.
+
+    Args:
+        rows: controls below one another; a list stands for controls beside one another.
+        watch: the controls that draw anew when their value changes; default all of them.
     """
 
-    def __init__(self, controls: list[ipywidgets.Widget], *, watch: list | None = None):
-        self.picture_view = ipywidgets.HTML()
-        self.message = ipywidgets.HTML()
+    draws_live = True  # False: the browser draws all, the picture is for readers without a kernel
+
+    def __init__(self, rows: list, *, watch: list | None = None):
+        self.picture_view, self.message = ipywidgets.HTML(), ipywidgets.HTML()
+        self.error, self._quiet, self.picture = "", False, None
         self.add_class("lecture-widget")
-        super().__init__([*controls, self.message, self.picture_view])
-        for control in watch if watch is not None else controls:
-            control.observe(lambda change: self.redraw(), names="value")
-        self.redraw()
+        boxes = [ipywidgets.HBox(row) if isinstance(row, list) else row for row in rows]
+        super().__init__([*boxes, self.message, self.picture_view])
+        if watch is None:
+            controls = [c for row in rows for c in (row if isinstance(row, list) else [row])]
+            watch = [c for c in controls if not isinstance(c, ipywidgets.HTML)]
+        self.when(watch, self.show)
+        self.attempt(self.show)
         self._default_picture = self.picture
 
     def draw(self) -> Picture:
         raise NotImplementedError
 
-    def redraw(self) -> None:
-        """Draw again from the controls' values."""
-        self.attempt(self._replace_picture)
+    def show(self) -> None:
+        """Draw from the controls' values."""
+        if self.draws_live or self.picture is None:
+            self.picture = self.draw()
+        if self.draws_live:
+            self.picture_view.value = self.picture.html(live=True)
+
+    def when(self, controls: list, action: Callable[[], object]) -> None:
+        """Do it when one of the controls gets another value, or a button is clicked."""
+        for control in controls:
+            if isinstance(control, ipywidgets.Button):
+                control.on_click(lambda button: self.attempt(action))
+            else:
+                control.observe(lambda change: self._quiet or self.attempt(action), names="value")
+
+    @contextmanager
+    def quietly(self) -> Iterator[None]:
+        """Within it, controls get values without what happens ``when`` they do."""
+        self._quiet = True
+        try:
+            yield
+        finally:
+            self._quiet = False
 
     def attempt(self, action: Callable[[], object]) -> None:
         """Do what a control asks for; bad input becomes a message, never a traceback."""
@@ -47,10 +80,6 @@ class PictureWidget(ipywidgets.VBox):
             self.message.value = f'<span role="alert">⚠ {html.escape(self.error)}</span>'
         else:
             self.error = self.message.value = ""
-
-    def _replace_picture(self) -> None:
-        self.picture = self.draw()
-        self.picture_view.value = self.picture.html(live=True)
 
     def _repr_mimebundle_(self, include=None, exclude=None, **kwargs):
         live = super()._repr_mimebundle_(include=include, exclude=exclude, **kwargs)
@@ -66,6 +95,101 @@ class PictureWidget(ipywidgets.VBox):
         return (data, *metadata) if metadata else data
 
 
+class BackgroundWidget(PictureWidget):
+    """A PictureWidget that computes in a thread, one piece of work at a time.
+
+    While it works, cells can be run. A subclass says in ``show_busy`` how that looks.
+    """
+
+    _thread: threading.Thread | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it is working."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def wait(self) -> None:
+        """Return when it does not work any more."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def show_busy(self, busy: bool) -> None:
+        raise NotImplementedError
+
+    def begin(
+        self,
+        prepare: Callable[[], object],
+        work: Callable[[object], object],
+        finish: Callable[[Exception | None], object],
+    ) -> None:
+        """Prepare here, work in the thread, then finish there.
+
+        Args:
+            prepare: raises ValueError for bad input, which becomes the message; then nothing runs.
+            work: gets what ``prepare`` returned.
+            finish: gets what ``work`` raised, or None; a ValueError in it becomes the message.
+        """
+        prepared = []
+        self.attempt(lambda: prepared.append(prepare()))
+        # Only now: attempt() clears the message, also one of a thread that has ended already.
+        if prepared:
+            self.show_busy(True)
+            self._thread = threading.Thread(
+                target=self._work_aside, args=(prepared[0], work, finish), daemon=True
+            )
+            self._thread.start()
+
+    def _work_aside(self, prepared, work, finish) -> None:
+        failed = None
+        try:
+            work(prepared)
+        except Exception as error:  # a thread's traceback would be seen by nobody
+            failed = ValueError(f"The model failed: {type(error).__name__}: {error}")
+        self.show_busy(False)
+        self.attempt(lambda: finish(failed))
+
+
 def close_lines(text_html: str) -> str:
     """HTML whose wrapped lines belong together: a widget's own lie as far apart as paragraphs."""
     return f'<div style="line-height:1.5">{text_html}</div>'
+
+
+def text_box(name: str, value: str, width: str = "auto") -> ipywidgets.Text:
+    """A line of text, taken when it is complete (Enter, or the focus leaves it)."""
+    return ipywidgets.Text(
+        value=value, description=name, continuous_update=False, layout={"width": width}
+    )
+
+
+def number_slider(name: str, value: float, low: float, high: float, step: float, **options):
+    """A slider for a number with two digits behind the point."""
+    return ipywidgets.FloatSlider(
+        description=name, value=value, min=low, max=high, step=step, readout_format=".2f", **options
+    )
+
+
+def whole_number(name: str, value: int, low: int, high: int, width: str, **options):
+    """A box for a whole number."""
+    return ipywidgets.BoundedIntText(
+        description=name, value=value, min=low, max=high, layout={"width": width}, **options
+    )
+
+
+def powers_of_two(name: str, low: int, high: int, value: int) -> ipywidgets.SelectionSlider:
+    """A slider over 2^low to 2^high."""
+    options = [2**n for n in range(low, high + 1)]
+    return ipywidgets.SelectionSlider(description=name, options=options, value=value)
+
+
+def prompt_ids(tokenizer, prompt: str, most: int) -> list[int]:
+    """The tokens of what was typed as a prompt.
+
+    Raises:
+        ValueError: nothing but spaces, or more than ``most`` tokens.
+    """
+    if not prompt.strip():
+        raise ValueError("Prompt: is empty; type at least one word")
+    ids = tokenizer(prompt).input_ids
+    if len(ids) > most:
+        raise ValueError(f"Prompt: {len(ids)} tokens, at most {most} fit")
+    return ids

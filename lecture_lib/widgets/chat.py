@@ -3,58 +3,48 @@
 import html
 import threading
 import time
+from functools import cached_property
 
 import ipywidgets
 
-from ..figures import next_token_bars
-from ..figures.chat import answer_html, chat_picture, legend_html, said_html
+from ..figures import Picture, next_token_bars
+from ..figures.chat import answer_html, candidates, chat_picture, legend_html, said_html, spans_of
+from ..inference_script.prompt import unescape
 from ..inference_script.settings import TaskInfo
-from .background import BackgroundWidget
-from .chat_controls import make_controls
+from .base import WIDE, BackgroundWidget, number_slider, whole_number
 from .chat_session import ChatAnswer, ChatSession
-from .chat_text import candidates, facts_html, read_stop_strings, spans_of, welcome
 
 _REDRAW_S = 0.08  # a faster model than this would spend its time on drawing
-_EXAMPLE_LEN = 32
+_EXAMPLE, _EXAMPLE_LEN = "What is the capital of France?", 32
+_NO_BEAMS = (
+    "<small>No beams here: until the end every step of a beam search may replace the whole text, "
+    "so there is nothing to stream. StrategiesSideBySide shows them.</small>"
+)
 
 
 class ChatWidget(BackgroundWidget):
     """A conversation with the model; each token of an answer shows its probability.
 
     The answer is written in a thread: cells can be run meanwhile, and Stop ends it before the next
-    token. What the pointer shows over a token, the slider shows without one.
+    token. What the pointer shows over a token, the slider shows without one. Readers without a
+    kernel see the conversation, or the greedy answer to an example.
 
     Args:
-        loaded: what ``load_model()`` returned. system: a first message that sets the tone.
-        prompt: what stands in the prompt area at the beginning.
-        example: a question whose greedy answer is the picture for readers without a kernel, as
-            long as there is no conversation.
-        settings: as in ``TaskInfo``: output_len (64), temperature (0, greedy), top_k, top_p,
-            repetition_penalty, seed, stop. Beams can't be streamed; see StrategiesSideBySide.
+        loaded: what ``load_model()`` returned.
 
     Attributes:
         session: the ChatSession. answers: a ChatAnswer for each answer.
 
     Raises:
-        ValueError: a setting out of range; an architecture that the engine does not run.
+        ValueError: an architecture that the engine does not run.
     """
 
-    def __init__(
-        self,
-        loaded,
-        *,
-        system: str | None = None,
-        prompt: str = "",
-        example: str = "What is the capital of France?",
-        **settings,
-    ):
-        self.loaded, self.system, self.example = loaded, system, example
-        self.session = ChatSession(loaded, system)
+    def __init__(self, loaded):
+        self.loaded, self.session = loaded, ChatSession(loaded)
         self.answers: list[ChatAnswer] = []
-        self._stop_event, self._filling = threading.Event(), False
+        self._stop_event = threading.Event()
         self._growing: ChatAnswer | None = None
-        self._still = {}
-        rows = make_controls(self, prompt, settings)
+        rows = self._make_controls()
         self.history, self.answer_view, self.facts = (ipywidgets.HTML() for _ in range(3))
         super().__init__(rows, watch=[])
         *rows, message, picture = self.children
@@ -63,19 +53,55 @@ class ChatWidget(BackgroundWidget):
         self.send_button.on_click(lambda button: self.send())
         self.stop_button.on_click(lambda button: self.stop())
         self.clear_button.on_click(lambda button: self.clear())
-        self.token.observe(lambda change: self._filling or self._show_token(), names="value")
+        self.when([self.token], self._show_token)
 
-    @property
-    def conversation(self) -> list[dict]:
-        """{"role": ..., "content": ...} of every message so far, a copy."""
-        return [dict(message) for message in self.session.messages]
+    def _make_controls(self) -> list:
+        def button(name: str, tooltip: str, style: str = "") -> ipywidgets.Button:
+            return ipywidgets.Button(description=name, tooltip=tooltip, button_style=style)
+
+        def lines(name: str, rows: int, width: str, **options) -> ipywidgets.Textarea:
+            # Sent as a whole when the focus leaves it: key by key, the last letters can come after
+            # the click on Send where the kernel is slow.
+            return ipywidgets.Textarea(
+                description=name, rows=rows, continuous_update=False, style=WIDE,
+                layout={"width": width}, **options,
+            )  # fmt: skip
+
+        wide = {"style": WIDE, "layout": {"width": "370px"}}
+        self.prompt = lines("Prompt", 3, "auto")
+        self.send_button = button("Send", "answer the prompt", "primary")
+        self.stop_button = button("Stop", "end the answer before its next token", "danger")
+        self.stop_button.disabled = True
+        self.clear_button = button("Clear", "forget the conversation")
+        self.output_len = whole_number("Max new tokens", 64, 1, 100_000, "190px", style=WIDE)
+        self.top_k = whole_number("Top-k (0: off)", 50, 0, 1_000_000, "190px", style=WIDE)
+        self.seed = whole_number("Seed", 0, 0, 2**31 - 1, "150px", style=WIDE)
+        self.temperature = number_slider("Temperature (0: greedy)", 0, 0, 3, 0.05, **wide)
+        self.top_p = number_slider("Top-p", 1, 0.01, 1, 0.01, **wide)
+        self.repetition_penalty = number_slider("Repetition penalty", 1, 0.5, 3, 0.05, **wide)
+        self.stop_strings = lines(
+            "Stop strings, one a line", 2, "400px", placeholder="\\n is a line break"
+        )
+        self.token = ipywidgets.IntSlider(
+            value=1, min=1, max=1, description="Candidates for token", style=WIDE,
+            layout={"width": "500px"},
+        )  # fmt: skip
+        loose = {"flex_flow": "row wrap", "grid_gap": "4px 16px"}
+        return [
+            self.prompt,
+            [self.send_button, self.stop_button, self.clear_button],
+            ipywidgets.HBox([self.output_len, self.top_k, self.seed], layout=loose),
+            ipywidgets.HBox([self.temperature, self.top_p, self.repetition_penalty], layout=loose),
+            self.stop_strings,
+            ipywidgets.HTML(_NO_BEAMS),
+        ]
 
     @property
     def settings(self) -> TaskInfo:
-        """The controls' values.
+        r"""The controls' values. Stop strings are typed with \n, \t and \\ for what can't be typed.
 
         Raises:
-            ValueError: one that is out of range.
+            ValueError: one that is out of range; a backslash before something else.
         """
         return TaskInfo(
             "-",
@@ -85,7 +111,7 @@ class ChatWidget(BackgroundWidget):
             top_p=self.top_p.value,
             repetition_penalty=self.repetition_penalty.value,
             seed=self.seed.value,
-            stop=read_stop_strings(self.stop_strings.value),
+            stop=tuple(unescape(line) for line in self.stop_strings.value.splitlines() if line),
         )
 
     def send(self, text: str | None = None, wait: bool = False) -> None:
@@ -110,18 +136,14 @@ class ChatWidget(BackgroundWidget):
         """Stop, and forget the conversation. What stands in the prompt area stays."""
         self.stop()
         self.wait()
-        self.session.clear()
-        self.answers = []
-        self.attempt(self._show)
+        self.session.messages, self.answers = [], []
+        self.attempt(self.show)
 
-    def draw(self):
-        """The likeliest tokens where the slider is; the still picture before any answer."""
-        if not self.answers:
-            return self._still_picture()
+    def draw(self) -> Picture:
+        """The likeliest tokens where the slider is."""
         answer, number = self.answers[-1], self.token.value
         top, chosen = candidates(answer.logprobs[number - 1], self.loaded.tokenizer)
-        context = "".join(answer.pieces[: number - 1])
-        return next_token_bars(top, context=context, chosen=chosen)
+        return next_token_bars(top, context="".join(answer.pieces[: number - 1]), chosen=chosen)
 
     def _prepare(self):
         if self.running:
@@ -134,10 +156,11 @@ class ChatWidget(BackgroundWidget):
 
     def _write(self, growing) -> None:
         """In the thread: let the answer grow."""
-        shown_at = -1.0
+        self._show_history([*self._messages(), ("user", self._text)])
+        self.answer_view.value, shown_at = "", -1.0
         for self._growing in growing:
             if time.monotonic() - shown_at > _REDRAW_S:
-                self._show_growing()
+                self._show_answer(self._growing)
                 shown_at = time.monotonic()
 
     def _finish(self, failed: Exception | None) -> None:
@@ -147,7 +170,7 @@ class ChatWidget(BackgroundWidget):
             self.answers = [*self.answers, answer]
         elif not self.prompt.value:
             self.prompt.value = self._text
-        self._show()
+        self.show()
         if failed is not None:
             raise failed
 
@@ -165,56 +188,48 @@ class ChatWidget(BackgroundWidget):
             for m in self.session.messages
         ]
 
-    def _show_growing(self) -> None:
-        answer = self._growing
-        said = said_html("user", html.escape(self._text))
-        inner = answer_html(self._spans(answer), live=answer.finish_reason is None)
-        self.answer_view.value = said + said_html("assistant", inner)
-        self.facts.value = facts_html(answer)
-
-    def _replace_picture(self) -> None:
-        self._show()
-
-    def _show(self) -> None:
+    def show(self) -> None:
         """Everything anew, from the conversation."""
+        self._show_history(self._messages()[:-1])
+        self.token.layout.display = None if self.answers else "none"
+        if self.answers:
+            with self.quietly():
+                self.token.max = len(self.answers[-1].token_ids)
+                self.token.value = self.token.max
+            self._show_token()
+            return
+        self.picture, self.picture_view.value, self.answer_view.value = None, "", ""
+        self.facts.value = (
+            "Type a question and press Send; the model's chat template is used."
+            if self.session.has_template
+            else "This model has no chat template: it goes on with the text."
+        )
+
+    def _show_history(self, messages: list[tuple]) -> None:
         shown = [
             said_html(role, html.escape(said) if isinstance(said, str) else answer_html(said))
-            for role, said in self._messages()
+            for role, said in messages
         ]
-        self.history.value = legend_html() + "".join(shown[:-1])
-        self.facts.value = facts_html(self.answers[-1]) if self.answers else welcome(self.session)
-        self._filling = True
-        self.token.max = len(self.answers[-1].token_ids) if self.answers else 1
-        self.token.value = self.token.max
-        self._filling = False
-        self.token.layout.display = None if self.answers else "none"
-        self._show_token()
+        self.history.value = legend_html() + "".join(shown)
+
+    def _show_answer(self, answer: ChatAnswer, selected: int | None = None) -> None:
+        live = answer.finish_reason is None
+        inner = answer_html(self._spans(answer), selected=selected, live=live)
+        self.answer_view.value = said_html("assistant", inner)
+        self.facts.value = f"<span role='status'>{answer.in_words}</span>"
 
     def _show_token(self) -> None:
         """The last answer with the slider's token framed, and that token's candidates."""
-        if not self.answers:
-            self.picture, self.picture_view.value, self.answer_view.value = None, "", ""
-            return
-        spans = self._spans(self.answers[-1])
-        self.answer_view.value = said_html(
-            "assistant", answer_html(spans, selected=self.token.value)
-        )
-        self.picture = self.draw()
-        self.picture_view.value = self.picture.html(live=True)
+        self._show_answer(self.answers[-1], selected=self.token.value)
+        super().show()
 
-    def _still_picture(self):
-        """The conversation, or the example's answer: for readers without a kernel."""
-        if self.answers:
-            return chat_picture(self._messages())
-        if "example" not in self._still:
-            # An engine and a session of its own: the thread may be using the others.
-            aside = ChatSession(self.loaded, self.system)
-            task = TaskInfo("-", output_len=_EXAMPLE_LEN, temperature=0.0)
-            *_, answer = aside.ask(self.example, task)
-            messages = [("user", self.example), ("assistant", self._spans(answer))]
-            self._still["example"] = chat_picture(messages)
-        return self._still["example"]
+    @cached_property
+    def _example(self) -> Picture:
+        """The answer to an example. Its session is another: the thread may be using this one's."""
+        task = TaskInfo("-", output_len=_EXAMPLE_LEN, temperature=0.0)
+        *_, answer = ChatSession(self.loaded).ask(_EXAMPLE, task)
+        return chat_picture([("user", _EXAMPLE), ("assistant", self._spans(answer))])
 
     def _repr_mimebundle_(self, include=None, exclude=None, **kwargs):
-        self._default_picture = self._still_picture()
+        self._default_picture = chat_picture(self._messages()) if self.answers else self._example
         return super()._repr_mimebundle_(include=include, exclude=exclude, **kwargs)

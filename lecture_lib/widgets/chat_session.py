@@ -14,9 +14,13 @@ from ..tokens import end_tokens
 N_TOP = 5
 _PREFILL_CHUNK = 64  # tokens; between two chunks of a long prompt it can be stopped
 
-
-class _Stopped(Exception):
-    """Somebody pressed Stop while the prompt was being read."""
+_ENDS = {
+    "eos": "the model ended it",
+    "stop": "ended by a stop string",
+    "length": "cut at the number of new tokens",
+    "stopped": "stopped by you",
+    None: "still growing",
+}
 
 
 @dataclass
@@ -44,15 +48,23 @@ class ChatAnswer:
     def text(self) -> str:
         return "".join(self.pieces)
 
+    @property
+    def in_words(self) -> str:
+        """Prompt and answer in numbers, and why it ended."""
+        facts = [f"{self.prompt_len:,} prompt tokens", f"{len(self.token_ids):,} new tokens"]
+        facts += [f"time to first token {1e3 * self.ttft_s:,.0f} ms"] if self.ttft_s else []
+        facts += [f"{self.tokens_per_s:.1f} tokens/s"] if self.tokens_per_s else []
+        return " · ".join([*facts, _ENDS[self.finish_reason]])
+
 
 class ChatSession:
     """The messages so far, and the next answer to them.
 
     Args:
-        loaded: what ``load_model()`` returned. system: a first message that sets the tone.
+        loaded: what ``load_model()`` returned.
 
     Attributes:
-        messages: {"role": "system", "user" or "assistant", "content": str}, in order.
+        messages: {"role": "user" or "assistant", "content": str}, in order.
         engine: the Engine that answers, of this session alone.
         has_template: whether the model has a chat template; without one it just goes on with the
             messages' text, line after line.
@@ -61,16 +73,10 @@ class ChatSession:
         ValueError: an architecture that the engine does not run.
     """
 
-    def __init__(self, loaded, system: str | None = None):
-        self.engine = Engine(loaded)
-        self.tokenizer = loaded.tokenizer
+    def __init__(self, loaded):
+        self.engine, self.tokenizer = Engine(loaded), loaded.tokenizer
         self.has_template = bool(self.tokenizer.chat_template)
-        self.system = system
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget the conversation, but for the system message."""
-        self.messages = [{"role": "system", "content": self.system}] if self.system else []
+        self.messages: list[dict] = []
 
     def prompt_ids(self, text: str) -> list[int]:
         """The tokens that the model would see if the user said this next."""
@@ -108,15 +114,13 @@ class ChatSession:
                 "whole text. StrategiesSideBySide shows them"
             )
         ids = self.prompt_ids(text)
-        room = self.engine.context_length - len(ids)
-        if room < settings.output_len:
+        if self.engine.context_length - len(ids) < settings.output_len:
             raise ValueError(
                 f"Prompt: too long. The conversation has {len(ids):,} tokens and the answer may "
                 f"have {settings.output_len:,}, but the model's context holds "
                 f"{self.engine.context_length:,}. Shorten it, ask for fewer tokens, or Clear"
             )
-        answer = ChatAnswer(len(ids))
-        choose = chooser(settings, [ids])
+        answer, choose = ChatAnswer(len(ids)), chooser(settings, [ids])
 
         def note_and_choose(logits):
             tokens = choose(logits)
@@ -144,16 +148,19 @@ class ChatSession:
         except _Stopped:
             pass
         # Stopped in the middle, there may be text that was held back.
-        whole, _, _ = finish(
-            self.tokenizer, answer.token_ids, end_tokens(run.engine.hf_model), stop
-        )
+        ends = end_tokens(run.engine.hf_model)
+        whole, _, _ = finish(self.tokenizer, answer.token_ids, ends, stop)
         if whole != answer.text:
             answer.pieces.append(whole[len(answer.text) :])
         answer.finish_reason = row.finish_reason or "stopped"
         if answer.token_ids:
-            self.messages.append({"role": "user", "content": text})
-            self.messages.append({"role": "assistant", "content": whole})
+            said = {"user": text, "assistant": whole}
+            self.messages += [{"role": role, "content": what} for role, what in said.items()]
         yield answer
+
+
+class _Stopped(Exception):
+    """Somebody pressed Stop while the prompt was being read."""
 
 
 class _StoppableRun(Run):

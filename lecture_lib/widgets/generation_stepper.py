@@ -7,9 +7,9 @@ import ipywidgets
 
 from ..decoding import GenerationSession
 from ..figures import Picture, next_token_bars
-from ..figures.style import visible
-from ..scoring import next_token_probs, text_to_ids, token_text, top_tokens
-from .base import PictureWidget
+from ..figures.style import CHOSEN, visible
+from ..scoring import next_token_probs, text_to_ids, top_tokens
+from .base import PictureWidget, text_box
 
 _MOST_TOKENS = 256
 
@@ -20,31 +20,33 @@ class GenerationStepper(PictureWidget):
     Args:
         loaded: what ``load_model()`` returned.
         prompt: what the text starts with.
-        n_choices: how many of the likeliest tokens are shown and can be chosen.
     """
 
-    def __init__(self, loaded, prompt: str = "The quick brown", n_choices: int = 10):
+    n_choices = 10  # of the likeliest tokens are shown and can be chosen
+
+    def __init__(self, loaded, prompt: str = "The quick brown"):
         self.loaded = loaded
-        self.n_choices = n_choices
-        self.session = self._new_session(prompt)
-        self.prompt = ipywidgets.Text(
-            value=prompt, description="Prompt", continuous_update=False, layout={"width": "auto"}
-        )
-        self.text_so_far = ipywidgets.HTML()
+        self.prompt, self.text_so_far = text_box("Prompt", prompt), ipywidgets.HTML()
         self.choice = ipywidgets.Dropdown(
             description="Next token", options=[], tooltip="Space opens the list"
         )
-        self.next = ipywidgets.Button(description="Next", tooltip="append the token shown left")
-        self.back = ipywidgets.Button(description="Back", tooltip="take the last token off")
-        self.restart = ipywidgets.Button(description="Restart", tooltip="back to the prompt")
-        buttons = ipywidgets.HBox([self.choice, self.next, self.back, self.restart])
-        self._filling = False
+        button = ipywidgets.Button
+        self.next = button(description="Next", tooltip="append the token shown left")
+        self.back = button(description="Back", tooltip="take the last token off")
+        self.restart = button(description="Restart", tooltip="back to the prompt")
+        self._begin()
+        buttons = [self.choice, self.next, self.back, self.restart]
         super().__init__([self.prompt, buttons, self.text_so_far], watch=[])
-        self.prompt.observe(lambda change: self.attempt(self._take_prompt), names="value")
-        self.choice.observe(lambda change: self._filling or self._redraw_bars(), names="value")
-        self.next.on_click(lambda button: self._move(self._append))
-        self.back.on_click(lambda button: self._move(self.session.back))
-        self.restart.on_click(lambda button: self._move(self.session.reset))
+        self.when([self.prompt], lambda: (self._begin(), self.show()))
+        self.when([self.choice], super().show)
+        self.when([self.next], lambda: (self.session.choose(self.choice.value), self.show()))
+        self.when([self.back], lambda: (self.session.back(), self.show()))
+        self.when([self.restart], lambda: (self.session.reset(), self.show()))
+
+    def _begin(self) -> None:
+        ids = text_to_ids(self.loaded, self.prompt.value)
+        probs = partial(next_token_probs, self.loaded)
+        self.session = GenerationSession(probs, ids, max_tokens=_MOST_TOKENS)
 
     @property
     def text(self) -> str:
@@ -52,53 +54,23 @@ class GenerationStepper(PictureWidget):
         return self.loaded.tokenizer.decode(self.session.token_ids)
 
     def draw(self) -> Picture:
-        top = top_tokens(self.loaded, self.session.distribution(), self.n_choices)
-        chosen = top[self.choice.index][0]
-        return next_token_bars(top, context=self.text, chosen=chosen)
+        chosen = self._top[self.choice.index][0]
+        return next_token_bars(self._top, context=self.text, chosen=chosen)
 
-    def _replace_picture(self) -> None:
-        self._fill_choices()
-        self._show_text()
-        super()._replace_picture()
-
-    def _redraw_bars(self) -> None:
-        self.attempt(super()._replace_picture)
-
-    def _fill_choices(self) -> None:
-        probs, token_ids = self.session.distribution().topk(self.n_choices)
-        tokens = [token_text(self.loaded.tokenizer, i) for i in token_ids.tolist()]
-        labels = [
-            f"{visible(token)}  {p:.3f}" for token, p in zip(tokens, probs.tolist(), strict=True)
-        ]
-        self._filling = True  # the picture is drawn once, after this, not once an option
-        self.choice.options = list(zip(labels, token_ids.tolist(), strict=True))
-        self.choice.index = 0
-        self._filling = False
+    def show(self) -> None:
+        probs = self.session.distribution()
+        self._top = top_tokens(self.loaded, probs, self.n_choices)
+        labels = [f"{visible(token)}  {p:.3f}" for token, p in self._top]
+        token_ids = probs.topk(self.n_choices).indices.tolist()
+        with self.quietly():  # the picture is drawn once, after this, not once an option
+            self.choice.options = list(zip(labels, token_ids, strict=True))
+            self.choice.index = 0
         self.next.disabled = self.session.is_full
         self.back.disabled = self.restart.disabled = not self.session.new_ids
-
-    def _append(self) -> None:
-        self.session.choose(self.choice.value)
-
-    def _take_prompt(self) -> None:
-        self.session = self._new_session(self.prompt.value)
-        self._replace_picture()
-
-    def _move(self, action) -> None:
-        self.attempt(lambda: (action(), self._replace_picture()))
-
-    def _new_session(self, prompt: str) -> GenerationSession:
-        ids = text_to_ids(self.loaded, prompt)
-        return GenerationSession(
-            partial(next_token_probs, self.loaded), ids, max_tokens=_MOST_TOKENS
-        )
-
-    def _show_text(self) -> None:
-        decode = self.loaded.tokenizer.decode
         # Decoded together and cut, since a character may be spread over several tokens.
-        start = decode(self.session.prompt_ids)
-        added = decode(self.session.token_ids)[len(start) :]
+        start = self.loaded.tokenizer.decode(self.session.prompt_ids)
         self.text_so_far.value = (
             f"<div style='font-size:110%;white-space:pre-wrap'>{html.escape(start)}"
-            f"<b style='color:#D55E00'>{html.escape(added)}</b>▁</div>"
+            f"<b style='color:{CHOSEN}'>{html.escape(self.text[len(start) :])}</b>▁</div>"
         )
+        super().show()

@@ -19,12 +19,11 @@ from ..parallel import (
     tensor_parallel_volume,
     transfer_time_s,
 )
-from .base import PictureWidget, close_lines
+from .base import WIDE, PictureWidget, close_lines, powers_of_two
 
 #: Bytes of an activation by the name of its number format.
 DTYPES = {"FP32": 4, "FP16 / BF16": 2, "FP8": 1}
 _RANKS = (2, 3, 4, 5, 6, 8, 9, 10, 12, 15, 16, 32)
-_POWERS = [2**n for n in range(18)]
 
 
 class _VolumeCalculator(PictureWidget):
@@ -32,6 +31,8 @@ class _VolumeCalculator(PictureWidget):
 
     Every number of ranks can be chosen; one that the model doesn't allow is refused with those
     that it does, and the last picture stays.
+
+    A subclass has its ``volume`` and the ``words`` for what is sent in one pass.
 
     Args:
         model: a name of MODEL_SPECS or of ``specs`` to begin with. n_ranks: ranks to begin with.
@@ -44,26 +45,29 @@ class _VolumeCalculator(PictureWidget):
         n_ranks: int = 4,
         *,
         specs: dict[str, ModelSpec] | None = None,
-        extra: list | None = None,
     ):
         self.specs = {**MODEL_SPECS, **(specs or {})}
-        choose, slider = ipywidgets.Dropdown, ipywidgets.SelectionSlider
+        choose = ipywidgets.Dropdown
         self.model = choose(description="Model", options=list(self.specs), value=model)
         self.dtype = choose(description="Numbers", options=list(DTYPES), value="FP16 / BF16")
         self.link = choose(description="Link", options=list(LINKS), value="nvlink4")
-        self.n_ranks = slider(description="Ranks", options=_RANKS, value=n_ranks)
-        self.seq_len = slider(description="Length L", options=_POWERS, value=1024)
-        self.max_new_tokens = slider(description="New tokens", options=_POWERS[:13], value=128)
-        self.batch_size = slider(description="Batch", options=_POWERS[:10], value=1)
+        self.n_ranks = ipywidgets.SelectionSlider(
+            description="Ranks", options=_RANKS, value=n_ranks
+        )
+        self.seq_len = powers_of_two("Length L", 0, 17, 1024)
+        self.max_new_tokens = powers_of_two("New tokens", 0, 12, 128)
+        self.batch_size = powers_of_two("Batch", 0, 9, 1)
         self.facts = ipywidgets.HTML()
         rows = [
             [self.model, self.dtype, self.link],
             [self.n_ranks, self.seq_len],
             [self.max_new_tokens, self.batch_size],
-            *([extra] if extra else []),
         ]
-        watch = [control for row in rows for control in row]
-        super().__init__([*map(ipywidgets.HBox, rows), self.facts], watch=watch)
+        super().__init__([*rows, *self.extra_rows(), self.facts])
+
+    def extra_rows(self) -> list:
+        """Controls that the other calculator has not."""
+        return []
 
     @property
     def spec(self) -> ModelSpec:
@@ -79,64 +83,64 @@ class _VolumeCalculator(PictureWidget):
             "dtype_bytes": DTYPES[self.dtype.value],
         }
 
-    def _activation(self, n_tokens: int) -> str:
-        """B × L × D × bytes, with the numbers of this choice."""
-        sizes = self.sizes()
-        batch, n_bytes = sizes["batch_size"], sizes["dtype_bytes"]
-        return f"{batch} × {n_tokens:,} × {self.spec.d_model:,} × {n_bytes} bytes"
-
-    def _tell_request(self, volume) -> str:
-        time = communication_time_s(volume, self.link.value)
-        return (
+    def draw(self) -> Picture:
+        volume, link = self.volume(), self.link.value
+        shown = {self.name: volume}
+        # The other way of splitting, where it is possible: stages may be many, heads are few.
+        other_name, other_volume = self.other
+        with contextlib.suppress(ParallelDegreeError):
+            shown[other_name] = other_volume(self.spec, **self.sizes())
+        picture = volume_bars(shown)
+        lines = []
+        for phase, n_tokens, n_bytes in (
+            ("Prefill", volume.seq_len, getattr(volume, f"prefill_{self.sent}")),
+            ("One decode pass", 1, getattr(volume, f"decode_{self.sent}")),
+        ):
+            factors = f"{volume.batch_size} × {n_tokens:,} × {self.spec.d_model:,}"
+            activation = f"{factors} × {volume.dtype_bytes} bytes = {n_bytes:,} bytes"
+            lines.append(f"<b>{phase}</b>{self.words(volume, activation, n_bytes, link)}.")
+        seconds = communication_time_s(volume, link).request_s
+        lines.append(
             f"<b>The request</b>: 1 prefill and {volume.n_decode_passes:,} decode passes (the "
             f"first of {volume.max_new_tokens:,} tokens comes out of the prefill): payload "
             f"{format_count(volume.payload_bytes, 'B')}, "
             f"{format_count(volume.wire_bytes, 'B')} on the links, "
-            f"{format_seconds(time.request_s)} on {self.link.value}."
+            f"{format_seconds(seconds)} on {link}."
         )
+        self.facts.value = close_lines("<br>".join(lines))
+        return picture
 
 
 class PipelineCalculator(_VolumeCalculator):
     """What the stages of a pipeline send for a request, beside tensor parallelism's bytes."""
 
+    name, sent = "pipeline", "boundary_bytes"
+    other = ("tensor parallel", tensor_parallel_volume)
+
     def volume(self):
         """The chosen PipelineVolume."""
         return pipeline_volume(self.spec, **self.sizes())
 
-    def draw(self) -> Picture:
-        volume = self.volume()
-        shown = {"pipeline": volume}
-        with contextlib.suppress(ParallelDegreeError):  # stages may be many; heads are few
-            shown["tensor parallel"] = tensor_parallel_volume(self.spec, **self.sizes())
-        picture = volume_bars(shown)
-        lines = []
-        for phase, n_tokens, n_bytes in (
-            ("Prefill", volume.seq_len, volume.prefill_boundary_bytes),
-            ("One decode pass", 1, volume.decode_boundary_bytes),
-        ):
-            seconds = transfer_time_s(n_bytes, self.link.value)
-            lines.append(
-                f"<b>{phase}</b>, at each boundary (of {volume.n_boundaries}): "
-                f"{self._activation(n_tokens)} = {n_bytes:,} bytes, "
-                f"{format_seconds(seconds)} on {self.link.value}."
-            )
-        self.facts.value = close_lines("<br>".join([*lines, self._tell_request(volume)]))
-        return picture
+    def words(self, volume, activation: str, n_bytes: int, link: str) -> str:
+        seconds = format_seconds(transfer_time_s(n_bytes, link))
+        at = f"at each boundary (of {volume.n_boundaries})"
+        return f", {at}: {activation}, {seconds} on {link}"
 
 
 class TensorParallelCalculator(_VolumeCalculator):
     """What the AllReduces of tensor parallelism sum and send for a request, beside a pipeline's."""
 
-    def __init__(self, model: str = "llama-2-7b", n_ranks: int = 4, **options):
-        wide = {"description_width": "initial"}
+    name, sent = "tensor parallel", "all_reduce_bytes"
+    other = ("pipeline", pipeline_volume)
+
+    def extra_rows(self) -> list:
         self.vocab_parallel_embedding = ipywidgets.Checkbox(
-            description="Embedding split too (vocabulary-parallel)", value=False, style=wide
+            description="Embedding split too (vocabulary-parallel)", value=False, style=WIDE
         )
         self.gather_logits = ipywidgets.Checkbox(
-            description="Logits gathered", value=False, style=wide
+            description="Logits gathered", value=False, style=WIDE
         )
-        extra = [self.vocab_parallel_embedding, self.gather_logits]
-        super().__init__(model, n_ranks, extra=extra, **options)
+        return [[self.vocab_parallel_embedding, self.gather_logits]]
 
     def volume(self):
         """The chosen TensorParallelVolume."""
@@ -147,26 +151,13 @@ class TensorParallelCalculator(_VolumeCalculator):
             gather_logits=self.gather_logits.value,
         )
 
-    def draw(self) -> Picture:
-        volume = self.volume()
-        shown = {"tensor parallel": volume}
-        with contextlib.suppress(ParallelDegreeError):
-            shown["pipeline"] = pipeline_volume(self.spec, **self.sizes())
-        picture = volume_bars(shown)
-        n, n_layers = volume.n_ranks, self.spec.n_layers
-        lines = []
-        for phase, n_tokens, n_bytes in (
-            ("Prefill", volume.seq_len, volume.prefill_all_reduce_bytes),
-            ("One decode pass", 1, volume.decode_all_reduce_bytes),
-        ):
-            seconds = all_reduce_time_s(n_bytes, n, self.link.value)
-            lines.append(
-                f"<b>{phase}</b>: 2 AllReduces × {n_layers} layers of {self._activation(n_tokens)} "
-                f"= {n_bytes:,} bytes; in a ring each rank sends 2 × {n - 1}/{n} of that, "
-                f"{format_seconds(seconds)} on {self.link.value} for one."
-            )
-        self.facts.value = close_lines("<br>".join([*lines, self._tell_request(volume)]))
-        return picture
+    def words(self, volume, activation: str, n_bytes: int, link: str) -> str:
+        n = volume.n_ranks
+        seconds = format_seconds(all_reduce_time_s(n_bytes, n, link))
+        return (
+            f": 2 AllReduces × {self.spec.n_layers} layers of {activation}; in a ring each rank "
+            f"sends 2 × {n - 1}/{n} of that, {seconds} on {link} for one"
+        )
 
 
 class ScheduleView(PictureWidget):
@@ -186,9 +177,8 @@ class ScheduleView(PictureWidget):
         self.prefill = slider(description="Prefill time", min=1, max=8, value=3)
         self.max_new_tokens = slider(description="New tokens", min=1, max=12, value=5)
         self.facts = ipywidgets.HTML()
-        watch = [self.n_requests, self.n_stages, self.prefill, self.max_new_tokens]
-        rows = [ipywidgets.HBox(watch[:2]), ipywidgets.HBox(watch[2:])]
-        super().__init__([*rows, self.facts], watch=watch)
+        rows = [[self.n_requests, self.n_stages], [self.prefill, self.max_new_tokens]]
+        super().__init__([*rows, self.facts])
 
     def schedule(self):
         """The chosen Schedule, in units of one decode step of the whole model."""
@@ -203,9 +193,7 @@ class ScheduleView(PictureWidget):
 
     def draw(self) -> Picture:
         schedule = self.schedule()
-        picture = schedule_chart(schedule, unit="decode steps of the whole model")
-        alone = self.prefill.value + self.max_new_tokens.value - 1
-        in_turn = alone * schedule.n_requests
+        in_turn = (self.prefill.value + self.max_new_tokens.value - 1) * schedule.n_requests
         ends = ", ".join(f"{end:.3g}" for end in schedule.completion_s.values())
         verdict = (
             "one request gains nothing"
@@ -218,4 +206,4 @@ class ScheduleView(PictureWidget):
             f"{stages}: {schedule.total_s:.3g}: <b>{verdict}</b>. "
             f"{schedule.bubble_fraction:.0%} of the stages' time is bubbles."
         )
-        return picture
+        return schedule_chart(schedule, unit="decode steps of the whole model")

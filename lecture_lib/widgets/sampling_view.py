@@ -1,5 +1,7 @@
 """SamplingView: move temperature, top-k, top-p and min-p, and see what can still be drawn."""
 
+from functools import cache
+
 import ipywidgets
 import torch
 
@@ -8,7 +10,7 @@ from ..decoding.sampling import apply_temperature, sampling_distribution, top_k_
 from ..decoding.toy_models import TOY_DISTRIBUTIONS, toy_logits
 from ..figures import Picture, filter_view
 from ..scoring import next_token_logits, text_to_ids, token_text
-from .base import PictureWidget
+from .base import PictureWidget, number_slider, text_box, whole_number
 
 _CONTEXTS = {"flat": "The", "peaked": "The car"}
 _MODEL = "the model"
@@ -36,37 +38,29 @@ class SamplingView(PictureWidget):
         if source not in sources:
             raise ValueError(f"source: needs one of {sources}, got {source!r}")
         self.source = ipywidgets.Dropdown(options=sources, value=source, description="After")
-        self.prompt = ipywidgets.Text(
-            value=prompt, description="Prompt", continuous_update=False, layout={"width": "60%"}
-        )
-        self.temperature = _slider("Temperature", 1.0, 0.1, 3.0, 0.05)
+        self.prompt = text_box("Prompt", prompt, "60%")
+        self.temperature = number_slider("Temperature", 1.0, 0.1, 3.0, 0.05)
         self.top_k = ipywidgets.IntSlider(description="Top-k (0: off)", min=0, max=100, value=0)
-        self.top_p = _slider("Top-p", 1.0, 0.01, 1.0, 0.01)
-        self.min_p = _slider("Min-p", 0.0, 0.0, 1.0, 0.01)
-        self.n_draws = ipywidgets.BoundedIntText(
-            description="Draws", min=1, max=100_000, value=1000, layout={"width": "180px"}
-        )
-        self.seed = ipywidgets.BoundedIntText(
-            description="Seed", min=0, max=2**31 - 1, value=0, layout={"width": "180px"}
-        )
+        self.top_p = number_slider("Top-p", 1.0, 0.01, 1.0, 0.01)
+        self.min_p = number_slider("Min-p", 0.0, 0.0, 1.0, 0.01)
+        self.n_draws = whole_number("Draws", 1000, 1, 100_000, "180px")
+        self.seed = whole_number("Seed", 0, 0, 2**31 - 1, "180px")
         self.draw_button = ipywidgets.Button(description="Draw")
-        for slider in (self.temperature, self.top_k, self.top_p, self.min_p):
+        sliders = [self.temperature, self.top_k, self.top_p, self.min_p]
+        for slider in sliders:
             slider.style.description_width = "100px"
         self.facts = ipywidgets.HTML()
-        self.counts = None
         self._load()
-        sliders = [self.temperature, self.top_k, self.top_p, self.min_p]
         rows = [
-            ipywidgets.HBox([self.source, self.prompt] if loaded is not None else [self.source]),
-            ipywidgets.HBox(sliders[:2]),
-            ipywidgets.HBox(sliders[2:]),
-            ipywidgets.HBox([self.n_draws, self.seed, self.draw_button]),
+            [self.source] if loaded is None else [self.source, self.prompt],
+            sliders[:2],
+            sliders[2:],
+            [self.n_draws, self.seed, self.draw_button],
             self.facts,
         ]
         super().__init__(rows, watch=sliders)
-        self.draw_button.on_click(lambda button: self.attempt(self._draw_many))
-        for control in (self.source, self.prompt):
-            control.observe(lambda change: self.attempt(self._take_source), names="value")
+        self.when([self.draw_button], self._draw_many)
+        self.when([self.source, self.prompt], lambda: (self._load(), self.show()))
 
     def _load(self) -> None:
         """The logits of the source: the one time that the model runs."""
@@ -75,27 +69,13 @@ class SamplingView(PictureWidget):
             context = self.prompt.value
             logits = next_token_logits(self.loaded, text_to_ids(self.loaded, context)).cpu()
             tokenizer = self.loaded.tokenizer
-            names = {}  # decoded when first shown: the vocabulary is far larger than the picture
-
-            def name(token_id: int) -> str:
-                if token_id not in names:
-                    names[token_id] = token_text(tokenizer, token_id)
-                return names[token_id]
-
+            # Decoded when first shown: the vocabulary is far larger than the picture.
+            name = cache(lambda token_id: token_text(tokenizer, token_id))
         else:
             context = _CONTEXTS[source]
             words, logits = toy_logits(source)
             name = words.__getitem__
-        self.logits, self._name, self.context, self.counts = logits, name, context, None
-
-    def _take_source(self) -> None:
-        self._load()
-        self._replace_picture()
-
-    def _draw_many(self) -> None:
-        drawn = draw_tokens(self.after, self.n_draws.value, seed=self.seed.value)
-        self.counts = torch.bincount(drawn, minlength=len(self.after))
-        self._replace_picture(keep_draws=True)
+        self.logits, self._name, self.context = logits, name, context
 
     def draw(self) -> Picture:
         temperature, k, p = self.temperature.value, self.top_k.value, self.top_p.value
@@ -115,10 +95,9 @@ class SamplingView(PictureWidget):
             title=f"after “{self.context[-60:]}”",
         )
 
-    def _replace_picture(self, *, keep_draws: bool = False) -> None:
-        if not keep_draws:
-            self.counts = None  # they were drawn from another distribution
-        super()._replace_picture()
+    def show(self) -> None:
+        self.counts = None  # they were drawn from another distribution
+        super().show()
         kept = self.after > 0
         entropy = torch.special.entr(self.after).sum()
         self.facts.value = (
@@ -127,8 +106,7 @@ class SamplingView(PictureWidget):
             f"from: {float(entropy):.2f} nats"
         )
 
-
-def _slider(description: str, value: float, low: float, high: float, step: float):
-    return ipywidgets.FloatSlider(
-        description=description, value=value, min=low, max=high, step=step, readout_format=".2f"
-    )
+    def _draw_many(self) -> None:
+        drawn = draw_tokens(self.after, self.n_draws.value, seed=self.seed.value)
+        self.counts = torch.bincount(drawn, minlength=len(self.after))
+        super().show()

@@ -15,6 +15,10 @@ _TABLE_STYLE = """<style>
 .lecture-ranking th { white-space: nowrap }
 .lecture-ranking :is(th, td):nth-child(2) { text-align: left }
 </style>"""
+_HEAD = "".join(
+    f"<th scope='col'>{name}</th>"
+    for name in ("place", "sentence", "log p", "tokens scored", "perplexity")
+)
 
 
 class SentenceScorer(PictureWidget):
@@ -25,23 +29,20 @@ class SentenceScorer(PictureWidget):
         sentences: what stands in the box at the start.
     """
 
+    draws_live = False
+
     def __init__(self, loaded, sentences: list[str]):
         self.loaded = loaded
         self._scores: dict[tuple[str, str | None], TextScore] = {}
         self.text = ipywidgets.Textarea(
-            value="\n".join(sentences),
-            description="Sentences",
-            rows=4,
-            layout={"width": "auto"},
+            value="\n".join(sentences), description="Sentences", rows=4, layout={"width": "auto"}
         )
         self.start = ipywidgets.Checkbox(
             value=False, indent=False, description="also score the first token (document start)"
         )
-        self.strip = ipywidgets.HTML()
-        self.table = ipywidgets.HTML()
+        self.strip, self.table = ipywidgets.HTML(), ipywidgets.HTML()
         hint = ipywidgets.HTML("<small>One sentence a line, scored while you type.</small>")
-        controls = [self.text, hint, self.start, self.strip, self.table]
-        super().__init__(controls, watch=[self.text, self.start])
+        super().__init__([self.text, hint, self.start, self.strip, self.table])
 
     @property
     def scores(self) -> list[TextScore]:
@@ -63,28 +64,21 @@ class SentenceScorer(PictureWidget):
     def draw(self) -> Picture:
         return surprise_strip(self.scores, caption="Log-probability of each token, in nats.")
 
-    def _replace_picture(self) -> None:
+    def show(self) -> None:
         scores = self.scores
-        # Live, the browser draws the text: its fonts know every script. The drawn picture is what
-        # is left of the widget where there is no kernel.
         self.strip.value = "".join(surprise_html(score) for score in scores)
         self.table.value = _ranking_table(scores)
-        if not hasattr(self, "picture"):
-            self.picture = self.draw()
+        super().show()
 
 
 def _ranking_table(scores: list[TextScore]) -> str:
     # A sentence of one token has nothing predicted: last, though its log p of 0 is the highest.
     ranked = sorted(scores, key=lambda s: (s.n_scored == 0, -s.total))
-    rows = "".join(
-        f"<tr><td>{place}</td><td>{html.escape(s.text)}</td><td>{s.total:.2f}</td>"
-        f"<td>{s.n_scored}</td><td>{_perplexity(s)}</td></tr>"
-        for place, s in enumerate(ranked, start=1)
-    )
-    names = ("place", "sentence", "log p", "tokens scored", "perplexity")
-    head = "".join(f"<th scope='col'>{name}</th>" for name in names)
-    return f"{_TABLE_STYLE}<table class='lecture-ranking'><tr>{head}</tr>{rows}</table>"
-
-
-def _perplexity(score: TextScore) -> str:
-    return f"{score.perplexity:,.0f}" if score.n_scored else "none"
+    rows = ""
+    for place, score in enumerate(ranked, start=1):
+        perplexity = f"{score.perplexity:,.0f}" if score.n_scored else "none"
+        rows += (
+            f"<tr><td>{place}</td><td>{html.escape(score.text)}</td><td>{score.total:.2f}</td>"
+            f"<td>{score.n_scored}</td><td>{perplexity}</td></tr>"
+        )
+    return f"{_TABLE_STYLE}<table class='lecture-ranking'><tr>{_HEAD}</tr>{rows}</table>"

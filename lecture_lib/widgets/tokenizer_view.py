@@ -21,6 +21,8 @@ class TokenizerView(PictureWidget):
         ValueError: an empty dict of tokenizers.
     """
 
+    draws_live = False
+
     def __init__(self, tokenizer, text: str = "Tokens aren't words: 中文, naïve, 👋🏽 and 2024."):
         named = tokenizer if isinstance(tokenizer, dict) else {tokenizer.name_or_path: tokenizer}
         if not named:
@@ -30,18 +32,16 @@ class TokenizerView(PictureWidget):
             value=text, description="Text", rows=2, layout={"width": "auto"}
         )
         self.choice = ipywidgets.Dropdown(description="Tokenizer", options=list(named))
+        # With one tokenizer there is nothing to choose.
+        self.choice.layout.display = "none" if len(named) == 1 else None
         self.special = ipywidgets.Checkbox(
             value=True,
             indent=False,
             description="special tokens, where the tokenizer adds some",
             layout={"width": "auto"},
         )
-        self.facts = ipywidgets.HTML()
-        self.strip = ipywidgets.HTML()
-        # With one tokenizer there is nothing to choose.
-        self.choice.layout.display = "none" if len(named) == 1 else None
-        controls = [self.text, ipywidgets.HBox([self.choice, self.special]), self.facts, self.strip]
-        super().__init__(controls, watch=[self.text, self.choice, self.special])
+        self.facts, self.strip = ipywidgets.HTML(), ipywidgets.HTML()
+        super().__init__([self.text, [self.choice, self.special], self.facts, self.strip])
 
     @property
     def pieces(self) -> list:
@@ -57,15 +57,12 @@ class TokenizerView(PictureWidget):
     def draw(self) -> Picture:
         return token_strip(self.pieces, show_bytes=True, caption="Token, id, bytes.")
 
-    def _replace_picture(self) -> None:
+    def show(self) -> None:
         pieces, text = self.pieces, self.text.value
         n_bytes = len(text.encode())
-        # Live, the browser draws the text: its fonts know every script. The drawn picture is what
-        # is left of the widget where there is no kernel.
         self.strip.value = token_html(pieces)
         self.facts.value = (
             f"{len(text)} characters, {n_bytes} bytes, <b>{len(pieces)} tokens</b> "
             f"({n_bytes / len(pieces):.1f} bytes a token)"
         )
-        if not hasattr(self, "picture"):
-            self.picture = self.draw()
+        super().show()

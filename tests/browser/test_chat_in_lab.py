@@ -8,7 +8,7 @@ from lab_page import keep_screenshot
 from playwright.sync_api import expect
 
 from lecture_lib.inference_script import TaskInfo, generate
-from lecture_lib.widgets.chat_strategies import STRATEGIES
+from lecture_lib.widgets.strategies import STRATEGIES
 
 pytestmark = [pytest.mark.real_model, pytest.mark.slow]
 
@@ -19,8 +19,11 @@ QUESTION = "What is the capital of France?"
 @pytest.fixture
 def chat(widgets_page, request):
     """A new, live widget with 100 new tokens at most."""
-    cell = widgets_page.find_cell("SentenceScorer(")  # typed over: no lecture shows the chat
-    widgets_page.type_source(cell, "ChatWidget(loaded, output_len=100)")
+    cell = widgets_page.find_cell("ChatWidget(")
+    source = "chat = ChatWidget(loaded)
+chat.output_len.value = 100
+chat"
+    widgets_page.type_source(cell, source)
     widgets_page.run(cell)
     assert widgets_page.errors == []
     widget = widgets_page.cell(cell).locator(".lecture-widget")

@@ -5,18 +5,16 @@ import math
 from collections.abc import Mapping
 
 import ipywidgets
-import pandas as pd
 
-from ..decoding.text_statistics import distinct_n
 from ..engine import Engine
+from ..engine.streaming import TextStream
 from ..figures import Picture
-from ..figures.chat import Span, answer_html, chat_picture, legend_html
+from ..figures.chat import Span, answer_html, chat_picture, legend_html, spans_of
 from ..inference_script.answer import Answer
 from ..inference_script.run import generate
 from ..inference_script.settings import TaskInfo
-from .background import BackgroundWidget
+from .base import BackgroundWidget
 from .chat_session import N_TOP
-from .chat_text import spans_of
 
 STRATEGIES = {
     "greedy": {"temperature": 0.0},
@@ -25,6 +23,7 @@ STRATEGIES = {
     "top-k 5": {"top_k": 5},
     "top-p 0.9": {"top_k": 0, "top_p": 0.9},
 }
+_COLUMNS_STYLE = "display:grid;gap:8px;grid-template-columns:repeat(auto-fit,minmax(150px,1fr))"
 
 
 class StrategiesSideBySide(BackgroundWidget):
@@ -42,19 +41,20 @@ class StrategiesSideBySide(BackgroundWidget):
         ValueError: no strategies, a setting out of range, an empty or too long prompt.
     """
 
+    draws_live = False  # the columns say it all
+
     def __init__(
         self,
         loaded,
         prompt: str = "Once upon a time",
         *,
-        strategies: Mapping[str, Mapping] | None = None,
+        strategies: Mapping[str, Mapping] = STRATEGIES,
         output_len: int = 24,
     ):
         self.loaded, self.engine = loaded, Engine(loaded)
-        self.strategies = dict(STRATEGIES if strategies is None else strategies)
+        self.strategies, self.output_len = dict(strategies), output_len
         if not self.strategies:
             raise ValueError("strategies: is empty; needs at least one")
-        self.output_len = output_len
         self.prompt = ipywidgets.Text(value=prompt, description="Prompt", layout={"width": "70%"})
         self.run_button = ipywidgets.Button(
             description="Run", tooltip="continue the prompt by every strategy",
@@ -66,23 +66,8 @@ class StrategiesSideBySide(BackgroundWidget):
         self.columns = ipywidgets.HTML()
         self.answers: dict[str, Answer] = {}
         self._work(self._tasks())
-        super().__init__(
-            [ipywidgets.HBox([self.prompt, self.run_button, self.progress]), self.columns], watch=[]
-        )
+        super().__init__([[self.prompt, self.run_button, self.progress], self.columns], watch=[])
         self.run_button.on_click(lambda button: self.run())
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """A row for each: strategy, chosen by, tokens, mean log p (nats), distinct_2, text.
-
-        log p is the model's own, whatever the strategy made of it.
-        """
-        rows = [
-            (name, a.strategy, len(a.token_ids), _mean(a), distinct_n([a.token_ids], 2), a.text)
-            for name, a in self.answers.items()
-        ]
-        names = ["strategy", "chosen by", "tokens", "mean log p", "distinct_2", "text"]
-        return pd.DataFrame(rows, columns=names)
 
     def run(self, wait: bool = False) -> None:
         """Continue the prompt by every strategy, in the background unless ``wait``."""
@@ -114,11 +99,6 @@ class StrategiesSideBySide(BackgroundWidget):
             raise ValueError("Run: the last prompt is still being continued")
         return self._tasks()
 
-    def _finish(self, failed: Exception | None) -> None:
-        if failed is not None:
-            raise failed
-        self._replace_picture()
-
     def _work(self, tasks: dict[str, TaskInfo]) -> None:
         self.answers, self.progress.value = {}, 0
         self._shown_prompt = next(iter(tasks.values())).prompts[0]
@@ -127,10 +107,10 @@ class StrategiesSideBySide(BackgroundWidget):
             self.progress.value += 1
             self._show_columns()
 
-    def _replace_picture(self) -> None:
-        # Live, the columns say it all; the picture is for readers without a kernel.
+    def _finish(self, failed: Exception | None) -> None:
+        if failed is not None:
+            raise failed
         self.picture = self.draw()
-        self._show_columns()
 
     def _spans(self, answer: Answer) -> list[Span]:
         tokenizer = self.loaded.tokenizer
@@ -147,16 +127,13 @@ class StrategiesSideBySide(BackgroundWidget):
             for name, answer in self.answers.items()
         ]
         self.columns.value = (
-            f"{legend_html()}<p>After “{html.escape(self._shown_prompt)}”:</p><div "
-            "style='display:grid;gap:8px;grid-template-columns:repeat(auto-fit,minmax(150px,1fr))'>"
-            f"{''.join(cells)}</div>"
+            f"{legend_html()}<p>After “{html.escape(self._shown_prompt)}”:</p>"
+            f"<div style='{_COLUMNS_STYLE}'>{''.join(cells)}</div>"
         )
 
 
 def pieces_of(answer: Answer, tokenizer) -> list[str]:
     """The text of a finished answer, cut where its tokens are."""
-    from ..engine.streaming import TextStream
-
     stream, pieces, left = TextStream(tokenizer), [], len(answer.text)
     for token_id in answer.token_ids:
         piece = stream.push(token_id)[:left]  # the text ends before a stop string
