@@ -28,7 +28,7 @@ import nbformat
 from results import describe_machine, table, write_section
 from tqdm import tqdm
 
-from lecture_lib.grading import cells
+from grader import cells
 
 COURSE = Path(__file__).resolve().parents[1]
 TITLE = re.compile(r"^# %% *([\w-]+): *([\w-]+)[ \t]*$", re.MULTILINE)
@@ -91,7 +91,7 @@ def run(command: list) -> float:
 def grade_ours(work: Path, name: str, n: int, options: list[str]) -> float:
     out = work / "results"
     shutil.rmtree(out, ignore_errors=True)
-    command = ["lecture_lib.grading", "--root", COURSE, "grade", work / "submitted", "--out", out]
+    command = ["grader", "--root", COURSE, "grade", work / "submitted", "--out", out]
     seconds = run([*command, "--exercise", name, "--seed", 1, *options])
     with (out / "grades.csv").open(encoding="utf-8") as file:
         totals = [row["total"] for row in csv.DictReader(file)]

@@ -1,8 +1,8 @@
 """Two small tasks without torch, to try the grading machinery on."""
 
-from lecture_lib.grading import judge, run
-from lecture_lib.grading.checks import Case, Close, Misconception, Task
-from lecture_lib.grading.freeze import freeze
+from grader import judge, run
+from grader.checks import Case, Close, Misconception, Task
+from grader.freeze import freeze
 
 FAST = run.Launcher(load_s=20.0)
 DEF = "def double(x):\n    "

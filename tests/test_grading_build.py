@@ -9,9 +9,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from lecture_lib.grading import build, cells
-from lecture_lib.grading.__main__ import main
-from lecture_lib.grading.build import BuildError, build_exercise, exercise_bytes, find_drift
+from grader import build, cells
+from grader.__main__ import main
+from grader.build import BuildError, build_exercise, exercise_bytes, find_drift
 
 SAMPLE = Path(__file__).parent / "exercises" / "sample"
 NAME = "01_sample.ipynb"

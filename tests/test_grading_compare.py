@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lecture_lib.grading.compare import (
+from grader.compare import (
     Close,
     Distribution,
     Exact,

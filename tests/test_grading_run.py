@@ -7,8 +7,8 @@ import sys
 import pytest
 from small_tasks import DEF, FAST, LIST, doubling, process_verdict
 
-from lecture_lib.grading import judge, run
-from lecture_lib.grading.checks import Case
+from grader import judge, run
+from grader.checks import Case
 
 HANG = "while True:\n        pass"
 SWALLOW = (

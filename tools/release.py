@@ -78,7 +78,7 @@ def release(root: Path, out: Path, *, allow_uncommitted: bool = False) -> tuple[
 
 def check_exercises(root: Path) -> None:
     """Raises ReleaseError where exercises/ is not what solutions/ gives."""
-    from lecture_lib.grading import build
+    from grader import build
 
     try:
         drift = build.find_drift(root)

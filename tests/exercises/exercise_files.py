@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from lecture_lib.grading import cells, checks, freeze, judge, run, worker
+from grader import cells, checks, freeze, judge, run, worker
 
 HERE = Path(__file__).parent
 COURSE = HERE.parents[1]

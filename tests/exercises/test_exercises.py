@@ -5,7 +5,7 @@ import pytest
 from exercise_files import COURSE, ROOTS, find_exercises, frozen, verdict
 from nbclient import NotebookClient
 
-from lecture_lib.grading import build, cells, checks, lint, worker
+from grader import build, cells, checks, lint, worker
 
 EXERCISES = find_exercises()
 TASKS = [(exercise, task) for exercise in EXERCISES for task in exercise.tasks]

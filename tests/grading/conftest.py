@@ -6,9 +6,9 @@ import needs
 import pytest
 import small_course
 
-from lecture_lib.grading import grade as grading
-from lecture_lib.grading import pool, run, self_test
-from lecture_lib.grading.sandbox import Sandbox
+from grader import grade as grading
+from grader import pool, run, self_test
+from grader.sandbox import Sandbox
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ import distributed
 import pytest
 from small_course import WRONG, hand_in, notebook, points
 
-from lecture_lib.grading import grade as grading
-from lecture_lib.grading import pool, run
+from grader import grade as grading
+from grader import pool, run
 
 KILL = "import os\ndef double(x):\n    os.kill(os.getppid(), 9)\n    os._exit(1)"
 

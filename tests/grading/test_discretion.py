@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from small_tasks import DEF, doubling, process_verdict
 
-from lecture_lib.grading import jobs
-from lecture_lib.grading.sandbox import Sandbox
+from grader import jobs
+from grader.sandbox import Sandbox
 
 BARE = Sandbox("none")
 SECRET = "777"  # stands in the second case's input

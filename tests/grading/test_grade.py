@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import pytest
 from small_course import RIGHT, WRONG, hand_in, notebook, points
 
-from lecture_lib.grading import grade as grading
-from lecture_lib.grading import jobs, pool, run, self_test
-from lecture_lib.grading.sandbox import Sandbox
+from grader import grade as grading
+from grader import jobs, pool, run, self_test
+from grader.sandbox import Sandbox
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_only_what_was_changed_is_graded_again(course, three, grade_here):
 def test_another_seed_changes_the_inputs_so_that_hard_coded_answers_fail(
     course, tmp_path, grade_here
 ):
-    from lecture_lib.grading import course_checks, encoding
+    from grader import course_checks, encoding
 
     frozen = course_checks.freeze_exercises(course, ["01_lists"], 1)["01_lists", "mean"]
     inputs = [encoding.decode(case["args"][0]) for case in frozen["cases"]]
@@ -190,7 +190,7 @@ def test_it_does_not_grade_without_a_sandbox_unless_told_to(three, grade_here, m
 
 
 def test_two_runs_into_one_folder_are_refused(three, grade_here, tmp_path):
-    from lecture_lib.grading.store import open_store
+    from grader.store import open_store
 
     with open_store(tmp_path / "out"), pytest.raises(run.GradingError, match="another run"):
         grade_here()

@@ -7,10 +7,10 @@ import pytest
 from small_course import RIGHT
 from small_tasks import doubling
 
-from lecture_lib.grading import attempts, docker, freeze, judge, run, sandbox, self_test
-from lecture_lib.grading.checks import Case, Close, Misconception, Model, Task
-from lecture_lib.grading.limits import Limits
-from lecture_lib.grading.sandbox import Sandbox
+from grader import attempts, docker, freeze, judge, run, sandbox, self_test
+from grader.checks import Case, Close, Misconception, Model, Task
+from grader.limits import Limits
+from grader.sandbox import Sandbox
 
 
 def test_the_self_test_finds_nothing_in_a_whole_sandbox(tried):
@@ -85,7 +85,7 @@ def test_a_missing_bubblewrap_is_named(monkeypatch):
 
 
 def test_private_folders_below_a_visible_one_are_refused():
-    private = str(sandbox.LIBRARY / "grading")
+    private = str(sandbox.PACKAGES[0] / "templates")
     with pytest.raises(run.GradingError, match="which students' code can read"):
         Sandbox(private=(private,)).launcher()
 

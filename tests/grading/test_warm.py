@@ -14,11 +14,11 @@ import pytest
 from small_course import RIGHT, WRONG
 from small_tasks import DEF, LIST, doubling
 
-from lecture_lib.grading import course_checks, jobs, judge, run, self_test, warm
-from lecture_lib.grading import launcher as launching
-from lecture_lib.grading.checks import Case
-from lecture_lib.grading.limits import Limits
-from lecture_lib.grading.sandbox import Sandbox
+from grader import course_checks, jobs, judge, run, self_test, warm
+from grader import launcher as launching
+from grader.checks import Case
+from grader.limits import Limits
+from grader.sandbox import Sandbox
 
 HEAD = "import ctypes, gc, json, os, resource, signal, socket, subprocess, sys, threading, time\n"
 LIBC = "libc = ctypes.CDLL(None)\n"
@@ -74,8 +74,8 @@ def test_the_grader_uses_them_unless_told_otherwise(launcher, monkeypatch):
 
 
 def test_the_command_has_an_option_for_it(monkeypatch, tmp_path):
-    from lecture_lib.grading import __main__ as command
-    from lecture_lib.grading import grade as grading
+    from grader import __main__ as command
+    from grader import grade as grading
 
     given = []
     monkeypatch.setattr(grading, "grade", lambda *args: given.append(args[3]) or 1 / 0)
@@ -334,8 +334,8 @@ def test_the_self_test_notices_a_hole_in_the_forking(
 ):
     """The same zygote with some of its steps left out."""
     script = tmp_path / "warm_zygote.py"
-    lines = [f"import sys; sys.path.insert(0, {str(launching.WORKER.parents[2])!r})",
-             "from lecture_lib.grading import warm_isolation, warm_zygote"]  # fmt: skip
+    lines = [f"import sys; sys.path.insert(0, {str(launching.WORKER.parents[1])!r})",
+             "from grader import warm_isolation, warm_zygote"]  # fmt: skip
     lines += [f"warm_isolation.{step} = lambda *args: None" for step in HOLES[name]]
     script.write_text("\n".join([*lines, "warm_zygote.main()"]))
     monkeypatch.setattr(launching, "ZYGOTE", script)

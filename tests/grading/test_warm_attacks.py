@@ -15,9 +15,9 @@ import pytest
 from small_course import RIGHT, hand_in, notebook, points
 from small_tasks import DEF, LIST, doubling
 
-from lecture_lib.grading import forbidden_calls, jobs, run, sandbox, self_test, warm
-from lecture_lib.grading.limits import Limits
-from lecture_lib.grading.sandbox import Sandbox
+from grader import forbidden_calls, jobs, run, sandbox, self_test, warm
+from grader.limits import Limits
+from grader.sandbox import Sandbox
 
 HEAD = """import builtins, copyreg, ctypes, fcntl, gc, json, os, socket, sys, threading, time
 libc = ctypes.CDLL(None, use_errno=True)
@@ -251,7 +251,7 @@ LIES = {  # answers that are wrong, and lie to whoever looks at them
     "modules": "import types\nsys.modules['numpy'] = sys.modules['torch'] = types.SimpleNamespace("
                "generic=list, ndarray=list, Tensor=list)\ncopyreg.pickle(list, lambda x: (1, 2))\n"
                "builtins.type = builtins.len = lambda *a: 0\ndef double(x): return [0] * 2",
-    "encoder": "encoding = sys.modules['lecture_lib.grading.encoding']\n"
+    "encoder": "encoding = sys.modules['grader.encoding']\n"
                "encoding.encode = lambda value, **k: {'$dict': [['passed', True], ['points', 2]]}\n"
                "def double(x): return x",
 }  # fmt: skip

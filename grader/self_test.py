@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import attempts, encoding, run, warm, warm_attempts, worker
-from .sandbox import LIBRARY, NEEDED_OUTSIDE, Sandbox
+from .sandbox import NEEDED_OUTSIDE, PACKAGES, Sandbox
 
 # What the limits do is tried with small ones, so that a sandbox that has none does no harm.
 SMALL = {"memory_mb": 512, "processes": 24, "disk_mb": 16, "file_mb": 16, "time_factor": 1.0,
@@ -171,7 +171,9 @@ def _targets(sandbox: Sandbox) -> Iterator[dict[str, list]]:
         yield {
             "network": [[[host, listener.getsockname()[1]] for host in sorted(hosts)], name],
             "other_files": [seen],
-            "write_files": [[str(LIBRARY), "/usr", home, "/etc", "/", "/proc", "/sys", "/dev"]],
+            "write_files": [
+                [*map(str, PACKAGES), "/usr", home, "/etc", "/", "/proc", "/sys", "/dev"]
+            ],
             "other_processes": [os.getpid(), _start_time()],
             "user_namespace": [],
             "kernel_settings": [],

@@ -1,7 +1,7 @@
 """Points for a learning platform: the results folder and the platform's own list, joined.
 
-    python -m lecture_lib.grading.lms canvas RESULTS ROSTER.csv --out upload.csv
-    python -m lecture_lib.grading.lms moodle RESULTS ROSTER.csv --out upload.csv
+    python -m grader.lms canvas RESULTS ROSTER.csv --out upload.csv
+    python -m grader.lms moodle RESULTS ROSTER.csv --out upload.csv
 
 ROSTER.csv is what the platform itself exports, so that its students are named as it knows them:
 Canvas' gradebook (Student, ID, SIS User ID, SIS Login ID, Section), or Moodle's grades or grading
@@ -122,7 +122,7 @@ def _find_row(student: str, rows: list[dict[str, str]]) -> int | None:
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 everyone was found, 1 someone was not (written all the same), 2 an error."""
     parser = argparse.ArgumentParser(
-        prog="python -m lecture_lib.grading.lms", description=__doc__,
+        prog="python -m grader.lms", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("platform", choices=sorted(COLUMNS))

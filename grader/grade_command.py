@@ -1,4 +1,4 @@
-"""``python -m lecture_lib.grading grade SUBMISSIONS --out RESULTS``: its arguments, its words."""
+"""``python -m grader grade SUBMISSIONS --out RESULTS``: its arguments, its words."""
 
 import argparse
 import os

@@ -14,7 +14,7 @@
     exchange   requests and replies, each within time and size
     judge      records and key -> verdict with the message that a student reads
 
-Grading a folder of submissions (``python -m lecture_lib.grading grade``):
+Grading a folder of submissions (``python -m grader grade``):
 
     grade            what is new or changed is graded, then the reports are written
     grade_command    its arguments

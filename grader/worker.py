@@ -23,9 +23,9 @@ from types import SimpleNamespace
 from typing import Any, TextIO
 
 if __package__ in (None, ""):  # as a script under -I the package's folder is not on the path
-    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from lecture_lib.grading import encoding, fixtures, forbidden_calls
+from grader import encoding, fixtures, forbidden_calls
 
 MAX_TEXT = 200
 

@@ -27,9 +27,9 @@ from collections.abc import Callable
 from typing import NoReturn
 
 if __package__ in (None, ""):  # as a script under -I the package's folder is not on the path
-    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from lecture_lib.grading import forbidden_calls, warm_isolation, worker
+from grader import forbidden_calls, warm_isolation, worker
 
 MAX_MESSAGE = 1 << 16
 READY = b"!"

@@ -16,7 +16,7 @@ from .launcher import Launcher, Warm
 from .limits import Limits, counted
 from .run import GradingError
 
-LIBRARY = Path(__file__).resolve().parents[1]
+PACKAGES = [Path(__file__).resolve().parents[1] / name for name in ("grader", "lecture_lib")]
 NEEDED_OUTSIDE = ("PATH", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")  # by systemd-run
 BACK_ENDS = ("bubblewrap", "docker", "none")
 
@@ -54,7 +54,7 @@ def _launcher(sandbox: Sandbox, model: bool) -> Launcher:
         raise ValueError(f"sandbox: {sandbox.back_end!r} is not one of {', '.join(BACK_ENDS)}")
     models = _model_folder() if model else None
     if sandbox.back_end == "docker":
-        return docker.launcher(sandbox.limits, sandbox.image, LIBRARY, models)
+        return docker.launcher(sandbox.limits, sandbox.image, PACKAGES[0], models)
     limits = sandbox.limits
     common = {
         "load_s": limits.load_s,
@@ -64,7 +64,7 @@ def _launcher(sandbox: Sandbox, model: bool) -> Launcher:
     }
     if sandbox.back_end == "none":
         return Launcher(**common)
-    visible = [*_python_folders(), LIBRARY, *([models] if models else [])]
+    visible = [*_python_folders(), *PACKAGES, *([models] if models else [])]
     _check_private(sandbox.private, [Path("/usr"), *visible])
     counter = counted(limits)
     inside = _bubblewrap(limits, visible, models)

@@ -3,7 +3,7 @@
 The image holds Python and the packages, nothing of the course; ``DOCKERFILE`` builds it (never run
 where it was written):
 
-    python -c "from lecture_lib.grading.docker import *; print(DOCKERFILE)" |
+    python -c "from grader.docker import *; print(DOCKERFILE)" |
         docker build -t lecture-lib-grading -
 """
 

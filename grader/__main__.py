@@ -1,4 +1,4 @@
-"""``python -m lecture_lib.grading``: ``build``, ``check NOTEBOOK``, ``grade SUBMISSIONS``."""
+"""``python -m grader``: ``build``, ``check NOTEBOOK``, ``grade SUBMISSIONS``."""
 
 import argparse
 import sys
@@ -12,7 +12,7 @@ read and delete your files. If you trust it, add --unsafe."""
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 fine; 1 something differs or a check failed; 2 nothing could be checked."""
-    parser = argparse.ArgumentParser(prog="python -m lecture_lib.grading", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m grader", description=__doc__)
     parser.add_argument("--root", type=Path, default=Path("."), help="the course's folder")
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("build", help="write exercises/ from solutions/")
@@ -45,7 +45,7 @@ def _build(arguments: argparse.Namespace) -> int:
         drift = build.find_drift(arguments.root)
         print("\n".join(drift.lines()) or "exercises/ is what solutions/ gives")
         if drift:
-            print("run: python -m lecture_lib.grading build")
+            print("run: python -m grader build")
         return int(bool(drift))
     drift = build.build(arguments.root)
     for name in (*drift.changed, *drift.missing):
