@@ -120,8 +120,6 @@ def contenders(jobs: int) -> dict:
     found = {NBGRADER: (grade_nbgrader, [])}
     for n in sorted({1, jobs}):
         found[f"ours, sandbox, {n} job{'s' * (n > 1)}"] = (grade_ours, ["--jobs", str(n)])
-    cold = ["--jobs", str(jobs), "--cold"]
-    found[f"ours, sandbox, {jobs} job{'s' * (jobs > 1)}, --cold"] = (grade_ours, cold)
     return found
 
 
@@ -155,9 +153,9 @@ def report(rows: list[list], args: argparse.Namespace) -> str:
             f"{args.submissions} submissions of each exercise, every answer another text; median "
             f"of {args.rounds} interleaved rounds, from the command to the finished grades (ours: "
             "with the sandbox's self-test and all reports). nbgrader runs each whole notebook with "
-            "its visible tests in one process; ours runs the hidden checks of each task in a "
-            "sandboxed process of its own, with as many jobs as stated (the default is one a "
-            "core). --cold: a new sandbox for each task that imports everything again.",
+            "its visible tests in one process; ours runs the hidden checks of each submission in "
+            "a sandbox of its own and of each task in a process of its own, with as many jobs as "
+            "stated (the default is one a core).",
             table(
                 ["exercise", "grader", "seconds", "submissions a minute", "against nbgrader"], rows
             ),

@@ -1,38 +1,32 @@
-"""Exercises: built from the solutions, checked by data in two processes.
+"""Exercises: built from the solutions, graded in a sandbox, checked as plain data outside it.
 
-    build      exercises/NN_topic.ipynb from solutions/NN_topic.ipynb, byte for byte repeatable
-    lint       what is wrong with a solution notebook, before anything is made from it
-    cells      what a notebook holds: setup, answers, visible tests; solutions merged back in
-    checks     how an author writes hidden checks: Task, Case, Misconception and the comparisons
-    compare    the comparisons themselves: is this plain value right, and if not, in what way
-    structure  walks two plain values side by side; says in words how they differ
-    encoding   values as plain JSON and back; the only form in which they cross the process border
-    fixtures   arguments beyond plain data: a ToyLM, the real model, a helper; their calls recorded
-    freeze     a task and a seed -> JSON: what a worker is asked, and the key that stays outside
-    worker     runs one answer cell on the inputs and returns plain data (a script, one per task)
-    run        starts a worker, bare or in front of a sandbox, with limits; collects its records
-    exchange   requests and replies, each within time and size
-    judge      records and key -> verdict with the message that a student reads
+The path of ``python -m grader build``:
 
-Grading a folder of submissions (``python -m grader grade``):
+    build            exercises/NN_topic.ipynb from solutions/NN_topic.ipynb, byte for byte the same
+    cells            what a notebook holds: setup, answers, visible tests
 
-    grade            what is new or changed is graded, then the reports are written
-    grade_command    its arguments
-    course_checks    all hidden checks of the course, frozen with its seed
-    submissions      whose a notebook is, for which exercise, which version; submitted_file reads it
-    store            results in SQLite, by a hash of answer and checks; resumes, loses nothing
-    pool             any concurrent.futures executor: local processes, or a Dask cluster
-    jobs             grading one answer; discretion: what of it a student may be told
-    sandbox          bubblewrap, or docker, in front of a worker; limits, launcher
-    warm             workers forked with their imports done, each in namespaces of its own:
-                     warm_zygote forks them, warm_isolation makes the namespaces
-    self_test        tries to get out of the sandbox before anything is graded: attempts, and
-                     warm_attempts from a forked worker
-    adjustments      points that a person gave, with reason and who
-    gradebook        students, tasks, points; reports writes CSV, JSON lines and HTML from it
+The path of ``python -m grader grade SUBMISSIONS --out RESULTS`` (``grade.grade`` is its outline):
+
+    checks           what an author writes: Task, Case, Misconception; fixtures, arguments that are
+                     more than plain data
+    freeze           a task and a seed -> JSON: what a worker is asked, and the key that stays
+                     outside; course_checks does it for a course
+    submissions      whose a notebook is and for which exercise; submitted_file reads its answers
+    store            results in SQLite, by a hash of answer and checks: it resumes
+    pool             many submissions at once, in local processes or on a Dask cluster
+    sandbox          bubblewrap and limits in front of a worker; self_test makes the attempts
+                     to get out first
+    run              one worker for each submission; a fault costs its own task only
+    worker           (inside) imports once, forks for each task; seccomp takes system calls away
+    session          (inside, in the fork) runs the answer cell on the cases: records
+    exchange         requests to that fork and its replies, each in time, size and form
+    encoding         values as plain JSON and back: the only form that crosses the border
+    judge            records and key -> verdict, by the comparisons in compare
+    discretion       what of it a student may be told
+    gradebook        students, tasks, points, a person's adjustments
     similar          answers that look alike, as a hint
-    lms              the points as Canvas or Moodle import them (a command of its own)
+    reports          grades.csv, results.jsonl, summary.html, feedback/; lms makes uploads of them
 
-Nothing that the worker is sent holds an expected value, a test or another task. This package
-imports nothing heavy: a worker without torch starts in about a tenth of a second.
+Nothing that a worker is sent holds an expected value, a test or another task's answer: students'
+code returns data, and the grader compares it in a process that runs none of their code.
 """

@@ -1,15 +1,75 @@
 """Attempts to get out of the sandbox, run inside it as if they were an answer cell.
 
 Each function returns None where it was held back, else one line that says what it could do.
-``self_test`` sends this file's source to a worker; nothing here may import the library.
+``self_test`` sends this file's source to a worker, once for each function, in their order; nothing
+here may import the library.
 """
 
+import contextlib
 import ctypes
 import os
+import resource
 import socket
 import time
 
 MB = 1 << 20
+TRACES = ("/tmp/lecture-grading-trace", "/dev/shm/lecture-grading-folder/trace")
+PTRACE_SEIZE = 0x4206
+
+
+def leave_traces():
+    """Files, a process and a changed module, for the next task to find."""
+    for path in TRACES:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        open(path, "w").close()
+    os.trace = "trace"
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            time.sleep(600)
+        os._exit(0)
+    return None
+
+
+def find_traces():
+    """What another task has left."""
+    found = [path for path in TRACES if os.path.exists(path)]
+    found += ["a changed module"] if hasattr(os, "trace") else []
+    others = {"1", str(os.getppid()), str(os.getpid())}
+    found += [f"process {name}" for name in os.listdir("/proc") if name.isdigit()
+              and name not in others]  # fmt: skip
+    return f"finds of another task: {', '.join(found)}" if found else None
+
+
+def forking_process():
+    """Look into the process that forks the tasks, slow it down or limit it."""
+    libc, pid = ctypes.CDLL(None, use_errno=True), os.getppid()
+    if libc.setpriority(os.PRIO_PROCESS, pid, 19) == 0:
+        return "could slow down the process that forks"
+    if libc.ptrace(PTRACE_SEIZE, pid, 0, 0) == 0:
+        return "could trace the process that forks"
+    with contextlib.suppress(OSError):
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (9, 9))
+        return "could limit the process that forks"
+    for name in ("mem", "environ", *(f"fd/{n}" for n in range(16))):
+        with contextlib.suppress(OSError):
+            os.close(os.open(f"/proc/{pid}/{name}", os.O_RDONLY))
+            return f"could open /proc/{pid}/{name}"
+    return None
+
+
+def inherited():
+    """Open sockets and pipes of the process that forks, other than this task's own socket."""
+    found = []
+    for pid in ("self", "1"):
+        try:
+            names = os.listdir(f"/proc/{pid}/fd")
+        except OSError:
+            continue
+        for name in names:
+            with contextlib.suppress(OSError):  # the folder itself, closed again
+                found.append(os.readlink(f"/proc/{pid}/fd/{name}").partition(":")[0])
+    return f"has {found}" if found.count("socket") > 1 or "pipe" in found else None
 
 
 def network(addresses, socket_name):

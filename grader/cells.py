@@ -1,7 +1,6 @@
 """What an exercise notebook holds, by nbgrader metadata: setup, answers, visible tests."""
 
 import ast
-import copy
 import re
 from pathlib import Path
 
@@ -14,11 +13,7 @@ class NotebookError(ValueError):
 
 
 def read_notebook(path: str | Path) -> NotebookNode:
-    """The notebook of a file.
-
-    Raises:
-        NotebookError: the file is missing or is no version 4 notebook.
-    """
+    """The notebook of a file. NotebookError if it is missing or no notebook."""
     try:
         return nbformat.read(str(path), as_version=4)
     except (OSError, ValueError, nbformat.reader.NotJSONError) as error:
@@ -67,12 +62,15 @@ def visible_tests_id(grade_id: str) -> str:
 
 
 def answer_source(notebook: NotebookNode, grade_id: str) -> str:
-    """Source of an answer cell as plain Python.
+    """Source of an answer cell as plain Python."""
+    return as_python(find_cell(notebook, grade_id).source)
 
-    A student may have left ``%time`` or ``!ls`` in it; such lines are dropped if they are what
-    keeps the cell from being Python.
+
+def as_python(source: str) -> str:
+    """A student may have left ``%time`` or ``!ls`` in a cell.
+
+    Such lines are dropped if they are what keeps the cell from being Python.
     """
-    source = find_cell(notebook, grade_id).source
     try:
         ast.parse(source)
     except (SyntaxError, ValueError):  # ValueError: a null byte
@@ -80,9 +78,7 @@ def answer_source(notebook: NotebookNode, grade_id: str) -> str:
     return source
 
 
-def setup_sources(
-    notebook: NotebookNode, grade_id: str, *, setup=None, needs=None
-) -> list[str]:  # fmt: skip
+def setup_sources(notebook: NotebookNode, grade_id: str, *, setup=None, needs=None) -> list[str]:
     """Sources that run in front of an answer: setup cells, and the answers of tasks it needs.
 
     Args:
@@ -94,8 +90,7 @@ def setup_sources(
     Raises:
         NotebookError: one of these cells is not there, or not before the answer.
     """
-    answer = find_cell(notebook, grade_id)
-    before = notebook.cells[: notebook.cells.index(answer)]
+    before = notebook.cells[: notebook.cells.index(find_cell(notebook, grade_id))]
     wanted = set(needs or ()) | set(setup or ())
     taken = [
         cell
@@ -119,15 +114,3 @@ def defined_functions(sources: list[str]) -> set[str]:
 def _defines_functions(cell: NotebookNode) -> bool:
     allowed = (ast.FunctionDef, ast.Import, ast.ImportFrom)
     return all(isinstance(part, allowed) for part in ast.parse(cell.source).body)
-
-
-def merge_solutions(exercise: NotebookNode, solution: NotebookNode) -> NotebookNode:
-    """The exercise with every answer replaced by the solution's, for running it whole.
-
-    Raises:
-        NotebookError: an answer cell of the exercise has no counterpart in the solution.
-    """
-    merged = copy.deepcopy(exercise)
-    for grade_id in answer_ids(merged):
-        find_cell(merged, grade_id).source = find_cell(solution, grade_id).source
-    return merged

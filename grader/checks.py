@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lecture_lib.checks import check_choice, check_number
+
 from .compare import Close, Compare, Distribution, Exact, OneOf, Unordered
 from .fixtures import Model, Probe
 
@@ -120,13 +122,12 @@ class Task:
     timeout_s: float = 10.0
 
     def __post_init__(self):
-        unknown = [name for name in self.watch if name not in WATCHES]
-        if unknown:
-            raise ValueError(f"watch: {unknown[0]!r} is not one of {', '.join(WATCHES)}")
+        for name in self.watch:
+            check_choice("watch", name, WATCHES)
         if not self.entries:
             raise ValueError("entry: needs at least one name")
-        if self.points < 0 or self.timeout_s <= 0:
-            raise ValueError(f"points, timeout_s: got {self.points}, {self.timeout_s}")
+        check_number("points", self.points, least=0)
+        check_number("timeout_s", self.timeout_s, above=0)
         for field in ("name", "message"):
             values = [getattr(misconception, field) for misconception in self.misconceptions]
             if len(set(values)) != len(values):
@@ -138,11 +139,7 @@ class Task:
 
 
 def load_tasks(path: str | Path) -> list[Task]:
-    """The tasks of a checks file.
-
-    Raises:
-        ValueError: it has no list TASKS of Task, or two tasks have the same grade_id.
-    """
+    """The tasks of a checks file. ValueError if it has no list TASKS, or an id twice."""
     tasks = runpy.run_path(str(path)).get("TASKS")
     if not isinstance(tasks, list) or not all(isinstance(task, Task) for task in tasks):
         raise ValueError(f"{path}: needs TASKS, a list of Task")

@@ -6,12 +6,13 @@ bool is no number. Reasons are written for students and show no expected value.
 """
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from . import structure
+KINDS = {"b": "bool", "i": "int", "u": "int", "f": "float", "c": "complex"}
 
 
 class Compare:
@@ -48,46 +49,46 @@ def compare_from_json(data: dict) -> Compare:
     return kinds[fields.pop("kind")](**fields)
 
 
-@dataclass(frozen=True)
-class Exact(Compare):
-    """Equal, with int, float and bool told apart; ``dtype=True`` also wants an array's dtype."""
-
-    dtype: bool = False
+class Numbers(Compare):
+    """Values walked side by side down to arrays of the same shape."""
 
     def difference(self, got: Any, expected: Any) -> str | None:
-        return structure.difference(got, expected, self.numbers)
+        return _difference(got, expected, self.numbers)
 
     def numbers(self, got: np.ndarray, expected: np.ndarray) -> str | None:
-        if self.dtype and got.dtype != expected.dtype:
-            return f"has dtype {got.dtype}; {expected.dtype} is expected"
-        if got.size and structure.KINDS[got.dtype.kind] != structure.KINDS[expected.dtype.kind]:
-            return f"is {structure.kind_name(got)}; {structure.kind_name(expected)} is expected"
-        return structure.entries_wrong(got, expected, ~structure.equal(got, expected))
+        if got.size and self.another_kind(KINDS[got.dtype.kind], KINDS[expected.dtype.kind]):
+            return f"is {_kind_name(got)}; {_kind_name(expected)} is expected"
+        return _entries_wrong(got, expected, ~self.right(got, expected))
 
 
 @dataclass(frozen=True)
-class Close(Compare):
+class Exact(Numbers):
+    """Equal, with int, float and bool told apart."""
+
+    def another_kind(self, got: str, expected: str) -> bool:
+        return got != expected
+
+    def right(self, got: np.ndarray, expected: np.ndarray) -> np.ndarray:
+        return (got == expected) | ((got != got) & (expected != expected))
+
+
+@dataclass(frozen=True)
+class Close(Numbers):
     """``|got - expected| <= atol + rtol * |expected|``; two ints exactly, nan = nan."""
 
     rtol: float = 1e-6
     atol: float = 1e-9
-    dtype: bool = False
 
-    def difference(self, got: Any, expected: Any) -> str | None:
-        return structure.difference(got, expected, self.numbers)
+    def another_kind(self, got: str, expected: str) -> bool:
+        return (got == "bool") != (expected == "bool")
 
-    def numbers(self, got: np.ndarray, expected: np.ndarray) -> str | None:
-        if self.dtype and got.dtype != expected.dtype:
-            return f"has dtype {got.dtype}; {expected.dtype} is expected"
-        if got.size and (got.dtype.kind == "b") != (expected.dtype.kind == "b"):
-            return f"is {structure.kind_name(got)}; {structure.kind_name(expected)} is expected"
+    def right(self, got: np.ndarray, expected: np.ndarray) -> np.ndarray:
         if got.dtype.kind in "biu" and expected.dtype.kind in "biu":
-            return structure.entries_wrong(got, expected, got != expected)
+            return got == expected
         # In double: the rounding of a float16 must not widen the tolerance.
         wide = np.complex128 if "c" in got.dtype.kind + expected.dtype.kind else np.float64
         got, expected = got.astype(wide), expected.astype(wide)
-        close = np.isclose(got, expected, rtol=self.rtol, atol=self.atol, equal_nan=True)
-        return structure.entries_wrong(got, expected, ~close)
+        return np.isclose(got, expected, rtol=self.rtol, atol=self.atol, equal_nan=True)
 
     def loosened(self) -> "Close":
         return dataclasses.replace(self, rtol=10 * self.rtol, atol=10 * self.atol)
@@ -100,9 +101,9 @@ class Unordered(Compare):
     items: Compare = Exact()
 
     def difference(self, got: Any, expected: Any) -> str | None:
-        items, left = structure.as_list(got), structure.as_list(expected)
+        items, left = _as_list(got), _as_list(expected)
         if items is None or left is None:
-            return f"is {structure.type_name(got)}; {structure.type_name(expected)} is expected"
+            return f"is {_type_name(got)}; {_type_name(expected)} is expected"
         if len(items) != len(left):
             return f"has {len(items)} items; {len(left)} are expected"
         for item in items:
@@ -145,25 +146,113 @@ class Distribution(Compare):
     tolerance: float = 0.03
 
     def difference(self, got: Any, expected: Any) -> str | None:
-        probs, samples = np.asarray(expected, dtype=np.float64), structure.as_array(got)
+        probs, samples = np.asarray(expected, dtype=np.float64), _as_array(got)
         if samples is None or samples.ndim != 1 or samples.dtype.kind not in "iu":
             return "is not a list of samples, each the number of an outcome"
         if not samples.size or samples.min() < 0 or samples.max() >= len(probs):
             return "holds no samples, or one outside the possible outcomes"
         frequencies = np.bincount(samples, minlength=len(probs)) / samples.size
         distance = _total_variation(frequencies, probs)
-        if distance <= self.tolerance:
-            return None
-        return (
+        told = (
             f"has frequencies at a total variation distance of {distance:.2g} from the right ones"
         )
+        return None if distance <= self.tolerance else told
 
     def clash(self, wrong: Any, expected: Any) -> bool:
         wrong, expected = np.asarray(wrong, np.float64), np.asarray(expected, np.float64)
-        if wrong.shape != expected.shape:
-            return False
-        return _total_variation(wrong, expected) <= 2 * self.tolerance
+        same = wrong.shape == expected.shape
+        return same and _total_variation(wrong, expected) <= 2 * self.tolerance
 
 
 def _total_variation(p: np.ndarray, q: np.ndarray) -> float:
     return float(0.5 * np.abs(p - q).sum())
+
+
+def _difference(got: Any, expected: Any, numbers: Callable, where: str = "") -> str | None:
+    """Why ``got`` is not ``expected``, with ``where`` in front; None if it is.
+
+    Two plain values are walked side by side; ``numbers`` compares arrays of the same shape.
+    """
+    expected_array, got_array = _as_array(expected), _as_array(got)
+    if expected_array is not None and got_array is not None:
+        if got_array.shape != expected_array.shape:
+            wanted = _shape_name(expected_array)
+            return f"{where}is {_shape_name(got_array)}; {wanted} is expected"
+        reason = numbers(got_array, expected_array)
+        return None if reason is None else where + reason
+    if isinstance(expected, dict) and isinstance(got, dict):
+        if set(got) != set(expected):
+            return f"{where}has {len(got)} keys, not the {len(expected)} that are expected"
+        parts = [(f"{where}value of key {k!r} ", got[k], e) for k, e in expected.items()]
+    elif (wanted := _as_list(expected)) is not None and (items := _as_list(got)) is not None:
+        if len(items) != len(wanted):
+            return f"{where}has {len(items)} items; {len(wanted)} are expected"
+        pairs = zip(items, wanted, strict=True)
+        parts = [(f"{where}item {i} ", g, e) for i, (g, e) in enumerate(pairs)]
+    elif type(got) is not type(expected):
+        return f"{where}is {_type_name(got)}; {_type_name(expected)} is expected"
+    else:
+        return None if got == expected else f"{where}is not the {type(expected).__name__} expected"
+    reasons = (_difference(g, e, numbers, place) for place, g, e in parts)
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def _as_array(value: Any) -> np.ndarray | None:
+    """Numbers of one kind as an array, whatever held them; None for anything else."""
+    kinds = _leaf_types(value)
+    if len(kinds) > 1 or not kinds <= {bool, int, float, complex}:
+        return None
+    try:
+        array = np.asarray(value)
+    except (ValueError, OverflowError):  # ragged
+        return None
+    return array if array.dtype.kind in KINDS else None  # an int beyond 64 bits is an object
+
+
+def _leaf_types(value: Any) -> set[type]:
+    if isinstance(value, np.ndarray):
+        return {{"b": bool, "f": float, "c": complex}.get(value.dtype.kind, int)}
+    if not isinstance(value, list | tuple):
+        return {type(value)}
+    types = set(map(type, value))
+    if types & {list, tuple, np.ndarray}:
+        types = set().union(*map(_leaf_types, value))
+    return types
+
+
+def _shape_name(array: np.ndarray) -> str:
+    return f"of shape {array.shape}" if array.ndim else "a single number"
+
+
+def _as_list(value: Any) -> list | None:
+    if isinstance(value, np.ndarray) and value.ndim:
+        return value.tolist()
+    return list(value) if isinstance(value, list | tuple) else None
+
+
+def _entries_wrong(got: np.ndarray, expected: np.ndarray, wrong: np.ndarray) -> str | None:
+    if not wrong.any():
+        return None
+    with np.errstate(all="ignore"):
+        if np.isfinite(expected).all() and not np.isfinite(got).all():
+            return "has entries that are nan or infinite"
+        size = np.abs(got.astype(np.complex128) - expected.astype(np.complex128)).max()
+    largest = f" (largest difference {size:.2g})" if np.isfinite(size) else ""
+    if got.ndim == 0:
+        return f"is not the right number{largest}"
+    return f"has {int(wrong.sum())} of {wrong.size} entries wrong{largest}"
+
+
+def _kind_name(array: np.ndarray) -> str:
+    kind = KINDS[array.dtype.kind]
+    article = "an" if kind == "int" else "a"
+    return f"{article} {kind}" if array.ndim == 0 else f"of {kind}s"
+
+
+def _type_name(value: Any) -> str:
+    if value is None:
+        return "None"
+    if isinstance(value, np.ndarray):
+        return "an array" if value.ndim else _kind_name(value)
+    name = type(value).__name__
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"

@@ -10,6 +10,7 @@ import keyword
 import re
 
 from . import encoding
+from .judge import OWN_ERRORS
 
 NAME = r"'?([A-Za-z_][\w.]*)(?:\(\))?'?"
 HARMLESS = [
@@ -48,10 +49,7 @@ SHAPE = re.compile(r"is of shape \(([\d, ]*)\)")
 def without_inputs(records: list[dict], answer: str, entries: list[str]) -> list[dict]:
     """The records as the student may see them judged: the same verdict, in fewer words.
 
-    Args:
-        records: what the answer gave; the result is a copy.
-        answer: the source of the answer cell.
-        entries: names that the task asks for.
+    ``answer`` is the source of the answer cell, ``entries`` are the names that the task asks for.
     """
     names, n_lines = set(re.findall(r"[A-Za-z_]\w*", answer)), len(answer.splitlines())
     return [_discreet(record, names, entries, n_lines) for record in records]
@@ -74,7 +72,7 @@ def _discreet(record: dict, names: set[str], entries: list[str], n_lines: int) -
         return record
     types, text, line = error["types"], error["text"], error["line"]
     kind = types[0]
-    told = _may_be_told(kind, names) or kind in _own_errors()
+    told = _may_be_told(kind, names) or kind in OWN_ERRORS
     if kind == "NotPlainData":
         text = text if _says_what_type(text, names) else OTHER_TYPE
     elif kind in ("MissingName", "NotCallable"):  # or an error of the student's of that name
@@ -91,12 +89,6 @@ def _discreet(record: dict, names: set[str], entries: list[str], n_lines: int) -
 def _says_what_type(text: str, names: set[str]) -> bool:
     found = NO_PLAIN_DATA.fullmatch(text)
     return text in TOO_MUCH or (found is not None and _may_be_told(found[1], names))
-
-
-def _own_errors() -> set[str]:
-    from .judge import OWN_ERRORS
-
-    return set(OWN_ERRORS)
 
 
 def _may_be_told(name: str, names: set[str]) -> bool:

@@ -30,8 +30,7 @@ class Model:
 class Probe:
     """A helper function as an argument: ``function(*bound, *args)``. Recorded: args.
 
-    Raises:
-        ValueError: the function is a lambda or has no source; it must stand on its own.
+    ValueError if it is a lambda, uses outer variables or has no source: it is sent as text.
     """
 
     def __init__(self, function: Callable, *bound: Any):
@@ -74,33 +73,36 @@ def encode_fixture(value: Any) -> dict | None:
 
 def decode_fixture(tag: str, data: dict, calls: list) -> Any:
     """The object for a fixture's JSON; what is asked of it is appended to ``calls``."""
-    if tag == "$toy_lm":
-        return _recording_toy_lm(data[tag], calls)
-    if tag == "$model":
-        return _recording_model(data[tag], calls)
-    if tag == "$probe":
-        return _recording_probe(data, calls)
-    raise encoding.EncodingError(f"JSON that does not describe a value: {tag}")
+    makers = {
+        "$toy_lm": _recording_toy_lm,
+        "$model": _recording_model,
+        "$probe": _recording_probe,
+    }
+    if tag not in makers:
+        raise encoding.EncodingError(f"JSON that does not describe a value: {tag}")
+
+    def record(call: Any) -> None:
+        if len(calls) < MAX_CALLS:
+            calls.append(call)
+
+    return makers[tag](data, record)
 
 
-def _record(calls: list, call: Any) -> None:
-    if len(calls) < MAX_CALLS:
-        calls.append(call)
-
-
-def _recording_toy_lm(data: dict, calls: list) -> Any:
+def _recording_toy_lm(data: dict, record: Callable) -> Any:
     from lecture_lib.decoding.toy_lm import ToyLM
+
+    data = data["$toy_lm"]
 
     class RecordingToyLM(ToyLM):
         def next_log_probs(self, prefixes):
-            _record(calls, [[int(token) for token in prefix] for prefix in prefixes])
+            record([[int(token) for token in prefix] for prefix in prefixes])
             plain = ToyLM(self.table, vocab=self.vocab, default=self.default)
             return plain.next_log_probs(prefixes)
 
         __call__ = next_log_probs
 
         def next_distribution(self, prefix=()):
-            _record(calls, [self.encode(prefix)])
+            record([self.encode(prefix)])
             return super().next_distribution(prefix)
 
     table = {tuple(prefix): dict(dist) for prefix, dist in data["table"]}
@@ -108,33 +110,34 @@ def _recording_toy_lm(data: dict, calls: list) -> Any:
     return RecordingToyLM(table, vocab=data["vocab"], default=default)
 
 
-_MODELS: dict[str, tuple[Any, list]] = {}  # loading takes seconds; one worker sees many cases
+_MODELS: dict[str, tuple[Any, list]] = {}  # loading takes seconds; one task has many cases
 
 
-def _recording_model(name: str, calls: list) -> Any:
+def _recording_model(data: dict, record: Callable) -> Any:
+    name = data["$model"]
     if name not in _MODELS:
         from lecture_lib.loading import load_model
 
         loaded, sink = load_model(name), []
 
-        def record(module, args, kwargs):
+        def look(module, args, kwargs):
             input_ids = kwargs.get("input_ids", args[0] if args else None)
             if input_ids is not None and sink:
-                _record(sink[0], list(input_ids.shape))
+                sink[0](list(input_ids.shape))
 
-        loaded.model.register_forward_pre_hook(record, with_kwargs=True)
+        loaded.model.register_forward_pre_hook(look, with_kwargs=True)
         _MODELS[name] = (loaded, sink)
     loaded, sink = _MODELS[name]
-    sink[:] = [calls]
+    sink[:] = [record]
     return loaded
 
 
-def _recording_probe(data: dict, calls: list) -> Any:
+def _recording_probe(data: dict, record: Callable) -> Any:
     function = function_from_source(data["$probe"], data["name"])
     bound = [encoding.decode(item) for item in data["bound"]]
 
     def probe(*args, **kwargs):
-        _record(calls, encoding.encode([list(args), kwargs]))
+        record(encoding.encode([list(args), kwargs]))
         return function(*bound, *args, **kwargs)
 
     return probe

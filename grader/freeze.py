@@ -14,13 +14,13 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-from . import cells, encoding, fixtures, judge, worker
+from . import cells, encoding, fixtures, judge, session
 from .checks import Case, Edit, Misconception, Raises, Task
 
 SCHEMA = 1
-# Errors that an author's own function is not meant to end with: more likely a slip.
-SLIPS = {"NameError", "ImportError", "SyntaxError", "MissingName", "NotCallable"}
-SLIPS_OF_REFERENCE = SLIPS | {"AttributeError", "TypeError", "AssertionError", "NotPlainData"}
+# Errors that an author's own function is not meant to end with: more likely a mistake.
+MISTAKES = {"NameError", "ImportError", "SyntaxError", "MissingName", "NotCallable"}
+MISTAKES_OF_REFERENCE = MISTAKES | {"AttributeError", "TypeError", "AssertionError", "NotPlainData"}
 
 
 class FreezeError(ValueError):
@@ -57,13 +57,13 @@ def _freeze(task: Task, seed: int, notebook: NotebookNode | None) -> dict:
         drive = {"source": fixtures.function_source(task.drive), "name": task.drive.__name__}
     labels, cases = _draw_cases(task, seed)
     ask = {"setup": setup, "entries": list(task.entries), "drive": drive}
-    oracle = _Oracle(task, ask, cases, notebook)
+    trusted = _Reference(task, ask, cases, notebook)
     key = {
         "labels": labels,
         "compare": task.compare.to_json(),
         "watch": list(task.watch),
-        "expected": oracle.records(task.reference),
-        "misconceptions": [_frozen_misconception(m, oracle) for m in task.misconceptions],
+        "expected": trusted.records(task.reference),
+        "misconceptions": [_frozen_misconception(m, trusted) for m in task.misconceptions],
     }
     _check_distinct(key)
     return {
@@ -89,18 +89,21 @@ def _draw_cases(task: Task, seed: int) -> tuple[list[str], list[dict]]:
         entry = case.entry or task.entries[0]
         if entry not in task.entries:
             raise ValueError(f"cases: entry {entry!r} is not one of {task.entries}")
-        encoded = [encoding.encode(arg, fixture=fixtures.encode_fixture) for arg in case.args]
-        named = {
-            name: encoding.encode(arg, fixture=fixtures.encode_fixture)
-            for name, arg in case.kwargs.items()
-        }
-        read = task.cases is None
-        cases.append({"entry": entry, "read": read, "args": encoded, "kwargs": named,
-                      "seed": 1000 * seed + i})  # fmt: skip
+        cases.append({
+            "entry": entry,
+            "read": task.cases is None,
+            "args": [_encoded(arg) for arg in case.args],
+            "kwargs": {name: _encoded(arg) for name, arg in case.kwargs.items()},
+            "seed": 1000 * seed + i,
+        })  # fmt: skip
     return [case.label for case in drawn], cases
 
 
-class _Oracle:
+def _encoded(value: Any) -> Any:
+    return encoding.encode(value, fixture=fixtures.encode_fixture)
+
+
+class _Reference:
     """What trusted answers give, through the very code that runs a student's."""
 
     def __init__(self, task: Task, ask: dict, cases: list[dict], notebook: NotebookNode | None):
@@ -110,17 +113,17 @@ class _Oracle:
     def records(self, answer: Any) -> list[dict]:
         """A record a case, of functions or values, an Edit, or the solution cell (None)."""
         if answer is None or isinstance(answer, Edit):
-            session = self._run_cell(answer)
+            trusted = self._run_cell(answer)
         elif self.task.reference is None:
-            session = self._run_cell(None)
-            session.names |= self._names(answer)
+            trusted = self._run_cell(None)
+            trusted.names |= self._names(answer)
         else:
-            session = worker.Session(self.ask, namespace={})
-            session.names = self._names(answer)
-        records = [session.call(case) for case in self.cases]
-        slips = SLIPS_OF_REFERENCE if answer is self.task.reference else SLIPS
+            trusted = session.Session(self.ask, namespace={})
+            trusted.names = self._names(answer)
+        records = [trusted.call(case) for case in self.cases]
+        mistakes = MISTAKES_OF_REFERENCE if answer is self.task.reference else MISTAKES
         for error in (record["error"] for record in records if "error" in record):
-            if slips & set(error["types"]):
+            if mistakes & set(error["types"]):
                 raise ValueError(f"{answer} ends with {error['types'][0]}: {error['text']}")
         return records
 
@@ -133,26 +136,26 @@ class _Oracle:
         rest = self.task.reference if isinstance(self.task.reference, dict) else {}
         return {**rest, **answer}
 
-    def _run_cell(self, edit: Edit | None) -> worker.Session:
+    def _run_cell(self, edit: Edit | None) -> session.Session:
         if self.notebook is None:
             raise ValueError("an Edit, or no reference, needs the solution notebook")
         source = cells.find_cell(self.notebook, self.task.grade_id).source
         if self._base is None:
-            self._base = worker.run_setup(self.ask["setup"])
-        session = worker.Session(self.ask, self._base)
-        error = session.load(source if edit is None else edit.apply(source))
+            self._base = session.run_setup(self.ask["setup"])
+        trusted = session.Session(self.ask, self._base)
+        error = trusted.load(source if edit is None else edit.apply(source))
         if error is not None:
             raise ValueError(f"the solution cell (edit: {edit}) ends with {error}")
-        return session
+        return trusted
 
 
-def _frozen_misconception(misconception: Misconception, oracle: _Oracle) -> dict:
+def _frozen_misconception(misconception: Misconception, trusted: _Reference) -> dict:
     frozen = {"name": misconception.name, "message": misconception.message}
     if isinstance(misconception.wrong, Raises):
         return {**frozen, "raises": misconception.wrong.error}
     if misconception.wrong is None:
         raise ValueError(f"misconception {misconception.name!r}: wrong is None")
-    return {**frozen, "records": oracle.records(misconception.wrong)}
+    return {**frozen, "records": trusted.records(misconception.wrong)}
 
 
 def _check_distinct(key: dict) -> None:
@@ -160,12 +163,9 @@ def _check_distinct(key: dict) -> None:
     found = key["misconceptions"]
     for i, one in enumerate(found):
         if judge.passes_for_right(one, key):
-            raise ValueError(
-                f"misconception {one['name']!r} cannot be told from the reference on these cases"
-            )
+            told = f"misconception {one['name']!r} cannot be told from the reference"
+            raise ValueError(f"{told} on these cases")
         for other in found[:i]:
             if judge.pass_for_each_other(one, other, key):
-                raise ValueError(
-                    f"misconceptions {other['name']!r} and {one['name']!r} cannot be told apart "
-                    "on these cases"
-                )
+                told = f"misconceptions {other['name']!r} and {one['name']!r} cannot be told apart"
+                raise ValueError(f"{told} on these cases")

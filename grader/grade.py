@@ -1,4 +1,7 @@
-"""Grades a folder of submissions: what is new or changed, each answer in a sandbox of its own."""
+"""Grades a folder of submissions: what is new or changed, each submission in a sandbox.
+
+``grade`` below is the whole path; ``__init__`` says which module does which step.
+"""
 
 import json
 import sys
@@ -8,11 +11,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lecture_lib.checks import check_count
+
 from . import cells, course_checks, reports, self_test
-from .adjustments import read_adjustments
-from .gradebook import Gradebook, Task, make_gradebook
-from .pool import Interrupted, Job, dask_pool, local_pool
-from .run import GradingError
+from .exchange import GradingError
+from .gradebook import Gradebook, Task, make_gradebook, read_adjustments
+from .pool import Interrupted, Job, dask_executor, grade_all, local_executor
 from .sandbox import Sandbox
 from .similar import Pair, similar_pairs
 from .store import Store, open_store
@@ -64,8 +68,7 @@ def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> O
         ValueError: a setting that cannot be, or a file of adjustments that is wrong.
         GradingError: no sandbox that holds; nothing has been graded then.
     """
-    if settings.jobs < 1:
-        raise ValueError(f"jobs: got {settings.jobs}, must be at least 1")
+    check_count("jobs", settings.jobs)
     names = course_checks.find_exercises(root, settings.exercises)
     with open_store(results) as store:
         adjustments = _adjustments(settings, results)
@@ -83,16 +86,15 @@ def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> O
         private = (root / "solutions", root / "tests", submissions, results)
         failures, interrupted = _run(todo, settings, tuple(map(str, private)), store)
         book = make_gradebook(store, tasks, adjustments, failures)
-        pairs = _similar(root, names, book)
+        pairs = [pair for name in names for pair in _similar(root, name, book)]
         reports.write_reports(results, book, seed=seed, pairs=pairs, rejected=found.rejected)
-        n_graded = sum(key in store for key in todo)
+        n_graded = sum(job.key in store for jobs in todo for job in jobs)
     return Outcome(n_graded, book, seed, interrupted)
 
 
 def _adjustments(settings: Settings, results: Path) -> list:
-    paths = [results / name for name in ADJUSTMENTS if (results / name).exists()]
-    if settings.adjustments is not None:
-        paths = [settings.adjustments]
+    paths = [settings.adjustments] if settings.adjustments else []
+    paths = paths or [results / name for name in ADJUSTMENTS if (results / name).exists()]
     if len(paths) > 1:
         raise ValueError(f"adjustments: both {' and '.join(ADJUSTMENTS)} in {results}; keep one")
     return read_adjustments(paths[0]) if paths else []
@@ -122,69 +124,60 @@ def _catalogue(store: Store, frozen: dict[tuple[str, str], dict]) -> list[Task]:
     return [Task(exercise, task, points) for (exercise, task), points in ordered]
 
 
-def _todo(store: Store, frozen: dict[tuple[str, str], dict]) -> dict[str, Job]:
-    """What has no result yet; equal answers to a task are graded once."""
-    return {
-        row["key"]: Job(row["key"], frozen[row["exercise"], row["task"]], row["source"])
-        for row in store.answers()
-        if row["key"] is not None
-        and row["result"] is None
-        and (row["exercise"], row["task"]) in frozen
-    }
+def _todo(store: Store, frozen: dict[tuple[str, str], dict]) -> list[list[Job]]:
+    """What has no result yet, by submission; equal answers to a task are graded once."""
+    known: set[str] = set()
+    submissions: dict[tuple[str, str], list[Job]] = {}
+    for row in store.answers():
+        checks = frozen.get((row["exercise"], row["task"]))
+        if checks and row["key"] and row["result"] is None and row["key"] not in known:
+            known.add(row["key"])
+            jobs = submissions.setdefault((row["student"], row["exercise"]), [])
+            jobs.append(Job(row["key"], checks, row["source"]))
+    return list(submissions.values())
 
 
 def _run(
-    todo: dict[str, Job], settings: Settings, private: tuple[str, ...], store: Store
+    todo: list[list[Job]], settings: Settings, private: tuple[str, ...], store: Store
 ) -> tuple[dict[str, str], bool]:
     if not todo:
         return {}, False
-    if settings.scheduler is None:
-        pool, sandbox = local_pool(settings.jobs), _sandbox(settings, private)
-    else:
-        pool, sandbox = dask_pool(settings.scheduler), _cluster_sandbox(settings, private)
-    with tqdm(total=len(todo), unit="task", desc="grading", file=sys.stderr) as bar:
+    sandbox, on_cluster = _sandbox(settings, private), settings.scheduler is not None
+
+    def executors():
+        return dask_executor(settings.scheduler) if on_cluster else local_executor(settings.jobs)
+
+    with tqdm(total=sum(map(len, todo)), unit="task", desc="grading", file=sys.stderr) as bar:
         try:
-            return pool.grade(list(todo.values()), sandbox, store.save_result, bar.update), False
+            result = grade_all(todo, sandbox, executors, store.save_result, bar.update, on_cluster)
+            return result, False
         except Interrupted:
             return {}, True
-        finally:
-            pool.close()
 
 
 def _sandbox(settings: Settings, private: tuple[str, ...]) -> Sandbox:
     """The sandbox that was asked for, tried; without one only if that was asked for."""
     sandbox = replace(settings.sandbox, private=private)
-    bare = Sandbox("none", sandbox.limits)
-    if sandbox.back_end == "none":
-        if not settings.unsafe:
-            raise self_test.SandboxError("sandbox: 'none' needs unsafe as well")
-        return bare
+    if not sandbox.bubblewrap and not settings.unsafe:
+        raise self_test.SandboxError("no sandbox: that needs unsafe as well")
+    if not sandbox.bubblewrap or settings.scheduler is not None:  # a cluster's workers try theirs
+        return replace(sandbox, bubblewrap=sandbox.bubblewrap and not settings.unsafe)
     try:
         self_test.check_sandbox(sandbox)
     except GradingError as error:
         if not settings.unsafe:
             raise
         print(f"WARNING: {error}", file=sys.stderr)
-        return sandbox if isinstance(error, self_test.EscapeError) else bare
+        return replace(sandbox, bubblewrap=isinstance(error, self_test.EscapeError))
     return sandbox
 
 
-def _cluster_sandbox(settings: Settings, private: tuple[str, ...]) -> Sandbox:
-    back_end = "none" if settings.unsafe else settings.sandbox.back_end
-    return replace(settings.sandbox, back_end=back_end, private=private)
-
-
-def _similar(root: Path, names: list[str], book: Gradebook) -> list[Pair]:
-    pairs = []
-    for name in names:
-        solution = root / "exercises" / f"{name}.ipynb"
-        given = []
-        if solution.exists():
-            notebook = cells.read_notebook(solution)
-            given = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-        sources = {
-            student.name: [g.source for g in student.grades if g.task.exercise == name]
-            for student in book.students
-        }
-        pairs += similar_pairs(name, sources, given)
-    return pairs
+def _similar(root: Path, name: str, book: Gradebook) -> list[Pair]:
+    exercise = root / "exercises" / f"{name}.ipynb"
+    given = []
+    if exercise.exists():
+        notebook = cells.read_notebook(exercise)
+        given = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    sources = {student.name: [g.source for g in student.grades if g.task.exercise == name]
+               for student in book.students}  # fmt: skip
+    return similar_pairs(name, sources, given)

@@ -1,14 +1,37 @@
-"""What every report is made from: students, tasks, points, and what needs a look."""
+"""What every report is made from: students, tasks, points, and what needs a look.
 
+An instructor's adjustments stand in a CSV table with the columns student, task, points, reason,
+who; or in TOML, with a table [[adjustment]] each. The task is a grade_id, or exercise/grade_id.
+The points replace the graded ones. Grading never writes this file, so they survive every regrading.
+"""
+
+import csv
+import math
 import statistics
+import tomllib
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from .adjustments import Adjustment, check_adjustments
 from .store import Store
 
+COLUMNS = ("student", "task", "points", "reason", "who")
 NO_ANSWER = "the notebook has no answer cell for this task"
 OUTCOMES_TO_LOOK_AT = {"time limit", "died", "unreadable"}
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """Points that a person gave, with the reason and who it was."""
+
+    student: str
+    task: str
+    points: float
+    reason: str
+    who: str
+
+    def is_for(self, student: str, exercise: str, task: str) -> bool:
+        return self.student == student and self.task in (task, f"{exercise}/{task}")
 
 
 @dataclass(frozen=True)
@@ -39,6 +62,11 @@ class Grade:
     def checks(self) -> list[dict]:
         return self.result.get("checks", [])
 
+    @property
+    def to_look_at(self) -> list[str]:
+        odd = self.points is None or {c["outcome"] for c in self.checks} & OUTCOMES_TO_LOOK_AT
+        return [text for text in (self.remark, self.message if odd else None) if text]
+
 
 @dataclass(frozen=True)
 class Student:
@@ -50,20 +78,27 @@ class Student:
 
     @property
     def total(self) -> float | None:
-        """None while something is not graded, so that no one takes a part for the whole."""
-        points = [grade.points for grade in self.grades]
-        return None if None in points else sum(points)
+        return _sum([grade.points for grade in self.grades])
+
+    def points_of(self, exercise: str) -> float | None:
+        """The points of an exercise; None where nothing was handed in."""
+        points = [grade.points for grade in self.grades if grade.task.exercise == exercise]
+        return _sum(points) if points else None
 
     @property
     def late(self) -> list[str]:
         return [each["exercise"] for each in self.submissions if each["late"]]
 
 
+def _sum(points: list[float | None]) -> float | None:
+    """None while something is not graded, so that no one takes a part for the whole."""
+    return None if None in points else sum(points)
+
+
 @dataclass(frozen=True)
 class Gradebook:
     tasks: list[Task]
     students: list[Student]
-    failures: dict[str, str]
 
     @property
     def max_points(self) -> float:
@@ -76,10 +111,9 @@ class Gradebook:
             grades = [g for s in self.students for g in s.grades if g.task == task]
             graded = [grade for grade in grades if grade.points is not None]
             share = statistics.fmean(g.points for g in graded) / task.max_points if graded else None
-            found = Counter(g.result["misconception"] for g in graded
+            found = Counter((g.result["misconception"], g.message) for g in graded
                             if g.result.get("misconception"))  # fmt: skip
-            messages = {g.result.get("misconception"): g.message for g in graded}
-            mistakes = [(n, name, messages[name]) for name, n in found.most_common()]
+            mistakes = [(n, name, message) for (name, message), n in found.most_common()]
             rows.append({"task": task, "n": len(graded), "share": share, "mistakes": mistakes})
         return sorted(rows, key=lambda row: 2.0 if row["share"] is None else row["share"])
 
@@ -90,16 +124,8 @@ class Gradebook:
             for each in student.submissions:
                 rows += [(student.name, each["exercise"], text) for text in each["remarks"]]
             for grade in student.grades:
-                rows += [(student.name, grade.task.column, text) for text in _odd(grade)]
+                rows += [(student.name, grade.task.column, text) for text in grade.to_look_at]
         return rows
-
-
-def _odd(grade: Grade) -> list[str]:
-    texts = [grade.remark] if grade.remark else []
-    outcomes = {check["outcome"] for check in grade.checks} & OUTCOMES_TO_LOOK_AT
-    if grade.points is None or outcomes:
-        texts.append(grade.message)
-    return texts
 
 
 def make_gradebook(
@@ -118,33 +144,86 @@ def make_gradebook(
     submissions: dict[str, list[dict]] = {}
     for row in store.submissions():
         submissions.setdefault(row["student"], []).append(row)
-    rows = [(student, task.exercise, task.name, task.max_points)
-            for student in submissions for task in tasks
-            if (student, task.exercise, task.name) in answers]  # fmt: skip
-    check_adjustments(adjustments, rows)
-    students = []
-    for student, handed_in in submissions.items():
-        grades = [
-            _grade(task, answers[student, task.exercise, task.name], adjustments, failures)
-            for task in tasks
-            if (student, task.exercise, task.name) in answers
-        ]
-        students.append(Student(student, grades, handed_in))
-    return Gradebook(tasks, students, failures)
+    handed_in = [(student, task) for student in submissions for task in tasks
+                 if (student, task.exercise, task.name) in answers]  # fmt: skip
+    check_adjustments(
+        adjustments, [(who, task.exercise, task.name, task.max_points) for who, task in handed_in]
+    )
+    grades: dict[str, list[Grade]] = {student: [] for student in submissions}
+    for student, task in handed_in:
+        row = answers[student, task.exercise, task.name]
+        grades[student].append(_grade(task, row, adjustments, failures))
+    return Gradebook(tasks, [Student(who, grades[who], submissions[who]) for who in submissions])
 
 
 def _grade(task: Task, row: dict, adjustments: list[Adjustment], failures: dict) -> Grade:
     result = row["result"] or {}
-    adjustment = next((a for a in adjustments
-                       if a.is_for(row["student"], task.exercise, task.name)), None)  # fmt: skip
-    points = result.get("points")
-    message, told = result.get("message"), result.get("student_message")
+    points, message = result.get("points"), result.get("message")
+    told = result.get("student_message")
     if row["source"] is None:
         points, message, told = 0, NO_ANSWER, NO_ANSWER
     elif not result:
         message = f"not graded: {failures.get(row['key'], 'grading was interrupted')}"
         told = "not graded yet"
-    if adjustment is not None:
-        points = adjustment.points
+    fitting = [a for a in adjustments if a.is_for(row["student"], task.exercise, task.name)]
+    adjustment = fitting[0] if fitting else None
+    points = points if adjustment is None else adjustment.points
     return Grade(task, points, message, told, row["source"] or "", row["remark"], result,
                  adjustment)  # fmt: skip
+
+
+def read_adjustments(path: Path) -> list[Adjustment]:
+    """The adjustments in a file. ValueError if it, or a row of it, is not as described above."""
+    try:
+        rows = _rows(path)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, csv.Error) as error:
+        raise ValueError(f"adjustments: {path} cannot be read: {error}") from error
+    found = [_adjustment(row, f"{path}, adjustment {i}") for i, row in enumerate(rows, start=1)]
+    for (student, task), n in Counter((each.student, each.task) for each in found).items():
+        if n > 1:
+            raise ValueError(f"adjustments: {path} has two for {student!r}, task {task!r}")
+    return found
+
+
+def _rows(path: Path) -> list[dict]:
+    if path.suffix == ".toml":
+        rows = tomllib.loads(path.read_text(encoding="utf-8")).get("adjustment", [])
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ValueError(f"adjustments: {path} needs tables [[adjustment]]")
+        return rows
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, skipinitialspace=True, strict=True)
+        rows = [row for row in reader if any(row.values())]
+    missing = set(COLUMNS) - set(reader.fieldnames or ())
+    if missing:
+        raise ValueError(f"adjustments: {path} lacks the columns {', '.join(sorted(missing))}")
+    return rows
+
+
+def _adjustment(row: dict, where: str) -> Adjustment:
+    texts = {name: str(row.get(name) or "").strip() for name in COLUMNS if name != "points"}
+    empty = [name for name, text in texts.items() if not text]
+    if empty:
+        raise ValueError(f"adjustments: {where} has no {empty[0]}")
+    try:
+        points = float(row.get("points"))
+    except (TypeError, ValueError):
+        points = math.nan
+    if not math.isfinite(points):
+        raise ValueError(f"adjustments: {where}: points {row.get('points')!r}, a number is needed")
+    return Adjustment(points=points, **texts)
+
+
+def check_adjustments(
+    adjustments: list[Adjustment], rows: list[tuple[str, str, str, float]]
+) -> None:
+    """Refuse adjustments that fit nothing among (student, exercise, task, max_points), or two."""
+    for adjustment in adjustments:
+        fitting = [row for row in rows if adjustment.is_for(*row[:3])]
+        where = f"adjustments: student {adjustment.student!r}, task {adjustment.task!r}"
+        if len(fitting) != 1:
+            why = "in several exercises: write exercise/task" if fitting else "nothing handed in"
+            raise ValueError(f"{where}: {why}")
+        most = fitting[0][3]
+        if not 0 <= adjustment.points <= most:
+            raise ValueError(f"{where}: got {adjustment.points:g} points, 0 to {most:g} can be")

@@ -1,10 +1,9 @@
 """Records and key -> verdict. Runs in the trusted parent, on plain data only."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from . import encoding
-from .compare import Compare, compare_from_json
+from .compare import compare_from_json
 
 # Errors that no Python class stands for; a worker or its runner reports them by these names.
 OWN_ERRORS = {
@@ -35,22 +34,18 @@ def judge(frozen: dict, records: list[dict]) -> Verdict:
 
     Args:
         frozen: what ``freeze`` gave.
-        records: one a case, in order; untrusted plain JSON of a checked form (``run``).
+        records: one a case, in order; untrusted plain JSON of a checked form (``exchange``).
     """
-    key = frozen["key"]
+    grade_id, points, key = frozen["grade_id"], frozen["points"], frozen["key"]
     reasons = case_reasons(frozen, records)
-    passed = all(reason is None for reason in reasons)
-    points = frozen["points"]
-    if passed:
-        return Verdict(frozen["grade_id"], True, points, points, "all hidden checks pass")
-    for misconception in key["misconceptions"]:
-        if _matches(records, misconception, key):
-            return Verdict(frozen["grade_id"], False, 0, points, misconception["message"],
-                           misconception["name"])  # fmt: skip
-    case = next(i for i, reason in enumerate(reasons) if reason is not None)
-    label = case_labels(frozen)[case]
-    message = reasons[case] if _failed_to_load(records[case]) else f"{label}: {reasons[case]}"
-    return Verdict(frozen["grade_id"], False, 0, points, message)
+    case = next((i for i, reason in enumerate(reasons) if reason is not None), None)
+    if case is None:
+        return Verdict(grade_id, True, points, points, "all hidden checks pass")
+    for wrong in key["misconceptions"]:
+        if _matches(records, wrong, key):
+            return Verdict(grade_id, False, 0, points, wrong["message"], wrong["name"])
+    label = "" if _failed_to_load(records[case]) else f"{case_labels(frozen)[case]}: "
+    return Verdict(grade_id, False, 0, points, f"{label}{reasons[case]}")
 
 
 def case_reasons(frozen: dict, records: list[dict]) -> list[str | None]:
@@ -92,13 +87,14 @@ def _matches(records: list[dict], misconception: dict, key: dict) -> bool:
     if "raises" not in misconception:
         triples = _together(records, misconception["records"], key["expected"])
         return all(_same_mistake(got, wrong, want, key) for got, wrong, want in triples)
-    errors = [_is_error(record, misconception["raises"]) for record in records]
+    kind = misconception["raises"]
     others = [
-        pair
-        for pair, error in zip(_together(records, key["expected"]), errors, strict=True)
-        if not error and not _is_error(pair[0], "NotRun")
+        _difference(got, want, key)
+        for got, want in _together(records, key["expected"])
+        if not _is_error(got, kind) and not _is_error(got, "NotRun")
     ]
-    return any(errors) and all(_difference(got, want, key) is None for got, want in others)
+    raised = any(_is_error(record, kind) for record in records)
+    return raised and all(reason is None for reason in others)
 
 
 def _is_error(record: dict, kind: str) -> bool:
@@ -125,7 +121,7 @@ def _difference(got: dict, want: dict, key: dict, *, loosely: bool = False) -> s
         return OWN_ERRORS["Protocol"]
     compare = compare_from_json(key["compare"])
     if loosely:
-        reason = "" if not compare.clash(value, expected) else None
+        reason = None if compare.clash(value, expected) else ""
     else:
         reason = compare.difference(value, expected)
     return _watched_difference(got, want, key) if reason is None else f"the result {reason}"
@@ -157,14 +153,11 @@ def _same_mistake(got: dict, wrong: dict, want: dict, key: dict, *, loosely: boo
         return False
     if "calls" in watch and got["calls"] != wrong["calls"]:
         return False
-    return _same_value(got["value"], wrong["value"], compare_from_json(key["compare"]), loosely)
-
-
-def _same_value(got: Any, wrong: Any, compare: Compare, loosely: bool) -> bool:
     try:
-        value, mistake = encoding.decode(got, native=False), encoding.decode(wrong, native=False)
+        value, mistake = (encoding.decode(each["value"], native=False) for each in (got, wrong))
     except encoding.EncodingError:
         return False
+    compare = compare_from_json(key["compare"])
     return compare.alike(value, mistake) if loosely else compare.same_mistake(value, mistake)
 
 

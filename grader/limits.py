@@ -4,11 +4,12 @@ import contextlib
 import functools
 import os
 import shlex
-import shutil
 import subprocess
 import time
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+
+from lecture_lib.checks import check_number
 
 CGROUPS = Path("/sys/fs/cgroup")
 OURS = "lecture-grading"
@@ -17,7 +18,7 @@ OLD_S = 3600.0
 
 @dataclass(frozen=True)
 class Limits:
-    """What one worker may use.
+    """What one worker may use; ValueError if one of them is not above 0.
 
     Args:
         memory_mb: of each process's address space, and of all its processes together.
@@ -27,9 +28,6 @@ class Limits:
         output_mb: longest reply.
         load_s, answer_s: seconds for imports and setup; for the answer cell.
         time_factor: what the tasks' seconds for one case are multiplied with.
-
-    Raises:
-        ValueError: one of them is not above 0.
     """
 
     memory_mb: int = 4096
@@ -44,16 +42,11 @@ class Limits:
     time_factor: float = 1.0
 
     def __post_init__(self):
-        for field in fields(self):
-            if not getattr(self, field.name) > 0:
-                raise ValueError(f"{field.name}: got {getattr(self, field.name)}, must be above 0")
+        for name, value in vars(self).items():
+            check_number(name, value, above=0)
 
     def with_changes(self, changes: list[str]) -> "Limits":
-        """The limits with some of them changed: ``["memory_mb=2000", ...]``.
-
-        Raises:
-            ValueError: an unknown name, or a value that is no number.
-        """
+        """The limits with some of them changed: ``["memory_mb=2000", ...]``."""
         kinds = {field.name: field.type for field in fields(self)}
         values = {}
         for change in changes:
@@ -96,23 +89,20 @@ class Counted:
 def counted(limits: Limits) -> Counted:
     """Cgroups for root, a systemd scope for a user who has one, else nothing."""
     if os.geteuid() == 0:
-        return _cgroups(limits)
-    if not _has_systemd_scopes():
-        return Counted()
-    prefix = ("systemd-run", "--user", "--scope", "--quiet", "--collect",
-              "-p", f"MemoryMax={limits.memory_mb}M", "-p", "MemorySwapMax=0",
-              "-p", f"TasksMax={limits.processes}", "--")  # fmt: skip
-    return Counted(prefix, (), memory=True)
+        return _cgroups(limits.memory_mb << 20, limits.processes)
+    scope = ("systemd-run", "--user", "--scope", "--quiet", "--collect",
+             "-p", f"MemoryMax={limits.memory_mb}M", "-p", "MemorySwapMax=0",
+             "-p", f"TasksMax={limits.processes}", "--")  # fmt: skip
+    return Counted(scope, (), memory=True) if _runs((*scope, "true")) else Counted()
 
 
-def _cgroups(limits: Limits) -> Counted:
+def _cgroups(memory: int, processes: int) -> Counted:
     """Version 2 has one tree for all counters, version 1 a tree for each."""
-    memory = limits.memory_mb << 20
     settings = [
-        (CGROUPS, "pids.max", limits.processes),
+        (CGROUPS, "pids.max", processes),
         (CGROUPS, "memory.max", memory),
         (CGROUPS, "memory.swap.max", 0),
-        (CGROUPS / "pids", "pids.max", limits.processes),
+        (CGROUPS / "pids", "pids.max", processes),
         (CGROUPS / "memory", "memory.limit_in_bytes", memory),
     ]
     usable = [(tree / OURS, name, value) for tree, name, value in settings if _has(tree, name)]
@@ -158,12 +148,7 @@ def _has(tree: Path, name: str) -> bool:
 
 
 @functools.cache
-def _has_systemd_scopes() -> bool:
-    if shutil.which("systemd-run") is None:
-        return False
-    command = ["systemd-run", "--user", "--scope", "--quiet", "--collect", "-p", "TasksMax=8",
-               "--", "true"]  # fmt: skip
-    try:
+def _runs(command: tuple[str, ...]) -> bool:
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         return subprocess.run(command, capture_output=True, timeout=5).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
+    return False

@@ -13,14 +13,15 @@ at the end, as platforms put it into the names of what they let you download, co
 """
 
 import argparse
-import csv
-import io
-import json
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .reports import FORMULA, format_points, write_whole
+from .reports import format_points, no_formula, write_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = {
     "canvas": ("Student", "ID", "SIS User ID", "SIS Login ID", "Section"),
@@ -40,83 +41,70 @@ def upload(kind: str, results: Path, roster: Path) -> tuple[str, list[str], list
         ValueError: a file that can't be read or lacks columns, or a student who fits two rows.
     """
     points, most = _read_results(results)
-    header, rows = _read_roster(kind, roster)
-    exercises = sorted(most)
-    lines = [[*header, *exercises]]
-    if kind == "canvas":
-        blank = ["    Points Possible", *[""] * (len(header) - 1)]
-        lines.append([*blank, *(format_points(most[name]) for name in exercises)])
-    row_of = {student: _find_row(student, rows) for student in points}
+    table = _read_roster(kind, roster)
+    header = list(table)
+    row_of = {student: _find_row(student, table) for student in points.index}
     taken = [row for row in row_of.values() if row is not None]
-    twice = sorted(s for s, row in row_of.items() if row is not None and taken.count(row) > 1)
-    if twice:
+    if twice := sorted(s for s, row in row_of.items() if taken.count(row) > 1):
         raise ValueError(f"roster: {' and '.join(twice)} are the same row of {roster}")
-    student_of = {row: student for student, row in row_of.items() if row is not None}
-    for i, row in enumerate(rows):
-        own = points.get(student_of.get(i), {})
-        cells = ["" if own.get(e) is None else format_points(own[e]) for e in exercises]
-        lines.append([*(_no_formula(row[name]) for name in header), *cells])
-    unknown = [student for student, row in row_of.items() if row is None]
-    absent = [" ".join(r[c] for c in header[:2]) for i, r in enumerate(rows) if i not in student_of]
-    return _csv_text(lines), unknown, absent
+    found = {row: student for student, row in row_of.items() if row is not None}
+    absent = [" ".join(row[header[:2]]) for i, row in table.iterrows() if i not in found]
+    own = points.reindex([found.get(i) for i in table.index])
+    table = table.map(no_formula)
+    for exercise in most.index:
+        table[exercise] = [_shown(value) for value in own[exercise]]
+    lines = table.to_csv(index=False, lineterminator="\n").splitlines(keepends=True)
+    if kind == "canvas":
+        shown = [_shown(value) for value in most]
+        blank = ["    Points Possible", *[""] * (len(header) - 1)]
+        lines.insert(1, ",".join([*blank, *shown]) + "\n")
+    return "".join(lines), [s for s, row in row_of.items() if row is None], absent
 
 
-def _no_formula(text: str) -> str:
-    return f"'{text}" if text.startswith(FORMULA) else text
+def _shown(points: float) -> str:
+    return "" if points != points else format_points(points)
 
 
-def _csv_text(lines: list[list[str]]) -> str:
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows(lines)
-    return file.getvalue()
+def _read_results(folder: Path) -> "tuple[pd.DataFrame, pd.Series]":
+    """Points by student and exercise (nan: a task isn't graded), most points by exercise."""
+    import pandas as pd
 
-
-def _read_results(folder: Path) -> tuple[dict[str, dict[str, float | None]], dict[str, float]]:
-    """Points by student and exercise (None: a task isn't graded), most points by exercise."""
     path = folder / "results.jsonl"
     try:
-        found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
+        rows = pd.read_json(path, lines=True, dtype={"student": str})
+        points = rows.groupby(["student", "exercise"], sort=False)["points"]
+        table = points.agg(lambda each: each.sum(skipna=False)).unstack()
+        tasks = rows.drop_duplicates(["exercise", "task"])
+    except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"results: {path} cannot be read: {error}") from error
-    points: dict[str, dict[str, float | None]] = {}
-    tasks: dict[str, dict[str, float]] = {}
-    for row in found:
-        own = points.setdefault(row["student"], {})
-        before = own.get(row["exercise"], 0)
-        known = None not in (before, row["points"])
-        own[row["exercise"]] = before + row["points"] if known else None
-        tasks.setdefault(row["exercise"], {})[row["task"]] = row["max_points"]
-    return points, {exercise: sum(each.values()) for exercise, each in tasks.items()}
+    return table.astype(float), tasks.groupby("exercise")["max_points"].sum()
 
 
-def _read_roster(kind: str, path: Path) -> tuple[list[str], list[dict[str, str]]]:
+def _read_roster(kind: str, path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="")
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
         raise ValueError(f"roster: {path} cannot be read: {error}") from error
-    given = reader.fieldnames or []
-    header = [name for name in COLUMNS[kind] if name in given]
+    header = [name for name in COLUMNS[kind] if name in table]
     needed = NEEDED[kind]
     if not (needed <= set(header) if kind == "canvas" else needed & set(header)):
         every = "all" if kind == "canvas" else "one"
-        raise ValueError(f"roster: {path} needs {every} of {sorted(needed)}, has {given}")
-    rows = [row for row in rows if (row.get("Student") or "").strip() != "Points Possible"]
-    return header, [{name: row[name].strip() for name in header} for row in rows]
+        raise ValueError(f"roster: {path} needs {every} of {sorted(needed)}, has {list(table)}")
+    table = table[header].apply(lambda column: column.str.strip())
+    return table[table["Student"] != "Points Possible"] if "Student" in table else table
 
 
-def _find_row(student: str, rows: list[dict[str, str]]) -> int | None:
-    number = re.search(r"_(\d+)$", student)
-    names = {student} | ({number.group(1), f"Participant {number.group(1)}"} if number else set())
-    fitting = [
-        i
-        for i, row in enumerate(rows)
-        if names & {value for name, value in row.items() if name not in NOT_IDENTIFYING}
-    ]
+def _find_row(student: str, table: "pd.DataFrame") -> int | None:
+    names = {student}
+    if number := re.search(r"_(\d+)$", student):
+        names |= {number.group(1), f"Participant {number.group(1)}"}
+    identifying = table.drop(columns=NOT_IDENTIFYING & set(table))
+    fitting = table.index[identifying.isin(names).any(axis=1)]
     if len(fitting) > 1:
         raise ValueError(f"roster: {student!r} fits {len(fitting)} rows")
-    return fitting[0] if fitting else None
+    return fitting[0] if len(fitting) else None
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,10 +1,7 @@
 """Files for people, from the gradebook: grades.csv, results.jsonl, summary.html, feedback/."""
 
-from __future__ import annotations
-
-import csv
+import dataclasses
 import hashlib
-import io
 import json
 import os
 import re
@@ -21,29 +18,31 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_reports(
-    folder: Path, book: Gradebook, *, seed: int, pairs: list[Pair], rejected: list[tuple[str, str]]
+    folder: Path,
+    book: "Gradebook",
+    *,
+    seed: int,
+    pairs: "list[Pair]",
+    rejected: list[tuple[str, str]],
 ) -> None:
     """Write all reports; each file is replaced as a whole.
 
     Args:
         pairs: similar answers. rejected: files that could not be given to anyone.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "feedback").mkdir(parents=True, exist_ok=True)
     write_whole(folder / "grades.csv", _grades_csv(book))
     lines = [json.dumps(_line(s, g), sort_keys=True) for s in book.students for g in s.grades]
     write_whole(folder / "results.jsonl", "".join(f"{line}\n" for line in lines))
     templates = _templates()
-    late = [(student.name, student.late) for student in book.students if student.late]
-    page = templates.get_template("summary.html").render(
-        book=book, seed=seed, pairs=pairs, rejected=rejected, late=late, histogram=histogram(book)
+    summary, feedback = map(templates.get_template, ("summary.html", "feedback.html"))
+    page = summary.render(
+        book=book, seed=seed, pairs=pairs, rejected=rejected, histogram=histogram(book)
     )
     write_whole(folder / "summary.html", page)
-    (folder / "feedback").mkdir(exist_ok=True)
-    template = templates.get_template("feedback.html")
     for student in book.students:
-        most = sum(grade.task.max_points for grade in student.grades)
-        page = template.render(student=student, max_points=most)
-        write_whole(folder / "feedback" / f"{file_name(student.name)}.html", page)
+        page = folder / "feedback" / f"{file_name(student.name)}.html"
+        write_whole(page, feedback.render(student=student))
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -61,14 +60,14 @@ def file_name(student: str) -> str:
     return f"{plain.lstrip('.-')}-{hashlib.sha256(student.encode()).hexdigest()[:8]}"
 
 
-def histogram(book: Gradebook) -> list[dict]:
+def histogram(book: "Gradebook") -> list[dict]:
     """Students by total, in bins of equal width; those not yet graded are left out."""
-    totals = [student.total for student in book.students if student.total is not None]
     width = book.max_points / BINS
     counts = [0] * BINS
-    for total in totals:
-        counts[min(BINS - 1, int(total / width)) if width else 0] += 1
-    most = max(counts, default=0) or 1
+    for student in book.students:
+        if student.total is not None:
+            counts[min(BINS - 1, int(student.total / width)) if width else 0] += 1
+    most = max(counts) or 1
     return [{"low": width * i, "high": width * (i + 1), "count": n, "percent": 100 * n / most}
             for i, n in enumerate(counts)]  # fmt: skip
 
@@ -77,54 +76,46 @@ def format_points(points: float) -> str:
     return f"{points:.2f}".rstrip("0").rstrip(".")
 
 
-def _grades_csv(book: Gradebook) -> str:
-    """A row a student: empty where nothing was handed in or is not graded."""
-    exercises = list(dict.fromkeys(task.exercise for task in book.tasks))
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["student", *(task.column for task in book.tasks), *exercises,
-                     "total", "max", "late", "adjusted"])  # fmt: skip
-    for student in book.students:
-        points = {grade.task.column: grade.points for grade in student.grades}
-        sums = [_sum_of(student, exercise) for exercise in exercises]
-        cells = [points.get(task.column) for task in book.tasks] + sums + [student.total]
-        adjusted = [grade.task.column for grade in student.grades if grade.adjustment]
-        writer.writerow([_no_formula(student.name),
-                         *("" if cell is None else format_points(cell) for cell in cells),
-                         format_points(book.max_points), " ".join(student.late),
-                         " ".join(adjusted)])  # fmt: skip
-    return file.getvalue()
-
-
-def _sum_of(student: Student, exercise: str) -> float | None:
-    points = [grade.points for grade in student.grades if grade.task.exercise == exercise]
-    return None if not points or None in points else sum(points)
-
-
-def _no_formula(text: str) -> str:
+def no_formula(text: str) -> str:
     """A spreadsheet would run a name such as ``=cmd()``."""
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def _line(student: Student, grade: Grade) -> dict:
-    late = grade.task.exercise in student.late
-    adjustment = grade.adjustment and {"points": grade.adjustment.points,
-                                       "reason": grade.adjustment.reason,
-                                       "who": grade.adjustment.who}  # fmt: skip
+def _grades_csv(book: "Gradebook") -> str:
+    """A row a student: empty where nothing was handed in or is not graded."""
+    import pandas as pd
+
+    tasks = [task.column for task in book.tasks]
+    exercises = list(dict.fromkeys(task.exercise for task in book.tasks))
+    rows = []
+    for student in book.students:
+        points = {grade.task.column: grade.points for grade in student.grades}
+        points |= {exercise: student.points_of(exercise) for exercise in exercises}
+        points |= {"total": student.total, "max": book.max_points}
+        shown = {name: format_points(n) for name, n in points.items() if n is not None}
+        adjusted = [grade.task.column for grade in student.grades if grade.adjustment]
+        rows.append({"student": no_formula(student.name), **shown,
+                     "late": " ".join(student.late), "adjusted": " ".join(adjusted)})  # fmt: skip
+    columns = ["student", *tasks, *exercises, "total", "max", "late", "adjusted"]
+    return pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n")
+
+
+def _line(student: "Student", grade: "Grade") -> dict:
+    result, given = grade.result, grade.adjustment and dataclasses.asdict(grade.adjustment)
     return {
         "student": student.name,
         "exercise": grade.task.exercise,
         "task": grade.task.name,
         "points": grade.points,
         "max_points": grade.task.max_points,
-        "graded_points": grade.result.get("points"),
-        "adjustment": adjustment,
-        "late": late,
+        "graded_points": result.get("points"),
+        "adjustment": given and {name: given[name] for name in ("points", "reason", "who")},
+        "late": grade.task.exercise in student.late,
         "message": grade.message,
         "student_message": grade.student_message,
-        "misconception": grade.result.get("misconception"),
+        "misconception": result.get("misconception"),
         "remark": grade.remark,
-        "seconds": grade.result.get("seconds"),
+        "seconds": result.get("seconds"),
         "checks": grade.checks,
     }
 

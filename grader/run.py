@@ -1,7 +1,10 @@
-"""Starts a worker for one task, within limits, and collects its records.
+"""Runs the answers of one submission: one sandboxed worker, a fork of it for each task.
 
-A sandbox is put in front by ``Launcher.prefix``; nothing else changes, since all that a worker
-needs comes through its stdin.
+A fault of one task (it dies, never ends, answers nonsense, or does not even load) costs that task
+alone: the worker is started anew for the next one. And no task pays for one before it: where a
+task ends with a fault in a worker that has served others, it is tried again in a fresh one. The
+same rule keeps hidden inputs in: what an answer cell says when it does not load is told to the
+student in full, and no inputs have been in a fresh worker.
 """
 
 import contextlib
@@ -9,192 +12,217 @@ import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
+import sys
 import tempfile
-import time
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from . import encoding, worker
-from .exchange import Exchange, Fault
-from .launcher import WORKER, Launcher, named
+from . import encoding, session, worker
+from .exchange import Exchange, Fault, GradingError, error_record
+from .limits import Limits
 
+WORKER = Path(worker.__file__).resolve()
 STOP_S = 30.0
-__all__ = ["WORKER", "GradingError", "Launcher", "run_answer", "run_trusted"]
+END_S = 20.0
+FAULTS = {"Died", "TimeLimit", "Protocol"}
 
 
-class GradingError(RuntimeError):
-    """Grading itself failed; the student is not to blame."""
-
-
-def run_answer(
-    frozen: dict, answer: str, launcher: Launcher | None = None, seconds: list | None = None
-) -> list[dict]:
-    """Records of an answer cell, one a case, from a fresh worker.
+@dataclass(frozen=True)
+class Launcher:
+    """How a worker is started: ``prefix`` (a sandbox's command), then ``python -I -B worker.py``.
 
     Args:
-        seconds: a list that the time of each case that was run is appended to.
-
-    Raises:
-        GradingError: the worker could not be started, or the author's setup cells failed.
+        prefix, stop: commands; ``{name}`` in them becomes a name of this worker alone. ``stop``
+            runs at the end, for what killing the process leaves (a cgroup).
+        memory_bytes: of all processes together, looked at ten times a second; for systems where
+            nothing better (a cgroup) counts them.
+        sandboxed: whether ``prefix`` gives the worker process ids and folders of its own. Only
+            there can it clean up after a task; elsewhere each task gets a worker of its own.
     """
-    launcher = launcher or Launcher()
-    with tempfile.TemporaryDirectory() as folder, _Worker(launcher, folder) as process:
-        set_up(process, frozen)
-        return records_of(process, frozen, answer, seconds)
+
+    prefix: Sequence[str] = ()
+    env: dict[str, str] = field(default_factory=lambda: {**os.environ, "OMP_NUM_THREADS": "1"})
+    limits: Limits = field(default_factory=Limits)
+    stop: Sequence[str] = ()
+    memory_bytes: int | None = None
+    sandboxed: bool = False
+
+    def command(self, name: str) -> list[str]:
+        """The command line of the worker that has this name, up to the worker's arguments."""
+        return [*named(self.prefix, name), sys.executable, "-I", "-B", str(WORKER)]
 
 
-def set_up(process: Exchange, frozen: dict) -> None:
-    """Run the task's setup in a worker.
+class Worker:
+    """A worker for the answers of one submission, to be used in a ``with`` block.
 
-    The answer is not in the process yet: what fails here is not the student's doing.
-
-    Raises:
-        GradingError: it failed.
+    Args:
+        modules: what it imports before its first task.
     """
-    request = {"op": "setup", "ask": frozen["ask"]}
-    error = _error_of(process, request, process.launcher.load_s)
-    if error is not None:
-        raise GradingError(f"setup of task {frozen['grade_id']!r} failed: {error}")
 
+    def __init__(self, launcher: Launcher, modules: Sequence[str] = ()):
+        self.launcher, self.modules = launcher, list(modules)
+        self.process: subprocess.Popen | None = None
 
-def records_of(
-    process: Exchange, frozen: dict, answer: str, seconds: list | None = None
-) -> list[dict]:
-    """Records of an answer cell, one a case, from a worker that is set up."""
-    error = _error_of(process, {"op": "load", "answer": answer}, process.launcher.answer_s)
-    if error is not None:
-        return [_error_record({**error, "phase": "load"})] * len(frozen["cases"])
-    return _call_all(process, frozen, [] if seconds is None else seconds)
+    def __enter__(self) -> "Worker":
+        return self
 
+    def __exit__(self, *exc) -> None:
+        self.close()
 
-def _error_of(process: Exchange, request: dict, timeout_s: float) -> dict | None:
-    try:
-        error = process.ask(request, timeout_s).get("error")
-        return None if error is None else _checked_error(error)
-    except Fault as fault:
-        return worker.plain_error(fault.kind, "")
+    def run(self, frozen: dict, answer: str, seconds: list | None = None) -> list[dict]:
+        """Records of an answer cell, one a case.
 
+        Args:
+            seconds: a list that gets the time of each case that was run.
 
-def _call_all(process: Exchange, frozen: dict, seconds: list) -> list[dict]:
-    records: list[dict] = []
-    for case in frozen["cases"]:
-        start = time.monotonic()
+        Raises:
+            GradingError: the worker could not be started, or the author's setup cells failed.
+        """
+        seconds = [] if seconds is None else seconds
+        if self.process is not None:
+            with contextlib.suppress(GradingError):
+                records = self._run(frozen, answer, seconds)
+                if not any(_is_fault(record) or _did_not_load(record) for record in records):
+                    return records
+            self.close()
+        seconds.clear()
+        return self._run(frozen, answer, seconds)
+
+    def _run(self, frozen: dict, answer: str, seconds: list) -> list[dict]:
+        if self.process is None:
+            self._start()
+        ours, theirs = socket.socketpair()
+        whole = False
         try:
-            reply = process.ask(
-                {"op": "call", "case": case}, frozen["timeout_s"] * process.launcher.time_factor
-            )
-            records.append(_checked_record(reply, case))
-        except Fault as fault:
-            records.append(_error_record(worker.plain_error(fault.kind, "")))
-            not_run = _error_record(worker.plain_error("NotRun", ""))
-            return records + [not_run] * (len(frozen["cases"]) - len(records))
+            with ours:
+                with theirs:
+                    _send(self.control, worker.START, [theirs.fileno()])
+                records = Exchange(ours, self.launcher.limits, self._check_memory).run(
+                    frozen, answer, seconds
+                )
+            whole = self.launcher.sandboxed and not any(map(_is_fault, records)) and self._end()
         finally:
-            seconds.append(time.monotonic() - start)
-    return records
+            if not whole:
+                self.close()
+        return records
+
+    def _start(self) -> None:
+        if os.name != "posix":
+            raise GradingError("workers need Linux or macOS; on Windows run this in WSL2")
+        self.name, self.folder = secrets.token_hex(8), tempfile.TemporaryDirectory()
+        self.control, theirs = socket.socketpair()
+        self.control.settimeout(self.launcher.limits.load_s)
+        command = [*self.launcher.command(self.name), str(theirs.fileno()),
+                   json.dumps(self.modules)]  # fmt: skip
+        nothing = subprocess.DEVNULL
+        with theirs:
+            try:
+                self.process = subprocess.Popen(
+                    command, env=self.launcher.env, cwd=self.folder.name, start_new_session=True,
+                    stdin=nothing, stdout=nothing, stderr=nothing, pass_fds=[theirs.fileno()],
+                )  # fmt: skip
+            except OSError as error:
+                raise GradingError(f"cannot start {command[0]}: {error}") from error
+        reply = self._reply()
+        if reply == worker.THREADS and self.modules:  # no forks: each task imports what it needs
+            self.close()
+            self.modules = []
+            self._start()
+        elif reply != worker.READY:
+            self.close()
+            raise GradingError("the worker did not start")
+        elif self.launcher.memory_bytes is not None:
+            # A fork shares the pages of the worker, and they are counted in both.
+            self.memory_bytes = self.launcher.memory_bytes + resident_bytes(self.process.pid)
+
+    def _reply(self) -> bytes:
+        try:
+            return self.control.recv(1)
+        except OSError:
+            return b""
+
+    def _check_memory(self) -> None:
+        limited = self.launcher.memory_bytes is not None
+        if limited and resident_bytes(self.process.pid) > self.memory_bytes:
+            raise Fault("Died")
+
+    def _end(self) -> bool:
+        """Whether nothing is left of the task."""
+        self.control.settimeout(END_S)
+        with contextlib.suppress(GradingError):
+            _send(self.control, worker.END)
+            return self._reply() == worker.END
+        return False
+
+    def close(self) -> None:
+        """End the worker and all that came from it."""
+        if self.process is None:
+            return
+        self.control.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        if self.launcher.stop:
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                subprocess.run(
+                    named(self.launcher.stop, self.name), stdin=subprocess.DEVNULL,
+                    capture_output=True, timeout=STOP_S,
+                )  # fmt: skip
+        self.folder.cleanup()
+        self.process = None
+
+
+def run_answer(frozen: dict, answer: str, launcher: Launcher | None = None) -> list[dict]:
+    """Records of one answer cell from a worker of its own. GradingError as ``Worker.run``."""
+    with Worker(launcher or Launcher()) as process:
+        return process.run(frozen, answer)
 
 
 def run_trusted(frozen: dict, answer: str, namespace: dict | None = None) -> list[dict]:
     """The same records, made in this process without limits: for the author's own answers only.
 
     Args:
-        namespace: what ``worker.run_setup`` gave, to run the setup once for many answers.
+        namespace: what ``session.run_setup`` gave, to run the setup once for many answers.
     """
-    session = worker.Session(frozen["ask"], namespace)
-    error = session.load(answer)
+    trusted = session.Session(frozen["ask"], namespace)
+    error = trusted.load(answer)
     if error is not None:
-        return [_error_record(error)] * len(frozen["cases"])
+        return [error_record(error)] * len(frozen["cases"])
     # Through JSON, as from a worker; what is not JSON must not come back here either.
-    return [json.loads(encoding.dumps(session.call(case))) for case in frozen["cases"]]
+    return [json.loads(encoding.dumps(trusted.call(case))) for case in frozen["cases"]]
 
 
-def start_process(launcher: Launcher, command: list[str], **options) -> subprocess.Popen:
-    """A process group of its own.
+def named(command: Sequence[str], name: str) -> list[str]:
+    """The command with ``{name}`` replaced."""
+    return [part.replace("{name}", name) for part in command]
 
-    Raises:
-        GradingError: there is no such command, or no process groups on this system.
-    """
-    if os.name != "posix":
-        raise GradingError("workers need Linux or macOS; on Windows run this in WSL2 or Docker")
+
+def resident_bytes(pid: int) -> int:
+    """Memory of a process and of all that came from it."""
+    import psutil
+
+    total = 0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for each in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                total += each.memory_info().rss
+    return total
+
+
+def _is_fault(record: dict) -> bool:
+    return "error" in record and record["error"]["types"][0] in FAULTS
+
+
+def _did_not_load(record: dict) -> bool:
+    return "error" in record and record["error"]["phase"] == "load"
+
+
+def _send(control: socket.socket, message: bytes, handles: Sequence[int] = ()) -> None:
     try:
-        return subprocess.Popen(
-            command, env=launcher.env, start_new_session=True, bufsize=0,
-            stderr=subprocess.DEVNULL, **options,
-        )  # fmt: skip
+        socket.send_fds(control, [message], list(handles))
     except OSError as error:
-        raise GradingError(f"cannot start {command[0]}: {error}") from error
-
-
-def end_process(process: subprocess.Popen, launcher: Launcher, name: str) -> None:
-    """Kill its group, and clean up what that leaves."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    if launcher.stop:
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            subprocess.run(
-                named(launcher.stop, name), stdin=subprocess.DEVNULL,
-                capture_output=True, timeout=STOP_S,
-            )  # fmt: skip
-
-
-class _Worker(Exchange):
-    """A worker process: killed with its group at the end."""
-
-    def __init__(self, launcher: Launcher, folder: str):
-        self.name, pipe = secrets.token_hex(8), subprocess.PIPE
-        self.process = start_process(
-            launcher, launcher.command(self.name), stdin=pipe, stdout=pipe, cwd=folder
-        )
-        super().__init__(
-            launcher, self.process.pid, self.process.stdout.fileno(),
-            self.process.stdin.fileno(), launcher.memory_bytes,
-        )  # fmt: skip
-
-    def __enter__(self) -> "_Worker":
-        return self
-
-    def __exit__(self, *exc) -> None:
-        end_process(self.process, self.launcher, self.name)
-        self.process.stdin.close()
-        self.process.stdout.close()
-
-
-def _error_record(error: dict) -> dict:
-    return {"error": error, "mutated": [], "calls": []}
-
-
-def _checked_record(reply: dict, case: dict) -> dict:
-    """A record of the documented form, whatever came back: it is untrusted."""
-    record = reply.get("record")
-    if not isinstance(record, dict):
-        raise Fault("Protocol")
-    mutated, calls = record.get("mutated"), record.get("calls")
-    known = {*(str(i + 1) for i in range(len(case["args"]))), *case["kwargs"]}
-    # Other labels could carry the arguments themselves into what the student is told.
-    labels = isinstance(mutated, list) and all(isinstance(label, str) for label in mutated)
-    if not labels or not known.issuperset(mutated) or not isinstance(calls, list):
-        raise Fault("Protocol")
-    if "error" in record:
-        error = {**_checked_error(record["error"]), "phase": "call"}
-        return {"error": error, "mutated": mutated, "calls": calls}
-    if "value" not in record:
-        raise Fault("Protocol")
-    return {"value": record["value"], "mutated": mutated, "calls": calls}
-
-
-def _checked_error(error: Any) -> dict:
-    if not isinstance(error, dict):
-        raise Fault("Protocol")
-    types, text, line, phase = (error.get(k) for k in ("types", "text", "line", "phase"))
-    named = isinstance(types, list) and types and all(isinstance(name, str) for name in types)
-    if not named or not isinstance(text, str) or not isinstance(phase, str):
-        raise Fault("Protocol")
-    types = [_printable(name[:80]) for name in types[:16]]
-    text = _printable(text[: worker.MAX_TEXT])
-    line = line if type(line) is int else None
-    return {"types": types, "text": text, "line": line, "phase": phase[:8]}
-
-
-def _printable(text: str) -> str:
-    """Half a surrogate pair can't be written to a file, and an escape could rule a terminal."""
-    return "".join(char if char.isprintable() else "\ufffd" for char in text)
+        raise GradingError(f"the worker ended: {error}") from error

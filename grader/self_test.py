@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import attempts, encoding, run, warm, warm_attempts, worker
+from . import attempts, encoding
+from .exchange import GradingError
+from .run import Launcher, Worker, run_answer
 from .sandbox import NEEDED_OUTSIDE, PACKAGES, Sandbox
 
 # What the limits do is tried with small ones, so that a sandbox that has none does no harm.
@@ -19,9 +21,10 @@ SMALL = {"memory_mb": 512, "processes": 24, "disk_mb": 16, "file_mb": 16, "time_
          "load_s": 60.0, "answer_s": 20.0}  # fmt: skip
 UBUNTU = """On Ubuntu 24.04 and later AppArmor may forbid it: install an AppArmor profile for bwrap,
 or run: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"""
+ROOT = "\nAs root, limits need writable cgroups: run this as an ordinary user."
 
 
-class SandboxError(run.GradingError):
+class SandboxError(GradingError):
     """There is no sandbox here that holds."""
 
 
@@ -38,85 +41,41 @@ class Attempt:
 
 
 def check_sandbox(sandbox: Sandbox) -> list[Attempt]:
-    """Try to get out of the sandbox.
-
-    Returns:
-        All attempts, each held back.
+    """All attempts to get out of the sandbox, each held back.
 
     Raises:
         EscapeError: some succeeded; the message says which.
         SandboxError: the sandbox runs nothing at all.
     """
-    tried = _check(sandbox, try_to_escape(sandbox))
-    return tried + _check(sandbox, try_from_a_warm_worker(sandbox))
-
-
-def _check(sandbox: Sandbox, tried: list[Attempt]) -> list[Attempt]:
+    tried = try_to_escape(sandbox)
     escapes = [f"  {attempt.name}: {attempt.escaped}" for attempt in tried if attempt.escaped]
     if escapes:
-        hint = "\nAs root, limits need writable cgroups: run this as an ordinary user."
-        lines = "\n".join(escapes) + (hint if os.geteuid() == 0 else "")
-        raise EscapeError(f"the sandbox ({sandbox.back_end}) does not hold:\n{lines}")
+        hint = ROOT if os.geteuid() == 0 else ""
+        raise EscapeError("\n".join(["the sandbox does not hold:", *escapes]) + hint)
     return tried
 
 
 def try_to_escape(sandbox: Sandbox) -> list[Attempt]:
-    """Every attempt with its outcome.
-
-    Raises:
-        SandboxError: the sandbox runs nothing at all.
-    """
-    launcher = _small(sandbox).launcher()
-    with _targets(sandbox) as arguments:
-        _check_that_it_runs(launcher)
-        return [Attempt(name, _attempt(name, args, launcher)) for name, args in arguments.items()]
-
-
-def try_from_a_warm_worker(sandbox: Sandbox) -> list[Attempt]:
-    """The same, and what only a forked worker could do; nothing where there are none."""
-    launcher = _small(sandbox).launcher()
-    if launcher.warm is None or not _runs_warm(launcher):
-        return []
-    with _targets(sandbox) as arguments:
-        tried = [(name, args, attempts) for name, args in arguments.items()]
-        tried += [(name, [], warm_attempts) for name in warm_attempts.NAMES]
-        try:
-            return [
-                Attempt(f"{name}, warm", _attempt(name, args, launcher, module, _run_forked))
-                for name, args, module in tried
-            ]
-        finally:
-            warm.close_all()
+    """Every attempt with its outcome, one after the other in one worker, as answers are run."""
+    launcher = replace(sandbox, limits=replace(sandbox.limits, **SMALL)).launcher()
+    _check_that_it_runs(launcher)
+    with targets(sandbox) as arguments, Worker(launcher) as worker:
+        tried = []
+        for name, args in arguments.items():
+            before = worker.process
+            tried.append(Attempt(name, attempt(name, args, worker)))
+            if name == "find_traces" and worker.process is not before:
+                tried.append(Attempt(name, "could not be tried: the worker was replaced"))
+    return tried
 
 
-def _runs_warm(launcher: run.Launcher) -> bool:
-    frozen = _frozen("one", [])
-    return warm.run_forked(frozen, "def one():\n    return 1", launcher) is not None
-
-
-def _run_forked(frozen: dict, answer: str, launcher: run.Launcher) -> list[dict]:
-    records = warm.run_forked(frozen, answer, launcher)
-    return [{"error": worker.plain_error("NotStarted", "")}] if records is None else records
-
-
-def _small(sandbox: Sandbox) -> Sandbox:
-    return replace(sandbox, limits=replace(sandbox.limits, **SMALL))
-
-
-def _attempt(
-    name: str, args: list, launcher: run.Launcher, module=attempts, run_it=run.run_answer
-) -> str | None:
-    record = _record(inspect.getsource(module), name, args, launcher, run_it)
+def attempt(name: str, args: list, worker: Worker) -> str | None:
+    """What the attempt could do in this worker."""
+    record = worker.run(_frozen(name, args), inspect.getsource(attempts))[0]
     if "error" in record:  # held back the hard way: killed, or out of memory
         kind = record["error"]["types"][0]
         return None if kind in ("Died", "MemoryError") else f"could not be tried ({kind})"
     return record["value"]
-
-
-def _record(
-    answer: str, name: str, args: list, launcher: run.Launcher, run_it=run.run_answer
-) -> dict:
-    return run_it(_frozen(name, args), answer, launcher)[0]
 
 
 def _frozen(name: str, args: list) -> dict:
@@ -129,30 +88,23 @@ def _frozen(name: str, args: list) -> dict:
     }
 
 
-def _check_that_it_runs(launcher: run.Launcher) -> None:
+def _check_that_it_runs(launcher: Launcher) -> None:
     try:
-        record = _record("def one():\n    return 1", "one", [], launcher)
-    except run.GradingError as error:
+        record = run_answer(_frozen("one", []), "def one():\n    return 1", launcher)[0]
+    except GradingError as error:
         record = {"error": str(error)}
     if record.get("value") != 1:
-        done = subprocess.run(
-            _python_command(launcher), capture_output=True, text=True, timeout=60, check=False
-        )
+        command = launcher.command(secrets.token_hex(8))
+        command = [*command[: command.index("-I")], "-c", "pass"]  # nothing for Python to do
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         found = done.stderr.strip() or str(record.get("error"))
         hint = UBUNTU if "ermission" in found or "not permitted" in found else ""
         raise SandboxError(f"the sandbox does not work: {found}\n{hint}".strip())
 
 
-def _python_command(launcher: run.Launcher) -> list[str]:
-    """The worker's command line, with nothing for Python to do."""
-    command = launcher.command(secrets.token_hex(8))
-    return [*command[: command.index("-I")], "-c", "pass"]
-
-
 @contextlib.contextmanager
-def _targets(sandbox: Sandbox) -> Iterator[dict[str, list]]:
+def targets(sandbox: Sandbox) -> Iterator[dict[str, list]]:
     """Things to reach outside, and the arguments of each attempt."""
-    limits = SMALL
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("0.0.0.0", 0)))
         abstract = stack.enter_context(socket.socket(socket.AF_UNIX))
@@ -169,20 +121,24 @@ def _targets(sandbox: Sandbox) -> Iterator[dict[str, list]]:
         seen = [secret.name, "/etc/shadow", "/etc/hostname", f"{home}/.bashrc", f"{home}/.ssh",
                 "/var", *sandbox.private]  # fmt: skip
         yield {
+            "leave_traces": [],
+            "find_traces": [],
+            "forking_process": [],
+            "inherited": [],
             "network": [[[host, listener.getsockname()[1]] for host in sorted(hosts)], name],
             "other_files": [seen],
             "write_files": [
-                [*map(str, PACKAGES), "/usr", home, "/etc", "/", "/proc", "/sys", "/dev"]
+                [*map(str, PACKAGES), "/usr", home, "/etc", *("/", "/proc", "/sys", "/dev")]
             ],
             "other_processes": [os.getpid(), _start_time()],
             "user_namespace": [],
             "kernel_settings": [],
             "keyring": [],
             "environment": [_environment_secret()],
-            "memory": [limits["memory_mb"]],
-            "memory_of_many": [limits["memory_mb"]],
-            "processes": [limits["processes"]],
-            "disk": [limits["disk_mb"]],
+            "memory": [SMALL["memory_mb"]],
+            "memory_of_many": [SMALL["memory_mb"]],
+            "processes": [SMALL["processes"]],
+            "disk": [SMALL["disk_mb"]],
         }
 
 

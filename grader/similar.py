@@ -11,12 +11,14 @@ import io
 import keyword
 import tokenize
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 K = 10  # tokens in a fingerprint: short enough to find a copied function
 WINDOW = 4
 MIN_FINGERPRINTS = 12  # shorter programs look alike by themselves
+LEAST = 0.6  # the smallest share, of the smaller of the two, that is reported
 COMMON = 0.2  # of the students; a fingerprint that more of them have is dropped
 SKIPPED = {
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
@@ -35,19 +37,17 @@ class Pair:
 
 
 def similar_pairs(
-    exercise: str, sources: dict[str, list[str]], given: list[str] = (), *, least: float = 0.6
+    exercise: str, sources: dict[str, list[str]], given: Sequence[str] = ()
 ) -> list[Pair]:
     """Pairs of students, the most similar first.
 
     Args:
         sources: each student's answers.
         given: what the exercise gave to everyone.
-        least: the smallest share (of the smaller of the two) that is reported.
     """
-    known = set().union(*map(fingerprints, given)) if given else set()
-    prints = {
-        who: set().union(*map(fingerprints, answers)) - known for who, answers in sources.items()
-    }
+    known = set().union(*map(fingerprints, given))
+    prints = {who: set().union(*map(fingerprints, answers)) - known
+              for who, answers in sources.items()}  # fmt: skip
     counts = Counter(mark for marks in prints.values() for mark in marks)
     limit = max(2, COMMON * len(prints))
     rare = {who: {m for m in marks if counts[m] <= limit} for who, marks in prints.items()}
@@ -57,11 +57,9 @@ def similar_pairs(
             for mark in marks:
                 by_mark.setdefault(mark, []).append(who)
     shared = Counter(pair for who in by_mark.values() for pair in combinations(sorted(who), 2))
-    pairs = [
-        Pair(exercise, a, b, count / min(len(rare[a]), len(rare[b])))
-        for (a, b), count in shared.items()
-    ]
-    return sorted((p for p in pairs if p.share >= least), key=lambda p: (-p.share, p.first))
+    pairs = [Pair(exercise, a, b, count / min(len(rare[a]), len(rare[b])))
+             for (a, b), count in shared.items()]  # fmt: skip
+    return sorted((p for p in pairs if p.share >= LEAST), key=lambda p: (-p.share, p.first))
 
 
 def fingerprints(source: str) -> set[int]:

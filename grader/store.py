@@ -10,13 +10,12 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from . import encoding
-from .run import GradingError
+from .exchange import GradingError
 from .submissions import Submission
 
 FILE = "grading.sqlite"
@@ -44,9 +43,12 @@ class Store:
     def __init__(self, database: sqlite3.Connection):
         self.database = database
 
+    def _rows(self, query: str, parameters=()) -> list[dict]:
+        return [dict(row) for row in self.database.execute(query, parameters)]
+
     def fact(self, name: str) -> str | None:
-        row = self.database.execute("SELECT value FROM facts WHERE name = ?", [name]).fetchone()
-        return None if row is None else row[0]
+        rows = self._rows("SELECT value FROM facts WHERE name = ?", [name])
+        return rows[0]["value"] if rows else None
 
     def set_fact(self, name: str, value: str) -> None:
         with self.database:
@@ -72,69 +74,51 @@ class Store:
             frozen: the checks by (exercise, task); answers to others keep their keys.
         """
         query = "SELECT rowid, exercise, task, source FROM answers WHERE source IS NOT NULL"
-        rows = self.database.execute(query).fetchall()
-        keys = [(result_key(frozen[exercise, task], source), rowid)
-                for rowid, exercise, task, source in rows
-                if (exercise, task) in frozen]  # fmt: skip
+        keys = [(result_key(frozen[row["exercise"], row["task"]], row["source"]), row["rowid"])
+                for row in self._rows(query)
+                if (row["exercise"], row["task"]) in frozen]  # fmt: skip
         with self.database:
             self.database.executemany("UPDATE answers SET key = ? WHERE rowid = ?", keys)
 
     def save_result(self, key: str, result: dict) -> None:
-        now = datetime.now().astimezone().isoformat(timespec="seconds")
         with self.database:
             self.database.execute(
-                "INSERT OR REPLACE INTO results VALUES (?, ?, ?)", [key, now, json.dumps(result)]
+                "INSERT OR REPLACE INTO results VALUES (?, datetime(), ?)",
+                [key, json.dumps(result)],
             )
 
     def __contains__(self, key: str) -> bool:
-        query = "SELECT 1 FROM results WHERE key = ?"
-        return self.database.execute(query, [key]).fetchone() is not None
+        return bool(self._rows("SELECT 1 FROM results WHERE key = ?", [key]))
 
-    def forget(self, names: list[str]) -> int:
-        """Drop the results of these students, tasks or exercises; returns how many there were.
-
-        Raises:
-            ValueError: a name that is none of these.
-        """
-        count = 0
+    def forget(self, names: list[str]) -> None:
+        """Drop the results of these students, tasks or exercises; ValueError for any other name."""
         for name in names:
-            where = "student = :name OR task = :name OR exercise = :name OR :name = 'all'"
-            rows = self.database.execute(
-                f"SELECT DISTINCT key FROM answers WHERE {where}", {"name": name}
-            ).fetchall()
+            where = "? IN (student, task, exercise, 'all')"
+            rows = self._rows(f"SELECT DISTINCT key FROM answers WHERE {where}", [name])
             if not rows:
                 raise ValueError(f"regrade: no student, task or exercise is called {name!r}")
             with self.database:
-                count += self.database.executemany(
-                    "DELETE FROM results WHERE key = ?", rows
-                ).rowcount
-        return count
+                self.database.executemany("DELETE FROM results WHERE key = :key", rows)
 
     def submissions(self) -> list[dict]:
         """All submissions, by student and exercise."""
-        query = "SELECT * FROM submissions ORDER BY student, exercise"
-        names = ("student", "exercise", "path", "submitted", "late", "remarks")
-        rows = [dict(zip(names, row, strict=True)) for row in self.database.execute(query)]
+        rows = self._rows("SELECT * FROM submissions ORDER BY student, exercise")
         return [{**row, "late": bool(row["late"]), "remarks": json.loads(row["remarks"])}
                 for row in rows]  # fmt: skip
 
     def answers(self) -> list[dict]:
         """All answers with their results (None: not graded), by student, exercise and task."""
-        query = """SELECT student, exercise, task, answers.key, source, remark, graded, result
+        rows = self._rows(
+            """SELECT student, exercise, task, answers.key, source, remark, result
             FROM answers LEFT JOIN results ON answers.key = results.key
             ORDER BY student, exercise, task"""
-        names = ("student", "exercise", "task", "key", "source", "remark", "graded", "result")
-        rows = [dict(zip(names, row, strict=True)) for row in self.database.execute(query)]
+        )
         return [{**row, "result": row["result"] and json.loads(row["result"])} for row in rows]
 
 
 @contextlib.contextmanager
 def open_store(folder: Path) -> Iterator[Store]:
-    """The store of a results folder, which is made if need be.
-
-    Raises:
-        GradingError: another run has it open, or its file is damaged.
-    """
+    """The store of a results folder, made if need be. GradingError if it is open, or damaged."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
@@ -142,6 +126,7 @@ def open_store(folder: Path) -> Iterator[Store]:
     except Timeout:
         raise GradingError(f"{folder}: another run grades into this folder") from None
     database = sqlite3.connect(folder / FILE)
+    database.row_factory = sqlite3.Row
     try:
         database.executescript(SCHEMA)
         yield Store(database)

@@ -12,7 +12,7 @@ Any of these, mixed as they come; links are never followed:
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -23,6 +23,7 @@ CANVAS = re.compile(r"^([^_]+)(?:_LATE)?_(\d+)_\d+(?=_|$).*")
 MOODLE = re.compile(r"_(\d+)_assignsubmission_\w+$")
 SKIPPED = {".ipynb_checkpoints", "__MACOSX", ".git"}
 MAX_FILES = 100_000
+NO_EXERCISE = "of no exercise that is graded: neither its name nor its tasks tell"
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class Submission:
 class Found:
     """All submissions, and the files that are none: (path, why)."""
 
-    submissions: list[Submission] = field(default_factory=list)
-    rejected: list[tuple[str, str]] = field(default_factory=list)
+    submissions: list[Submission]
+    rejected: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,11 @@ class _File:
 def find_submissions(
     folder: Path, exercises: dict[str, Iterable[str]], deadline: datetime | None = None
 ) -> Found:
-    """Everything that was handed in.
+    """For each student and exercise the newest version that can be read.
 
     Args:
         exercises: names of the exercises that are looked for, with their tasks' grade_ids.
         deadline: what was handed in after it is marked as late.
-
-    Returns:
-        For each student and exercise the newest version that can be read, by student.
 
     Raises:
         ValueError: there is no such folder, or there are no notebooks in it.
@@ -84,10 +82,11 @@ def find_submissions(
     if not paths and not rejected:
         raise ValueError(f"submissions: no .ipynb files in {folder}")
     files = [_look_at(folder, path, exercises) for path in paths]
-    rejected += [_rejection(folder, file) for file in files if file.exercise is None]
     groups: dict[tuple[str, str], list[_File]] = {}
     for file in files:
-        if file.exercise is not None:
+        if file.exercise is None:
+            rejected.append((_shown(folder, file.path), file.problem or NO_EXERCISE))
+        else:
             groups.setdefault((file.student, file.exercise), []).append(file)
     chosen = [_newest(folder, group, deadline) for _, group in sorted(groups.items())]
     return Found(chosen, sorted(rejected))
@@ -134,8 +133,7 @@ def _split_version(stem: str) -> tuple[str, int]:
     found = VERSION.search(stem)
     if found is None:
         return stem, 0
-    digits = next((group for group in found.groups() if group), "1")
-    return stem[: found.start()], int(digits[:9])
+    return stem[: found.start()], int(next(filter(None, found.groups()), "1")[:9])
 
 
 def _before(stem: str, exercise: str) -> str:
@@ -189,8 +187,3 @@ def _newest(folder: Path, group: list[_File], deadline: datetime | None) -> Subm
     return Submission(best.student, best.exercise, _shown(folder, best.path),
                       best.submitted, late, best.notebook or SubmittedNotebook(),
                       tuple(remarks))  # fmt: skip
-
-
-def _rejection(folder: Path, file: _File) -> tuple[str, str]:
-    reason = file.problem or "of no exercise that is graded: neither its name nor its tasks tell"
-    return _shown(folder, file.path), reason

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
-from nbformat import NotebookNode
 
 from . import cells
 
@@ -28,22 +27,28 @@ class SubmittedNotebook:
 
 
 def read_submitted(path: Path) -> SubmittedNotebook:
-    """The answer cells of a notebook.
+    """The answer cells of a notebook. UnreadableError if it is none, too large, or a link.
 
     A cell that was split or copied gives one source, in the order of the notebook; one that was
     turned into text counts as the code it was.
-
-    Raises:
-        UnreadableError: no notebook, too large, or a link.
     """
-    data = _parse(_read_bytes(path))
-    notebook, remarks = _clean(data)
-    answers = {}
-    for grade_id in {cells.nbgrader_field(cell, "grade_id") for cell in notebook.cells}:
-        source = cells.answer_source(notebook, grade_id)
-        if len(source) > MAX_ANSWER:
-            source, remarks[grade_id] = "", f"longer than {MAX_ANSWER} characters: not read"
-        answers[grade_id] = source
+    sources: dict[str, list[str]] = {}
+    remarks: dict[str, str] = {}
+    for cell in _parse(_read_bytes(path))["cells"]:
+        grade_id = _grade_id(cell)
+        source = None if grade_id is None else _source(cell)
+        if source is None:
+            continue
+        sources.setdefault(grade_id, []).append(source)
+        if cell.get("cell_type") != "code":
+            remarks[grade_id] = f"the answer was a {str(cell.get('cell_type'))[:20]} cell"
+        if (n := len(sources[grade_id])) > 1:
+            remarks[grade_id] = f"{n} cells had this task's mark: joined in their order"
+    answers = {task: cells.as_python("\n\n".join(parts)) for task, parts in sources.items()}
+    for task, answer in answers.items():
+        if len(answer) > MAX_ANSWER:
+            answers[task] = ""
+            remarks[task] = f"longer than {MAX_ANSWER} characters: not read"
     return SubmittedNotebook(answers, remarks)
 
 
@@ -83,30 +88,6 @@ def _parse(raw: bytes) -> dict:
     if not isinstance(data, dict) or not isinstance(data.get("cells"), list):
         raise UnreadableError("no notebook: it has no list of cells")
     return data
-
-
-def _clean(data: dict) -> tuple[NotebookNode, dict[str, str]]:
-    """A notebook with nothing but well-formed answer cells, one for each grade_id."""
-    sources: dict[str, list[str]] = {}
-    remarks: dict[str, str] = {}
-    for cell in data["cells"]:
-        grade_id = _grade_id(cell)
-        source = None if grade_id is None else _source(cell)
-        if source is None:
-            continue
-        sources.setdefault(grade_id, []).append(source)
-        if cell.get("cell_type") != "code":
-            remarks[grade_id] = f"the answer was a {str(cell.get('cell_type'))[:20]} cell"
-        if len(sources[grade_id]) > 1:
-            n = len(sources[grade_id])
-            remarks[grade_id] = f"{n} cells had this task's mark: joined in their order"
-    notebook = nbformat.v4.new_notebook()
-    for grade_id, parts in sources.items():
-        metadata = {"nbgrader": {"grade_id": grade_id, "solution": True}}
-        notebook.cells.append(
-            nbformat.v4.new_code_cell("\n\n".join(parts), metadata=nbformat.from_dict(metadata))
-        )
-    return notebook, remarks
 
 
 def _grade_id(cell) -> str | None:

@@ -1,7 +1,16 @@
-"""Runs one answer cell on hidden inputs and returns plain data: ``python -I -B worker.py``.
+"""Runs answers on hidden inputs and returns plain data: ``python -I -B worker.py FD MODULES``.
 
-Protocol: one line of JSON a message, on the stdin and stdout that the worker was started with.
-Each reply carries the id of its request.
+One such process serves the answers of one submission. It imports the modules that their setup
+imports, once, and forks for each task; the fork runs the setup, the answer cell and its cases. No
+answer is ever run in, or sent to, the process that forks, and nothing is left of a task when the
+next one starts: no process, no file. The forks can neither look into it nor change its limits.
+
+The grader writes to the socket FD, a byte a message:
+
+    START, with a socket for the task  -> nothing; the fork answers there
+    END                                -> END, once nothing of the task is left
+
+On the task's socket a message is one line of JSON; each reply carries the id of its request:
 
     {"id", "op": "setup", "ask": {"setup": [source], "entries": [name], "drive": ...}}
         -> {"id", "error": null or an error}
@@ -15,150 +24,29 @@ judges nothing and knows no expected value. What student code prints goes nowher
 that breaks this process only spoils its own answer.
 """
 
+import contextlib
+import gc
+import importlib
 import json
 import os
-import random
+import signal
+import socket
 import sys
-from types import SimpleNamespace
+import time
 from typing import Any, TextIO
 
 if __package__ in (None, ""):  # as a script under -I the package's folder is not on the path
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from grader import encoding, fixtures, forbidden_calls
+from grader import encoding, seccomp
+from grader.session import Session, describe_error
 
-MAX_TEXT = 200
-
-
-class Session:
-    """One answer cell behind its setup, and the calls into it.
-
-    Args:
-        ask: the part of a frozen task that a worker may see, without the cases.
-        namespace: names that the setup has made already; then the setup is not run again.
-    """
-
-    def __init__(self, ask: dict, namespace: dict | None = None):
-        self.ask = ask
-        self.base = namespace if namespace is not None else run_setup(ask["setup"])
-        self.names: dict[str, Any] = {}
-        self.drive = None
-        if ask["drive"] is not None:
-            self.drive = fixtures.function_from_source(**ask["drive"])
-
-    def load(self, answer: str) -> dict | None:
-        """Run the answer cell; the error it ended with, or None."""
-        self.names = dict(self.base)
-        try:
-            exec(compile(answer, "<answer>", "exec"), self.names)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # SystemExit too: it must not end the grading
-            return describe_error(error, "load")
-        return None
-
-    def call(self, case: dict) -> dict:
-        """Record of one case: value or error, arguments that were changed, calls of fixtures."""
-        calls: list = []
-        known: dict[int, Any] = {}
-
-        def fixture(tag: str, data: dict) -> Any:
-            value = fixtures.decode_fixture(tag, data, calls)
-            known[id(value)] = data
-            kept.append(value)  # an id is good only as long as its object lives
-            return value
-
-        kept: list = []
-        args = [encoding.decode(item, fixture=fixture) for item in case["args"]]
-        kwargs = {k: encoding.decode(v, fixture=fixture) for k, v in case["kwargs"].items()}
-        record = self._value_or_error(case, args, kwargs)
-        after = {**{str(i + 1): arg for i, arg in enumerate(args)}, **kwargs}
-        before = {**{str(i + 1): arg for i, arg in enumerate(case["args"])}, **case["kwargs"]}
-        record["mutated"] = [k for k in before if _changed(before[k], after[k], known)]
-        record["calls"] = calls
-        return record
-
-    def _value_or_error(self, case: dict, args: list, kwargs: dict) -> dict:
-        missing = [name for name in self.ask["entries"] if name not in self.names]
-        if missing:
-            return {"error": plain_error("MissingName", missing[0])}
-        entry = self.names[case["entry"]]
-        if not case["read"] and not callable(entry):
-            return {"error": plain_error("NotCallable", case["entry"])}
-        seed_generators(case["seed"])
-        try:
-            if case["read"]:
-                value = entry
-            elif self.drive is not None:
-                answer = SimpleNamespace(**{name: self.names[name] for name in self.ask["entries"]})
-                value = self.drive(answer, *args, **kwargs)
-            else:
-                value = entry(*args, **kwargs)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            return {"error": describe_error(error, "call")}
-        try:
-            return {"value": encoding.encode(value)}
-        except encoding.EncodingError as error:
-            return {"error": plain_error("NotPlainData", str(error))}
-        except Exception as error:  # an object that breaks whoever looks at it
-            return {"error": plain_error("NotPlainData", type(error).__name__)}
-
-
-def run_setup(sources: list[str]) -> dict[str, Any]:
-    """Names that the setup makes. An error in it is the author's and is not caught here."""
-    namespace: dict[str, Any] = {"__name__": "__main__"}
-    for source in sources:
-        exec(compile(source, "<setup>", "exec"), namespace)
-    return namespace
-
-
-def seed_generators(seed: int) -> None:
-    """Seed every global generator, so that a submission that samples can be run again."""
-    random.seed(seed)
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed(seed)
-    if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(seed)
-
-
-def plain_error(kind: str, text: str, phase: str = "call") -> dict:
-    return {"types": [kind], "text": text[:MAX_TEXT], "line": None, "phase": phase}
-
-
-def describe_error(error: BaseException, phase: str) -> dict:
-    """An exception as plain data; never fails, whatever the exception's own methods do."""
-    types = [kind.__name__ for kind in type(error).__mro__ if kind is not object]
-    try:
-        text = " ".join(str(error).split())[:MAX_TEXT]
-    except BaseException:
-        text = ""
-    line = error.lineno if isinstance(error, SyntaxError) else None
-    traceback = error.__traceback__
-    while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == "<answer>":
-            line = traceback.tb_lineno
-        traceback = traceback.tb_next
-    return {"types": types[:16], "text": text, "line": line, "phase": phase}
-
-
-def _changed(before: Any, after: Any, known: dict[int, Any]) -> bool:
-    try:
-        return encoding.encode(after, fixture=lambda value: known.get(id(value))) != before
-    except Exception:  # something that is no plain data was put into it
-        return True
-
-
-def silence() -> None:
-    """Lead stdin, stdout and stderr nowhere, so that prints never mix with the protocol."""
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(nowhere, descriptor)
+READY, THREADS, START, END = b"r", b"t", b"s", b"e"
+WRITABLE = ("/tmp", "/dev/shm")
 
 
 def serve(requests: TextIO, replies: TextIO) -> None:
-    """Answer requests until the input ends."""
+    """Answer a task's requests until the input ends."""
     session = None
     for line in requests:
         request = json.loads(line)
@@ -176,12 +64,82 @@ def serve(requests: TextIO, replies: TextIO) -> None:
         replies.flush()
 
 
+def silence() -> None:
+    """Lead stdin, stdout and stderr nowhere, whatever student code prints."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+
+
 def main() -> None:
-    requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    control = socket.socket(fileno=int(sys.argv[1]))
     silence()
-    forbidden_calls.forbid()
-    serve(requests, replies)
+    before = entries() if os.getpid() == 2 else set()
+    for name in json.loads(sys.argv[2]):
+        with contextlib.suppress(Exception):  # the task's own setup will say what is wrong with it
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # so that a task's collections do not copy these pages
+    # A lock that another thread holds would stay locked in a fork.
+    threads = os.listdir("/proc/self/task") if sys.platform == "linux" else [""]
+    seccomp.forbid()
+    seccomp.set_dumpable(False)
+    control.send(READY if len(threads) == 1 else THREADS)
+    task = 0
+    while True:
+        message, handles, _, _ = socket.recv_fds(control, 1, 1)
+        if message == START:
+            task = fork(control, handles[0])
+        elif message == END:
+            end(task, before)
+            control.send(END)
+        else:  # the grader has closed its end
+            return
+
+
+def fork(control: socket.socket, handle: int) -> int:
+    """Process id of a fork that serves a task on the socket ``handle``."""
+    pid = os.fork()
+    if pid:
+        os.close(handle)
+        return pid
+    try:
+        control.close()
+        seccomp.set_dumpable(True)  # as any process is; it looks into itself by /proc/self
+        channel = socket.socket(fileno=handle)
+        serve(channel.makefile("r", encoding="utf-8"), channel.makefile("w", encoding="utf-8"))
+        os._exit(0)
+    finally:  # whatever happens, a fork never comes back into the code above
+        os._exit(1)
+
+
+def end(task: int, before: set[str]) -> None:
+    """Kill all that came from a task and remove its files, or end this process with the sandbox.
+
+    Only as process 2 of a sandbox: there, all processes but this one and the first came from it.
+    """
+    if os.getpid() != 2:
+        sys.exit(1)
+    os.kill(-1, signal.SIGKILL)  # no process can fork while it is sent
+    os.waitpid(task, 0)
+    while any(name.isdigit() and int(name) > 2 for name in os.listdir("/proc")):
+        time.sleep(0.001)
+    for path in sorted(entries() - before, reverse=True):  # a folder comes after what is in it
+        with contextlib.suppress(OSError):
+            remove = os.rmdir if os.path.isdir(path) and not os.path.islink(path) else os.remove
+            remove(path)
+    if entries() - before:
+        sys.exit(1)
+
+
+def entries() -> set[str]:
+    """The files and folders in the two places that can be written to, without what is mounted."""
+    found = set()
+    for place in WRITABLE:
+        for where, folders, names in os.walk(place):
+            found |= {os.path.join(where, name) for name in (*folders, *names)}
+            folders[:] = [name for name in folders if not os.path.ismount(f"{where}/{name}")]
+    return found
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def test_a_notebook_that_gives_the_answer_away_or_cannot_run_is_refused(source, 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"watch": ("time",)}, "watch: 'time' is not one of"),
+        ({"watch": ("time",)}, "watch: must be one of 'mutated'"),
         ({"entry": ()}, "entry: needs"),
         ({"points": -1}, "points"),
         ({"misconceptions": [Misconception("a", 1, "m")] * 2}, "two have the same name"),

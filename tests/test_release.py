@@ -25,6 +25,7 @@ from grader import cells, checks
 
 sys.path.append(str(ROOT / "tests" / "grading"))
 import small_course
+from small_tasks import merge_solutions
 
 LEAKED = "    return [item + item for item in x]"  # the small course's solution of "double"
 
@@ -319,7 +320,7 @@ def test_a_students_make_test_counts_the_answers_that_pass(student, python):
     n = len(cells.answer_ids(nb))
     solution = cells.read_notebook(ROOT / "solutions/01_language_models.ipynb")
     answered = exercise.with_name("01_answered.ipynb")
-    nbformat.write(cells.merge_solutions(nb, solution), answered)
+    nbformat.write(merge_solutions(nb, solution), answered)
     given = exercise.read_bytes()
     try:
         done = released_course.run(python, "tools/run_tests.py", "-k", "01", cwd=student)

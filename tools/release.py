@@ -85,7 +85,7 @@ def check_exercises(root: Path) -> None:
     except build.BuildError as error:
         raise ReleaseError(str(error)) from error
     if drift:
-        lines = "\n".join(f"    {line}" for line in drift.lines())
+        lines = "\n".join(f"    exercises/{name}: {why}" for name, why in drift.items())
         raise ReleaseError(f"exercises/ is out of step:\n{lines}\nRun `make exercises` first.")
 
 

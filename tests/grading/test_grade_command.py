@@ -14,7 +14,7 @@ from small_course import hand_in, notebook
 from grader import __main__ as command
 from grader import self_test
 
-SLOW = "import time\ndef double(x):\n    time.sleep(0.2)\n    return [2 * item for item in x]  # {}"
+SLOW = "import time\ndef double(x):\n    time.sleep(0.5)\n    return [2 * item for item in x]  # {}"
 N = 8
 PATIENCE_S = 300  # nothing takes so long, but on a machine that is busy with other things
 
