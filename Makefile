@@ -38,13 +38,13 @@ notebooks:
 	@$(RUN) tools/notebooks.py execute $(ONLY)
 
 exercises:
-	@$(RUN) -m lecture_lib.grading build
+	@$(RUN) -m grader build
 
 release:
 	@$(RUN) tools/release.py $(ARGS)
 
 grade:
-	@$(RUN) -m lecture_lib.grading grade $(SUBMISSIONS) --out $(or $(OUT),results) $(ARGS)
+	@$(RUN) -m grader grade $(SUBMISSIONS) --out $(or $(OUT),results) $(ARGS)
 
 site:
 	@$(COURSE) site $(ARGS)

@@ -28,7 +28,7 @@ import nbformat
 from results import describe_machine, table, write_section
 from tqdm import tqdm
 
-from lecture_lib.grading import cells
+from grader import cells
 
 COURSE = Path(__file__).resolve().parents[1]
 TITLE = re.compile(r"^# %% *([\w-]+): *([\w-]+)[ \t]*$", re.MULTILINE)
@@ -91,7 +91,7 @@ def run(command: list) -> float:
 def grade_ours(work: Path, name: str, n: int, options: list[str]) -> float:
     out = work / "results"
     shutil.rmtree(out, ignore_errors=True)
-    command = ["lecture_lib.grading", "--root", COURSE, "grade", work / "submitted", "--out", out]
+    command = ["grader", "--root", COURSE, "grade", work / "submitted", "--out", out]
     seconds = run([*command, "--exercise", name, "--seed", 1, *options])
     with (out / "grades.csv").open(encoding="utf-8") as file:
         totals = [row["total"] for row in csv.DictReader(file)]
@@ -120,8 +120,6 @@ def contenders(jobs: int) -> dict:
     found = {NBGRADER: (grade_nbgrader, [])}
     for n in sorted({1, jobs}):
         found[f"ours, sandbox, {n} job{'s' * (n > 1)}"] = (grade_ours, ["--jobs", str(n)])
-    cold = ["--jobs", str(jobs), "--cold"]
-    found[f"ours, sandbox, {jobs} job{'s' * (jobs > 1)}, --cold"] = (grade_ours, cold)
     return found
 
 
@@ -155,9 +153,9 @@ def report(rows: list[list], args: argparse.Namespace) -> str:
             f"{args.submissions} submissions of each exercise, every answer another text; median "
             f"of {args.rounds} interleaved rounds, from the command to the finished grades (ours: "
             "with the sandbox's self-test and all reports). nbgrader runs each whole notebook with "
-            "its visible tests in one process; ours runs the hidden checks of each task in a "
-            "sandboxed process of its own, with as many jobs as stated (the default is one a "
-            "core). --cold: a new sandbox for each task that imports everything again.",
+            "its visible tests in one process; ours runs the hidden checks of each submission in "
+            "a sandbox of its own and of each task in a process of its own, with as many jobs as "
+            "stated (the default is one a core).",
             table(
                 ["exercise", "grader", "seconds", "submissions a minute", "against nbgrader"], rows
             ),

@@ -16,7 +16,6 @@
     figures         matplotlib pictures, pure functions: data in, Picture out
     widgets         thin ipywidgets shells over figures and computations
     tables          DataFrames for readers; from the package's import on, Jupyter shows all so
-    grading         builds the exercises from the solutions, checks tasks
 
 Shapes, written as trailing comments wherever an axis is split, moved or cached:
 

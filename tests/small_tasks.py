@@ -1,10 +1,15 @@
 """Two small tasks without torch, to try the grading machinery on."""
 
-from lecture_lib.grading import judge, run
-from lecture_lib.grading.checks import Case, Close, Misconception, Task
-from lecture_lib.grading.freeze import freeze
+import copy
 
-FAST = run.Launcher(load_s=20.0)
+from nbformat import NotebookNode
+
+from grader import cells, judge, pool, run
+from grader.checks import Case, Close, Misconception, Task
+from grader.freeze import freeze
+from grader.limits import Limits
+
+FAST = run.Launcher(limits=Limits(load_s=20.0))
 DEF = "def double(x):\n    "
 LIST = "[2 * item for item in x]"
 
@@ -31,6 +36,21 @@ def doubling(timeout_s=10.0, **fields):
 def process_verdict(answer, frozen=None):
     frozen = frozen or doubling()
     return judge.judge(frozen, run.run_answer(frozen, answer, FAST))
+
+
+def grade_answer(frozen, answer, sandbox):
+    """The result of one answer, as a process of the grader's pool gives it."""
+    result = pool.grade_submission([pool.Job("key", frozen, answer)], sandbox)["key"]
+    assert isinstance(result, dict), result
+    return result
+
+
+def merge_solutions(exercise: NotebookNode, solution: NotebookNode) -> NotebookNode:
+    """The exercise with every answer replaced by the solution's, for running it whole."""
+    merged = copy.deepcopy(exercise)
+    for grade_id in cells.answer_ids(merged):
+        cells.find_cell(merged, grade_id).source = cells.find_cell(solution, grade_id).source
+    return merged
 
 
 def mean(x):

@@ -77,7 +77,7 @@ def test_the_readmes_animation_moves_and_is_small():
 
 
 HEAVY = ("torch", "transformers", "pandas", "matplotlib", "nbformat")
-COMMANDS = ("lecture_lib.grading grade", "lecture_lib.grading check", "lecture_lib.grading.lms",
+COMMANDS = ("grader grade", "grader check", "grader.lms",
             "lecture_lib.inference_script", "lecture_lib.parallel", "lecture_lib.loading",
             "tools/release.py")  # fmt: skip
 # Each command is told --help as `python -m` or `python FILE` would do it, in one process.
@@ -122,7 +122,7 @@ def test_neither_importing_the_library_nor_help_imports_much(helped):
 
 def test_the_instructors_guide_names_options_and_targets_that_exist(helped):
     said, _ = helped
-    helped = "".join(text for command, text in said.items() if "grading" in command)
+    helped = "".join(text for command, text in said.items() if "grader" in command)
     helped += said["tools/release.py"]
     text = GUIDE.read_text()
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))

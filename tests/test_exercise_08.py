@@ -15,7 +15,7 @@ from transformers import (
     TextClassificationPipeline,
 )
 
-from lecture_lib.grading.checks import load_tasks
+from grader.checks import load_tasks
 from lecture_lib.pipelines import LabelWordsPipeline
 
 CHECKS = Path(__file__).parents[1] / "solutions" / "checks" / "08_hugging_face.py"

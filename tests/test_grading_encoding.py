@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from lecture_lib.grading import encoding, fixtures
-from lecture_lib.grading.encoding import EncodingError, decode, dumps, encode
+from grader import encoding, fixtures
+from grader.encoding import EncodingError, decode, dumps, encode
 
 
 def through_json(value, **options):

@@ -6,8 +6,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from small_tasks import mean, mean_task, trusted_verdict
 
-from lecture_lib.grading import encoding
-from lecture_lib.grading.checks import (
+from grader import encoding
+from grader.checks import (
     Case,
     Edit,
     Misconception,
@@ -15,7 +15,7 @@ from lecture_lib.grading.checks import (
     Raises,
     load_tasks,
 )
-from lecture_lib.grading.freeze import FreezeError, freeze
+from grader.freeze import FreezeError, freeze
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_other_cases():
@@ -95,7 +95,7 @@ def test_a_notebook_that_gives_the_answer_away_or_cannot_run_is_refused(source, 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"watch": ("time",)}, "watch: 'time' is not one of"),
+        ({"watch": ("time",)}, "watch: must be one of 'mutated'"),
         ({"entry": ()}, "entry: needs"),
         ({"points": -1}, "points"),
         ({"misconceptions": [Misconception("a", 1, "m")] * 2}, "two have the same name"),

@@ -3,8 +3,8 @@
 import pytest
 from small_tasks import mean, mean_task, trusted_verdict
 
-from lecture_lib.grading import judge, run
-from lecture_lib.grading.checks import (
+from grader import judge, run
+from grader.checks import (
     Case,
     Distribution,
     Exact,
@@ -13,7 +13,7 @@ from lecture_lib.grading.checks import (
     Probe,
     Raises,
 )
-from lecture_lib.grading.freeze import freeze
+from grader.freeze import freeze
 
 
 @pytest.mark.parametrize(

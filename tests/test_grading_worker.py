@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from small_tasks import DEF, FAST, LIST, doubling, process_verdict
 
-from lecture_lib.grading import judge, run
-from lecture_lib.grading.checks import Case, Exact, Model
+from grader import judge, run
+from grader.checks import Case, Exact, Model
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from traitlets.config import Config
 
-from lecture_lib.grading import cells
+from grader import cells
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "01_language_models"

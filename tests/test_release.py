@@ -21,10 +21,11 @@ import release_leaks
 import released_course
 from released_course import ROOT, commit
 
-from lecture_lib.grading import cells, checks
+from grader import cells, checks
 
 sys.path.append(str(ROOT / "tests" / "grading"))
 import small_course
+from small_tasks import merge_solutions
 
 LEAKED = "    return [item + item for item in x]"  # the small course's solution of "double"
 
@@ -42,7 +43,7 @@ def course(tmp_path):
         shutil.copyfile(ROOT / name, root / name)
     rows = [f"| [x](exercises/{name}.ipynb) |\n" for name in small_course.TASKS]
     append(root / "README.md", "".join(rows))
-    write(root / "lecture_lib/grading/judge.py", "SECRET = 1\n")
+    write(root / "grader/judge.py", "SECRET = 1\n")
     write(root / "tests/exercises/01_lists_answers.py", LEAKED)
     write(root / ".gitignore", "dist/\n")
     commit(root)
@@ -136,7 +137,7 @@ def test_an_exercise_that_is_not_what_its_solution_gives_is_refused(course):
         ("README.md", "\nthis is the input itself\n", "the message of not-doubled"),
         ("README.md", "\nsee solutions/01_lists.ipynb\n", "names 'solutions/'"),
         ("lecture_lib/model_spec.py", "\n# ### BEGIN SOLUTION\n", "names 'BEGIN SOLUTION'"),
-        ("lecture_lib/model_spec.py", "\nfrom .grading import judge\n", "imports lecture_lib.gr"),
+        ("lecture_lib/model_spec.py", "\nimport grader.judge\n", "imports grader.judge"),
         ("README.md", "\n    return sum(x) / len(x)\n", ": mean: returnsum(x)"),
     ],
 )
@@ -202,12 +203,12 @@ def test_every_lecture_and_exercise_is_there_and_nothing_that_grades(whole, stud
         assert sorted(p.name for p in (student / folder).iterdir()) == sorted(
             p.name for p in (whole / folder).glob("*.ipynb")
         )
-    left = ("solutions", "tests", "lecture_lib/grading", "benchmarks", ".ci", ".github",
+    left = ("solutions", "tests", "grader", "benchmarks", ".ci", ".github",
             "docs/instructors_guide.md", "docs/writing_exercises.md")  # fmt: skip
     for name in left:
         assert (whole / name).exists()
         assert not (student / name).exists()
-    grading = {p.read_bytes() for p in (whole / "lecture_lib/grading").rglob("*.*") if p.is_file()}
+    grading = {p.read_bytes() for p in (whole / "grader").rglob("*.*") if p.is_file()}
     assert len(grading) > 30
     assert not [p for p in student.rglob("*") if p.is_file() and p.read_bytes() in grading]
 
@@ -319,7 +320,7 @@ def test_a_students_make_test_counts_the_answers_that_pass(student, python):
     n = len(cells.answer_ids(nb))
     solution = cells.read_notebook(ROOT / "solutions/01_language_models.ipynb")
     answered = exercise.with_name("01_answered.ipynb")
-    nbformat.write(cells.merge_solutions(nb, solution), answered)
+    nbformat.write(merge_solutions(nb, solution), answered)
     given = exercise.read_bytes()
     try:
         done = released_course.run(python, "tools/run_tests.py", "-k", "01", cwd=student)

@@ -78,14 +78,14 @@ def release(root: Path, out: Path, *, allow_uncommitted: bool = False) -> tuple[
 
 def check_exercises(root: Path) -> None:
     """Raises ReleaseError where exercises/ is not what solutions/ gives."""
-    from lecture_lib.grading import build
+    from grader import build
 
     try:
         drift = build.find_drift(root)
     except build.BuildError as error:
         raise ReleaseError(str(error)) from error
     if drift:
-        lines = "\n".join(f"    {line}" for line in drift.lines())
+        lines = "\n".join(f"    exercises/{name}: {why}" for name, why in drift.items())
         raise ReleaseError(f"exercises/ is out of step:\n{lines}\nRun `make exercises` first.")
 
 

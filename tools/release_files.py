@@ -10,14 +10,14 @@ import subprocess
 from pathlib import Path
 
 TAKEN = ("notebooks/", "exercises/", "lecture_lib/")
-LEFT = ("lecture_lib/grading/",)
+LEFT = ("lecture_lib/grading.py",)  # leads to the grader, which students don't get
 SINGLE = ("README.md", "Makefile", "pyproject.toml", "requirements.txt", "tools/course.py")
 LICENCES = ("LICENSE", "LICENSE-TEXT", "CITATION.cff")
 INSTRUCTORS_PAGES = ("docs/writing_exercises.md", "docs/instructors_guide.md")
 CHECK = ("tools/release_student_check.py", "tools/run_tests.py")  # ours -> a student's `make test`
 TARGETS = ("help", "setup", "lab", "test", "clean")
 # Modules of requirements-test.txt, which students don't get, and of the grader.
-NOT_THERE = ("lecture_lib.grading", "distributed", "nbgrader", "playwright", "pytest", "sphinx")
+NOT_THERE = ("grader", "distributed", "nbgrader", "playwright", "pytest", "sphinx")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 EDITS = {
     "README.md": [
@@ -31,14 +31,11 @@ EDITS = {
         ("run everything that CI runs     (K=word narrows)",
          "run the visible tests of your answers  (K=01 narrows)"),
     ],
-    "pyproject.toml": [(', "grading/templates/*.html"', "")],
+    "pyproject.toml": [(', "grader*"', ""), ('grader = ["templates/*.html"]\n', "")],
     "tools/course.py": [
         ("then run all that CI runs", "then run the visible tests of your answers"),
         ("    python tools/course.py site       set up for tests, then build the site\n", ""),
         ('"test", "site", "run"]', '"test", "run"]'),
-    ],
-    "lecture_lib/__init__.py": [
-        ("    grading         builds the exercises from the solutions, checks tasks\n", ""),
     ],
 }  # fmt: skip
 

@@ -12,9 +12,9 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-FOLDERS = ("solutions/", "tests/", "lecture_lib/grading/", "benchmarks/", ".ci/", ".github/")
+FOLDERS = ("solutions/", "tests/", "grader/", "benchmarks/", ".ci/", ".github/")
 WORDS = (
-    *("lecture_lib.grading", "lecture_lib/grading", "solutions/", "solutions.checks"),
+    *("python -m grader", "from grader", "solutions/", "solutions.checks"),
     *("BEGIN SOLUTION", "END SOLUTION", "BEGIN HIDDEN TESTS"),
 )
 TEACHING = ("notebooks/", "lecture_lib/")
@@ -54,7 +54,7 @@ def squeeze(text: str) -> str:
 
 def read_secrets(root: Path) -> Secrets:
     """All secrets of the course in ``root``; runs its hidden checks' files, which are trusted."""
-    from lecture_lib.grading.checks import load_tasks
+    from grader.checks import load_tasks
 
     secrets = Secrets()
     for path in sorted((root / "solutions").glob("*.ipynb")):

@@ -5,8 +5,8 @@ from itertools import product
 
 import torch
 
+from grader.checks import Case, Close, Edit, Misconception, Task
 from lecture_lib.decoding.toy_lm import ToyLM
-from lecture_lib.grading.checks import Case, Close, Edit, Misconception, Task
 
 # --- Task 1: the chain rule -------------------------------------------------------------------
 

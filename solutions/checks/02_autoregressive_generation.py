@@ -2,7 +2,7 @@
 
 import torch
 
-from lecture_lib.grading.checks import Case, Close, Exact, Misconception, Probe, Task
+from grader.checks import Case, Close, Exact, Misconception, Probe, Task
 
 VOCAB_SIZE = 12
 

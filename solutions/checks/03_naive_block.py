@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from lecture_lib.grading.checks import Case, Close, Exact, Misconception, Task
+from grader.checks import Case, Close, Exact, Misconception, Task
 
 CLOSE = Close(rtol=1e-5, atol=1e-7)  # cases are float64; an answer may compute its scale in float32
 

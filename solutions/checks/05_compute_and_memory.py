@@ -3,7 +3,7 @@
 import math
 from fractions import Fraction
 
-from lecture_lib.grading.checks import Case, Close, Exact, Misconception, Task
+from grader.checks import Case, Close, Exact, Misconception, Task
 
 CLOSE = Close(rtol=1e-9)
 

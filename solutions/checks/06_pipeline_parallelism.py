@@ -2,7 +2,7 @@
 
 import itertools
 
-from lecture_lib.grading.checks import Case, Close, Exact, Misconception, Task
+from grader.checks import Case, Close, Exact, Misconception, Task
 
 
 def between(rng, low, high):

@@ -2,7 +2,7 @@
 
 import torch
 
-from lecture_lib.grading.checks import Case, Close, Exact, Misconception, Task
+from grader.checks import Case, Close, Exact, Misconception, Task
 
 CLOSE = Close(rtol=1e-6, atol=1e-9)  # cases are float64
 

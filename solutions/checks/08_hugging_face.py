@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from lecture_lib.grading.checks import Case, Close, Edit, Exact, Misconception, Task
+from grader.checks import Case, Close, Edit, Exact, Misconception, Task
 
 CLOSE = Close(rtol=1e-6, atol=1e-9)
 

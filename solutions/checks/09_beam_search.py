@@ -2,7 +2,7 @@
 
 import math
 
-from lecture_lib.grading.checks import Case, Close, Exact, Misconception, Task
+from grader.checks import Case, Close, Exact, Misconception, Task
 
 END = 0
 

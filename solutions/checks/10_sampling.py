@@ -2,7 +2,7 @@
 
 import math
 
-from lecture_lib.grading.checks import Case, Close, Exact, Misconception, Raises, Task
+from grader.checks import Case, Close, Exact, Misconception, Raises, Task
 
 CLOSE = Close(rtol=1e-6, atol=1e-9)
 SLACK = 1e-12

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from lecture_lib.grading import cells, checks, freeze, judge, run, worker
+from grader import cells, checks, freeze, judge, run, session
 
 HERE = Path(__file__).parent
 COURSE = HERE.parents[1]
@@ -72,7 +72,7 @@ def verdict(exercise: Exercise, grade_id: str, source: str, *, process: bool = F
 
 @cache
 def _setup(sources: tuple[str, ...]) -> dict:
-    return worker.run_setup(list(sources))
+    return session.run_setup(list(sources))
 
 
 @cache

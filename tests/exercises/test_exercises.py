@@ -4,8 +4,9 @@ import nbformat
 import pytest
 from exercise_files import COURSE, ROOTS, find_exercises, frozen, verdict
 from nbclient import NotebookClient
+from small_tasks import merge_solutions
 
-from lecture_lib.grading import build, cells, checks, lint, worker
+from grader import build, cells, checks, session
 
 EXERCISES = find_exercises()
 TASKS = [(exercise, task) for exercise in EXERCISES for task in exercise.tasks]
@@ -27,19 +28,20 @@ each_answer = pytest.mark.parametrize(
 
 @pytest.mark.parametrize("root", ROOTS, ids=lambda root: root.name)
 def test_exercises_are_what_the_solutions_give(root):
-    assert build.find_drift(root).lines() == []
+    assert build.find_drift(root) == {}
 
 
 @each_exercise
 def test_notebook_and_checks_hold_the_same_tasks(exercise):
     assert [task.grade_id for task in exercise.tasks] == cells.answer_ids(exercise.solution)
     for task in exercise.tasks:
-        assert task.points == lint.task_points(exercise.solution, task.grade_id), task.grade_id
+        tests = cells.find_cell(exercise.solution, cells.visible_tests_id(task.grade_id))
+        assert task.points == cells.nbgrader_field(tests, "points"), task.grade_id
 
 
 @each_exercise
 def test_the_exercise_with_solutions_runs_whole(exercise, tmp_path):
-    merged = cells.merge_solutions(exercise.exercise, exercise.solution)
+    merged = merge_solutions(exercise.exercise, exercise.solution)
     if exercise.root == COURSE and code_of(merged) == code_of(exercise.solution):
         return  # nbval runs this very code, with all its outputs compared
     resources = {"metadata": {"path": str(tmp_path)}}
@@ -79,10 +81,10 @@ def test_visible_tests_fail_with_the_stub_and_pass_with_the_solution(exercise, t
     tests = cells.find_cell(exercise.exercise, cells.visible_tests_id(task.grade_id)).source
     setup = cells.setup_sources(exercise.solution, task.grade_id, needs=task.needs)
     solution = cells.answer_source(exercise.solution, task.grade_id)
-    worker.run_setup([*setup, solution, tests])
+    session.run_setup([*setup, solution, tests])
     stub = cells.answer_source(exercise.exercise, task.grade_id)
     with pytest.raises(NotImplementedError):
-        worker.run_setup([*setup, stub, tests])
+        session.run_setup([*setup, stub, tests])
 
 
 @each_answer
@@ -122,4 +124,4 @@ def test_worker_is_not_sent_what_it_must_not_know(exercise, task):
 @each_exercise
 def test_solution_notebook_is_valid(exercise):
     nbformat.validate(exercise.solution)
-    assert lint.lint(exercise.solution) == []
+    assert build.lint(exercise.solution) == []

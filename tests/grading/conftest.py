@@ -1,14 +1,15 @@
 """A small course, submissions to it, and the sandbox where there is one."""
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
 import needs
 import pytest
 import small_course
 
-from lecture_lib.grading import grade as grading
-from lecture_lib.grading import pool, run, self_test
-from lecture_lib.grading.sandbox import Sandbox
+from grader import exchange, self_test
+from grader import grade as grading
+from grader.sandbox import Sandbox
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +22,7 @@ def tried():
     """The attempts to get out of bubblewrap, if it holds on this machine; by name."""
     try:
         found = self_test.check_sandbox(Sandbox())
-    except run.GradingError as error:
+    except exchange.GradingError as error:
         needs.missing(
             f"the grader's sandbox does not hold here ({error})", "sudo apt install bubblewrap"
         )
@@ -38,11 +39,17 @@ def sandbox(tried):
 def grade_here(course, tmp_path, monkeypatch):
     """Grades ``tmp_path/in`` into ``tmp_path/out``, in threads and without a sandbox."""
     monkeypatch.setattr(
-        grading, "local_pool", lambda n: pool.Pool(lambda: ThreadPoolExecutor(n), n)
+        grading, "local_executor", lambda n: contextlib.nullcontext((ThreadPoolExecutor(n), n))
     )
 
     def run_it(**settings) -> grading.Outcome:
-        settings = {"seed": 1, "jobs": 2, "unsafe": True, "sandbox": Sandbox("none"), **settings}
+        settings = {
+            "seed": 1,
+            "jobs": 2,
+            "unsafe": True,
+            "sandbox": Sandbox(bubblewrap=False),
+            **settings,
+        }
         return grading.grade(
             course, tmp_path / "in", tmp_path / "out", grading.Settings(**settings)
         )

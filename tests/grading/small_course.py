@@ -5,10 +5,10 @@ from pathlib import Path
 
 import nbformat
 
-from lecture_lib.grading import build, cells
+from grader import build, cells
 
 CHECKS = """
-from lecture_lib.grading.checks import Case, Close, Misconception, Task
+from grader.checks import Case, Close, Misconception, Task
 
 
 def double(x):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lecture_lib.grading.adjustments import Adjustment, check_adjustments, read_adjustments
+from grader.gradebook import Adjustment, check_adjustments, read_adjustments
 
 HEAD = "student,task,points,reason,who\n"
 ROWS = [("alice", "01", "mean", 3.0), ("alice", "02", "mean", 3.0), ("bob", "01", "double", 2.0)]

@@ -2,18 +2,17 @@
 
 import numpy as np
 import pytest
-from small_tasks import DEF, doubling, process_verdict
+from small_tasks import DEF, doubling, grade_answer, process_verdict
 
-from lecture_lib.grading import jobs
-from lecture_lib.grading.sandbox import Sandbox
+from grader.sandbox import Sandbox
 
-BARE = Sandbox("none")
+BARE = Sandbox(bubblewrap=False)
 SECRET = "777"  # stands in the second case's input
 
 
 def told(body, head=""):
     frozen = doubling()
-    return jobs.grade_answer(frozen, head + DEF + body, BARE)
+    return grade_answer(frozen, head + DEF + body, BARE)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +58,7 @@ def test_what_helps_is_told(body, text):
 
 def test_errors_of_the_cell_itself_are_told_in_full():
     """No input is there yet when the cell is run."""
-    result = jobs.grade_answer(doubling(), "raise ValueError('7 and 8')", BARE)
+    result = grade_answer(doubling(), "raise ValueError('7 and 8')", BARE)
     assert result["student_message"].endswith("ValueError in line 1 of the answer cell: 7 and 8")
 
 
@@ -77,7 +76,7 @@ def double(x):
     frame.f_locals["replies"].flush()
     os._exit(0)
 """
-    result = jobs.grade_answer(doubling(), forge, BARE)
+    result = grade_answer(doubling(), forge, BARE)
     assert "[1, 2]" in result["message"]
     assert "[1, 2]" not in result["student_message"]
 

@@ -11,10 +11,10 @@ import time
 import pytest
 from small_course import hand_in, notebook
 
-from lecture_lib.grading import __main__ as command
-from lecture_lib.grading import self_test
+from grader import __main__ as command
+from grader import self_test
 
-SLOW = "import time\ndef double(x):\n    time.sleep(0.2)\n    return [2 * item for item in x]  # {}"
+SLOW = "import time\ndef double(x):\n    time.sleep(0.5)\n    return [2 * item for item in x]  # {}"
 N = 8
 PATIENCE_S = 300  # nothing takes so long, but on a machine that is busy with other things
 
@@ -27,7 +27,7 @@ def slow(course, tmp_path):
 
 
 def start(course, folder):
-    line = [sys.executable, "-m", "lecture_lib.grading", "--root", course, "grade", folder / "in"]
+    line = [sys.executable, "-m", "grader", "--root", course, "grade", folder / "in"]
     line += ["--out", folder / "out", "--seed", 3, "--jobs", 2, "--unsafe", "--exercise", "01"]
     # Without bwrap on the path the run goes on unsafely, whatever this machine has.
     environment = {**os.environ, "PATH": "/nonexistent"}

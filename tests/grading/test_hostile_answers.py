@@ -8,9 +8,9 @@ import psutil
 import pytest
 from small_course import hand_in, notebook, points
 
-from lecture_lib.grading import grade as grading
-from lecture_lib.grading.limits import Limits
-from lecture_lib.grading.sandbox import Sandbox
+from grader import grade as grading
+from grader.limits import Limits
+from grader.sandbox import Sandbox
 
 HEAD = "import builtins, ctypes, gc, json, os, pickle, signal, socket, subprocess, sys, threading\n"
 DEF = f"{HEAD}def double(x):\n    "
@@ -194,7 +194,7 @@ def test_nothing_is_left_behind(graded):
 def _is_a_worker(process) -> bool:
     """A sandboxed worker that is an orphan, or whose parent is a process of this test."""
     command = process.info["cmdline"] or []
-    if not any(part.endswith("grading/worker.py") for part in command):
+    if not any(part.endswith("grader/worker.py") for part in command):
         return False
     try:
         return process.ppid() == 1 or os.getpid() in [p.pid for p in process.parents()]

@@ -7,8 +7,8 @@ import nbformat
 import pytest
 from small_course import hand_in, notebook, points
 
-from lecture_lib.grading import submitted_file
-from lecture_lib.grading.submitted_file import UnreadableError, read_submitted
+from grader import submitted_file
+from grader.submitted_file import UnreadableError, read_submitted
 
 FULL = {"double": 2, "mean": 3}
 NOTHING = {"double": 0, "mean": 0}

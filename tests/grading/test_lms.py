@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from lecture_lib.grading import lms
+from grader import lms
 
 POINTS = [  # student, exercise, task, points of most
     ("Jane Doe_12345", "01_lists", "double", 2, 2),

@@ -7,7 +7,7 @@ import re
 import pytest
 from small_course import WRONG, hand_in, notebook
 
-from lecture_lib.grading import reports
+from grader import reports
 
 SCRIPT = "<script>alert(1)</script>"
 

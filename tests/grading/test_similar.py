@@ -1,6 +1,6 @@
 """Similar answers: copies are found through renaming, and what everyone has is no sign."""
 
-from lecture_lib.grading.similar import fingerprints, similar_pairs
+from grader.similar import fingerprints, similar_pairs
 
 ORIGINAL = '''
 def sample(logits, k, rng):

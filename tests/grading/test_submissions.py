@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from small_course import notebook
 
-from lecture_lib.grading.submissions import find_submissions
+from grader.submissions import find_submissions
 
 EXERCISES = {"01_lists": ["double", "mean"], "02_more": ["half"]}
 

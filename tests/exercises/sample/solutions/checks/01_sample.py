@@ -2,8 +2,8 @@
 
 import math
 
+from grader.checks import Case, Close, Edit, Exact, Misconception, Raises, Task
 from lecture_lib.decoding import ToyLM
-from lecture_lib.grading.checks import Case, Close, Edit, Exact, Misconception, Raises, Task
 
 
 def perplexity(log_probs):

@@ -1,0 +1,151 @@
+"""``python -m grader``: ``build``, ``check NOTEBOOK``, ``grade SUBMISSIONS --out RESULTS``."""
+
+import argparse
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .exchange import GradingError
+from .limits import Limits
+from .sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from .grade import Outcome
+
+NO_SANDBOX = """check runs the notebook's code on this machine as you, without a sandbox: it can
+read and delete your files. If you trust it, add --unsafe."""
+EPILOG = """exit status of grade: 0 all graded; 1 some answers could not be graded (no student's
+fault); 2 nothing was graded; 130 interrupted. Run it again to go on where it stopped."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 fine; 1 something differs or a check failed; 2 nothing could be checked."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.function(arguments)
+    except (ValueError, GradingError) as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m grader", description=__doc__)
+    parser.add_argument("--root", type=Path, default=Path("."), help="the course's folder")
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("build", help="write exercises/ from solutions/")
+    command.set_defaults(function=_build)
+    command.add_argument("--check", action="store_true", help="write nothing; fail if it differs")
+
+    command = commands.add_parser("check", help="hidden checks over one notebook")
+    command.set_defaults(function=_check)
+    command.add_argument("notebook", type=Path)
+    command.add_argument("--task", help="only this grade_id")
+    command.add_argument("--exercise", help="its name, if the file is called otherwise")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--unsafe", action="store_true", help="run the code without a sandbox")
+
+    command = commands.add_parser("grade", help="grade a folder of submissions", epilog=EPILOG)
+    command.set_defaults(function=_grade)
+    add = command.add_argument
+    add("submissions", type=Path, help="folders or files of students, as they come")
+    add("--out", type=Path, required=True, metavar="RESULTS", help="grades, feedback, database")
+    add("--exercise", action="append", metavar="NN", help="only this one; may be repeated")
+    add("--seed", "--course-seed", type=int, help="of the hidden inputs (default: drawn once)")
+    add("--deadline", type=_moment, metavar="YYYY-MM-DDTHH:MM", help="later ones are marked late")
+    add("--jobs", type=int, default=os.cpu_count() or 1, help="at the same time (default: cores)")
+    add("--regrade", action="append", default=[], metavar="STUDENT|TASK|EXERCISE|all")
+    add("--adjustments", type=Path, help="CSV or TOML (default: RESULTS/adjustments.csv or .toml)")
+    add("--scheduler", metavar="ADDRESS", help="of a Dask cluster, in place of this machine")
+    add("--limit", action="append", default=[], metavar="NAME=VALUE",
+        help=f"one of {', '.join(Limits.__dataclass_fields__)}; may be repeated")  # fmt: skip
+    add("--unsafe", action="store_true", help="grade even without a sandbox that holds")
+    return parser
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: like 2030-01-31T23:59 ({error})") from None
+
+
+# Each command imports what it needs when it runs: --help answers at once.
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    from . import build
+
+    drift = build.find_drift(arguments.root) if arguments.check else build.build(arguments.root)
+    for name, why in drift.items():
+        written = not arguments.check and why != build.ORPHANED
+        print(f"exercises/{name}: {'written' if written else why}")
+    if arguments.check:
+        print("run: python -m grader build" if drift else "exercises/ is what solutions/ gives")
+        return int(bool(drift))
+    return int(build.ORPHANED in drift.values())
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    if not arguments.unsafe:
+        print(NO_SANDBOX, file=sys.stderr)
+        return 2
+    from . import cells, checks, freeze, judge, run
+
+    print("WARNING: no sandbox; the notebook's code runs as you.", file=sys.stderr)
+    name = arguments.exercise or arguments.notebook.stem
+    solution = cells.read_notebook(arguments.root / "solutions" / f"{name}.ipynb")
+    tasks = checks.load_tasks(arguments.root / "solutions" / "checks" / f"{name}.py")
+    submission = cells.read_notebook(arguments.notebook)
+    tasks = [task for task in tasks if arguments.task in (None, task.grade_id)]
+    if not tasks:
+        raise ValueError(f"--task: {name} has no checks for {arguments.task!r}")
+    passed = True
+    for task in tasks:
+        frozen = freeze.freeze(task, arguments.seed, solution)
+        answer = cells.answer_source(submission, task.grade_id)
+        verdict = judge.judge(frozen, run.run_answer(frozen, answer))
+        print(f"{verdict.points}/{verdict.max_points}  {task.grade_id}: {verdict.message}")
+        passed = passed and verdict.passed
+    return int(not passed)
+
+
+def _grade(arguments: argparse.Namespace) -> int:
+    from .grade import Settings, grade
+
+    settings = Settings(
+        exercises=arguments.exercise,
+        sandbox=Sandbox(limits=Limits().with_changes(arguments.limit)),
+        **{name: getattr(arguments, name) for name in
+           ("seed", "deadline", "jobs", "regrade", "scheduler", "unsafe", "adjustments")},
+    )  # fmt: skip
+    outcome = grade(arguments.root, arguments.submissions, arguments.out, settings)
+    print("\n".join([*_words(outcome), f"grades.csv, results.jsonl, summary.html, feedback/: in "
+                     f"{arguments.out}"]))  # fmt: skip
+    if outcome.interrupted:
+        print("interrupted: run the same command again to go on", file=sys.stderr)
+        return 130
+    return int(any(student.total is None for student in outcome.book.students))
+
+
+def _words(outcome: "Outcome") -> list[str]:
+    from .reports import format_points
+
+    book = outcome.book
+    totals = [student.total for student in book.students if student.total is not None]
+    mean = sum(totals) / len(totals) if totals else 0.0
+    not_graded = sorted({f"{s.name}, {g.task.column}: {g.message}"
+                         for s in book.students for g in s.grades if g.points is None})  # fmt: skip
+    more = [f"... and {len(not_graded) - 10} more that are not graded"]
+    return [
+        f"{len(book.students)} students, {outcome.n_graded} answers graded now, "
+        f"seed {outcome.seed}",
+        f"mean {format_points(mean)} of {format_points(book.max_points)} points",
+        *not_graded[:10],
+        *(more if len(not_graded) > 10 else []),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""What an exercise notebook holds, by nbgrader metadata: setup, answers, visible tests."""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+
+class NotebookError(ValueError):
+    """A notebook that does not hold what it should; the message names the cell."""
+
+
+def read_notebook(path: str | Path) -> NotebookNode:
+    """The notebook of a file. NotebookError if it is missing or no notebook."""
+    try:
+        return nbformat.read(str(path), as_version=4)
+    except (OSError, ValueError, nbformat.reader.NotJSONError) as error:
+        raise NotebookError(f"{path}: not a notebook that can be read ({error})") from error
+
+
+def nbgrader_field(cell: NotebookNode, name: str):
+    """A field of the cell's nbgrader metadata; None for a cell without."""
+    return cell.metadata.get("nbgrader", {}).get(name)
+
+
+def is_answer(cell: NotebookNode) -> bool:
+    return cell.cell_type == "code" and bool(nbgrader_field(cell, "solution"))
+
+
+def is_test(cell: NotebookNode) -> bool:
+    graded = nbgrader_field(cell, "grade") and not nbgrader_field(cell, "solution")
+    return cell.cell_type == "code" and bool(graded)
+
+
+def is_setup(cell: NotebookNode) -> bool:
+    locked = nbgrader_field(cell, "locked")
+    return cell.cell_type == "code" and bool(locked) and not is_answer(cell) and not is_test(cell)
+
+
+def find_cell(notebook: NotebookNode, grade_id: str) -> NotebookNode:
+    """The one cell with this grade_id.
+
+    Raises:
+        NotebookError: none has it, or several (JupyterLab copies the metadata with the cell).
+    """
+    found = [cell for cell in notebook.cells if nbgrader_field(cell, "grade_id") == grade_id]
+    if len(found) != 1:
+        raise NotebookError(f"{len(found)} cells have the grade_id {grade_id!r}; one should")
+    return found[0]
+
+
+def answer_ids(notebook: NotebookNode) -> list[str]:
+    """grade_ids of the answer cells, in order."""
+    return [nbgrader_field(cell, "grade_id") for cell in notebook.cells if is_answer(cell)]
+
+
+def visible_tests_id(grade_id: str) -> str:
+    """grade_id of the visible tests of an answer cell."""
+    return f"test-{grade_id}"
+
+
+def answer_source(notebook: NotebookNode, grade_id: str) -> str:
+    """Source of an answer cell as plain Python."""
+    return as_python(find_cell(notebook, grade_id).source)
+
+
+def as_python(source: str) -> str:
+    """A student may have left ``%time`` or ``!ls`` in a cell.
+
+    Such lines are dropped if they are what keeps the cell from being Python.
+    """
+    try:
+        ast.parse(source)
+    except (SyntaxError, ValueError):  # ValueError: a null byte
+        return re.sub(r"^([ \t]*)[%!].*$", r"\1pass", source, flags=re.MULTILINE)
+    return source
+
+
+def setup_sources(notebook: NotebookNode, grade_id: str, *, setup=None, needs=None) -> list[str]:
+    """Sources that run in front of an answer: setup cells, and the answers of tasks it needs.
+
+    Args:
+        notebook: the solution notebook.
+        setup: grade_ids of setup cells; None takes all that stand before the answer.
+        needs: grade_ids of answer cells; None takes all before the answer that only define
+            functions. (A value of another task could pass for this one's.)
+
+    Raises:
+        NotebookError: one of these cells is not there, or not before the answer.
+    """
+    before = notebook.cells[: notebook.cells.index(find_cell(notebook, grade_id))]
+    wanted = set(needs or ()) | set(setup or ())
+    taken = [
+        cell
+        for cell in before
+        if nbgrader_field(cell, "grade_id") in wanted
+        or (setup is None and is_setup(cell))
+        or (needs is None and is_answer(cell) and _defines_functions(cell))
+    ]
+    missing = wanted - {nbgrader_field(cell, "grade_id") for cell in taken}
+    if missing:
+        raise NotebookError(f"no cell {sorted(missing)} stands before the answer {grade_id!r}")
+    return [cell.source for cell in taken]
+
+
+def defined_functions(sources: list[str]) -> set[str]:
+    """The names of the functions that these sources define."""
+    parts = [part for source in sources for part in ast.parse(source).body]
+    return {part.name for part in parts if isinstance(part, ast.FunctionDef)}
+
+
+def _defines_functions(cell: NotebookNode) -> bool:
+    allowed = (ast.FunctionDef, ast.Import, ast.ImportFrom)
+    return all(isinstance(part, allowed) for part in ast.parse(cell.source).body)

@@ -1,0 +1,149 @@
+"""How an author writes hidden checks: solutions/checks/NN_topic.py holds ``TASKS = [Task(...)]``.
+
+Trusted, declarative and never shipped to students. ``freeze`` turns a task and a seed into data.
+"""
+
+import runpy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lecture_lib.checks import check_choice, check_number
+
+from .compare import Close, Compare, Distribution, Exact, OneOf, Unordered
+from .fixtures import Model, Probe
+
+__all__ = [
+    "Case",
+    "Close",
+    "Compare",
+    "Distribution",
+    "Edit",
+    "Exact",
+    "Misconception",
+    "Model",
+    "OneOf",
+    "Probe",
+    "Raises",
+    "Task",
+    "Unordered",
+    "load_tasks",
+]
+
+WATCHES = ("mutated", "n_calls", "calls")
+
+
+class Case:
+    """One hidden call: the arguments, and which entry gets them (default: the task's first).
+
+    The label may be shown to students ("a single token"); it must not tell the input.
+    """
+
+    def __init__(self, *args: Any, label: str = "", entry: str | None = None, **kwargs: Any):
+        self.args, self.kwargs, self.label, self.entry = args, kwargs, label, entry
+
+
+@dataclass(frozen=True)
+class Edit:
+    """The solution cell with one place changed; ``old`` must stand in it exactly once."""
+
+    old: str
+    new: str
+
+    def apply(self, source: str) -> str:
+        """The changed source.
+
+        Raises:
+            ValueError: the old text is not there exactly once.
+        """
+        if source.count(self.old) != 1:
+            raise ValueError(
+                f"Edit: {self.old!r} stands {source.count(self.old)} times in the solution cell, "
+                "it must be there exactly once"
+            )
+        return source.replace(self.old, self.new)
+
+
+@dataclass(frozen=True)
+class Raises:
+    """An error by class name, in any of the cases; the others may be right.
+
+    Besides Python's: "TimeLimit" (it never ends), "NotPlainData" (returns a generator, say).
+    """
+
+    error: str
+
+
+@dataclass(frozen=True)
+class Misconception:
+    """A known mistake: a name, what one who makes it would return, and what to tell them."""
+
+    name: str
+    wrong: Any  # a function, a value, {name: function}, an Edit or Raises
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """Hidden checks of one answer cell.
+
+    Args:
+        grade_id: of the answer cell; its visible tests are the cell ``test-<grade_id>``.
+        entry: the name, or names, that the answer cell must define.
+        points: what it is worth, all or nothing.
+        reference: a function or value (a dict of them if there are several entries), best
+            written in another way than the solution; None takes the solution cell itself.
+        compare: how a result is compared with the reference's.
+        misconceptions: known mistakes.
+        cases: seeded inputs, ``cases(rng)`` with a numpy Generator; None reads the entry's value.
+        drive: a self-contained ``drive(answer, *args)`` that uses several entries together.
+        watch: what counts besides the result: "mutated", "n_calls", "calls".
+        needs: grade_ids of tasks whose reference answers are put in front, so that an answer may
+            call them; None takes all earlier ones that are functions.
+        setup: grade_ids of the setup cells to run; None runs all that stand before the answer.
+        timeout_s: for one case.
+
+    Raises:
+        ValueError: an unknown watch, no entry, points below 0, a name twice.
+    """
+
+    grade_id: str
+    entry: str | tuple[str, ...]
+    points: int
+    reference: Any
+    compare: Compare
+    misconceptions: Sequence[Misconception]
+    cases: Callable[[Any], Sequence[Case]] | None = None
+    drive: Callable | None = None
+    watch: Sequence[str] = ()
+    needs: Sequence[str] | None = None
+    setup: Sequence[str] | None = None
+    timeout_s: float = 10.0
+
+    def __post_init__(self):
+        for name in self.watch:
+            check_choice("watch", name, WATCHES)
+        if not self.entries:
+            raise ValueError("entry: needs at least one name")
+        check_number("points", self.points, least=0)
+        check_number("timeout_s", self.timeout_s, above=0)
+        for field in ("name", "message"):
+            values = [getattr(misconception, field) for misconception in self.misconceptions]
+            if len(set(values)) != len(values):
+                raise ValueError(f"misconceptions of {self.grade_id}: two have the same {field}")
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        return (self.entry,) if isinstance(self.entry, str) else tuple(self.entry)
+
+
+def load_tasks(path: str | Path) -> list[Task]:
+    """The tasks of a checks file. ValueError if it has no list TASKS, or an id twice."""
+    tasks = runpy.run_path(str(path)).get("TASKS")
+    if not isinstance(tasks, list) or not all(isinstance(task, Task) for task in tasks):
+        raise ValueError(f"{path}: needs TASKS, a list of Task")
+    ids = [task.grade_id for task in tasks]
+    if len(set(ids)) != len(ids):
+        raise ValueError(f"{path}: two tasks have the same grade_id")
+    return tasks

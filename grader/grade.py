@@ -1,0 +1,183 @@
+"""Grades a folder of submissions: what is new or changed, each submission in a sandbox.
+
+``grade`` below is the whole path; ``__init__`` says which module does which step.
+"""
+
+import json
+import sys
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lecture_lib.checks import check_count
+
+from . import cells, course_checks, reports, self_test
+from .exchange import GradingError
+from .gradebook import Gradebook, Task, make_gradebook, read_adjustments
+from .pool import Interrupted, Job, dask_executor, grade_all, local_executor
+from .sandbox import Sandbox
+from .similar import Pair, similar_pairs
+from .store import Store, open_store
+from .submissions import find_submissions
+
+ADJUSTMENTS = ("adjustments.csv", "adjustments.toml")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to grade; the same seed gives the same grades.
+
+    Args:
+        exercises: names or numbers; None for all of the course.
+        seed: of the hidden inputs. None: the results folder's, or a new one for a new folder.
+        deadline: what is handed in later is marked.
+        jobs: answers graded at the same time.
+        regrade: students, tasks or exercises ("all") whose results are thrown away first.
+        scheduler: address of a Dask scheduler.
+        unsafe: grade even if the sandbox is missing or does not hold.
+        adjustments: a file; None takes adjustments.csv or .toml in the results folder.
+    """
+
+    exercises: list[str] | None = None
+    seed: int | None = None
+    deadline: datetime | None = None
+    jobs: int = 1
+    regrade: list[str] = field(default_factory=list)
+    scheduler: str | None = None
+    unsafe: bool = False
+    adjustments: Path | None = None
+    sandbox: Sandbox = field(default_factory=Sandbox)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done: how many answers were graded now, and the gradebook of everything."""
+
+    n_graded: int
+    book: Gradebook
+    seed: int
+    interrupted: bool = False
+
+
+def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> Outcome:
+    """Grade what is new or changed in ``submissions``; write all reports into ``results``.
+
+    Raises:
+        ValueError: a setting that cannot be, or a file of adjustments that is wrong.
+        GradingError: no sandbox that holds; nothing has been graded then.
+    """
+    check_count("jobs", settings.jobs)
+    names = course_checks.find_exercises(root, settings.exercises)
+    with open_store(results) as store:
+        adjustments = _adjustments(settings, results)
+        seed, frozen = _frozen(root, names, settings.seed, store)
+        tasks_of = {name: [t for e, t in frozen if e == name] for name in names}
+        found = find_submissions(submissions, tasks_of, settings.deadline)
+        for submission in found.submissions:
+            store.save_submission(submission, tasks_of[submission.exercise])
+        store.set_keys(frozen)
+        if settings.regrade:
+            store.forget(settings.regrade)
+        tasks = _catalogue(store, frozen)
+        make_gradebook(store, tasks, adjustments, {})  # refuses wrong adjustments before the work
+        todo = _todo(store, frozen)
+        private = (root / "solutions", root / "tests", submissions, results)
+        failures, interrupted = _run(todo, settings, tuple(map(str, private)), store)
+        book = make_gradebook(store, tasks, adjustments, failures)
+        pairs = [pair for name in names for pair in _similar(root, name, book)]
+        reports.write_reports(results, book, seed=seed, pairs=pairs, rejected=found.rejected)
+        n_graded = sum(job.key in store for jobs in todo for job in jobs)
+    return Outcome(n_graded, book, seed, interrupted)
+
+
+def _adjustments(settings: Settings, results: Path) -> list:
+    paths = [settings.adjustments] if settings.adjustments else []
+    paths = paths or [results / name for name in ADJUSTMENTS if (results / name).exists()]
+    if len(paths) > 1:
+        raise ValueError(f"adjustments: both {' and '.join(ADJUSTMENTS)} in {results}; keep one")
+    return read_adjustments(paths[0]) if paths else []
+
+
+def _frozen(
+    root: Path, names: list[str], seed: int | None, store: Store
+) -> tuple[int, dict[tuple[str, str], dict]]:
+    if seed is None and (kept := store.fact("seed")) is not None:
+        seed = int(kept)
+    if seed is None:
+        seed, frozen = course_checks.draw_seed(root, names)
+    else:
+        frozen = course_checks.freeze_exercises(root, names, seed)
+    store.set_fact("seed", str(seed))
+    return seed, frozen
+
+
+def _catalogue(store: Store, frozen: dict[tuple[str, str], dict]) -> list[Task]:
+    """All tasks that were ever graded into this folder, in the order of the course."""
+    known = {tuple(key): points for key, points in json.loads(store.fact("tasks") or "[]")}
+    graded_now = {exercise for exercise, _ in frozen}
+    known = {key: points for key, points in known.items() if key[0] not in graded_now}
+    known |= {key: data["points"] for key, data in frozen.items()}
+    ordered = sorted(known.items(), key=lambda item: item[0][0])  # stable: tasks keep their order
+    store.set_fact("tasks", json.dumps(ordered))
+    return [Task(exercise, task, points) for (exercise, task), points in ordered]
+
+
+def _todo(store: Store, frozen: dict[tuple[str, str], dict]) -> list[list[Job]]:
+    """What has no result yet, by submission; equal answers to a task are graded once."""
+    known: set[str] = set()
+    submissions: dict[tuple[str, str], list[Job]] = {}
+    for row in store.answers():
+        checks = frozen.get((row["exercise"], row["task"]))
+        if checks and row["key"] and row["result"] is None and row["key"] not in known:
+            known.add(row["key"])
+            jobs = submissions.setdefault((row["student"], row["exercise"]), [])
+            jobs.append(Job(row["key"], checks, row["source"]))
+    return list(submissions.values())
+
+
+def _run(
+    todo: list[list[Job]], settings: Settings, private: tuple[str, ...], store: Store
+) -> tuple[dict[str, str], bool]:
+    if not todo:
+        return {}, False
+    sandbox, on_cluster = _sandbox(settings, private), settings.scheduler is not None
+
+    def executors():
+        return dask_executor(settings.scheduler) if on_cluster else local_executor(settings.jobs)
+
+    with tqdm(total=sum(map(len, todo)), unit="task", desc="grading", file=sys.stderr) as bar:
+        try:
+            result = grade_all(todo, sandbox, executors, store.save_result, bar.update, on_cluster)
+            return result, False
+        except Interrupted:
+            return {}, True
+
+
+def _sandbox(settings: Settings, private: tuple[str, ...]) -> Sandbox:
+    """The sandbox that was asked for, tried; without one only if that was asked for."""
+    sandbox = replace(settings.sandbox, private=private)
+    if not sandbox.bubblewrap and not settings.unsafe:
+        raise self_test.SandboxError("no sandbox: that needs unsafe as well")
+    if not sandbox.bubblewrap or settings.scheduler is not None:  # a cluster's workers try theirs
+        return replace(sandbox, bubblewrap=sandbox.bubblewrap and not settings.unsafe)
+    try:
+        self_test.check_sandbox(sandbox)
+    except GradingError as error:
+        if not settings.unsafe:
+            raise
+        print(f"WARNING: {error}", file=sys.stderr)
+        return replace(sandbox, bubblewrap=isinstance(error, self_test.EscapeError))
+    return sandbox
+
+
+def _similar(root: Path, name: str, book: Gradebook) -> list[Pair]:
+    exercise = root / "exercises" / f"{name}.ipynb"
+    given = []
+    if exercise.exists():
+        notebook = cells.read_notebook(exercise)
+        given = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    sources = {student.name: [g.source for g in student.grades if g.task.exercise == name]
+               for student in book.students}  # fmt: skip
+    return similar_pairs(name, sources, given)

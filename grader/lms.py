@@ -1,0 +1,135 @@
+"""Points for a learning platform: the results folder and the platform's own list, joined.
+
+    python -m grader.lms canvas RESULTS ROSTER.csv --out upload.csv
+    python -m grader.lms moodle RESULTS ROSTER.csv --out upload.csv
+
+ROSTER.csv is what the platform itself exports, so that its students are named as it knows them:
+Canvas' gradebook (Student, ID, SIS User ID, SIS Login ID, Section), or Moodle's grades or grading
+worksheet (Identifier, Full name, Email address, ID number). The upload keeps these columns and has
+one more for each exercise, with its points; empty where nothing was graded.
+
+A student of the results is the one row of the roster with that ID, login, e-mail or name; a number
+at the end, as platforms put it into the names of what they let you download, counts as the ID.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .reports import format_points, no_formula, write_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = {
+    "canvas": ("Student", "ID", "SIS User ID", "SIS Login ID", "Section"),
+    "moodle": ("Identifier", "Full name", "First name", "Last name", "Email address", "ID number"),
+}
+NEEDED = {"canvas": {"Student", "ID"}, "moodle": {"Identifier", "Email address", "ID number"}}
+NOT_IDENTIFYING = {"Section", "First name", "Last name"}
+
+
+def upload(kind: str, results: Path, roster: Path) -> tuple[str, list[str], list[str]]:
+    """The platform's CSV.
+
+    Returns:
+        (CSV text, students of the results that the roster lacks, roster rows without results).
+
+    Raises:
+        ValueError: a file that can't be read or lacks columns, or a student who fits two rows.
+    """
+    points, most = _read_results(results)
+    table = _read_roster(kind, roster)
+    header = list(table)
+    row_of = {student: _find_row(student, table) for student in points.index}
+    taken = [row for row in row_of.values() if row is not None]
+    if twice := sorted(s for s, row in row_of.items() if taken.count(row) > 1):
+        raise ValueError(f"roster: {' and '.join(twice)} are the same row of {roster}")
+    found = {row: student for student, row in row_of.items() if row is not None}
+    absent = [" ".join(row[header[:2]]) for i, row in table.iterrows() if i not in found]
+    own = points.reindex([found.get(i) for i in table.index])
+    table = table.map(no_formula)
+    for exercise in most.index:
+        table[exercise] = [_shown(value) for value in own[exercise]]
+    lines = table.to_csv(index=False, lineterminator="\n").splitlines(keepends=True)
+    if kind == "canvas":
+        shown = [_shown(value) for value in most]
+        blank = ["    Points Possible", *[""] * (len(header) - 1)]
+        lines.insert(1, ",".join([*blank, *shown]) + "\n")
+    return "".join(lines), [s for s, row in row_of.items() if row is None], absent
+
+
+def _shown(points: float) -> str:
+    return "" if points != points else format_points(points)
+
+
+def _read_results(folder: Path) -> "tuple[pd.DataFrame, pd.Series]":
+    """Points by student and exercise (nan: a task isn't graded), most points by exercise."""
+    import pandas as pd
+
+    path = folder / "results.jsonl"
+    try:
+        rows = pd.read_json(path, lines=True, dtype={"student": str})
+        points = rows.groupby(["student", "exercise"], sort=False)["points"]
+        table = points.agg(lambda each: each.sum(skipna=False)).unstack()
+        tasks = rows.drop_duplicates(["exercise", "task"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"results: {path} cannot be read: {error}") from error
+    return table.astype(float), tasks.groupby("exercise")["max_points"].sum()
+
+
+def _read_roster(kind: str, path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"roster: {path} cannot be read: {error}") from error
+    header = [name for name in COLUMNS[kind] if name in table]
+    needed = NEEDED[kind]
+    if not (needed <= set(header) if kind == "canvas" else needed & set(header)):
+        every = "all" if kind == "canvas" else "one"
+        raise ValueError(f"roster: {path} needs {every} of {sorted(needed)}, has {list(table)}")
+    table = table[header].apply(lambda column: column.str.strip())
+    return table[table["Student"] != "Points Possible"] if "Student" in table else table
+
+
+def _find_row(student: str, table: "pd.DataFrame") -> int | None:
+    names = {student}
+    if number := re.search(r"_(\d+)$", student):
+        names |= {number.group(1), f"Participant {number.group(1)}"}
+    identifying = table.drop(columns=NOT_IDENTIFYING & set(table))
+    fitting = table.index[identifying.isin(names).any(axis=1)]
+    if len(fitting) > 1:
+        raise ValueError(f"roster: {student!r} fits {len(fitting)} rows")
+    return fitting[0] if len(fitting) else None
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 everyone was found, 1 someone was not (written all the same), 2 an error."""
+    parser = argparse.ArgumentParser(
+        prog="python -m grader.lms", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("platform", choices=sorted(COLUMNS))
+    parser.add_argument("results", type=Path, help="what `grade --out` wrote")
+    parser.add_argument("roster", type=Path, help="the platform's own list of students, CSV")
+    parser.add_argument("--out", type=Path, required=True, help="the file to upload")
+    arguments = parser.parse_args(argv)
+    try:
+        text, unknown, absent = upload(arguments.platform, arguments.results, arguments.roster)
+        write_whole(arguments.out, text)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    for who in absent:
+        print(f"nothing handed in: {who}")
+    for who in unknown:
+        print(f"not in the roster, left out: {who}", file=sys.stderr)
+    return int(bool(unknown))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

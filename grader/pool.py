@@ -1,0 +1,225 @@
+"""Grades many submissions at once, on anything that is a ``concurrent.futures.Executor``."""
+
+import contextlib
+import functools
+import itertools
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any
+
+from . import discretion, judge, self_test
+from .course_checks import models_of, modules_of
+from .exchange import GradingError
+from .run import Worker
+from .sandbox import Sandbox
+
+MAX_TRIES = 3
+CONNECT_S = 10
+OUTCOMES = {
+    "TimeLimit": "time limit",
+    "Died": "died",
+    "Protocol": "unreadable",
+    "NotRun": "not run",
+}
+
+
+class Interrupted(Exception):
+    """Ctrl-C; what was finished is stored."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """An answer to grade, its frozen checks, and the key of its result."""
+
+    key: str
+    frozen: dict
+    answer: str
+
+
+def grade_submission(jobs: list[Job], sandbox: Sandbox, check: bool = False) -> dict:
+    """Grade the answers of one submission in one worker; what an executor's process runs.
+
+    Args:
+        check: whether to try this machine's sandbox first (once in each process).
+
+    Returns:
+        By key a result, or a text that says why the answer could not be graded. A result is plain
+        data: passed, points, max_points, message (for the instructor), student_message,
+        misconception, seconds, checks: [{label, outcome, message, seconds}].
+
+    Raises:
+        GradingError: there is no sandbox that holds.
+    """
+    if check:
+        _checked(sandbox)
+    frozen = [job.frozen for job in jobs]
+    launcher = sandbox.launcher(model=any(map(models_of, frozen)))
+    results: dict[str, dict | str] = {}
+    with Worker(launcher, modules_of(frozen)) as worker:
+        for job in jobs:
+            try:
+                results[job.key] = _grade(job, worker)
+            except GradingError as error:  # its setup fails: no student's fault
+                results[job.key] = str(error)
+    return results
+
+
+def _grade(job: Job, worker: Worker) -> dict:
+    frozen, seconds = job.frozen, []
+    records = worker.run(frozen, job.answer, seconds)
+    verdict = judge.judge(frozen, records)
+    told = discretion.without_inputs(records, job.answer, frozen["ask"]["entries"])
+    return {
+        "passed": verdict.passed,
+        "points": verdict.points,
+        "max_points": verdict.max_points,
+        "message": verdict.message,
+        "student_message": discretion.discreet_message(judge.judge(frozen, told).message),
+        "misconception": verdict.misconception,
+        "seconds": round(sum(seconds), 3),
+        "checks": _checks(frozen, records, seconds),
+    }
+
+
+def _checks(frozen: dict, records: list[dict], seconds: list[float]) -> list[dict]:
+    return [
+        {"label": label, "outcome": _outcome(reason, record), "message": reason, "seconds": time}
+        for label, reason, record, time in itertools.zip_longest(
+            judge.case_labels(frozen),
+            judge.case_reasons(frozen, records),
+            records,
+            [round(s, 3) for s in seconds],
+        )
+    ]
+
+
+def _outcome(reason: str | None, record: dict) -> str:
+    """passed, wrong (a value), or what kind of error it ended with."""
+    if reason is None:
+        return "passed"
+    if "error" not in record:
+        return "wrong"
+    kind = record["error"]["types"][0]
+    return OUTCOMES.get(kind, "error")
+
+
+@functools.cache
+def _checked(sandbox: Sandbox) -> None:
+    if sandbox.bubblewrap:
+        self_test.check_sandbox(sandbox)
+
+
+def grade_all(
+    submissions: list[list[Job]],
+    sandbox: Sandbox,
+    executors: Callable[[], contextlib.AbstractContextManager[tuple[Executor, int]]],
+    save: Callable[[str, dict], Any],
+    progress: Callable[[int], Any],
+    check: bool = False,
+) -> dict[str, str]:
+    """Grade them all; ``save(key, result)`` is called here, as each is finished.
+
+    Args:
+        executors: opens an executor, and says how many submissions it grades at the same time;
+            called again after one broke.
+        progress: called with the number of answers that were finished.
+        check: whether each of the executor's processes tries its sandbox first.
+
+    Returns:
+        Why an answer could not be graded, by key: none of these is a student's fault.
+
+    Raises:
+        Interrupted: on Ctrl-C.
+    """
+    left = dict(enumerate(submissions))
+    failures: dict[str, str] = {}
+
+    def finish(i: int, future: Future) -> None:
+        try:
+            results = future.result()
+        except BrokenProcessPool:
+            raise
+        except Exception as error:  # a lost worker, or a mistake of ours: the others go on
+            known = isinstance(error, GradingError)
+            why = str(error) if known else f"{type(error).__name__}: {error}"
+            results = {job.key: why for job in left[i]}
+        for key, result in results.items():
+            if isinstance(result, str):
+                failures[key] = result
+            else:
+                save(key, result)
+        progress(len(left.pop(i)))
+
+    for _ in range(MAX_TRIES):
+        with contextlib.suppress(BrokenProcessPool), executors() as (executor, size):
+            _run(executor, size, {i: (jobs, sandbox, check) for i, jobs in left.items()}, finish)
+        if not left:
+            return failures
+    died = f"the process that graded it died {MAX_TRIES} times"
+    return failures | {job.key: died for jobs in left.values() for job in jobs}
+
+
+def _run(executor: Executor, size: int, todo: dict[int, tuple], finish: Callable) -> None:
+    waiting, running = iter(todo.items()), {}
+    try:
+        while True:
+            # A few at a time: an executor would keep a copy of every task in its queue.
+            for i, arguments in itertools.islice(waiting, 2 * size - len(running)):
+                running[executor.submit(grade_submission, *arguments)] = i
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                finish(running.pop(future), future)
+    except KeyboardInterrupt:
+        executor.shutdown(wait=False, cancel_futures=True)
+        kept = {future: i for future, i in running.items() if not future.cancelled()}
+        for future in wait(kept).done:
+            if not future.cancelled():
+                finish(kept[future], future)
+        raise Interrupted from None
+
+
+@contextlib.contextmanager
+def local_executor(n_jobs: int) -> Iterator[tuple[Executor, int]]:
+    """Processes of this machine."""
+    # A fork of a process that has torch's threads could hang.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(n_jobs, mp_context=spawn, initializer=_prepare_process) as executor:
+        yield executor, n_jobs
+
+
+def _prepare_process() -> None:
+    """Let the parent handle Ctrl-C, and end with the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)  # its sandboxes end with it
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+@contextlib.contextmanager
+def dask_executor(address: str) -> Iterator[tuple[Executor, int]]:
+    """The workers of a Dask cluster. GradingError if there are none, or no Dask."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise GradingError("scheduler: needs Dask: pip install distributed") from error
+    try:
+        client = Client(address, timeout=CONNECT_S)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise GradingError(f"scheduler: no answer from {address} ({error})") from error
+    with client:
+        size = sum(client.nthreads().values())
+        if not size:
+            raise GradingError(f"scheduler: {address} has no workers")
+        with client.get_executor(pure=False) as executor:
+            yield executor, size

@@ -1,0 +1,137 @@
+"""What has been graded, in one SQLite file; each result is on disk as soon as it is known.
+
+A result is kept under a hash of the answer and the frozen checks, so that nothing is graded twice
+and whatever changed (answer, checks, seed) is graded again. What students handed in is kept
+beside it, so that a later run over another folder loses no one.
+"""
+
+import contextlib
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from . import encoding
+from .exchange import GradingError
+from .submissions import Submission
+
+FILE = "grading.sqlite"
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, graded TEXT NOT NULL,
+    result TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS submissions (student TEXT, exercise TEXT, path TEXT NOT NULL,
+    submitted TEXT NOT NULL, late INTEGER NOT NULL, remarks TEXT NOT NULL,
+    PRIMARY KEY (student, exercise));
+CREATE TABLE IF NOT EXISTS answers (student TEXT, exercise TEXT, task TEXT, key TEXT,
+    source TEXT, remark TEXT, PRIMARY KEY (student, exercise, task));
+"""
+
+
+def result_key(frozen: dict, answer: str) -> str:
+    """Under which the result of an answer is kept."""
+    content = encoding.dumps([frozen, answer]).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(content).hexdigest()
+
+
+class Store:
+    """The results folder's database. Use ``open_store``."""
+
+    def __init__(self, database: sqlite3.Connection):
+        self.database = database
+
+    def _rows(self, query: str, parameters=()) -> list[dict]:
+        return [dict(row) for row in self.database.execute(query, parameters)]
+
+    def fact(self, name: str) -> str | None:
+        rows = self._rows("SELECT value FROM facts WHERE name = ?", [name])
+        return rows[0]["value"] if rows else None
+
+    def set_fact(self, name: str, value: str) -> None:
+        with self.database:
+            self.database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", [name, value])
+
+    def save_submission(self, submission: Submission, tasks: list[str]) -> None:
+        """Put a submission, with its answers to these tasks, in the place of the one before."""
+        s, who = submission, [submission.student, submission.exercise]
+        rows = [[*who, task, None, s.notebook.answers.get(task), s.notebook.remarks.get(task)]
+                for task in tasks]  # fmt: skip
+        with self.database:  # one transaction: all of it or nothing
+            self.database.execute(
+                "INSERT OR REPLACE INTO submissions VALUES (?, ?, ?, ?, ?, ?)",
+                [*who, s.path, s.submitted.isoformat(), int(s.late), json.dumps(s.remarks)],
+            )
+            self.database.execute("DELETE FROM answers WHERE student=? AND exercise=?", who)
+            self.database.executemany("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def set_keys(self, frozen: dict[tuple[str, str], dict]) -> None:
+        """Find out under which key each answer's result is kept.
+
+        Args:
+            frozen: the checks by (exercise, task); answers to others keep their keys.
+        """
+        query = "SELECT rowid, exercise, task, source FROM answers WHERE source IS NOT NULL"
+        keys = [(result_key(frozen[row["exercise"], row["task"]], row["source"]), row["rowid"])
+                for row in self._rows(query)
+                if (row["exercise"], row["task"]) in frozen]  # fmt: skip
+        with self.database:
+            self.database.executemany("UPDATE answers SET key = ? WHERE rowid = ?", keys)
+
+    def save_result(self, key: str, result: dict) -> None:
+        with self.database:
+            self.database.execute(
+                "INSERT OR REPLACE INTO results VALUES (?, datetime(), ?)",
+                [key, json.dumps(result)],
+            )
+
+    def __contains__(self, key: str) -> bool:
+        return bool(self._rows("SELECT 1 FROM results WHERE key = ?", [key]))
+
+    def forget(self, names: list[str]) -> None:
+        """Drop the results of these students, tasks or exercises; ValueError for any other name."""
+        for name in names:
+            where = "? IN (student, task, exercise, 'all')"
+            rows = self._rows(f"SELECT DISTINCT key FROM answers WHERE {where}", [name])
+            if not rows:
+                raise ValueError(f"regrade: no student, task or exercise is called {name!r}")
+            with self.database:
+                self.database.executemany("DELETE FROM results WHERE key = :key", rows)
+
+    def submissions(self) -> list[dict]:
+        """All submissions, by student and exercise."""
+        rows = self._rows("SELECT * FROM submissions ORDER BY student, exercise")
+        return [{**row, "late": bool(row["late"]), "remarks": json.loads(row["remarks"])}
+                for row in rows]  # fmt: skip
+
+    def answers(self) -> list[dict]:
+        """All answers with their results (None: not graded), by student, exercise and task."""
+        rows = self._rows(
+            """SELECT student, exercise, task, answers.key, source, remark, result
+            FROM answers LEFT JOIN results ON answers.key = results.key
+            ORDER BY student, exercise, task"""
+        )
+        return [{**row, "result": row["result"] and json.loads(row["result"])} for row in rows]
+
+
+@contextlib.contextmanager
+def open_store(folder: Path) -> Iterator[Store]:
+    """The store of a results folder, made if need be. GradingError if it is open, or damaged."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise GradingError(f"{folder}: another run grades into this folder") from None
+    database = sqlite3.connect(folder / FILE)
+    database.row_factory = sqlite3.Row
+    try:
+        database.executescript(SCHEMA)
+        yield Store(database)
+    except sqlite3.DatabaseError as error:
+        raise GradingError(f"{folder / FILE}: {error}") from error
+    finally:
+        database.close()
+        lock.release()

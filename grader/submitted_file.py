@@ -1,0 +1,110 @@
+"""A file that a student handed in -> its answer cells. Whatever the file is, nothing breaks."""
+
+import json
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+
+from . import cells
+
+MAX_BYTES = 20_000_000
+MAX_ANSWER = 200_000  # characters; longer ones are no one's own work
+
+
+class UnreadableError(ValueError):
+    """A file that holds no notebook; the message says why, in words for its author."""
+
+
+@dataclass(frozen=True)
+class SubmittedNotebook:
+    """What was found: sources by grade_id, and remarks on what was odd about them."""
+
+    answers: dict[str, str] = field(default_factory=dict)
+    remarks: dict[str, str] = field(default_factory=dict)
+
+
+def read_submitted(path: Path) -> SubmittedNotebook:
+    """The answer cells of a notebook. UnreadableError if it is none, too large, or a link.
+
+    A cell that was split or copied gives one source, in the order of the notebook; one that was
+    turned into text counts as the code it was.
+    """
+    sources: dict[str, list[str]] = {}
+    remarks: dict[str, str] = {}
+    for cell in _parse(_read_bytes(path))["cells"]:
+        grade_id = _grade_id(cell)
+        source = None if grade_id is None else _source(cell)
+        if source is None:
+            continue
+        sources.setdefault(grade_id, []).append(source)
+        if cell.get("cell_type") != "code":
+            remarks[grade_id] = f"the answer was a {str(cell.get('cell_type'))[:20]} cell"
+        if (n := len(sources[grade_id])) > 1:
+            remarks[grade_id] = f"{n} cells had this task's mark: joined in their order"
+    answers = {task: cells.as_python("\n\n".join(parts)) for task, parts in sources.items()}
+    for task, answer in answers.items():
+        if len(answer) > MAX_ANSWER:
+            answers[task] = ""
+            remarks[task] = f"longer than {MAX_ANSWER} characters: not read"
+    return SubmittedNotebook(answers, remarks)
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        # O_NONBLOCK: a pipe that nobody writes to must not stop the grader.
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        what = "a link; hand in the file itself" if path.is_symlink() else error.strerror
+        raise UnreadableError(f"not read: {what}") from error
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableError("not read: no regular file")
+        if status.st_size > MAX_BYTES:
+            size = f"{status.st_size / 1e6:.0f} MB"
+            raise UnreadableError(f"not read: {size}, at most {MAX_BYTES // 10**6} MB are allowed")
+        return file.read(MAX_BYTES + 1)
+
+
+def _parse(raw: bytes) -> dict:
+    if not raw.strip():
+        raise UnreadableError("the file is empty")
+    try:
+        try:
+            data = json.loads(raw)  # UTF-8, 16 or 32, found out by itself
+        except UnicodeDecodeError:
+            data = json.loads(raw.decode("cp1252"))  # what old Windows editors write
+    except (ValueError, RecursionError) as error:
+        kind = "damaged: not complete JSON" if raw.lstrip()[:1] == b"{" else "no notebook"
+        raise UnreadableError(f"{kind} ({str(error)[:80]})") from error
+    if isinstance(data, dict) and "worksheets" in data:
+        try:
+            return nbformat.convert(nbformat.from_dict(data), 4)
+        except Exception as error:  # old versions are converted without any checks
+            raise UnreadableError("a notebook of version 3 that cannot be read") from error
+    if not isinstance(data, dict) or not isinstance(data.get("cells"), list):
+        raise UnreadableError("no notebook: it has no list of cells")
+    return data
+
+
+def _grade_id(cell) -> str | None:
+    """The task whose answer this is; None for tests, setup, text and rubbish."""
+    metadata = cell.get("metadata") if isinstance(cell, dict) else None
+    mark = metadata.get("nbgrader") if isinstance(metadata, dict) else None
+    if not isinstance(mark, dict) or not mark.get("solution") or mark.get("grade"):
+        return None
+    return mark["grade_id"] if isinstance(mark.get("grade_id"), str) else None
+
+
+def _source(cell: dict) -> str | None:
+    source = cell.get("source")
+    if isinstance(source, list) and all(isinstance(line, str) for line in source):
+        source = "".join(source)
+    if not isinstance(source, str):
+        return None
+    # Surrogates alone (from "\\ud800") could be neither stored nor sent.
+    source = source.encode("utf-8", "replace").decode("utf-8")
+    return source.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")

@@ -1,0 +1,146 @@
+"""Runs answers on hidden inputs and returns plain data: ``python -I -B worker.py FD MODULES``.
+
+One such process serves the answers of one submission. It imports the modules that their setup
+imports, once, and forks for each task; the fork runs the setup, the answer cell and its cases. No
+answer is ever run in, or sent to, the process that forks, and nothing is left of a task when the
+next one starts: no process, no file. The forks can neither look into it nor change its limits.
+
+The grader writes to the socket FD, a byte a message:
+
+    START, with a socket for the task  -> nothing; the fork answers there
+    END                                -> END, once nothing of the task is left
+
+On the task's socket a message is one line of JSON; each reply carries the id of its request:
+
+    {"id", "op": "setup", "ask": {"setup": [source], "entries": [name], "drive": ...}}
+        -> {"id", "error": null or an error}
+    {"id", "op": "load", "answer"}
+        -> {"id", "error": null or an error}
+    {"id", "op": "call", "case": {"entry", "read", "args", "kwargs", "seed"}}
+        -> {"id", "record": {"value" or "error", "mutated": [label], "calls": [...]}}
+
+An error is {"types": [class names, the most special first], "text", "line", "phase"}. The worker
+judges nothing and knows no expected value. What student code prints goes nowhere; student code
+that breaks this process only spoils its own answer.
+"""
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from typing import Any, TextIO
+
+if __package__ in (None, ""):  # as a script under -I the package's folder is not on the path
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from grader import encoding, seccomp
+from grader.session import Session, describe_error
+
+READY, THREADS, START, END = b"r", b"t", b"s", b"e"
+WRITABLE = ("/tmp", "/dev/shm")
+
+
+def serve(requests: TextIO, replies: TextIO) -> None:
+    """Answer a task's requests until the input ends."""
+    session = None
+    for line in requests:
+        request = json.loads(line)
+        reply: dict[str, Any] = {"id": request["id"]}
+        if request["op"] == "setup":
+            try:
+                session = Session(request["ask"])
+            except Exception as error:
+                reply["error"] = describe_error(error, "setup")
+        elif request["op"] == "load":
+            reply["error"] = session.load(request["answer"])
+        else:
+            reply["record"] = session.call(request["case"])
+        replies.write(encoding.dumps(reply) + "\n")
+        replies.flush()
+
+
+def silence() -> None:
+    """Lead stdin, stdout and stderr nowhere, whatever student code prints."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+
+
+def main() -> None:
+    control = socket.socket(fileno=int(sys.argv[1]))
+    silence()
+    before = entries() if os.getpid() == 2 else set()
+    for name in json.loads(sys.argv[2]):
+        with contextlib.suppress(Exception):  # the task's own setup will say what is wrong with it
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # so that a task's collections do not copy these pages
+    # A lock that another thread holds would stay locked in a fork.
+    threads = os.listdir("/proc/self/task") if sys.platform == "linux" else [""]
+    seccomp.forbid()
+    seccomp.set_dumpable(False)
+    control.send(READY if len(threads) == 1 else THREADS)
+    task = 0
+    while True:
+        message, handles, _, _ = socket.recv_fds(control, 1, 1)
+        if message == START:
+            task = fork(control, handles[0])
+        elif message == END:
+            end(task, before)
+            control.send(END)
+        else:  # the grader has closed its end
+            return
+
+
+def fork(control: socket.socket, handle: int) -> int:
+    """Process id of a fork that serves a task on the socket ``handle``."""
+    pid = os.fork()
+    if pid:
+        os.close(handle)
+        return pid
+    try:
+        control.close()
+        seccomp.set_dumpable(True)  # as any process is; it looks into itself by /proc/self
+        channel = socket.socket(fileno=handle)
+        serve(channel.makefile("r", encoding="utf-8"), channel.makefile("w", encoding="utf-8"))
+        os._exit(0)
+    finally:  # whatever happens, a fork never comes back into the code above
+        os._exit(1)
+
+
+def end(task: int, before: set[str]) -> None:
+    """Kill all that came from a task and remove its files, or end this process with the sandbox.
+
+    Only as process 2 of a sandbox: there, all processes but this one and the first came from it.
+    """
+    if os.getpid() != 2:
+        sys.exit(1)
+    os.kill(-1, signal.SIGKILL)  # no process can fork while it is sent
+    os.waitpid(task, 0)
+    while any(name.isdigit() and int(name) > 2 for name in os.listdir("/proc")):
+        time.sleep(0.001)
+    for path in sorted(entries() - before, reverse=True):  # a folder comes after what is in it
+        with contextlib.suppress(OSError):
+            remove = os.rmdir if os.path.isdir(path) and not os.path.islink(path) else os.remove
+            remove(path)
+    if entries() - before:
+        sys.exit(1)
+
+
+def entries() -> set[str]:
+    """The files and folders in the two places that can be written to, without what is mounted."""
+    found = set()
+    for place in WRITABLE:
+        for where, folders, names in os.walk(place):
+            found |= {os.path.join(where, name) for name in (*folders, *names)}
+            folders[:] = [name for name in folders if not os.path.ismount(f"{where}/{name}")]
+    return found
+
+
+if __name__ == "__main__":
+    main()
