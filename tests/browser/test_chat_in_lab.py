@@ -13,6 +13,7 @@ from lecture_lib.widgets.strategies import STRATEGIES
 pytestmark = [pytest.mark.real_model, pytest.mark.slow]
 
 ANSWER_MS = 120_000
+SHORT = 8  # new tokens; the lecture shows 24
 QUESTION = "What is the capital of France?"
 
 
@@ -20,9 +21,7 @@ QUESTION = "What is the capital of France?"
 def chat(widgets_page, request):
     """A new, live widget with 100 new tokens at most."""
     cell = widgets_page.find_cell("ChatWidget(")
-    source = "chat = ChatWidget(loaded)
-chat.output_len.value = 100
-chat"
+    source = "chat = ChatWidget(loaded)\nchat.output_len.value = 100\nchat"
     widgets_page.type_source(cell, source)
     widgets_page.run(cell)
     assert widgets_page.errors == []
@@ -89,13 +88,17 @@ def test_what_is_wrong_is_said_in_the_widget(chat):
 
 
 def test_strategies_stand_side_by_side(widgets_page, loaded):
-    view = widgets_page.show_widget("StrategiesSideBySide(")
+    cell = widgets_page.find_cell("StrategiesSideBySide(")
+    widgets_page.type_source(cell, f"StrategiesSideBySide(loaded, output_len={SHORT})")
+    widgets_page.run(cell)
+    view = widgets_page.cell(cell).locator(".lecture-widget")
+    view.wait_for()
     box = view.get_by_role("textbox", name="Prompt")
     box.fill("The best <i>way</i>")
     view.get_by_role("button", name="Run").click()
     expect(view).to_contain_text("After “The best <i>way</i>”", timeout=ANSWER_MS)
     for name, settings in STRATEGIES.items():
-        task = TaskInfo("The best <i>way</i>", **{"output_len": 24} | settings)
+        task = TaskInfo("The best <i>way</i>", **{"output_len": SHORT} | settings)
         [answer] = generate(task, loaded)
         column = view.locator("div:has(> b)").filter(
             has=widgets_page.page.get_by_text(name, exact=True)
