@@ -9,9 +9,7 @@ from contextlib import ExitStack
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import (
-    TorchDispatchMode,  # its documented place, underscore or not
-)
+from torch.utils._python_dispatch import TorchDispatchMode  # there is no public name
 
 from .traced_row import tensors_in
 

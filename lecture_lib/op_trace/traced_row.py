@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 import torch
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves  # there is no public name
 from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten

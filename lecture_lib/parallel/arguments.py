@@ -60,7 +60,7 @@ def make_job(
 def _locate(model) -> tuple[Path, str]:
     """The folder of a name, a folder or a LoadedModel, and what to call it."""
     if hasattr(model, "tokenizer"):  # load_model left the name that it was given in the config
-        model = model.model.config._name_or_path
+        model = model.model.config.name_or_path
     if not isinstance(model, str | Path) or not str(model).strip():
         raise ValueError(f"model: must be a model's name, a folder or a LoadedModel, got {model!r}")
     folder, _ = find_folder(str(model), check=lambda n_params: None)

@@ -17,6 +17,7 @@ from ..engine.kernels import FastRMSNorm, LlamaLayer
 from ..engine.kv_cache import KVCache
 from ..loading.weight_files import find_weights
 from ..model_spec import ModelSpec, UnsupportedArchitectureError
+from ..tokens import end_tokens
 
 FAMILIES = ("llama", "mistral", "qwen2")
 
@@ -73,7 +74,7 @@ def read_model_folder(folder: Path, name: str) -> ModelFolder:
         spec=spec,
         rope=dict(config.rope_parameters),
         norm_eps=config.rms_norm_eps,
-        eos_token_ids=[] if eos is None else [eos] if isinstance(eos, int) else list(eos),
+        eos_token_ids=sorted(end_tokens(None, eos)),
         max_seq_len=max_context(SimpleNamespace(config=config), spec),
     )
 
