@@ -58,7 +58,6 @@ def course_style() -> dict:
         "ytick.color": INK,
         "figure.facecolor": PAPER,
         "axes.facecolor": PAPER,
-        "svg.hashsalt": "lecture",
         "text.parse_math": False,  # a token may be a dollar sign
     }
 
