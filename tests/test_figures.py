@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from lecture_lib import figures
-from lecture_lib.figures import style
+from lecture_lib.figures import Picture, style
+from lecture_lib.figures.picture import Backdrop
 from lecture_lib.figures.scores import surprise_colour
 from lecture_lib.scoring import TextScore
 
@@ -99,6 +100,25 @@ def test_live_and_saved_picture_are_the_same_size():
     picture = ALL["bars"]()
     sizes = {Image.open(io.BytesIO(png)).size for png in (picture.png, picture.live_jpeg)}
     assert len(sizes) == 1
+
+
+def test_a_backdrop_gives_what_a_whole_drawing_gives():
+    def frame():
+        figure = style.new_figure(4, 3, layout=None)
+        figure.add_axes((0.2, 0.2, 0.7, 0.6)).set(xlim=(0, 9), ylim=(0, 5), xlabel="x", title="t")
+        return figure
+
+    def add(figure, y):
+        figure.axes[0].plot([1, 3, 8], [4, y, 2], "o-", color=style.KEPT)
+        figure.axes[0].text(2, 3, f"words {y}", zorder=1)
+
+    kept = Backdrop(frame())
+    for y in (1, 4, 1):
+        whole = frame()
+        add(whole, y)
+        image = kept.image(lambda y=y: add(kept.figure, y))
+        assert Picture(image, "words").png == Picture(whole, "words").png
+    assert not kept.figure.axes[0].lines
 
 
 def test_surprise_gets_darker_as_log_p_falls():

@@ -14,6 +14,7 @@ from lecture_lib.figures import style
 from lecture_lib.figures.parallel import _looks
 from lecture_lib.model_spec import MODEL_SPECS
 from lecture_lib.parallel import (
+    ParallelDegreeError,
     all_reduce_time_s,
     communication_time_s,
     compare_parallelism,
@@ -186,6 +187,8 @@ def test_a_calculator_refuses_with_the_degrees_that_work():
     assert "tensor" not in pipeline.picture.alt, "5 stages work, 5 tensor-parallel ranks don't"
     pipeline.n_ranks.value = 4
     assert "stages that work: 1, 2, 3, 5, 6" in pipeline.message.value
+    with pytest.raises(ParallelDegreeError, match="stages that work"):
+        PipelineCalculator("smollm2-135m", 4)
 
 
 def test_schedule_view():

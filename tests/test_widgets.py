@@ -43,6 +43,8 @@ def test_scorer_says_what_is_wrong_and_keeps_the_last_picture(loaded):
     widget.text.value = "fine again"
     assert widget.message.value == ""
     assert "fine again" in widget.table.value
+    with pytest.raises(ValueError, match="type at least one line"):
+        SentenceScorer(loaded, [])
 
 
 def test_stepper_walks_as_the_model_says(loaded):

@@ -142,8 +142,7 @@ def chat_picture(messages: Sequence[tuple[str, str | Sequence[Span]]], *, captio
 
 def _drawable(text: str) -> str:
     """Line breaks and spaces stay, what no font can draw becomes its code point."""
-    lines = (visible(line.replace(" ", "\u00a0"), 10**6) for line in text.split("\n"))
-    return "\n".join(lines).replace("\u00a0", " ")
+    return "\n".join(visible(line, 10**6, space=" ") for line in text.split("\n"))
 
 
 def _told(spans: Sequence[Span]) -> str:

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator
 
+from ..checks import check_number
 from ..costs.units import format_count
 from .picture import Picture
-from .roofline import need_positive
 from .style import CHOSEN, GOOD, INK, KEPT, MARK, OTHER, in_course_style, new_figure
 
 _KINDS = ((KEPT, "o"), (CHOSEN, "s"), (GOOD, "^"), (MARK, "D"))
@@ -91,7 +91,7 @@ def time_breakdown(
     if not parts:
         raise ValueError("parts: is empty; needs at least one operation")
     total = sum(seconds for _, seconds, _ in parts)
-    need_positive(**{"the sum of parts": total})
+    check_number("the sum of parts", total, above=0)
     height = 1.15 + 0.27 * len(parts)
     figure = new_figure(7.4, height, layout=None)
     axes = figure.add_axes((0.2, 0.5 / height, 0.77, 1 - 0.9 / height))

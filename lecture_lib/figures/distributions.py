@@ -101,5 +101,5 @@ def _last_words(text: str, length: int) -> str:
 
 
 def _tail(text: str, length: int = 48) -> str:
-    text = visible(text.replace(" ", "\u00a0"), max_length=10**6).replace("\u00a0", " ")
+    text = visible(text, 10**6, space=" ")
     return text if len(text) <= length else "…" + text[-(length - 1) :]

@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 from matplotlib.ticker import FuncFormatter
 
+from ..checks import check_number
 from ..costs.units import format_count
 from .picture import Backdrop, Picture
 from .style import CHOSEN, DECODE, GOOD, INK, KEPT, OTHER, PREFILL, in_course_style, new_figure
@@ -49,11 +50,12 @@ def roofline(
     Raises:
         ValueError: a peak, bandwidth or intensity that is not above 0; more than four kinds.
     """
-    need_positive(peak_flops=peak_flops, memory_bandwidth=memory_bandwidth)
+    check_number("peak_flops", peak_flops, above=0)
+    check_number("memory_bandwidth", memory_bandwidth, above=0)
     for point in points:
-        need_positive(**{f"intensity of {point.label}": point.intensity})
+        check_number(f"intensity of {point.label}", point.intensity, above=0)
         if point.flops_per_s is not None:
-            need_positive(**{f"flops_per_s of {point.label}": point.flops_per_s})
+            check_number(f"flops_per_s of {point.label}", point.flops_per_s, above=0)
     kinds = list(dict.fromkeys(point.kind for point in points))
     if len(kinds) > len(_KINDS):
         raise ValueError(f"points: at most {len(_KINDS)} kinds can be told apart, got {len(kinds)}")
@@ -162,9 +164,3 @@ def _told_point(point: RooflinePoint, peak: float, bandwidth: float) -> str:
     bound = "memory" if point.intensity < peak / bandwidth else "compute"
     share = "" if point.flops_per_s is None else f", {point.flops_per_s / roof:.0%} of the roof"
     return f"{point.label} ({point.kind}): {_plain(point.intensity)}, {bound} bound{share}"
-
-
-def need_positive(**values: float) -> None:
-    for name, value in values.items():
-        if not 0 < value < float("inf"):
-            raise ValueError(f"{name}: must be a number above 0, got {value!r}")

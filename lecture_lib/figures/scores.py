@@ -72,9 +72,7 @@ def sentence_ranking(
     axes.barh(range(len(names)), [values[i] for i in order], color=KEPT)
     for row, i in enumerate(order):
         axes.text(values[i], row, f"{values[i]:.1f} ", va="center", ha="right", fontsize=9)
-    axes.set_yticks(
-        range(len(names)), [visible(names[i].replace(" ", "\u00a0"), 34) for i in order]
-    )
+    axes.set_yticks(range(len(names)), [visible(names[i], 34, space=" ") for i in order])
     axes.yaxis.tick_right()
     axes.spines[["left"]].set_visible(False)
     axes.spines[["right"]].set_visible(True)

@@ -58,7 +58,6 @@ def course_style() -> dict:
         "ytick.color": INK,
         "figure.facecolor": PAPER,
         "axes.facecolor": PAPER,
-        "svg.hashsalt": "lecture",
         "text.parse_math": False,  # a token may be a dollar sign
     }
 
@@ -88,12 +87,13 @@ def blank_axes(width: float, height: float, xlim: tuple[float, float], ylim: tup
     return figure, axes
 
 
-def visible(token: str, max_length: int = 18) -> str:
+def visible(token: str, max_length: int = 18, *, space: str = "␣") -> str:
     """A token as it can be seen on paper: ␣ for a space, ↵ for a line break, escapes for the rest.
 
-    Characters that no font here can draw are written as their code point, ``U+4E2D``.
+    Characters that no font here can draw are written as their code point, ``U+4E2D``. In a longer
+    text ``space=" "`` leaves the spaces as they are.
     """
-    shown = token.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥")
+    shown = token.replace(" ", space).replace("\n", "↵").replace("\t", "⇥")
     shown = "".join(c if _can_draw(c) else f"U+{ord(c):04X}" for c in shown)
     return shown if len(shown) <= max_length else shown[: max_length - 1] + "…"
 

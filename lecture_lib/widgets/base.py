@@ -41,7 +41,7 @@ class PictureWidget(ipywidgets.VBox):
             controls = [c for row in rows for c in (row if isinstance(row, list) else [row])]
             watch = [c for c in controls if not isinstance(c, ipywidgets.HTML)]
         self.when(watch, self.show)
-        self.attempt(self.show)
+        self.show()
         self._default_picture = self.picture
 
     def draw(self) -> Picture:
@@ -98,7 +98,10 @@ class PictureWidget(ipywidgets.VBox):
 class BackgroundWidget(PictureWidget):
     """A PictureWidget that computes in a thread, one piece of work at a time.
 
-    While it works, cells can be run. A subclass says in ``show_busy`` how that looks.
+    While it works, cells can be run. A subclass says what is to be done: ``prepare()`` checks the
+    controls' values (a ValueError becomes the message, and nothing runs), ``work(prepared)`` gets
+    what it returned and runs in the thread, ``finish(failed)`` shows what came of it, and
+    ``show_busy(busy)`` that there is work.
     """
 
     _thread: threading.Thread | None = None
@@ -113,40 +116,32 @@ class BackgroundWidget(PictureWidget):
         if self._thread is not None:
             self._thread.join()
 
-    def show_busy(self, busy: bool) -> None:
-        raise NotImplementedError
-
-    def begin(
-        self,
-        prepare: Callable[[], object],
-        work: Callable[[object], object],
-        finish: Callable[[Exception | None], object],
-    ) -> None:
-        """Prepare here, work in the thread, then finish there.
-
-        Args:
-            prepare: raises ValueError for bad input, which becomes the message; then nothing runs.
-            work: gets what ``prepare`` returned.
-            finish: gets what ``work`` raised, or None; a ValueError in it becomes the message.
-        """
+    def begin(self, wait: bool = False) -> None:
+        """Prepare, then work in the background. wait: return when the work is done."""
         prepared = []
-        self.attempt(lambda: prepared.append(prepare()))
+        self.attempt(lambda: prepared.append(self.prepare()))
         # Only now: attempt() clears the message, also one of a thread that has ended already.
         if prepared:
             self.show_busy(True)
-            self._thread = threading.Thread(
-                target=self._work_aside, args=(prepared[0], work, finish), daemon=True
-            )
+            self._thread = threading.Thread(target=self._work_aside, args=prepared, daemon=True)
             self._thread.start()
+        if wait:
+            self.wait()
 
-    def _work_aside(self, prepared, work, finish) -> None:
+    def _work_aside(self, prepared) -> None:
         failed = None
         try:
-            work(prepared)
+            self.work(prepared)
         except Exception as error:  # a thread's traceback would be seen by nobody
             failed = ValueError(f"The model failed: {type(error).__name__}: {error}")
+
+        def finish() -> None:
+            self.finish(failed is not None)
+            if failed is not None:
+                raise failed
+
         self.show_busy(False)
-        self.attempt(lambda: finish(failed))
+        self.attempt(finish)
 
 
 def close_lines(text_html: str) -> str:

@@ -124,9 +124,7 @@ class ChatWidget(BackgroundWidget):
         """
         if text is not None:
             self.prompt.value = text
-        self.begin(self._prepare, self._write, self._finish)
-        if wait:
-            self.wait()
+        self.begin(wait)
 
     def stop(self) -> None:
         """End the answer before its next token; what is there stays. Returns at once."""
@@ -145,7 +143,7 @@ class ChatWidget(BackgroundWidget):
         top, chosen = candidates(answer.logprobs[number - 1], self.loaded.tokenizer)
         return next_token_bars(top, context="".join(answer.pieces[: number - 1]), chosen=chosen)
 
-    def _prepare(self):
+    def prepare(self):
         if self.running:
             raise ValueError("Send: an answer is being written; press Stop first")
         self._text, settings = self.prompt.value, self.settings
@@ -154,7 +152,7 @@ class ChatWidget(BackgroundWidget):
         self.prompt.value = ""
         return growing
 
-    def _write(self, growing) -> None:
+    def work(self, growing) -> None:
         """In the thread: let the answer grow."""
         self._show_history([*self._messages(), ("user", self._text)])
         self.answer_view.value, shown_at = "", -1.0
@@ -163,16 +161,14 @@ class ChatWidget(BackgroundWidget):
                 self._show_answer(self._growing)
                 shown_at = time.monotonic()
 
-    def _finish(self, failed: Exception | None) -> None:
+    def finish(self, failed: bool) -> None:
         """Keep the answer; where there is none, the user's text comes back."""
         answer, self._growing = self._growing, None
-        if failed is None and answer is not None and answer.token_ids:
+        if not failed and answer is not None and answer.token_ids:
             self.answers = [*self.answers, answer]
         elif not self.prompt.value:
             self.prompt.value = self._text
         self.show()
-        if failed is not None:
-            raise failed
 
     def show_busy(self, busy: bool) -> None:
         self.send_button.disabled, self.stop_button.disabled = busy, not busy

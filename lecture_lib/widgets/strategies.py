@@ -65,15 +65,13 @@ class StrategiesSideBySide(BackgroundWidget):
         )
         self.columns = ipywidgets.HTML()
         self.answers: dict[str, Answer] = {}
-        self._work(self._tasks())
+        self.work(self.prepare())
         super().__init__([[self.prompt, self.run_button, self.progress], self.columns], watch=[])
         self.run_button.on_click(lambda button: self.run())
 
     def run(self, wait: bool = False) -> None:
         """Continue the prompt by every strategy, in the background unless ``wait``."""
-        self.begin(self._prepare, self._work, self._finish)
-        if wait:
-            self.wait()
+        self.begin(wait)
 
     def show_busy(self, busy: bool) -> None:
         self.run_button.disabled = busy
@@ -83,7 +81,10 @@ class StrategiesSideBySide(BackgroundWidget):
         messages = [(name, self._spans(answer)) for name, answer in self.answers.items()]
         return chat_picture([("prompt", self._shown_prompt), *messages])
 
-    def _tasks(self) -> dict[str, TaskInfo]:
+    def prepare(self) -> dict[str, TaskInfo]:
+        """A task for each strategy."""
+        if self.running:
+            raise ValueError("Run: the last prompt is still being continued")
         common = {"output_len": self.output_len, "logprobs": N_TOP}
         tasks = {
             name: TaskInfo(self.prompt.value, **common | dict(settings))
@@ -94,12 +95,7 @@ class StrategiesSideBySide(BackgroundWidget):
         self.engine.check_context(n_prompt + longest, "Prompt and new tokens")
         return tasks
 
-    def _prepare(self) -> dict[str, TaskInfo]:
-        if self.running:
-            raise ValueError("Run: the last prompt is still being continued")
-        return self._tasks()
-
-    def _work(self, tasks: dict[str, TaskInfo]) -> None:
+    def work(self, tasks: dict[str, TaskInfo]) -> None:
         self.answers, self.progress.value = {}, 0
         self._shown_prompt = next(iter(tasks.values())).prompts[0]
         for name, task in tasks.items():
@@ -107,10 +103,9 @@ class StrategiesSideBySide(BackgroundWidget):
             self.progress.value += 1
             self._show_columns()
 
-    def _finish(self, failed: Exception | None) -> None:
-        if failed is not None:
-            raise failed
-        self.picture = self.draw()
+    def finish(self, failed: bool) -> None:
+        if not failed:
+            self.picture = self.draw()
 
     def _spans(self, answer: Answer) -> list[Span]:
         tokenizer = self.loaded.tokenizer
