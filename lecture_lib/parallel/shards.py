@@ -15,6 +15,7 @@ from torch import Tensor
 from ..engine.kernels import FastRMSNorm, LlamaLayer
 from ..loading.weight_files import find_weights
 from ..model_spec import ModelSpec, UnsupportedArchitectureError
+from ..tokens import end_tokens
 
 FAMILIES = ("llama", "mistral", "qwen2")
 
@@ -75,7 +76,7 @@ def read_model_folder(folder: Path, name: str) -> ModelFolder:
         spec=asdict(spec),
         rope=dict(config.rope_parameters),
         norm_eps=config.rms_norm_eps,
-        eos_token_ids=[] if eos is None else [eos] if isinstance(eos, int) else list(eos),
+        eos_token_ids=sorted(end_tokens(None, eos)),
         max_seq_len=max_context(SimpleNamespace(config=config), spec),
     )
 
