@@ -1,5 +1,6 @@
-"""Prompts to token ids, the tokens that end a text, and log-probabilities of tokens."""
+"""Token ids and logits, checked: prompts to ids, the ends of texts, log-probabilities."""
 
+import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 
@@ -46,6 +47,42 @@ def next_log_probs(logits: Tensor) -> Tensor:
 def to_float32(logits: Tensor) -> Tensor:
     """Half precision is raised to float32 before a softmax, as ``generate`` does it."""
     return logits.float() if logits.element_size() < 4 else logits
+
+
+def check_logits(logits) -> Tensor:
+    """Logits as a floating-point tensor (V,) or (B, V).
+
+    Raises:
+        ValueError: another shape, NaN, +inf, or a row without a possible token (all -inf).
+    """
+    try:
+        logits = torch.as_tensor(logits)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"logits: needs numbers in rows of one length: {error}") from None
+    if logits.dtype == torch.bool or logits.is_complex():
+        raise ValueError(f"logits: needs floating-point numbers, got {logits.dtype}")
+    logits = logits if logits.is_floating_point() else logits.float()
+    if logits.dim() not in (1, 2) or logits.numel() == 0:
+        raise ValueError(f"logits: needs shape (V,) or (B, V), got {tuple(logits.shape)}")
+    check_possible(logits)
+    return logits
+
+
+def check_possible(logits: Tensor, why: str = "") -> None:
+    """Raise ValueError unless every row of logits (..., V) has a softmax."""
+    best = logits.amax(-1)  # NaN if any is NaN: one pass over the vocabulary sees all three faults
+    if bool(torch.isfinite(best).all()):
+        return
+    row = int((~torch.isfinite(best)).reshape(-1).nonzero()[0])
+    where = f"row {row}" if logits.dim() > 1 else "the row"
+    worst = float(best.reshape(-1)[row])
+    if math.isnan(worst):
+        fault = "holds NaN; did the model overflow?"
+    elif worst > 0:
+        fault = "holds +inf, which has no softmax"
+    else:
+        fault = "is -inf everywhere: no token is possible"
+    raise ValueError(f"logits: {where} {fault}{why}")
 
 
 def check_token_ids(name: str, ids, vocab_size: int, device="cpu") -> Tensor:

@@ -184,9 +184,9 @@ def test_a_variant_that_has_no_spec_is_refused():
     ("changes", "message"),
     [
         ({"n_heads": 5}, "n_kv_heads=2 does not divide n_heads=5"),
-        ({"n_heads": 4}, r"n_heads \* head_dim is 32, but the model's projection is 48 wide"),
+        ({"n_heads": 4}, r"n_heads \* head_dim is 32, but in the model it is 48"),
         ({"n_kv_heads": 3}, r"n_kv_heads \* head_dim is 24, but"),
-        ({"n_layers": 2}, "n_layers=2, the model has 3"),
+        ({"n_layers": 2}, "n_layers is 2, but in the model it is 3"),
     ],
 )
 def test_heads_that_are_not_the_model_s_are_refused(changes, message):

@@ -1,13 +1,12 @@
 """The repetition penalty: tokens that already occurred become less likely."""
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from lecture_lib.checks import check_number
-from lecture_lib.tokens import check_token_ids
+from lecture_lib.tokens import check_logits, check_possible, check_token_ids
 
 
 def apply_repetition_penalty(
@@ -53,39 +52,3 @@ def _seen_tokens(previous_ids, logits: Tensor) -> Tensor:
                 raise ValueError("previous_ids: needs one row of ids for each row of logits")
             mask[ids] = True
     return seen
-
-
-def check_logits(logits) -> Tensor:
-    """Logits as a floating-point tensor (V,) or (B, V).
-
-    Raises:
-        ValueError: another shape, NaN, +inf, or a row without a possible token (all -inf).
-    """
-    try:
-        logits = torch.as_tensor(logits)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"logits: needs numbers in rows of one length: {error}") from None
-    if logits.dtype == torch.bool or logits.is_complex():
-        raise ValueError(f"logits: needs floating-point numbers, got {logits.dtype}")
-    logits = logits if logits.is_floating_point() else logits.float()
-    if logits.dim() not in (1, 2) or logits.numel() == 0:
-        raise ValueError(f"logits: needs shape (V,) or (B, V), got {tuple(logits.shape)}")
-    check_possible(logits)
-    return logits
-
-
-def check_possible(logits: Tensor, why: str = "") -> None:
-    """Raise ValueError unless every row of logits (..., V) has a softmax."""
-    best = logits.amax(-1)  # NaN if any is NaN: one pass over the vocabulary sees all three faults
-    if bool(torch.isfinite(best).all()):
-        return
-    row = int((~torch.isfinite(best)).reshape(-1).nonzero()[0])
-    where = f"row {row}" if logits.dim() > 1 else "the row"
-    worst = float(best.reshape(-1)[row])
-    if math.isnan(worst):
-        fault = "holds NaN; did the model overflow?"
-    elif worst > 0:
-        fault = "holds +inf, which has no softmax"
-    else:
-        fault = "is -inf everywhere: no token is possible"
-    raise ValueError(f"logits: {where} {fault}{why}")

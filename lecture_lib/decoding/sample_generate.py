@@ -8,10 +8,9 @@ from torch import Tensor
 
 from lecture_lib.checks import check_count
 from lecture_lib.engine import Engine, Generation
-from lecture_lib.tokens import encode_prompts, next_log_probs, to_float32
+from lecture_lib.tokens import check_logits, encode_prompts, next_log_probs, to_float32
 
 from .draws import check_seed
-from .repetition_penalty import check_logits
 from .sampling import SamplingSettings, filter_logits
 
 # What a Sampler notes at every step, as the fields of Generation are called.

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lecture_lib.checks import check_count, check_number
-from lecture_lib.tokens import to_float32
+from lecture_lib.tokens import check_logits, check_possible, to_float32
 
-from .repetition_penalty import apply_repetition_penalty, check_logits, check_possible
+from .repetition_penalty import apply_repetition_penalty
 
 CUT = float("-inf")  # the logit of a token that must not be drawn: e^-inf = 0
 

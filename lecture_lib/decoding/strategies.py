@@ -1,6 +1,6 @@
 """Which arguments of ``generate`` select which decoding strategy, and which do nothing."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -40,21 +40,13 @@ _MODES = {
 }
 
 
-@dataclass(frozen=True)
-class Strategy:
-    """What a set of arguments of ``generate`` does.
+class Strategy(NamedTuple):
+    """What a set of arguments of ``generate`` does."""
 
-    Attributes:
-        name: in words, such as "top-k sampling".
-        mode: Transformers' name of the code that runs (``GenerationMode``), such as "sample".
-        ignored: arguments that were given and have no effect.
-        note: what a reader should know, or "".
-    """
-
-    name: str
-    mode: str
-    ignored: tuple[str, ...]
-    note: str
+    name: str  # in words, such as "top-k sampling"
+    mode: str  # Transformers' name of the code that runs (``GenerationMode``)
+    ignored: tuple[str, ...]  # arguments that were given and have no effect
+    note: str  # what a reader should know, or ""
 
 
 def strategy_table() -> pd.DataFrame:

@@ -54,17 +54,14 @@ def check_heads(hf_model, spec: ModelSpec) -> None:
         )
     base = getattr(hf_model.model, "decoder", hf_model.model)
     attention = base.layers[0].self_attn
-    widths = {
-        "n_heads * head_dim": (spec.n_heads * spec.head_dim, attention.q_proj.weight),
-        "n_kv_heads * head_dim": (spec.n_kv_heads * spec.head_dim, attention.k_proj.weight),
+    sizes = {
+        "n_layers": (spec.n_layers, len(base.layers)),
+        "n_heads * head_dim": (spec.n_heads * spec.head_dim, len(attention.q_proj.weight)),
+        "n_kv_heads * head_dim": (spec.n_kv_heads * spec.head_dim, len(attention.k_proj.weight)),
     }
-    for name, (width, weight) in widths.items():
-        if len(weight) != width:
-            raise ValueError(
-                f"loaded.spec: {name} is {width}, but the model's projection is {len(weight)} wide"
-            )
-    if spec.n_layers != len(base.layers):
-        raise ValueError(f"loaded.spec: n_layers={spec.n_layers}, the model has {len(base.layers)}")
+    for name, (given, found) in sizes.items():
+        if given != found:
+            raise ValueError(f"loaded.spec: {name} is {given}, but in the model it is {found}")
 
 
 def max_context(hf_model, spec: ModelSpec) -> int:
