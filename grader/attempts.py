@@ -75,17 +75,12 @@ def inherited():
 def network(addresses, socket_name):
     """Reach a listener on this machine, or see an interface that leads out of it."""
     for host, port in addresses:
-        try:
+        with contextlib.suppress(OSError):
             socket.create_connection((host, port), timeout=1).close()
             return f"connected to {host}"
-        except OSError:
-            pass
-    try:
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect("\0" + socket_name)
-            return "connected to a socket of another process"
-    except OSError:
-        pass
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+        client.connect("\0" + socket_name)
+        return "connected to a socket of another process"
     names = [name for _, name in socket.if_nameindex() if name != "lo"]
     return f"sees the network interface {names[0]}" if names else None
 
@@ -93,7 +88,7 @@ def network(addresses, socket_name):
 def other_files(paths):
     """Read one of these files or folders."""
     for path in paths:
-        try:
+        with contextlib.suppress(OSError):
             if os.path.isdir(path):
                 if os.listdir(path):
                     return f"could list {path}"
@@ -101,8 +96,6 @@ def other_files(paths):
                 with open(path, "rb") as file:
                     file.read(1)
                 return f"could read {path}"
-        except OSError:
-            pass
     return None
 
 
@@ -110,23 +103,18 @@ def write_files(folders):
     """Make a file in a folder that others use."""
     for folder in folders:
         path = os.path.join(folder, f"lecture-grading-{os.getpid()}")
-        try:
+        with contextlib.suppress(OSError):
             open(path, "w").close()
             os.remove(path)
             return f"could write to {folder}"
-        except OSError:
-            pass
     return None
 
 
 def other_processes(pid, start_time):
     """See or signal the grader, known by its pid and the time it was started."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            if file.read().rpartition(")")[2].split()[19] == start_time:
-                return "sees the grader's process"
-    except OSError:
-        pass
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as file:
+        if file.read().rpartition(")")[2].split()[19] == start_time:
+            return "sees the grader's process"
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     return f"sees {len(pids)} processes" if len(pids) > 8 else None
 
@@ -141,11 +129,9 @@ def kernel_settings():
     """Change the whole machine's settings: some name programs that the kernel starts as root."""
     for folder, _, names in os.walk("/proc/sys"):
         for name in names:
-            try:
+            with contextlib.suppress(OSError):
                 os.close(os.open(os.path.join(folder, name), os.O_WRONLY))
                 return f"could open {os.path.join(folder, name)} for writing"
-            except OSError:
-                pass
     return None
 
 
@@ -160,12 +146,9 @@ def keyring():
 def environment(secret):
     """Read what the grader's environment holds, such as tokens, from any process's."""
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/environ", "rb") as file:
-                if secret.encode() in file.read():
-                    return f"read the grader's environment from process {pid}"
-        except OSError:
-            pass
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+            if secret.encode() in file.read():
+                return f"read the grader's environment from process {pid}"
     return None
 
 
@@ -210,13 +193,11 @@ def disk(limit_mb):
     folders = {"/", "/tmp", "/var/tmp", "/dev", "/dev/shm", "/run", os.getcwd(), os.environ["HOME"]}
     total, paths = 0, []
     for folder in folders:
-        try:
+        with contextlib.suppress(OSError):
             for i in range(3 * limit_mb):
                 paths.append(os.path.join(folder, f"lecture-grading-fill-{i}"))
                 with open(paths[-1], "wb") as file:
                     total += file.write(bytes(MB))
-        except OSError:
-            pass
     for path in paths:
         if os.path.exists(path):
             os.remove(path)

@@ -153,13 +153,11 @@ class Distribution(Compare):
             return "holds no samples, or one outside the possible outcomes"
         frequencies = np.bincount(samples, minlength=len(probs)) / samples.size
         distance = _total_variation(frequencies, probs)
-        told = (
-            f"has frequencies at a total variation distance of {distance:.2g} from the right ones"
-        )
-        return None if distance <= self.tolerance else told
+        told = f"has frequencies at a total variation distance of {distance:.2g}"
+        return None if distance <= self.tolerance else f"{told} from the right ones"
 
     def clash(self, wrong: Any, expected: Any) -> bool:
-        wrong, expected = np.asarray(wrong, np.float64), np.asarray(expected, np.float64)
+        wrong, expected = (np.asarray(probs, np.float64) for probs in (wrong, expected))
         same = wrong.shape == expected.shape
         return same and _total_variation(wrong, expected) <= 2 * self.tolerance
 
@@ -215,9 +213,8 @@ def _leaf_types(value: Any) -> set[type]:
     if not isinstance(value, list | tuple):
         return {type(value)}
     types = set(map(type, value))
-    if types & {list, tuple, np.ndarray}:
-        types = set().union(*map(_leaf_types, value))
-    return types
+    nested = types & {list, tuple, np.ndarray}
+    return set().union(*map(_leaf_types, value)) if nested else types
 
 
 def _shape_name(array: np.ndarray) -> str:
@@ -245,8 +242,7 @@ def _entries_wrong(got: np.ndarray, expected: np.ndarray, wrong: np.ndarray) -> 
 
 def _kind_name(array: np.ndarray) -> str:
     kind = KINDS[array.dtype.kind]
-    article = "an" if kind == "int" else "a"
-    return f"{article} {kind}" if array.ndim == 0 else f"of {kind}s"
+    return f"of {kind}s" if array.ndim else _with_article(kind)
 
 
 def _type_name(value: Any) -> str:
@@ -254,5 +250,8 @@ def _type_name(value: Any) -> str:
         return "None"
     if isinstance(value, np.ndarray):
         return "an array" if value.ndim else _kind_name(value)
-    name = type(value).__name__
+    return _with_article(type(value).__name__)
+
+
+def _with_article(name: str) -> str:
     return f"an {name}" if name[0] in "aeiou" else f"a {name}"

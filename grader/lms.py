@@ -13,6 +13,7 @@ at the end, as platforms put it into the names of what they let you download, co
 """
 
 import argparse
+import csv
 import re
 import sys
 from pathlib import Path
@@ -71,21 +72,23 @@ def _read_results(folder: Path) -> "tuple[pd.DataFrame, pd.Series]":
 
     path = folder / "results.jsonl"
     try:
-        rows = pd.read_json(path, lines=True, dtype={"student": str})
+        rows = pd.read_json(path, lines=True, dtype=False).astype({"points": float})
         points = rows.groupby(["student", "exercise"], sort=False)["points"]
         table = points.agg(lambda each: each.sum(skipna=False)).unstack()
         tasks = rows.drop_duplicates(["exercise", "task"])
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"results: {path} cannot be read: {error}") from error
-    return table.astype(float), tasks.groupby("exercise")["max_points"].sum()
+    return table, tasks.groupby("exercise")["max_points"].sum()
 
 
 def _read_roster(kind: str, path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restval="")
+            table = pd.DataFrame(list(reader), columns=reader.fieldnames)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"roster: {path} cannot be read: {error}") from error
     header = [name for name in COLUMNS[kind] if name in table]
     needed = NEEDED[kind]

@@ -79,3 +79,15 @@ def test_a_roster_that_does_not_fit_is_refused(results, capsys, platform, roster
     code, rows = make_upload(results, platform, roster)
     assert (code, rows) == (2, None)
     assert words in capsys.readouterr().err
+
+
+def test_names_that_look_like_nothing_and_rows_of_other_lengths(results):
+    """A table reader could take NA for a missing value, and a row that is too long for an index."""
+    rows = [("NA", "01", "1", None, 2), ("Bea_8", "02", "1", 1.5, 2)]
+    keys = ("student", "exercise", "task", "points", "max_points")
+    lines = [json.dumps(dict(zip(keys, row, strict=True))) for row in rows]
+    (results / "results.jsonl").write_text("\n".join(lines))
+    roster = 'Student,ID,SIS Login ID\nNA,7,x,\n"Short, A",8\n'
+    code, found = make_upload(results, "canvas", roster)
+    assert code == 0
+    assert found[2:] == [["NA", "7", "x", "", ""], ["Short, A", "8", "", "", "1.5"]]
