@@ -2,7 +2,8 @@
 
     model_spec      ModelSpec: the dimensions that formulas need; published presets (with
                     model_configs, which reads Hugging Face configs, and model_presets)
-    near_names      an unknown name, and which known ones it may have been meant for
+    checks          checks of arguments, and near names for an unknown one
+    tokens          token ids and logits, checked; the ends of texts; log-probabilities
     loading         load_model(): the bundled model, a folder or a Hub name
     scoring         log-probabilities of a text, the next-token distribution
     lecture_block   the lecture's block: naive, prefill, decode

@@ -33,13 +33,8 @@ def draw_tokens(probs: Tensor, n_draws: int = 1, *, seed: int | None = None) -> 
     check_count("n_draws", n_draws)
     generator = None
     if seed is not None:
-        generator = torch.Generator(probs.device).manual_seed(check_seed(seed))
+        generator = torch.Generator(probs.device).manual_seed(check_count("seed", seed, least=0))
     return torch.multinomial(probs, n_draws, replacement=True, generator=generator)
-
-
-def check_seed(seed: int) -> int:
-    """An integer, negative ones included; else a ValueError."""
-    return check_count("seed", seed, least=-(2**63))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from lecture_lib.checks import check_count
 from lecture_lib.engine import Engine, Generation
 from lecture_lib.tokens import check_logits, encode_prompts, next_log_probs, to_float32
 
-from .draws import check_seed
 from .sampling import SamplingSettings, filter_logits
 
 # What a Sampler notes at every step, as the fields of Generation are called.
@@ -29,7 +28,7 @@ class Sampler:
     rows in each step, so the same seed gives the same tokens.
 
     Raises:
-        ValueError: a seed that is no integer, or a repetition penalty without ``prompt_ids``.
+        ValueError: a seed below 0, or a repetition penalty without ``prompt_ids``.
     """
 
     def __init__(
@@ -40,7 +39,7 @@ class Sampler:
         prompt_ids: Sequence[Sequence[int]] | None = None,
     ):
         self.settings = settings or SamplingSettings()
-        self._seed = None if seed is None else check_seed(seed)
+        self._seed = None if seed is None else check_count("seed", seed, least=0)
         self._generator: torch.Generator | None = None  # made where the logits are
         if self.settings.repetition_penalty != 1 and prompt_ids is None:
             raise ValueError("prompt_ids: the repetition penalty needs the prompts' tokens")

@@ -284,9 +284,10 @@ class Run:
         self.times = [time.perf_counter()]  # of the call, then of every choice of tokens
         self.calls: list[ForwardCall] = []
         engine, n_new = self.engine, check_count("max_new_tokens", self.max_new_tokens)
-        self.ends = end_tokens(engine.hf_model, () if self.ignore_eos else self.eos_token_id)
+        ends = end_tokens(engine.hf_model, self.eos_token_id)
         if self.eos_token_id is not None:
-            check_token_ids("eos_token_id", self.eos_token_id, engine.vocab_size)
+            check_token_ids("eos_token_id", sorted(ends), engine.vocab_size)
+        self.ends = frozenset() if self.ignore_eos else ends
         prompts, self.single = encode_prompts(self.prompt, engine.tokenizer)
         input_ids, self.attention_mask = pad_left(prompts)
         self.input_ids = check_token_ids("prompt", input_ids, engine.vocab_size, engine.device)
