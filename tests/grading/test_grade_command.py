@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from small_course import hand_in, notebook
@@ -15,6 +17,7 @@ from grader import __main__ as command
 from grader import self_test
 
 SLOW = "import time\ndef double(x):\n    time.sleep(0.5)\n    return [2 * item for item in x]  # {}"
+ROOT = Path(__file__).resolve().parents[2]
 N = 8
 PATIENCE_S = 300  # nothing takes so long, but on a machine that is busy with other things
 
@@ -87,3 +90,16 @@ def test_the_command_in_the_sandbox(course, sandbox, tmp_path, capsys, monkeypat
     assert "1 students, 2 answers graded now" in capsys.readouterr().out
     assert command.main([*arguments, "--limit", "colour=3"]) == 2
     assert "limit: 'colour' is not one of memory_mb" in capsys.readouterr().err
+
+
+def test_the_old_command_says_where_the_grader_is_and_goes_on():
+    line = [sys.executable, "-m", "lecture_lib.grading", "build", "--help"]
+    done = subprocess.run(line, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stderr == "lecture_lib.grading has moved: use python -m grader\n"
+    assert done.stdout.startswith("usage: python -m grader build")
+
+
+def test_the_library_does_not_know_the_grader():
+    sources = {path: path.read_text(encoding="utf-8") for path in ROOT.glob("lecture_lib/**/*.py")}
+    knowing = [path.name for path, text in sources.items() if re.search(r"\bgrader\b", text)]
+    assert knowing == ["grading.py"], "the old command's notice alone"
