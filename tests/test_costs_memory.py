@@ -176,13 +176,13 @@ def test_bad_arguments(call, message):
 
 
 def test_budget_adds_up_and_keeps_units_apart():
-    budget = memory_budget("llama-2-7b", 4, 4096, memory="l4")
+    budget = memory_budget("llama-2-7b", 5, 4096, memory="l4")
     assert budget.total == budget.weights + budget.kv_cache + budget.activations
-    assert budget.kv_cache == 8 * 2**30
+    assert budget.kv_cache == 10 * 2**30
     assert budget.memory == HARDWARE["l4"].memory_bytes
     assert not budget.fits
     assert memory_budget("llama-2-7b", 1, 100, memory="l4").fits
-    decode = memory_budget("llama-2-7b", 4, 4096, prefill=False)
+    decode = memory_budget("llama-2-7b", 5, 4096, prefill=False)
     assert decode.activations < budget.activations
     assert decode.fits  # nothing was given to fit into
 

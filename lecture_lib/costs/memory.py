@@ -77,10 +77,11 @@ def activation_bytes(
 ) -> float:
     """Peak bytes of activations, an estimate: tensors that must be alive at the same moment.
 
-    Of a plain implementation with fused attention that frees a layer's tensors when the next layer
-    makes its own, and works nothing out in place. The larger of two moments: the MLP's inner
-    tensors (gate, up, silu(gate) and their product, or A and relu(A)) beside what attention left
-    and the norm; the logits of the last position. What kernels take for themselves is not in it.
+    Of a plain implementation with fused attention that frees what a part of a layer made when the
+    part returns, and works nothing out in place. The largest of three moments, each beside the
+    residual stream: attention's q, k, v and z with the norm before it; the MLP's inner tensors
+    (gate, up, silu(gate) and their product, or A and relu(A)) with its norm; the logits of the
+    last position. What kernels take for themselves is not in it.
 
     Raises:
         ValueError: a size below 1, an unknown phase or model.
@@ -90,9 +91,9 @@ def activation_bytes(
     stream = s.act(tokens, d.d_model)
     normed = stream if d.norms else 0
     attention = s.act(tokens, 2 * d.q_width + 2 * d.kv_width)  # q, k, v and z
-    mlp = attention + normed + s.act(tokens, (4 if d.gated_mlp else 2) * d.d_ff)
+    mlp = s.act(tokens, (4 if d.gated_mlp else 2) * d.d_ff)
     logits = s.act(s.batch_size, d.vocab_size + 2 * d.d_model)
-    return stream + max(mlp, logits)
+    return stream + max(normed + max(attention, mlp), logits)
 
 
 @dataclass(frozen=True)
