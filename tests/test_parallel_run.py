@@ -215,4 +215,3 @@ def test_the_real_model_over_three_ranks(loaded, backend):
             loaded.spec.params_by_part["attention"] + loaded.spec.params_by_part["mlp"]
         )
         assert memory.peak_bytes - memory.start_bytes < 0.5 * whole_weights
-        assert memory.peak_bytes < whole_weights, "even with Python and torch"
