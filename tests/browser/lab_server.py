@@ -58,7 +58,6 @@ class LabServer:
             if (COURSE / name).is_dir():
                 leave = shutil.ignore_patterns(".ipynb_checkpoints")
                 shutil.copytree(COURSE / name, self.root / name, ignore=leave)
-        nbformat.write(_widgets(self.root / "notebooks"), self.root / WIDGETS)
 
     def ask(self, method: str, path: str):
         """One request to the server's REST interface; the answer, decoded."""
@@ -82,6 +81,7 @@ def running_lab(folder: Path):
     """
     lab = LabServer(folder)
     lab.restore()
+    nbformat.write(_widgets(lab.root / "notebooks"), lab.root / WIDGETS)
     _write_settings(folder / "settings")
     with kernel_environment() as environment, lab.log.open("wb") as log:
         process = subprocess.Popen(
