@@ -17,6 +17,7 @@ from nbformat.v4 import output_from_msg
 from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
 from notebook_compare import compare_outputs, load_sanitizer
+from notebook_format import NotebookError
 from notebook_kernel import build_font_cache, kernel_environment
 from notebook_rules import committed_problems, read_uncompared_cells
 
@@ -114,19 +115,15 @@ class CommittedOutputs(pytest.Item):
     def runtest(self):
         problems = committed_problems(self.parent.nb, self.parent.uncompared)
         if problems:
-            raise UncleanNotebookError("\n".join(problems))
+            raise NotebookError("\n".join(problems))
 
     def repr_failure(self, excinfo, style=None):
-        if excinfo.errisinstance(UncleanNotebookError):
+        if excinfo.errisinstance(NotebookError):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self):
         return self.path, 0, f"{self.parent.name}: {self.name}"
-
-
-class UncleanNotebookError(Exception):
-    """The committed outputs are not those of one clean run; the message names the cells."""
 
 
 class WatchedKernel(RunningKernel):

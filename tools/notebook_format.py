@@ -30,7 +30,7 @@ NOTEBOOK_METADATA = {
 
 
 class NotebookError(Exception):
-    """A notebook did not run to its end; the message names the cell and shows its source."""
+    """A notebook can't be read, did not run to its end, or is not committed clean; says where."""
 
 
 def read_notebook(path: Path) -> NotebookNode:

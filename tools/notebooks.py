@@ -87,23 +87,16 @@ def _run_one(path: Path) -> bool:
     """Run one notebook with its progress on the terminal; whether all is well."""
     name = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
     started = time.monotonic()
+    problem = ""
     try:
         n_cells = len(read_notebook(path).cells)
         with tqdm(total=n_cells, desc=name, unit="cell", leave=False, disable=None) as bar:
-
-            def show(index: int) -> None:
-                bar.update(index + 1 - bar.n)
-
-            execute_notebook(path, show)
-            problems = []
+            execute_notebook(path, lambda index: bar.update(index + 1 - bar.n))
     except (NotebookError, ValueError) as error:
-        problems = [str(error)]
-    print(
-        f"{'FAILED' if problems else 'ok'}  {name}  {time.monotonic() - started:.1f} s", flush=True
-    )
-    for problem in problems:
-        print(f"  {problem}".replace("\n", "\n  "))
-    return not problems
+        problem = f"\n{error}".replace("\n", "\n  ")
+    verdict = "FAILED" if problem else "ok"
+    print(f"{verdict}  {name}  {time.monotonic() - started:.1f} s{problem}", flush=True)
+    return not problem
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import pytest
 from notebook_format import read_notebook
-from notebook_rules import committed_problems, read_uncompared_cells, style_problems
+from notebook_rules import read_uncompared_cells, style_problems
 
 from notebooks import ROOT, UNCOMPARED_FILE, find_notebooks
 
@@ -23,10 +23,4 @@ def test_keeps_to_the_limits(name):
     problems = style_problems(
         read_notebook(ROOT / name), ROOT / name, is_lecture=name.startswith("notebooks/")
     )
-    assert not problems, "\n" + "\n".join(problems)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_is_committed_clean_and_run_in_order(name):
-    problems = committed_problems(read_notebook(ROOT / name), UNCOMPARED.get(name, {}))
     assert not problems, "\n" + "\n".join(problems)
