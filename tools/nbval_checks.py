@@ -8,17 +8,25 @@ clean, with all its outputs), and each cell one more comparison. Nothing runs a 
 
 import copy
 import os
+import subprocess
+import sys
+import tempfile
 import time
 from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
 from queue import Empty
 
+import forked_kernel
 import pytest
+from jupyter_client import KernelManager
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from nbformat.v4 import output_from_msg
 from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
 from notebook_compare import compare_outputs, load_sanitizer
 from notebook_format import NotebookError
-from notebook_kernel import build_font_cache, kernel_environment
+from notebook_kernel import ThisInterpreterKernels, build_font_cache, kernel_environment
 from notebook_rules import committed_problems, read_uncompared_cells
 
 from notebooks import ROOT, SANITIZE_FILE, UNCOMPARED_FILE
@@ -27,6 +35,7 @@ SANITIZE = load_sanitizer(SANITIZE_FILE)
 UNCOMPARED = read_uncompared_cells(UNCOMPARED_FILE)
 OUTPUTS = ("stream", "display_data", "execute_result", "error")
 LOOK_AT_KERNEL_EVERY_S = 1
+OF_THIS_PROCESS = ExitStack()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -82,13 +91,12 @@ class CheckedNotebook(IPyNbFile):
         build_font_cache()
         self.resources = ExitStack()
         environment = self.resources.enter_context(kernel_environment())
-        with pytest.MonkeyPatch.context() as patch:  # the kernel inherits it
-            for name in set(os.environ) - set(environment):
-                patch.delenv(name)
-            for name, value in environment.items():
-                patch.setenv(name, value)
-            super().setup()
-        self.kernel = WatchedKernel(self.kernel)
+        timeout = self.config.option.nbval_kernel_startup_timeout
+        # Small notebooks of the tests elsewhere don't need what such a kernel has imported.
+        forked = self.path.is_relative_to(ROOT) and sys.platform == "linux"
+        kernels = forked_kernels() if forked else ThisInterpreterKernels()
+        self.kernel = WatchedKernel(kernels, self.path.parent, environment, timeout)
+        self.setup_sanitize_files()
 
     def teardown(self):
         super().teardown()
@@ -126,11 +134,43 @@ class CommittedOutputs(pytest.Item):
         return self.path, 0, f"{self.parent.name}: {self.name}"
 
 
-class WatchedKernel(RunningKernel):
-    """A running kernel of nbval's whose death ends the wait for a cell at once."""
+@cache
+def forked_kernels() -> KernelSpecManager:
+    """The kernels of this process, which are forks of another one that has imported torch."""
+    folder = OF_THIS_PROCESS.enter_context(tempfile.TemporaryDirectory())
+    environment = OF_THIS_PROCESS.enter_context(kernel_environment())
+    address = os.path.join(folder, "socket")
+    OF_THIS_PROCESS.enter_context(forked_kernel.start_server(address, environment))
+    return ForkedKernels(address)
 
-    def __init__(self, kernel: RunningKernel):
-        self.km, self.kc = kernel.km, kernel.kc
+
+class ForkedKernels(ThisInterpreterKernels):
+    """Knows one kernel, whatever its name: a fork of the process at an address."""
+
+    def __init__(self, address: str):
+        super().__init__()
+        self.address = address
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        spec = super().get_kernel_spec(kernel_name)
+        spec.argv = [sys.executable, forked_kernel.__file__, self.address, *spec.argv[3:]]
+        return spec
+
+
+def pytest_unconfigure():
+    OF_THIS_PROCESS.close()
+
+
+class WatchedKernel(RunningKernel):
+    """nbval's running kernel, of the given kind, whose death ends the wait for a cell at once."""
+
+    def __init__(self, kernels: KernelSpecManager, folder: Path, environment: dict, timeout: float):
+        self.km = KernelManager(kernel_spec_manager=kernels)
+        self.km.start_kernel(cwd=str(folder), env=environment, stderr=subprocess.DEVNULL)
+        self.kc = self.km.client()
+        self.kc.start_channels()
+        self.kc.wait_for_ready(timeout=timeout)
+        self._ensure_iopub_up()
 
     def await_reply(self, msg_id, timeout=None):
         deadline = time.monotonic() + (float("inf") if timeout is None else timeout)

@@ -1,0 +1,102 @@
+"""Kernels that need not import torch and Transformers again: forks of a process that has.
+
+The two imports take five seconds of a core in each of 24 notebooks. One process makes them, and
+each kernel is forked from it. Jupyter starts this file in place of a kernel. It stays, passes an
+interrupt on, and ends when the kernel ends; and the kernel ends when it is killed.
+
+    python forked_kernel.py ADDRESS -f CONNECTION_FILE
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+# All that load_model() and the engine import. Not lecture_lib: a notebook imports that itself.
+IMPORTED = """
+import torch
+import transformers.models.llama.modeling_llama
+import transformers.models.llama.tokenization_llama
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, pipelines
+"""
+
+
+def start_server(address: str, environment: dict[str, str]) -> subprocess.Popen:
+    """The process that forks. It ends when its standard input is closed, or its owner ends.
+
+    Args:
+        address: a path for its socket.
+        environment: what its kernels' Python and libraries read when they start.
+    """
+    command = [sys.executable, __file__, address]
+    pipe = subprocess.PIPE
+    server = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment)
+    if not server.stdout.readline():
+        raise RuntimeError("the process that forks the kernels ended while it imported torch")
+    return server
+
+
+def serve(address: str) -> None:
+    exec(IMPORTED)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
+    threading.Thread(target=end_with_the_owner, daemon=True).start()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        print("ready", flush=True)
+        while True:
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                be_the_kernel(connection)
+            connection.close()
+
+
+def end_with_the_owner() -> None:
+    os.read(0, 1)  # nothing is written there; this returns when the pipe is closed
+    os._exit(0)
+
+
+def be_the_kernel(connection: socket.socket) -> None:
+    """What `python -m ipykernel_launcher` does, for the process at the other end."""
+    message, descriptors, _, _ = socket.recv_fds(connection, 1_000_000, 3)
+    arguments, environment, folder = json.loads(message)
+    for standard, received in enumerate(descriptors):
+        os.dup2(received, standard)
+        os.close(received)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.environ.clear()
+    os.environ.update(environment, JPY_PARENT_PID=str(os.getppid()))
+    os.chdir(folder)
+    sys.argv[1:] = arguments
+    sys.path.pop(0)  # the folder of this file
+    threading.Thread(target=obey, args=[connection], daemon=True).start()
+
+    from ipykernel import kernelapp
+
+    kernelapp.launch_new_instance()
+    os._exit(0)
+
+
+def obey(connection: socket.socket) -> None:
+    """Send this kernel the signals that the process at the other end gets; end when it ends."""
+    while number := connection.recv(1):
+        os.kill(os.getpid(), number[0])
+    os._exit(1)
+
+
+def stand_for_the_kernel(address: str, arguments: list[str]) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(address)
+        signal.signal(signal.SIGINT, lambda number, frame: connection.send(bytes([number])))
+        message = json.dumps([arguments, dict(os.environ), os.getcwd()]).encode()
+        socket.send_fds(connection, [message], [0, 1, 2])
+        connection.recv(1)  # nothing comes; this returns when the kernel has ended
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 2:
+        serve(sys.argv[1])
+    stand_for_the_kernel(sys.argv[1], sys.argv[2:])
