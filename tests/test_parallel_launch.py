@@ -301,4 +301,5 @@ def test_a_terminal_gets_one_line_that_is_wiped(monkeypatch):
     with ProgressLine() as line:
         line.show("2 ranks, 0 s: 2 starting")
         line.show("too soon after the first to be shown")
-    assert terminal.text == "\r2 ranks, 0 s: 2 starting" + "\r" + " " * 24 + "\r"
+    erased = "\r\x1b[K"
+    assert terminal.text == f"{erased}2 ranks, 0 s: 2 starting{erased}"

@@ -57,9 +57,9 @@ def test_payload_is_exactly_the_formulas(run, biased):
     assert len(run.collectives) == volume.n_all_reduces == 2 * 6 * N_TOKENS
     assert run.payload_bytes == 2 * 6 * (len(PROMPT) + N_TOKENS - 1) * 48 * 4
     sizes = {record.payload_bytes for record in run.collectives if record.phase == "prefill"}
-    assert sizes == {volume.prefill_all_reduce_bytes}
+    assert sizes == {volume.prefill_tensor_bytes}
     sizes = {record.payload_bytes for record in run.collectives if record.phase == "decode"}
-    assert sizes == {volume.decode_all_reduce_bytes}
+    assert sizes == {volume.decode_tensor_bytes}
 
 
 def test_there_are_two_allreduces_a_layer_and_pass_and_all_ranks_join_in(run):
@@ -184,7 +184,7 @@ def test_generation_stops_at_eos():
 
     step.calls = 0
     laps = SimpleNamespace(lap=lambda phase: None)
-    job = Job("tensor", "own", None, [[1, 2]], 10, [9], "float32", "cpu")
+    job = Job("tensor", 1, "own", None, [[1, 2]], 10, [9], "float32", "cpu")
     assert generate(step, job, "cpu", laps)[0] == [5, 7, 9]
     assert cut_after_eos([5, 7, 9, 5, 9], [9]) == [5, 7, 9]
     assert cut_after_eos([5, 7], [9]) == [5, 7]

@@ -125,22 +125,19 @@ def test_timestamps_of_a_run_give_the_same_structure():
     assert again.completion_s == made.completion_s
 
 
-def block(stage=0, request=0, phase="prefill", step=0, start_s=0.0, end_s=1.0):
-    return StageBlock(stage, request, phase, step, start_s, end_s)
+def block(stage=0, request=0, start_s=0.0, end_s=1.0):
+    return StageBlock(stage, request, 0, start_s, end_s)
 
 
 @pytest.mark.parametrize(
     ("blocks", "message"),
     [
         ([], "blocks: is empty"),
-        ([7], r"blocks\[0\]: needs a StageBlock, got int"),
-        ([block(end_s=-1)], r"blocks\[0\]: needs 0 <= start_s <= end_s, got 0.0 s and -1 s"),
-        ([block(start_s=2)], r"blocks\[0\]: needs 0 <= start_s <= end_s, got 2 s and 1.0 s"),
-        ([block(phase="warm-up")], "phase: must be one of 'prefill', 'decode', got 'warm-up'"),
-        ([block(stage=1)], "stage 0 has none, though there are 2"),
-        ([block(), block(start_s=1, end_s=2)], "is there twice"),
-        ([block(), block(request=1, start_s=0.5, end_s=2)], "stage 0 has two at once"),
-        ([block(start_s=float("nan"))], "start_s"),
+        ([7], r"blocks: needs StageBlocks, .* got 7"),
+        ([block(end_s=-1)], r"blocks: needs StageBlocks, 0 <= start_s <= end_s, got .*end_s=-1"),
+        ([block(start_s=2)], r"blocks: needs StageBlocks, 0 <= start_s <= end_s, got .*start_s=2"),
+        ([block(start_s=float("nan"))], "start_s=nan"),
+        ([block(), block(request=1, start_s=0.5, end_s=2)], "a stage does one thing at a time"),
     ],
 )
 def test_bad_timestamps_are_refused(blocks, message):

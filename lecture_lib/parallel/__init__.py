@@ -30,7 +30,7 @@ from .ranks import RankError, RankTimeoutError
 from .ring import ring_all_reduce, ring_steps, ring_wire_bytes, tree_wire_bytes
 from .run import run_pipeline_parallel, run_tensor_parallel
 from .schedule import Schedule, StageBlock, pipeline_schedule, schedule_from_timestamps
-from .volumes import PipelineVolume, TensorParallelVolume, pipeline_volume, tensor_parallel_volume
+from .volumes import PipelineVolume, pipeline_volume, tensor_parallel_volume
 
 __all__ = [
     "LINKS",
@@ -42,7 +42,6 @@ __all__ = [
     "RankTimeoutError",
     "Schedule",
     "StageBlock",
-    "TensorParallelVolume",
     "all_reduce_time_s",
     "check_pipeline_degree",
     "check_tensor_parallel_degree",

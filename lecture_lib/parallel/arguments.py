@@ -11,7 +11,7 @@ from ..loading import bundled_model, devices
 from ..loading.load import find_folder
 from .degrees import check_pipeline_degree, check_tensor_parallel_degree
 from .job import Job
-from .shards import ModelFolder, read_model_folder
+from .shards import read_model_folder
 
 
 def make_job(
@@ -35,19 +35,22 @@ def make_job(
 
     check_count("max_new_tokens", max_new_tokens)
     check_choice("backend", backend, ("own", "torch"))
-    folder, name = _locate(model)
-    described = read_model_folder(folder, name)
-    if kind == "tensor":
-        check_tensor_parallel_degree(described.spec, n_ranks)
-    else:
-        check_pipeline_degree(described.spec, n_ranks)
+    if hasattr(model, "tokenizer"):  # load_model left the name that it was given in the config
+        model = model.model.config.name_or_path
+    if not isinstance(model, str | Path) or not str(model).strip():
+        raise ValueError(f"model: must be a model's name, a folder or a LoadedModel, got {model!r}")
+    folder, _ = find_folder(str(model), check=lambda n_params: None)
+    described = read_model_folder(Path(folder).absolute(), Path(str(model)).name)
+    check_degree = check_tensor_parallel_degree if kind == "tensor" else check_pipeline_degree
+    check_degree(described.spec, n_ranks)
     device_type = choose_device_type(device, n_ranks)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     job = Job(
         kind=kind,
+        n_ranks=n_ranks,
         backend=backend,
         model=described,
-        prompts=_encode_prompts(kind, prompts, tokenizer, described),
+        prompts=_encode_prompts(kind, prompts, tokenizer, described.spec.vocab_size),
         max_new_tokens=max_new_tokens,
         eos_token_ids=[] if ignore_eos else described.eos_token_ids,
         dtype=devices.choose_dtype(dtype, torch.device(device_type)),
@@ -57,24 +60,13 @@ def make_job(
     return job, tokenizer
 
 
-def _locate(model) -> tuple[Path, str]:
-    """The folder of a name, a folder or a LoadedModel, and what to call it."""
-    if hasattr(model, "tokenizer"):  # load_model left the name that it was given in the config
-        model = model.model.config.name_or_path
-    if not isinstance(model, str | Path) or not str(model).strip():
-        raise ValueError(f"model: must be a model's name, a folder or a LoadedModel, got {model!r}")
-    folder, _ = find_folder(str(model), check=lambda n_params: None)
-    return Path(folder).absolute(), Path(str(model)).name
-
-
-def _encode_prompts(kind: str, prompts, tokenizer, model: ModelFolder) -> list[list[int]]:
+def _encode_prompts(kind: str, prompts, tokenizer, vocab_size: int) -> list[list[int]]:
     token_lists, single = encode_prompts(prompts, tokenizer)
     if kind == "tensor" and not single:
         n = len(token_lists)
         raise ValueError(f"prompt: takes one prompt, text or token ids, got a list of {n}")
     name = "prompt" if kind == "tensor" else "prompts"
-    vocab_size = model.spec.vocab_size
-    return [check_token_ids(name, ids, vocab_size, "cpu").tolist() for ids in token_lists]
+    return [check_token_ids(name, ids, vocab_size).tolist() for ids in token_lists]
 
 
 def _check_lengths(job: Job) -> None:
@@ -93,11 +85,7 @@ def _check_lengths(job: Job) -> None:
 
 
 def choose_device_type(device: str, n_ranks: int) -> str:
-    """ "cuda" or "cpu" for this many ranks on this machine.
-
-    Raises:
-        ValueError: another device, or fewer GPUs than ranks.
-    """
+    """ "cuda" or "cpu" for this many ranks on this machine; refuses fewer GPUs than ranks."""
     check_choice("device", device, ("auto", "cpu", "cuda"))
     n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "auto":

@@ -10,28 +10,23 @@ from torch import Tensor
 from .meters import MemoryMeter, WireMeter
 from .pipeline import Stage, run_stage
 from .shards import ModelFolder, Shards
+from .tensor import TensorParallelLlama
 from .traffic import TrafficRecorder, label
 
 
 @dataclass(frozen=True)
 class Job:
-    """One parallel run.
+    """One parallel run."""
 
-    Attributes:
-        kind: "tensor" or "pipeline". backend: "own" or "torch".
-        model: what the ranks must know of it. prompts: token ids of each request.
-        max_new_tokens: of each request. eos_token_ids: what ends one ([]: nothing).
-        dtype: of the weights. device_type: "cpu" or "cuda".
-    """
-
-    kind: str
-    backend: str
+    kind: str  # "tensor" or "pipeline"
+    n_ranks: int
+    backend: str  # "own" or "torch"
     model: ModelFolder
-    prompts: list[list[int]]
-    max_new_tokens: int
-    eos_token_ids: list[int]
+    prompts: list[list[int]]  # token ids of each request
+    max_new_tokens: int  # of each request
+    eos_token_ids: list[int]  # what ends a request
     dtype: torch.dtype
-    device_type: str
+    device_type: str  # "cpu" or "cuda"
 
     def cache_len(self, request: int) -> int:
         """Positions that a request's cache needs: the last token is never fed back."""
@@ -46,55 +41,41 @@ def run_job(job: Job, rank) -> dict:
         (tensor: rank 0 has the logits; pipeline: the last stage has both); tensor: step_s, the
         seconds of each step; pipeline: blocks.
     """
+    tensor, own = job.kind == "tensor", job.backend == "own"
+    if not own:  # late, because the caller imports this module too and needs no more of torch
+        from .torch_backend import TorchTensorParallel, run_torch_stage
     device = torch.device("cpu")
     if job.device_type == "cuda":
         device = torch.device("cuda", torch.cuda.current_device())
     memory = MemoryMeter(device)
     rank.report("loading its weights")
     # A pipeline's stage has its layers whole: nothing of them is cut.
-    part = (rank.rank, rank.n_ranks) if job.kind == "tensor" else (0, 1)
+    part = (rank.rank, rank.n_ranks) if tensor else (0, 1)
     shards = Shards(job.model, *part, job.dtype, device)
-    model = _make_model(job, rank, shards)
+    if tensor:
+        model = (TensorParallelLlama if own else TorchTensorParallel)(shards, job.cache_len(0))
+    else:
+        model = Stage(shards, job, rank.rank, rank.n_ranks)
     rank.report("running")
     wire = WireMeter(device)
     with TrafficRecorder() as traffic:
-        if job.kind == "tensor":
-            token_ids, logits, step_s = generate(model.step, job, device, wire)
+        if tensor:
+            token_ids, rows, step_s = generate(model.step, job, device, wire)
+            logits = [rows] if rank.rank == 0 else []
             result = {"token_ids": [token_ids], "step_s": step_s}
-            logits = [logits] if rank.rank == 0 else []
         else:
-            _run_stage(model, job)
+            (run_stage if own else run_torch_stage)(model, job)
             wire.lap("all")  # prefill and decode of different requests overlap
-            result = {"token_ids": model.tokens, "blocks": model.blocks}
             logits = model.logits_of if model.is_last else []
-    check_same_tokens(result["token_ids"] if job.kind == "tensor" else None)
+            result = {"token_ids": model.tokens, "blocks": model.blocks}
+    if tensor:
+        check_same_tokens(token_ids)
     return result | {
         "records": traffic.records,
         "memory": memory.report(rank.rank, shards, model.cache_bytes),
         "wire_by_phase": wire.by_phase,
         "logits": [torch.cat(rows).float().cpu() for rows in logits],
     }
-
-
-def _make_model(job: Job, rank, shards: Shards):
-    if job.kind == "pipeline":
-        stage = Stage(shards, job, rank.rank, rank.n_ranks)
-        stage.start_clock()
-        return stage
-    if job.backend == "own":
-        from .tensor import TensorParallelLlama as TensorParallel
-    else:
-        from .torch_backend import TorchTensorParallel as TensorParallel
-    return TensorParallel(shards, job.cache_len(0))
-
-
-def _run_stage(stage: Stage, job: Job) -> None:
-    if job.backend == "own":
-        run_stage(stage, job)
-    else:
-        from .torch_backend import run_torch_stage
-
-        run_torch_stage(stage, job)
 
 
 def generate(step, job: Job, device, wire: WireMeter) -> tuple[list[int], list[Tensor], list]:
@@ -123,13 +104,13 @@ def generate(step, job: Job, device, wire: WireMeter) -> tuple[list[int], list[T
             return token_ids, all_logits, step_s
 
 
-def check_same_tokens(token_ids: list[list[int]] | None) -> None:
+def check_same_tokens(token_ids: list[int]) -> None:
     """Refuse a run whose ranks chose different tokens: one fed another's past to its model.
 
     Ranks on machines whose processors round differently can disagree where two tokens are equally
-    likely. (Nothing is recorded any more.)
+    likely.
     """
     everyone: list = [None] * dist.get_world_size()
     dist.all_gather_object(everyone, token_ids)
-    if any(each != everyone[0] for each in everyone):
+    if any(each != token_ids for each in everyone):
         raise RuntimeError(f"the ranks chose different tokens: {everyone}")

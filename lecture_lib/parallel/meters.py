@@ -27,9 +27,9 @@ class WireMeter:
         # The interface that gloo is set to use; else the loopback, if all ranks are here.
         here = int(os.environ.get("LOCAL_WORLD_SIZE", dist.get_world_size()))
         default = "lo" if here == dist.get_world_size() else ""
-        self._name = os.environ.get("GLOO_SOCKET_IFNAME", default)
+        self._interface = os.environ.get("GLOO_SOCKET_IFNAME", default)
         reads = int(os.environ.get("LOCAL_RANK", dist.get_rank())) == 0 and device.type == "cpu"
-        self._reads = reads and bytes_sent(self._name) is not None
+        self._reads = reads and bytes_sent(self._interface) is not None
         self.by_phase: dict[str, int] = {}
         self._last = self._read()
 
@@ -42,7 +42,7 @@ class WireMeter:
 
     def _read(self) -> int | None:
         dist.barrier()
-        count = bytes_sent(self._name) if self._reads else None
+        count = bytes_sent(self._interface) if self._reads else None
         dist.barrier()
         return count
 
@@ -53,10 +53,9 @@ def bytes_sent(interface: str) -> int | None:
     On the loopback interface ("lo") what is sent is received, so this counts each byte once.
     """
     try:
-        counters = psutil.net_io_counters(pernic=True).get(interface)
-    except OSError:  # the system doesn't show them
+        return psutil.net_io_counters(pernic=True)[interface].bytes_sent
+    except (OSError, KeyError):  # the system doesn't show them, or has no such interface
         return None
-    return None if counters is None else counters.bytes_sent
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,6 @@ class RankMemory:
     """What one rank keeps.
 
     Attributes:
-        rank: the process.
         weight_bytes: all weights that it uses.
         split_weight_bytes: those among them that only this rank has; the rest is replicated
             (tensor parallelism: embeddings and norms), and on a CPU mapped from the file, so
@@ -93,7 +91,7 @@ class MemoryMeter:
     """
 
     def __init__(self, device: torch.device):
-        self.device = device
+        self._device = device
         self.start_bytes = self.peak_bytes = _private_bytes()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
@@ -108,8 +106,8 @@ class MemoryMeter:
         self._stop.set()
         self._thread.join()
         start, peak = self.start_bytes, max(self.peak_bytes, _private_bytes())
-        if self.device.type == "cuda":
-            start, peak = 0, torch.cuda.max_memory_allocated(self.device)
+        if self._device.type == "cuda":
+            start, peak = 0, torch.cuda.max_memory_allocated(self._device)
         weight_bytes = shards.split_bytes + shards.whole_bytes
         return RankMemory(rank, weight_bytes, shards.split_bytes, cache_bytes, start, peak)
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from .ranks import run_ranks
 
 if TYPE_CHECKING:
-    import pandas as pd
     from torch import Tensor
 
     from ..engine.generation import Timings
@@ -25,7 +24,7 @@ class ParallelRun:
     """What both kinds of run have.
 
     Attributes:
-        n_ranks: processes that ran. backend: "own" or "torch". device: "cpu" or "cuda".
+        n_ranks: processes that ran. device: "cpu" or "cuda".
         memory: one RankMemory per rank.
         records: everything that every rank sent, received or took part in.
         wire_by_phase: bytes that crossed the network interface, by phase; None where they can't
@@ -34,7 +33,6 @@ class ParallelRun:
     """
 
     n_ranks: int
-    backend: str
     device: str
     memory: list[RankMemory]
     records: list[CommRecord] = field(repr=False)
@@ -56,21 +54,18 @@ class ParallelRun:
         """Bytes over the interface in the whole run, sent by all ranks together, or None."""
         return None if self.wire_by_phase is None else sum(self.wire_by_phase.values())
 
-    def traffic_table(self) -> pd.DataFrame:
-        """The collectives and messages, equal ones counted together."""
+    def traffic_table(self):
+        """The collectives and messages as a DataFrame, equal ones counted together."""
         from .traffic import traffic_table
 
         return traffic_table(self.counted_once)
 
-    def memory_table(self) -> pd.DataFrame:
-        """The memory of each rank in MB (10⁶ bytes), one row per rank."""
+    def memory_table(self):
+        """The memory of each rank in MB (10⁶ bytes) as a DataFrame, one row per rank."""
         import pandas as pd
 
-        columns = ("weight_bytes", "split_weight_bytes", "cache_bytes", "start_bytes", "peak_bytes")
-        rows = [[getattr(m, name) / 1e6 for name in columns] for m in self.memory]
-        names = [name.replace("_bytes", "").replace("_", " ") + " (MB)" for name in columns]
-        index = pd.Index([m.rank for m in self.memory], name="rank")
-        return pd.DataFrame(rows, columns=names, index=index)
+        table = pd.DataFrame(map(vars, self.memory)).set_index("rank") / 1e6
+        return table.rename(columns=lambda name: name.replace("_bytes", " (MB)").replace("_", " "))
 
 
 @dataclass(frozen=True)
@@ -81,6 +76,7 @@ class TensorParallelRun(ParallelRun):
         token_ids: the new tokens, the EOS that ended them included. text: their text.
         logits: float32 (T, V), row i those that token i was chosen from.
         timings: of rank 0: time to first token, seconds of each decode step.
+        collectives: each collective once.
     """
 
     token_ids: list[int]
@@ -88,10 +84,7 @@ class TensorParallelRun(ParallelRun):
     logits: Tensor = field(repr=False)
     timings: Timings
 
-    @property
-    def collectives(self) -> list[CommRecord]:
-        """Each collective once, as rank 0 recorded it."""
-        return self.counted_once
+    collectives = ParallelRun.counted_once
 
 
 @dataclass(frozen=True)
@@ -102,6 +95,7 @@ class PipelineRun(ParallelRun):
         token_ids: for each request its new tokens, up to and including EOS. texts: their texts.
         logits: for each request float32 (T, V), row i those that token i was chosen from.
         blocks: when which stage computed what, for the chart of the schedule.
+        sends: each message once.
     """
 
     token_ids: list[list[int]]
@@ -109,10 +103,7 @@ class PipelineRun(ParallelRun):
     logits: list[Tensor] = field(repr=False)
     blocks: list[StageBlock] = field(repr=False)
 
-    @property
-    def sends(self) -> list[CommRecord]:
-        """Every message once, as its sender recorded it."""
-        return self.counted_once
+    sends = ParallelRun.counted_once
 
 
 def run_tensor_parallel(
@@ -149,7 +140,7 @@ def run_tensor_parallel(
     from .arguments import make_job
 
     job, tokenizer = make_job("tensor", n_ranks, prompt, max_new_tokens, **options)
-    return run_locally(job, tokenizer, n_ranks, timeout_s)
+    return run_locally(job, tokenizer, timeout_s)
 
 
 def run_pipeline_parallel(
@@ -179,16 +170,17 @@ def run_pipeline_parallel(
     """
     from .arguments import make_job
 
-    job, tokenizer = make_job("pipeline", n_stages, prompts, max_new_tokens, **options)
-    return run_locally(job, tokenizer, n_stages, timeout_s)
+    return run_locally(
+        *make_job("pipeline", n_stages, prompts, max_new_tokens, **options), timeout_s
+    )
 
 
-def run_locally(job: Job, tokenizer, n_ranks: int, timeout_s: float) -> ParallelRun:
+def run_locally(job: Job, tokenizer, timeout_s: float) -> ParallelRun:
     """Run a job on ranks that are started on this machine."""
     from .job import run_job
 
     backend = "nccl" if job.device_type == "cuda" else "gloo"
-    results = run_ranks(run_job, job, n_ranks, timeout_s=timeout_s, backend=backend)
+    results = run_ranks(run_job, job, job.n_ranks, timeout_s=timeout_s, backend=backend)
     return assemble(job, tokenizer, results)
 
 
@@ -200,8 +192,7 @@ def assemble(job: Job, tokenizer, results: list[dict]) -> ParallelRun:
     for result in results:
         wire_by_phase.update(result["wire_by_phase"])
     common = {
-        "n_ranks": len(results),
-        "backend": job.backend,
+        "n_ranks": job.n_ranks,
         "device": job.device_type,
         "memory": [result["memory"] for result in results],
         "records": [record for result in results for record in result["records"]],

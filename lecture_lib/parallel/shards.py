@@ -13,8 +13,10 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from ..engine.kernels import FastRMSNorm, LlamaLayer
+from ..engine.architecture import max_context
+from ..engine.kernels import FastLlama, FastRMSNorm, LlamaLayer
 from ..engine.kv_cache import KVCache
+from ..engine.weights import inverse_frequencies
 from ..loading.weight_files import find_weights
 from ..model_spec import ModelSpec, UnsupportedArchitectureError
 from ..tokens import end_tokens
@@ -24,17 +26,11 @@ FAMILIES = ("llama", "mistral", "qwen2")
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """What the forward pass must know of a model beside its weights; it is sent to the ranks.
-
-    Attributes:
-        folder: with config.json and the safetensors. spec: the dimensions.
-        rope: the config's rope_parameters. norm_eps: the ε of the norms.
-        eos_token_ids: tokens that end a text. max_seq_len: longest sequence.
-    """
+    """What the forward pass must know of a model beside its weights; it is sent to the ranks."""
 
     folder: str
     spec: ModelSpec
-    rope: dict
+    rope: dict  # the config's rope_parameters
     norm_eps: float
     eos_token_ids: list[int]
     max_seq_len: int
@@ -49,9 +45,6 @@ def read_model_folder(folder: Path, name: str) -> ModelFolder:
         ValueError: its weights are no safetensors.
     """
     from transformers import AutoConfig, GenerationConfig
-
-    from ..engine.architecture import max_context
-    from ..engine.weights import inverse_frequencies
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if config.model_type not in FAMILIES or getattr(config, "hidden_act", None) != "silu":
@@ -134,16 +127,58 @@ class Shards:
         return part
 
 
+class RankLlama(FastLlama):
+    """The engine's Llama with what one rank has of it: its share of each of these layers.
+
+    The rank of the first layer has the embeddings, that of the last one the final norm and W_lm.
+    """
+
+    def __init__(self, shards: Shards, layers: range):
+        spec, n_ranks = shards.model.spec, shards.n_ranks
+        self.n_heads, self.n_kv_heads = spec.n_heads // n_ranks, spec.n_kv_heads // n_ranks
+        self.head_dim, self.d_model = spec.head_dim, spec.d_model
+        self.dtype, self.device = shards.dtype, shards.device
+        self.layers = [read_layer(shards, i) for i in layers]
+        self.caches: list[KVCache] = []
+        tied = "lm_head.weight" not in shards
+        is_first, is_last = 0 in layers, spec.n_layers - 1 in layers
+        if is_first or (is_last and tied):
+            self.embeddings = shards.whole("model.embed_tokens.weight")  # (V, D)
+        if is_last:
+            self.final_norm = read_norm(shards, "model.norm")
+            self.lm_head = self.embeddings if tied else shards.whole("lm_head.weight")  # (V, D)
+        self.inv_freq = inverse_frequencies(shards.model.rope, spec.head_dim).to(shards.device)
+
+    def new_cache(self, max_seq_len: int) -> KVCache:
+        """A cache of one request: of this rank's layers and heads."""
+        cache = KVCache(
+            n_layers=len(self.layers),
+            batch_size=1,
+            n_kv_heads=self.n_kv_heads,
+            max_seq_len=max_seq_len,
+            head_dim=self.head_dim,
+            dtype=self.dtype,
+            device=self.device,
+        )
+        self.caches.append(cache)
+        return cache
+
+    @property
+    def cache_bytes(self) -> int:
+        return sum(cache.nbytes for cache in self.caches)
+
+
 def read_layer(shards: Shards, i: int) -> LlamaLayer:
     """Layer i of the engine's forward pass, this rank's part of it (all of it with n_ranks = 1)."""
     prefix = f"model.layers.{i}."
-    attention, mlp = prefix + "self_attn.", prefix + "mlp."
-    qkv = [f"{attention}{name}_proj." for name in "qkv"]
-    gate_up = [f"{mlp}{name}_proj." for name in ("gate", "up")]
+    qkv = [f"{prefix}self_attn.{name}_proj." for name in "qkv"]
+    gate_up = [f"{prefix}mlp.{name}_proj." for name in ("gate", "up")]
+    out, down = f"{prefix}self_attn.o_proj.", f"{prefix}mlp.down_proj."
 
-    def bias(*modules: str) -> Tensor | None:
-        names = [f"{module}bias" for module in modules]
-        return shards.columns(*names) if names[0] in shards else None
+    def weight_and_bias(modules: list[str]) -> tuple[Tensor, Tensor | None]:
+        biases = [f"{module}bias" for module in modules]
+        bias = shards.columns(*biases) if biases[0] in shards else None
+        return shards.columns(*(f"{module}weight" for module in modules)), bias
 
     def bias_once(module: str) -> Tensor | None:
         # Added by rank 0 alone: the AllReduce that follows would add it once for every rank.
@@ -151,16 +186,14 @@ def read_layer(shards: Shards, i: int) -> LlamaLayer:
         return shards.whole(name) if name in shards and shards.rank == 0 else None
 
     return LlamaLayer(
-        attention_norm=read_norm(shards, f"{prefix}input_layernorm"),
-        qkv=shards.columns(*(f"{module}weight" for module in qkv)),
-        qkv_bias=bias(*qkv),
-        out=shards.rows(f"{attention}o_proj.weight"),
-        out_bias=bias_once(f"{attention}o_proj."),
-        mlp_norm=read_norm(shards, f"{prefix}post_attention_layernorm"),
-        gate_up=shards.columns(*(f"{module}weight" for module in gate_up)),
-        gate_up_bias=bias(*gate_up),
-        down=shards.rows(f"{mlp}down_proj.weight"),
-        down_bias=bias_once(f"{mlp}down_proj."),
+        read_norm(shards, f"{prefix}input_layernorm"),
+        *weight_and_bias(qkv),
+        shards.rows(f"{out}weight"),
+        bias_once(out),
+        read_norm(shards, f"{prefix}post_attention_layernorm"),
+        *weight_and_bias(gate_up),
+        shards.rows(f"{down}weight"),
+        bias_once(down),
     )
 
 
@@ -168,24 +201,3 @@ def read_norm(shards: Shards, name: str) -> FastRMSNorm:
     """A norm, which every rank has in full."""
     weight = shards.whole(f"{name}.weight")
     return FastRMSNorm(SimpleNamespace(weight=weight, variance_epsilon=shards.model.norm_eps))
-
-
-def read_lm_head(shards: Shards, embeddings: Tensor | None = None) -> Tensor:
-    """W_lm as (V, D): the embeddings themselves where the two are tied."""
-    if "lm_head.weight" in shards:
-        return shards.whole("lm_head.weight")
-    name = "model.embed_tokens.weight"
-    return shards.whole(name) if embeddings is None else embeddings
-
-
-def new_cache(shards: Shards, layers: list, n_kv_heads: int, max_seq_len: int) -> KVCache:
-    """A rank's cache of one request: its layers, its heads."""
-    return KVCache(
-        n_layers=len(layers),
-        batch_size=1,
-        n_kv_heads=n_kv_heads,
-        max_seq_len=max_seq_len,
-        head_dim=shards.model.spec.head_dim,
-        dtype=shards.dtype,
-        device=shards.device,
-    )

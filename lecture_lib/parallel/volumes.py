@@ -1,9 +1,6 @@
 """Communication volumes of one request (a batch of equal prompts): payload and wire, by phase."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from lecture_lib.checks import check_count, check_number
 from lecture_lib.model_spec import ModelSpec
@@ -11,27 +8,18 @@ from lecture_lib.model_spec import ModelSpec
 from .degrees import check_pipeline_degree, check_tensor_parallel_degree
 from .ring import ring_wire_bytes
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 _TOKEN_ID_BYTES = 8  # a token id is sent as an int64
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """One kind of communication in ONE forward pass.
+    """One kind of communication in ONE forward pass."""
 
-    Attributes:
-        phase: "prefill" or "decode". what: in words. kind: "send", "all_reduce", "all_gather".
-        per_pass: how often it happens in one forward pass.
-        payload_bytes: of one: the tensor sent, summed or gathered, counted once.
-    """
-
-    phase: str
+    phase: str  # "prefill" or "decode"
     what: str
-    kind: str
-    per_pass: int
-    payload_bytes: float
+    kind: str  # "send", "all_reduce" or "all_gather"
+    per_pass: int  # how often it happens
+    payload_bytes: float  # of one: the tensor sent, summed or gathered, counted once
 
     def wire_bytes(self, n_ranks: int) -> float:
         """Bytes that all ranks together send for ONE of these (collectives: in a ring)."""
@@ -46,19 +34,16 @@ class Transfer:
 class Volume:
     """What a request sends: B prompts of L tokens, ``max_new_tokens`` new tokens each.
 
-    Attributes:
-        model: name of the model. n_ranks, seq_len, max_new_tokens, batch_size, dtype_bytes: as
-            given. d_model: D of the model.
-        transfers: what happens in one prefill pass and in one decode pass.
+    ``transfers`` is what happens in one prefill pass and in one decode pass.
     """
 
     model: str
+    d_model: int
     n_ranks: int
     seq_len: int
     max_new_tokens: int
     batch_size: int
     dtype_bytes: float
-    d_model: int
     transfers: tuple[Transfer, ...]
 
     @property
@@ -69,12 +54,12 @@ class Volume:
     @property
     def prefill_bytes(self) -> float:
         """Payload of the prefill."""
-        return self._payload("prefill")
+        return self._pass_bytes("prefill")
 
     @property
     def decode_step_bytes(self) -> float:
         """Payload of ONE decode pass: one more token for each of the B sequences."""
-        return self._payload("decode")
+        return self._pass_bytes("decode")
 
     @property
     def payload_bytes(self) -> float:
@@ -86,12 +71,21 @@ class Volume:
         """Bytes that all ranks together send in the request (collectives: in a ring)."""
         return sum(self._count(t) * t.wire_bytes(self.n_ranks) for t in self.transfers)
 
-    def table(self) -> pd.DataFrame:
-        """One row for each kind of communication of each phase, in bytes.
+    @property
+    def prefill_tensor_bytes(self) -> float:
+        """B·L·D·dtype_bytes: the activations that are sent, or summed, at a time (2LD in FP16)."""
+        return self.seq_len * self.decode_tensor_bytes
 
-        Returns:
-            Columns phase, what, kind, count (in the request), payload_bytes (of one),
-            total_payload_bytes, wire_bytes (of all of them, from all ranks).
+    @property
+    def decode_tensor_bytes(self) -> float:
+        """B·D·dtype_bytes: the same in a decode pass (2D)."""
+        return self.batch_size * self.d_model * self.dtype_bytes
+
+    def table(self):
+        """A DataFrame with one row for each kind of communication of each phase, in bytes.
+
+        Columns: phase, what, kind, count (in the request), payload_bytes (of one),
+        total_payload_bytes, wire_bytes (of all of them, from all ranks).
         """
         import pandas as pd
 
@@ -107,54 +101,28 @@ class Volume:
         """How often a transfer happens in the whole request."""
         return transfer.per_pass * (1 if transfer.phase == "prefill" else self.n_decode_passes)
 
-    def _payload(self, phase: str) -> float:
+    def _pass_bytes(self, phase: str) -> float:
         return sum(t.per_pass * t.payload_bytes for t in self.transfers if t.phase == phase)
 
 
 class PipelineVolume(Volume):
-    """Point-to-point volume of pipeline parallelism; each stage is one rank.
-
-    At each of the ``n_ranks - 1`` boundaries a pass sends its activations once: B·L·D elements in
-    prefill, B·D in a decode pass (the lecture's 2LD and 2D bytes: B = 1, FP16).
-    """
+    """At each boundary between two stages, one rank each, a pass sends its activations once."""
 
     @property
     def n_boundaries(self) -> int:
         return self.n_ranks - 1
 
-    @property
-    def prefill_boundary_bytes(self) -> float:
-        """B·L·D·dtype_bytes: what the prefill sends over ONE boundary."""
-        return self.seq_len * self.decode_boundary_bytes
-
-    @property
-    def decode_boundary_bytes(self) -> float:
-        """B·D·dtype_bytes: what one decode pass sends over ONE boundary."""
-        return self.batch_size * self.d_model * self.dtype_bytes
-
 
 class TensorParallelVolume(Volume):
-    """AllReduce volume of tensor parallelism: two AllReduces per layer in each forward pass.
+    """A pass sums activations twice in each layer: after attention and after the MLP.
 
-    One after attention and one after the MLP, of B·L·D elements each in prefill and of B·D each in
-    a decode pass (the lecture's 2LD and 2D bytes: B = 1, FP16). Megatron-LM, arXiv 1909.08053,
-    section 3.
+    Megatron-LM, arXiv 1909.08053, section 3.
     """
 
     @property
     def n_all_reduces(self) -> int:
         """AllReduces in the whole request, extras included."""
         return sum(self._count(t) for t in self.transfers if t.kind == "all_reduce")
-
-    @property
-    def prefill_all_reduce_bytes(self) -> float:
-        """B·L·D·dtype_bytes: the payload of ONE of a layer's AllReduces in prefill."""
-        return self.seq_len * self.decode_all_reduce_bytes
-
-    @property
-    def decode_all_reduce_bytes(self) -> float:
-        """B·D·dtype_bytes: the payload of ONE of a layer's AllReduces in a decode pass."""
-        return self.batch_size * self.d_model * self.dtype_bytes
 
 
 def pipeline_volume(
@@ -180,7 +148,7 @@ def pipeline_volume(
         ValueError: a size below 1, ``dtype_bytes`` not above 0, no ModelSpec.
         ParallelDegreeError: stages that don't divide the layers.
     """
-    size = _check_sizes(spec, n_ranks, seq_len, max_new_tokens, batch_size, dtype_bytes)
+    sizes = _check_sizes(spec, n_ranks, seq_len, max_new_tokens, batch_size, dtype_bytes)
     check_pipeline_degree(spec, n_ranks, argument="n_ranks")
     transfers = []
     for phase, tokens in (("prefill", seq_len), ("decode", 1)) if n_ranks > 1 else ():
@@ -190,7 +158,7 @@ def pipeline_volume(
     if return_tokens and n_ranks > 1:
         n_bytes = batch_size * _TOKEN_ID_BYTES
         transfers.append(Transfer("decode", "token ids back to stage 0", "send", 1, n_bytes))
-    return PipelineVolume(spec.name, *size, spec.d_model, tuple(transfers))
+    return PipelineVolume(spec.name, spec.d_model, *sizes, tuple(transfers))
 
 
 def tensor_parallel_volume(
@@ -207,18 +175,17 @@ def tensor_parallel_volume(
     """What tensor parallelism sums over the ranks for one request.
 
     Args:
-        spec: the model. n_ranks: must divide n_H, n_KV and F. With 1 there is nothing to sum.
-        seq_len, max_new_tokens, batch_size, dtype_bytes: as in ``pipeline_volume``.
+        n_ranks: must divide n_H, n_KV and F. With 1 there is nothing to sum.
+        spec, seq_len, max_new_tokens, batch_size, dtype_bytes: as in ``pipeline_volume``.
         vocab_parallel_embedding: Megatron-LM and vLLM also split the embedding table by rows of
             the vocabulary: one more AllReduce of B·L·D elements per pass.
         gather_logits: they split the output matrix too, so the logits are gathered: an AllGather
             of B·V elements per pass (those of the last position).
 
     Raises:
-        ValueError: a size below 1, ``dtype_bytes`` not above 0, no ModelSpec.
-        ParallelDegreeError: ranks that don't divide the heads, KV heads or F.
+        ValueError, ParallelDegreeError: as ``pipeline_volume``.
     """
-    size = _check_sizes(spec, n_ranks, seq_len, max_new_tokens, batch_size, dtype_bytes)
+    sizes = _check_sizes(spec, n_ranks, seq_len, max_new_tokens, batch_size, dtype_bytes)
     check_tensor_parallel_degree(spec, n_ranks)
     transfers = []
     for phase, tokens in (("prefill", seq_len), ("decode", 1)) if n_ranks > 1 else ():
@@ -232,7 +199,7 @@ def tensor_parallel_volume(
         if gather_logits:
             n_bytes = batch_size * spec.vocab_size * dtype_bytes
             transfers.append(Transfer(phase, "logits", "all_gather", 1, n_bytes))
-    return TensorParallelVolume(spec.name, *size, spec.d_model, tuple(transfers))
+    return TensorParallelVolume(spec.name, spec.d_model, *sizes, tuple(transfers))
 
 
 def _check_sizes(spec, n_ranks, seq_len, max_new_tokens, batch_size, dtype_bytes) -> tuple:

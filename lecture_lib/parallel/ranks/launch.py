@@ -52,9 +52,8 @@ def run_ranks(
     """Call a function in each of several new processes that can talk to one another.
 
     Args:
-        target: a function of a module (not of a notebook). It is called with ``arguments`` and a
-            ``Rank``.
-        arguments: anything that can be pickled.
+        target: a function of a module (not of a notebook), called with ``arguments``, which must
+            be something that can be pickled, and a ``Rank``.
         n_ranks: how many processes, all on this machine.
         timeout_s: seconds that the whole run may take, starting included.
         backend: "gloo", or "nccl" for one GPU per rank.
@@ -66,18 +65,17 @@ def run_ranks(
         RankError: a rank failed or died; it carries that rank's traceback. RankTimeoutError: the
             time is over; it shows what each rank was doing. In both cases, and when the cell is
             interrupted, all ranks are ended before this returns.
-        ValueError: ``n_ranks`` or ``timeout_s`` is no positive number.
     """
     check_count("n_ranks", n_ranks)
     check_number("timeout_s", timeout_s, above=0)
-    deadline = time.monotonic() + timeout_s
+    started = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="ranks-", ignore_cleanup_errors=True) as folder,
         ProgressLine() as progress,
         Processes() as processes,
     ):
         progress.show(describe_states(Path(folder), n_ranks, 0))
-        order = {
+        order = {  # what every rank gets to know
             "n_ranks": n_ranks,
             "target": target,
             "arguments": arguments,
@@ -88,7 +86,7 @@ def run_ranks(
             "namespaces": processes.make_network() if backend == "gloo" and ON_LINUX else [],
         }
         ranks = [processes.start(run_rank, rank, order) for rank in range(n_ranks)]
-        _wait_for(ranks, Path(folder), timeout_s, deadline, progress)
+        _wait_for(ranks, Path(folder), started, timeout_s, progress)
         import torch  # late, so that a script's first ranks need not wait for two imports of it
 
         files = [Path(folder, f"{rank}.pt") for rank in range(n_ranks)]
@@ -148,7 +146,7 @@ class Processes:
             process.join()
 
 
-def _wait_for(ranks: list, folder: Path, timeout_s: float, deadline: float, progress) -> None:
+def _wait_for(ranks: list, folder: Path, started: float, timeout_s: float, progress) -> None:
     """Return when all have ended well. After an error the other ranks still run."""
     while True:
         codes = [rank.exitcode for rank in ranks]
@@ -158,9 +156,9 @@ def _wait_for(ranks: list, folder: Path, timeout_s: float, deadline: float, prog
             raise find_failure(folder, [rank.exitcode for rank in ranks])
         if None not in codes:
             return
-        if time.monotonic() > deadline:
+        waited_s = time.monotonic() - started
+        if waited_s > timeout_s:
             raise hung_ranks(folder, ranks, timeout_s)
-        waited_s = timeout_s - deadline + time.monotonic()
         progress.show(describe_states(folder, len(ranks), waited_s))
         wait([rank.sentinel for rank in ranks if rank.exitcode is None], timeout=LOOK_EVERY_S)
 

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 UPDATE_EVERY_S = 0.25
+ERASED_LINE = "\r\x1b[K"  # to the line's start, then erase what is there
 
 
 class ProgressLine:
@@ -15,17 +16,14 @@ class ProgressLine:
     """
 
     def __init__(self):
-        self._handle = self._terminal = None
+        self._handle = None
         self._shown_at = 0.0
-        self._width = 0
 
     def __enter__(self):
         if _in_notebook():
             from IPython.display import display
 
             self._handle = display({"text/plain": ""}, raw=True, display_id=True)
-        elif sys.stderr is not None and sys.stderr.isatty():
-            self._terminal = sys.stderr
         return self
 
     def show(self, text: str) -> None:
@@ -39,11 +37,8 @@ class ProgressLine:
     def _write(self, text: str) -> None:
         if self._handle is not None:
             self._handle.update({"text/plain": text}, raw=True)
-        elif self._terminal is not None:
-            padded = text.ljust(self._width)
-            self._terminal.write(f"\r{padded}" if text else f"\r{padded}\r")
-            self._terminal.flush()
-            self._width = len(text)
+        elif sys.stderr is not None and sys.stderr.isatty():
+            print(ERASED_LINE + text, end="", file=sys.stderr, flush=True)
 
 
 def describe_states(folder: Path, n_ranks: int, waited_s: float) -> str:

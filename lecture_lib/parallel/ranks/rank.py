@@ -33,14 +33,9 @@ class Rank:
 
 def run_rank(number: int, order: dict, caller: Connection) -> None:
     folder = Path(order["folder"])
-    rank = Rank(number, order["n_ranks"], folder)
     try:
         _prepare_process(number, order, folder, caller)
-        result = _call_target(order, rank, folder)
-        import torch
-
-        torch.save(result, folder / f"{number}.pt")
-        rank.report("finished")
+        _call_target(order, Rank(number, order["n_ranks"], folder), folder)
     except BaseException as error:
         text = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
         with contextlib.suppress(OSError):  # the caller was interrupted, and its folder is gone
@@ -77,26 +72,36 @@ def _end_with(caller: Connection) -> None:
     os._exit(1)
 
 
-def _call_target(order: dict, rank: Rank, folder: Path) -> dict:
+def _call_target(order: dict, rank: Rank, folder: Path) -> None:
     rank.report("importing torch")
     import torch
     import torch.distributed as dist
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    device = None
-    if order["backend"] == "nccl":
-        device = torch.device("cuda", rank.rank)
-        torch.cuda.set_device(device)
     rank.report("connecting")
     # They meet in a file, so that there is no port that another program could take meanwhile.
-    dist.init_process_group(
+    meeting_point = (folder / "meeting_point").as_uri()
+    join_group(
         order["backend"],
-        init_method=(folder / "meeting_point").as_uri(),
+        order["timeout_s"],
+        init_method=meeting_point,
         rank=rank.rank,
         world_size=rank.n_ranks,
-        timeout=timedelta(seconds=order["timeout_s"]),
-        device_id=device,
     )
     result = order["target"](order["arguments"], rank) or {}
     dist.barrier()  # a rank that is done first must not close the connections
-    return result
+    torch.save(result, folder / f"{rank.rank}.pt")
+    rank.report("finished")
+
+
+def join_group(backend: str, timeout_s: float, **meeting) -> None:
+    """Join the other ranks; where they meet is said here, or by torchrun's variables."""
+    import torch
+    import torch.distributed as dist
+
+    device = None
+    if backend == "nccl":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    timeout = timedelta(seconds=timeout_s)
+    dist.init_process_group(backend, timeout=timeout, device_id=device, **meeting)
