@@ -21,7 +21,7 @@ from lecture_lib.parallel import (
 from lecture_lib.parallel import arguments as arguments_module
 from lecture_lib.parallel.job import Job, generate
 from lecture_lib.parallel.run import cut_after_eos
-from lecture_lib.parallel.shards import Shards, read_layer, read_model_folder
+from lecture_lib.parallel.shards import RankLlama, Shards, read_model_folder
 
 N_TOKENS = 5
 
@@ -162,7 +162,7 @@ def test_the_parts_of_all_ranks_are_the_whole_matrix(biased):
     parts = []
     for rank in range(3):
         shards = Shards(described, rank, 3, torch.float32, torch.device("cpu"))
-        parts.append(read_layer(shards, 1))
+        parts.append(RankLlama(shards, range(1, 2)).layers[0])
     q, k, v = (torch.cat([p.qkv.split((16, 8, 8))[i] for p in parts]) for i in range(3))
     assert torch.equal(q, attention.q_proj.weight)
     assert torch.equal(k, attention.k_proj.weight)

@@ -4,17 +4,17 @@ The files are mapped, not read: a slice touches only its own pages, and pages th
 use (the embeddings) are in memory once for all of them.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from ..engine.architecture import max_context
-from ..engine.kernels import FastLlama, FastRMSNorm, LlamaLayer
+from ..engine.kernels import FastLlama
 from ..engine.kv_cache import KVCache
 from ..engine.weights import inverse_frequencies
 from ..loading.weight_files import find_weights
@@ -22,16 +22,18 @@ from ..model_spec import ModelSpec, UnsupportedArchitectureError
 from ..tokens import end_tokens
 
 FAMILIES = ("llama", "mistral", "qwen2")
+# How the lecture cuts W. (nn.Linear keeps W transposed, (outputs, inputs): its rows are W's
+# columns.) What is in neither of the two is whole on every rank.
+SPLIT_BY_COLUMNS = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
+SPLIT_BY_ROWS = ("o_proj", "down_proj")
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """What the forward pass must know of a model beside its weights; it is sent to the ranks."""
+    """A model that can be run in parallel; it is sent to the ranks, which read its files."""
 
     folder: str
     spec: ModelSpec
-    rope: dict  # the config's rope_parameters
-    norm_eps: float
     eos_token_ids: list[int]
     max_seq_len: int
 
@@ -65,22 +67,18 @@ def read_model_folder(folder: Path, name: str) -> ModelFolder:
     return ModelFolder(
         folder=str(folder),
         spec=spec,
-        rope=dict(config.rope_parameters),
-        norm_eps=config.rms_norm_eps,
         eos_token_ids=sorted(end_tokens(None, eos)),
         max_seq_len=max_context(SimpleNamespace(config=config), spec),
     )
 
 
 class Shards:
-    """Reads whole tensors and parts of matrices out of a folder's safetensors files.
-
-    ``nn.Linear`` keeps W transposed, (outputs, inputs): the lecture's columns of W are its rows.
+    """Reads one rank's parts of a model.
 
     Args:
-        model: what ``read_model_folder`` found. rank, n_ranks: which part to read, of how many.
+        rank, n_ranks: which part of a matrix that is split, of how many.
         dtype, device: what to convert to and where to put it. Where nothing has to be converted
-            on a CPU, a tensor stays mapped.
+            on a CPU, a whole tensor stays mapped.
 
     Attributes:
         split_bytes, whole_bytes: read so far, parts and whole tensors.
@@ -93,61 +91,72 @@ class Shards:
         files = [safe_open(path, framework="pt") for path in find_weights(Path(model.folder))]
         self._files = {name: file for file in files for name in file.keys()}  # noqa: SIM118
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._files
-
-    def whole(self, name: str) -> Tensor:
-        """A tensor that every rank has in full."""
-        tensor = self._files[name].get_tensor(name).to(device=self.device, dtype=self.dtype)
-        self.whole_bytes += tensor.nbytes
-        return tensor
-
-    def columns(self, *names: str) -> Tensor:
-        """This rank's columns of a matrix W (or elements of a bias): (outputs / n, inputs).
-
-        Of several with the same input, as one matrix. Each is cut by itself: rank 0 gets the first
-        heads of Q, of K and of V.
-        """
-        return self._part(names, dim=0)
-
-    def rows(self, name: str) -> Tensor:
-        """This rank's rows of a matrix W: (outputs, inputs / n)."""
-        return self._part([name], dim=1)
-
-    def _part(self, names: Sequence[str], dim: int) -> Tensor:
-        parts = []
-        for name in names:
-            view = self._files[name].get_slice(name)
-            size = view.get_shape()[dim] // self.n_ranks
-            mine = slice(self.rank * size, (self.rank + 1) * size)
-            parts.append(view[mine] if dim == 0 else view[:, mine])
-        # cat copies: the mapped pages around a few columns would be the whole matrix.
-        part = torch.cat(parts).to(device=self.device, dtype=self.dtype)
+    def read(self, name: str) -> Tensor:
+        """This rank's columns or rows of a W, its elements of a bias, or a whole tensor."""
+        module, kind = name.split(".")[-2:]
+        by_columns = module in SPLIT_BY_COLUMNS
+        to = {"device": self.device, "dtype": self.dtype}
+        if not by_columns and (module not in SPLIT_BY_ROWS or kind == "bias"):
+            tensor = self._files[name].get_tensor(name).to(**to)
+            self.whole_bytes += tensor.nbytes
+            return tensor
+        view = self._files[name].get_slice(name)
+        size = view.get_shape()[0 if by_columns else 1] // self.n_ranks
+        mine = slice(self.rank * size, (self.rank + 1) * size)
+        # A copy: the mapped pages around a few columns would be the whole matrix.
+        part = (view[mine] if by_columns else view[:, mine]).to(**to, copy=True)
         self.split_bytes += part.nbytes
         return part
 
+    def empty_model(self) -> nn.Module:
+        """The Transformers model without memory for its weights (on the meta device)."""
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        config = AutoConfig.from_pretrained(self.model.folder, local_files_only=True)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, dtype=self.dtype).eval()
+
+    def fill(self, model: nn.Module, layers: range) -> None:
+        """Give these layers this rank's weights; the first has the embeddings, the last W_lm."""
+        base, tied = model.model, "lm_head.weight" not in self._files
+        is_first, is_last = 0 in layers, self.model.spec.n_layers - 1 in layers
+        parts = {f"model.layers.{i}": base.layers[i] for i in layers}
+        if is_first or (is_last and tied):
+            parts["model.embed_tokens"] = base.embed_tokens
+        if is_last:
+            parts["model.norm"] = base.norm
+        if is_last and not tied:
+            parts["lm_head"] = model.lm_head
+        for part_name, part in parts.items():
+            for name, module in part.named_modules(prefix=part_name):
+                for key, old in list(module.named_parameters(recurse=False)):
+                    value = self.read(f"{name}.{key}")
+                    if isinstance(old, DTensor):  # split by PyTorch, in the same way
+                        place = (old.device_mesh, old.placements)
+                        value = DTensor.from_local(value, *place, run_check=False)
+                    module.register_parameter(key, nn.Parameter(value, requires_grad=False))
+        if is_last and tied:
+            model.lm_head.weight = base.embed_tokens.weight
+
 
 class RankLlama(FastLlama):
-    """The engine's Llama with what one rank has of it: its share of each of these layers.
-
-    The rank of the first layer has the embeddings, that of the last one the final norm and W_lm.
-    """
+    """The engine's Llama with what one rank has of it: its share of each of these layers."""
 
     def __init__(self, shards: Shards, layers: range):
         spec, n_ranks = shards.model.spec, shards.n_ranks
-        self.n_heads, self.n_kv_heads = spec.n_heads // n_ranks, spec.n_kv_heads // n_ranks
-        self.head_dim, self.d_model = spec.head_dim, spec.d_model
-        self.dtype, self.device = shards.dtype, shards.device
-        self.layers = [read_layer(shards, i) for i in layers]
+        self.d_model, self.dtype, self.device = spec.d_model, shards.dtype, shards.device
         self.caches: list[KVCache] = []
-        tied = "lm_head.weight" not in shards
-        is_first, is_last = 0 in layers, spec.n_layers - 1 in layers
-        if is_first or (is_last and tied):
-            self.embeddings = shards.whole("model.embed_tokens.weight")  # (V, D)
-        if is_last:
-            self.final_norm = read_norm(shards, "model.norm")
-            self.lm_head = self.embeddings if tied else shards.whole("lm_head.weight")  # (V, D)
-        self.inv_freq = inverse_frequencies(shards.model.rope, spec.head_dim).to(shards.device)
+        model = shards.empty_model()
+        shards.fill(model, layers)
+        model.model.layers = model.model.layers[layers.start : layers.stop]
+        heads = (spec.n_heads // n_ranks, spec.n_kv_heads // n_ranks, spec.head_dim)
+        super().__init__(model, *heads)
+        # Also where the embeddings are on another rank, and so is the table's device.
+        inv_freq = inverse_frequencies(model.config.rope_parameters, spec.head_dim)
+        self.inv_freq = inv_freq.to(self.device)
+        if shards.rank > 0:  # added once: the AllReduce that follows adds up all ranks'
+            for layer in self.layers:
+                layer.out_bias = layer.down_bias = None
 
     def new_cache(self, max_seq_len: int) -> KVCache:
         """A cache of one request: of this rank's layers and heads."""
@@ -166,38 +175,3 @@ class RankLlama(FastLlama):
     @property
     def cache_bytes(self) -> int:
         return sum(cache.nbytes for cache in self.caches)
-
-
-def read_layer(shards: Shards, i: int) -> LlamaLayer:
-    """Layer i of the engine's forward pass, this rank's part of it (all of it with n_ranks = 1)."""
-    prefix = f"model.layers.{i}."
-    qkv = [f"{prefix}self_attn.{name}_proj." for name in "qkv"]
-    gate_up = [f"{prefix}mlp.{name}_proj." for name in ("gate", "up")]
-    out, down = f"{prefix}self_attn.o_proj.", f"{prefix}mlp.down_proj."
-
-    def weight_and_bias(modules: list[str]) -> tuple[Tensor, Tensor | None]:
-        biases = [f"{module}bias" for module in modules]
-        bias = shards.columns(*biases) if biases[0] in shards else None
-        return shards.columns(*(f"{module}weight" for module in modules)), bias
-
-    def bias_once(module: str) -> Tensor | None:
-        # Added by rank 0 alone: the AllReduce that follows would add it once for every rank.
-        name = f"{module}bias"
-        return shards.whole(name) if name in shards and shards.rank == 0 else None
-
-    return LlamaLayer(
-        read_norm(shards, f"{prefix}input_layernorm"),
-        *weight_and_bias(qkv),
-        shards.rows(f"{out}weight"),
-        bias_once(out),
-        read_norm(shards, f"{prefix}post_attention_layernorm"),
-        *weight_and_bias(gate_up),
-        shards.rows(f"{down}weight"),
-        bias_once(down),
-    )
-
-
-def read_norm(shards: Shards, name: str) -> FastRMSNorm:
-    """A norm, which every rank has in full."""
-    weight = shards.whole(f"{name}.weight")
-    return FastRMSNorm(SimpleNamespace(weight=weight, variance_epsilon=shards.model.norm_eps))

@@ -11,11 +11,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
-from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 
 from .pipeline import Stage
-from .shards import Shards
+from .shards import SPLIT_BY_COLUMNS, SPLIT_BY_ROWS, Shards
 from .traffic import label
 
 
@@ -23,23 +22,20 @@ class TorchTensorParallel:
     """Prefill and decode of one prompt on this rank, by PyTorch and Transformers."""
 
     def __init__(self, shards: Shards, max_seq_len: int):
-        from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
+        from transformers import DynamicCache
 
-        config = AutoConfig.from_pretrained(shards.model.folder, local_files_only=True)
-        with torch.device("meta"):  # without memory for its weights
-            self.model = AutoModelForCausalLM.from_config(config, dtype=shards.dtype).eval()
-        # The same split as in tensor.py, by the names of the modules.
-        columns = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]
-        columns += ["mlp.gate_proj", "mlp.up_proj"]
-        rows = ["self_attn.o_proj", "mlp.down_proj"]
-        plan = {name: ColwiseParallel() for name in columns}
-        plan |= {name: RowwiseParallel() for name in rows}
+        self.model = shards.empty_model()
         mesh = init_device_mesh(shards.device.type, (shards.n_ranks,))
         for i, layer in enumerate(self.model.model.layers):
+            names = [name for name, _ in layer.named_modules()]
+            plan = {n: ColwiseParallel() for n in names if n.endswith(SPLIT_BY_COLUMNS)}
+            plan |= {n: RowwiseParallel() for n in names if n.endswith(SPLIT_BY_ROWS)}
             parallelize_module(layer, mesh, plan)
             layer.self_attn.o_proj.register_forward_pre_hook(_labels(i, "attention"))
             layer.mlp.down_proj.register_forward_pre_hook(_labels(i, "mlp"))
-        _fill(self.model, shards)
+        shards.fill(self.model, range(shards.model.spec.n_layers))
+        rotary = type(self.model.model.rotary_emb)  # its table is no weight: no file has it
+        self.model.model.rotary_emb = rotary(config=self.model.config).to(shards.device)
         self.cache = DynamicCache(config=self.model.config)
 
     @torch.no_grad()
@@ -57,31 +53,6 @@ class TorchTensorParallel:
 def _labels(layer: int, part: str):
     # RowwiseParallel's AllReduce comes after the module's forward, and so after this.
     return lambda module, inputs: label(layer=layer, part=part)
-
-
-def _fill(model: nn.Module, shards: Shards) -> None:
-    """Give every parameter its values: this rank's part of those that were split."""
-    for name, module in model.named_modules():
-        for key, parameter in list(module.named_parameters(recurse=False)):
-            full_name = f"{name}.{key}"
-            if full_name not in shards and full_name == "lm_head.weight":
-                continue  # tied: below
-            value = _read(shards, full_name, parameter)
-            module.register_parameter(key, nn.Parameter(value, requires_grad=False))
-    model.tie_weights()
-    rotary = type(model.model.rotary_emb)  # its table is no weight: no file has it
-    model.model.rotary_emb = rotary(config=model.config).to(shards.device)
-
-
-def _read(shards: Shards, name: str, parameter: nn.Parameter) -> Tensor:
-    if not isinstance(parameter, DTensor):
-        return shards.whole(name)
-    placement = parameter.placements[0]
-    if not placement.is_shard():
-        local = shards.whole(name)
-    else:
-        local = shards.columns(name) if placement.dim == 0 else shards.rows(name)
-    return DTensor.from_local(local, parameter.device_mesh, [placement], run_check=False)
 
 
 class RequestByRequest(nn.Module):

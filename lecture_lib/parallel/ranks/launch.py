@@ -32,10 +32,12 @@ from .rank import Rank, run_rank
 
 LOOK_EVERY_S = 0.25
 ON_LINUX = sys.platform == "linux"
-# torch_backend also for what torch imports late, in the first run of any kind.
+# What ranks import, and what torch and Transformers import late, in the first run of any kind.
 PRELOADED = [
     "torch",
-    *(f"lecture_lib.parallel.{name}" for name in ("job", "tensor", "torch_backend")),
+    "transformers.models.llama.modeling_llama",
+    "lecture_lib.parallel.job",
+    "lecture_lib.parallel.torch_backend",
 ]
 if ON_LINUX:
     from multiprocessing import forkserver, resource_tracker
