@@ -75,13 +75,13 @@ def _run_this_rank(job, tokenizer, timeout_s: float):
     import torch.distributed as dist
 
     from .job import run_job
-    from .ranks.rank import Rank, join_group
+    from .ranks.rank import join_group
     from .run import assemble
 
     join_group("gloo" if job.device_type == "cpu" else "nccl", timeout_s)
     try:
         results: list = [None] * job.n_ranks
-        dist.all_gather_object(results, run_job(job, Rank(dist.get_rank(), job.n_ranks)))
+        dist.all_gather_object(results, run_job(job))
         return assemble(job, tokenizer, results) if dist.get_rank() == 0 else None
     finally:
         dist.destroy_process_group()

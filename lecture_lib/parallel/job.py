@@ -33,7 +33,7 @@ class Job:
         return len(self.prompts[request]) + self.max_new_tokens - 1
 
 
-def run_job(job: Job, rank) -> dict:
+def run_job(job: Job) -> dict:
     """Run this rank's part of a job; the process group is up.
 
     Returns:
@@ -41,6 +41,7 @@ def run_job(job: Job, rank) -> dict:
         (tensor: rank 0 has the logits; pipeline: the last stage has both); tensor: step_s, the
         seconds of each step; pipeline: blocks.
     """
+    rank, n_ranks = dist.get_rank(), dist.get_world_size()
     tensor, own = job.kind == "tensor", job.backend == "own"
     if not own:  # late, because the caller imports this module too and needs no more of torch
         from .torch_backend import TorchTensorParallel, run_torch_stage
@@ -48,20 +49,18 @@ def run_job(job: Job, rank) -> dict:
     if job.device_type == "cuda":
         device = torch.device("cuda", torch.cuda.current_device())
     memory = MemoryMeter(device)
-    rank.report("loading its weights")
     # A pipeline's stage has its layers whole: nothing of them is cut.
-    part = (rank.rank, rank.n_ranks) if tensor else (0, 1)
+    part = (rank, n_ranks) if tensor else (0, 1)
     shards = Shards(job.model, *part, job.dtype, device)
     if tensor:
         model = (TensorParallelLlama if own else TorchTensorParallel)(shards, job.cache_len(0))
     else:
-        model = Stage(shards, job, rank.rank, rank.n_ranks)
-    rank.report("running")
+        model = Stage(shards, job, rank, n_ranks)
     wire = WireMeter(device)
     with TrafficRecorder() as traffic:
         if tensor:
             token_ids, rows, step_s = generate(model.step, job, device, wire)
-            logits = [rows] if rank.rank == 0 else []
+            logits = [rows] if rank == 0 else []
             result = {"token_ids": [token_ids], "step_s": step_s}
         else:
             (run_stage if own else run_torch_stage)(model, job)
@@ -72,7 +71,7 @@ def run_job(job: Job, rank) -> dict:
         check_same_tokens(token_ids)
     return result | {
         "records": traffic.records,
-        "memory": memory.report(rank.rank, shards, model.cache_bytes),
+        "memory": memory.report(rank, shards, model.cache_bytes),
         "wire_by_phase": wire.by_phase,
         "logits": [torch.cat(rows).float().cpu() for rows in logits],
     }

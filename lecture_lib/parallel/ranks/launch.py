@@ -2,8 +2,8 @@
 
     results = run_ranks(function, arguments, n_ranks=3, timeout_s=60)
 
-calls ``function(arguments, rank)`` in each process, with torch.distributed up, and returns what
-each call returned. The processes see nothing of the notebook: on Linux they are forked from a
+calls ``function(arguments)`` in each process, with torch.distributed up, and returns what each
+call returned. The processes see nothing of the notebook: on Linux they are forked from a
 server process, which imports torch once for all runs and ends with the caller; elsewhere each is
 a new interpreter. (torch.multiprocessing.spawn starts a new interpreter for every rank, and names
 any rank that failed, not the first; torchrun replaces the caller's handler of Ctrl-C.)
@@ -27,8 +27,7 @@ from lecture_lib.checks import check_count, check_number
 
 from .failures import find_failure, hung_ranks
 from .network import hold_private_network
-from .progress import ProgressLine, describe_states
-from .rank import Rank, run_rank
+from .rank import run_rank
 
 LOOK_EVERY_S = 0.25
 ON_LINUX = sys.platform == "linux"
@@ -44,7 +43,7 @@ if ON_LINUX:
 
 
 def run_ranks(
-    target: Callable[[Any, Rank], dict | None],
+    target: Callable[[Any], dict | None],
     arguments: Any,
     n_ranks: int,
     *,
@@ -54,8 +53,8 @@ def run_ranks(
     """Call a function in each of several new processes that can talk to one another.
 
     Args:
-        target: a function of a module (not of a notebook), called with ``arguments``, which must
-            be something that can be pickled, and a ``Rank``.
+        target: a function of a module (not of a notebook). arguments: what it is called with;
+            anything that can be pickled.
         n_ranks: how many processes, all on this machine.
         timeout_s: seconds that the whole run may take, starting included.
         backend: "gloo", or "nccl" for one GPU per rank.
@@ -73,10 +72,10 @@ def run_ranks(
     started = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="ranks-", ignore_cleanup_errors=True) as folder,
-        ProgressLine() as progress,
+        progress_line() as show,
         Processes() as processes,
     ):
-        progress.show(describe_states(Path(folder), n_ranks, 0))
+        show(f"{n_ranks} ranks, 0 s")
         order = {  # what every rank gets to know
             "n_ranks": n_ranks,
             "target": target,
@@ -88,7 +87,7 @@ def run_ranks(
             "namespaces": processes.make_network() if backend == "gloo" and ON_LINUX else [],
         }
         ranks = [processes.start(run_rank, rank, order) for rank in range(n_ranks)]
-        _wait_for(ranks, Path(folder), started, timeout_s, progress)
+        _wait_for(ranks, Path(folder), started, timeout_s, show)
         import torch  # late, so that a script's first ranks need not wait for two imports of it
 
         files = [Path(folder, f"{rank}.pt") for rank in range(n_ranks)]
@@ -148,7 +147,7 @@ class Processes:
             process.join()
 
 
-def _wait_for(ranks: list, folder: Path, started: float, timeout_s: float, progress) -> None:
+def _wait_for(ranks: list, folder: Path, started: float, timeout_s: float, show) -> None:
     """Return when all have ended well. After an error the other ranks still run."""
     while True:
         codes = [rank.exitcode for rank in ranks]
@@ -161,7 +160,7 @@ def _wait_for(ranks: list, folder: Path, started: float, timeout_s: float, progr
         waited_s = time.monotonic() - started
         if waited_s > timeout_s:
             raise hung_ranks(folder, ranks, timeout_s)
-        progress.show(describe_states(folder, len(ranks), waited_s))
+        show(f"{len(ranks)} ranks, {waited_s:.0f} s")
         wait([rank.sentinel for rank in ranks if rank.exitcode is None], timeout=LOOK_EVERY_S)
 
 
@@ -179,3 +178,29 @@ def _environment(n_ranks: int) -> dict[str, str]:
         # Otherwise they look for one another by the machine's name, on the network.
         environment |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
     return environment
+
+
+@contextlib.contextmanager
+def progress_line():
+    """A function that shows a text in place of the last one; nothing of it stays in the end.
+
+    In a notebook it is shown below the cell, elsewhere on stderr, if that is a terminal.
+    """
+    handle = None
+    if "ipykernel" in sys.modules:
+        from IPython import display, get_ipython
+
+        if hasattr(get_ipython(), "kernel"):  # which IPython in a terminal has not
+            handle = display.display({"text/plain": ""}, raw=True, display_id=True)
+
+    def show(text: str) -> None:
+        if handle is not None:
+            handle.update({"text/plain": text}, raw=True)
+        elif sys.stderr is not None and sys.stderr.isatty():
+            # To the line's start, and erase what is there.
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield show
+    finally:
+        show("")

@@ -1,6 +1,6 @@
 """What a rank's process does: ``launch.run_ranks`` starts it with ``run_rank``.
 
-It writes into the run's folder: its output, its state, and its result or its error.
+It writes into the run's folder: its output, and its result or its error.
 """
 
 import contextlib
@@ -19,23 +19,11 @@ from pathlib import Path
 from .network import join_private_network
 
 
-class Rank:
-    """What a function that runs in a rank gets: the rank's number, and how many there are."""
-
-    def __init__(self, rank: int, n_ranks: int, folder: Path | None = None):
-        self.rank, self.n_ranks, self._folder = rank, n_ranks, folder
-
-    def report(self, state: str) -> None:
-        """Set what it is doing now, in a word or two, for the progress line."""
-        if self._folder is not None:
-            (self._folder / f"{self.rank}.state").write_text(state)
-
-
 def run_rank(number: int, order: dict, caller: Connection) -> None:
     folder = Path(order["folder"])
     try:
         _prepare_process(number, order, folder, caller)
-        _call_target(order, Rank(number, order["n_ranks"], folder), folder)
+        _call_target(number, order, folder)
     except BaseException as error:
         text = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
         with contextlib.suppress(OSError):  # the caller was interrupted, and its folder is gone
@@ -72,26 +60,18 @@ def _end_with(caller: Connection) -> None:
     os._exit(1)
 
 
-def _call_target(order: dict, rank: Rank, folder: Path) -> None:
-    rank.report("importing torch")
+def _call_target(number: int, order: dict, folder: Path) -> None:
     import torch
     import torch.distributed as dist
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    rank.report("connecting")
     # They meet in a file, so that there is no port that another program could take meanwhile.
     meeting_point = (folder / "meeting_point").as_uri()
-    join_group(
-        order["backend"],
-        order["timeout_s"],
-        init_method=meeting_point,
-        rank=rank.rank,
-        world_size=rank.n_ranks,
-    )
-    result = order["target"](order["arguments"], rank) or {}
+    meeting = {"init_method": meeting_point, "rank": number, "world_size": order["n_ranks"]}
+    join_group(order["backend"], order["timeout_s"], **meeting)
+    result = order["target"](order["arguments"]) or {}
     dist.barrier()  # a rank that is done first must not close the connections
-    torch.save(result, folder / f"{rank.rank}.pt")
-    rank.report("finished")
+    torch.save(result, folder / f"{number}.pt")
 
 
 def join_group(backend: str, timeout_s: float, **meeting) -> None:
