@@ -18,8 +18,7 @@ from lecture_lib.parallel import (
     run_tensor_parallel,
     tensor_parallel_volume,
 )
-from lecture_lib.parallel import arguments as arguments_module
-from lecture_lib.parallel.job import Job, generate
+from lecture_lib.parallel.job import Job, choose_device_type, generate
 from lecture_lib.parallel.run import cut_after_eos
 from lecture_lib.parallel.shards import RankLlama, Shards, read_model_folder
 
@@ -139,8 +138,8 @@ def test_too_few_gpus_are_refused(biased, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ValueError, match="2 ranks need as many GPUs, this machine has 1"):
         run_tensor_parallel(2, "abc", model=biased.folder, device="cuda")
-    assert arguments_module.choose_device_type("auto", 2) == "cpu"
-    assert arguments_module.choose_device_type("auto", 1) == "cuda"
+    assert choose_device_type("auto", 2) == "cpu"
+    assert choose_device_type("auto", 1) == "cuda"
 
 
 def test_other_families_and_files_are_refused(tmp_path):

@@ -10,7 +10,7 @@ Calculated, from a ModelSpec alone:
 
 Run, by processes under torch.distributed (torch is imported when they are called):
     run         run_tensor_parallel, run_pipeline_parallel, and what they return
-    arguments   from what a caller asks for to a job; job: what a rank does with it
+    job         from what a caller asks for to what a rank does
     tensor, pipeline    the two ways, written out; torch_backend: PyTorch's own
     shards      a rank's part of the weights
     traffic     what was sent; meters: what the system counts of the wire and the memory

@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not under_torchrun and options.ranks is None:
         print("error: --ranks is needed (torchrun gives it with --nproc-per-node)", file=sys.stderr)
         return 2
-    from .arguments import choose_device_type, make_job
+    from .job import choose_device_type, make_job
     from .run import run_locally
 
     n_ranks = int(os.environ["WORLD_SIZE"]) if under_torchrun else options.ranks

@@ -12,15 +12,11 @@ SAMPLE_EVERY_S = 0.005
 
 
 class WireMeter:
-    """Counts the bytes that leave over a network interface (Linux), phase by phase.
+    """Counts the bytes that leave over a network interface (Linux) in ``by_phase``, with headers.
 
-    All ranks call its methods together: between two barriers nothing is sent, and there
-    one rank per machine reads the system's counter. The barriers' own bytes (about a hundred per
-    rank) are counted with the phase.
-
-    Attributes:
-        by_phase: bytes sent from this machine, by phase, packets' headers included; empty on
-            ranks that don't read.
+    All ranks call its methods together: between two barriers nothing is sent, and there one rank
+    per machine reads the system's counter (``by_phase`` of the others stays empty). The barriers'
+    own bytes, about a hundred per rank, are counted with the phase.
     """
 
     def __init__(self, device: torch.device):
@@ -62,32 +58,23 @@ def bytes_sent(interface: str) -> int | None:
 class RankMemory:
     """What one rank keeps.
 
-    Attributes:
-        weight_bytes: all weights that it uses.
-        split_weight_bytes: those among them that only this rank has; the rest is replicated
-            (tensor parallelism: embeddings and norms), and on a CPU mapped from the file, so
-            that all ranks share one copy of it.
-        cache_bytes: its KV cache(s), reserved for the whole run.
-        start_bytes: private memory before any weight was read (Python, torch).
-        peak_bytes: the highest private memory that was seen (sampled every 5 ms). On a GPU the
-            most that its allocator gave out, and start_bytes is 0.
+    Weights that are not split are replicated (tensor parallelism: embeddings and norms). On a CPU
+    they are mapped from the file, and all ranks share one copy.
     """
 
     rank: int
-    weight_bytes: int
-    split_weight_bytes: int
-    cache_bytes: int
-    start_bytes: int
-    peak_bytes: int
+    weight_bytes: int  # all weights that it uses
+    split_weight_bytes: int  # those among them that only this rank has
+    cache_bytes: int  # reserved for the whole run
+    start_bytes: int  # private memory before any weight was read (Python, torch); on a GPU 0
+    peak_bytes: int  # the most private memory that was seen; on a GPU, that the allocator gave out
 
 
 class MemoryMeter:
     """Watches this process's private memory from its making to ``report``.
 
-    Private is what this process would need if it were alone on its machine: Python and torch too,
-    though ranks that were forked share their pages until one writes to them. Pages of a mapped
-    file don't count: they can be dropped and read again. Elsewhere than on Linux it is the
-    resident memory, mapped files included.
+    Private is what this process would need if it were alone on its machine. Pages of a mapped file
+    don't count: they can be dropped and read again. (Elsewhere than on Linux they do.)
     """
 
     def __init__(self, device: torch.device):

@@ -1,17 +1,11 @@
 """What a run sends: every collective and message with its payload."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode  # there is no public name
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # Kinds of communication. torch's operators are called after them, with more or fewer underscores
 # and with an ending: allreduce_, _allgather_base_, all_gather_into_tensor.
@@ -33,29 +27,20 @@ def label(**labels) -> None:
 
 @dataclass(frozen=True)
 class CommRecord:
-    """One collective or message, as one rank saw it.
+    """One collective or message, as one rank saw it."""
 
-    Attributes:
-        kind: "all_reduce", "send", "recv", "broadcast", "all_gather" ...
-        shape, dtype: of the tensor that the rank put in (for "recv": that it got).
-        payload_bytes: its elements times their bytes. What a link carries is more: ``wire_bytes``.
-        phase: "prefill" or "decode". step: 0 in prefill, then the number of the decode step.
-        layer: the layer that asked for it, None outside of one.
-        part: what it belongs to: "attention", "mlp", "hidden" (from stage to stage),
-            "token" (back to the first stage), "agreement" (of torch.distributed.pipelining).
-        rank: who recorded it. peer: the other end of a "send" or "recv", None in a collective.
-    """
-
-    kind: str
-    shape: tuple[int, ...]
+    kind: str  # "all_reduce", "send", "recv", "broadcast", "all_gather" ...
+    shape: tuple[int, ...]  # of the tensor that the rank put in (for "recv": that it got)
     dtype: str
-    payload_bytes: int
-    phase: str = ""
-    step: int = 0
-    layer: int | None = None
+    payload_bytes: int  # what a link carries is more: wire_bytes
+    phase: str = ""  # "prefill" or "decode"
+    step: int = 0  # 0 in prefill, then the number of the decode step
+    layer: int | None = None  # the layer that asked for it, None outside of one
+    # What it belongs to: "attention", "mlp", "hidden" (from stage to stage), "token" (back to the
+    # first stage), "agreement" (of torch.distributed.pipelining).
     part: str = ""
-    rank: int = 0
-    peer: int | None = None
+    rank: int = 0  # who recorded it
+    peer: int | None = None  # the other end of a "send" or "recv", None in a collective
 
 
 class TrafficRecorder(TorchDispatchMode):
@@ -113,8 +98,8 @@ def _tensors_in(value) -> list[torch.Tensor]:
     return [tensor for each in value for tensor in _tensors_in(each)]
 
 
-def traffic_table(records: list[CommRecord]) -> pd.DataFrame:
-    """Records counted: one row for each phase, kind, part, shape and dtype, in order of appearance.
+def traffic_table(records: list[CommRecord]):
+    """A DataFrame: one row for each phase, kind, part, shape and dtype, in order of appearance.
 
     Columns: phase, kind, part, shape, dtype, count, payload_bytes (of one), total_bytes.
     """
