@@ -33,7 +33,7 @@ def brute_force(n_requests, n_stages, prefill_s, decode_s, n_tokens):
                 del working[stage]
                 if stage + 1 < n_stages:
                     ready[request, step, stage + 1] = now
-                elif step + 1 < n_tokens[request]:
+                elif step + 1 < n_tokens:
                     ready[request, step + 1, 0] = now
         for stage in set(range(n_stages)) - set(working):
             here = [(t, key) for key, t in ready.items() if key[2] == stage and t <= now]
@@ -50,7 +50,7 @@ def test_equals_brute_force(seed):
     draw = random.Random(seed)
     m, s = draw.randint(1, 5), draw.randint(1, 4)
     prefill, decode = ([draw.randint(1, 4) for _ in range(s)] for _ in range(2))
-    tokens = [draw.randint(1, 4) for _ in range(m)]
+    tokens = draw.randint(1, 4)
     schedule = pipeline_schedule(
         n_requests=m, n_stages=s, prefill_s=prefill, decode_s=decode, max_new_tokens=tokens
     )
@@ -153,8 +153,8 @@ def test_bad_timestamps_are_refused(blocks, message):
         ({"prefill_s": 0}, "prefill_s: needs a number above 0"),
         ({"prefill_s": [1]}, "prefill_s: needs one number, or one for each of the 2 stages"),
         ({"prefill_s": [1, 2, 3]}, "one for each of the 2 stages"),
-        ({"decode_s": "fast"}, "decode_s: needs a number above 0"),
-        ({"max_new_tokens": [1, 0, 1]}, "max_new_tokens: needs an integer of 1"),
+        ({"decode_s": "fast"}, "decode_s: needs one number, or one for each of the 2 stages"),
+        ({"max_new_tokens": 0}, "max_new_tokens: needs an integer of 1"),
     ],
 )
 def test_bad_input_is_refused(change, message):

@@ -178,20 +178,21 @@ def generate(step, job: Job, device, wire: WireMeter) -> tuple[list[int], list[T
     """
     token_ids, all_logits, step_s = [], [], []
     new_ids = torch.tensor([job.prompts[0]], device=device)  # (1, L)
-    while True:
-        phase = "decode" if token_ids else "prefill"
-        label(phase=phase, step=len(token_ids))
+    for step_number in range(job.max_new_tokens):
+        label(phase="decode" if step_number else "prefill", step=step_number)
         started = time.perf_counter()
         logits = step(new_ids)  # (1, V)
         new_ids = logits.float().argmax(-1)[None]  # (1, 1)
         token_ids.append(int(new_ids))  # waits for a GPU, so that its work is in the time
         step_s.append(time.perf_counter() - started)
         all_logits.append(logits)
-        done = len(token_ids) == job.max_new_tokens or token_ids[-1] in job.eos_token_ids
-        if phase == "prefill" or done:
-            wire.lap(phase)
-        if done:
-            return token_ids, all_logits, step_s
+        if step_number == 0:
+            wire.lap("prefill")
+        if token_ids[-1] in job.eos_token_ids:
+            break
+    if step_number > 0:
+        wire.lap("decode")
+    return token_ids, all_logits, step_s
 
 
 def check_same_tokens(token_ids: list[int]) -> None:

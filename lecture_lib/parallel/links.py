@@ -51,11 +51,7 @@ LINKS = types.MappingProxyType(_LinkTable({link.name: link for link in _PRESETS}
 
 def as_link(link: Link | str) -> Link:
     """A Link itself, or the preset of this name; a ValueError for anything else."""
-    if isinstance(link, str):
-        return LINKS[link]
-    if not isinstance(link, Link):
-        raise ValueError(f"link: must be a Link or the name of a preset, got {type(link).__name__}")
-    return link
+    return link if isinstance(link, Link) else LINKS[link]
 
 
 def transfer_time_s(payload_bytes: float, link: Link | str, *, n_messages: int = 1) -> float:

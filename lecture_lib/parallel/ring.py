@@ -1,13 +1,10 @@
 """An AllReduce in a ring, step by step, and the bytes that a ring and a tree send.
 
-The payload of an AllReduce is the tensor that every rank puts in, S bytes. What crosses the links
-depends on the algorithm:
-
-    ring    2(n-1) steps, in each of which every rank sends S/n to its neighbour
-    tree    sums go up to the root, S per link, and the result comes down again, S per link
-
-Over all ranks both send 2(n-1)·S bytes. The ring spreads them evenly, so its busiest rank sends
-less; the tree needs fewer steps, 2·⌊log2 n⌋ after one another, so it wins for small payloads.
+The payload of an AllReduce is the tensor that every rank puts in, S bytes. In a ring every rank
+sends S/n to its neighbour, in each of 2(n-1) steps. In a tree sums of S bytes go up to the root,
+and the result comes down again. Over all ranks both send 2(n-1)·S bytes. The ring spreads them
+evenly, so its busiest rank sends less; the tree needs fewer steps one after another, 2·⌊log2 n⌋,
+so it wins for small payloads.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,5 @@
 """The pipeline's schedule, stage by time: from stated times, or from those of a real run."""
 
-import functools
 import heapq
 import itertools
 from collections.abc import Iterable, Sequence
@@ -103,7 +102,7 @@ def pipeline_schedule(
     n_stages: int,
     prefill_s: float | Sequence[float],
     decode_s: float | Sequence[float] = 1.0,
-    max_new_tokens: int | Sequence[int] = 1,
+    max_new_tokens: int = 1,
 ) -> Schedule:
     """Simulate requests that all wait at 0 s and go through the stages, first come, first served.
 
@@ -116,18 +115,16 @@ def pipeline_schedule(
         n_requests, n_stages: how many.
         prefill_s, decode_s: seconds of one request's prefill, of one decode step, in ONE stage;
             one number for all stages or one for each.
-        max_new_tokens: for all requests, or one for each. A request of n new tokens takes one
-            prefill and n-1 decode steps.
+        max_new_tokens: of each request: one prefill and ``max_new_tokens - 1`` decode steps.
 
     Raises:
         ValueError: a number below 1, a time that is not above 0, a list of another length.
     """
     check_count("n_requests", n_requests)
     check_count("n_stages", n_stages)
-    positive = functools.partial(check_number, above=0)
-    prefill_s = _one_each("prefill_s", prefill_s, n_stages, "stages", positive)
-    decode_s = _one_each("decode_s", decode_s, n_stages, "stages", positive)
-    n_tokens = _one_each("max_new_tokens", max_new_tokens, n_requests, "requests", check_count)
+    check_count("max_new_tokens", max_new_tokens)
+    prefill_s = _one_for_each_stage("prefill_s", prefill_s, n_stages)
+    decode_s = _one_for_each_stage("decode_s", decode_s, n_stages)
 
     free_s = [0.0] * n_stages
     waiting = [(0.0, request, 0, 0) for request in range(n_requests)]  # ready, request, step, stage
@@ -143,7 +140,7 @@ def pipeline_schedule(
         blocks.append(StageBlock(stage, request, step, start_s, end_s))
         if stage + 1 < n_stages:
             heapq.heappush(waiting, (end_s, request, step, stage + 1))
-        elif step + 1 < n_tokens[request]:
+        elif step + 1 < max_new_tokens:
             heapq.heappush(waiting, (end_s, request, step + 1, 0))
     return _make_schedule(blocks, n_stages)
 
@@ -179,12 +176,10 @@ def _make_schedule(blocks: list[StageBlock], n_stages: int) -> Schedule:
     return Schedule(tuple(in_order), n_stages)
 
 
-def _one_each(name: str, value, n: int, what: str, check) -> list:
-    """One checked value for each of n things, from a single number or a sequence."""
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        return [check(name, value)] * n
-    if len(value) != n:
+def _one_for_each_stage(name: str, value, n_stages: int) -> list[float]:
+    values = list(value) if isinstance(value, Sequence) else [value] * n_stages
+    if len(values) != n_stages:
         raise ValueError(
-            f"{name}: needs one number, or one for each of the {n} {what}; got {len(value)}"
+            f"{name}: needs one number, or one for each of the {n_stages} stages; got {value!r}"
         )
-    return [check(name, v) for v in value]
+    return [check_number(name, seconds, above=0) for seconds in values]

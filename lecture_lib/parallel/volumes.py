@@ -72,6 +72,11 @@ class Volume:
         return sum(self._count(t) * t.wire_bytes(self.n_ranks) for t in self.transfers)
 
     @property
+    def n_all_reduces(self) -> int:
+        """AllReduces in the whole request, extras included."""
+        return sum(self._count(t) for t in self.transfers if t.kind == "all_reduce")
+
+    @property
     def prefill_tensor_bytes(self) -> float:
         """B·L·D·dtype_bytes: the activations that are sent, or summed, at a time (2LD in FP16)."""
         return self.seq_len * self.decode_tensor_bytes
@@ -106,23 +111,7 @@ class Volume:
 
 
 class PipelineVolume(Volume):
-    """At each boundary between two stages, one rank each, a pass sends its activations once."""
-
-    @property
-    def n_boundaries(self) -> int:
-        return self.n_ranks - 1
-
-
-class TensorParallelVolume(Volume):
-    """A pass sums activations twice in each layer: after attention and after the MLP.
-
-    Megatron-LM, arXiv 1909.08053, section 3.
-    """
-
-    @property
-    def n_all_reduces(self) -> int:
-        """AllReduces in the whole request, extras included."""
-        return sum(self._count(t) for t in self.transfers if t.kind == "all_reduce")
+    """The volume of a pipeline, whose stages have one rank each."""
 
 
 def pipeline_volume(
@@ -135,7 +124,7 @@ def pipeline_volume(
     dtype_bytes: float = 2,
     return_tokens: bool = False,
 ) -> PipelineVolume:
-    """What pipeline parallelism sends from stage to stage for one request.
+    """What pipeline parallelism sends for one request: activations, over each boundary of stages.
 
     Args:
         spec: the model. n_ranks: stages, one rank each; must divide the layers.
@@ -171,8 +160,11 @@ def tensor_parallel_volume(
     dtype_bytes: float = 2,
     vocab_parallel_embedding: bool = False,
     gather_logits: bool = False,
-) -> TensorParallelVolume:
+) -> Volume:
     """What tensor parallelism sums over the ranks for one request.
+
+    A pass sums the activations twice in each layer: after attention and after the MLP
+    (Megatron-LM, arXiv 1909.08053, section 3).
 
     Args:
         n_ranks: must divide n_H, n_KV and F. With 1 there is nothing to sum.
@@ -199,7 +191,7 @@ def tensor_parallel_volume(
         if gather_logits:
             n_bytes = batch_size * spec.vocab_size * dtype_bytes
             transfers.append(Transfer(phase, "logits", "all_gather", 1, n_bytes))
-    return TensorParallelVolume(spec.name, spec.d_model, *sizes, tuple(transfers))
+    return Volume(spec.name, spec.d_model, *sizes, tuple(transfers))
 
 
 def _check_sizes(spec, n_ranks, seq_len, max_new_tokens, batch_size, dtype_bytes) -> tuple:

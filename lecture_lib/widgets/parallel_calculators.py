@@ -124,7 +124,7 @@ class PipelineCalculator(_VolumeCalculator):
 
     def words(self, volume, activation: str, n_bytes: int, link: str) -> str:
         seconds = format_seconds(transfer_time_s(n_bytes, link))
-        at = f"at each boundary (of {volume.n_boundaries})"
+        at = f"at each boundary (of {volume.n_ranks - 1})"
         return f", {at}: {activation}, {seconds} on {link}"
 
 
@@ -144,7 +144,7 @@ class TensorParallelCalculator(_VolumeCalculator):
         return [[self.vocab_parallel_embedding, self.gather_logits]]
 
     def volume(self):
-        """The chosen TensorParallelVolume."""
+        """The chosen Volume."""
         return tensor_parallel_volume(
             self.spec,
             **self.sizes(),

@@ -1,7 +1,6 @@
 """Which rank failed first, and what to say about it."""
 
 import contextlib
-import json
 import os
 import signal
 import time
@@ -34,20 +33,21 @@ def find_failure(folder: Path, codes: list[int | None]) -> RankError:
     Args:
         folder: of the run. codes: exit status of each rank, None while it runs.
     """
-    errors = {}
+    errors = []
     for rank, code in enumerate(codes):
-        with contextlib.suppress(OSError, ValueError):
-            errors[rank] = json.loads((folder / f"{rank}.error").read_text())
-        # Without an error file, it was ended by a signal or os._exit; we have not killed any yet.
-        if code and rank not in errors:
+        file = folder / f"{rank}.error"
+        if file.exists():
+            failed_at, _, traceback = file.read_text().partition("\n")
+            errors.append((float(failed_at or "inf"), rank, traceback))
+        elif code:  # a signal or os._exit; we have not killed any yet
             how = f"ended with exit status {code}"
             if code < 0:
                 hint = " (out of memory?)" if -code == signal.SIGKILL else ""
                 how = f"was ended by {signal.Signals(-code).name}{hint}"
             return RankError(f"rank {rank} {how}", rank, _end_of_output(folder, rank))
-    rank = min(errors, key=lambda rank: errors[rank]["time"])
-    message = f"rank {rank} failed: {errors[rank]['error']}"
-    return RankError(message, rank, errors[rank]["traceback"])
+    _, rank, traceback = min(errors)
+    last_line = traceback.rstrip().rpartition("\n")[2]
+    return RankError(f"rank {rank} failed: {last_line}", rank, traceback)
 
 
 def hung_ranks(folder: Path, processes: list[Process], timeout_s: float) -> RankTimeoutError:

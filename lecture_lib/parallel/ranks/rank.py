@@ -5,7 +5,6 @@ It writes into the run's folder: its output, and its result or its error.
 
 import contextlib
 import faulthandler
-import json
 import os
 import signal
 import sys
@@ -24,10 +23,10 @@ def run_rank(number: int, order: dict, caller: Connection) -> None:
     try:
         _prepare_process(number, order, folder, caller)
         _call_target(number, order, folder)
-    except BaseException as error:
-        text = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+    except BaseException:
         with contextlib.suppress(OSError):  # the caller was interrupted, and its folder is gone
-            (folder / f"{number}.error").write_text(json.dumps(text | {"time": time.time()}))
+            text = f"{time.time()}\n{traceback.format_exc()}"
+            (folder / f"{number}.error").write_text(text)
         # At once, without the clean-up of torch, which may wait for the other ranks.
         os._exit(1)
     os._exit(0)
