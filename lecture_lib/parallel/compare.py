@@ -180,14 +180,11 @@ def times_by_ranks(
 
     Args:
         ranks: numbers of ranks. links: of the tensor-parallel curves; the pipeline's is the first.
-        phase: "prefill" or "decode" (one step). sizes: the other arguments of
-            ``compare_parallelism``.
+        phase: "prefill" or "decode" (one step).
+        sizes: the other arguments of ``compare_parallelism``.
 
     Returns:
         DataFrame: index n_ranks; columns "tensor, LINK" for each link, then "pipeline, LINK".
-
-    Raises:
-        ValueError: as ``compare_parallelism``; no rank, no link, another phase.
     """
     import pandas as pd
 

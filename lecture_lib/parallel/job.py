@@ -55,11 +55,7 @@ def make_job(
     device: str = "auto",
     ignore_eos: bool = False,
 ):
-    """A run's Job and the model's tokenizer; ``run_tensor_parallel`` explains the arguments.
-
-    Raises:
-        ValueError: an argument other than described.
-    """
+    """A run's Job and the model's tokenizer; ``run_tensor_parallel`` explains the arguments."""
     from transformers import AutoTokenizer
 
     check_count("max_new_tokens", max_new_tokens)
@@ -125,7 +121,7 @@ def choose_device_type(device: str, n_ranks: int) -> str:
 
 
 def run_job(job: Job) -> dict:
-    """Run this rank's part of a job; the process group is up.
+    """Run this rank's part of a job, when the ranks are connected.
 
     Returns:
         records, memory and wire_by_phase of this rank; token_ids and logits (T, V) of each request

@@ -58,9 +58,6 @@ def transfer_time_s(payload_bytes: float, link: Link | str, *, n_messages: int =
     """Seconds for bytes in ``n_messages`` after one another: n·latency + bytes / bandwidth.
 
     The model of Hockney, "The communication challenge for MPP", Parallel Computing 20(3), 1994.
-
-    Raises:
-        ValueError: a negative payload, ``n_messages`` below 0, an unknown link.
     """
     link = as_link(link)
     check_number("payload_bytes", payload_bytes, least=0)

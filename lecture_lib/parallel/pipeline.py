@@ -48,11 +48,8 @@ class Stage(RankLlama):
     def compute(self, request: int, step: int, x: Tensor) -> Tensor:
         """One pass of one request through this stage; notes when.
 
-        Args:
-            x: tokens (L,) at the first stage, else the stage before's embeddings (L, D).
-
-        Returns:
-            Embeddings (L, D); at the last stage the next token, (1,).
+        Embeddings (L, D) to embeddings (L, D). At the first stage x are tokens (L,); the last one
+        returns the next token, (1,).
         """
         start_s = time.perf_counter() - self.started_at
         x = F.embedding(x, self.embeddings) if self.is_first else x  # (L, D)

@@ -45,9 +45,6 @@ def ring_all_reduce(
 
     Returns:
         Each rank's result, the 2(n-1) steps, and the bytes that each rank has sent.
-
-    Raises:
-        ValueError: no array, arrays of different shapes, fewer elements than ranks.
     """
     arrays = [np.asarray(array) for array in arrays]
     if not arrays or any(a.ndim != 1 or a.shape != arrays[0].shape for a in arrays):
@@ -89,9 +86,6 @@ def ring_wire_bytes(payload_bytes: float, n_ranks: int, *, all_ranks: bool = Fal
         payload_bytes: S, the bytes of the tensor that every rank puts in.
         n_ranks: n. A single rank sends nothing: 0 bytes.
         all_ranks: the sum over all ranks instead, 2(n-1) · S.
-
-    Raises:
-        ValueError: a negative payload, ``n_ranks`` below 1.
     """
     check_number("payload_bytes", payload_bytes, least=0)
     check_count("n_ranks", n_ranks)
@@ -109,9 +103,6 @@ def tree_wire_bytes(payload_bytes: float, n_ranks: int) -> float:
     parent sends the result to each child (S each): 3·S from a rank with two children and a
     parent. (NCCL halves the load with a second tree whose inner ranks are the leaves of the first:
     Jeaugey, "Massively Scale Your Deep Learning Training with NCCL 2.4", 2019.)
-
-    Raises:
-        ValueError: a negative payload, ``n_ranks`` below 1.
     """
     check_number("payload_bytes", payload_bytes, least=0)
     check_count("n_ranks", n_ranks)

@@ -8,8 +8,6 @@ from lecture_lib.model_spec import ModelSpec
 from .degrees import check_pipeline_degree, check_tensor_parallel_degree
 from .ring import ring_wire_bytes
 
-_TOKEN_ID_BYTES = 8  # a token id is sent as an int64
-
 
 @dataclass(frozen=True)
 class Transfer:
@@ -87,10 +85,10 @@ class Volume:
         return self.batch_size * self.d_model * self.dtype_bytes
 
     def table(self):
-        """A DataFrame with one row for each kind of communication of each phase, in bytes.
+        """A DataFrame with one row for each kind of communication of each phase.
 
         Columns: phase, what, kind, count (in the request), payload_bytes (of one),
-        total_payload_bytes, wire_bytes (of all of them, from all ranks).
+        total_payload_bytes.
         """
         import pandas as pd
 
@@ -98,9 +96,8 @@ class Volume:
         rows = []
         for t in self.transfers:
             count, n_bytes = self._count(t), t.payload_bytes
-            wire_bytes = count * t.wire_bytes(self.n_ranks)
-            rows.append([t.phase, t.what, t.kind, count, n_bytes, count * n_bytes, wire_bytes])
-        return pd.DataFrame(rows, columns=[*columns, "wire_bytes"])
+            rows.append([t.phase, t.what, t.kind, count, n_bytes, count * n_bytes])
+        return pd.DataFrame(rows, columns=columns)
 
     def _count(self, transfer: Transfer) -> int:
         """How often a transfer happens in the whole request."""
@@ -142,10 +139,10 @@ def pipeline_volume(
     transfers = []
     for phase, tokens in (("prefill", seq_len), ("decode", 1)) if n_ranks > 1 else ():
         n_bytes = batch_size * tokens * spec.d_model * dtype_bytes
-        what = "activations over a boundary"
-        transfers.append(Transfer(phase, what, "send", n_ranks - 1, n_bytes))
+        what, n_boundaries = "activations over a boundary", n_ranks - 1
+        transfers.append(Transfer(phase, what, "send", n_boundaries, n_bytes))
     if return_tokens and n_ranks > 1:
-        n_bytes = batch_size * _TOKEN_ID_BYTES
+        n_bytes = batch_size * 8  # a token id is sent as an int64
         transfers.append(Transfer("decode", "token ids back to stage 0", "send", 1, n_bytes))
     return PipelineVolume(spec.name, spec.d_model, *sizes, tuple(transfers))
 

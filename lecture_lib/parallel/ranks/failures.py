@@ -28,11 +28,7 @@ class RankTimeoutError(RankError, TimeoutError):
 
 
 def find_failure(folder: Path, codes: list[int | None]) -> RankError:
-    """The error of the rank that failed first; the others failed because it was gone.
-
-    Args:
-        folder: of the run. codes: exit status of each rank, None while it runs.
-    """
+    """The error of the rank that failed first; the others failed because it was gone."""
     errors = []
     for rank, code in enumerate(codes):
         file = folder / f"{rank}.error"

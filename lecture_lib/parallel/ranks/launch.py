@@ -50,12 +50,11 @@ def run_ranks(
     timeout_s: float = 300,
     backend: str = "gloo",
 ) -> list[dict]:
-    """Call a function in each of several new processes that can talk to one another.
+    """Call a function in each of several new processes on this machine.
 
     Args:
         target: a function of a module (not of a notebook). arguments: what it is called with;
             anything that can be pickled.
-        n_ranks: how many processes, all on this machine.
         timeout_s: seconds that the whole run may take, starting included.
         backend: "gloo", or "nccl" for one GPU per rank.
 
