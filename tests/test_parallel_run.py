@@ -20,9 +20,10 @@ from lecture_lib.parallel import (
 )
 from lecture_lib.parallel.job import Job, choose_device_type, generate
 from lecture_lib.parallel.run import cut_after_eos
-from lecture_lib.parallel.shards import RankLlama, Shards, read_model_folder
+from lecture_lib.parallel.shards import RankLlama, Shards
 
 N_TOKENS = 5
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -155,12 +156,11 @@ def test_other_families_and_files_are_refused(tmp_path):
 
 
 def test_the_parts_of_all_ranks_are_the_whole_matrix(biased):
-    described = read_model_folder(biased.folder, "biased")
     attention = biased.model.model.layers[1].self_attn
     mlp = biased.model.model.layers[1].mlp
     parts = []
     for rank in range(3):
-        shards = Shards(described, rank, 3, torch.float32, torch.device("cpu"))
+        shards = Shards(biased.folder, biased.spec, rank, 3, torch.float32, CPU)
         parts.append(RankLlama(shards, range(1, 2)).layers[0])
     q, k, v = (torch.cat([p.qkv.split((16, 8, 8))[i] for p in parts]) for i in range(3))
     assert torch.equal(q, attention.q_proj.weight)
@@ -183,7 +183,7 @@ def test_generation_stops_at_eos():
 
     step.calls = 0
     laps = SimpleNamespace(lap=lambda phase: None)
-    job = Job("tensor", 1, "own", None, [[1, 2]], 10, [9], "float32", "cpu")
+    job = Job("tensor", 1, "own", "", None, [[1, 2]], 10, [9], "float32", "cpu")
     assert generate(step, job, "cpu", laps)[0] == [5, 7, 9]
     assert cut_after_eos([5, 7, 9, 5, 9], [9]) == [5, 7, 9]
     assert cut_after_eos([5, 7], [9]) == [5, 7]

@@ -108,7 +108,7 @@ def _difference_to_engine(result, job) -> float:
     from ..engine import Engine
     from ..loading import load_model
 
-    engine = Engine(load_model(job.model.folder, device=job.device_type, dtype=job.dtype))
+    engine = Engine(load_model(job.folder, device=job.device_type, dtype=job.dtype))
     runs = [(result.token_ids, result.logits)]
     if job.kind == "pipeline":
         runs = zip(result.token_ids, result.logits, strict=True)

@@ -6,22 +6,29 @@ The ranks do the same whether ``run_ranks`` or torchrun has started them.
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from lecture_lib.checks import check_choice, check_count
-from lecture_lib.tokens import check_token_ids, encode_prompts
+from lecture_lib.model_spec import ModelSpec, UnsupportedArchitectureError
+from lecture_lib.tokens import check_token_ids, encode_prompts, end_tokens
 
+from ..engine.architecture import max_context
+from ..engine.weights import inverse_frequencies
 from ..loading import bundled_model, devices
 from ..loading.load import find_folder
+from ..loading.weight_files import find_weights
 from .degrees import check_pipeline_degree, check_tensor_parallel_degree
 from .meters import MemoryMeter, WireMeter
 from .pipeline import Stage, run_stage
-from .shards import ModelFolder, Shards, read_model_folder
+from .shards import Shards
 from .tensor import TensorParallelLlama
 from .traffic import TrafficRecorder, label
+
+FAMILIES = ("llama", "mistral", "qwen2")
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,8 @@ class Job:
     kind: str  # "tensor" or "pipeline"
     n_ranks: int
     backend: str  # "own" or "torch"
-    model: ModelFolder
+    folder: str  # of the model: every rank reads its part of the files
+    spec: ModelSpec
     prompts: list[list[int]]  # token ids of each request
     max_new_tokens: int  # of each request
     eos_token_ids: list[int]  # what ends a request
@@ -65,24 +73,54 @@ def make_job(
     if not isinstance(model, str | Path) or not str(model).strip():
         raise ValueError(f"model: must be a model's name, a folder or a LoadedModel, got {model!r}")
     folder, _ = find_folder(str(model), check=lambda n_params: None)
-    described = read_model_folder(Path(folder).absolute(), Path(str(model)).name)
+    folder = Path(folder).absolute()
+    config, spec = _read_config(folder, Path(str(model)).name)
     check_degree = check_tensor_parallel_degree if kind == "tensor" else check_pipeline_degree
-    check_degree(described.spec, n_ranks)
+    check_degree(spec, n_ranks)
     device_type = choose_device_type(device, n_ranks)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     job = Job(
         kind=kind,
         n_ranks=n_ranks,
         backend=backend,
-        model=described,
-        prompts=_encode_prompts(kind, prompts, tokenizer, described.spec.vocab_size),
+        folder=str(folder),
+        spec=spec,
+        prompts=_encode_prompts(kind, prompts, tokenizer, spec.vocab_size),
         max_new_tokens=max_new_tokens,
-        eos_token_ids=[] if ignore_eos else described.eos_token_ids,
+        eos_token_ids=[] if ignore_eos else _read_eos(folder, config),
         dtype=devices.choose_dtype(dtype, torch.device(device_type)),
         device_type=device_type,
     )
-    _check_lengths(job)
+    _check_lengths(job, max_context(SimpleNamespace(config=config), spec))
     return job, tokenizer
+
+
+def _read_config(folder: Path, name: str):
+    """A model's config and spec; refuses what can't be run in parallel here."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    if config.model_type not in FAMILIES or getattr(config, "hidden_act", None) != "silu":
+        raise UnsupportedArchitectureError(
+            f"model: {name} is of the type {config.model_type!r}; parallel runs are for "
+            f"{', '.join(FAMILIES)} with a gated MLP (silu)"
+        )
+    if any(path.suffix != ".safetensors" for path in find_weights(folder)):
+        raise ValueError(
+            f"model: {name} has its weights as pytorch_model.bin; ranks read their parts out of "
+            "safetensors (load it and save it again with save_pretrained)"
+        )
+    spec = ModelSpec.from_config(config, name=name)
+    inverse_frequencies(config.rope_parameters, spec.head_dim)  # refuses unknown kinds
+    return config, spec
+
+
+def _read_eos(folder: Path, config) -> list[int]:
+    from transformers import GenerationConfig
+
+    if (folder / "generation_config.json").is_file():
+        config = GenerationConfig.from_pretrained(folder, local_files_only=True)
+    return sorted(end_tokens(None, config.eos_token_id))
 
 
 def _encode_prompts(kind: str, prompts, tokenizer, vocab_size: int) -> list[list[int]]:
@@ -94,12 +132,12 @@ def _encode_prompts(kind: str, prompts, tokenizer, vocab_size: int) -> list[list
     return [check_token_ids(name, ids, vocab_size).tolist() for ids in token_lists]
 
 
-def _check_lengths(job: Job) -> None:
+def _check_lengths(job: Job, max_seq_len: int) -> None:
     lengths = [len(prompt) for prompt in job.prompts]
     longest = max(lengths) + job.max_new_tokens
-    if longest > job.model.max_seq_len:
+    if longest > max_seq_len:
         raise ValueError(
-            f"prompt + max_new_tokens: {longest} positions, more than the {job.model.max_seq_len} "
+            f"prompt + max_new_tokens: {longest} positions, more than the {max_seq_len} "
             "of this model's context (or sliding window)"
         )
     if (job.kind, job.backend) == ("pipeline", "torch") and len(set(lengths)) > 1:
@@ -138,7 +176,7 @@ def run_job(job: Job) -> dict:
     memory = MemoryMeter(device)
     # A pipeline's stage has its layers whole: nothing of them is cut.
     part = (rank, n_ranks) if tensor else (0, 1)
-    shards = Shards(job.model, *part, job.dtype, device)
+    shards = Shards(job.folder, job.spec, *part, job.dtype, device)
     if tensor:
         model = (TensorParallelLlama if own else TorchTensorParallel)(shards, job.cache_len(0))
     else:

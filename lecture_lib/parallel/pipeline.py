@@ -28,7 +28,7 @@ class Stage(RankLlama):
     """
 
     def __init__(self, shards: Shards, job, stage: int, n_stages: int):
-        super().__init__(shards, check_pipeline_degree(shards.model.spec, n_stages)[stage])
+        super().__init__(shards, check_pipeline_degree(shards.spec, n_stages)[stage])
         self.stage, self.n_stages = stage, n_stages
         self.is_first, self.is_last = stage == 0, stage == n_stages - 1
         for i in range(len(job.prompts)):

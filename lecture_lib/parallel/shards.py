@@ -4,72 +4,23 @@ The files are mapped, not read: a slice touches only its own pages, and pages th
 use (the embeddings) are in memory once for all of them.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from ..engine.architecture import max_context
 from ..engine.kernels import FastLlama
 from ..engine.kv_cache import KVCache
 from ..engine.weights import inverse_frequencies
 from ..loading.weight_files import find_weights
-from ..model_spec import ModelSpec, UnsupportedArchitectureError
-from ..tokens import end_tokens
+from ..model_spec import ModelSpec
 
-FAMILIES = ("llama", "mistral", "qwen2")
 # How the lecture cuts W. (nn.Linear keeps W transposed, (outputs, inputs): its rows are W's
 # columns.) What is in neither of the two is whole on every rank.
 SPLIT_BY_COLUMNS = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
 SPLIT_BY_ROWS = ("o_proj", "down_proj")
-
-
-@dataclass(frozen=True)
-class ModelFolder:
-    """A model that can be run in parallel; it is sent to the ranks, which read its files."""
-
-    folder: str
-    spec: ModelSpec
-    eos_token_ids: list[int]
-    max_seq_len: int
-
-
-def read_model_folder(folder: Path, name: str) -> ModelFolder:
-    """Read a folder's config, and refuse what can't be run in parallel here.
-
-    Raises:
-        UnsupportedArchitectureError: (a ValueError) no Llama-like model, or one of a variant that
-            the engine does not compute.
-        ValueError: its weights are no safetensors.
-    """
-    from transformers import AutoConfig, GenerationConfig
-
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    if config.model_type not in FAMILIES or getattr(config, "hidden_act", None) != "silu":
-        raise UnsupportedArchitectureError(
-            f"model: {name} is of the type {config.model_type!r}; parallel runs are for "
-            f"{', '.join(FAMILIES)} with a gated MLP (silu)"
-        )
-    if any(path.suffix != ".safetensors" for path in find_weights(folder)):
-        raise ValueError(
-            f"model: {name} has its weights as pytorch_model.bin; ranks read their parts out of "
-            "safetensors (load it and save it again with save_pretrained)"
-        )
-    spec = ModelSpec.from_config(config, name=name)
-    inverse_frequencies(config.rope_parameters, spec.head_dim)  # refuses unknown kinds
-    eos = config.eos_token_id
-    if (folder / "generation_config.json").is_file():
-        eos = GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id
-    return ModelFolder(
-        folder=str(folder),
-        spec=spec,
-        eos_token_ids=sorted(end_tokens(None, eos)),
-        max_seq_len=max_context(SimpleNamespace(config=config), spec),
-    )
 
 
 class Shards:
@@ -84,11 +35,11 @@ class Shards:
         split_bytes, whole_bytes: read so far, parts and whole tensors.
     """
 
-    def __init__(self, model: ModelFolder, rank: int, n_ranks: int, dtype, device):
-        self.model, self.rank, self.n_ranks = model, rank, n_ranks
+    def __init__(self, folder: str, spec: ModelSpec, rank: int, n_ranks: int, dtype, device):
+        self.folder, self.spec, self.rank, self.n_ranks = folder, spec, rank, n_ranks
         self.dtype, self.device = dtype, device
         self.split_bytes = self.whole_bytes = 0
-        files = [safe_open(path, framework="pt") for path in find_weights(Path(model.folder))]
+        files = [safe_open(path, framework="pt") for path in find_weights(Path(folder))]
         self._files = {name: file for file in files for name in file.keys()}  # noqa: SIM118
 
     def read(self, name: str) -> Tensor:
@@ -112,14 +63,14 @@ class Shards:
         """The Transformers model without memory for its weights (on the meta device)."""
         from transformers import AutoConfig, AutoModelForCausalLM
 
-        config = AutoConfig.from_pretrained(self.model.folder, local_files_only=True)
+        config = AutoConfig.from_pretrained(self.folder, local_files_only=True)
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, dtype=self.dtype).eval()
 
     def fill(self, model: nn.Module, layers: range) -> None:
         """Give these layers this rank's weights; the first has the embeddings, the last W_lm."""
         base, tied = model.model, "lm_head.weight" not in self._files
-        is_first, is_last = 0 in layers, self.model.spec.n_layers - 1 in layers
+        is_first, is_last = 0 in layers, self.spec.n_layers - 1 in layers
         parts = {f"model.layers.{i}": base.layers[i] for i in layers}
         if is_first or (is_last and tied):
             parts["model.embed_tokens"] = base.embed_tokens
@@ -143,7 +94,7 @@ class RankLlama(FastLlama):
     """The engine's Llama with what one rank has of it: its share of each of these layers."""
 
     def __init__(self, shards: Shards, layers: range):
-        spec, n_ranks = shards.model.spec, shards.n_ranks
+        spec, n_ranks = shards.spec, shards.n_ranks
         self.d_model, self.dtype, self.device = spec.d_model, shards.dtype, shards.device
         self.caches: list[KVCache] = []
         model = shards.empty_model()

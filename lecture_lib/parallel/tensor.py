@@ -42,7 +42,7 @@ class TensorParallelLlama(RankLlama):
     """
 
     def __init__(self, shards: Shards, max_seq_len: int):
-        super().__init__(shards, range(shards.model.spec.n_layers))
+        super().__init__(shards, range(shards.spec.n_layers))
         self.cache = self.new_cache(max_seq_len)
 
     def hidden(self, input_ids: Tensor, pattern: Pattern, cache: KVCache) -> Tensor:

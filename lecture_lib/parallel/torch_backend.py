@@ -33,7 +33,7 @@ class TorchTensorParallel:
             parallelize_module(layer, mesh, plan)
             layer.self_attn.o_proj.register_forward_pre_hook(_labels(i, "attention"))
             layer.mlp.down_proj.register_forward_pre_hook(_labels(i, "mlp"))
-        shards.fill(self.model, range(shards.model.spec.n_layers))
+        shards.fill(self.model, range(shards.spec.n_layers))
         rotary = type(self.model.model.rotary_emb)  # its table is no weight: no file has it
         self.model.model.rotary_emb = rotary(config=self.model.config).to(shards.device)
         self.cache = DynamicCache(config=self.model.config)
