@@ -125,8 +125,8 @@ def test_timestamps_of_a_run_give_the_same_structure():
     assert again.completion_s == made.completion_s
 
 
-def block(stage=0, request=0, start_s=0.0, end_s=1.0):
-    return StageBlock(stage, request, 0, start_s, end_s)
+def block(start_s=0.0, end_s=1.0):
+    return StageBlock(0, 0, 0, start_s, end_s)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,6 @@ def block(stage=0, request=0, start_s=0.0, end_s=1.0):
         ([block(end_s=-1)], r"blocks: needs StageBlocks, 0 <= start_s <= end_s, got .*end_s=-1"),
         ([block(start_s=2)], r"blocks: needs StageBlocks, 0 <= start_s <= end_s, got .*start_s=2"),
         ([block(start_s=float("nan"))], "start_s=nan"),
-        ([block(), block(request=1, start_s=0.5, end_s=2)], "a stage does one thing at a time"),
     ],
 )
 def test_bad_timestamps_are_refused(blocks, message):

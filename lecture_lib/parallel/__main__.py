@@ -88,8 +88,7 @@ def _run_this_rank(job, tokenizer, timeout_s: float):
 
 
 def _show(result, job, options) -> None:
-    texts = [result.text] if job.kind == "tensor" else result.texts
-    for prompt, text in zip(options.prompt, texts, strict=True):
+    for prompt, text in zip(options.prompt, result.texts, strict=True):
         print(f"{prompt!r} -> {text!r}")
     print(f"\n{result.traffic_table().to_string(index=False)}")
     print(f"\npayload {result.payload_bytes:,} bytes, over the wire {result.wire_bytes or 0:,}")

@@ -54,11 +54,8 @@ def hung_ranks(folder: Path, processes: list[Process], timeout_s: float) -> Rank
         if process.is_alive()
     }
     # A rank whose innermost calls are torch.distributed's waits for the others.
-    suspects = [
-        rank
-        for rank, stack in stacks.items()
-        if not any("distributed_c10d.py" in line for line in stack.splitlines()[:6])
-    ]
+    innermost = {rank: "".join(stack.splitlines()[:6]) for rank, stack in stacks.items()}
+    suspects = [rank for rank, calls in innermost.items() if "distributed_c10d.py" not in calls]
     first = [*suspects, *stacks, 0][0]
     return RankTimeoutError(
         f"{len(stacks)} of {len(processes)} ranks had not ended after {timeout_s:g} s "
