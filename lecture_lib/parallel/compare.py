@@ -192,12 +192,12 @@ def times_by_ranks(
     if not ranks or not links:
         raise ValueError("ranks, links: need at least one of each")
     field = "prefill_s" if phase == "prefill" else "decode_step_s"
+    names = [as_link(link).name for link in links]
     rows = []
     for n_ranks in ranks:
-        row, pipelines = {}, []
-        for link in map(as_link, links):
-            page = compare_parallelism(spec, n_ranks=n_ranks, link=link, **sizes)
-            row[f"tensor, {link.name}"] = getattr(page.tensor, field)
-            pipelines.append((f"pipeline, {link.name}", getattr(page.pipeline, field)))
-        rows.append(row | dict(pipelines[:1]))
+        pages = [compare_parallelism(spec, n_ranks=n_ranks, link=link, **sizes) for link in links]
+        times = [getattr(page.tensor, field) for page in pages]
+        row = {f"tensor, {name}": time for name, time in zip(names, times, strict=True)}
+        row[f"pipeline, {names[0]}"] = getattr(pages[0].pipeline, field)
+        rows.append(row)
     return pd.DataFrame(rows, index=pd.Index(ranks, name="n_ranks"))
