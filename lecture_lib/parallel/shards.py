@@ -54,8 +54,8 @@ class Shards:
         view = self._files[name].get_slice(name)
         size = view.get_shape()[0 if by_columns else 1] // self.n_ranks
         mine = slice(self.rank * size, (self.rank + 1) * size)
-        # A copy: the mapped pages around a few columns would be the whole matrix.
-        part = (view[mine] if by_columns else view[:, mine]).to(**to, copy=True)
+        # W's rows are copied: the pages that they are on would be the whole matrix.
+        part = view[mine].to(**to) if by_columns else view[:, mine].to(**to, copy=True)
         self.split_bytes += part.nbytes
         return part
 
