@@ -19,15 +19,15 @@ from lecture_lib.parallel.meters import WireMeter
 from lecture_lib.parallel.traffic import TrafficRecorder, label
 
 
-def note_pid(arguments, rank, pid=None):
+def note_pid(arguments, pid=None):
     """Leave a file that says which process this is."""
     pid = os.getpid() if pid is None else pid
-    Path(arguments["folder"], f"{rank.rank}-{pid}").touch()
+    Path(arguments["folder"], f"{dist.get_rank()}-{pid}").touch()
 
 
-def add_up(arguments, rank):
-    note_pid(arguments, rank)
-    total = torch.tensor([rank.rank + 1.0])
+def add_up(arguments):
+    note_pid(arguments)
+    total = torch.tensor([dist.get_rank() + 1.0])
     dist.all_reduce(total)
     return {
         "total": float(total),
@@ -38,14 +38,14 @@ def add_up(arguments, rank):
         "parent": os.getppid(),
         "network": os.readlink("/proc/self/ns/net") if sys.platform == "linux" else None,
         "interfaces": [name for _, name in socket.if_nameindex()],
-        "tensors": {"row": torch.full((3,), rank.rank)},
+        "tensors": {"row": torch.full((3,), dist.get_rank())},
     }
 
 
-def break_one(arguments, rank):
-    note_pid(arguments, rank)
+def break_one(arguments):
+    note_pid(arguments)
     dist.barrier()  # all are there
-    if rank.rank == arguments["broken"]:
+    if dist.get_rank() == arguments["broken"]:
         raise_on_purpose(arguments["how"])
     dist.barrier()  # the others wait for the one that never comes
     time.sleep(600)
@@ -59,10 +59,10 @@ def raise_on_purpose(how):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def hang_one(arguments, rank):
-    note_pid(arguments, rank)
+def hang_one(arguments):
+    note_pid(arguments)
     dist.barrier()
-    if rank.rank == arguments["hung"]:
+    if dist.get_rank() == arguments["hung"]:
         sleep_on_purpose(arguments)
     dist.barrier()
 
@@ -74,27 +74,27 @@ def sleep_on_purpose(arguments):
     time.sleep(600)
 
 
-def leave_a_child(arguments, rank):
-    start_a_child(arguments, rank)
+def leave_a_child(arguments):
+    start_a_child(arguments)
     raise LookupError("with a child still running")
 
 
-def hang_with_a_child(arguments, rank):
-    start_a_child(arguments, rank)
+def hang_with_a_child(arguments):
+    start_a_child(arguments)
     time.sleep(600)
 
 
-def start_a_child(arguments, rank):
-    note_pid(arguments, rank)
+def start_a_child(arguments):
+    note_pid(arguments)
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    note_pid(arguments, rank, child.pid)
+    note_pid(arguments, child.pid)
 
 
-def all_kinds(arguments, rank):
+def all_kinds(arguments):
     """Every kind of communication, with and without a recorder; what was recorded and computed."""
-    plain = _communicate(rank)
+    plain = _communicate()
     with CommDebugMode() as debug, TrafficRecorder() as traffic:
-        recorded = _communicate(rank)
+        recorded = _communicate()
     counts = {str(op): n for op, n in debug.get_comm_counts().items()}
     return {
         "records": [[r.kind, list(r.shape), r.dtype, r.payload_bytes, r.part, r.peer]
@@ -105,19 +105,19 @@ def all_kinds(arguments, rank):
     }  # fmt: skip
 
 
-def _communicate(rank):
-    mine = torch.full((2, 3), rank.rank + 1.0)
+def _communicate():
+    mine = torch.full((2, 3), dist.get_rank() + 1.0)
     label(part="reduce")
     summed = mine.clone()
     dist.all_reduce(summed)
     label(part="gather")
-    gathered = [torch.empty(2, 3) for _ in range(rank.n_ranks)]
+    gathered = [torch.empty(2, 3) for _ in range(dist.get_world_size())]
     dist.all_gather(gathered, mine)
     label(part="broadcast")
-    told = torch.tensor([7 + rank.rank])
+    told = torch.tensor([7 + dist.get_rank()])
     dist.broadcast(told, 1)
     label(part="message")
-    if rank.rank == 0:
+    if dist.get_rank() == 0:
         dist.send(torch.arange(5, dtype=torch.bfloat16), 1)
         got = torch.zeros(5)
     else:
@@ -126,7 +126,7 @@ def _communicate(rank):
     label(part="functional")
     also = funcol.all_reduce(mine, "sum", dist.group.WORLD)
     label(part="dtensor")
-    mesh = init_device_mesh("cpu", (rank.n_ranks,))
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     partial = DTensor.from_local(mine, mesh, [Partial()])
     whole = partial.redistribute(mesh, [Replicate()]).to_local()
     dist.barrier()
@@ -134,10 +134,10 @@ def _communicate(rank):
     return [summed, *gathered, told, got.float(), also + 0, whole + 0]
 
 
-def send_much(arguments, rank):
+def send_much(arguments):
     """Ten megabytes from rank 0 to rank 1, and what the meter says."""
     meter = WireMeter(torch.device("cpu"))
-    if rank.rank == 0:
+    if dist.get_rank() == 0:
         dist.send(torch.zeros(10_000_000, dtype=torch.uint8), 1)
     else:
         dist.recv(torch.empty(10_000_000, dtype=torch.uint8), 0)

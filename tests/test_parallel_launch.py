@@ -18,8 +18,7 @@ import pytest
 from jupyter_client.manager import KernelManager
 
 from lecture_lib.parallel.ranks.failures import RankError, RankTimeoutError
-from lecture_lib.parallel.ranks.launch import run_ranks
-from lecture_lib.parallel.ranks.progress import ProgressLine
+from lecture_lib.parallel.ranks.launch import progress_line, run_ranks
 
 TESTS = str(Path(__file__).parent)
 
@@ -298,7 +297,8 @@ def test_a_terminal_gets_one_line_that_is_wiped(monkeypatch):
 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    with ProgressLine() as line:
-        line.show("2 ranks, 0 s: 2 starting")
-        line.show("too soon after the first to be shown")
-    assert terminal.text == "\r2 ranks, 0 s: 2 starting" + "\r" + " " * 24 + "\r"
+    with progress_line() as show:
+        show("2 ranks, 0 s")
+        show("2 ranks, 1 s")
+    erased = "\r\x1b[K"
+    assert terminal.text == f"{erased}2 ranks, 0 s{erased}2 ranks, 1 s{erased}"

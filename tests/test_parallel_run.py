@@ -18,12 +18,12 @@ from lecture_lib.parallel import (
     run_tensor_parallel,
     tensor_parallel_volume,
 )
-from lecture_lib.parallel import arguments as arguments_module
-from lecture_lib.parallel.job import Job, generate
+from lecture_lib.parallel.job import Job, choose_device_type, generate
 from lecture_lib.parallel.run import cut_after_eos
-from lecture_lib.parallel.shards import Shards, read_layer, read_model_folder
+from lecture_lib.parallel.shards import RankLlama, Shards
 
 N_TOKENS = 5
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +57,9 @@ def test_payload_is_exactly_the_formulas(run, biased):
     assert len(run.collectives) == volume.n_all_reduces == 2 * 6 * N_TOKENS
     assert run.payload_bytes == 2 * 6 * (len(PROMPT) + N_TOKENS - 1) * 48 * 4
     sizes = {record.payload_bytes for record in run.collectives if record.phase == "prefill"}
-    assert sizes == {volume.prefill_all_reduce_bytes}
+    assert sizes == {volume.prefill_tensor_bytes}
     sizes = {record.payload_bytes for record in run.collectives if record.phase == "decode"}
-    assert sizes == {volume.decode_all_reduce_bytes}
+    assert sizes == {volume.decode_tensor_bytes}
 
 
 def test_there_are_two_allreduces_a_layer_and_pass_and_all_ranks_join_in(run):
@@ -139,8 +139,8 @@ def test_too_few_gpus_are_refused(biased, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ValueError, match="2 ranks need as many GPUs, this machine has 1"):
         run_tensor_parallel(2, "abc", model=biased.folder, device="cuda")
-    assert arguments_module.choose_device_type("auto", 2) == "cpu"
-    assert arguments_module.choose_device_type("auto", 1) == "cuda"
+    assert choose_device_type("auto", 2) == "cpu"
+    assert choose_device_type("auto", 1) == "cuda"
 
 
 def test_other_families_and_files_are_refused(tmp_path):
@@ -156,13 +156,12 @@ def test_other_families_and_files_are_refused(tmp_path):
 
 
 def test_the_parts_of_all_ranks_are_the_whole_matrix(biased):
-    described = read_model_folder(biased.folder, "biased")
     attention = biased.model.model.layers[1].self_attn
     mlp = biased.model.model.layers[1].mlp
     parts = []
     for rank in range(3):
-        shards = Shards(described, rank, 3, torch.float32, torch.device("cpu"))
-        parts.append(read_layer(shards, 1))
+        shards = Shards(biased.folder, biased.spec, rank, 3, torch.float32, CPU)
+        parts.append(RankLlama(shards, range(1, 2)).layers[0])
     q, k, v = (torch.cat([p.qkv.split((16, 8, 8))[i] for p in parts]) for i in range(3))
     assert torch.equal(q, attention.q_proj.weight)
     assert torch.equal(k, attention.k_proj.weight)
@@ -184,7 +183,7 @@ def test_generation_stops_at_eos():
 
     step.calls = 0
     laps = SimpleNamespace(lap=lambda phase: None)
-    job = Job("tensor", "own", None, [[1, 2]], 10, [9], "float32", "cpu")
+    job = Job("tensor", 1, "own", "", None, [[1, 2]], 10, [9], "float32", "cpu")
     assert generate(step, job, "cpu", laps)[0] == [5, 7, 9]
     assert cut_after_eos([5, 7, 9, 5, 9], [9]) == [5, 7, 9]
     assert cut_after_eos([5, 7], [9]) == [5, 7]

@@ -33,7 +33,7 @@ def brute_force(n_requests, n_stages, prefill_s, decode_s, n_tokens):
                 del working[stage]
                 if stage + 1 < n_stages:
                     ready[request, step, stage + 1] = now
-                elif step + 1 < n_tokens[request]:
+                elif step + 1 < n_tokens:
                     ready[request, step + 1, 0] = now
         for stage in set(range(n_stages)) - set(working):
             here = [(t, key) for key, t in ready.items() if key[2] == stage and t <= now]
@@ -50,7 +50,7 @@ def test_equals_brute_force(seed):
     draw = random.Random(seed)
     m, s = draw.randint(1, 5), draw.randint(1, 4)
     prefill, decode = ([draw.randint(1, 4) for _ in range(s)] for _ in range(2))
-    tokens = [draw.randint(1, 4) for _ in range(m)]
+    tokens = draw.randint(1, 4)
     schedule = pipeline_schedule(
         n_requests=m, n_stages=s, prefill_s=prefill, decode_s=decode, max_new_tokens=tokens
     )
@@ -125,22 +125,18 @@ def test_timestamps_of_a_run_give_the_same_structure():
     assert again.completion_s == made.completion_s
 
 
-def block(stage=0, request=0, phase="prefill", step=0, start_s=0.0, end_s=1.0):
-    return StageBlock(stage, request, phase, step, start_s, end_s)
+def block(start_s=0.0, end_s=1.0):
+    return StageBlock(0, 0, 0, start_s, end_s)
 
 
 @pytest.mark.parametrize(
     ("blocks", "message"),
     [
         ([], "blocks: is empty"),
-        ([7], r"blocks\[0\]: needs a StageBlock, got int"),
-        ([block(end_s=-1)], r"blocks\[0\]: needs 0 <= start_s <= end_s, got 0.0 s and -1 s"),
-        ([block(start_s=2)], r"blocks\[0\]: needs 0 <= start_s <= end_s, got 2 s and 1.0 s"),
-        ([block(phase="warm-up")], "phase: must be one of 'prefill', 'decode', got 'warm-up'"),
-        ([block(stage=1)], "stage 0 has none, though there are 2"),
-        ([block(), block(start_s=1, end_s=2)], "is there twice"),
-        ([block(), block(request=1, start_s=0.5, end_s=2)], "stage 0 has two at once"),
-        ([block(start_s=float("nan"))], "start_s"),
+        ([7], r"blocks: needs StageBlocks, .* got 7"),
+        ([block(end_s=-1)], r"blocks: needs StageBlocks, 0 <= start_s <= end_s, got .*end_s=-1"),
+        ([block(start_s=2)], r"blocks: needs StageBlocks, 0 <= start_s <= end_s, got .*start_s=2"),
+        ([block(start_s=float("nan"))], "start_s=nan"),
     ],
 )
 def test_bad_timestamps_are_refused(blocks, message):
@@ -156,8 +152,8 @@ def test_bad_timestamps_are_refused(blocks, message):
         ({"prefill_s": 0}, "prefill_s: needs a number above 0"),
         ({"prefill_s": [1]}, "prefill_s: needs one number, or one for each of the 2 stages"),
         ({"prefill_s": [1, 2, 3]}, "one for each of the 2 stages"),
-        ({"decode_s": "fast"}, "decode_s: needs a number above 0"),
-        ({"max_new_tokens": [1, 0, 1]}, "max_new_tokens: needs an integer of 1"),
+        ({"decode_s": "fast"}, "decode_s: needs one number, or one for each of the 2 stages"),
+        ({"max_new_tokens": 0}, "max_new_tokens: needs an integer of 1"),
     ],
 )
 def test_bad_input_is_refused(change, message):

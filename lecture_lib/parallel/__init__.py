@@ -10,7 +10,7 @@ Calculated, from a ModelSpec alone:
 
 Run, by processes under torch.distributed (torch is imported when they are called):
     run         run_tensor_parallel, run_pipeline_parallel, and what they return
-    arguments   from what a caller asks for to a job; job: what a rank does with it
+    job         from what a caller asks for to what a rank does
     tensor, pipeline    the two ways, written out; torch_backend: PyTorch's own
     shards      a rank's part of the weights
     traffic     what was sent; meters: what the system counts of the wire and the memory
@@ -30,7 +30,7 @@ from .ranks import RankError, RankTimeoutError
 from .ring import ring_all_reduce, ring_steps, ring_wire_bytes, tree_wire_bytes
 from .run import run_pipeline_parallel, run_tensor_parallel
 from .schedule import Schedule, StageBlock, pipeline_schedule, schedule_from_timestamps
-from .volumes import PipelineVolume, TensorParallelVolume, pipeline_volume, tensor_parallel_volume
+from .volumes import PipelineVolume, pipeline_volume, tensor_parallel_volume
 
 __all__ = [
     "LINKS",
@@ -42,7 +42,6 @@ __all__ = [
     "RankTimeoutError",
     "Schedule",
     "StageBlock",
-    "TensorParallelVolume",
     "all_reduce_time_s",
     "check_pipeline_degree",
     "check_tensor_parallel_degree",

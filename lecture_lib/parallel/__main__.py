@@ -11,23 +11,23 @@ import argparse
 import json
 import os
 import sys
-from datetime import timedelta
 from pathlib import Path
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Returns the exit status: 0, 1 for a failed check or run, 2 for bad arguments."""
+    """Returns the exit status: 0, 1 for a failed run, 2 for bad arguments."""
     options = _parser().parse_args(arguments)
     under_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
     if not under_torchrun and options.ranks is None:
         print("error: --ranks is needed (torchrun gives it with --nproc-per-node)", file=sys.stderr)
         return 2
-    from .arguments import choose_device_type, make_job
+    from .job import choose_device_type, make_job
+    from .run import run_locally
 
     n_ranks = int(os.environ["WORLD_SIZE"]) if under_torchrun else options.ranks
+    prompts = options.prompt if len(options.prompt) > 1 else options.prompt[0]
     names = ("model", "backend", "dtype", "device", "ignore_eos")
     chosen = {name: getattr(options, name) for name in names}
-    prompts = options.prompt if len(options.prompt) > 1 else options.prompt[0]
     try:
         if under_torchrun:  # this machine needs GPUs for its own ranks alone
             n_here = int(os.environ["LOCAL_WORLD_SIZE"])
@@ -37,16 +37,16 @@ def main(arguments: list[str] | None = None) -> int:
         if os.environ.get("RANK", "0") == "0":
             print(f"error: {error}", file=sys.stderr)
         return 2
-    if under_torchrun:
+    if not under_torchrun:
+        result = run_locally(job, tokenizer, options.timeout)
+    else:
         from torch.distributed.elastic.multiprocessing.errors import record
 
         # torchrun ends the other ranks when this one fails, and shows the recorded traceback.
         result = record(_run_this_rank)(job, tokenizer, options.timeout)
-    else:
-        from .run import run_locally
-
-        result = run_locally(job, tokenizer, n_ranks, options.timeout)
-    return 0 if result is None else _show(result, job, options)
+    if result is not None:
+        _show(result, job, options)
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,53 +65,41 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ignore-eos", action="store_true")
     parser.add_argument("--timeout", type=float, default=300, metavar="SECONDS")
     parser.add_argument("--json", metavar="FILE", help="write tokens and bytes there")
-    parser.add_argument(
-        "--check", action="store_true", help="compare with the engine in a single process"
-    )
+    check = "compare with the engine in a single process"
+    parser.add_argument("--check", action="store_true", help=check)
     return parser
 
 
 def _run_this_rank(job, tokenizer, timeout_s: float):
     """Be one of torchrun's ranks; rank 0 returns the whole result, the others None."""
-    import torch
     import torch.distributed as dist
 
     from .job import run_job
-    from .ranks.rank import Rank
+    from .ranks.rank import join_group
     from .run import assemble
 
-    device = None
-    if job.device_type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(device)
-    backend, timeout = "gloo" if device is None else "nccl", timedelta(seconds=timeout_s)
-    dist.init_process_group(backend, timeout=timeout, device_id=device)
+    join_group("gloo" if job.device_type == "cpu" else "nccl", timeout_s)
     try:
-        rank, n_ranks = dist.get_rank(), dist.get_world_size()
-        results: list = [None] * n_ranks
-        dist.all_gather_object(results, run_job(job, Rank(rank, n_ranks)))
+        results: list = [None] * job.n_ranks
+        dist.all_gather_object(results, run_job(job))
+        return assemble(job, tokenizer, results) if dist.get_rank() == 0 else None
     finally:
         dist.destroy_process_group()
-    return assemble(job, tokenizer, results) if rank == 0 else None
 
 
-def _show(result, job, options) -> int:
-    texts = [result.text] if job.kind == "tensor" else result.texts
-    for prompt, text in zip(options.prompt, texts, strict=True):
+def _show(result, job, options) -> None:
+    for prompt, text in zip(options.prompt, result.texts, strict=True):
         print(f"{prompt!r} -> {text!r}")
     print(f"\n{result.traffic_table().to_string(index=False)}")
     print(f"\npayload {result.payload_bytes:,} bytes, over the wire {result.wire_bytes or 0:,}")
     print(f"\n{result.memory_table().round(1).to_string()}")
-    difference = None
+    names = ("token_ids", "payload_bytes", "wire_bytes")
+    content = {name: getattr(result, name) for name in names}
     if options.check:
-        difference = _difference_to_engine(result, job)
-        print(f"\nlargest difference of a logit to the single process: {difference:.1e}")
+        content["difference"] = _difference_to_engine(result, job)
+        print(f"\nlargest difference of a logit to the single process: {content['difference']:.1e}")
     if options.json:
-        names = ("token_ids", "payload_bytes", "wire_bytes")
-        content = {name: getattr(result, name) for name in names}
-        content |= {"n_records": len(result.records), "difference": difference}
         Path(options.json).write_text(json.dumps(content), encoding="utf-8")
-    return 0
 
 
 def _difference_to_engine(result, job) -> float:
@@ -119,7 +107,7 @@ def _difference_to_engine(result, job) -> float:
     from ..engine import Engine
     from ..loading import load_model
 
-    engine = Engine(load_model(job.model.folder, device=job.device_type, dtype=job.dtype))
+    engine = Engine(load_model(job.folder, device=job.device_type, dtype=job.dtype))
     runs = [(result.token_ids, result.logits)]
     if job.kind == "pipeline":
         runs = zip(result.token_ids, result.logits, strict=True)

@@ -1,21 +1,15 @@
 """Tensor against pipeline parallelism on one page: latency, throughput, memory, bytes sent."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from lecture_lib.checks import check_choice
+from lecture_lib.hardware import Hardware, as_hardware
+from lecture_lib.model_spec import ModelSpec
 
 from .links import Link, as_link, communication_time_s
 from .volumes import Volume, pipeline_volume, tensor_parallel_volume
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from lecture_lib.hardware import Hardware
-    from lecture_lib.model_spec import ModelSpec
 
 _DTYPE_BYTES = 2  # weights, activations and cache in FP16
 # What a rank of a tensor-parallel layer computes whole, not its share of it.
@@ -24,38 +18,23 @@ _WHOLE = ("attn_norm", "mlp_norm", "attn_residual", "mlp_residual")
 
 @dataclass(frozen=True)
 class Layout:
-    """What one way of using the GPUs does to B sequences.
+    """What one way of using the GPUs does to B sequences."""
 
-    Attributes:
-        name: "one GPU", "tensor parallel" or "pipeline parallel". n_ranks: its GPUs.
-        prefill_s: time to the first token of one batch. decode_step_s: time to its next token.
-        request_s: prefill and ``max_new_tokens - 1`` decode steps.
-        in_flight: batches that are worked on at once (pipeline: one per stage).
-        decode_tokens_per_s: new tokens of all batches in flight, while all decode.
-        weight_bytes: weights on the fullest GPU. kv_bytes: KV cache there, at the end, for all
-            batches in flight.
-        wire_bytes: bytes over the links in a batch's whole request, all ranks together.
-    """
-
-    name: str
+    name: str  # "one GPU", "tensor parallel" or "pipeline parallel"
     n_ranks: int
-    prefill_s: float
-    decode_step_s: float
-    request_s: float
-    in_flight: int
-    decode_tokens_per_s: float
-    weight_bytes: float
-    kv_bytes: float
-    wire_bytes: float
+    prefill_s: float  # time to the first token of one batch
+    decode_step_s: float  # time to its next token
+    request_s: float  # prefill and max_new_tokens - 1 decode steps
+    in_flight: int  # batches that are worked on at once (pipeline: one per stage)
+    decode_tokens_per_s: float  # new tokens of all batches in flight, while all decode
+    weight_bytes: float  # on the fullest GPU
+    kv_bytes: float  # KV cache there, at the end, for all batches in flight
+    wire_bytes: float  # over the links in a batch's whole request, all ranks together
 
 
 @dataclass(frozen=True)
 class ParallelComparison:
-    """The three layouts, and in words what was assumed.
-
-    Attributes:
-        one_gpu, tensor, pipeline: one Layout each. assumptions: one line.
-    """
+    """The three layouts, and in words what was assumed."""
 
     one_gpu: Layout
     tensor: Layout
@@ -94,8 +73,6 @@ def compare_parallelism(
         ValueError: a bad size, an unknown preset.
         ParallelDegreeError: ranks that one of the ways does not allow.
     """
-    from lecture_lib.hardware import as_hardware
-
     link, hardware = as_link(link), as_hardware(hardware)
     size = {"seq_len": seq_len, "max_new_tokens": max_new_tokens, "batch_size": batch_size}
     volumes = {
@@ -104,8 +81,7 @@ def compare_parallelism(
         "pipeline": pipeline_volume(spec, n_ranks=n_ranks, **size, return_tokens=True),
     }
     prefill = _pass_times(spec, hardware, "prefill", batch_size, seq_len)
-    mean_len = seq_len + max_new_tokens // 2
-    decode = _pass_times(spec, hardware, "decode", batch_size, mean_len)
+    decode = _pass_times(spec, hardware, "decode", batch_size, seq_len + max_new_tokens // 2)
     weights = _weights_by_layout(spec, n_ranks)
     positions = batch_size * (seq_len + max_new_tokens - 1)  # the last token is never fed back
     cache = positions * spec.kv_bytes_per_token(_DTYPE_BYTES)
@@ -199,19 +175,16 @@ def times_by_ranks(
     *,
     phase: str = "decode",
     **sizes,
-) -> pd.DataFrame:
+):
     """Seconds of one pass against the number of ranks: tensor parallel on each link, and pipeline.
 
     Args:
         ranks: numbers of ranks. links: of the tensor-parallel curves; the pipeline's is the first.
-        phase: "prefill" or "decode" (one step). sizes: the other arguments of
-            ``compare_parallelism``.
+        phase: "prefill" or "decode" (one step).
+        sizes: the other arguments of ``compare_parallelism``.
 
     Returns:
         DataFrame: index n_ranks; columns "tensor, LINK" for each link, then "pipeline, LINK".
-
-    Raises:
-        ValueError: as ``compare_parallelism``; no rank, no link, another phase.
     """
     import pandas as pd
 
@@ -219,13 +192,12 @@ def times_by_ranks(
     if not ranks or not links:
         raise ValueError("ranks, links: need at least one of each")
     field = "prefill_s" if phase == "prefill" else "decode_step_s"
+    names = [as_link(link).name for link in links]
     rows = []
     for n_ranks in ranks:
-        pages = {
-            as_link(link).name: compare_parallelism(spec, n_ranks=n_ranks, link=link, **sizes)
-            for link in links
-        }
-        first, page = next(iter(pages.items()))
-        row = {f"tensor, {name}": getattr(page.tensor, field) for name, page in pages.items()}
-        rows.append(row | {f"pipeline, {first}": getattr(page.pipeline, field)})
+        pages = [compare_parallelism(spec, n_ranks=n_ranks, link=link, **sizes) for link in links]
+        times = [getattr(page.tensor, field) for page in pages]
+        row = {f"tensor, {name}": time for name, time in zip(names, times, strict=True)}
+        row[f"pipeline, {names[0]}"] = getattr(pages[0].pipeline, field)
+        rows.append(row)
     return pd.DataFrame(rows, index=pd.Index(ranks, name="n_ranks"))

@@ -1,13 +1,7 @@
 """Which degrees of parallelism a model allows, and what to say about the others."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from lecture_lib.checks import check_count
-
-if TYPE_CHECKING:
-    from lecture_lib.model_spec import ModelSpec
+from lecture_lib.model_spec import ModelSpec
 
 
 class ParallelDegreeError(ValueError):
@@ -34,7 +28,6 @@ def check_tensor_parallel_degree(spec: ModelSpec, n_ranks: int) -> None:
 
     Raises:
         ParallelDegreeError: ``n_ranks`` does not divide n_H, n_KV or F.
-        ValueError: ``n_ranks`` is no positive integer.
     """
     check_count("n_ranks", n_ranks)
     sizes = {
@@ -54,17 +47,13 @@ def check_tensor_parallel_degree(spec: ModelSpec, n_ranks: int) -> None:
 def check_pipeline_degree(
     spec: ModelSpec, n_stages: int, *, argument: str = "n_stages"
 ) -> tuple[range, ...]:
-    """Refuse a number of stages that does not split the layers evenly; return the split.
-
-    Args:
-        argument: what the caller's argument is called, for the message.
+    """Refuse a number of stages that does not split the layers evenly.
 
     Returns:
         For each stage the numbers of its layers, from 0, as a range.
 
     Raises:
         ParallelDegreeError: ``n_stages`` does not divide N.
-        ValueError: ``n_stages`` is no positive integer.
     """
     check_count(argument, n_stages)
     if spec.n_layers % n_stages:

@@ -12,24 +12,20 @@ SAMPLE_EVERY_S = 0.005
 
 
 class WireMeter:
-    """Counts the bytes that leave over a network interface (Linux), phase by phase.
+    """Counts the bytes that leave over a network interface (Linux) in ``by_phase``, with headers.
 
-    All ranks call its methods together: between two barriers nothing is sent, and there
-    one rank per machine reads the system's counter. The barriers' own bytes (about a hundred per
-    rank) are counted with the phase.
-
-    Attributes:
-        by_phase: bytes sent from this machine, by phase, packets' headers included; empty on
-            ranks that don't read.
+    All ranks call its methods together: between two barriers nothing is sent, and there one rank
+    per machine reads the system's counter (``by_phase`` of the others stays empty). The barriers'
+    own bytes, about a hundred per rank, are counted with the phase.
     """
 
     def __init__(self, device: torch.device):
         # The interface that gloo is set to use; else the loopback, if all ranks are here.
         here = int(os.environ.get("LOCAL_WORLD_SIZE", dist.get_world_size()))
         default = "lo" if here == dist.get_world_size() else ""
-        self._name = os.environ.get("GLOO_SOCKET_IFNAME", default)
+        self._interface = os.environ.get("GLOO_SOCKET_IFNAME", default)
         reads = int(os.environ.get("LOCAL_RANK", dist.get_rank())) == 0 and device.type == "cpu"
-        self._reads = reads and bytes_sent(self._name) is not None
+        self._reads = reads and bytes_sent(self._interface) is not None
         self.by_phase: dict[str, int] = {}
         self._last = self._read()
 
@@ -42,7 +38,7 @@ class WireMeter:
 
     def _read(self) -> int | None:
         dist.barrier()
-        count = bytes_sent(self._name) if self._reads else None
+        count = bytes_sent(self._interface) if self._reads else None
         dist.barrier()
         return count
 
@@ -53,47 +49,36 @@ def bytes_sent(interface: str) -> int | None:
     On the loopback interface ("lo") what is sent is received, so this counts each byte once.
     """
     try:
-        counters = psutil.net_io_counters(pernic=True).get(interface)
-    except OSError:  # the system doesn't show them
+        return psutil.net_io_counters(pernic=True)[interface].bytes_sent
+    except (OSError, KeyError):  # the system doesn't show them, or has no such interface
         return None
-    return None if counters is None else counters.bytes_sent
 
 
 @dataclass(frozen=True)
 class RankMemory:
     """What one rank keeps.
 
-    Attributes:
-        rank: the process.
-        weight_bytes: all weights that it uses.
-        split_weight_bytes: those among them that only this rank has; the rest is replicated
-            (tensor parallelism: embeddings and norms), and on a CPU mapped from the file, so
-            that all ranks share one copy of it.
-        cache_bytes: its KV cache(s), reserved for the whole run.
-        start_bytes: private memory before any weight was read (Python, torch).
-        peak_bytes: the highest private memory that was seen (sampled every 5 ms). On a GPU the
-            most that its allocator gave out, and start_bytes is 0.
+    Weights that are not split are replicated (tensor parallelism: embeddings and norms). On a CPU
+    they are mapped from the file, and all ranks share one copy.
     """
 
     rank: int
-    weight_bytes: int
-    split_weight_bytes: int
-    cache_bytes: int
-    start_bytes: int
-    peak_bytes: int
+    weight_bytes: int  # all weights that it uses
+    split_weight_bytes: int  # those among them that only this rank has
+    cache_bytes: int  # reserved for the whole run
+    start_bytes: int  # private memory before any weight was read (Python, torch); on a GPU 0
+    peak_bytes: int  # the most private memory that was seen; on a GPU, that the allocator gave out
 
 
 class MemoryMeter:
     """Watches this process's private memory from its making to ``report``.
 
-    Private is what this process would need if it were alone on its machine: Python and torch too,
-    though ranks that were forked share their pages until one writes to them. Pages of a mapped
-    file don't count: they can be dropped and read again. Elsewhere than on Linux it is the
-    resident memory, mapped files included.
+    Private is what this process would need if it were alone on its machine. Pages of a mapped file
+    don't count: they can be dropped and read again. (Elsewhere than on Linux they do.)
     """
 
     def __init__(self, device: torch.device):
-        self.device = device
+        self._device = device
         self.start_bytes = self.peak_bytes = _private_bytes()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
@@ -108,8 +93,8 @@ class MemoryMeter:
         self._stop.set()
         self._thread.join()
         start, peak = self.start_bytes, max(self.peak_bytes, _private_bytes())
-        if self.device.type == "cuda":
-            start, peak = 0, torch.cuda.max_memory_allocated(self.device)
+        if self._device.type == "cuda":
+            start, peak = 0, torch.cuda.max_memory_allocated(self._device)
         weight_bytes = shards.split_bytes + shards.whole_bytes
         return RankMemory(rank, weight_bytes, shards.split_bytes, cache_bytes, start, peak)
 

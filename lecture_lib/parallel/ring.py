@@ -1,40 +1,34 @@
 """An AllReduce in a ring, step by step, and the bytes that a ring and a tree send.
 
-The payload of an AllReduce is the tensor that every rank puts in, S bytes. What crosses the links
-depends on the algorithm:
-
-    ring    2(n-1) steps, in each of which every rank sends S/n to its neighbour
-    tree    sums go up to the root, S per link, and the result comes down again, S per link
-
-Over all ranks both send 2(n-1)·S bytes. The ring spreads them evenly, so its busiest rank sends
-less; the tree needs fewer steps, 2·⌊log2 n⌋ after one another, so it wins for small payloads.
+The payload of an AllReduce is the tensor that every rank puts in, S bytes. In a ring every rank
+sends S/n to its neighbour, in each of 2(n-1) steps. In a tree sums of S bytes go up to the root,
+and the result comes down again. Over all ranks both send 2(n-1)·S bytes. The ring spreads them
+evenly, so its busiest rank sends less; the tree needs fewer steps one after another, 2·⌊log2 n⌋,
+so it wins for small payloads.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from lecture_lib.checks import check_count, check_number
 
 
-@dataclass(frozen=True)
-class Send:
-    """In one step ``source`` sends its chunk number ``chunk`` to ``target``."""
+class Send(NamedTuple):
+    """One rank sends one of its chunks to its neighbour."""
 
     source: int
     target: int
     chunk: int
 
 
-@dataclass(frozen=True)
-class RingStep:
-    """All sends of one step, and afterwards: ``held[rank][chunk]``, the ranks whose values are
-    summed in that chunk there."""
+class RingStep(NamedTuple):
+    """What happens in one step, and what every rank has after it."""
 
     phase: str  # "reduce-scatter" or "all-gather"
-    sends: tuple[Send, ...]
-    held: tuple[tuple[frozenset[int], ...], ...]
+    sends: list[Send]
+    held: tuple[tuple[frozenset[int], ...], ...]  # [rank][chunk]: the ranks summed in it
 
 
 def ring_all_reduce(
@@ -42,14 +36,15 @@ def ring_all_reduce(
 ) -> tuple[list[np.ndarray], list[RingStep], list[int]]:
     """Sum arrays over n ranks as a ring does it: n-1 steps reduce-scatter, n-1 steps all-gather.
 
+    In step t of the reduce-scatter rank r sends chunk r-t to rank r+1 (modulo n), which adds it to
+    its own: after n-1 steps rank r has the whole sum of chunk r+1. The all-gather passes the
+    finished chunks round in the same way.
+
     Args:
         arrays: one array per rank, all of one shape, (K,).
 
     Returns:
         Each rank's result, the 2(n-1) steps, and the bytes that each rank has sent.
-
-    Raises:
-        ValueError: no array, arrays of different shapes, fewer elements than ranks.
     """
     arrays = [np.asarray(array) for array in arrays]
     if not arrays or any(a.ndim != 1 or a.shape != arrays[0].shape for a in arrays):
@@ -57,39 +52,27 @@ def ring_all_reduce(
     n = len(arrays)
     if len(arrays[0]) < n:
         raise ValueError(f"arrays: {n} ranks cut them into {n} chunks, got {len(arrays[0])} values")
-    chunks = [np.array_split(array.copy(), n) for array in arrays]  # [rank][chunk]
-    sent = [0] * n
-    steps = ring_steps(n)
-    for step in steps:
-        moved = [chunks[send.source][send.chunk].copy() for send in step.sends]  # all at once
-        for send, values in zip(step.sends, moved, strict=True):
-            sent[send.source] += values.nbytes
-            old = chunks[send.target][send.chunk]
-            adds = step.phase == "reduce-scatter"
-            chunks[send.target][send.chunk] = old + values if adds else values
+    chunks = [np.array_split(array, n) for array in arrays]  # [rank][chunk]
+    held = [[frozenset([rank])] * n for rank in range(n)]
+    steps, sent = [], [0] * n
+    for phase, first in (("reduce-scatter", 0), ("all-gather", 1)):
+        for t in range(n - 1):
+            sends = [Send(r, (r + 1) % n, (r + first - t) % n) for r in range(n)]
+            for source, target, chunk in sends:  # no rank sends what it gets in the same step
+                values, ranks = chunks[source][chunk], held[source][chunk]
+                sent[source] += values.nbytes
+                if phase == "reduce-scatter":
+                    values = chunks[target][chunk] + values
+                    ranks = held[target][chunk] | ranks
+                chunks[target][chunk], held[target][chunk] = values, ranks
+            steps.append(RingStep(phase, sends, tuple(map(tuple, held))))
     return [np.concatenate(own) for own in chunks], steps, sent
 
 
 def ring_steps(n_ranks: int) -> list[RingStep]:
-    """The 2(n-1) steps of a ring AllReduce over n ranks, without values.
-
-    In step t of the reduce-scatter rank r sends chunk r-t to rank r+1 (modulo n), which adds it to
-    its own: after n-1 steps rank r has the whole sum of chunk r+1. The all-gather passes the
-    finished chunks round in the same way, n-1 steps more.
-    """
+    """The 2(n-1) steps of a ring AllReduce over n ranks, whatever the values."""
     check_count("n_ranks", n_ranks)
-    held = [[frozenset([rank]) for _ in range(n_ranks)] for rank in range(n_ranks)]
-    steps = []
-    for phase, first in (("reduce-scatter", 0), ("all-gather", 1)):
-        for t in range(n_ranks - 1):
-            sends = tuple(
-                Send(r, (r + 1) % n_ranks, (r + first - t) % n_ranks) for r in range(n_ranks)
-            )
-            moved = [held[send.source][send.chunk] for send in sends]
-            for send, ranks in zip(sends, moved, strict=True):
-                old = held[send.target][send.chunk]
-                held[send.target][send.chunk] = ranks | old if first == 0 else ranks
-            steps.append(RingStep(phase, sends, tuple(map(tuple, held))))
+    _, steps, _ = ring_all_reduce([np.zeros(n_ranks)] * n_ranks)
     return steps
 
 
@@ -103,9 +86,6 @@ def ring_wire_bytes(payload_bytes: float, n_ranks: int, *, all_ranks: bool = Fal
         payload_bytes: S, the bytes of the tensor that every rank puts in.
         n_ranks: n. A single rank sends nothing: 0 bytes.
         all_ranks: the sum over all ranks instead, 2(n-1) · S.
-
-    Raises:
-        ValueError: a negative payload, ``n_ranks`` below 1.
     """
     check_number("payload_bytes", payload_bytes, least=0)
     check_count("n_ranks", n_ranks)
@@ -123,9 +103,6 @@ def tree_wire_bytes(payload_bytes: float, n_ranks: int) -> float:
     parent sends the result to each child (S each): 3·S from a rank with two children and a
     parent. (NCCL halves the load with a second tree whose inner ranks are the leaves of the first:
     Jeaugey, "Massively Scale Your Deep Learning Training with NCCL 2.4", 2019.)
-
-    Raises:
-        ValueError: a negative payload, ``n_ranks`` below 1.
     """
     check_number("payload_bytes", payload_bytes, least=0)
     check_count("n_ranks", n_ranks)

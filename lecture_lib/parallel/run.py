@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from .ranks import run_ranks
 
 if TYPE_CHECKING:
-    import pandas as pd
     from torch import Tensor
 
     from ..engine.generation import Timings
@@ -22,97 +21,62 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ParallelRun:
-    """What both kinds of run have.
-
-    Attributes:
-        n_ranks: processes that ran. backend: "own" or "torch". device: "cpu" or "cuda".
-        memory: one RankMemory per rank.
-        records: everything that every rank sent, received or took part in.
-        wire_by_phase: bytes that crossed the network interface, by phase; None where they can't
-            be counted (no Linux, GPUs that talk over NVLink).
-        wire_is_private: whether the ranks had a network of their own, where nothing else counts.
-    """
+    """What a model over several processes wrote, and what they sent and kept for it."""
 
     n_ranks: int
-    backend: str
-    device: str
-    memory: list[RankMemory]
-    records: list[CommRecord] = field(repr=False)
+    device: str  # "cpu" or "cuda"
+    memory: list[RankMemory]  # of each rank
+    records: list[CommRecord] = field(repr=False)  # what each rank sent, got or took part in
+    # Bytes that crossed the network interface; None where they can't be counted (no Linux, GPUs
+    # that talk over NVLink), and whether the ranks had a network where nothing else counts.
     wire_by_phase: dict[str, int] | None
     wire_is_private: bool
 
+    # The new tokens, the EOS that ended them included, and float32 (T, V), row i the logits that
+    # token i was chosen from. Of a pipeline: a list, with an entry for each request.
+    token_ids: list
+    logits: Tensor | list[Tensor] = field(repr=False)
+    texts: list[str]  # of each request
+    timings: Timings | None  # tensor: of rank 0, time to first token, seconds of each decode step
+    blocks: list[StageBlock] | None = field(repr=False)  # pipeline: when which stage computed what
+
     @property
-    def counted_once(self) -> list[CommRecord]:
-        """Each collective as rank 0 recorded it, each message as its sender did."""
-        return [r for r in self.records if r.kind == "send" or (r.peer is None and r.rank == 0)]
+    def text(self) -> str:
+        """The text of the only, or the first, request."""
+        return self.texts[0]
+
+    @property
+    def collectives(self) -> list[CommRecord]:
+        """Each collective once, as rank 0 recorded it."""
+        return [r for r in self.records if r.peer is None and r.rank == 0]
+
+    @property
+    def sends(self) -> list[CommRecord]:
+        """Each message once, as its sender recorded it."""
+        return [r for r in self.records if r.kind == "send"]
 
     @property
     def payload_bytes(self) -> int:
         """Sum of the payloads of collectives and messages, each counted once, not per rank."""
-        return sum(record.payload_bytes for record in self.counted_once)
+        return sum(record.payload_bytes for record in [*self.collectives, *self.sends])
 
     @property
     def wire_bytes(self) -> int | None:
         """Bytes over the interface in the whole run, sent by all ranks together, or None."""
         return None if self.wire_by_phase is None else sum(self.wire_by_phase.values())
 
-    def traffic_table(self) -> pd.DataFrame:
-        """The collectives and messages, equal ones counted together."""
+    def traffic_table(self):
+        """The collectives and messages as a DataFrame, equal ones counted together."""
         from .traffic import traffic_table
 
-        return traffic_table(self.counted_once)
+        return traffic_table([*self.collectives, *self.sends])
 
-    def memory_table(self) -> pd.DataFrame:
-        """The memory of each rank in MB (10⁶ bytes), one row per rank."""
+    def memory_table(self):
+        """The memory of each rank in MB (10⁶ bytes) as a DataFrame, one row per rank."""
         import pandas as pd
 
-        columns = ("weight_bytes", "split_weight_bytes", "cache_bytes", "start_bytes", "peak_bytes")
-        rows = [[getattr(m, name) / 1e6 for name in columns] for m in self.memory]
-        names = [name.replace("_bytes", "").replace("_", " ") + " (MB)" for name in columns]
-        index = pd.Index([m.rank for m in self.memory], name="rank")
-        return pd.DataFrame(rows, columns=names, index=index)
-
-
-@dataclass(frozen=True)
-class TensorParallelRun(ParallelRun):
-    """What ``run_tensor_parallel`` returns.
-
-    Attributes:
-        token_ids: the new tokens, the EOS that ended them included. text: their text.
-        logits: float32 (T, V), row i those that token i was chosen from.
-        timings: of rank 0: time to first token, seconds of each decode step.
-    """
-
-    token_ids: list[int]
-    text: str
-    logits: Tensor = field(repr=False)
-    timings: Timings
-
-    @property
-    def collectives(self) -> list[CommRecord]:
-        """Each collective once, as rank 0 recorded it."""
-        return self.counted_once
-
-
-@dataclass(frozen=True)
-class PipelineRun(ParallelRun):
-    """What ``run_pipeline_parallel`` returns.
-
-    Attributes:
-        token_ids: for each request its new tokens, up to and including EOS. texts: their texts.
-        logits: for each request float32 (T, V), row i those that token i was chosen from.
-        blocks: when which stage computed what, for the chart of the schedule.
-    """
-
-    token_ids: list[list[int]]
-    texts: list[str]
-    logits: list[Tensor] = field(repr=False)
-    blocks: list[StageBlock] = field(repr=False)
-
-    @property
-    def sends(self) -> list[CommRecord]:
-        """Every message once, as its sender recorded it."""
-        return self.counted_once
+        table = pd.DataFrame(map(vars, self.memory)).set_index("rank") / 1e6
+        return table.rename(columns=lambda name: name.replace("_bytes", " (MB)").replace("_", " "))
 
 
 def run_tensor_parallel(
@@ -122,7 +86,7 @@ def run_tensor_parallel(
     *,
     timeout_s: float = 300,
     **options,
-) -> TensorParallelRun:
+) -> ParallelRun:
     """Generate greedily with every layer's matrices split over several processes.
 
     Args:
@@ -139,17 +103,17 @@ def run_tensor_parallel(
         ignore_eos: go on after EOS. Default: False.
 
     Returns:
-        A TensorParallelRun: tokens, logits, collectives, bytes on the wire, memory, timings.
+        A ParallelRun: tokens, logits, collectives, bytes on the wire, memory, timings.
 
     Raises:
         ValueError: an argument other than described; ParallelDegreeError: a number of ranks that
             does not divide the model; UnsupportedArchitectureError: a family that is not Llama's.
         RankError: a rank failed (RankTimeoutError: or took too long); all others were ended.
     """
-    from .arguments import make_job
+    from .job import make_job
 
     job, tokenizer = make_job("tensor", n_ranks, prompt, max_new_tokens, **options)
-    return run_locally(job, tokenizer, n_ranks, timeout_s)
+    return run_locally(job, tokenizer, timeout_s)
 
 
 def run_pipeline_parallel(
@@ -159,7 +123,7 @@ def run_pipeline_parallel(
     *,
     timeout_s: float = 300,
     **options,
-) -> PipelineRun:
+) -> ParallelRun:
     """Generate greedily for several requests with the layers spread over several processes.
 
     Args:
@@ -172,23 +136,23 @@ def run_pipeline_parallel(
         timeout_s, model, dtype, device, ignore_eos: as in ``run_tensor_parallel``.
 
     Returns:
-        A PipelineRun: tokens and logits of each request, sends, the schedule's blocks.
+        A ParallelRun: tokens and logits of each request, sends, the schedule's blocks.
 
     Raises:
         As ``run_tensor_parallel``.
     """
-    from .arguments import make_job
+    from .job import make_job
 
     job, tokenizer = make_job("pipeline", n_stages, prompts, max_new_tokens, **options)
-    return run_locally(job, tokenizer, n_stages, timeout_s)
+    return run_locally(job, tokenizer, timeout_s)
 
 
-def run_locally(job: Job, tokenizer, n_ranks: int, timeout_s: float) -> ParallelRun:
+def run_locally(job: Job, tokenizer, timeout_s: float) -> ParallelRun:
     """Run a job on ranks that are started on this machine."""
     from .job import run_job
 
     backend = "nccl" if job.device_type == "cuda" else "gloo"
-    results = run_ranks(run_job, job, n_ranks, timeout_s=timeout_s, backend=backend)
+    results = run_ranks(run_job, job, job.n_ranks, timeout_s=timeout_s, backend=backend)
     return assemble(job, tokenizer, results)
 
 
@@ -199,25 +163,29 @@ def assemble(job: Job, tokenizer, results: list[dict]) -> ParallelRun:
     wire_by_phase = Counter()  # one rank per machine has counted what left that machine
     for result in results:
         wire_by_phase.update(result["wire_by_phase"])
-    common = {
-        "n_ranks": len(results),
-        "backend": job.backend,
-        "device": job.device_type,
-        "memory": [result["memory"] for result in results],
-        "records": [record for result in results for record in result["records"]],
-        "wire_by_phase": dict(wire_by_phase) or None,
-        "wire_is_private": results[0].get("private_network", False),
-    }
-    result = results[0 if job.kind == "tensor" else -1]
-    token_ids = [cut_after_eos(ids, job.eos_token_ids) for ids in result["token_ids"]]
+    # Rank 0, or the last stage, has the tokens and their logits.
+    last = results[0 if job.kind == "tensor" else -1]
+    token_ids = [cut_after_eos(ids, job.eos_token_ids) for ids in last["token_ids"]]
+    logits = [rows[: len(ids)] for rows, ids in zip(last["logits"], token_ids, strict=True)]
     texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in token_ids]
-    logits = [rows[: len(ids)] for rows, ids in zip(result["logits"], token_ids, strict=True)]
-    if job.kind == "pipeline":
-        blocks = [block for each in results for block in each["blocks"]]
-        return PipelineRun(**common, token_ids=token_ids, texts=texts, logits=logits, blocks=blocks)
-    timings = Timings(ttft_s=result["step_s"][0], step_s=result["step_s"][1:])
-    return TensorParallelRun(
-        **common, token_ids=token_ids[0], text=texts[0], logits=logits[0], timings=timings
+    timings = blocks = None
+    if job.kind == "tensor":
+        (token_ids,), (logits,) = token_ids, logits
+        timings = Timings(ttft_s=last["step_s"][0], step_s=last["step_s"][1:])
+    else:
+        blocks = [block for result in results for block in result["blocks"]]
+    return ParallelRun(
+        n_ranks=job.n_ranks,
+        device=job.device_type,
+        memory=[result["memory"] for result in results],
+        records=[record for result in results for record in result["records"]],
+        wire_by_phase=dict(wire_by_phase) or None,
+        wire_is_private=results[0].get("private_network", False),
+        token_ids=token_ids,
+        logits=logits,
+        texts=texts,
+        timings=timings,
+        blocks=blocks,
     )
 
 

@@ -1,41 +1,36 @@
 """The pipeline's schedule, stage by time: from stated times, or from those of a real run."""
 
-import functools
 import heapq
-import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
-from lecture_lib.checks import check_choice, check_count, check_number
+from lecture_lib.checks import check_count, check_number
 
 _TOLERANCE_S = 1e-9
-_CLOCK_GRAIN_S = 1e-4  # by how much two measured blocks of one stage may overlap
 
 
 @dataclass(frozen=True)
 class StageBlock:
-    """One block of the pipeline's schedule: a stage computing one request's pass.
+    """A stage computing one request's pass; it does not contain waiting and sending.
 
-    Attributes:
-        stage, request: numbers from 0.
-        phase: "prefill" or "decode". step: 0 in prefill, which yields a request's first new
-            token; then the number of the decode step.
-        start_s, end_s: seconds since the run began (one clock, where all stages are on one
-            machine); waiting for the input and sending the output are not part of the block.
+    The times are seconds since the run began (of one clock, where all stages are on one machine).
     """
 
     stage: int
     request: int
-    phase: str
-    step: int
+    step: int  # 0 in prefill, which yields the first new token; then the number of the decode step
     start_s: float
     end_s: float
 
+    @property
+    def phase(self) -> str:
+        return "decode" if self.step else "prefill"
 
-@dataclass(frozen=True)
-class Bubble:
-    """Time in which a stage waits, from ``start_s`` to ``end_s``."""
+
+class Bubble(NamedTuple):
+    """Time in which a stage waits."""
 
     stage: int
     start_s: float
@@ -44,18 +39,14 @@ class Bubble:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Blocks of work by stage and time; the first begins at 0 s.
-
-    Attributes:
-        blocks: StageBlocks, ordered by start. n_stages: stages, numbered from 0.
-    """
+    """Blocks of work by stage and time, ordered by start; the first begins at 0 s."""
 
     blocks: tuple[StageBlock, ...]
     n_stages: int
 
     @cached_property
     def n_requests(self) -> int:
-        return len({block.request for block in self.blocks})
+        return len(self.completion_s)
 
     @cached_property
     def total_s(self) -> float:
@@ -73,10 +64,8 @@ class Schedule:
     @cached_property
     def busy_s(self) -> tuple[float, ...]:
         """For each stage the seconds in which it works."""
-        busy = [0.0] * self.n_stages
-        for block in self.blocks:
-            busy[block.stage] += block.end_s - block.start_s
-        return tuple(busy)
+        stages = map(self.blocks_of, range(self.n_stages))
+        return tuple(sum(block.end_s - block.start_s for block in blocks) for blocks in stages)
 
     @property
     def utilisation(self) -> tuple[float, ...]:
@@ -93,14 +82,16 @@ class Schedule:
         """Every wait of every stage between 0 s and ``total_s``."""
         found = []
         for stage in range(self.n_stages):
-            free = 0.0
-            for block in (b for b in self.blocks if b.stage == stage):
-                if block.start_s > free + _TOLERANCE_S:
-                    found.append(Bubble(stage, free, block.start_s))
-                free = block.end_s
-            if self.total_s > free + _TOLERANCE_S:
-                found.append(Bubble(stage, free, self.total_s))
-        return tuple(found)
+            free_s = 0.0
+            for block in self.blocks_of(stage):
+                found.append(Bubble(stage, free_s, block.start_s))
+                free_s = block.end_s
+            found.append(Bubble(stage, free_s, self.total_s))
+        return tuple(bubble for bubble in found if bubble.end_s - bubble.start_s > _TOLERANCE_S)
+
+    def blocks_of(self, stage: int) -> list[StageBlock]:
+        """The blocks of one stage, in the order in which it worked on them."""
+        return [block for block in self.blocks if block.stage == stage]
 
 
 def pipeline_schedule(
@@ -109,7 +100,7 @@ def pipeline_schedule(
     n_stages: int,
     prefill_s: float | Sequence[float],
     decode_s: float | Sequence[float] = 1.0,
-    max_new_tokens: int | Sequence[int] = 1,
+    max_new_tokens: int = 1,
 ) -> Schedule:
     """Simulate requests that all wait at 0 s and go through the stages, first come, first served.
 
@@ -122,20 +113,16 @@ def pipeline_schedule(
         n_requests, n_stages: how many.
         prefill_s, decode_s: seconds of one request's prefill, of one decode step, in ONE stage;
             one number for all stages or one for each.
-        max_new_tokens: for all requests, or one for each. A request of n new tokens takes one
-            prefill and n-1 decode steps.
+        max_new_tokens: of each request: one prefill and ``max_new_tokens - 1`` decode steps.
 
     Raises:
         ValueError: a number below 1, a time that is not above 0, a list of another length.
     """
     check_count("n_requests", n_requests)
     check_count("n_stages", n_stages)
-    positive = functools.partial(check_number, above=0)
-    seconds = {
-        "prefill": _one_each("prefill_s", prefill_s, n_stages, "stages", positive),
-        "decode": _one_each("decode_s", decode_s, n_stages, "stages", positive),
-    }
-    n_tokens = _one_each("max_new_tokens", max_new_tokens, n_requests, "requests", check_count)
+    check_count("max_new_tokens", max_new_tokens)
+    prefill_s = _one_for_each_stage("prefill_s", prefill_s, n_stages)
+    decode_s = _one_for_each_stage("decode_s", decode_s, n_stages)
 
     free_s = [0.0] * n_stages
     waiting = [(0.0, request, 0, 0) for request in range(n_requests)]  # ready, request, step, stage
@@ -143,72 +130,47 @@ def pipeline_schedule(
     # A pass is never ready before what made it ready, so the earliest event is always final.
     while waiting:
         ready_s, request, step, stage = heapq.heappop(waiting)
-        phase = "decode" if step else "prefill"
+        seconds = decode_s[stage] if step else prefill_s[stage]
         start_s = max(ready_s, free_s[stage])
         # Without the last digits, in which equal sums of floats differ and would decide a tie.
-        end_s = float(f"{start_s + seconds[phase][stage]:.12g}")
+        end_s = float(f"{start_s + seconds:.12g}")
         free_s[stage] = end_s
-        blocks.append(StageBlock(stage, request, phase, step, start_s, end_s))
+        blocks.append(StageBlock(stage, request, step, start_s, end_s))
         if stage + 1 < n_stages:
             heapq.heappush(waiting, (end_s, request, step, stage + 1))
-        elif step + 1 < n_tokens[request]:
+        elif step + 1 < max_new_tokens:
             heapq.heappush(waiting, (end_s, request, step + 1, 0))
-    return Schedule(_in_order(blocks), n_stages)
+    return _make_schedule(blocks, n_stages)
 
 
 def schedule_from_timestamps(blocks: Iterable[StageBlock]) -> Schedule:
-    """The same structure from the timestamps of a real run.
+    """The same structure from the timestamps of a real run, ``run_pipeline_parallel(...).blocks``.
 
-    Args:
-        blocks: StageBlocks (``run_pipeline_parallel(...).blocks``). All times are of one clock;
-            the earliest becomes 0 s.
+    All times are of one clock; the earliest becomes 0 s.
 
     Raises:
-        ValueError: no blocks, an end before its start, an unknown phase, a stage without blocks,
-            the same pass twice, blocks of one stage that overlap.
+        ValueError: no blocks, an end before its start.
     """
     blocks = list(blocks)
     if not blocks:
         raise ValueError("blocks: is empty; needs the timestamps of a run")
-    for number, block in enumerate(blocks):
-        if not isinstance(block, StageBlock):
-            raise ValueError(f"blocks[{number}]: needs a StageBlock, got {type(block).__name__}")
-        check_choice(f"blocks[{number}].phase", block.phase, ("prefill", "decode"))
-        if not 0 <= block.start_s <= block.end_s:
-            raise ValueError(
-                f"blocks[{number}]: needs 0 <= start_s <= end_s, got {block.start_s} s and "
-                f"{block.end_s} s"
-            )
+    for block in blocks:
+        if not isinstance(block, StageBlock) or not 0 <= block.start_s <= block.end_s:
+            raise ValueError(f"blocks: needs StageBlocks, 0 <= start_s <= end_s, got {block}")
     first_s = min(block.start_s for block in blocks)
-    n_stages = max(block.stage for block in blocks) + 1
     moved = [replace(b, start_s=b.start_s - first_s, end_s=b.end_s - first_s) for b in blocks]
-    schedule = Schedule(_in_order(moved), n_stages)
-    if len({(block.stage, block.request, block.step) for block in moved}) < len(moved):
-        raise ValueError("blocks: the same stage, request and step is there twice")
-    for stage in range(n_stages):
-        own = [block for block in schedule.blocks if block.stage == stage]
-        if not own:
-            raise ValueError(f"blocks: stage {stage} has none, though there are {n_stages} stages")
-        for one, other in itertools.pairwise(own):
-            if other.start_s < one.end_s - _CLOCK_GRAIN_S:
-                raise ValueError(
-                    f"blocks: stage {stage} has two at once, at {other.start_s:.6f} s; a stage "
-                    "does one thing at a time"
-                )
-    return schedule
+    return _make_schedule(moved, max(block.stage for block in blocks) + 1)
 
 
-def _in_order(blocks: Iterable[StageBlock]) -> tuple[StageBlock, ...]:
-    """Blocks by start, then stage."""
-    return tuple(sorted(blocks, key=lambda b: (b.start_s, b.stage, b.request, b.step)))
+def _make_schedule(blocks: list[StageBlock], n_stages: int) -> Schedule:
+    in_order = sorted(blocks, key=lambda b: (b.start_s, b.stage, b.request, b.step))
+    return Schedule(tuple(in_order), n_stages)
 
 
-def _one_each(name: str, value, n: int, what: str, check) -> list:
-    """One checked value for each of n things, from a single number or a sequence."""
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        return [check(name, value)] * n
-    if len(value) != n:
+def _one_for_each_stage(name: str, value, n_stages: int) -> list[float]:
+    values = list(value) if isinstance(value, Sequence) else [value] * n_stages
+    if len(values) != n_stages:
         raise ValueError(
-            f"{name}: needs one number, or one for each of the {n} {what}; got {len(value)}"
+            f"{name}: needs one number, or one for each of the {n_stages} stages; got {value!r}"
         )
-    return [check(name, v) for v in value]
+    return [check_number(name, seconds, above=0) for seconds in values]

@@ -4,188 +4,125 @@ The files are mapped, not read: a slice touches only its own pages, and pages th
 use (the embeddings) are in memory once for all of them.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
-from ..engine.kernels import FastRMSNorm, LlamaLayer
+from ..engine.kernels import FastLlama
 from ..engine.kv_cache import KVCache
+from ..engine.weights import inverse_frequencies
 from ..loading.weight_files import find_weights
-from ..model_spec import ModelSpec, UnsupportedArchitectureError
-from ..tokens import end_tokens
+from ..model_spec import ModelSpec
 
-FAMILIES = ("llama", "mistral", "qwen2")
-
-
-@dataclass(frozen=True)
-class ModelFolder:
-    """What the forward pass must know of a model beside its weights; it is sent to the ranks.
-
-    Attributes:
-        folder: with config.json and the safetensors. spec: the dimensions.
-        rope: the config's rope_parameters. norm_eps: the ε of the norms.
-        eos_token_ids: tokens that end a text. max_seq_len: longest sequence.
-    """
-
-    folder: str
-    spec: ModelSpec
-    rope: dict
-    norm_eps: float
-    eos_token_ids: list[int]
-    max_seq_len: int
-
-
-def read_model_folder(folder: Path, name: str) -> ModelFolder:
-    """Read a folder's config, and refuse what can't be run in parallel here.
-
-    Raises:
-        UnsupportedArchitectureError: (a ValueError) no Llama-like model, or one of a variant that
-            the engine does not compute.
-        ValueError: its weights are no safetensors.
-    """
-    from transformers import AutoConfig, GenerationConfig
-
-    from ..engine.architecture import max_context
-    from ..engine.weights import inverse_frequencies
-
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    if config.model_type not in FAMILIES or getattr(config, "hidden_act", None) != "silu":
-        raise UnsupportedArchitectureError(
-            f"model: {name} is of the type {config.model_type!r}; parallel runs are for "
-            f"{', '.join(FAMILIES)} with a gated MLP (silu)"
-        )
-    if any(path.suffix != ".safetensors" for path in find_weights(folder)):
-        raise ValueError(
-            f"model: {name} has its weights as pytorch_model.bin; ranks read their parts out of "
-            "safetensors (load it and save it again with save_pretrained)"
-        )
-    spec = ModelSpec.from_config(config, name=name)
-    inverse_frequencies(config.rope_parameters, spec.head_dim)  # refuses unknown kinds
-    eos = config.eos_token_id
-    if (folder / "generation_config.json").is_file():
-        eos = GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id
-    return ModelFolder(
-        folder=str(folder),
-        spec=spec,
-        rope=dict(config.rope_parameters),
-        norm_eps=config.rms_norm_eps,
-        eos_token_ids=sorted(end_tokens(None, eos)),
-        max_seq_len=max_context(SimpleNamespace(config=config), spec),
-    )
+# How the lecture cuts W. (nn.Linear keeps W transposed, (outputs, inputs): its rows are W's
+# columns.) What is in neither of the two is whole on every rank.
+SPLIT_BY_COLUMNS = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
+SPLIT_BY_ROWS = ("o_proj", "down_proj")
 
 
 class Shards:
-    """Reads whole tensors and parts of matrices out of a folder's safetensors files.
-
-    ``nn.Linear`` keeps W transposed, (outputs, inputs): the lecture's columns of W are its rows.
+    """Reads one rank's parts of a model.
 
     Args:
-        model: what ``read_model_folder`` found. rank, n_ranks: which part to read, of how many.
+        rank, n_ranks: which part of a matrix that is split, of how many.
         dtype, device: what to convert to and where to put it. Where nothing has to be converted
-            on a CPU, a tensor stays mapped.
+            on a CPU, a whole tensor stays mapped.
 
     Attributes:
         split_bytes, whole_bytes: read so far, parts and whole tensors.
     """
 
-    def __init__(self, model: ModelFolder, rank: int, n_ranks: int, dtype, device):
-        self.model, self.rank, self.n_ranks = model, rank, n_ranks
+    def __init__(self, folder: str, spec: ModelSpec, rank: int, n_ranks: int, dtype, device):
+        self.folder, self.spec, self.rank, self.n_ranks = folder, spec, rank, n_ranks
         self.dtype, self.device = dtype, device
         self.split_bytes = self.whole_bytes = 0
-        files = [safe_open(path, framework="pt") for path in find_weights(Path(model.folder))]
+        files = [safe_open(path, framework="pt") for path in find_weights(Path(folder))]
         self._files = {name: file for file in files for name in file.keys()}  # noqa: SIM118
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._files
-
-    def whole(self, name: str) -> Tensor:
-        """A tensor that every rank has in full."""
-        tensor = self._files[name].get_tensor(name).to(device=self.device, dtype=self.dtype)
-        self.whole_bytes += tensor.nbytes
-        return tensor
-
-    def columns(self, *names: str) -> Tensor:
-        """This rank's columns of a matrix W (or elements of a bias): (outputs / n, inputs).
-
-        Of several with the same input, as one matrix. Each is cut by itself: rank 0 gets the first
-        heads of Q, of K and of V.
-        """
-        return self._part(names, dim=0)
-
-    def rows(self, name: str) -> Tensor:
-        """This rank's rows of a matrix W: (outputs, inputs / n)."""
-        return self._part([name], dim=1)
-
-    def _part(self, names: Sequence[str], dim: int) -> Tensor:
-        parts = []
-        for name in names:
-            view = self._files[name].get_slice(name)
-            size = view.get_shape()[dim] // self.n_ranks
-            mine = slice(self.rank * size, (self.rank + 1) * size)
-            parts.append(view[mine] if dim == 0 else view[:, mine])
-        # cat copies: the mapped pages around a few columns would be the whole matrix.
-        part = torch.cat(parts).to(device=self.device, dtype=self.dtype)
+    def read(self, name: str) -> Tensor:
+        """This rank's columns or rows of a W, its elements of a bias, or a whole tensor."""
+        module, kind = name.split(".")[-2:]
+        by_columns = module in SPLIT_BY_COLUMNS
+        to = {"device": self.device, "dtype": self.dtype}
+        if not by_columns and (module not in SPLIT_BY_ROWS or kind == "bias"):
+            tensor = self._files[name].get_tensor(name).to(**to)
+            self.whole_bytes += tensor.nbytes
+            return tensor
+        view = self._files[name].get_slice(name)
+        size = view.get_shape()[0 if by_columns else 1] // self.n_ranks
+        mine = slice(self.rank * size, (self.rank + 1) * size)
+        # W's rows are copied: the pages that they are on would be the whole matrix.
+        part = view[mine].to(**to) if by_columns else view[:, mine].to(**to, copy=True)
         self.split_bytes += part.nbytes
         return part
 
+    def empty_model(self) -> nn.Module:
+        """The Transformers model without memory for its weights (on the meta device)."""
+        from transformers import AutoConfig, AutoModelForCausalLM
 
-def read_layer(shards: Shards, i: int) -> LlamaLayer:
-    """Layer i of the engine's forward pass, this rank's part of it (all of it with n_ranks = 1)."""
-    prefix = f"model.layers.{i}."
-    attention, mlp = prefix + "self_attn.", prefix + "mlp."
-    qkv = [f"{attention}{name}_proj." for name in "qkv"]
-    gate_up = [f"{mlp}{name}_proj." for name in ("gate", "up")]
+        config = AutoConfig.from_pretrained(self.folder, local_files_only=True)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, dtype=self.dtype).eval()
 
-    def bias(*modules: str) -> Tensor | None:
-        names = [f"{module}bias" for module in modules]
-        return shards.columns(*names) if names[0] in shards else None
-
-    def bias_once(module: str) -> Tensor | None:
-        # Added by rank 0 alone: the AllReduce that follows would add it once for every rank.
-        name = f"{module}bias"
-        return shards.whole(name) if name in shards and shards.rank == 0 else None
-
-    return LlamaLayer(
-        attention_norm=read_norm(shards, f"{prefix}input_layernorm"),
-        qkv=shards.columns(*(f"{module}weight" for module in qkv)),
-        qkv_bias=bias(*qkv),
-        out=shards.rows(f"{attention}o_proj.weight"),
-        out_bias=bias_once(f"{attention}o_proj."),
-        mlp_norm=read_norm(shards, f"{prefix}post_attention_layernorm"),
-        gate_up=shards.columns(*(f"{module}weight" for module in gate_up)),
-        gate_up_bias=bias(*gate_up),
-        down=shards.rows(f"{mlp}down_proj.weight"),
-        down_bias=bias_once(f"{mlp}down_proj."),
-    )
-
-
-def read_norm(shards: Shards, name: str) -> FastRMSNorm:
-    """A norm, which every rank has in full."""
-    weight = shards.whole(f"{name}.weight")
-    return FastRMSNorm(SimpleNamespace(weight=weight, variance_epsilon=shards.model.norm_eps))
+    def fill(self, model: nn.Module, layers: range) -> None:
+        """Give these layers this rank's weights; the first has the embeddings, the last W_lm."""
+        base, tied = model.model, "lm_head.weight" not in self._files
+        is_first, is_last = 0 in layers, self.spec.n_layers - 1 in layers
+        parts = {f"model.layers.{i}": base.layers[i] for i in layers}
+        if is_first or (is_last and tied):
+            parts["model.embed_tokens"] = base.embed_tokens
+        if is_last:
+            parts["model.norm"] = base.norm
+        if is_last and not tied:
+            parts["lm_head"] = model.lm_head
+        for part_name, part in parts.items():
+            for name, module in part.named_modules(prefix=part_name):
+                for key, old in list(module.named_parameters(recurse=False)):
+                    value = self.read(f"{name}.{key}")
+                    if isinstance(old, DTensor):  # split by PyTorch, in the same way
+                        place = (old.device_mesh, old.placements)
+                        value = DTensor.from_local(value, *place, run_check=False)
+                    module.register_parameter(key, nn.Parameter(value, requires_grad=False))
+        if is_last and tied:
+            model.lm_head.weight = base.embed_tokens.weight
 
 
-def read_lm_head(shards: Shards, embeddings: Tensor | None = None) -> Tensor:
-    """W_lm as (V, D): the embeddings themselves where the two are tied."""
-    if "lm_head.weight" in shards:
-        return shards.whole("lm_head.weight")
-    name = "model.embed_tokens.weight"
-    return shards.whole(name) if embeddings is None else embeddings
+class RankLlama(FastLlama):
+    """The engine's Llama with what one rank has of it: its share of each of these layers."""
 
+    def __init__(self, shards: Shards, layers: range):
+        spec, n_ranks = shards.spec, shards.n_ranks
+        self.d_model, self.dtype, self.device = spec.d_model, shards.dtype, shards.device
+        self.caches: list[KVCache] = []
+        model = shards.empty_model()
+        shards.fill(model, layers)
+        model.model.layers = model.model.layers[layers.start : layers.stop]
+        heads = (spec.n_heads // n_ranks, spec.n_kv_heads // n_ranks, spec.head_dim)
+        super().__init__(model, *heads)
+        # Also where the embeddings are on another rank, and so is the table's device.
+        inv_freq = inverse_frequencies(model.config.rope_parameters, spec.head_dim)
+        self.inv_freq = inv_freq.to(self.device)
+        if shards.rank > 0:  # added once: the AllReduce that follows adds up all ranks'
+            for layer in self.layers:
+                layer.out_bias = layer.down_bias = None
 
-def new_cache(shards: Shards, layers: list, n_kv_heads: int, max_seq_len: int) -> KVCache:
-    """A rank's cache of one request: its layers, its heads."""
-    return KVCache(
-        n_layers=len(layers),
-        batch_size=1,
-        n_kv_heads=n_kv_heads,
-        max_seq_len=max_seq_len,
-        head_dim=shards.model.spec.head_dim,
-        dtype=shards.dtype,
-        device=shards.device,
-    )
+    def new_cache(self, max_seq_len: int) -> KVCache:
+        """A cache of one request: of this rank's layers and heads."""
+        cache = KVCache(
+            n_layers=len(self.layers),
+            batch_size=1,
+            n_kv_heads=self.n_kv_heads,
+            max_seq_len=max_seq_len,
+            head_dim=self.head_dim,
+            dtype=self.dtype,
+            device=self.device,
+        )
+        self.caches.append(cache)
+        return cache
+
+    @property
+    def cache_bytes(self) -> int:
+        return sum(cache.nbytes for cache in self.caches)

@@ -10,10 +10,9 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..engine.kernels import FastLlama, attend, linear, rope_tables
+from ..engine.kernels import attend, linear, rope_tables
 from ..engine.kv_cache import KVCache, Pattern
-from ..engine.weights import inverse_frequencies
-from .shards import Shards, new_cache, read_layer, read_lm_head, read_norm
+from .shards import RankLlama, Shards
 from .traffic import label
 
 
@@ -35,7 +34,7 @@ def g(partial: Tensor) -> Tensor:
     return partial
 
 
-class TensorParallelLlama(FastLlama):
+class TensorParallelLlama(RankLlama):
     """One rank's share of the forward pass: its heads, its part of the MLP, its heads' cache.
 
     Embeddings, norms and W_lm are whole on every rank, as in the lecture; so is the residual
@@ -43,16 +42,8 @@ class TensorParallelLlama(FastLlama):
     """
 
     def __init__(self, shards: Shards, max_seq_len: int):
-        spec, n_ranks = shards.model.spec, shards.n_ranks
-        self.n_heads, self.n_kv_heads = spec.n_heads // n_ranks, spec.n_kv_heads // n_ranks
-        self.head_dim = spec.head_dim
-        self.layers = [read_layer(shards, i) for i in range(spec.n_layers)]
-        self.embeddings = shards.whole("model.embed_tokens.weight")  # (V, D)
-        self.final_norm = read_norm(shards, "model.norm")
-        self.lm_head = read_lm_head(shards, self.embeddings)  # (V, D)
-        inv_freq = inverse_frequencies(shards.model.rope, spec.head_dim)
-        self.inv_freq = inv_freq.to(self.embeddings.device)
-        self.cache = new_cache(shards, self.layers, self.n_kv_heads, max_seq_len)
+        super().__init__(shards, range(shards.spec.n_layers))
+        self.cache = self.new_cache(max_seq_len)
 
     def hidden(self, input_ids: Tensor, pattern: Pattern, cache: KVCache) -> Tensor:
         """(B, L) tokens to (B, L, D), on every rank; two AllReduces of (B·L, D) a layer."""
@@ -80,7 +71,3 @@ class TensorParallelLlama(FastLlama):
         hidden = self.hidden(input_ids, self.cache.pattern(seq_len), self.cache)
         self.cache.advance(seq_len)
         return self.logits(hidden[:, -1])
-
-    @property
-    def cache_bytes(self) -> int:
-        return self.cache.nbytes

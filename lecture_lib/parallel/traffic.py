@@ -1,35 +1,18 @@
 """What a run sends: every collective and message with its payload."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode  # there is no public name
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-# torch's communication operators, by what they are called here. dist.all_reduce & Co. call those
-# of "c10d", DTensor and the functional collectives those of "_c10d_functional".
-_OPERATORS = {
-    "all_reduce": "allreduce_ allreduce_coalesced_ all_reduce all_reduce_ all_reduce_coalesced",
-    "broadcast": "broadcast_ broadcast",
-    "reduce": "reduce_",
-    "all_gather": "allgather_ _allgather_base_ allgather_coalesced_ all_gather_into_tensor "
-    "allgather_into_tensor_coalesced_ all_gather_into_tensor_coalesced",
-    "reduce_scatter": "reduce_scatter_ _reduce_scatter_base_ reduce_scatter_tensor "
-    "reduce_scatter_tensor_coalesced_ reduce_scatter_tensor_coalesced",
-    "gather": "gather_",
-    "scatter": "scatter_",
-    "all_to_all": "alltoall_ alltoall_base_ all_to_all_single",
-    "send": "send",
-    "recv": "recv_",
-}
-_KINDS = {name: kind for kind, names in _OPERATORS.items() for name in names.split()}
+# Kinds of communication. torch's operators are called after them, with more or fewer underscores
+# and with an ending: allreduce_, _allgather_base_, all_gather_into_tensor.
+_KINDS = (
+    "all_reduce", "all_gather", "all_to_all", "reduce_scatter", "reduce", "broadcast", "gather",
+    "scatter", "send", "recv",
+)  # fmt: skip
 # Of c10d's, these take the tensors that they write first, and then what this rank puts in.
 _OUTPUT_FIRST = ("all_gather", "reduce_scatter", "gather", "scatter", "all_to_all")
 
@@ -44,33 +27,24 @@ def label(**labels) -> None:
 
 @dataclass(frozen=True)
 class CommRecord:
-    """One collective or message, as one rank saw it.
+    """One collective or message, as one rank saw it."""
 
-    Attributes:
-        kind: "all_reduce", "send", "recv", "broadcast", "all_gather" ...
-        shape, dtype: of the tensor that the rank put in (for "recv": that it got).
-        payload_bytes: its elements times their bytes. What a link carries is more: ``wire_bytes``.
-        phase: "prefill" or "decode". step: 0 in prefill, then the number of the decode step.
-        layer: the layer that asked for it, None outside of one.
-        part: what it belongs to: "attention", "mlp", "hidden" (from stage to stage),
-            "token" (back to the first stage), "agreement" (of torch.distributed.pipelining).
-        rank: who recorded it. peer: the other end of a "send" or "recv", None in a collective.
-    """
-
-    kind: str
-    shape: tuple[int, ...]
+    kind: str  # "all_reduce", "send", "recv", "broadcast", "all_gather" ...
+    shape: tuple[int, ...]  # of the tensor that the rank put in (for "recv": that it got)
     dtype: str
-    payload_bytes: int
-    phase: str = ""
-    step: int = 0
-    layer: int | None = None
+    payload_bytes: int  # what a link carries is more: wire_bytes
+    phase: str = ""  # "prefill" or "decode"
+    step: int = 0  # 0 in prefill, then the number of the decode step
+    layer: int | None = None  # the layer that asked for it, None outside of one
+    # What it belongs to: "attention", "mlp", "hidden" (from stage to stage), "token" (back to the
+    # first stage), "agreement" (of torch.distributed.pipelining).
     part: str = ""
-    rank: int = 0
-    peer: int | None = None
+    rank: int = 0  # who recorded it
+    peer: int | None = None  # the other end of a "send" or "recv", None in a collective
 
 
 class TrafficRecorder(TorchDispatchMode):
-    """Records each collective and message of this process, and changes nothing.
+    """Records each collective and message of this process in ``records``, and changes nothing.
 
     torch calls it for every operator that it dispatches, so it sees what ``torch.distributed``
     calls and also what DTensor does by itself. (torch's CommDebugMode does the same, but counts
@@ -79,9 +53,6 @@ class TrafficRecorder(TorchDispatchMode):
         with TrafficRecorder() as traffic:
             dist.all_reduce(x)
         traffic.records   # [CommRecord(kind="all_reduce", shape=..., payload_bytes=...)]
-
-    Attributes:
-        records: list of CommRecord, in the order of the calls.
     """
 
     def __init__(self):
@@ -93,8 +64,7 @@ class TrafficRecorder(TorchDispatchMode):
             return NotImplemented  # let DTensor turn it into plain operators, which come by again
         # "c10d::allreduce_.default"; operators of other kinds may have no such name
         namespace, _, name = str(func.name()).partition("::")
-        kind = _KINDS.get(name.partition(".")[0])
-        if namespace in ("c10d", "_c10d_functional") and kind is not None:
+        if namespace in ("c10d", "_c10d_functional") and (kind := _kind_of(name)):
             self._record(kind, args, output_first=namespace == "c10d" and kind in _OUTPUT_FIRST)
         return func(*args, **(kwargs or {}))
 
@@ -102,12 +72,12 @@ class TrafficRecorder(TorchDispatchMode):
         peer = None
         if kind in ("send", "recv"):  # the operator knows the peer by its number in the group
             peer = dist.get_global_rank(dist.ProcessGroup.unbox(args[1]), int(args[2]))
-        for tensor in _flatten(args[output_first]):
+        for tensor in _tensors_in(args[output_first]):
             record = CommRecord(
                 kind=kind,
                 shape=tuple(tensor.shape),
                 dtype=str(tensor.dtype).removeprefix("torch."),
-                payload_bytes=tensor.numel() * tensor.element_size(),
+                payload_bytes=tensor.nbytes,
                 rank=dist.get_rank(),
                 peer=peer,
                 **_labels,
@@ -115,25 +85,28 @@ class TrafficRecorder(TorchDispatchMode):
             self.records.append(record)
 
 
-def _flatten(value) -> list[torch.Tensor]:
+def _kind_of(name: str) -> str | None:
+    """The kind of an operator of that name; None where it moves nothing (barrier, wait_tensor)."""
+    plain = name.replace("_", "")
+    return next((kind for kind in _KINDS if plain.startswith(kind.replace("_", ""))), None)
+
+
+def _tensors_in(value) -> list[torch.Tensor]:
+    """A tensor, or those in a list of (lists of) tensors."""
     if isinstance(value, torch.Tensor):
         return [value]
-    return [tensor for each in value for tensor in _flatten(each)]
+    return [tensor for each in value for tensor in _tensors_in(each)]
 
 
-def traffic_table(records: list[CommRecord]) -> pd.DataFrame:
-    """Records counted: one row for each phase, kind, part, shape and dtype, in order of appearance.
+def traffic_table(records: list[CommRecord]):
+    """A DataFrame: one row for each phase, kind, part, shape and dtype, in order of appearance.
 
-    Returns:
-        Columns phase, kind, part, shape, dtype, count, payload_bytes (of one), total_bytes.
+    Columns: phase, kind, part, shape, dtype, count, payload_bytes (of one), total_bytes.
     """
     import pandas as pd
 
     columns = ["phase", "kind", "part", "shape", "dtype", "payload_bytes"]
-    rows = [
-        (r.phase, r.kind, r.part, "×".join(map(str, r.shape)), r.dtype, r.payload_bytes)
-        for r in records
-    ]
+    rows = [vars(record) | {"shape": "×".join(map(str, record.shape))} for record in records]
     table = pd.DataFrame(rows, columns=columns)
     table = table.groupby(columns, sort=False).size().reset_index(name="count")
     table["total_bytes"] = table["count"] * table["payload_bytes"]

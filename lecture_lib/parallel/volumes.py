@@ -1,9 +1,6 @@
 """Communication volumes of one request (a batch of equal prompts): payload and wire, by phase."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from lecture_lib.checks import check_count, check_number
 from lecture_lib.model_spec import ModelSpec
@@ -11,27 +8,16 @@ from lecture_lib.model_spec import ModelSpec
 from .degrees import check_pipeline_degree, check_tensor_parallel_degree
 from .ring import ring_wire_bytes
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-_TOKEN_ID_BYTES = 8  # a token id is sent as an int64
-
 
 @dataclass(frozen=True)
 class Transfer:
-    """One kind of communication in ONE forward pass.
+    """One kind of communication in ONE forward pass."""
 
-    Attributes:
-        phase: "prefill" or "decode". what: in words. kind: "send", "all_reduce", "all_gather".
-        per_pass: how often it happens in one forward pass.
-        payload_bytes: of one: the tensor sent, summed or gathered, counted once.
-    """
-
-    phase: str
+    phase: str  # "prefill" or "decode"
     what: str
-    kind: str
-    per_pass: int
-    payload_bytes: float
+    kind: str  # "send", "all_reduce" or "all_gather"
+    per_pass: int  # how often it happens
+    payload_bytes: float  # of one: the tensor sent, summed or gathered, counted once
 
     def wire_bytes(self, n_ranks: int) -> float:
         """Bytes that all ranks together send for ONE of these (collectives: in a ring)."""
@@ -46,19 +32,16 @@ class Transfer:
 class Volume:
     """What a request sends: B prompts of L tokens, ``max_new_tokens`` new tokens each.
 
-    Attributes:
-        model: name of the model. n_ranks, seq_len, max_new_tokens, batch_size, dtype_bytes: as
-            given. d_model: D of the model.
-        transfers: what happens in one prefill pass and in one decode pass.
+    ``transfers`` is what happens in one prefill pass and in one decode pass.
     """
 
     model: str
+    d_model: int
     n_ranks: int
     seq_len: int
     max_new_tokens: int
     batch_size: int
     dtype_bytes: float
-    d_model: int
     transfers: tuple[Transfer, ...]
 
     @property
@@ -69,12 +52,12 @@ class Volume:
     @property
     def prefill_bytes(self) -> float:
         """Payload of the prefill."""
-        return self._payload("prefill")
+        return self._pass_bytes("prefill")
 
     @property
     def decode_step_bytes(self) -> float:
         """Payload of ONE decode pass: one more token for each of the B sequences."""
-        return self._payload("decode")
+        return self._pass_bytes("decode")
 
     @property
     def payload_bytes(self) -> float:
@@ -86,12 +69,26 @@ class Volume:
         """Bytes that all ranks together send in the request (collectives: in a ring)."""
         return sum(self._count(t) * t.wire_bytes(self.n_ranks) for t in self.transfers)
 
-    def table(self) -> pd.DataFrame:
-        """One row for each kind of communication of each phase, in bytes.
+    @property
+    def n_all_reduces(self) -> int:
+        """AllReduces in the whole request, extras included."""
+        return sum(self._count(t) for t in self.transfers if t.kind == "all_reduce")
 
-        Returns:
-            Columns phase, what, kind, count (in the request), payload_bytes (of one),
-            total_payload_bytes, wire_bytes (of all of them, from all ranks).
+    @property
+    def prefill_tensor_bytes(self) -> float:
+        """B·L·D·dtype_bytes: the activations that are sent, or summed, at a time (2LD in FP16)."""
+        return self.seq_len * self.decode_tensor_bytes
+
+    @property
+    def decode_tensor_bytes(self) -> float:
+        """B·D·dtype_bytes: the same in a decode pass (2D)."""
+        return self.batch_size * self.d_model * self.dtype_bytes
+
+    def table(self):
+        """A DataFrame with one row for each kind of communication of each phase.
+
+        Columns: phase, what, kind, count (in the request), payload_bytes (of one),
+        total_payload_bytes.
         """
         import pandas as pd
 
@@ -99,62 +96,19 @@ class Volume:
         rows = []
         for t in self.transfers:
             count, n_bytes = self._count(t), t.payload_bytes
-            wire_bytes = count * t.wire_bytes(self.n_ranks)
-            rows.append([t.phase, t.what, t.kind, count, n_bytes, count * n_bytes, wire_bytes])
-        return pd.DataFrame(rows, columns=[*columns, "wire_bytes"])
+            rows.append([t.phase, t.what, t.kind, count, n_bytes, count * n_bytes])
+        return pd.DataFrame(rows, columns=columns)
 
     def _count(self, transfer: Transfer) -> int:
         """How often a transfer happens in the whole request."""
         return transfer.per_pass * (1 if transfer.phase == "prefill" else self.n_decode_passes)
 
-    def _payload(self, phase: str) -> float:
+    def _pass_bytes(self, phase: str) -> float:
         return sum(t.per_pass * t.payload_bytes for t in self.transfers if t.phase == phase)
 
 
 class PipelineVolume(Volume):
-    """Point-to-point volume of pipeline parallelism; each stage is one rank.
-
-    At each of the ``n_ranks - 1`` boundaries a pass sends its activations once: B·L·D elements in
-    prefill, B·D in a decode pass (the lecture's 2LD and 2D bytes: B = 1, FP16).
-    """
-
-    @property
-    def n_boundaries(self) -> int:
-        return self.n_ranks - 1
-
-    @property
-    def prefill_boundary_bytes(self) -> float:
-        """B·L·D·dtype_bytes: what the prefill sends over ONE boundary."""
-        return self.seq_len * self.decode_boundary_bytes
-
-    @property
-    def decode_boundary_bytes(self) -> float:
-        """B·D·dtype_bytes: what one decode pass sends over ONE boundary."""
-        return self.batch_size * self.d_model * self.dtype_bytes
-
-
-class TensorParallelVolume(Volume):
-    """AllReduce volume of tensor parallelism: two AllReduces per layer in each forward pass.
-
-    One after attention and one after the MLP, of B·L·D elements each in prefill and of B·D each in
-    a decode pass (the lecture's 2LD and 2D bytes: B = 1, FP16). Megatron-LM, arXiv 1909.08053,
-    section 3.
-    """
-
-    @property
-    def n_all_reduces(self) -> int:
-        """AllReduces in the whole request, extras included."""
-        return sum(self._count(t) for t in self.transfers if t.kind == "all_reduce")
-
-    @property
-    def prefill_all_reduce_bytes(self) -> float:
-        """B·L·D·dtype_bytes: the payload of ONE of a layer's AllReduces in prefill."""
-        return self.seq_len * self.decode_all_reduce_bytes
-
-    @property
-    def decode_all_reduce_bytes(self) -> float:
-        """B·D·dtype_bytes: the payload of ONE of a layer's AllReduces in a decode pass."""
-        return self.batch_size * self.d_model * self.dtype_bytes
+    """The volume of a pipeline, whose stages have one rank each."""
 
 
 def pipeline_volume(
@@ -167,7 +121,7 @@ def pipeline_volume(
     dtype_bytes: float = 2,
     return_tokens: bool = False,
 ) -> PipelineVolume:
-    """What pipeline parallelism sends from stage to stage for one request.
+    """What pipeline parallelism sends for one request: activations, over each boundary of stages.
 
     Args:
         spec: the model. n_ranks: stages, one rank each; must divide the layers.
@@ -180,17 +134,17 @@ def pipeline_volume(
         ValueError: a size below 1, ``dtype_bytes`` not above 0, no ModelSpec.
         ParallelDegreeError: stages that don't divide the layers.
     """
-    size = _check_sizes(spec, n_ranks, seq_len, max_new_tokens, batch_size, dtype_bytes)
+    sizes = _check_sizes(spec, n_ranks, seq_len, max_new_tokens, batch_size, dtype_bytes)
     check_pipeline_degree(spec, n_ranks, argument="n_ranks")
     transfers = []
     for phase, tokens in (("prefill", seq_len), ("decode", 1)) if n_ranks > 1 else ():
         n_bytes = batch_size * tokens * spec.d_model * dtype_bytes
-        what = "activations over a boundary"
-        transfers.append(Transfer(phase, what, "send", n_ranks - 1, n_bytes))
+        what, n_boundaries = "activations over a boundary", n_ranks - 1
+        transfers.append(Transfer(phase, what, "send", n_boundaries, n_bytes))
     if return_tokens and n_ranks > 1:
-        n_bytes = batch_size * _TOKEN_ID_BYTES
+        n_bytes = batch_size * 8  # a token id is sent as an int64
         transfers.append(Transfer("decode", "token ids back to stage 0", "send", 1, n_bytes))
-    return PipelineVolume(spec.name, *size, spec.d_model, tuple(transfers))
+    return PipelineVolume(spec.name, spec.d_model, *sizes, tuple(transfers))
 
 
 def tensor_parallel_volume(
@@ -203,22 +157,24 @@ def tensor_parallel_volume(
     dtype_bytes: float = 2,
     vocab_parallel_embedding: bool = False,
     gather_logits: bool = False,
-) -> TensorParallelVolume:
+) -> Volume:
     """What tensor parallelism sums over the ranks for one request.
 
+    A pass sums the activations twice in each layer: after attention and after the MLP
+    (Megatron-LM, arXiv 1909.08053, section 3).
+
     Args:
-        spec: the model. n_ranks: must divide n_H, n_KV and F. With 1 there is nothing to sum.
-        seq_len, max_new_tokens, batch_size, dtype_bytes: as in ``pipeline_volume``.
+        n_ranks: must divide n_H, n_KV and F. With 1 there is nothing to sum.
+        spec, seq_len, max_new_tokens, batch_size, dtype_bytes: as in ``pipeline_volume``.
         vocab_parallel_embedding: Megatron-LM and vLLM also split the embedding table by rows of
             the vocabulary: one more AllReduce of B·L·D elements per pass.
         gather_logits: they split the output matrix too, so the logits are gathered: an AllGather
             of B·V elements per pass (those of the last position).
 
     Raises:
-        ValueError: a size below 1, ``dtype_bytes`` not above 0, no ModelSpec.
-        ParallelDegreeError: ranks that don't divide the heads, KV heads or F.
+        ValueError, ParallelDegreeError: as ``pipeline_volume``.
     """
-    size = _check_sizes(spec, n_ranks, seq_len, max_new_tokens, batch_size, dtype_bytes)
+    sizes = _check_sizes(spec, n_ranks, seq_len, max_new_tokens, batch_size, dtype_bytes)
     check_tensor_parallel_degree(spec, n_ranks)
     transfers = []
     for phase, tokens in (("prefill", seq_len), ("decode", 1)) if n_ranks > 1 else ():
@@ -232,7 +188,7 @@ def tensor_parallel_volume(
         if gather_logits:
             n_bytes = batch_size * spec.vocab_size * dtype_bytes
             transfers.append(Transfer(phase, "logits", "all_gather", 1, n_bytes))
-    return TensorParallelVolume(spec.name, *size, spec.d_model, tuple(transfers))
+    return Volume(spec.name, spec.d_model, *sizes, tuple(transfers))
 
 
 def _check_sizes(spec, n_ranks, seq_len, max_new_tokens, batch_size, dtype_bytes) -> tuple:

@@ -32,8 +32,8 @@ class _VolumeCalculator(PictureWidget):
     Every number of ranks can be chosen; one that the model doesn't allow is refused with those
     that it does, and the last picture stays.
 
-    A subclass has its ``name``, its ``volume``, the ``pass_bytes`` of it that are sent at a time
-    in a prefill and in a decode pass, and ``words`` for them; ``other`` is what stands beside it.
+    A subclass has its ``name``, its ``volume``, and ``words`` for what is sent at a time in a
+    prefill and in a decode pass; ``other`` is what stands beside it.
 
     Args:
         model: a name of MODEL_SPECS or of ``specs`` to begin with. n_ranks: ranks to begin with.
@@ -93,10 +93,9 @@ class _VolumeCalculator(PictureWidget):
             shown[other_name] = other_volume(self.spec, **self.sizes())
         picture = volume_bars(shown)
         lines = []
-        prefill_bytes, decode_bytes = self.pass_bytes(volume)
         for phase, n_tokens, n_bytes in (
-            ("Prefill", volume.seq_len, prefill_bytes),
-            ("One decode pass", 1, decode_bytes),
+            ("Prefill", volume.seq_len, volume.prefill_tensor_bytes),
+            ("One decode pass", 1, volume.decode_tensor_bytes),
         ):
             factors = f"{volume.batch_size} × {n_tokens:,} × {self.spec.d_model:,}"
             activation = f"{factors} × {volume.dtype_bytes} bytes = {n_bytes:,} bytes"
@@ -123,12 +122,9 @@ class PipelineCalculator(_VolumeCalculator):
         """The chosen PipelineVolume."""
         return pipeline_volume(self.spec, **self.sizes())
 
-    def pass_bytes(self, volume) -> tuple[int, int]:
-        return volume.prefill_boundary_bytes, volume.decode_boundary_bytes
-
     def words(self, volume, activation: str, n_bytes: int, link: str) -> str:
         seconds = format_seconds(transfer_time_s(n_bytes, link))
-        at = f"at each boundary (of {volume.n_boundaries})"
+        at = f"at each boundary (of {volume.n_ranks - 1})"
         return f", {at}: {activation}, {seconds} on {link}"
 
 
@@ -148,16 +144,13 @@ class TensorParallelCalculator(_VolumeCalculator):
         return [[self.vocab_parallel_embedding, self.gather_logits]]
 
     def volume(self):
-        """The chosen TensorParallelVolume."""
+        """The chosen Volume."""
         return tensor_parallel_volume(
             self.spec,
             **self.sizes(),
             vocab_parallel_embedding=self.vocab_parallel_embedding.value,
             gather_logits=self.gather_logits.value,
         )
-
-    def pass_bytes(self, volume) -> tuple[int, int]:
-        return volume.prefill_all_reduce_bytes, volume.decode_all_reduce_bytes
 
     def words(self, volume, activation: str, n_bytes: int, link: str) -> str:
         n = volume.n_ranks

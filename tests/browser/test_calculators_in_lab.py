@@ -114,7 +114,7 @@ def test_pipeline_bytes_are_the_librarys(replica):
     volume = pipeline_volume(
         MODEL_SPECS["llama-2-7b"], n_ranks=4, seq_len=4096, max_new_tokens=128, dtype_bytes=2
     )
-    expect(replica.shown).to_contain_text(f"= {volume.prefill_boundary_bytes:,} bytes")
+    expect(replica.shown).to_contain_text(f"= {volume.prefill_tensor_bytes:,} bytes")
 
 
 @pytest.mark.parametrize("replica", ["TensorParallelCalculator"], indirect=True)
@@ -123,7 +123,7 @@ def test_all_reduce_bytes_are_the_librarys(replica):
     volume = tensor_parallel_volume(
         MODEL_SPECS["llama-2-7b"], n_ranks=4, seq_len=512, max_new_tokens=128, dtype_bytes=2
     )
-    expect(replica.shown).to_contain_text(f"= {volume.prefill_all_reduce_bytes:,} bytes")
+    expect(replica.shown).to_contain_text(f"= {volume.prefill_tensor_bytes:,} bytes")
 
 
 @pytest.mark.parametrize("replica", ["ScheduleView"], indirect=True)

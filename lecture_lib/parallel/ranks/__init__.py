@@ -4,7 +4,6 @@ launch     run_ranks(): starts the ranks, waits for them, ends all of them when 
 rank       what a rank's process does
 failures   which rank failed first, or what each is doing when the time is over
 network    a private network, so that its loopback counts only their bytes (Linux)
-progress   the line that shows what they are doing
 """
 
 from .failures import RankError, RankTimeoutError

@@ -1,7 +1,6 @@
 """Which rank failed first, and what to say about it."""
 
 import contextlib
-import json
 import os
 import signal
 import time
@@ -29,45 +28,40 @@ class RankTimeoutError(RankError, TimeoutError):
 
 
 def find_failure(folder: Path, codes: list[int | None]) -> RankError:
-    """The error of the rank that failed first; the others failed because it was gone.
-
-    Args:
-        folder: of the run. codes: exit status of each rank, None while it runs.
-    """
-    errors = {}
-    for rank in range(len(codes)):
-        with contextlib.suppress(OSError, ValueError):
-            errors[rank] = json.loads((folder / f"{rank}.error").read_text())
-    # Without an error file, a rank was ended by a signal or os._exit; we have not killed any yet.
+    """The error of the rank that failed first; the others failed because it was gone."""
+    errors = []
     for rank, code in enumerate(codes):
-        if code and rank not in errors:
+        file = folder / f"{rank}.error"
+        if file.exists():
+            failed_at, _, traceback = file.read_text().partition("\n")
+            errors.append((float(failed_at or "inf"), rank, traceback))
+        elif code:  # a signal or os._exit; we have not killed any yet
             how = f"ended with exit status {code}"
             if code < 0:
                 hint = " (out of memory?)" if -code == signal.SIGKILL else ""
                 how = f"was ended by {signal.Signals(-code).name}{hint}"
             return RankError(f"rank {rank} {how}", rank, _end_of_output(folder, rank))
-    rank = min(errors, key=lambda rank: errors[rank]["time"])
-    message = f"rank {rank} failed: {errors[rank]['error']}"
-    return RankError(message, rank, errors[rank]["traceback"])
+    _, rank, traceback = min(errors)
+    last_line = traceback.rstrip().rpartition("\n")[2]
+    return RankError(f"rank {rank} failed: {last_line}", rank, traceback)
 
 
 def hung_ranks(folder: Path, processes: list[Process], timeout_s: float) -> RankTimeoutError:
     """The error of a run that is over its time: asks every rank what it is doing."""
-    running = [rank for rank, process in enumerate(processes) if process.is_alive()]
-    stacks = {rank: _stack_of(folder, rank, processes[rank]) for rank in running}
+    stacks = {
+        rank: _stack_of(folder, rank, process)
+        for rank, process in enumerate(processes)
+        if process.is_alive()
+    }
     # A rank whose innermost calls are torch.distributed's waits for the others.
-    suspects = [
-        rank
-        for rank, stack in stacks.items()
-        if not any("distributed_c10d.py" in line for line in stack.splitlines()[:6])
-    ]
-    first = [*suspects, *running, 0][0]
-    text = "\n\n".join(f"rank {rank} was at\n{stack}" for rank, stack in stacks.items())
+    innermost = {rank: "".join(stack.splitlines()[:6]) for rank, stack in stacks.items()}
+    suspects = [rank for rank, calls in innermost.items() if "distributed_c10d.py" not in calls]
+    first = [*suspects, *stacks, 0][0]
     return RankTimeoutError(
-        f"{len(running)} of {len(processes)} ranks had not ended after {timeout_s:g} s "
+        f"{len(stacks)} of {len(processes)} ranks had not ended after {timeout_s:g} s "
         f"(timeout_s); rank {first} is the first that was not waiting for another",
         first,
-        text,
+        "\n\n".join(f"rank {rank} was at\n{stack}" for rank, stack in stacks.items()),
     )
 
 
@@ -81,7 +75,6 @@ def _stack_of(folder: Path, rank: int, process: Process) -> str:
         while time.monotonic() < until and not dump.stat().st_size:
             time.sleep(0.02)
         time.sleep(0.05)
-    with contextlib.suppress(OSError):
         if text := dump.read_text().strip():
             return text
     return _end_of_output(folder, rank) or "(it had not started)"

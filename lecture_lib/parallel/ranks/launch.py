@@ -2,8 +2,8 @@
 
     results = run_ranks(function, arguments, n_ranks=3, timeout_s=60)
 
-calls ``function(arguments, rank)`` in each process, with torch.distributed up, and returns what
-each call returned. The processes see nothing of the notebook: on Linux they are forked from a
+calls ``function(arguments)`` in each process, with torch.distributed up, and returns what each
+call returned. The processes see nothing of the notebook: on Linux they are forked from a
 server process, which imports torch once for all runs and ends with the caller; elsewhere each is
 a new interpreter. (torch.multiprocessing.spawn starts a new interpreter for every rank, and names
 any rank that failed, not the first; torchrun replaces the caller's handler of Ctrl-C.)
@@ -27,35 +27,34 @@ from lecture_lib.checks import check_count, check_number
 
 from .failures import find_failure, hung_ranks
 from .network import hold_private_network
-from .progress import ProgressLine, describe_states
-from .rank import Rank, run_rank
+from .rank import run_rank
 
 LOOK_EVERY_S = 0.25
 ON_LINUX = sys.platform == "linux"
-# torch_backend also for what torch imports late, in the first run of any kind.
+# What ranks import, and what torch and Transformers import late, in the first run of any kind.
 PRELOADED = [
     "torch",
-    *(f"lecture_lib.parallel.{name}" for name in ("job", "tensor", "torch_backend")),
+    "transformers.models.llama.modeling_llama",
+    "lecture_lib.parallel.job",
+    "lecture_lib.parallel.torch_backend",
 ]
 if ON_LINUX:
     from multiprocessing import forkserver, resource_tracker
 
 
 def run_ranks(
-    target: Callable[[Any, Rank], dict | None],
+    target: Callable[[Any], dict | None],
     arguments: Any,
     n_ranks: int,
     *,
     timeout_s: float = 300,
     backend: str = "gloo",
 ) -> list[dict]:
-    """Call a function in each of several new processes that can talk to one another.
+    """Call a function in each of several new processes on this machine.
 
     Args:
-        target: a function of a module (not of a notebook). It is called with ``arguments`` and a
-            ``Rank``.
-        arguments: anything that can be pickled.
-        n_ranks: how many processes, all on this machine.
+        target: a function of a module (not of a notebook). arguments: what it is called with;
+            anything that can be pickled.
         timeout_s: seconds that the whole run may take, starting included.
         backend: "gloo", or "nccl" for one GPU per rank.
 
@@ -66,18 +65,17 @@ def run_ranks(
         RankError: a rank failed or died; it carries that rank's traceback. RankTimeoutError: the
             time is over; it shows what each rank was doing. In both cases, and when the cell is
             interrupted, all ranks are ended before this returns.
-        ValueError: ``n_ranks`` or ``timeout_s`` is no positive number.
     """
     check_count("n_ranks", n_ranks)
     check_number("timeout_s", timeout_s, above=0)
-    deadline = time.monotonic() + timeout_s
+    started = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="ranks-", ignore_cleanup_errors=True) as folder,
-        ProgressLine() as progress,
+        progress_line() as show,
         Processes() as processes,
     ):
-        progress.show(describe_states(Path(folder), n_ranks, 0))
-        order = {
+        show(f"{n_ranks} ranks, 0 s")
+        order = {  # what every rank gets to know
             "n_ranks": n_ranks,
             "target": target,
             "arguments": arguments,
@@ -88,7 +86,7 @@ def run_ranks(
             "namespaces": processes.make_network() if backend == "gloo" and ON_LINUX else [],
         }
         ranks = [processes.start(run_rank, rank, order) for rank in range(n_ranks)]
-        _wait_for(ranks, Path(folder), timeout_s, deadline, progress)
+        _wait_for(ranks, Path(folder), started, timeout_s, show)
         import torch  # late, so that a script's first ranks need not wait for two imports of it
 
         files = [Path(folder, f"{rank}.pt") for rank in range(n_ranks)]
@@ -148,7 +146,7 @@ class Processes:
             process.join()
 
 
-def _wait_for(ranks: list, folder: Path, timeout_s: float, deadline: float, progress) -> None:
+def _wait_for(ranks: list, folder: Path, started: float, timeout_s: float, show) -> None:
     """Return when all have ended well. After an error the other ranks still run."""
     while True:
         codes = [rank.exitcode for rank in ranks]
@@ -158,10 +156,10 @@ def _wait_for(ranks: list, folder: Path, timeout_s: float, deadline: float, prog
             raise find_failure(folder, [rank.exitcode for rank in ranks])
         if None not in codes:
             return
-        if time.monotonic() > deadline:
+        waited_s = time.monotonic() - started
+        if waited_s > timeout_s:
             raise hung_ranks(folder, ranks, timeout_s)
-        waited_s = timeout_s - deadline + time.monotonic()
-        progress.show(describe_states(folder, len(ranks), waited_s))
+        show(f"{len(ranks)} ranks, {waited_s:.0f} s")
         wait([rank.sentinel for rank in ranks if rank.exitcode is None], timeout=LOOK_EVERY_S)
 
 
@@ -179,3 +177,29 @@ def _environment(n_ranks: int) -> dict[str, str]:
         # Otherwise they look for one another by the machine's name, on the network.
         environment |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
     return environment
+
+
+@contextlib.contextmanager
+def progress_line():
+    """A function that shows a text in place of the last one; nothing of it stays in the end.
+
+    In a notebook it is shown below the cell, elsewhere on stderr, if that is a terminal.
+    """
+    handle = None
+    if "ipykernel" in sys.modules:
+        from IPython import display, get_ipython
+
+        if hasattr(get_ipython(), "kernel"):  # which IPython in a terminal has not
+            handle = display.display({"text/plain": ""}, raw=True, display_id=True)
+
+    def show(text: str) -> None:
+        if handle is not None:
+            handle.update({"text/plain": text}, raw=True)
+        elif sys.stderr is not None and sys.stderr.isatty():
+            # To the line's start, and erase what is there.
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield show
+    finally:
+        show("")

@@ -1,11 +1,10 @@
 """What a rank's process does: ``launch.run_ranks`` starts it with ``run_rank``.
 
-It writes into the run's folder: its output, its state, and its result or its error.
+It writes into the run's folder: its output, and its result or its error.
 """
 
 import contextlib
 import faulthandler
-import json
 import os
 import signal
 import sys
@@ -19,32 +18,15 @@ from pathlib import Path
 from .network import join_private_network
 
 
-class Rank:
-    """What a function that runs in a rank gets: the rank's number, and how many there are."""
-
-    def __init__(self, rank: int, n_ranks: int, folder: Path | None = None):
-        self.rank, self.n_ranks, self._folder = rank, n_ranks, folder
-
-    def report(self, state: str) -> None:
-        """Set what it is doing now, in a word or two, for the progress line."""
-        if self._folder is not None:
-            (self._folder / f"{self.rank}.state").write_text(state)
-
-
 def run_rank(number: int, order: dict, caller: Connection) -> None:
     folder = Path(order["folder"])
-    rank = Rank(number, order["n_ranks"], folder)
     try:
         _prepare_process(number, order, folder, caller)
-        result = _call_target(order, rank, folder)
-        import torch
-
-        torch.save(result, folder / f"{number}.pt")
-        rank.report("finished")
-    except BaseException as error:
-        text = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+        _call_target(number, order, folder)
+    except BaseException:
         with contextlib.suppress(OSError):  # the caller was interrupted, and its folder is gone
-            (folder / f"{number}.error").write_text(json.dumps(text | {"time": time.time()}))
+            text = f"{time.time()}\n{traceback.format_exc()}"
+            (folder / f"{number}.error").write_text(text)
         # At once, without the clean-up of torch, which may wait for the other ranks.
         os._exit(1)
     os._exit(0)
@@ -77,26 +59,28 @@ def _end_with(caller: Connection) -> None:
     os._exit(1)
 
 
-def _call_target(order: dict, rank: Rank, folder: Path) -> dict:
-    rank.report("importing torch")
+def _call_target(number: int, order: dict, folder: Path) -> None:
     import torch
     import torch.distributed as dist
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    device = None
-    if order["backend"] == "nccl":
-        device = torch.device("cuda", rank.rank)
-        torch.cuda.set_device(device)
-    rank.report("connecting")
     # They meet in a file, so that there is no port that another program could take meanwhile.
-    dist.init_process_group(
-        order["backend"],
-        init_method=(folder / "meeting_point").as_uri(),
-        rank=rank.rank,
-        world_size=rank.n_ranks,
-        timeout=timedelta(seconds=order["timeout_s"]),
-        device_id=device,
-    )
-    result = order["target"](order["arguments"], rank) or {}
+    meeting_point = (folder / "meeting_point").as_uri()
+    meeting = {"init_method": meeting_point, "rank": number, "world_size": order["n_ranks"]}
+    join_group(order["backend"], order["timeout_s"], **meeting)
+    result = order["target"](order["arguments"]) or {}
     dist.barrier()  # a rank that is done first must not close the connections
-    return result
+    torch.save(result, folder / f"{number}.pt")
+
+
+def join_group(backend: str, timeout_s: float, **meeting) -> None:
+    """Join the other ranks; where they meet is said here, or by torchrun's variables."""
+    import torch
+    import torch.distributed as dist
+
+    device = None
+    if backend == "nccl":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    timeout = timedelta(seconds=timeout_s)
+    dist.init_process_group(backend, timeout=timeout, device_id=device, **meeting)
