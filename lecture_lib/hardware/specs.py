@@ -4,7 +4,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lecture_lib.checks import UnknownNameError, check_number, suggest
+from lecture_lib.checks import check_number, check_text, presets
 
 from .presets import PRESETS
 
@@ -28,7 +28,8 @@ class Hardware:
         memory_bytes: bytes of memory. Presets have the printed GB, 10^9 bytes; drivers report a
             little more (an A100 80GB: 81,920 MiB), so what fits here fits there.
         peak_dtype: the dtype that ``peak_flops`` is of.
-        peak_flops_by_dtype: FLOP/s of further dtypes ("float32", "bfloat16", "int8" ...).
+        peak_flops_by_dtype: FLOP/s of further dtypes ("float32", "bfloat16", "int8" ...);
+            read-only in the finished Hardware, and ``peak_dtype`` is in it.
         source: where the numbers come from.
 
     Raises:
@@ -45,9 +46,7 @@ class Hardware:
 
     def __post_init__(self) -> None:
         for name in ("name", "peak_dtype"):
-            text = getattr(self, name)
-            if not isinstance(text, str) or not text:
-                raise ValueError(f"{name}: must be a non-empty string, got {text!r}")
+            check_text(name, getattr(self, name))
         for name in ("peak_flops", "memory_bandwidth", "memory_bytes"):
             check_number(name, getattr(self, name), above=0)
         if not isinstance(self.peak_flops_by_dtype, Mapping):
@@ -56,7 +55,12 @@ class Hardware:
         for dtype, peak in self.peak_flops_by_dtype.items():
             check_number(f"peak_flops_by_dtype[{dtype!r}]", peak, above=0)
         peaks = {**self.peak_flops_by_dtype, self.peak_dtype: self.peak_flops}
-        object.__setattr__(self, "peak_flops_by_dtype", peaks)
+        object.__setattr__(self, "peak_flops_by_dtype", types.MappingProxyType(peaks))
+
+    def __reduce__(self) -> tuple:
+        """For copies and for other processes: Python can't pickle a read-only mapping."""
+        values = {**vars(self), "peak_flops_by_dtype": dict(self.peak_flops_by_dtype)}
+        return type(self), tuple(values.values())
 
     def peak(self, dtype: str | None = None) -> float:
         """Peak FLOP/s of a dtype ("float16", "torch.float16"), None: of ``peak_dtype``.
@@ -97,23 +101,13 @@ class Hardware:
         return "compute" if compute else "memory"
 
 
-class _HardwareTable(dict[str, Hardware]):
-    """A dictionary whose error for an unknown key suggests near names."""
-
-    def __missing__(self, name: str) -> Hardware:
-        hint = suggest(name, self, cutoff=0.4)
-        raise UnknownNameError(f"hardware: none is called {name!r}; {hint}")
+def _published(name: str, peaks: dict, bandwidth: float, memory: float, source: str) -> Hardware:
+    dtype, peak = next(iter(peaks.items()))
+    return Hardware(name, peak, bandwidth, int(memory), dtype, peaks, source)
 
 
 #: Published hardware by name: read-only; an unknown name is a KeyError that suggests near ones.
-HARDWARE = types.MappingProxyType(
-    _HardwareTable(
-        {
-            name: Hardware(name, peaks[dtype], bandwidth, int(memory), dtype, peaks, source)
-            for name, (peaks, dtype, bandwidth, memory, source) in PRESETS.items()
-        }
-    )
-)
+HARDWARE = presets("hardware", {name: _published(name, *row) for name, row in PRESETS.items()})
 
 
 def as_hardware(hardware: Hardware | str) -> Hardware:
