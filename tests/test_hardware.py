@@ -17,7 +17,7 @@ from lecture_lib.hardware import (
     as_hardware,
     measure_hardware,
 )
-from lecture_lib.hardware.rounds import time_rounds
+from lecture_lib.hardware.measure import time_rounds
 
 GIVEN = {
     "name": "toy",

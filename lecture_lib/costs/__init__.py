@@ -14,10 +14,9 @@ units        numbers as people read them
 
 from .conventions import FORMATS, LECTURE, Conventions, Format
 from .dimensions import LectureBlock, with_kv_heads
-from .latency import StepLatency, critical_batch_size, step_latency
-from .measured import Comparison, measure_ops, predict_step
+from .latency import critical_batch_size, step_latency
+from .measured import measure_ops, predict_step
 from .memory import (
-    MemoryBudget,
     activation_bytes,
     kv_cache_bytes,
     kv_overtakes_weights,
@@ -31,13 +30,10 @@ from .units import format_bytes, format_count, format_seconds
 __all__ = [
     "FORMATS",
     "LECTURE",
-    "Comparison",
     "Conventions",
     "CostTable",
     "Format",
     "LectureBlock",
-    "MemoryBudget",
-    "StepLatency",
     "activation_bytes",
     "arithmetic_intensity",
     "cost_table",

@@ -100,7 +100,6 @@ FORMATS: dict[str, Format] = {
 
 def as_format(argument: str, value: Format | str | None, dtype_bytes: float) -> Format:
     """The format that an argument means; None means ``dtype_bytes`` per element, without scales."""
-    check_number("dtype_bytes", dtype_bytes, above=0)
     if value is None:
         return Format(f"{dtype_bytes:g} bytes", dtype_bytes)
     if isinstance(value, Format):

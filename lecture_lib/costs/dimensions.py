@@ -1,7 +1,6 @@
 """What is counted: a whole model, or the lecture's block with numbers or symbols for sizes."""
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any
 
 from lecture_lib.checks import check_count
@@ -20,7 +19,6 @@ def check_size(name: str, value: Any) -> Any:
     return value if is_symbolic(value) else check_count(name, value)
 
 
-@dataclass(frozen=True)
 class LectureBlock:
     """The lecture's block: multi-head attention, F = 4D, relu; no norms, residuals, positions.
 
@@ -33,42 +31,20 @@ class LectureBlock:
         ValueError: a size below 1, or n_heads that does not divide d_model.
     """
 
-    d_model: Any = 4096
-    n_heads: Any = 32
-
     name = "the lecture's block"
     n_layers = 1
     gated_mlp = qk_norm = qkv_bias = attention_out_bias = mlp_bias = False
 
-    def __post_init__(self) -> None:
-        check_size("d_model", self.d_model)
-        check_size("n_heads", self.n_heads)
-        if not self._is_symbolic and self.d_model % self.n_heads:
-            raise ValueError(f"n_heads: must divide d_model={self.d_model}, got {self.n_heads}")
-
-    @property
-    def _is_symbolic(self) -> bool:
-        return is_symbolic(self.d_model) or is_symbolic(self.n_heads)
-
-    @property
-    def n_kv_heads(self) -> Any:
-        return self.n_heads
-
-    @property
-    def head_dim(self) -> Any:
-        return self.d_model / self.n_heads if self._is_symbolic else self.d_model // self.n_heads
-
-    @property
-    def q_width(self) -> Any:
-        return self.d_model
-
-    @property
-    def kv_width(self) -> Any:
-        return self.d_model
-
-    @property
-    def d_ff(self) -> Any:
-        return 4 * self.d_model
+    def __init__(self, d_model: Any = 4096, n_heads: Any = 32):
+        check_size("d_model", d_model)
+        check_size("n_heads", n_heads)
+        symbolic = is_symbolic(d_model) or is_symbolic(n_heads)
+        if not symbolic and d_model % n_heads:
+            raise ValueError(f"n_heads: must divide d_model={d_model}, got {n_heads}")
+        self.d_model = self.q_width = self.kv_width = d_model
+        self.n_heads = self.n_kv_heads = n_heads
+        self.head_dim = d_model / n_heads if symbolic else d_model // n_heads
+        self.d_ff = 4 * d_model
 
 
 def as_spec(spec: ModelSpec | str) -> ModelSpec:

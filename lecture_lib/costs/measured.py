@@ -7,7 +7,7 @@ from tqdm.auto import tqdm
 
 from lecture_lib.checks import check_choice, check_number
 from lecture_lib.hardware import Hardware, as_hardware
-from lecture_lib.hardware.rounds import Timer, time_rounds, wall_clock
+from lecture_lib.hardware.measure import Timer, time_rounds, wall_clock
 
 from .conventions import ENGINE
 from .dimensions import PHASES, check_size

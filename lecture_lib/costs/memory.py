@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-from lecture_lib.checks import check_number
+from lecture_lib.checks import check_choice, check_count, check_number
 from lecture_lib.hardware import Hardware, as_hardware
 from lecture_lib.model_spec import ModelSpec
 
 from .conventions import Format, as_format
-from .dimensions import as_spec, check_size
-from .table import make_step
+from .dimensions import PHASES, as_spec
 
 
 def weight_bytes(
@@ -29,6 +28,7 @@ def weight_bytes(
         ValueError: an unknown model or format, ``dtype_bytes`` that is not positive.
     """
     spec = as_spec(spec)
+    check_number("dtype_bytes", dtype_bytes, above=0)
     stored = as_format("weight_format", weight_format, dtype_bytes)
     D, F, q, kv = spec.d_model, spec.d_ff, spec.q_width, spec.kv_width
     up = [(F, D)] * (2 if spec.gated_mlp else 1)
@@ -56,8 +56,9 @@ def kv_cache_bytes(
         ValueError: a size below 1, an unknown model or format, ``dtype_bytes`` not positive.
     """
     spec = as_spec(spec)
+    check_number("dtype_bytes", dtype_bytes, above=0)
     stored = as_format("kv_format", kv_format, dtype_bytes)
-    n_tokens = check_size("batch_size", batch_size) * check_size("seq_len", seq_len)
+    n_tokens = check_count("batch_size", batch_size) * check_count("seq_len", seq_len)
     return 2 * spec.n_layers * stored.n_bytes(n_tokens * spec.n_kv_heads, spec.head_dim)
 
 
@@ -80,12 +81,14 @@ def activation_bytes(
         ValueError: a size below 1, an unknown phase or model.
     """
     spec = as_spec(spec)
-    step = make_step(spec, phase, batch_size, seq_len, dtype_bytes)
-    stream = normed = step.act(step.n_tokens, spec.d_model)
-    attention = step.act(step.n_tokens, 2 * spec.q_width + 2 * spec.kv_width)  # q, k, v and z
-    mlp = step.act(step.n_tokens, (4 if spec.gated_mlp else 2) * spec.d_ff)
-    logits = step.act(batch_size, spec.vocab_size + 2 * spec.d_model)
-    return stream + max(normed + attention, normed + mlp, logits)
+    check_choice("phase", phase, PHASES)
+    check_number("dtype_bytes", dtype_bytes, above=0)
+    n_new = check_count("seq_len", seq_len) if phase == "prefill" else 1
+    n_tokens = check_count("batch_size", batch_size) * n_new
+    attention = n_tokens * (spec.d_model + 2 * spec.q_width + 2 * spec.kv_width)
+    mlp = n_tokens * (spec.d_model + (4 if spec.gated_mlp else 2) * spec.d_ff)
+    logits = batch_size * (spec.vocab_size + 2 * spec.d_model)
+    return dtype_bytes * (n_tokens * spec.d_model + max(attention, mlp, logits))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lecture_lib.checks import check_choice, check_flag
+from lecture_lib.checks import check_choice, check_flag, check_number
 from lecture_lib.hardware import Hardware, as_hardware
 from lecture_lib.model_spec import ModelSpec
 
@@ -57,8 +57,21 @@ def op_costs(
     Raises:
         ValueError: a size below 1, an unknown phase, format, model or hardware, a bad convention.
     """
-    size = (batch_size, seq_len, dtype_bytes, fused_attention)
-    step = make_step(spec, phase, *size, weight_format, kv_format, conventions)
+    conventions = Conventions() if conventions is None else conventions
+    if not isinstance(conventions, Conventions):
+        got = type(conventions).__name__
+        raise ValueError(f"conventions: must be a Conventions, got {got}")
+    step = Step(
+        spec=spec if isinstance(spec, LectureBlock) else as_spec(spec),
+        phase=check_choice("phase", phase, PHASES),
+        batch_size=check_size("batch_size", batch_size),
+        seq_len=check_size("seq_len", seq_len),
+        dtype_bytes=check_number("dtype_bytes", dtype_bytes, above=0),
+        weight=as_format("weight_format", weight_format, dtype_bytes),
+        kv=as_format("kv_format", kv_format, dtype_bytes),
+        fused=check_flag("fused_attention", fused_attention),
+        conventions=conventions,
+    )
     rows = []
     for op, count in all_ops(step):
         flops, n_bytes = count * op.flops, count * (op.weights + op.activations + op.kv)
@@ -76,7 +89,7 @@ def op_costs(
         "phase": phase,
         "sizes": f"B = {batch_size}, L = {seq_len}",
         "formats": f"activations {dtype_bytes:g} bytes, {formats}",
-        "conventions": step.conventions.describe(phase, fused_attention),
+        "conventions": conventions.describe(phase, fused_attention),
     }
     if hardware is None:
         return frame
@@ -104,34 +117,6 @@ def arithmetic_intensity(flops: Any, n_bytes: Any) -> Any:
     if not np.all(np.asarray(n_bytes) > 0):
         raise ValueError(f"n_bytes: must be positive, got {n_bytes!r}")
     return flops / n_bytes
-
-
-def make_step(
-    spec,
-    phase,
-    batch_size,
-    seq_len,
-    dtype_bytes=2,
-    fused_attention=False,
-    weight_format=None,
-    kv_format=None,
-    conventions=None,
-) -> Step:
-    """The checked arguments of ``op_costs``, which explains them and the errors."""
-    if not isinstance(conventions, Conventions | None):
-        got = type(conventions).__name__
-        raise ValueError(f"conventions: must be a Conventions, got {got}")
-    return Step(
-        spec=spec if isinstance(spec, LectureBlock) else as_spec(spec),
-        phase=check_choice("phase", phase, PHASES),
-        batch_size=check_size("batch_size", batch_size),
-        seq_len=check_size("seq_len", seq_len),
-        dtype_bytes=dtype_bytes,
-        weight=as_format("weight_format", weight_format, dtype_bytes),
-        kv=as_format("kv_format", kv_format, dtype_bytes),
-        fused=check_flag("fused_attention", fused_attention),
-        conventions=conventions or Conventions(),
-    )
 
 
 def cost_table(*args: Any, **options: Any) -> "CostTable":

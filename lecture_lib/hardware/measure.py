@@ -1,17 +1,72 @@
 """measure_hardware(): matrix-product FLOP/s of each dtype and memory bandwidth of this machine."""
 
 import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from tqdm.auto import tqdm
 
 from lecture_lib.checks import check_choice, check_number
 
-from .rounds import MAX_SPREAD, Timer, time_rounds, wall_clock
 from .specs import Hardware
 
 CPU_DTYPES = ("float32", "bfloat16", "float16")
 GPU_DTYPES = ("float16", "bfloat16", "float32")
+
+Timer = Callable[[Callable[[], object]], float]
+
+
+class UnstableTimingError(RuntimeError):
+    """The rounds of a measurement disagree: the machine is doing something else as well."""
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Times of one call, repeated.
+
+    Attributes:
+        seconds: the median. spread: the width of the middle half, relative to it.
+        times: seconds of every round.
+    """
+
+    seconds: float
+    spread: float
+    times: list[float]
+
+
+def wall_clock(device) -> Timer:
+    """A timer of one call that waits until the device has finished."""
+    import torch
+
+    kind = torch.device(device).type
+    waits = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}
+    synchronise = waits.get(kind, lambda: None)
+
+    def timer(call: Callable[[], object]) -> float:
+        synchronise()
+        start = time.perf_counter()
+        call()
+        synchronise()
+        return time.perf_counter() - start
+
+    return timer
+
+
+def time_rounds(call: Callable[[], object], timer: Timer, seconds: float) -> Rounds:
+    """Warm up for a quarter of ``seconds``, then time rounds for the rest, 7 to 200 of them."""
+    warm_up, spent = seconds / 4, 0.0
+    once = timer(call)  # the first call also reserves memory and chooses kernels
+    while spent < warm_up:
+        once = timer(call)
+        spent += max(once, 1e-6)
+    n_rounds = int((seconds - warm_up) / max(once, 1e-6))
+    times = [timer(call) for _ in range(min(max(7, n_rounds), 200))]
+    first, median, third = statistics.quantiles(times, n=4)
+    spread = (third - first) / median if median > 0 else float("inf")
+    return Rounds(median, spread, times)
 
 
 def measure_hardware(
@@ -19,7 +74,7 @@ def measure_hardware(
     *,
     dtypes: tuple[str, ...] | None = None,
     seconds: float = 4.0,
-    max_spread: float = MAX_SPREAD,
+    max_spread: float = 0.25,
     progress: bool = True,
     timer: Timer | None = None,
 ) -> Hardware:
@@ -66,10 +121,10 @@ def measure_hardware(
         for name, prepare in bar:
             bar.set_description(f"measuring {name}")
             call, amount = prepare()
-            if call is None:  # this device cannot multiply in this dtype
-                continue
-            rounds = time_rounds(call, timer, each).check(name, max_spread)
-            rates[name] = amount / rounds.seconds
+            if call is not None:  # else this device cannot multiply in this dtype
+                rounds = time_rounds(call, timer, each)
+                _check_spread(name, rounds, max_spread)
+                rates[name] = amount / rounds.seconds
     return _as_hardware(device, rates)
 
 
@@ -107,6 +162,16 @@ def _copy(device):
     return (lambda: target.copy_(source)), 2 * source.nbytes
 
 
+def _check_spread(name: str, rounds: Rounds, max_spread: float) -> None:
+    if rounds.spread > max_spread:
+        low, high = min(rounds.times), max(rounds.times)
+        raise UnstableTimingError(
+            f"{name}: {len(rounds.times)} rounds took {low:.3g} to {high:.3g} s, the middle half "
+            f"of them {rounds.spread:.0%} of the median apart, more than {max_spread:.0%}. Let "
+            "other programs finish and measure again, or allow more (max_spread)"
+        )
+
+
 def _as_hardware(device, rates: dict[str, float]) -> Hardware:
     import psutil
     import torch
@@ -114,14 +179,16 @@ def _as_hardware(device, rates: dict[str, float]) -> Hardware:
     peaks = {n.removeprefix("matmul "): r for n, r in rates.items() if n.startswith("matmul ")}
     if not peaks:
         raise ValueError(f"dtypes: {device} can multiply in none of them")
-    cuda = device.type == "cuda"
-    memory = psutil.virtual_memory().total
-    if cuda:
-        memory = torch.cuda.get_device_properties(device).total_memory
     dtype = next(iter(peaks))
-    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    name, threads = f"this machine ({device.type})", ""
+    memory = psutil.virtual_memory().total
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        memory = torch.cuda.get_device_properties(device).total_memory
+    elif device.type == "cpu":
+        threads = f", {torch.get_num_threads()} threads"
     return Hardware(
-        name=torch.cuda.get_device_name(device) if cuda else f"this machine ({device.type})",
+        name=name,
         peak_flops=peaks[dtype],
         memory_bandwidth=max(rates["read"], rates["copy"]),
         memory_bytes=memory,
