@@ -4,7 +4,9 @@
 """
 
 import argparse
+import contextlib
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ from .errors import (
     ModelLoadError,
     ModelNotFoundError,
     UnsupportedModelError,
+    shortened,
 )
 
 if TYPE_CHECKING:  # they take seconds, and the command line below needs neither
@@ -63,7 +66,7 @@ def load_model(
         A LoadedModel. Loading changes none of torch's global settings.
 
     Raises:
-        ModelLoadError: one of the errors in load_errors.py; each says what to do.
+        ModelLoadError: one of the errors in errors.py; each says what to do.
         ValueError: ``name`` is no text; unknown names, devices and dtypes are ValueErrors too.
     """
     if not isinstance(name, str | Path) or not str(name).strip():
@@ -117,20 +120,12 @@ def _load_folder(folder, name, source, device, dtype, check) -> LoadedModel:
     files = find_weights(folder)
     n_params = count_params(files) or (spec.n_params if spec else None)
     check(n_params or sum(file.stat().st_size for file in files) // 4)
-    try:
+    with _reading(f"the tokenizer in {folder}"):
         tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **local)
-    except Exception as error:
-        raise CorruptModelError(
-            f"the tokenizer in {folder} can't be read ({_short(error)}); fetch it again"
-        ) from error
-    try:
+    with _reading(f"the weights in {folder}"):
         model, report = AutoModelForCausalLM.from_pretrained(
             folder, config=config, dtype=dtype, output_loading_info=True, **local
         )
-    except Exception as error:
-        raise CorruptModelError(
-            f"the weights in {folder} can't be read ({_short(error)}); fetch them again"
-        ) from error
     # Transformers fills what is missing with random numbers and goes on.
     missing = sorted(report["missing_keys"])
     if missing:
@@ -151,16 +146,16 @@ def _read_config(folder, name, local):
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(folder, **local)
-    except Exception as error:
-        if "trust_remote_code" in str(error) or "does not recognize" in str(error):
-            raise UnsupportedModelError(
-                f"name: {name} is of a kind that this Transformers doesn't know: it brings code of "
-                "its own, which the course doesn't run, or needs a newer Transformers"
-            ) from None
-        raise CorruptModelError(
-            f"{folder / 'config.json'} can't be read ({_short(error)}); fetch it again"
-        ) from error
+        with _reading(str(folder / "config.json")):
+            config = AutoConfig.from_pretrained(folder, **local)
+    except CorruptModelError as error:
+        said = str(error.__cause__)
+        if "trust_remote_code" not in said and "does not recognize" not in said:
+            raise
+        raise UnsupportedModelError(
+            f"name: {name} is of a kind that this Transformers doesn't know: it brings code of "
+            "its own, which the course doesn't run, or needs a newer Transformers"
+        ) from None
     classes = config.architectures or []
     causal = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
     if not causal or any(c.endswith(("MaskedLM", "Classification")) for c in classes):
@@ -173,8 +168,14 @@ def _read_config(folder, name, local):
         return config, None
 
 
-def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+@contextlib.contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Whatever goes wrong in here means that the file is damaged."""
+    try:
+        yield
+    except Exception as error:
+        reason = shortened(error)
+        raise CorruptModelError(f"{what} can't be read ({reason}); fetch it again") from error
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -183,10 +184,9 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m lecture_lib.loading",
         description="Makes the bundled model ready and says where it lies. Fetches nothing.",
     )
-    parser.add_argument("--verify", action="store_true", help="hash the converted weights too")
-    options = parser.parse_args(arguments)
+    parser.parse_args(arguments)
     try:
-        folder = bundled_model.ensure_bundled_model(verify=options.verify)
+        folder = bundled_model.ensure_bundled_model()
     except ModelLoadError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

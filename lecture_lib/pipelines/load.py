@@ -12,14 +12,7 @@ from ..course_t5 import NAME as COURSE_T5
 from ..loading import ModelLoadError, load_model
 from ..loading.bundled_model import NAME as SMOLLM2
 from ..loading.devices import check_memory, choose_device, choose_dtype
-from ..loading.errors import (
-    CacheError,
-    CorruptModelError,
-    GatedModelError,
-    ModelNotFoundError,
-    NetworkError,
-    NotEnoughMemoryError,
-)
+from ..loading.errors import CorruptModelError, NetworkError, shortened
 from ..loading.quiet import quiet_transformers
 from .registry import LECTURE_MODELS
 
@@ -120,8 +113,7 @@ def _read(name: str, load: Callable[[], Any], damage: str) -> Any:
             raise
         reason = error
     raise CorruptModelError(
-        f"a file of {name} is damaged or missing ({' '.join(str(reason).split())[:200]}); fetch it "
-        "again"
+        f"a file of {name} is damaged or missing ({shortened(reason)}); fetch it again"
     ) from reason
 
 
@@ -129,17 +121,6 @@ def _reason(error: ModelLoadError) -> str:
     """Why the lecture's model can't run, in a few words that name no path."""
     from huggingface_hub import constants
 
-    if isinstance(error, NetworkError):
-        why = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else "the Hub can't be reached"
-        return f"{why} and its cache here doesn't hold that model"
-    if isinstance(error, ModelNotFoundError):
-        return "the Hub shows no such repository"
-    if isinstance(error, GatedModelError):
-        return "the Hub refused access to it"
-    if isinstance(error, NotEnoughMemoryError):
-        return "it doesn't fit into the free memory"
-    if isinstance(error, CacheError):
-        return "the Hub's cache can't be written or its disk is full"
-    if isinstance(error, CorruptModelError):
-        return "one of its files in the Hub's cache here is damaged or missing"
-    return " ".join(str(error).split()).split(". ")[0]
+    if isinstance(error, NetworkError) and constants.is_offline_mode():
+        return "HF_HUB_OFFLINE is set and its cache here doesn't hold that model"
+    return error.in_short or " ".join(str(error).split()).split(". ")[0]
