@@ -156,18 +156,15 @@ def _from_cache(repo_id: str, why: str) -> Path:
 
 def _raise_refusal(repo_id: str, error: HfHubHTTPError) -> None:
     """Raises for an answer that waiting won't change; returns for the Hub's own troubles."""
-    page, status = f"{constants.ENDPOINT}/{repo_id}", error.response.status_code
-    if isinstance(error, GatedRepoError):
-        raise GatedModelError(
-            f"{repo_id} is gated: accept its licence at {page}, make a token in your account's "
-            "settings, and set it as HF_TOKEN (or run `hf auth login`)."
-        ) from None
-    if isinstance(error, RepositoryNotFoundError):
+    status = error.response.status_code
+    is_gated = isinstance(error, GatedRepoError)  # a kind of RepositoryNotFoundError
+    if isinstance(error, RepositoryNotFoundError) and not is_gated:
         raise unknown_model(repo_id) from None
-    if status in (401, 403):
+    if is_gated or status in (401, 403):
         raise GatedModelError(
-            f"{repo_id}: the Hub refused access ({status}). If {page} asks for it, accept the "
-            "model's licence there; then set HF_TOKEN to a valid token (or unset a wrong one)."
+            f"{repo_id}: the Hub refused access ({status}). If it has one, accept its licence at "
+            f"{constants.ENDPOINT}/{repo_id}; then make a token in your account's settings, and "
+            "set it as HF_TOKEN (or run `hf auth login`)."
         ) from None
 
 
@@ -192,10 +189,7 @@ class _OneBar(tqdm):
 
     def __init__(self, *args: Any, **kwargs: Any):
         shown = kwargs.get("unit") == "B" and "Reconstructing" in (kwargs.get("desc") or "")
-        kwargs["disable"] = not shown
-        if shown:
-            kwargs.pop("bar_format", None)
-            kwargs["desc"] = "Fetching the model"
+        kwargs |= {"disable": not shown, "desc": "Fetching the model", "bar_format": None}
         self._shown_from = time.monotonic() + QUIET_S
         super().__init__(*args, file=sys.stderr, delay=QUIET_S, leave=False, **kwargs)
 
