@@ -12,7 +12,7 @@ measured     measure_ops(): each operation of the real model, timed; predict_ste
 units        numbers as people read them
 """
 
-from .conventions import FORMATS, LECTURE, Conventions, Format
+from .conventions import FORMATS, LECTURE, Conventions
 from .dimensions import LectureBlock, with_kv_heads
 from .latency import critical_batch_size, step_latency
 from .measured import measure_ops, predict_step
@@ -32,7 +32,6 @@ __all__ = [
     "LECTURE",
     "Conventions",
     "CostTable",
-    "Format",
     "LectureBlock",
     "activation_bytes",
     "arithmetic_intensity",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from lecture_lib.checks import check_choice, check_count, check_flag, check_number
+from lecture_lib.checks import check_choice, check_flag, check_number
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,6 @@ class Format:
     group_size: int | None = None
     scale_bytes: float = 0
 
-    def __post_init__(self) -> None:
-        check_number("element_bytes", self.element_bytes, above=0)
-        check_number("scale_bytes", self.scale_bytes, least=0)
-        if self.group_size is not None:
-            check_count("group_size", self.group_size)
-
     def n_bytes(self, rows: Any, row_len: Any) -> Any:
         """Bytes of ``rows`` rows of ``row_len`` elements (integers or sympy expressions)."""
         n_groups = -(-row_len // self.group_size) if self.group_size else 1  # the last may be short
@@ -88,20 +82,16 @@ class Format:
 
 #: Formats by name. int8: one FP16 scale per row. int4: an FP16 scale and a 4-bit zero point for
 #: every 128 elements, as GPTQ (arXiv 2210.17323) and AWQ files have them.
-FORMATS: dict[str, Format] = {
-    "float32": Format("float32", 4),
-    "float16": Format("float16", 2),
-    "bfloat16": Format("bfloat16", 2),
+FORMATS = {
     "float8": Format("float8", 1),
     "int8": Format("int8", 1, scale_bytes=2),
     "int4": Format("int4", 0.5, group_size=128, scale_bytes=2.5),
 }
 
 
-def as_format(argument: str, value: Format | str | None, dtype_bytes: float) -> Format:
-    """The format that an argument means; None means ``dtype_bytes`` per element, without scales."""
-    if value is None:
+def format_of(argument: str, name: str | None, dtype_bytes: float) -> Format:
+    """The format of this name; None means ``dtype_bytes`` per element, without scales."""
+    check_number("dtype_bytes", dtype_bytes, above=0)
+    if name is None:
         return Format(f"{dtype_bytes:g} bytes", dtype_bytes)
-    if isinstance(value, Format):
-        return value
-    return FORMATS[check_choice(argument, value, tuple(FORMATS))]
+    return FORMATS[check_choice(argument, name, tuple(FORMATS))]

@@ -48,11 +48,7 @@ class LectureBlock:
 
 
 def as_spec(spec: ModelSpec | str) -> ModelSpec:
-    """A ModelSpec itself, or the published model of this name.
-
-    Raises:
-        ValueError: an unknown name (UnknownNameError), or something else altogether.
-    """
+    """A ModelSpec itself, or the published model of this name; else a ValueError."""
     if isinstance(spec, str):
         return MODEL_SPECS[spec]
     if not isinstance(spec, ModelSpec):

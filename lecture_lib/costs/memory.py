@@ -6,7 +6,7 @@ from lecture_lib.checks import check_choice, check_count, check_number
 from lecture_lib.hardware import Hardware, as_hardware
 from lecture_lib.model_spec import ModelSpec
 
-from .conventions import Format, as_format
+from .conventions import format_of
 from .dimensions import PHASES, as_spec
 
 
@@ -14,7 +14,7 @@ def weight_bytes(
     spec: ModelSpec | str,
     dtype_bytes: float = 2,
     *,
-    weight_format: Format | str | None = None,
+    weight_format: str | None = None,
 ) -> float:
     """Bytes of all parameters; a tied matrix counts once.
 
@@ -28,8 +28,7 @@ def weight_bytes(
         ValueError: an unknown model or format, ``dtype_bytes`` that is not positive.
     """
     spec = as_spec(spec)
-    check_number("dtype_bytes", dtype_bytes, above=0)
-    stored = as_format("weight_format", weight_format, dtype_bytes)
+    stored = format_of("weight_format", weight_format, dtype_bytes)
     D, F, q, kv = spec.d_model, spec.d_ff, spec.q_width, spec.kv_width
     up = [(F, D)] * (2 if spec.gated_mlp else 1)
     # (outputs, inputs) of W^Q, W^K, W^V, W^O, of W^1 (and the gate), and of W^2
@@ -45,7 +44,7 @@ def kv_cache_bytes(
     seq_len: int = 1,
     dtype_bytes: float = 2,
     *,
-    kv_format: Format | str | None = None,
+    kv_format: str | None = None,
 ) -> float:
     """Bytes of the keys and values of ``batch_size`` sequences of ``seq_len`` positions.
 
@@ -56,8 +55,7 @@ def kv_cache_bytes(
         ValueError: a size below 1, an unknown model or format, ``dtype_bytes`` not positive.
     """
     spec = as_spec(spec)
-    check_number("dtype_bytes", dtype_bytes, above=0)
-    stored = as_format("kv_format", kv_format, dtype_bytes)
+    stored = format_of("kv_format", kv_format, dtype_bytes)
     n_tokens = check_count("batch_size", batch_size) * check_count("seq_len", seq_len)
     return 2 * spec.n_layers * stored.n_bytes(n_tokens * spec.n_kv_heads, spec.head_dim)
 
@@ -76,9 +74,6 @@ def activation_bytes(
     residual stream: attention's q, k, v and z with the norm before it; the MLP's inner tensors
     (gate, up, silu(gate) and their product, or A and relu(A)) with its norm; the logits of the
     last position. What kernels take for themselves is not in it.
-
-    Raises:
-        ValueError: a size below 1, an unknown phase or model.
     """
     spec = as_spec(spec)
     check_choice("phase", phase, PHASES)
@@ -119,8 +114,8 @@ def memory_budget(
     seq_len: int = 1,
     dtype_bytes: float = 2,
     *,
-    weight_format: Format | str | None = None,
-    kv_format: Format | str | None = None,
+    weight_format: str | None = None,
+    kv_format: str | None = None,
     memory: Hardware | str | float | None = None,
     prefill: bool = True,
 ) -> MemoryBudget:

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lecture_lib.checks import check_choice, check_flag, check_number
+from lecture_lib.checks import check_choice, check_flag
 from lecture_lib.hardware import Hardware, as_hardware
 from lecture_lib.model_spec import ModelSpec
 
-from .conventions import Conventions, Format, as_format
+from .conventions import Conventions, format_of
 from .dimensions import PHASES, LectureBlock, as_spec, check_size, is_symbolic
 from .ops import Step, all_ops
 from .units import format_bytes, format_count, format_seconds
@@ -26,8 +26,8 @@ def op_costs(
     dtype_bytes: float = 2,
     fused_attention: bool = False,
     *,
-    weight_format: Format | str | None = None,
-    kv_format: Format | str | None = None,
+    weight_format: str | None = None,
+    kv_format: str | None = None,
     conventions: Conventions | None = None,
     hardware: Hardware | str | None = None,
     compute_dtype: str | None = None,
@@ -66,9 +66,9 @@ def op_costs(
         phase=check_choice("phase", phase, PHASES),
         batch_size=check_size("batch_size", batch_size),
         seq_len=check_size("seq_len", seq_len),
-        dtype_bytes=check_number("dtype_bytes", dtype_bytes, above=0),
-        weight=as_format("weight_format", weight_format, dtype_bytes),
-        kv=as_format("kv_format", kv_format, dtype_bytes),
+        dtype_bytes=dtype_bytes,
+        weight=format_of("weight_format", weight_format, dtype_bytes),
+        kv=format_of("kv_format", kv_format, dtype_bytes),
         fused=check_flag("fused_attention", fused_attention),
         conventions=conventions,
     )
