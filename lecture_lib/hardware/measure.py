@@ -121,10 +121,18 @@ def measure_hardware(
         for name, prepare in bar:
             bar.set_description(f"measuring {name}")
             call, amount = prepare()
-            if call is not None:  # else this device cannot multiply in this dtype
-                rounds = time_rounds(call, timer, each)
-                _check_spread(name, rounds, max_spread)
-                rates[name] = amount / rounds.seconds
+            if call is None:  # this device cannot multiply in this dtype
+                continue
+            rounds = time_rounds(call, timer, each)
+            if rounds.spread > max_spread:
+                low, high = min(rounds.times), max(rounds.times)
+                raise UnstableTimingError(
+                    f"{name}: {len(rounds.times)} rounds took {low:.3g} to {high:.3g} s, the "
+                    f"middle half of them {rounds.spread:.0%} of the median apart, more than "
+                    f"{max_spread:.0%}. Let other programs finish and measure again, or allow "
+                    "more (max_spread)"
+                )
+            rates[name] = amount / rounds.seconds
     return _as_hardware(device, rates)
 
 
@@ -148,28 +156,18 @@ def _read(device):
     """A call that reads a matrix far larger than any cache, and its bytes."""
     import torch
 
-    rows, columns = 16384, 4096  # 268 MB
-    matrix = torch.randn(rows, columns, device=device)
-    vector = torch.randn(columns, device=device)
-    return (lambda: matrix @ vector), matrix.nbytes + vector.nbytes + rows * 4
+    matrix = torch.randn(16384, 4096, device=device)  # 268 MB
+    vector = torch.randn(4096, device=device)
+    return (lambda: matrix @ vector), matrix.nbytes + vector.nbytes + 4 * len(matrix)
 
 
 def _copy(device):
+    """A call that copies as much, and the bytes read and written."""
     import torch
 
-    source = torch.randn(64 * 2**20, device=device)  # 268 MB
+    source = torch.randn(64 * 2**20, device=device)
     target = torch.empty_like(source)
     return (lambda: target.copy_(source)), 2 * source.nbytes
-
-
-def _check_spread(name: str, rounds: Rounds, max_spread: float) -> None:
-    if rounds.spread > max_spread:
-        low, high = min(rounds.times), max(rounds.times)
-        raise UnstableTimingError(
-            f"{name}: {len(rounds.times)} rounds took {low:.3g} to {high:.3g} s, the middle half "
-            f"of them {rounds.spread:.0%} of the median apart, more than {max_spread:.0%}. Let "
-            "other programs finish and measure again, or allow more (max_spread)"
-        )
 
 
 def _as_hardware(device, rates: dict[str, float]) -> Hardware:

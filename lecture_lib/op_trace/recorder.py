@@ -67,8 +67,8 @@ class OpTrace:
 
     Attributes:
         rows: the TracedRows so far.
-        values: name -> tensor; the heads of ``K_i`` stacked to (n_H, L, H). A name that comes
-            again, in the next block, is kept as "K (2)", then "K (3)".
+        values: name -> tensor, of the last row with that name; the heads of ``K_i`` stacked to
+            (n_H, L, H).
 
     Raises:
         ValueError: a bad argument. ``table()`` raises ShapeError, a ValueError, for a shape that
@@ -95,7 +95,7 @@ class OpTrace:
         self._alive: list[torch.Tensor] = []  # memory freed while we record could be reused
         self._made_by: dict[int, TracedRow] = {}
         self._current: OpenRow | None = None
-        self._values: dict[str, list[list[torch.Tensor]]] = {}
+        self._values: dict[str, list[torch.Tensor]] = {}
 
     def table(self) -> pd.DataFrame:
         """The rows as a pandas.DataFrame: no., computation, input, output, flops, bytes, intensity.
@@ -118,9 +118,8 @@ class OpTrace:
     def values(self) -> dict[str, torch.Tensor]:
         """The kept results by name; those of heads stacked, (n_H, ...)."""
         return {
-            name if n == 1 else f"{name} ({n})": torch.stack(ts) if name.endswith("_i") else ts[0]
-            for name, times in self._values.items()
-            for n, ts in enumerate(times, start=1)
+            name: torch.stack(tensors) if name.endswith("_i") else tensors[0]
+            for name, tensors in self._values.items()
         }
 
     def __repr__(self) -> str:
@@ -185,7 +184,11 @@ class OpTrace:
         for outs, name in zip(leaving, names or [None] * len(leaving), strict=True):
             if name:
                 self.name(name, outs)
-                self._keep(name, outs, head)
+                if self._keep_values:
+                    self.silent = True  # the copies are ours, not a row
+                    copies = [t.clone() for t in outs]  # a preallocated cache is written again
+                    self._values[name] = (self._values[name] if head else []) + copies
+                    self.silent = False
             done.outputs += self._operands(outs)
             ran.write(outs)
         done.bytes, done.flops, done.computes = ran.bytes, ran.flops, ran.computes
@@ -208,12 +211,3 @@ class OpTrace:
             n = len(list(group))
             operands += [Operand(name, shape, n)] if name else [Operand(None, shape)] * n
         return operands
-
-    def _keep(self, name: str, tensors: list[torch.Tensor], head: int | None) -> None:
-        if self._keep_values:
-            times = self._values.setdefault(name, [])
-            if not head:
-                times.append([])
-            self.silent = True  # the copies are ours, not a row
-            times[-1] += [t.clone() for t in tensors]  # a preallocated cache is written again
-            self.silent = False
