@@ -114,26 +114,37 @@ def measure_hardware(
     check_number("max_spread", max_spread, above=0)
     timer = timer or wall_clock(device)
     each = seconds / (len(dtypes) + 2)
-    works = {f"matmul {d}": partial(_matmul, device, d, timer, each / 20) for d in dtypes}
-    works |= {"read": partial(_read, device), "copy": partial(_copy, device)}
-    rates = {}
-    with torch.inference_mode(), tqdm(works.items(), disable=not progress, leave=False) as bar:
-        for name, prepare in bar:
-            bar.set_description(f"measuring {name}")
-            call, amount = prepare()
-            if call is None:  # this device cannot multiply in this dtype
-                continue
-            rounds = time_rounds(call, timer, each)
-            if rounds.spread > max_spread:
-                low, high = min(rounds.times), max(rounds.times)
-                raise UnstableTimingError(
-                    f"{name}: {len(rounds.times)} rounds took {low:.3g} to {high:.3g} s, the "
-                    f"middle half of them {rounds.spread:.0%} of the median apart, more than "
-                    f"{max_spread:.0%}. Let other programs finish and measure again, or allow "
-                    "more (max_spread)"
-                )
-            rates[name] = amount / rounds.seconds
-    return _as_hardware(device, rates)
+
+    def rate(name: str, call: Callable[[], object], amount: int) -> float:
+        """FLOPs or bytes per second."""
+        bar.set_description(f"measuring {name}")
+        rounds = time_rounds(call, timer, each)
+        if rounds.spread > max_spread:
+            low, high = min(rounds.times), max(rounds.times)
+            raise UnstableTimingError(
+                f"{name}: {len(rounds.times)} rounds took {low:.3g} to {high:.3g} s, the middle "
+                f"half of them {rounds.spread:.0%} of the median apart, more than "
+                f"{max_spread:.0%}. Let other programs finish and measure again, or allow more "
+                "(max_spread)"
+            )
+        bar.update()
+        return amount / rounds.seconds
+
+    peaks = {}
+    with (
+        torch.inference_mode(),
+        tqdm(total=len(dtypes) + 2, disable=not progress, leave=False) as bar,
+    ):
+        for dtype in dtypes:
+            call, flops = _matmul(device, dtype, timer, each / 20)
+            if call is not None:  # else this device cannot multiply in this dtype
+                peaks[dtype] = rate(f"matmul {dtype}", call, flops)
+        matrix = torch.randn(16384, 4096, device=device)  # 268 MB, far larger than any cache
+        vector, target = matrix[0].clone(), torch.empty_like(matrix)
+        bytes_read = matrix.nbytes + vector.nbytes + 4 * len(matrix)
+        read = rate("read", lambda: matrix @ vector, bytes_read)
+        copy = rate("copy", lambda: target.copy_(matrix), 2 * matrix.nbytes)
+    return _as_hardware(device, peaks, read, copy)
 
 
 def _matmul(device, dtype: str, timer: Timer, at_most: float):
@@ -152,29 +163,10 @@ def _matmul(device, dtype: str, timer: Timer, at_most: float):
     return None, 0
 
 
-def _read(device):
-    """A call that reads a matrix far larger than any cache, and its bytes."""
-    import torch
-
-    matrix = torch.randn(16384, 4096, device=device)  # 268 MB
-    vector = torch.randn(4096, device=device)
-    return (lambda: matrix @ vector), matrix.nbytes + vector.nbytes + 4 * len(matrix)
-
-
-def _copy(device):
-    """A call that copies as much, and the bytes read and written."""
-    import torch
-
-    source = torch.randn(64 * 2**20, device=device)
-    target = torch.empty_like(source)
-    return (lambda: target.copy_(source)), 2 * source.nbytes
-
-
-def _as_hardware(device, rates: dict[str, float]) -> Hardware:
+def _as_hardware(device, peaks: dict[str, float], read: float, copy: float) -> Hardware:
     import psutil
     import torch
 
-    peaks = {n.removeprefix("matmul "): r for n, r in rates.items() if n.startswith("matmul ")}
     if not peaks:
         raise ValueError(f"dtypes: {device} can multiply in none of them")
     dtype = next(iter(peaks))
@@ -188,12 +180,12 @@ def _as_hardware(device, rates: dict[str, float]) -> Hardware:
     return Hardware(
         name=name,
         peak_flops=peaks[dtype],
-        memory_bandwidth=max(rates["read"], rates["copy"]),
+        memory_bandwidth=max(read, copy),
         memory_bytes=memory,
         peak_dtype=dtype,
         peak_flops_by_dtype=peaks,
         source=(
             f"measured: {platform.machine()} {device}{threads}, torch {torch.__version__}; read "
-            f"{rates['read'] / 1e9:.1f} GB/s, copy {rates['copy'] / 1e9:.1f} GB/s"
+            f"{read / 1e9:.1f} GB/s, copy {copy / 1e9:.1f} GB/s"
         ),
     )
