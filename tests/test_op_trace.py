@@ -179,15 +179,15 @@ def test_intensities_are_the_lectures_formulas(sizes):
             assert list(intensity[list(numbers)]) == [value] * len(numbers)
 
 
-def test_dtype_bytes_accounts_whatever_is_stored():
+def test_dtype_bytes_accounts_or_takes_what_is_stored():
     weights, x, _, symbols = inputs()
     moved = {}
-    for dtype_bytes in (2, 4):
+    for dtype_bytes in (2, 4, None):
         with OpTrace(symbols, dtype_bytes=dtype_bytes) as trace:
             naive_block(x[:8], weights, 4)
         moved[dtype_bytes] = trace.table()["bytes"][0]
-    assert moved == {2: 2 * (2 * 8 * 64 + 64 * 64), 4: 2 * moved[2]}
-    for bad in (0, -1, 2.5, None):
+    assert moved == {2: 2 * (2 * 8 * 64 + 64 * 64), 4: 2 * moved[2], None: 2 * moved[2]}
+    for bad in (0, -1, 2.5):
         with pytest.raises(ValueError, match="dtype_bytes"):
             OpTrace(dtype_bytes=bad)
 

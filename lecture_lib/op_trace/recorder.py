@@ -59,7 +59,7 @@ class OpTrace:
     Args:
         symbols: the sizes of this run by letter; see Symbols. Without any, shapes are numbers.
         dtype_bytes: bytes to count for an element of a floating-point tensor, whatever its dtype:
-            2 accounts any run as FP16, as the lecture does.
+            2 accounts any run as FP16, as the lecture does. None: the bytes it really has.
         strict: refuse a shape that the symbols do not explain (see Symbols).
         keep_values: keep the named results of labelled rows in ``values``.
         module: a torch.nn.Module; the modules inside it that have no children become rows
@@ -79,13 +79,15 @@ class OpTrace:
         self,
         symbols: Mapping[str, int] | None = None,
         *,
-        dtype_bytes: int = 2,
+        dtype_bytes: int | None = 2,
         strict: bool = True,
         keep_values: bool = False,
         module: torch.nn.Module | None = None,
     ):
+        if dtype_bytes is not None:
+            check_count("dtype_bytes", dtype_bytes)
         self.symbols = Symbols(symbols, strict=strict)
-        self.dtype_bytes = check_count("dtype_bytes", dtype_bytes)
+        self.dtype_bytes = dtype_bytes
         self.rows: list[TracedRow] = []
         self._keep_values = keep_values
         self.module = module

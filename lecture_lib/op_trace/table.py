@@ -22,7 +22,9 @@ class TraceTable:
     formulas: list[bool]  # for each row, whether its computation is a formula (or code)
 
     @classmethod
-    def from_rows(cls, rows: list[TracedRow], symbols: Symbols, dtype_bytes: int) -> "TraceTable":
+    def from_rows(
+        cls, rows: list[TracedRow], symbols: Symbols, dtype_bytes: int | None
+    ) -> "TraceTable":
         """See OpTrace.table, whose errors these are."""
         rows = [r for r in rows if r.labelled or r.computes]
         has_numbers = any(r.labelled for r in rows)
@@ -37,11 +39,12 @@ class TraceTable:
             intensity = r.flops / r.bytes if r.bytes else float("nan")
             cells.append([no, r.label, *sides, r.flops, r.bytes, intensity])
         frame = pd.DataFrame(cells, columns=_COLUMNS)
+        size = f"{dtype_bytes} bytes an element" if dtype_bytes else "elements as wide as stored"
         frame.attrs = {
             "symbols": dict(symbols.values),
             "conventions": (
                 "FLOPs: matrix products only, 2·m·n·k, masked scores included. Bytes: each operand "
-                f"of a row read once, each result written once, {dtype_bytes} bytes an element; "
+                f"of a row read once, each result written once, {size}; "
                 "what a row passes on inside stays on chip, a view moves nothing. Rows with "
                 "i = 1.. are totals over all i"
             ),

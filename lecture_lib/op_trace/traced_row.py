@@ -37,8 +37,8 @@ def tensors_in(tree) -> list[torch.Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
 
 
-def element_bytes(tensor: torch.Tensor, dtype_bytes: int) -> int:
-    return dtype_bytes if tensor.is_floating_point() else tensor.element_size()
+def element_bytes(tensor: torch.Tensor, dtype_bytes: int | None) -> int:
+    return (tensor.is_floating_point() and dtype_bytes) or tensor.element_size()
 
 
 def storage_of(tensor: torch.Tensor) -> int:
@@ -98,7 +98,7 @@ class TracedRow:
 class OpenRow:
     """What has happened so far in a row that is still running."""
 
-    def __init__(self, dtype_bytes: int):
+    def __init__(self, dtype_bytes: int | None):
         self.dtype_bytes = dtype_bytes
         self.computes = False
         self.flops = 0
