@@ -142,8 +142,8 @@ class CostTable:
     def printable(self) -> pd.DataFrame:
         """Rows and their total with rounded numbers and units, as text."""
         shown = self.frame.drop(columns="part")
-        total = shown.sum(numeric_only=True)
-        total["op"], total["count"], total["bound"] = "total", "", ""
+        total = {c: shown[c].sum() for c in ("flops", *_BYTES, "seconds") if c in shown}
+        total |= {"op": "total", "count": "", "bound": ""}
         total["intensity"] = arithmetic_intensity(total["flops"], total["bytes"])
         forms = dict.fromkeys(_BYTES, format_bytes)
         forms |= {"flops": format_count, "seconds": format_seconds, "intensity": "{:.3g}".format}
