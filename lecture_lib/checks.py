@@ -2,7 +2,8 @@
 
 import difflib
 import math
-from collections.abc import Iterable, Sequence
+import types
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -44,6 +45,13 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     return value
 
 
+def check_text(name: str, value: Any, *, may_be_empty: bool = False) -> str:
+    """A string with at least one character, or a ValueError."""
+    if not isinstance(value, str) or not (value or may_be_empty):
+        raise ValueError(f"{name}: must be a non-empty string, got {value!r}")
+    return value
+
+
 def check_flag(name: str, value: Any) -> bool:
     """True or False, or a ValueError."""
     if not isinstance(value, bool):
@@ -68,3 +76,22 @@ def suggest(name: object, known: Iterable[str], *, cutoff: float = 0.5) -> str:
     known = list(known)
     near = difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=cutoff)
     return f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(known)}"
+
+
+def presets(argument: str, entries: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Presets by name, read-only; an unknown name is an UnknownNameError that suggests near ones.
+
+    Args:
+        argument: what the functions that take a preset's name call it, for the message.
+    """
+    return types.MappingProxyType(_Presets(argument, entries))
+
+
+class _Presets(dict):
+    def __init__(self, argument: str, entries: Mapping[str, Any]):
+        super().__init__(entries)
+        self.argument = argument
+
+    def __missing__(self, name: object) -> Any:
+        hint = suggest(name, self, cutoff=0.4)
+        raise UnknownNameError(f"{self.argument}: none is called {name!r}; {hint}")

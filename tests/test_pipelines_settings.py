@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_pipelines import CHAT_TEMPLATE, TEMPLATE, WORDS, tiny_causal
+from test_pipelines import TEMPLATE, WORDS, chat_model, new_tokens, tiny_causal
 from tiny_models import tiny_tokenizer
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig, pipeline
 
@@ -11,7 +11,6 @@ from lecture_lib.hub_tools import pipeline_arguments
 from lecture_lib.pipelines import (
     SummarizationPipeline,
     TextClassification,
-    TranslationPipeline,
     load_pipeline,
 )
 
@@ -62,8 +61,7 @@ def test_the_lectures_nine_tokens_win_over_the_models_thirty(as_flan, caplog):
     used = generate_arguments(summarize, REPORT, max_new_tokens=9)
     assert (used["max_new_tokens"], used["num_beams"]) == (9, 4)
     assert "min_new_tokens" not in used
-    found = summarize(REPORT, max_new_tokens=9, return_tensors=True)[0]["summary_token_ids"]
-    assert len(found) <= 10  # and the start token
+    assert len(new_tokens(summarize, REPORT, max_new_tokens=9)) <= 10  # and the start token
     assert "length" not in caplog.text, "no warning of lengths that contradict each other"
     used = generate_arguments(summarize, REPORT, max_new_tokens=9, min_new_tokens=5, num_beams=1)
     assert (used["min_new_tokens"], used["num_beams"]) == (5, 1)
@@ -84,71 +82,20 @@ def test_the_prefix_is_written_where_it_is_missing(as_flan):
     assert not shown.startswith("summarize"), "a model without settings gets the text as it is"
 
 
-# -- texts that are too long ---------------------------------------------------------------------
-
 LONG = "the quick brown fox ate " * 30
 
 
-def chat(pipeline_class, task):
-    tokenizer = tiny_tokenizer()
-    tokenizer.chat_template, tokenizer.pad_token = CHAT_TEMPLATE, "</s>"
-    return pipeline_class(model=tiny_causal("llama"), tokenizer=tokenizer, task=task)
-
-
-def test_a_chat_models_text_is_cut_and_not_its_prompt():
-    summarize = chat(SummarizationPipeline, "summarization")
-    limit = 64  # positions of the tiny model
-    for text in (LONG, "mouse " + LONG):
-        cut = summarize.preprocess(text, truncation=True)["input_ids"][0].tolist()
-        whole = summarize._ask(text)["input_ids"][0].tolist()
-        assert len(cut) == limit < len(whole)
-        assert cut[-1] == whole[-1], "the template's end is there"
-        assert cut[:-1] == whole[: limit - 1], "and the text's beginning"
-    with pytest.raises(ValueError, match=r"tokens with the prompt .* has 64 positions"):
-        summarize(LONG, max_new_tokens=1)
-    assert summarize.preprocess("the fox", truncation=True)["input_ids"].tolist() == (
-        summarize.preprocess("the fox")["input_ids"].tolist()
-    )
-    summarize.tokenizer.model_max_length = 5
-    with pytest.raises(ValueError, match="leaves no room for it in 5 tokens"):
-        summarize("the fox", truncation=True)
-
-
-def test_a_translation_keeps_its_languages_when_it_is_cut():
-    translate = chat(TranslationPipeline, "translation")
-    found = translate(
-        LONG, src_lang="English", tgt_lang="French", truncation=True, max_new_tokens=1
-    )
-    assert set(found[0]) == {"translation_text"}
-
-
-def test_label_words_keep_the_question_behind_a_text_that_is_cut():
+def test_a_text_that_is_too_long_is_refused():
     classify = TextClassification(
         model=tiny_causal("gpt2"), tokenizer=tiny_tokenizer(), task="text-classification",
         labels=WORDS, template=TEMPLATE,
     )  # fmt: skip
-    prompt = classify.preprocess(LONG, TEMPLATE, True, tuple(WORDS))["input_ids"][0]
-    assert len(prompt) == 62, "room for the longest label's two tokens"
-    assert classify.tokenizer.decode(prompt[-1:]) == "ate"
-    assert classify(LONG, truncation=True)[0]["label"] in WORDS
     with pytest.raises(ValueError, match="has 64 positions; shorten the text"):
         classify(LONG)
-
-
-def test_characters_are_not_cut_in_two():
-    from lecture_lib.pipelines.inputs import cut_to_fit
-
-    tokenizer = AutoTokenizer.from_pretrained(FOLDER)
-    text = "élève à l'école " * 5
-
-    def encode(text):
-        return tokenizer(text, return_tensors="pt")
-
-    for limit in range(4, 20):
-        cut = cut_to_fit(text, encode, tokenizer, limit)
-        assert text.startswith(cut)
-        n_tokens = encode(cut).input_ids.shape[1]
-        assert limit - 2 <= n_tokens <= limit
+    model, tokenizer = chat_model()
+    summarize = SummarizationPipeline(model=model, tokenizer=tokenizer, task="summarization")
+    with pytest.raises(ValueError, match=r"tokens with the prompt .* has 64 positions"):
+        summarize(LONG, max_new_tokens=1)
 
 
 # -- devices and the bundled model ---------------------------------------------------------------

@@ -2,31 +2,27 @@
 
 table        op_costs(): every operation of a prefill or a decode step; CostTable to look at it
 ops          the operations themselves, for numbers and for symbols
-conventions  Conventions: what is counted, and how; LECTURE and ENGINE
-dimensions   sizes of a ModelSpec, or of the lecture's block
-formats      Format: true bytes of float and quantised numbers
+conventions  Conventions: what is counted, and how; LECTURE and ENGINE; Format: how it is stored
+dimensions   the lecture's block beside ModelSpec, with numbers or symbols for its sizes
 memory       weights, KV cache, activations; where the cache overtakes the weights
 latency      step time and tokens/s by the roofline; where a batch becomes compute bound
 symbolic     lecture_table(): the closed formulas
-measured     measure_ops(): each operation of the real model, timed
-prediction   predict_step(): a step's time, predicted against measured
+measured     measure_ops(): each operation of the real model, timed; predict_step(): a step's time,
+             predicted against measured; what is timed is in timed_ops
 units        numbers as people read them
 """
 
-from .conventions import LECTURE, Conventions
-from .dimensions import Dimensions, lecture_block, with_kv_heads
-from .formats import FORMATS, Format
-from .latency import StepLatency, critical_batch_size, step_latency
-from .measured import measure_ops
+from .conventions import FORMATS, LECTURE, Conventions
+from .dimensions import LectureBlock, with_kv_heads
+from .latency import critical_batch_size, step_latency
+from .measured import measure_ops, predict_step
 from .memory import (
-    MemoryBudget,
     activation_bytes,
     kv_cache_bytes,
     kv_overtakes_weights,
     memory_budget,
     weight_bytes,
 )
-from .prediction import Comparison, predict_step
 from .symbolic import lecture_table
 from .table import CostTable, arithmetic_intensity, cost_table, op_costs
 from .units import format_bytes, format_count, format_seconds
@@ -34,13 +30,9 @@ from .units import format_bytes, format_count, format_seconds
 __all__ = [
     "FORMATS",
     "LECTURE",
-    "Comparison",
     "Conventions",
     "CostTable",
-    "Dimensions",
-    "Format",
-    "MemoryBudget",
-    "StepLatency",
+    "LectureBlock",
     "activation_bytes",
     "arithmetic_intensity",
     "cost_table",
@@ -50,7 +42,6 @@ __all__ = [
     "format_seconds",
     "kv_cache_bytes",
     "kv_overtakes_weights",
-    "lecture_block",
     "lecture_table",
     "measure_ops",
     "memory_budget",

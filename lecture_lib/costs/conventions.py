@@ -1,8 +1,9 @@
-"""Conventions: what is counted and how. Sources differ in every one of them, so each has a name."""
+"""What is counted and how it is stored. Sources differ in both, so each choice has a name."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from lecture_lib.checks import check_choice, check_flag
+from lecture_lib.checks import check_choice, check_flag, check_number
 
 
 @dataclass(frozen=True)
@@ -15,41 +16,82 @@ class Conventions:
     Attributes:
         softmax_pass: the softmax reads scores from memory and writes them back; False: it works
             on chip, within the row of QK^T (the lecture's tables).
-        cache_update: "in place": new keys and values are written where the cache keeps them;
-            "concat": a decode step copies the past, as in the lecture's table.
+        concat_cache: a decode step copies the past to make room for the new keys and values, as in
+            the lecture's table; False: they are written where the cache keeps them.
         joined_projections: q, k, v (and gate, up) are one product each: their input is read once.
 
     Raises:
-        ValueError: an unknown choice; the message names the argument.
+        ValueError: a value that is not True or False; the message names the argument.
     """
 
     softmax_pass: bool = True
-    cache_update: str = "in place"
+    concat_cache: bool = False
     joined_projections: bool = False
 
     def __post_init__(self) -> None:
-        check_flag("softmax_pass", self.softmax_pass)
-        check_choice("cache_update", self.cache_update, ("in place", "concat"))
-        check_flag("joined_projections", self.joined_projections)
+        for name, value in vars(self).items():
+            check_flag(name, value)
 
     def describe(self, phase: str, fused_attention: bool) -> str:
         """One line for below a table: what the numbers of this phase mean."""
-        parts = ["1 MAC = 2 FLOPs", "FLOPs of matrix products only"]
         if phase == "prefill":
-            parts += ["all L×L scores computed", "logits of the last position"]
+            positions = "all L×L scores computed; logits of the last position"
         else:
-            concat = self.cache_update == "concat"
-            updated = "by concat (copies the past)" if concat else "in place"
-            parts += ["attending L+1 (past and new) positions", f"cache updated {updated}"]
-        on_chip = "scores stay on chip (fused)" if fused_attention else "scores written to memory"
-        softmax = "" if self.softmax_pass or fused_attention else ", softmax within QK^T"
-        parts.append(on_chip + softmax)
-        if self.joined_projections:
-            parts.append("q, k, v joined, and gate, up")
-        return "; ".join([*parts, "each operand read once, each result written once"])
+            updated = "by concat (copies the past)" if self.concat_cache else "in place"
+            positions = f"attending L+1 (past and new) positions; cache updated {updated}"
+        scores = "scores stay on chip (fused)" if fused_attention else "scores written to memory"
+        if not (self.softmax_pass or fused_attention):
+            scores += ", softmax within QK^T"
+        joined = "q, k, v joined, and gate, up; " if self.joined_projections else ""
+        return (
+            f"1 MAC = 2 FLOPs; FLOPs of matrix products only; {positions}; {scores}; {joined}"
+            "each operand read once, each result written once"
+        )
 
 
 #: As the lecture's tables of part 5 count: QK^T with the softmax in one row, concat in decode.
-LECTURE = Conventions(softmax_pass=False, cache_update="concat")
+LECTURE = Conventions(softmax_pass=False, concat_cache=True)
 #: As the engine computes: q, k, v (and gate, up) are one product each.
 ENGINE = Conventions(joined_projections=True)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A storage format of weights or of the KV cache, with the true bytes of its scales.
+
+    A *row* has scales of its own: it is the weights of one output of a linear layer, or one head's
+    key (or value) of one token.
+
+    Attributes:
+        name: what to call it.
+        element_bytes: bytes of one element, 0.5 for 4 bits.
+        group_size: elements of a row that share a scale; None: the whole row shares one.
+        scale_bytes: bytes of a group's scale, its zero point included; 0: no scales.
+    """
+
+    name: str
+    element_bytes: float
+    group_size: int | None = None
+    scale_bytes: float = 0
+
+    def n_bytes(self, rows: Any, row_len: Any) -> Any:
+        """Bytes of ``rows`` rows of ``row_len`` elements (integers or sympy expressions)."""
+        n_groups = -(-row_len // self.group_size) if self.group_size else 1  # the last may be short
+        return rows * (row_len * self.element_bytes + n_groups * self.scale_bytes)
+
+
+#: Formats by name. int8: one FP16 scale per row. int4: an FP16 scale and a 4-bit zero point for
+#: every 128 elements, as GPTQ (arXiv 2210.17323) and AWQ files have them.
+FORMATS = {
+    "float8": Format("float8", 1),
+    "int8": Format("int8", 1, scale_bytes=2),
+    "int4": Format("int4", 0.5, group_size=128, scale_bytes=2.5),
+}
+
+
+def format_of(argument: str, name: str | None, dtype_bytes: float) -> Format:
+    """The format of this name; None means ``dtype_bytes`` per element, without scales."""
+    check_number("dtype_bytes", dtype_bytes, above=0)
+    if name is None:
+        return Format(f"{dtype_bytes:g} bytes", dtype_bytes)
+    return FORMATS[check_choice(argument, name, tuple(FORMATS))]

@@ -1,5 +1,6 @@
 """Step time by the roofline: latency and tokens/s, over the batch size, and where it turns."""
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,11 +10,10 @@ from lecture_lib.checks import check_choice
 from lecture_lib.hardware import Hardware, as_hardware
 from lecture_lib.model_spec import ModelSpec
 
-from .dimensions import Dimensions
-from .table import CostTable, op_costs
-from .units import format_bytes, format_count, format_seconds
+from .dimensions import LectureBlock
+from .table import op_costs
 
-_LARGEST_BATCH = 2**20  # the largest that critical_batch_size looks at
+_BATCHES = range(1, 2**20 + 1)  # those that critical_batch_size looks at
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,9 @@ class StepLatency:
     bound: str
     table: pd.DataFrame = field(repr=False, compare=False)
 
-    def __str__(self) -> str:
-        return (
-            f"{format_seconds(self.seconds)}, {self.tokens_per_s:,.0f} tokens/s, "
-            f"{format_count(self.flops, 'FLOPs')}, {format_bytes(self.bytes)}, "
-            f"{self.bound} bound\n{CostTable(self.table).caption()}"
-        )
-
 
 def step_latency(
-    spec: ModelSpec | Dimensions | str,
+    spec: ModelSpec | LectureBlock | str,
     hardware: Hardware | str,
     phase: str = "decode",
     batch_size: int = 1,
@@ -66,17 +59,16 @@ def step_latency(
         ValueError: as ``op_costs``.
     """
     hardware = as_hardware(hardware)
-    dtype = options.get("compute_dtype") or hardware.dtype_of(dtype_bytes)
     size = (batch_size, seq_len, dtype_bytes, fused_attention)
     table = op_costs(spec, phase, *size, hardware=hardware, **options)
-    flops, n_bytes, seconds = table.flops.sum(), table.bytes.sum(), table.seconds.sum()
-    tokens = batch_size * (seq_len if phase == "prefill" else 1)
-    bound = hardware.bound(flops, n_bytes, dtype)
-    return StepLatency(float(seconds), float(tokens / seconds), flops, n_bytes, bound, table)
+    flops, n_bytes, seconds = table.flops.sum(), table.bytes.sum(), float(table.seconds.sum())
+    n_tokens = batch_size * (seq_len if phase == "prefill" else 1)
+    bound = hardware.bound(flops, n_bytes, table.attrs["compute_dtype"])
+    return StepLatency(seconds, n_tokens / seconds, flops, n_bytes, bound, table)
 
 
 def critical_batch_size(
-    spec: ModelSpec | Dimensions | str,
+    spec: ModelSpec | LectureBlock | str,
     hardware: Hardware | str,
     op: str = "up_proj",
     dtype_bytes: float = 2,
@@ -100,17 +92,11 @@ def critical_batch_size(
         ValueError: an operation that this model's step does not have; as ``op_costs``.
     """
 
-    def compute_bound(batch_size: int) -> bool:
-        table = op_costs(
-            spec, "decode", batch_size, seq_len, dtype_bytes, hardware=hardware, **options
-        ).set_index("op")
-        check_choice("op", op, tuple(table.index))
-        return table.bound[op] == "compute"
+    def is_compute_bound(batch_size: int) -> bool:
+        size = (batch_size, seq_len, dtype_bytes)
+        table = op_costs(spec, "decode", *size, hardware=hardware, **options).set_index("op")
+        return table.bound[check_choice("op", op, tuple(table.index))] == "compute"
 
-    if not compute_bound(_LARGEST_BATCH):
-        return None
-    low, high = 0, _LARGEST_BATCH  # an operation's intensity grows with the batch, or stays
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if compute_bound(middle) else (middle, high)
-    return high
+    # An operation's intensity grows with the batch, or stays.
+    n_below = bisect_left(_BATCHES, True, key=is_compute_bound)
+    return _BATCHES[n_below] if n_below < len(_BATCHES) else None

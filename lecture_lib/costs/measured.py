@@ -1,19 +1,19 @@
-"""measure_ops(): every operation of the real model, timed, beside what it computes and moves."""
+"""The real model, timed: measure_ops() every operation, predict_step() a step as predicted."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass
 
 import pandas as pd
 from tqdm.auto import tqdm
 
 from lecture_lib.checks import check_choice, check_number
-from lecture_lib.hardware.rounds import Timer, time_rounds, wall_clock
+from lecture_lib.hardware import Hardware, as_hardware
+from lecture_lib.hardware.measure import Timer, time_rounds, wall_clock
 
 from .conventions import ENGINE
 from .dimensions import PHASES, check_size
+from .latency import step_latency
 from .table import op_costs
-
-Call = Callable[[], object]
+from .units import format_seconds
 
 
 def measure_ops(
@@ -48,16 +48,18 @@ def measure_ops(
     """
     import torch
 
+    from .timed_ops import timed_ops
+
     check_choice("phase", phase, PHASES)
     check_size("batch_size", batch_size)
     check_size("seq_len", seq_len)
     check_number("seconds", seconds, above=0)
     engine.check_context(seq_len + (phase == "decode"), "seq_len")
     timer = timer or wall_clock(engine.device)
+    costs = engine_costs(engine, phase, batch_size, seq_len).set_index("op")
     rows = []
     with torch.inference_mode():
-        ops = dict(_timed_ops(engine, phase, batch_size, seq_len))
-        costs = engine_costs(engine, phase, batch_size, seq_len).set_index("op")
+        ops = timed_ops(engine, phase, batch_size, seq_len)
         for name, call in tqdm(ops.items(), disable=not progress, leave=False, desc="timing"):
             rounds = time_rounds(call, timer, seconds / len(ops))
             cost = costs.loc[name, ["part", "count", "flops", "bytes", "intensity"]]
@@ -65,7 +67,7 @@ def measure_ops(
     frame = pd.DataFrame(rows)
     frame["attained_flops"] = frame.flops / frame.seconds
     frame["attained_bandwidth"] = frame.bytes / frame.seconds
-    frame.attrs = costs.attrs | {"sizes": f"B = {batch_size}, L = {seq_len}"}
+    frame.attrs = costs.attrs
     return frame
 
 
@@ -81,114 +83,78 @@ def engine_costs(engine, phase: str, batch_size: int, seq_len: int) -> pd.DataFr
     return both
 
 
-def _timed_ops(engine, phase: str, batch_size: int, seq_len: int) -> Iterator[tuple[str, Call]]:
-    """The name of each operation, and a call that runs it in all layers."""
+@dataclass(frozen=True)
+class Comparison:
+    """A prediction and what was measured.
+
+    Attributes:
+        what: what was predicted. predicted, measured: seconds.
+    """
+
+    what: str
+    predicted: float
+    measured: float
+
+    @property
+    def error(self) -> float:
+        """(predicted - measured) / measured: below 0 where the prediction was too low."""
+        return (self.predicted - self.measured) / self.measured
+
+    def __str__(self) -> str:
+        predicted, measured = format_seconds(self.predicted), format_seconds(self.measured)
+        return f"{self.what}: predicted {predicted}, measured {measured}, error {self.error:+.1%}"
+
+
+def predict_step(
+    engine,
+    hardware: Hardware | str,
+    phase: str,
+    batch_size: int = 1,
+    seq_len: int = 128,
+    *,
+    seconds: float = 3.0,
+    timer: Timer | None = None,
+) -> Comparison:
+    """A step's time by the roofline of ``hardware``, against the engine's own.
+
+    Args:
+        hardware: of the device that the engine is on, such as ``measure_hardware()``.
+        phase, batch_size, seq_len: the step, as in ``op_costs``.
+        seconds: how long to measure, about.
+        timer: measures one call, seconds. Default: wall clock, synchronised.
+
+    Raises:
+        ValueError: an unknown phase, sizes below 1, more positions than the model's context.
+    """
+    hardware = as_hardware(hardware)
+    check_number("seconds", seconds, above=0)
+    dtype = str(engine.dtype).removeprefix("torch.")
+    step = step_latency(
+        engine.spec, hardware, phase, batch_size, seq_len, engine.dtype.itemsize,
+        conventions=ENGINE, compute_dtype=dtype if dtype in hardware.peak_flops_by_dtype else None,
+    )  # fmt: skip
+    call = _step(engine, phase, batch_size, seq_len)
+    rounds = time_rounds(call, timer or wall_clock(engine.device), seconds)
+    what = f"{engine.spec.name}, {phase}, B = {batch_size}, L = {seq_len}"
+    return Comparison(what, step.seconds, rounds.seconds)
+
+
+def _step(engine, phase: str, batch_size: int, seq_len: int):
+    """A call that runs this step of the engine, again and again."""
     import torch
 
-    from lecture_lib.engine.kernels import linear
+    cache = engine.new_cache(batch_size, seq_len + (phase == "decode"))
+    token_ids = torch.randint(engine.vocab_size, (batch_size, seq_len), device=engine.device)
 
-    model, spec = engine.model, engine.spec
-    new = seq_len if phase == "prefill" else 1
+    def prefill() -> None:
+        cache.reset()
+        engine.prefill(token_ids, cache=cache)
 
-    def random(*shape: int):
-        return torch.randn(shape, dtype=engine.dtype, device=engine.device)
+    def decode() -> None:
+        cache.length = seq_len  # the same step again, after the same cached positions
+        engine.decode(token_ids[:, 0], cache=cache)
 
-    x = random(batch_size * new, spec.d_model)  # one row per token
-    yield from _linear_ops(model.layers, x, random(len(x), spec.d_ff), spec)
-    yield from _attention_ops(engine, batch_size, new, seq_len + (phase == "decode"), random)
-    yield from _elementwise_ops(engine, x, random)
-    if hasattr(model, "inv_freq"):
-        yield (
-            "rope",
-            _rope(engine, random(batch_size, spec.n_heads + spec.n_kv_heads, new, spec.head_dim)),
-        )
-    last = random(batch_size, spec.embed_dim or spec.d_model)
-    yield "lm_head", lambda: linear(last, model.lm_head)
-
-
-def _linear_ops(layers, x, inner, spec) -> Iterator[tuple[str, Call]]:
-    from lecture_lib.engine.kernels import linear
-
-    heads_out = x.new_empty(len(x), spec.n_heads * spec.head_dim).normal_()
-    first, second = ("gate_up", "down") if spec.gated_mlp else ("w1", "w2")
-    names = {"gate_up": "gate_up_proj", "w1": "up_proj", "down": "down_proj", "w2": "down_proj"}
-    inputs = {"qkv": x, "out": heads_out, first: x, second: inner}
-    for weight, value in inputs.items():
-        matrices = [(getattr(la, weight), getattr(la, f"{weight}_bias")) for la in layers]
-
-        def run(value=value, matrices=matrices) -> None:
-            for matrix, bias in matrices:
-                linear(value, matrix, bias)
-
-        yield {"qkv": "qkv_proj", "out": "o_proj", **names}[weight], run
-
-
-def _attention_ops(engine, batch_size: int, new: int, kv_len: int, random) -> Iterator:
-    """QK^T, softmax, score·V on keys and values of every layer; and all three fused."""
-    from lecture_lib.engine.kernels import attend
-    from lecture_lib.engine.kv_cache import Pattern
-
-    spec = engine.spec
-    cache = engine.new_cache(batch_size, kv_len)
-    for half in (cache.keys, cache.values):
-        half.normal_()
-    q = random(batch_size, spec.n_heads, new, spec.head_dim)
-    pattern = Pattern.of(kv_len - new, new, None, engine.device)
-    layers = list(zip(cache.keys, cache.values, strict=True))
-    # The query heads of a group as further rows, (B · n_KV, L · n_H / n_KV, H): keys are read once.
-    groups = batch_size * spec.n_kv_heads
-    queries = q.reshape(groups, -1, spec.head_dim)
-    flat = [(k.reshape(groups, kv_len, -1), v.reshape(groups, kv_len, -1)) for k, v in layers]
-    scores = (queries @ flat[0][0].mT).softmax(-1)
-
-    def each(work: Callable[..., Any], pairs) -> Call:
-        def run() -> None:
-            for k, v in pairs:
-                work(k, v)
-
-        return run
-
-    yield "qk_matmul", each(lambda k, v: queries @ k.mT, flat)
-    yield "softmax", each(lambda k, v: scores.softmax(-1), flat)
-    yield "sv_matmul", each(lambda k, v: scores @ v, flat)
-    yield "attention", each(lambda k, v: attend(q, k, v, pattern), layers)
-
-
-def _elementwise_ops(engine, x, random) -> Iterator[tuple[str, Call]]:
-    import torch.nn.functional as F
-
-    layers, spec = engine.model.layers, engine.spec
-    normed = [la.attention_norm for la in layers]
-    other, gate, up = random(*x.shape), random(len(x), spec.d_ff), random(len(x), spec.d_ff)
-
-    def norms() -> None:
-        for module in normed:
-            module(x)
-
-    def activations() -> None:
-        for _ in layers:
-            F.silu(gate) * up if spec.gated_mlp else F.relu(up)
-
-    def residuals() -> None:
-        for _ in layers:
-            x + other
-
-    yield "attn_norm", norms
-    yield "activation", activations
-    yield "attn_residual", residuals
-
-
-def _rope(engine, queries_and_keys) -> Call:
-    """Turns queries and keys, (B, n_H + n_KV, L, H), in place, as often as there are layers."""
-    import torch
-
-    from lecture_lib.engine.kernels import apply_rope_, rope_tables
-
-    positions = torch.arange(queries_and_keys.shape[2], device=engine.device)[None]  # (1, L)
-    tables = rope_tables(positions, engine.model.inv_freq, engine.dtype)
-
-    def run() -> None:
-        for _ in engine.model.layers:
-            apply_rope_(queries_and_keys, *tables)
-
-    return run
+    if phase == "prefill":
+        return prefill
+    prefill()
+    return decode

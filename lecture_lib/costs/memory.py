@@ -2,20 +2,19 @@
 
 from dataclasses import dataclass
 
-from lecture_lib.checks import check_number
+from lecture_lib.checks import check_choice, check_count, check_number
 from lecture_lib.hardware import Hardware, as_hardware
 from lecture_lib.model_spec import ModelSpec
 
-from .dimensions import PHASES, Dimensions, as_dimensions, check_size
-from .formats import Format, as_format
-from .table import make_step
+from .conventions import format_of
+from .dimensions import PHASES, as_spec
 
 
 def weight_bytes(
     spec: ModelSpec | str,
     dtype_bytes: float = 2,
     *,
-    weight_format: Format | str | None = None,
+    weight_format: str | None = None,
 ) -> float:
     """Bytes of all parameters; a tied matrix counts once.
 
@@ -28,31 +27,24 @@ def weight_bytes(
     Raises:
         ValueError: an unknown model or format, ``dtype_bytes`` that is not positive.
     """
-    d = as_dimensions(spec)
-    if d.spec is None:
-        raise ValueError("spec: the lecture's block is no whole model; give a ModelSpec")
-    plain = as_format("dtype_bytes", None, dtype_bytes)
-    stored = as_format("weight_format", weight_format, dtype_bytes)
-    matrices = layer_matrices(d)
-    others = d.spec.n_params - d.n_layers * sum(n_out * n_in for n_out, n_in in matrices)
-    quantised = d.n_layers * sum(stored.n_bytes(n_out, n_in) for n_out, n_in in matrices)
-    return plain.n_bytes(1, others) + quantised
-
-
-def layer_matrices(d: Dimensions) -> list[tuple[int, int]]:
-    """(outputs, inputs) of the matrices of one layer."""
-    attention = [(d.q_width, d.d_model), *[(d.kv_width, d.d_model)] * 2, (d.d_model, d.q_width)]
-    up = [(d.d_ff, d.d_model)] * (2 if d.gated_mlp else 1)
-    return [*attention, *up, (d.d_model, d.d_ff)]
+    spec = as_spec(spec)
+    stored = format_of("weight_format", weight_format, dtype_bytes)
+    D, F, q, kv = spec.d_model, spec.d_ff, spec.q_width, spec.kv_width
+    up = [(F, D)] * (2 if spec.gated_mlp else 1)
+    # (outputs, inputs) of W^Q, W^K, W^V, W^O, of W^1 (and the gate), and of W^2
+    matrices = [(q, D), (kv, D), (kv, D), (D, q), *up, (D, F)]
+    n_others = spec.n_params - spec.n_layers * sum(n_out * n_in for n_out, n_in in matrices)
+    of_layer = sum(stored.n_bytes(n_out, n_in) for n_out, n_in in matrices)
+    return n_others * dtype_bytes + spec.n_layers * of_layer
 
 
 def kv_cache_bytes(
-    spec: ModelSpec | Dimensions | str,
+    spec: ModelSpec | str,
     batch_size: int = 1,
     seq_len: int = 1,
     dtype_bytes: float = 2,
     *,
-    kv_format: Format | str | None = None,
+    kv_format: str | None = None,
 ) -> float:
     """Bytes of the keys and values of ``batch_size`` sequences of ``seq_len`` positions.
 
@@ -62,14 +54,14 @@ def kv_cache_bytes(
     Raises:
         ValueError: a size below 1, an unknown model or format, ``dtype_bytes`` not positive.
     """
-    d = as_dimensions(spec)
-    stored = as_format("kv_format", kv_format, dtype_bytes)
-    tokens = check_size("batch_size", batch_size) * check_size("seq_len", seq_len)
-    return 2 * d.n_layers * stored.n_bytes(tokens * d.n_kv_heads, d.head_dim)
+    spec = as_spec(spec)
+    stored = format_of("kv_format", kv_format, dtype_bytes)
+    n_tokens = check_count("batch_size", batch_size) * check_count("seq_len", seq_len)
+    return 2 * spec.n_layers * stored.n_bytes(n_tokens * spec.n_kv_heads, spec.head_dim)
 
 
 def activation_bytes(
-    spec: ModelSpec | Dimensions | str,
+    spec: ModelSpec | str,
     phase: str,
     batch_size: int = 1,
     seq_len: int = 1,
@@ -82,18 +74,16 @@ def activation_bytes(
     residual stream: attention's q, k, v and z with the norm before it; the MLP's inner tensors
     (gate, up, silu(gate) and their product, or A and relu(A)) with its norm; the logits of the
     last position. What kernels take for themselves is not in it.
-
-    Raises:
-        ValueError: a size below 1, an unknown phase or model.
     """
-    s = make_step(spec, phase, batch_size, seq_len, dtype_bytes)
-    d, tokens = s.d, s.tokens
-    stream = s.act(tokens, d.d_model)
-    normed = stream if d.norms else 0
-    attention = s.act(tokens, 2 * d.q_width + 2 * d.kv_width)  # q, k, v and z
-    mlp = s.act(tokens, (4 if d.gated_mlp else 2) * d.d_ff)
-    logits = s.act(s.batch_size, d.vocab_size + 2 * d.d_model)
-    return stream + max(normed + max(attention, mlp), logits)
+    spec = as_spec(spec)
+    check_choice("phase", phase, PHASES)
+    check_number("dtype_bytes", dtype_bytes, above=0)
+    n_new = check_count("seq_len", seq_len) if phase == "prefill" else 1
+    n_tokens = check_count("batch_size", batch_size) * n_new
+    attention = n_tokens * (spec.d_model + 2 * spec.q_width + 2 * spec.kv_width)
+    mlp = n_tokens * (spec.d_model + (4 if spec.gated_mlp else 2) * spec.d_ff)
+    logits = batch_size * (spec.vocab_size + 2 * spec.d_model)
+    return dtype_bytes * (n_tokens * spec.d_model + max(attention, mlp, logits))
 
 
 @dataclass(frozen=True)
@@ -124,8 +114,8 @@ def memory_budget(
     seq_len: int = 1,
     dtype_bytes: float = 2,
     *,
-    weight_format: Format | str | None = None,
-    kv_format: Format | str | None = None,
+    weight_format: str | None = None,
+    kv_format: str | None = None,
     memory: Hardware | str | float | None = None,
     prefill: bool = True,
 ) -> MemoryBudget:
@@ -138,18 +128,16 @@ def memory_budget(
     Raises:
         ValueError: as ``weight_bytes`` and ``kv_cache_bytes``; memory that is not positive.
     """
-    phase = PHASES[0] if prefill else PHASES[1]
-    memory_bytes = memory
     if isinstance(memory, Hardware | str):
-        memory_bytes = as_hardware(memory).memory_bytes
+        memory = as_hardware(memory).memory_bytes
     elif memory is not None:
         check_number("memory", memory, above=0)
     size = (batch_size, seq_len, dtype_bytes)
     return MemoryBudget(
         weights=weight_bytes(spec, dtype_bytes, weight_format=weight_format),
         kv_cache=kv_cache_bytes(spec, *size, kv_format=kv_format),
-        activations=activation_bytes(spec, phase, *size),
-        memory=memory_bytes,
+        activations=activation_bytes(spec, "prefill" if prefill else "decode", *size),
+        memory=memory,
     )
 
 

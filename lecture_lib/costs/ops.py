@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .conventions import Conventions
-from .dimensions import Dimensions
-from .formats import Format
+from lecture_lib.model_spec import ModelSpec
+
+from .conventions import Conventions, Format
+from .dimensions import LectureBlock
 
 
 @dataclass(frozen=True)
@@ -18,20 +19,17 @@ class Op:
     """One operation, in one layer, for the whole batch.
 
     Attributes:
-        name, part: "q_proj" and "attention". macs: multiply-accumulates of matrix products.
-        weights, reads, writes: bytes of weights and activations read, of activations written.
-        kv_reads, kv_writes: bytes of keys and values read and written.
+        name, part: "q_proj" and "attention". flops: of matrix products.
+        weights, activations, kv: bytes of weights read, of activations read or written, of keys
+            and values read or written.
     """
 
     name: str
     part: str
-    macs: Any = 0
+    flops: Any = 0
     weights: Any = 0
-    reads: Any = 0
-    writes: Any = 0
-    kv_reads: Any = 0
-    kv_writes: Any = 0
-    per_layer: bool = True
+    activations: Any = 0
+    kv: Any = 0
 
 
 @dataclass(frozen=True)
@@ -39,21 +37,21 @@ class Step:
     """One forward pass to count: a prefill of L tokens per sequence, or a decode step after L.
 
     Attributes:
-        d, conventions: the model, and how to count. phase: "prefill" or "decode".
-        batch_size, seq_len: B and L. weight, kv: how the layers' matrices and the cache are
-            stored; plain: how all else is, activations, embeddings, norms, biases.
-        fused: attention keeps its scores on chip.
+        spec: the model. phase: "prefill" or "decode". batch_size, seq_len: B and L.
+        dtype_bytes: of activations, embeddings, norms, biases. weight, kv: how the layers'
+            matrices and the cache are stored.
+        fused: attention keeps its scores on chip. conventions: how to count.
     """
 
-    d: Dimensions
-    conventions: Conventions
+    spec: ModelSpec | LectureBlock
     phase: str
     batch_size: Any
     seq_len: Any
+    dtype_bytes: float
     weight: Format
     kv: Format
-    plain: Format
     fused: bool
+    conventions: Conventions
 
     @property
     def n_new(self) -> Any:
@@ -61,7 +59,8 @@ class Step:
         return self.seq_len if self.phase == "prefill" else 1
 
     @property
-    def tokens(self) -> Any:
+    def n_tokens(self) -> Any:
+        """New tokens of the batch."""
         return self.batch_size * self.n_new
 
     @property
@@ -69,144 +68,137 @@ class Step:
         """S: positions that a new token may look at, or whose keys are there."""
         return self.seq_len if self.phase == "prefill" else self.seq_len + 1
 
+    @property
+    def is_model(self) -> bool:
+        """Whether there are embeddings, norms, residuals and an lm_head around the products."""
+        return isinstance(self.spec, ModelSpec)
+
     def act(self, rows: Any, width: Any = 1) -> Any:
-        """Bytes of activations."""
-        return self.plain.n_bytes(rows, width)
+        """Bytes of (rows, width) activations."""
+        return rows * width * self.dtype_bytes
 
-    def linear(self, name, part, n_in, n_out, *, bias=False, rows=None, kv=False, **more) -> Op:
-        """A product X W: (rows, n_in) times (n_in, n_out); ``kv``: the result goes to the cache.
+    def keys(self, n_positions: Any) -> Any:
+        """Bytes of the keys (or of the values) of so many positions in the cache of one layer."""
+        return self.kv.n_bytes(n_positions * self.spec.n_kv_heads, self.spec.head_dim)
 
-        Only the matrices of the layers are quantised, not embeddings and output matrix.
+    def linear(self, name, part, n_in, n_out, *, bias=False, rows=None, to_cache=0) -> Op:
+        """A product X W: (rows, n_in) times (n_in, n_out); 2 · rows · n_in · n_out FLOPs.
+
+        Args:
+            to_cache: 1 if keys or values are among the outputs, 2 if both: they are stored in the
+                cache's format.
         """
-        rows = self.tokens if rows is None else rows
-        heads = self.d.n_kv_heads
-        stored = self.weight if part in ("attention", "mlp") else self.plain
+        rows = self.n_tokens if rows is None else rows
+        # Only the matrices of the layers are quantised, not embeddings and output matrix.
+        in_layer = part in ("attention", "mlp")
+        matrix = self.weight.n_bytes(n_out, n_in) if in_layer else self.act(n_in, n_out)
+        n_plain = n_out - to_cache * self.spec.kv_width
         return Op(
             name,
             part,
-            macs=rows * n_in * n_out,
-            weights=stored.n_bytes(n_out, n_in) + self.plain.n_bytes(int(bias), n_out),
-            reads=self.act(rows, n_in),
-            writes=0 if kv else self.act(rows, n_out),
-            kv_writes=self.kv.n_bytes(rows * heads, self.d.head_dim) if kv else 0,
-            **more,
+            flops=2 * rows * n_in * n_out,
+            weights=matrix + self.act(int(bias), n_out),
+            activations=self.act(rows, n_in) + self.act(rows, n_plain),
+            kv=to_cache * self.keys(rows),
         )
 
-    def pointwise(self, name, part, width, *, inputs=1, rows=None, **more) -> Op:
+    def pointwise(self, name, part, width, *, inputs=1, rows=None, weights=0) -> Op:
         """Element-wise work: ``inputs`` operands of (rows, width) in, one out."""
-        one = self.act(self.tokens if rows is None else rows, width)
-        return Op(name, part, reads=inputs * one, writes=one, **more)
+        rows = self.n_tokens if rows is None else rows
+        moved = (inputs + 1) * self.act(rows, width)
+        return Op(name, part, weights=weights, activations=moved)
 
-    def norm(self, name, part, width=None, rows=None, **more) -> Op:
-        width = self.d.d_model if width is None else width
-        weights = self.plain.n_bytes(self.d.norm_params, width)
-        return self.pointwise(name, part, width, rows=rows, weights=weights, **more)
+    def norm(self, name, part, width=None, rows=None) -> Op:
+        width = self.spec.d_model if width is None else width
+        n_vectors = 2 if self.spec.norm == "layernorm" else 1  # a weight, and a bias
+        return self.pointwise(name, part, width, rows=rows, weights=self.act(n_vectors, width))
 
 
-def all_ops(s: Step) -> Iterator[Op]:
-    """The operations of a step in order; those with ``per_layer`` run in every layer."""
-    yield from embedding_ops(s)
-    yield from attention_ops(s)
-    yield from mlp_ops(s)
-    yield from lm_head_ops(s)
+def all_ops(s: Step) -> list[tuple[Op, int]]:
+    """The operations of a step in order, each with how many times it runs."""
+    layer = [(op, s.spec.n_layers) for op in (*attention_ops(s), *mlp_ops(s))]
+    if not s.is_model:
+        return layer
+    before, after = ([(op, 1) for op in ops(s)] for ops in (embedding_ops, lm_head_ops))
+    return before + layer + after
 
 
 def embedding_ops(s: Step) -> Iterator[Op]:
-    width = s.d.embedding_width
-    rows = s.plain.n_bytes(s.tokens, width)  # a table: only the tokens' rows are read
-    yield Op("embedding", "embedding", weights=rows, writes=s.act(s.tokens, width), per_layer=False)
-    if s.d.embed_dim is not None and s.d.embed_dim != s.d.d_model:
-        yield s.linear("project_in", "embedding", width, s.d.d_model, per_layer=False)
-    if s.d.positions:
-        table = s.plain.n_bytes(s.tokens, s.d.d_model)
-        yield s.pointwise(
-            "position_embedding", "embedding", s.d.d_model, weights=table, per_layer=False
-        )
+    spec, part = s.spec, "embedding"
+    width = spec.embed_dim or spec.d_model
+    rows = s.act(s.n_tokens, width)  # a table: only the tokens' rows are read
+    yield Op("embedding", part, weights=rows, activations=rows)
+    if width != spec.d_model:
+        yield s.linear("project_in", part, width, spec.d_model)
+    if spec.position_rows:
+        rows = s.act(s.n_tokens, spec.d_model)
+        yield s.pointwise("position_embedding", part, spec.d_model, weights=rows)
 
 
 def attention_ops(s: Step) -> Iterator[Op]:
-    d, part = s.d, "attention"
-    if d.norms:
+    spec, part = s.spec, "attention"
+    if s.is_model:
         yield s.norm("attn_norm", part)
-    yield from _projections(s)
-    if d.qk_norm:
-        yield s.norm("q_norm", part, d.head_dim, s.tokens * d.n_heads)
-        yield s.norm("k_norm", part, d.head_dim, s.tokens * d.n_kv_heads)
-    if d.rope:
-        yield s.pointwise("rope", part, d.q_width + d.kv_width)
-    if s.phase == "decode" and s.conventions.cache_update == "concat":
-        rows = s.batch_size * d.n_kv_heads
-        past = s.kv.n_bytes(rows * s.seq_len, d.head_dim)
-        new = s.kv.n_bytes(rows, d.head_dim)
-        for name in ("k_concat", "v_concat"):
-            yield Op(name, part, kv_reads=past + new, kv_writes=past + new)
-    yield from _score_ops(s)
-    yield s.linear("o_proj", part, d.q_width, d.d_model, bias=d.out_bias)
-    if d.residuals:
-        yield s.pointwise("attn_residual", part, d.d_model, inputs=2)
-
-
-def _projections(s: Step) -> Iterator[Op]:
-    d, part, bias = s.d, "attention", s.d.qkv_bias
-    q = s.linear("q_proj", part, d.d_model, d.q_width, bias=bias)
-    k = s.linear("k_proj", part, d.d_model, d.kv_width, bias=bias, kv=True)
-    v = s.linear("v_proj", part, d.d_model, d.kv_width, bias=bias, kv=True)
+    q, kv, bias = spec.q_width, spec.kv_width, spec.qkv_bias
     if s.conventions.joined_projections:
-        yield _joined("qkv_proj", q, k, v)
+        yield s.linear("qkv_proj", part, spec.d_model, q + 2 * kv, bias=bias, to_cache=2)
     else:
-        yield from (q, k, v)
-
-
-def _joined(name: str, *ops: Op) -> Op:
-    """Products of the same input as one: it is read once."""
-    totals = {
-        key: sum(getattr(op, key) for op in ops)
-        for key in ("macs", "weights", "writes", "kv_writes")
-    }
-    return Op(name, ops[0].part, reads=ops[0].reads, **totals)
+        yield s.linear("q_proj", part, spec.d_model, q, bias=bias)
+        yield s.linear("k_proj", part, spec.d_model, kv, bias=bias, to_cache=1)
+        yield s.linear("v_proj", part, spec.d_model, kv, bias=bias, to_cache=1)
+    if spec.qk_norm:
+        yield s.norm("q_norm", part, spec.head_dim, s.n_tokens * spec.n_heads)
+        yield s.norm("k_norm", part, spec.head_dim, s.n_tokens * spec.n_kv_heads)
+    if s.is_model and not spec.position_rows:
+        yield s.pointwise("rope", part, q + kv)
+    if s.phase == "decode" and s.conventions.concat_cache:
+        copied = 2 * s.keys(s.batch_size * s.kv_len)  # past and new ones read, and all written
+        yield Op("k_concat", part, kv=copied)
+        yield Op("v_concat", part, kv=copied)
+    yield from _score_ops(s)
+    yield s.linear("o_proj", part, q, spec.d_model, bias=spec.attention_out_bias)
+    if s.is_model:
+        yield s.pointwise("attn_residual", part, spec.d_model, inputs=2)
 
 
 def _score_ops(s: Step) -> Iterator[Op]:
     """QK^T, softmax, score·V of all heads. Each key/value head is read once for its group."""
-    d, part = s.d, "attention"
-    queries = s.act(s.tokens, d.q_width)
-    keys = s.kv.n_bytes(s.batch_size * s.kv_len * d.n_kv_heads, d.head_dim)  # values likewise
-    elements = s.batch_size * d.n_heads * s.n_new * s.kv_len
-    macs, scores = elements * d.head_dim, s.act(elements)
+    part = "attention"
+    n_scores = s.batch_size * s.spec.n_heads * s.n_new * s.kv_len  # (B, n_H, L, S)
+    flops, scores = 2 * n_scores * s.spec.head_dim, s.act(n_scores)
+    queries = s.act(s.n_tokens, s.spec.q_width)  # as many bytes as score·V has
+    keys = s.keys(s.batch_size * s.kv_len)  # as many as values
     if s.fused:
-        yield Op("attention", part, 2 * macs, reads=queries, writes=queries, kv_reads=2 * keys)
+        yield Op("attention", part, 2 * flops, activations=2 * queries, kv=2 * keys)
         return
-    yield Op("qk_matmul", part, macs, reads=queries, kv_reads=keys, writes=scores)
+    yield Op("qk_matmul", part, flops, activations=queries + scores, kv=keys)
     if s.conventions.softmax_pass:
-        yield Op("softmax", part, reads=scores, writes=scores)
-    yield Op("sv_matmul", part, macs, reads=scores, kv_reads=keys, writes=queries)
+        yield Op("softmax", part, activations=2 * scores)
+    yield Op("sv_matmul", part, flops, activations=scores + queries, kv=keys)
 
 
 def mlp_ops(s: Step) -> Iterator[Op]:
-    d, part, bias = s.d, "mlp", s.d.mlp_bias
-    if d.norms:
+    spec, part, bias = s.spec, "mlp", s.spec.mlp_bias
+    if s.is_model:
         yield s.norm("mlp_norm", part)
-    up = s.linear("up_proj", part, d.d_model, d.d_ff, bias=bias)
-    if d.gated_mlp:
-        gate = s.linear("gate_proj", part, d.d_model, d.d_ff, bias=bias)
-        joined = s.conventions.joined_projections
-        yield from (_joined("gate_up_proj", gate, up),) if joined else (gate, up)
+    if spec.gated_mlp and s.conventions.joined_projections:
+        yield s.linear("gate_up_proj", part, spec.d_model, 2 * spec.d_ff, bias=bias)
     else:
-        yield up
-    inputs = 2 if d.gated_mlp else 1  # silu(gate) · up, or relu
-    yield s.pointwise("activation", part, d.d_ff, inputs=inputs)
-    yield s.linear("down_proj", part, d.d_ff, d.d_model, bias=bias)
-    if d.residuals:
-        yield s.pointwise("mlp_residual", part, d.d_model, inputs=2)
+        for name in ("gate_proj", "up_proj") if spec.gated_mlp else ("up_proj",):
+            yield s.linear(name, part, spec.d_model, spec.d_ff, bias=bias)
+    inputs = 2 if spec.gated_mlp else 1  # silu(gate) · up, or relu
+    yield s.pointwise("activation", part, spec.d_ff, inputs=inputs)
+    yield s.linear("down_proj", part, spec.d_ff, spec.d_model, bias=bias)
+    if s.is_model:
+        yield s.pointwise("mlp_residual", part, spec.d_model, inputs=2)
 
 
 def lm_head_ops(s: Step) -> Iterator[Op]:
-    d, part = s.d, "lm_head"
+    spec, part = s.spec, "lm_head"
     rows = s.batch_size  # of a prefill, the logits of its last position alone
-    if d.final_norm:
-        yield s.norm("final_norm", part, rows=rows, per_layer=False)
-    width = d.embedding_width
-    if d.embed_dim is not None and d.embed_dim != d.d_model:
-        yield s.linear("project_out", part, d.d_model, width, rows=rows, per_layer=False)
-    bias = d.lm_head_bias
-    yield s.linear("lm_head", part, width, d.vocab_size, bias=bias, rows=rows, per_layer=False)
+    if spec.final_norm:
+        yield s.norm("final_norm", part, rows=rows)
+    width = spec.embed_dim or spec.d_model
+    if width != spec.d_model:
+        yield s.linear("project_out", part, spec.d_model, width, rows=rows)
+    yield s.linear("lm_head", part, width, spec.vocab_size, bias=spec.lm_head_bias, rows=rows)

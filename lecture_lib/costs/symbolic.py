@@ -7,7 +7,7 @@ import pandas as pd
 from lecture_lib.checks import check_choice
 
 from .conventions import LECTURE
-from .dimensions import PHASES, lecture_block
+from .dimensions import PHASES, LectureBlock
 from .table import arithmetic_intensity, op_costs
 
 #: Rows of the lecture's tables: number, computation, operation of ``op_costs``.
@@ -70,10 +70,8 @@ def lecture_table(
         symbol if value is None else value
         for value, symbol in ((seq_len, L), (d_model, D), (n_heads, n_H))
     )
-    costs = op_costs(
-        lecture_block(d_model, n_heads), phase, batch_size, seq_len, dtype_bytes,
-        conventions=LECTURE, scope="layer",
-    ).set_index("op")  # fmt: skip
+    block, size = LectureBlock(d_model, n_heads), (batch_size, seq_len, dtype_bytes)
+    costs = op_costs(block, phase, *size, conventions=LECTURE).set_index("op")
     rows = []
     for no, computation, op in _ROWS[phase]:
         flops, moved = costs.flops[op], costs.bytes[op]

@@ -1,17 +1,72 @@
 """measure_hardware(): matrix-product FLOP/s of each dtype and memory bandwidth of this machine."""
 
 import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from tqdm.auto import tqdm
 
 from lecture_lib.checks import check_choice, check_number
 
-from .rounds import MAX_SPREAD, Timer, time_rounds, wall_clock
 from .specs import Hardware
 
 CPU_DTYPES = ("float32", "bfloat16", "float16")
 GPU_DTYPES = ("float16", "bfloat16", "float32")
+
+Timer = Callable[[Callable[[], object]], float]
+
+
+class UnstableTimingError(RuntimeError):
+    """The rounds of a measurement disagree: the machine is doing something else as well."""
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Times of one call, repeated.
+
+    Attributes:
+        seconds: the median. spread: the width of the middle half, relative to it.
+        times: seconds of every round.
+    """
+
+    seconds: float
+    spread: float
+    times: list[float]
+
+
+def wall_clock(device) -> Timer:
+    """A timer of one call that waits until the device has finished."""
+    import torch
+
+    kind = torch.device(device).type
+    waits = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}
+    synchronise = waits.get(kind, lambda: None)
+
+    def timer(call: Callable[[], object]) -> float:
+        synchronise()
+        start = time.perf_counter()
+        call()
+        synchronise()
+        return time.perf_counter() - start
+
+    return timer
+
+
+def time_rounds(call: Callable[[], object], timer: Timer, seconds: float) -> Rounds:
+    """Warm up for a quarter of ``seconds``, then time rounds for the rest, 7 to 200 of them."""
+    warm_up, spent = seconds / 4, 0.0
+    once = timer(call)  # the first call also reserves memory and chooses kernels
+    while spent < warm_up:
+        once = timer(call)
+        spent += max(once, 1e-6)
+    n_rounds = int((seconds - warm_up) / max(once, 1e-6))
+    times = [timer(call) for _ in range(min(max(7, n_rounds), 200))]
+    first, median, third = statistics.quantiles(times, n=4)
+    spread = (third - first) / median if median > 0 else float("inf")
+    return Rounds(median, spread, times)
 
 
 def measure_hardware(
@@ -19,7 +74,7 @@ def measure_hardware(
     *,
     dtypes: tuple[str, ...] | None = None,
     seconds: float = 4.0,
-    max_spread: float = MAX_SPREAD,
+    max_spread: float = 0.25,
     progress: bool = True,
     timer: Timer | None = None,
 ) -> Hardware:
@@ -59,18 +114,37 @@ def measure_hardware(
     check_number("max_spread", max_spread, above=0)
     timer = timer or wall_clock(device)
     each = seconds / (len(dtypes) + 2)
-    works = {f"matmul {d}": partial(_matmul, device, d, timer, each / 20) for d in dtypes}
-    works |= {"read": partial(_read, device), "copy": partial(_copy, device)}
-    rates = {}
-    with torch.inference_mode(), tqdm(works.items(), disable=not progress, leave=False) as bar:
-        for name, prepare in bar:
-            bar.set_description(f"measuring {name}")
-            call, amount = prepare()
-            if call is None:  # this device cannot multiply in this dtype
-                continue
-            rounds = time_rounds(call, timer, each).check(name, max_spread)
-            rates[name] = amount / rounds.seconds
-    return _as_hardware(device, rates)
+
+    def rate(name: str, call: Callable[[], object], amount: int) -> float:
+        """FLOPs or bytes per second."""
+        bar.set_description(f"measuring {name}")
+        rounds = time_rounds(call, timer, each)
+        if rounds.spread > max_spread:
+            low, high = min(rounds.times), max(rounds.times)
+            raise UnstableTimingError(
+                f"{name}: {len(rounds.times)} rounds took {low:.3g} to {high:.3g} s, the middle "
+                f"half of them {rounds.spread:.0%} of the median apart, more than "
+                f"{max_spread:.0%}. Let other programs finish and measure again, or allow more "
+                "(max_spread)"
+            )
+        bar.update()
+        return amount / rounds.seconds
+
+    peaks = {}
+    with (
+        torch.inference_mode(),
+        tqdm(total=len(dtypes) + 2, disable=not progress, leave=False) as bar,
+    ):
+        for dtype in dtypes:
+            call, flops = _matmul(device, dtype, timer, each / 20)
+            if call is not None:  # else this device cannot multiply in this dtype
+                peaks[dtype] = rate(f"matmul {dtype}", call, flops)
+        matrix = torch.randn(16384, 4096, device=device)  # 268 MB, far larger than any cache
+        vector, target = matrix[0].clone(), torch.empty_like(matrix)
+        bytes_read = matrix.nbytes + vector.nbytes + 4 * len(matrix)
+        read = rate("read", lambda: matrix @ vector, bytes_read)
+        copy = rate("copy", lambda: target.copy_(matrix), 2 * matrix.nbytes)
+    return _as_hardware(device, peaks, read, copy)
 
 
 def _matmul(device, dtype: str, timer: Timer, at_most: float):
@@ -89,46 +163,29 @@ def _matmul(device, dtype: str, timer: Timer, at_most: float):
     return None, 0
 
 
-def _read(device):
-    """A call that reads a matrix far larger than any cache, and its bytes."""
-    import torch
-
-    rows, columns = 16384, 4096  # 268 MB
-    matrix = torch.randn(rows, columns, device=device)
-    vector = torch.randn(columns, device=device)
-    return (lambda: matrix @ vector), matrix.nbytes + vector.nbytes + rows * 4
-
-
-def _copy(device):
-    import torch
-
-    source = torch.randn(64 * 2**20, device=device)  # 268 MB
-    target = torch.empty_like(source)
-    return (lambda: target.copy_(source)), 2 * source.nbytes
-
-
-def _as_hardware(device, rates: dict[str, float]) -> Hardware:
+def _as_hardware(device, peaks: dict[str, float], read: float, copy: float) -> Hardware:
     import psutil
     import torch
 
-    peaks = {n.removeprefix("matmul "): r for n, r in rates.items() if n.startswith("matmul ")}
     if not peaks:
         raise ValueError(f"dtypes: {device} can multiply in none of them")
-    cuda = device.type == "cuda"
-    memory = psutil.virtual_memory().total
-    if cuda:
-        memory = torch.cuda.get_device_properties(device).total_memory
     dtype = next(iter(peaks))
-    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    name, threads = f"this machine ({device.type})", ""
+    memory = psutil.virtual_memory().total
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        memory = torch.cuda.get_device_properties(device).total_memory
+    elif device.type == "cpu":
+        threads = f", {torch.get_num_threads()} threads"
     return Hardware(
-        name=torch.cuda.get_device_name(device) if cuda else f"this machine ({device.type})",
+        name=name,
         peak_flops=peaks[dtype],
-        memory_bandwidth=max(rates["read"], rates["copy"]),
+        memory_bandwidth=max(read, copy),
         memory_bytes=memory,
         peak_dtype=dtype,
         peak_flops_by_dtype=peaks,
         source=(
             f"measured: {platform.machine()} {device}{threads}, torch {torch.__version__}; read "
-            f"{rates['read'] / 1e9:.1f} GB/s, copy {rates['copy'] / 1e9:.1f} GB/s"
+            f"{read / 1e9:.1f} GB/s, copy {copy / 1e9:.1f} GB/s"
         ),
     )

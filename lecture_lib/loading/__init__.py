@@ -1,6 +1,6 @@
 """load_model(): the bundled model, a folder or a Hub name, ready to run.
 
-load             load_model, LoadedModel; the command ``python -m lecture_lib.loading``
+load             load_model, LoadedModel
 bundled_model    SmolLM2 from its Python package, converted once
 complete_folder  a folder that is there whole or not at all, whoever is killed
 hub              files from the Hub or its cache, without long waits

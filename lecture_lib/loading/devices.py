@@ -21,27 +21,16 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
     Raises:
         DeviceError: no such device here, or no name of one; the message says what there is.
     """
-    if device == "auto":
-        return torch.device(available_devices()[0])
-    try:
-        chosen = torch.device(device)
-    except (RuntimeError, TypeError):
-        chosen = None
-    there = available_devices()
-    name = None if chosen is None else str(chosen)
+    n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    mps = ["mps:0"] if torch.backends.mps.is_available() else []
+    there = [*(f"cuda:{i}" for i in range(n_cuda)), *mps, "cpu"]  # the fastest kind first
+    name = there[0] if device == "auto" else str(device)
     if name not in there and f"{name}:0" not in there:
         raise DeviceError(
-            f"device: {str(device)!r} is not on this machine; it has {', '.join(there)} "
+            f"device: {name!r} is not on this machine; it has {', '.join(there)} "
             "(or say 'auto' and the fastest is taken)"
         )
-    return chosen
-
-
-def available_devices() -> list[str]:
-    """Names of the devices here, the fastest kind first; "cpu" is always the last."""
-    cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-    mps = ["mps:0"] if torch.backends.mps.is_available() else []
-    return [*(cuda if torch.cuda.is_available() else []), *mps, "cpu"]
+    return torch.device(name)
 
 
 def choose_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:

@@ -6,12 +6,13 @@ first, with a deadline; what comes back tells all that can go wrong before the d
 """
 
 import difflib
+import fnmatch
 import shutil
 import sys
 import threading
 import time
 from collections.abc import Callable
-from fnmatch import fnmatch
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,12 @@ from .errors import (
     CacheError,
     CorruptModelError,
     GatedModelError,
+    ModelLoadError,
     ModelNotFoundError,
     NetworkError,
     UnsupportedModelError,
+    is_disk_error,
+    shortened,
 )
 from .weight_files import WEIGHTS, find_weights
 
@@ -70,26 +74,36 @@ def fetch_from_hub(repo_id: str, check_params: Callable[[int], None] = lambda n:
         info = _with_deadline(
             lambda: HfApi().model_info(repo_id, files_metadata=True, timeout=REQUEST_TIMEOUT_S)
         )
+        if info.safetensors is not None:
+            check_params(info.safetensors.total)
+        return _download(repo_id, {file.rfilename: file.size or 0 for file in info.siblings})
+    except ModelLoadError:
+        raise
     except HFValidationError:
         raise unknown_model(repo_id) from None
     except HfHubHTTPError as error:
         _raise_refusal(repo_id, error)
-        return _from_cache(repo_id, f"the Hub answered {error.response.status_code}")
+        why = f"the Hub answered {error.response.status_code}"
     except Exception as error:  # the many ways of no network: names, routes, proxies, timeouts
-        return _from_cache(repo_id, f"the Hub can't be reached ({_short(error)})")
-    if info.safetensors is not None:
-        check_params(info.safetensors.total)
-    return _download(repo_id, {file.rfilename: file.size or 0 for file in info.siblings})
+        if is_disk_error(error):
+            raise CacheError(
+                f"could not write {repo_id} to the Hub's cache {constants.HF_HUB_CACHE} ({error}). "
+                "Free space there, or set HF_HOME to another folder."
+            ) from error
+        why = f"the Hub can't be reached ({shortened(error)})"
+    return _from_cache(repo_id, why)
 
 
 def unknown_model(name: str) -> ModelNotFoundError:
     """The error for a name that leads nowhere, with near names among the published models."""
-    known = {spec.hub_id: spec.hub_id for spec in MODEL_SPECS.values() if spec.hub_id}
-    known |= {key: key for key in MODEL_SPECS} | {BUNDLED: BUNDLED}
-    known |= {hub_id.split("/")[1].lower(): hub_id for hub_id in known if "/" in hub_id}
-    near = difflib.get_close_matches(name.lower(), {k.lower(): k for k in known}, n=3)
-    names = dict.fromkeys({k.lower(): v for k, v in known.items()}[key] for key in near)
-    hint = f"Did you mean {' or '.join(names)}? " if names else ""
+    known = {BUNDLED: BUNDLED}
+    for preset, spec in MODEL_SPECS.items():
+        known[preset] = preset
+        if spec.hub_id:
+            short = spec.hub_id.split("/")[1]
+            known |= {spec.hub_id.lower(): spec.hub_id, short.lower(): spec.hub_id}
+    near = difflib.get_close_matches(name.lower(), known, n=3)
+    hint = f"Did you mean {' or '.join(dict.fromkeys(known[n] for n in near))}? " if near else ""
     return ModelNotFoundError(
         f"name: {name!r} is no folder with a model, and the Hub shows no such repository. {hint}"
         f"A name is 'owner/model' on the Hub (a private one needs HF_TOKEN), a folder, or {BUNDLED}"
@@ -97,33 +111,16 @@ def unknown_model(name: str) -> ModelNotFoundError:
 
 
 def _download(repo_id: str, sizes: dict[str, int]) -> Path:
-    names = _wanted(list(sizes), repo_id)
+    """Fetches the small files of the top folder, and one kind of weights."""
+    top = [name for name in sizes if "/" not in name]
+    weights = next((w for w in WEIGHTS if fnmatch.filter(top, w)), None)
+    if weights is None:
+        raise UnsupportedModelError(
+            f"name: the repository {repo_id} holds no weights as {' or '.join(WEIGHTS)}"
+        )
+    names = [name for pattern in (*SMALL_FILES, weights) for name in fnmatch.filter(top, pattern)]
     _check_disk(repo_id, sum(sizes[name] for name in names))
-    try:
-        return Path(snapshot_download(repo_id, allow_patterns=names, tqdm_class=_OneBar))
-    except HfHubHTTPError as error:
-        _raise_refusal(repo_id, error)
-        return _from_cache(repo_id, f"the Hub answered {error.response.status_code}")
-    except OSError as error:
-        if error.errno is None:
-            return _from_cache(repo_id, f"the download failed ({_short(error)})")
-        raise CacheError(
-            f"could not write {repo_id} to the Hub's cache {constants.HF_HUB_CACHE} ({error}). "
-            "Free space there, or set HF_HOME to another folder."
-        ) from error
-    except Exception as error:  # the network went away meanwhile
-        return _from_cache(repo_id, f"the download failed ({_short(error)})")
-
-
-def _wanted(names: list[str], repo_id: str) -> list[str]:
-    """What to fetch: the small files of the top folder, and one kind of weights."""
-    top = [name for name in names if "/" not in name]
-    for weights in WEIGHTS:
-        if any(fnmatch(name, weights) for name in top):
-            return [n for n in top if any(fnmatch(n, p) for p in (*SMALL_FILES, weights))]
-    raise UnsupportedModelError(
-        f"name: the repository {repo_id} holds no weights as {' or '.join(WEIGHTS)}"
-    )
+    return Path(snapshot_download(repo_id, allow_patterns=names, tqdm_class=_OneBar))
 
 
 def _check_disk(repo_id: str, needed: int) -> None:
@@ -159,44 +156,32 @@ def _from_cache(repo_id: str, why: str) -> Path:
 
 def _raise_refusal(repo_id: str, error: HfHubHTTPError) -> None:
     """Raises for an answer that waiting won't change; returns for the Hub's own troubles."""
-    page, status = f"{constants.ENDPOINT}/{repo_id}", error.response.status_code
-    if isinstance(error, GatedRepoError):
-        raise GatedModelError(
-            f"{repo_id} is gated: accept its licence at {page}, make a token in your account's "
-            "settings, and set it as HF_TOKEN (or run `hf auth login`)."
-        ) from None
-    if isinstance(error, RepositoryNotFoundError):
+    status = error.response.status_code
+    is_gated = isinstance(error, GatedRepoError)  # a kind of RepositoryNotFoundError
+    if isinstance(error, RepositoryNotFoundError) and not is_gated:
         raise unknown_model(repo_id) from None
-    if status in (401, 403):
+    if is_gated or status in (401, 403):
         raise GatedModelError(
-            f"{repo_id}: the Hub refused access ({status}). If {page} asks for it, accept the "
-            "model's licence there; then set HF_TOKEN to a valid token (or unset a wrong one)."
+            f"{repo_id}: the Hub refused access ({status}). If it has one, accept its licence at "
+            f"{constants.ENDPOINT}/{repo_id}; then make a token in your account's settings, and "
+            "set it as HF_TOKEN (or run `hf auth login`)."
         ) from None
 
 
 def _with_deadline(ask: Callable[[], Any]) -> Any:
     """The answer, or TimeoutError: looking up a name has no time limit of its own."""
-    box: list[tuple[bool, Any]] = []
+    answer = Future()
 
     def work() -> None:
         try:
-            box.append((True, ask()))
+            answer.set_result(ask())
         except BaseException as error:
-            box.append((False, error))
+            answer.set_exception(error)
 
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(DEADLINE_S)
-    if not box:
+    threading.Thread(target=work, daemon=True).start()
+    if not wait([answer], DEADLINE_S).done:
         raise TimeoutError(f"no answer within {DEADLINE_S:.0f} seconds")
-    worked, value = box[0]
-    if not worked:
-        raise value
-    return value
-
-
-def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return answer.result()
 
 
 class _OneBar(tqdm):
@@ -204,10 +189,7 @@ class _OneBar(tqdm):
 
     def __init__(self, *args: Any, **kwargs: Any):
         shown = kwargs.get("unit") == "B" and "Reconstructing" in (kwargs.get("desc") or "")
-        kwargs["disable"] = not shown
-        if shown:
-            kwargs.pop("bar_format", None)
-            kwargs["desc"] = "Fetching the model"
+        kwargs |= {"disable": not shown, "desc": "Fetching the model", "bar_format": None}
         self._shown_from = time.monotonic() + QUIET_S
         super().__init__(*args, file=sys.stderr, delay=QUIET_S, leave=False, **kwargs)
 

@@ -1,24 +1,16 @@
-"""load_model(): the bundled model, a folder or a Hub name, ready to run.
+"""load_model(): the bundled model, a folder or a Hub name, ready to run."""
 
-``python -m lecture_lib.loading`` makes the bundled model ready (once) and says where it lies.
-"""
-
-import argparse
-import sys
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..model_spec import MODEL_SPECS, ModelSpec, UnsupportedArchitectureError
 from . import bundled_model
-from .errors import (
-    CorruptModelError,
-    ModelLoadError,
-    ModelNotFoundError,
-    UnsupportedModelError,
-)
+from .errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError, shortened
 
-if TYPE_CHECKING:  # they take seconds, and the command line below needs neither
+if TYPE_CHECKING:  # importing them takes seconds
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -63,24 +55,23 @@ def load_model(
         A LoadedModel. Loading changes none of torch's global settings.
 
     Raises:
-        ModelLoadError: one of the errors in load_errors.py; each says what to do.
+        ModelLoadError: one of the errors in errors.py; each says what to do.
         ValueError: ``name`` is no text; unknown names, devices and dtypes are ValueErrors too.
     """
     if not isinstance(name, str | Path) or not str(name).strip():
         raise ValueError(f"name: must be a model's name or a folder, got {name!r}")
     from . import devices
-
-    chosen_device = devices.choose_device(device)
-    chosen_dtype = devices.choose_dtype(dtype, chosen_device)
-
-    def check(n_params: int) -> None:
-        devices.check_memory(str(name), n_params, chosen_dtype, chosen_device)
-
     from .quiet import quiet_transformers
 
+    name, device = str(name), devices.choose_device(device)
+    dtype = devices.choose_dtype(dtype, device)
+
+    def check(n_params: int) -> None:
+        devices.check_memory(name, n_params, dtype, device)
+
     with quiet_transformers():
-        folder, source = find_folder(str(name), check)
-        return _load_folder(folder, str(name), source, chosen_device, chosen_dtype, check)
+        folder, source = find_folder(name, check)
+        return _load_folder(folder, name, source, device, dtype, check)
 
 
 def find_folder(name: str, check) -> tuple[Path, str]:
@@ -99,11 +90,9 @@ def find_folder(name: str, check) -> tuple[Path, str]:
         )
     from .hub import fetch_from_hub
 
-    hub_id = name
-    if name in MODEL_SPECS:
-        hub_id = MODEL_SPECS[name].hub_id
-        if hub_id is None:
-            raise ModelNotFoundError(f"name: {name} is not on the Hub; only its ModelSpec is known")
+    hub_id = MODEL_SPECS[name].hub_id if name in MODEL_SPECS else name
+    if hub_id is None:
+        raise ModelNotFoundError(f"name: {name} is not on the Hub; only its ModelSpec is known")
     return fetch_from_hub(hub_id, check), f"Hub {hub_id}"
 
 
@@ -117,20 +106,12 @@ def _load_folder(folder, name, source, device, dtype, check) -> LoadedModel:
     files = find_weights(folder)
     n_params = count_params(files) or (spec.n_params if spec else None)
     check(n_params or sum(file.stat().st_size for file in files) // 4)
-    try:
+    with _reading(f"the tokenizer in {folder}"):
         tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **local)
-    except Exception as error:
-        raise CorruptModelError(
-            f"the tokenizer in {folder} can't be read ({_short(error)}); fetch it again"
-        ) from error
-    try:
+    with _reading(f"the weights in {folder}"):
         model, report = AutoModelForCausalLM.from_pretrained(
             folder, config=config, dtype=dtype, output_loading_info=True, **local
         )
-    except Exception as error:
-        raise CorruptModelError(
-            f"the weights in {folder} can't be read ({_short(error)}); fetch them again"
-        ) from error
     # Transformers fills what is missing with random numbers and goes on.
     missing = sorted(report["missing_keys"])
     if missing:
@@ -151,16 +132,16 @@ def _read_config(folder, name, local):
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(folder, **local)
-    except Exception as error:
-        if "trust_remote_code" in str(error) or "does not recognize" in str(error):
-            raise UnsupportedModelError(
-                f"name: {name} is of a kind that this Transformers doesn't know: it brings code of "
-                "its own, which the course doesn't run, or needs a newer Transformers"
-            ) from None
-        raise CorruptModelError(
-            f"{folder / 'config.json'} can't be read ({_short(error)}); fetch it again"
-        ) from error
+        with _reading(str(folder / "config.json")):
+            config = AutoConfig.from_pretrained(folder, **local)
+    except CorruptModelError as error:
+        said = str(error.__cause__)
+        if "trust_remote_code" not in said and "does not recognize" not in said:
+            raise
+        raise UnsupportedModelError(
+            f"name: {name} is of a kind that this Transformers doesn't know: it brings code of "
+            "its own, which the course doesn't run, or needs a newer Transformers"
+        ) from None
     classes = config.architectures or []
     causal = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
     if not causal or any(c.endswith(("MaskedLM", "Classification")) for c in classes):
@@ -173,22 +154,11 @@ def _read_config(folder, name, local):
         return config, None
 
 
-def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Makes the bundled model ready; quick when it is. Returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lecture_lib.loading",
-        description="Makes the bundled model ready and says where it lies. Fetches nothing.",
-    )
-    parser.add_argument("--verify", action="store_true", help="hash the converted weights too")
-    options = parser.parse_args(arguments)
+@contextlib.contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Whatever goes wrong in here means that the file is damaged."""
     try:
-        folder = bundled_model.ensure_bundled_model(verify=options.verify)
-    except ModelLoadError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"The bundled model {bundled_model.NAME} is ready in {folder}")
-    return 0
+        yield
+    except Exception as error:
+        reason = shortened(error)
+        raise CorruptModelError(f"{what} can't be read ({reason}); fetch it again") from error

@@ -8,21 +8,12 @@ recorder      OpTrace: makes rows of what ran; row() and name_tensors() give the
 listeners     how functions, aten operations and modules reach it
 traced_row    one row: which tensors went in and came out, FLOPs, bytes
 symbols       Symbols: 9 is L+1, or it is an error
-table         rows as a DataFrame, as Markdown with LaTeX, as text
-comparison    changed_rows(): what a second pass computed again for nothing
+table         rows as a DataFrame, as Markdown with LaTeX, as text; changed_rows(): what a
+              second pass computed again for nothing
 """
 
-from .comparison import changed_rows
 from .recorder import OpTrace, name_tensors, row
 from .symbols import ShapeError, Symbols
-from .table import TraceTable
+from .table import changed_rows
 
-__all__ = [
-    "OpTrace",
-    "ShapeError",
-    "Symbols",
-    "TraceTable",
-    "changed_rows",
-    "name_tensors",
-    "row",
-]
+__all__ = ["OpTrace", "ShapeError", "Symbols", "changed_rows", "name_tensors", "row"]

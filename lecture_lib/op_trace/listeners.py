@@ -5,7 +5,8 @@ below them are what really runs: they have shapes, FLOPs and bytes, and no funct
 Modules, if asked for, show which part of a model a call belongs to.
 """
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -47,30 +48,27 @@ class OperationListener(TorchDispatchMode):
         return out
 
 
-class ModuleListener(ExitStack):
+@contextmanager
+def listen_to_modules(trace) -> Iterator[None]:
     """Makes each module without children a row, and every module part of its rows' names."""
+    with ExitStack() as hooks:
+        for path, module in trace.module.named_modules() if trace.module else []:
+            enter, leave = _hooks_of(trace, path, module)
+            hooks.callback(module.register_forward_pre_hook(enter).remove)
+            hooks.callback(module.register_forward_hook(leave, always_call=True).remove)
+        yield
 
-    def __init__(self, trace):
-        super().__init__()
-        self.trace = trace
 
-    def __enter__(self):
-        for path, module in self.trace.module.named_modules() if self.trace.module else []:
-            self._watch(path, module)
-        return super().__enter__()
+def _hooks_of(trace, path: str, module: torch.nn.Module):
+    is_leaf, open_row = not any(module.children()), ExitStack()
 
-    def _watch(self, path: str, module: torch.nn.Module) -> None:
-        is_leaf, open_rows = not any(module.children()), ExitStack()
+    def enter(*_) -> None:
+        trace.module_path.append(path)
+        if is_leaf:
+            open_row.enter_context(trace.recording("", type(module).__name__))
 
-        def enter(*_):
-            self.trace.module_path.append(path)
-            if is_leaf:
-                name = type(module).__name__
-                open_rows.enter_context(self.trace.recording("", name))
+    def leave(*_) -> None:
+        open_row.close()
+        trace.module_path.pop()
 
-        def leave(*_):
-            open_rows.close()
-            self.trace.module_path.pop()
-
-        self.callback(module.register_forward_pre_hook(enter).remove)
-        self.callback(module.register_forward_hook(leave, always_call=True).remove)
+    return enter, leave

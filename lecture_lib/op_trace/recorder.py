@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from itertools import groupby
 
+import pandas as pd
 import torch
 
 from lecture_lib.checks import check_count
 
-from .listeners import FunctionListener, ModuleListener, OperationListener
+from .listeners import FunctionListener, OperationListener, listen_to_modules
 from .symbols import Symbols
 from .table import TraceTable
 from .traced_row import OpenRow, Operand, TracedRow, element_bytes, storage_of, tensors_in, view_of
@@ -42,9 +44,10 @@ def row(no: str, label: str, names: str = "", *, head: int | None = None) -> Ite
 def name_tensors(names: Mapping[str, torch.Tensor]) -> None:
     """Gives tensors their names on the slide, if a trace is running: {"X": x, "W^Q": w_q}."""
     trace = _active.get()
-    if trace is not None:
-        for name, tensor in names.items():
-            trace.name(tensor, name)
+    for name, tensor in names.items() if trace is not None else ():
+        if not isinstance(tensor, torch.Tensor):
+            raise ValueError(f"{name}: needs a tensor, got {type(tensor).__name__}")
+        trace.name(name, [tensor])
 
 
 class OpTrace:
@@ -64,8 +67,8 @@ class OpTrace:
 
     Attributes:
         rows: the TracedRows so far.
-        values: name -> tensor; the heads of ``K_i`` stacked to (n_H, L, H). A name that comes
-            again, in the next block, is kept as "K (2)", then "K (3)".
+        values: name -> tensor, of the last row with that name; the heads of ``K_i`` stacked to
+            (n_H, L, H).
 
     Raises:
         ValueError: a bad argument. ``table()`` raises ShapeError, a ValueError, for a shape that
@@ -94,16 +97,9 @@ class OpTrace:
         self._alive: list[torch.Tensor] = []  # memory freed while we record could be reused
         self._made_by: dict[int, TracedRow] = {}
         self._current: OpenRow | None = None
-        self._values: dict[str, list[list[torch.Tensor]]] = {}
+        self._values: dict[str, list[torch.Tensor]] = {}
 
-    def name(self, tensor: torch.Tensor, name: str) -> None:
-        """From here on, the table calls this tensor by this name."""
-        if not isinstance(tensor, torch.Tensor):
-            raise ValueError(f"{name}: needs a tensor, got {type(tensor).__name__}")
-        self._alive.append(tensor)
-        self._names[view_of(tensor)] = name
-
-    def table(self):
+    def table(self) -> pd.DataFrame:
         """The rows as a pandas.DataFrame: no., computation, input, output, flops, bytes, intensity.
 
         ``flops`` are those of matrix products, ``bytes`` count each operand read once and each
@@ -124,9 +120,8 @@ class OpTrace:
     def values(self) -> dict[str, torch.Tensor]:
         """The kept results by name; those of heads stacked, (n_H, ...)."""
         return {
-            name if n == 1 else f"{name} ({n})": torch.stack(ts) if name.endswith("_i") else ts[0]
-            for name, times in self._values.items()
-            for n, ts in enumerate(times, start=1)
+            name: torch.stack(tensors) if name.endswith("_i") else tensors[0]
+            for name, tensors in self._values.items()
         }
 
     def __repr__(self) -> str:
@@ -136,15 +131,19 @@ class OpTrace:
         if _active.get() is not None:
             raise ValueError("an OpTrace is recording already: leave it before entering another")
         self._exit = ExitStack()
-        token = _active.set(self)
-        self._exit.callback(_active.reset, token)
-        for listener in (OperationListener(self), FunctionListener(self), ModuleListener(self)):
+        self._exit.callback(_active.reset, _active.set(self))
+        for listener in (OperationListener(self), FunctionListener(self), listen_to_modules(self)):
             self._exit.enter_context(listener)
         return self
 
     def __exit__(self, *exc_info) -> None:
         self._exit.close()
         self._alive, self._names, self._made_by = [], {}, {}
+
+    def name(self, name: str, tensors: list[torch.Tensor]) -> None:
+        """From here on, the table calls these tensors by this name."""
+        self._alive += tensors
+        self._names.update({view_of(tensor): name for tensor in tensors})
 
     @contextmanager
     def recording(self, no, label, *, labelled=False, names="", head=None) -> Iterator[OpenRow]:
@@ -160,8 +159,7 @@ class OpTrace:
         if current.results:
             where = self.module_path[-1] if self.module_path and not labelled else ""
             done = TracedRow(no, f"{where}: {label}" if where else label, labelled)
-            names = [name.strip() for name in names.split(",") if name.strip()]
-            self._finish(current, done, names, head)
+            self._finish(current, done, [n.strip() for n in names.split(",") if n.strip()], head)
 
     def record(self, func, args: tuple, kwargs: dict, out) -> None:
         """For the listeners: an aten operation ran."""
@@ -180,16 +178,28 @@ class OpTrace:
                 f"but leaves {len(leaving)}, of shapes {[tuple(t[0].shape) for t in leaving]}"
             )
         done.inputs = self._operands(entering)
-        self._tell_makers(entering)
+        for tensor in entering:
+            # A tensor from inside an earlier row is read now: it was a result of that row too.
+            if maker := self._made_by.pop(storage_of(tensor), None):
+                maker.outputs += self._operands([tensor])
+                maker.bytes += tensor.numel() * element_bytes(tensor, self.dtype_bytes)
         for outs, name in zip(leaving, names or [None] * len(leaving), strict=True):
             if name:
-                self._names.update({view_of(t): name for t in outs})
-                self._keep(name, outs, head)
+                self.name(name, outs)
+                if self._keep_values:
+                    self.silent = True  # the copies are ours, not a row
+                    copies = [t.clone() for t in outs]  # a preallocated cache is written again
+                    self._values[name] = (self._values[name] if head else []) + copies
+                    self.silent = False
             done.outputs += self._operands(outs)
             ran.write(outs)
         done.bytes, done.flops, done.computes = ran.bytes, ran.flops, ran.computes
         if head:  # 1, 2, ...: the row of head 0 is there
-            done = self._absorbed(done)
+            same = [r for r in self.rows if (r.no, r.label) == (done.no, done.label)]
+            if not same:
+                raise ValueError(f"row {done.no} ({done.label}): head numbers start at 0")
+            same[-1].absorb(done)
+            done = same[-1]
         else:
             self.rows.append(done)
         inner = ran.made - {storage_of(t) for outs in leaving for t in outs}
@@ -197,36 +207,9 @@ class OpTrace:
 
     def _operands(self, tensors: list[torch.Tensor]) -> list[Operand]:
         """Tensors as the table lists them: those of one name (the heads) are one operand."""
-        operands: list[Operand] = []
-        for tensor in tensors:
-            name, shape = self._names.get(view_of(tensor)), tuple(tensor.shape)
-            last = operands[-1] if operands else None
-            if name and last and (last.name, last.shape) == (name, shape):
-                last.count += 1
-            else:
-                operands.append(Operand(name, shape))
+        operands = []
+        known = [(self._names.get(view_of(tensor)), tuple(tensor.shape)) for tensor in tensors]
+        for (name, shape), group in groupby(known):
+            n = len(list(group))
+            operands += [Operand(name, shape, n)] if name else [Operand(None, shape)] * n
         return operands
-
-    def _tell_makers(self, tensors: list[torch.Tensor]) -> None:
-        """A tensor from inside an earlier row is read now, so it was a result of that row too."""
-        for tensor in tensors:
-            maker = self._made_by.pop(storage_of(tensor), None)
-            if maker is not None:
-                maker.outputs += self._operands([tensor])
-                maker.bytes += tensor.numel() * element_bytes(tensor, self.dtype_bytes)
-
-    def _absorbed(self, done: TracedRow) -> TracedRow:
-        for earlier in reversed(self.rows):
-            if (earlier.no, earlier.label) == (done.no, done.label):
-                earlier.absorb(done)
-                return earlier
-        raise ValueError(f"row {done.no} ({done.label}): head numbers start at 0")
-
-    def _keep(self, name: str, tensors: list[torch.Tensor], head: int | None) -> None:
-        if self._keep_values:
-            times = self._values.setdefault(name, [])
-            if not head:
-                times.append([])
-            self.silent = True  # the copies are ours, not a row
-            times[-1] += [t.clone() for t in tensors]  # a preallocated cache is written again
-            self.silent = False

@@ -61,7 +61,7 @@ def _numel(tensor: torch.Tensor) -> int:
     return prod(n for n, s in zip(tensor.shape, tensor.stride(), strict=True) if s or n == 0)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Operand:
     """Tensors of one shape that a row reads or writes: ``Q_i: L×H``, ``count`` of them."""
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, Pipeline, TextClassificationPipeline
 
-from .inputs import check_length, check_text, check_texts, cut_to_fit, longest_prompt
+from .text_to_text import check_length, check_text, check_texts
 
 SENTIMENT = {"NEGATIVE": "negative", "POSITIVE": "positive"}
 TEMPLATE = "Review: {text}\nSentiment:"
@@ -67,9 +67,7 @@ class LabelWordsPipeline(Pipeline):
         # So does Transformers' own: one text without top_k gives a list of one dict.
         return [result] if isinstance(inputs, str) and isinstance(result, dict) else result
 
-    def _sanitize_parameters(
-        self, labels=None, template=None, subtract_prior=None, top_k="", truncation=None
-    ):
+    def _sanitize_parameters(self, labels=None, template=None, subtract_prior=None, top_k=""):
         before, run, after = {}, {}, {}
         if labels is not None:
             words = _label_words(labels)
@@ -81,8 +79,6 @@ class LabelWordsPipeline(Pipeline):
             before["template"] = run["template"] = template
         if subtract_prior is not None:
             run["subtract_prior"] = bool(subtract_prior)
-        if truncation is not None:
-            before["truncation"] = truncation
         if top_k != "":  # None means all, so "not given" needs another value
             if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
                 raise ValueError(f"top_k: needs a number from 1, or None for all, got {top_k!r}")
@@ -90,22 +86,14 @@ class LabelWordsPipeline(Pipeline):
         return before, run, after
 
     def preprocess(
-        self, text: str, template: str = TEMPLATE, truncation: bool = False,
+        self, text: str, template: str = TEMPLATE,
         words: tuple[str, ...] = tuple(SENTIMENT.values()),
     ) -> dict:  # fmt: skip
-        """The prompt's input_ids and attention_mask, each (1, L).
-
-        ``truncation=True`` cuts the end of the text, never of the prompt behind it.
-        """
+        """The prompt's input_ids and attention_mask, each (1, L)."""
         check_text(text, self.task or "text-classification")
-        n_more = max(len(self._word_ids(word)) for word in words)
-        if truncation:
-            limit = longest_prompt(self.model, self.tokenizer) - n_more
-            text = cut_to_fit(
-                text, lambda text: self._encode(text, template), self.tokenizer, limit
-            )
         encoded = self._encode(text, template)
-        check_length(encoded["input_ids"].shape[1] + n_more, self.model)
+        n_word = max(len(self._word_ids(word)) for word in words)
+        check_length(encoded["input_ids"].shape[1] + n_word, self.model)
         return encoded
 
     def _encode(self, text: str, template: str) -> dict:

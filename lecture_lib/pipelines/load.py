@@ -1,32 +1,43 @@
-"""load_pipeline(): the lecture's own model for a task, else the course's stand-in."""
+"""load_pipeline(): the lecture's own model for a task, else the course's stand-in.
 
-from collections.abc import Callable
-from functools import partial
+register_pipelines() makes the pipelines of this package known to Transformers.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+import transformers.pipelines
 from safetensors import SafetensorError
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    Pipeline,
+    pipeline,
+)
+from transformers.pipelines import PIPELINE_REGISTRY
 
 from ..course_t5 import FOLDER as COURSE_T5_FOLDER
 from ..course_t5 import NAME as COURSE_T5
 from ..loading import ModelLoadError, load_model
 from ..loading.bundled_model import NAME as SMOLLM2
 from ..loading.devices import check_memory, choose_device, choose_dtype
-from ..loading.errors import (
-    CacheError,
-    CorruptModelError,
-    GatedModelError,
-    ModelNotFoundError,
-    NetworkError,
-    NotEnoughMemoryError,
-)
+from ..loading.errors import CorruptModelError, NetworkError, shortened
+from ..loading.load import find_folder
 from ..loading.quiet import quiet_transformers
-from .registry import LECTURE_MODELS
+from .label_words import TextClassification
+from .text_to_text import SummarizationPipeline, TranslationPipeline
 
-if TYPE_CHECKING:
-    import torch
-    from transformers import Pipeline
-
+# The lecture's own models, one a task.
+LECTURE_MODELS = {
+    "text-classification": "distilbert/distilbert-base-uncased-finetuned-sst-2-english",
+    "translation": "google/flan-t5-small",
+    "summarization": "google/flan-t5-small",
+    "text-generation": "facebook/opt-350m",
+}
 STAND_INS = {
     "text-classification": SMOLLM2,
     "translation": COURSE_T5,
@@ -36,14 +47,36 @@ STAND_INS = {
 _ALIASES = {"sentiment-analysis": "text-classification"}
 
 
+def register_pipelines() -> None:
+    """Registers translation, summarization and text-classification; twice does no harm.
+
+    Then ``transformers.pipeline("translation")`` and its like work again on version 5.
+    """
+    # No class for text-classification: then the model is loaded as what its config says it is, and
+    # a causal model stays one.
+    text_to_text = (AutoModelForSeq2SeqLM, AutoModelForCausalLM)
+    with quiet_transformers():  # it would warn that text-classification is there already
+        for task, pipeline_class, model_classes in (
+            ("translation", TranslationPipeline, text_to_text),
+            ("summarization", SummarizationPipeline, text_to_text),
+            ("text-classification", TextClassification, ()),
+        ):
+            # pipeline() refuses the names of removed tasks before it looks into the registry.
+            getattr(transformers.pipelines, "REMOVED_TASKS", {}).pop(task, None)
+            PIPELINE_REGISTRY.register_pipeline(
+                task, pipeline_class, pt_model=model_classes, type="text",
+                default={"model": (LECTURE_MODELS[task], "main")},
+            )  # fmt: skip
+
+
 def load_pipeline(
     task: str,
     model: str | Path | None = None,
     *,
-    device: "str | torch.device" = "auto",
-    dtype: "str | torch.dtype" = "float32",
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "float32",
     **kwargs: Any,
-) -> "Pipeline":
+) -> Pipeline:
     """The task's pipeline, ready to call; prints which model runs, and why.
 
     Args:
@@ -78,68 +111,47 @@ def load_pipeline(
     return made
 
 
-def _make(task, name, device, dtype, kwargs) -> "Pipeline":
+def _make(task, name, device, dtype, kwargs) -> Pipeline:
     """The pipeline on this model: a bundled one, a folder, or a name on the Hub."""
-    from transformers import AutoTokenizer, pipeline
-
     if name == SMOLLM2:
         loaded = load_model(SMOLLM2, device=device, dtype=dtype)
-        return pipeline(
-            task, model=loaded.model, tokenizer=loaded.tokenizer, device=device, **kwargs
-        )
-    if name == COURSE_T5:
-        folder = COURSE_T5_FOLDER
-    elif Path(name).expanduser().is_dir():
-        folder = Path(name).expanduser()
-    else:
-        from ..loading.hub import fetch_from_hub
-
-        folder = fetch_from_hub(name, lambda n: check_memory(name, n, dtype, device))
+        parts = {"model": loaded.model, "tokenizer": loaded.tokenizer}
+        return pipeline(task, **parts, device=device, **kwargs)
+    folder = COURSE_T5_FOLDER
+    if name != COURSE_T5:
+        folder, _ = find_folder(name, lambda n: check_memory(name, n, dtype, device))
     with quiet_transformers():
-        tokenizer = _read(name, lambda: AutoTokenizer.from_pretrained(folder), "")
-        make = partial(pipeline, task, model=str(folder), tokenizer=tokenizer)
-        made = _read(
-            name, lambda: make(device=device, dtype=dtype, **kwargs), "Could not load model"
-        )
+        with _reading(name):
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+        with _reading(name, "Could not load model"):
+            made = pipeline(
+                task, model=str(folder), tokenizer=tokenizer, device=device, dtype=dtype, **kwargs
+            )
     # Not the path that the cache happens to have here: what is printed is the same everywhere.
     made.model.config._name_or_path = tokenizer.name_or_path = name
     return made
 
 
-def _read(name: str, load: Callable[[], Any], damage: str) -> Any:
-    """What load() returns; damaged or missing files become a CorruptModelError.
+@contextmanager
+def _reading(name: str, damage: str = "") -> Iterator[None]:
+    """Damaged or missing files become a CorruptModelError.
 
     A ValueError is about files where these words stand in it, else about an argument.
     """
     try:
-        return load()
-    except (OSError, SafetensorError) as error:
-        reason = error
-    except ValueError as error:
-        if damage not in str(error):
+        yield
+    except (OSError, SafetensorError, ValueError) as error:
+        if isinstance(error, ValueError) and damage not in str(error):
             raise
-        reason = error
-    raise CorruptModelError(
-        f"a file of {name} is damaged or missing ({' '.join(str(reason).split())[:200]}); fetch it "
-        "again"
-    ) from reason
+        raise CorruptModelError(
+            f"a file of {name} is damaged or missing ({shortened(error)}); fetch it again"
+        ) from error
 
 
 def _reason(error: ModelLoadError) -> str:
     """Why the lecture's model can't run, in a few words that name no path."""
     from huggingface_hub import constants
 
-    if isinstance(error, NetworkError):
-        why = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else "the Hub can't be reached"
-        return f"{why} and its cache here doesn't hold that model"
-    if isinstance(error, ModelNotFoundError):
-        return "the Hub shows no such repository"
-    if isinstance(error, GatedModelError):
-        return "the Hub refused access to it"
-    if isinstance(error, NotEnoughMemoryError):
-        return "it doesn't fit into the free memory"
-    if isinstance(error, CacheError):
-        return "the Hub's cache can't be written or its disk is full"
-    if isinstance(error, CorruptModelError):
-        return "one of its files in the Hub's cache here is damaged or missing"
-    return " ".join(str(error).split()).split(". ")[0]
+    if isinstance(error, NetworkError) and constants.is_offline_mode():
+        return "HF_HUB_OFFLINE is set and its cache here doesn't hold that model"
+    return error.in_short or " ".join(str(error).split()).split(". ")[0]

@@ -11,8 +11,6 @@ from typing import Any
 
 from transformers import GenerationConfig, Pipeline
 
-from .inputs import check_length, check_text, check_texts, cut_to_fit, longest_prompt
-
 LENGTHS = {"max_length": "max_new_tokens", "min_length": "min_new_tokens"}
 
 
@@ -22,8 +20,7 @@ class TextToTextPipeline(Pipeline):
     Returns:
         For one text a list with one dict, ``[{"translation_text": ...}]`` (several with
         num_return_sequences); for a list of texts a list of dicts, or of lists of dicts with
-        num_return_sequences > 1. With ``return_tensors=True`` the dict holds the new tokens' ids
-        (``translation_token_ids``) instead.
+        num_return_sequences > 1.
     """
 
     return_name = "generated"
@@ -39,21 +36,17 @@ class TextToTextPipeline(Pipeline):
         super().__init__(*args, **kwargs)
         if self.tokenizer is None:
             raise ValueError("tokenizer: a pipeline needs one; give it beside the model")
-        if not self.model.can_generate():
-            raise ValueError(f"model: {type(self.model).__name__} can't generate text")
         self.is_encoder_decoder = self.model.config.is_encoder_decoder
-        self.task_prefix = ""
         if self.is_encoder_decoder:
             self._take_task_settings()
-            return
-        if self.tokenizer.chat_template is None:
+        elif self.tokenizer.chat_template is None:
             raise ValueError(
                 f"model: {type(self.model).__name__} is a causal model whose tokenizer has no chat "
                 f"template, so it can't be asked for a {self.return_name}; use an "
                 "instruction-tuned model or an encoder-decoder such as google/flan-t5-small"
             )
-        # Padding on the right would stand between the prompt and what is generated.
-        self.tokenizer.padding_side = "left"
+        else:  # padding on the right would stand between the prompt and what is generated
+            self.tokenizer.padding_side = "left"
 
     def _take_task_settings(self) -> None:
         """The config's own settings for this task: T5's has a prefix, beams and lengths.
@@ -91,8 +84,7 @@ class TextToTextPipeline(Pipeline):
 
         Args:
             inputs: the text(s). A dataset or a generator of texts is run lazily.
-            kwargs: ``batch_size``, ``truncation``, ``return_tensors``,
-                ``clean_up_tokenization_spaces``, and whatever ``generate()`` takes.
+            kwargs: ``batch_size``, and whatever ``generate()`` takes.
 
         Raises:
             ValueError: something that is no text, or generate() refuses an argument.
@@ -105,69 +97,39 @@ class TextToTextPipeline(Pipeline):
             return [result[0] for result in results]
         return results
 
-    def _sanitize_parameters(
-        self, return_tensors=None, clean_up_tokenization_spaces=None, truncation=None,
-        **generate_kwargs,
-    ):  # fmt: skip
-        before, after = {}, {}
-        if truncation is not None:
-            before["truncation"] = truncation
-        if return_tensors is not None:
-            after["return_tensors"] = return_tensors
-        if clean_up_tokenization_spaces is not None:
-            after["clean_up_tokenization_spaces"] = clean_up_tokenization_spaces
-        return before, generate_kwargs, after
+    def _sanitize_parameters(self, **generate_kwargs):
+        return {}, generate_kwargs, {}
 
-    def preprocess(self, text: str, truncation: bool = False) -> dict:
-        """The text's input_ids and attention_mask, each (1, L).
-
-        ``truncation=True`` cuts the end of the text, never the prompt around it.
-        """
+    def preprocess(self, text: str) -> dict:
+        """The text's input_ids and attention_mask, each (1, L)."""
         check_text(text, self.task)
         if self.is_encoder_decoder:
             if not text.lstrip().startswith(self.task_prefix.strip()):
                 text = self.task_prefix + text
-            encoded = self.tokenizer(text, truncation=truncation, return_tensors="pt")
+            encoded = self.tokenizer(text, return_tensors="pt")
         else:
-            if truncation:
-                text = cut_to_fit(
-                    text, self._ask, self.tokenizer, longest_prompt(self.model, self.tokenizer)
-                )
-            encoded = self._ask(text)
+            encoded = self.tokenizer.apply_chat_template(
+                [{"role": "user", "content": self.request(text)}],
+                add_generation_prompt=True, return_dict=True, return_tensors="pt",
+            )  # fmt: skip
             check_length(encoded["input_ids"].shape[1], self.model)
         # T5 and others have no use for token_type_ids, which some tokenizers add.
         return {name: encoded[name] for name in ("input_ids", "attention_mask")}
 
-    def _ask(self, text: str) -> dict:
-        """The request in the model's chat template."""
-        return self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": self.request(text)}],
-            add_generation_prompt=True, return_dict=True, return_tensors="pt",
-        )  # fmt: skip
-
     def _forward(self, model_inputs: dict, **generate_kwargs: Any) -> dict:
         """New tokens, (B, num_return_sequences, new tokens)."""
         n_inputs, prompt_len = model_inputs["input_ids"].shape
-        output = self.model.generate(
-            **model_inputs, **self._prepare_generate_kwargs(generate_kwargs)
-        )
-        sequences = output if not hasattr(output, "sequences") else output.sequences
+        arguments = self._prepare_generate_kwargs(generate_kwargs)
+        output = self.model.generate(**model_inputs, **arguments)
+        sequences = getattr(output, "sequences", output)
         if not self.is_encoder_decoder:  # a causal model's sequence begins with the prompt
             sequences = sequences[:, prompt_len:]
         return {"output_ids": sequences.reshape(n_inputs, -1, sequences.shape[-1])}
 
-    def postprocess(
-        self, model_outputs: dict, return_tensors: bool = False,
-        clean_up_tokenization_spaces: bool | None = None,
-    ) -> list[dict]:  # fmt: skip
+    def postprocess(self, model_outputs: dict) -> list[dict]:
         """One dict a returned sequence."""
         sequences = model_outputs["output_ids"][0]  # (num_return_sequences, new tokens)
-        if return_tensors:
-            return [{f"{self.return_name}_token_ids": sequence} for sequence in sequences]
-        texts = self.tokenizer.batch_decode(
-            sequences, skip_special_tokens=True,
-            clean_up_tokenization_spaces=clean_up_tokenization_spaces,
-        )  # fmt: skip
+        texts = self.tokenizer.batch_decode(sequences, skip_special_tokens=True)
         return [{f"{self.return_name}_text": text.strip()} for text in texts]
 
 
@@ -189,41 +151,55 @@ class SummarizationPipeline(TextToTextPipeline):
 class TranslationPipeline(TextToTextPipeline):
     """``pipeline("translation")``: ``[{"translation_text": ...}]``.
 
-    The languages stand in front of the text as T5 wants them, "translate English to French: ...";
-    or ``src_lang`` and ``tgt_lang`` name them, and the pipeline writes that line.
+    The languages stand in front of the text as T5 wants them, "translate English to French: ...".
     """
 
     return_name = "translation"
-    _PREFIX = re.compile(r"^\s*translate (?P<src>\w+) to (?P<tgt>\w+):\s*")
-
-    def _sanitize_parameters(self, src_lang=None, tgt_lang=None, **kwargs):
-        languages = {"src_lang": src_lang, "tgt_lang": tgt_lang}
-        given = {name: language for name, language in languages.items() if language is not None}
-        before, generate_kwargs, after = super()._sanitize_parameters(**kwargs)
-        return before | given, generate_kwargs, after
-
-    def preprocess(
-        self, text: str, truncation: bool = False, src_lang: str | None = None,
-        tgt_lang: str | None = None,
-    ) -> dict:  # fmt: skip
-        check_text(text, self.task)
-        if (src_lang is None) != (tgt_lang is None):
-            raise ValueError(
-                f"src_lang, tgt_lang: need both or neither, got {src_lang!r} and {tgt_lang!r}"
-            )
-        if src_lang is not None:
-            text = f"translate {src_lang} to {tgt_lang}: {self._PREFIX.sub('', text)}"
-        return super().preprocess(text, truncation)
 
     def request(self, text: str) -> str:
-        languages = self._PREFIX.match(text)
-        if languages is None:
+        found = re.fullmatch(r"\s*translate (\w+) to (\w+):\s*(.*)", text, flags=re.DOTALL)
+        if found is None:
             raise ValueError(
                 "inputs: a chat model must be told the languages: begin the text with 'translate "
-                "English to French: ', or pass src_lang='English', tgt_lang='French'"
+                "English to French: '"
             )
-        source = self._PREFIX.sub("", text)
+        source, target, text = found.groups()
         return (
-            f"Translate the following text from {languages['src']} to {languages['tgt']}. "
-            f"Answer with the translation only.\n\n{source}"
+            f"Translate the following text from {source} to {target}. "
+            f"Answer with the translation only.\n\n{text}"
+        )
+
+
+def check_texts(inputs: Any, task: str) -> None:
+    """Refuses what is neither a text, nor a list, generator or dataset of inputs.
+
+    Raises:
+        ValueError: another type. A list is looked through, so that nothing runs before it fails.
+    """
+    if isinstance(inputs, list):
+        for i, text in enumerate(inputs):
+            check_text(text, task, where=f"inputs[{i}]")
+    elif isinstance(inputs, tuple | dict | bytes) or not hasattr(inputs, "__iter__"):
+        # A tuple too: Transformers' pipelines would take it for one single input.
+        check_text(inputs, task)
+
+
+def check_text(text: Any, task: str, where: str = "inputs") -> None:
+    """Refuses what is no string, or one of nothing but spaces, with a ValueError."""
+    if not isinstance(text, str):
+        got = type(text).__name__
+        raise ValueError(
+            f"{where}: the {task} pipeline takes a string or a list of strings, got {got}"
+        )
+    if not text.strip():
+        raise ValueError(f"{where}: is empty; the {task} pipeline needs at least one word")
+
+
+def check_length(n_tokens: int, model: Any) -> None:
+    """Refuses a prompt that has more tokens than the model has positions, with a ValueError."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is not None and n_tokens > positions:
+        raise ValueError(
+            f"inputs: {n_tokens} tokens with the prompt around the text, and the model has "
+            f"{positions} positions; shorten the text"
         )
