@@ -3,7 +3,7 @@
 import difflib
 import math
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -66,18 +66,6 @@ class UnknownNameError(KeyError, ValueError):
         return str(self.args[0])
 
 
-def suggest(name: object, known: Iterable[str], *, cutoff: float = 0.5) -> str:
-    """The words "did you mean a or b?" or, where nothing is near, "there are: a, b, c".
-
-    Args:
-        name: what was asked for. known: the names there are, in lower case.
-        cutoff: how alike names must be, from 0 to 1 (difflib's ratio).
-    """
-    known = list(known)
-    near = difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=cutoff)
-    return f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(known)}"
-
-
 def presets(argument: str, entries: Mapping[str, Any]) -> Mapping[str, Any]:
     """Presets by name, read-only; an unknown name is an UnknownNameError that suggests near ones.
 
@@ -93,5 +81,6 @@ class _Presets(dict):
         self.argument = argument
 
     def __missing__(self, name: object) -> Any:
-        hint = suggest(name, self, cutoff=0.4)
+        near = difflib.get_close_matches(str(name).lower(), self, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(self)}"
         raise UnknownNameError(f"{self.argument}: none is called {name!r}; {hint}")

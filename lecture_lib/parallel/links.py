@@ -1,10 +1,9 @@
 """Links between devices: published bandwidths and latencies, and the time a transfer takes."""
 
-import types
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lecture_lib.checks import UnknownNameError, check_count, check_number, suggest
+from lecture_lib.checks import check_count, check_number, presets
 
 from .ring import ring_wire_bytes
 from .volumes import Volume
@@ -38,15 +37,8 @@ _PRESETS = (
 )
 
 
-class _LinkTable(dict[str, Link]):
-    """A dictionary whose error for an unknown key suggests near names."""
-
-    def __missing__(self, name: str) -> Link:
-        raise UnknownNameError(f"link: none is called {name!r}; {suggest(name, self)}")
-
-
-#: Published links by name: read-only; an unknown name is a KeyError that suggests near ones.
-LINKS = types.MappingProxyType(_LinkTable({link.name: link for link in _PRESETS}))
+#: Published links by name: read-only; an unknown name is an error that suggests near ones.
+LINKS = presets("link", {link.name: link for link in _PRESETS})
 
 
 def as_link(link: Link | str) -> Link:
