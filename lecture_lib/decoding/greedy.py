@@ -8,7 +8,7 @@ import torch
 from lecture_lib.checks import check_count
 from lecture_lib.tokens import end_tokens
 
-from .beam_search import NextLogProbs
+from .toy_lm import NextLogProbs
 
 
 def greedy_search(

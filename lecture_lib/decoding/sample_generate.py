@@ -1,7 +1,6 @@
 """Text by sampling: the course's engine with a Sampler that chooses, and notes, each token."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,9 +10,6 @@ from lecture_lib.engine import Engine, Generation
 from lecture_lib.tokens import check_logits, encode_prompts, next_log_probs, to_float32
 
 from .sampling import SamplingSettings, filter_logits
-
-# What a Sampler notes at every step, as the fields of Generation are called.
-NOTED = ("log_probs", "sampling_log_probs", "entropies", "sampling_entropies", "n_kept")
 
 
 class Sampler:
@@ -44,7 +40,7 @@ class Sampler:
         if self.settings.repetition_penalty != 1 and prompt_ids is None:
             raise ValueError("prompt_ids: the repetition penalty needs the prompts' tokens")
         self._ids = None if prompt_ids is None else [list(ids) for ids in prompt_ids]
-        self._steps: list[list[Tensor]] = []  # a step's five numbers, (B,) each
+        self._steps: list[list[Tensor]] = []  # a step's three numbers, (B,) each
 
     def __call__(self, logits: Tensor) -> Tensor:
         """Logits (B, V) to the tokens drawn, (B,)."""
@@ -54,27 +50,23 @@ class Sampler:
         kept = filter_logits(logits, self.settings, previous_ids=self._ids)  # (B, V)
         probs = kept.softmax(-1)
         tokens = torch.multinomial(probs, 1, generator=self._generator)  # (B, 1)
-        self._note(logits, kept, probs, tokens)
+        self._note(logits, kept, probs)
         if self._ids is not None:
             for ids, token in zip(self._ids, tokens[:, 0].tolist(), strict=True):
                 ids.append(token)
         return tokens[:, 0]
 
-    def _note(self, logits: Tensor, kept: Tensor, probs: Tensor, tokens: Tensor) -> None:
+    def _note(self, logits: Tensor, kept: Tensor, probs: Tensor) -> None:
         """Keep the step's numbers, not its (B, V) tensors: those would add up to gigabytes."""
-        log_probs = next_log_probs(logits)
-        self._steps.append(
-            [
-                log_probs.gather(-1, tokens)[:, 0],
-                probs.gather(-1, tokens)[:, 0].log(),
-                torch.special.entr(log_probs.exp()).sum(-1),  # entr(p) = -p log p, 0 for p = 0
-                torch.special.entr(probs).sum(-1),
-                (kept > float("-inf")).sum(-1),
-            ]
-        )
+        entropies = [
+            torch.special.entr(p).sum(-1)  # entr(p) = -p log p, 0 for p = 0
+            for p in (next_log_probs(logits).exp(), probs)
+        ]
+        self._steps.append([*entropies, (kept > -torch.inf).sum(-1)])
 
     def records(self) -> list[list[list[float]]]:
-        """What is NOTED: for each number the rows, for each row the steps."""
+        """Entropy of the model's distribution, of the sampling distribution, and how many tokens
+        could be drawn: for each of these numbers the rows, for each row the steps."""
         return [torch.stack(steps, 1).tolist() for steps in zip(*self._steps, strict=True)]
 
 
@@ -120,9 +112,8 @@ def sample_generate(
     penalised = rows if repetition_penalty != 1 else None
     sampler = Sampler(settings, seed=seed, prompt_ids=penalised)
     generations = engine.generate(rows, max_new_tokens, next_token=sampler, **options)
-    texts = []
     for generation, *numbers in zip(generations, *sampler.records(), strict=True):
         # A row that ended early went on being drawn with the batch; that is no part of its text.
-        kept = [steps[: len(generation.token_ids)] for steps in numbers]
-        texts.append(replace(generation, **dict(zip(NOTED, kept, strict=True))))
-    return texts[0] if single and num_return_sequences == 1 else texts
+        kept = (steps[: len(generation.token_ids)] for steps in numbers)
+        generation.entropies, generation.sampling_entropies, generation.n_kept = kept
+    return generations[0] if single and num_return_sequences == 1 else generations

@@ -15,9 +15,6 @@ FAMILIES = {"llama": LLAMA, "mistral": LLAMA, "qwen2": LLAMA, "opt": OPT_LIKE}
 def read_model(hf_model, spec: ModelSpec, textbook: bool = False) -> Llama | OPT:
     """The engine's forward pass over a Transformers model's weights.
 
-    Args:
-        textbook: the one without anything that is there for speed alone.
-
     Raises:
         UnsupportedArchitectureError: another family, or a variant that would come out wrong.
         ValueError: a spec that is not this model's, or weights that the engine cannot read.

@@ -52,17 +52,14 @@ class KVCache:
     copies L of them, in every layer at every step: O(n²) bytes moved for n tokens. In memory that
     is reserved once, a step writes one row and reads the others in place.
 
-    Rows of a batch may start with padding (prompts of different lengths, padded on the left):
-    ``padding[b]`` slots of row b are never looked at, and its positions count from the first
-    real token.
-
     Attributes:
         kv: (N, B, 2 n_KV, S_max, H), keys and values side by side as if they were 2 n_KV heads, so
             that one copy writes both. What is beyond ``length`` is not initialised.
         keys, values: (N, B, n_KV, S_max, H), the two halves of ``kv``. Keys are kept after RoPE, so
             a slot keeps its position.
         length: slots filled so far, the same in every row (padding included).
-        padding: (B,) left-padding slots of each row, or None where no row has any.
+        padding: (B,) how many slots each row begins with that hold padding and are never looked
+            at; a row's positions count from its first real token. None where no row has any.
         owner: the model whose keys these are; another model cannot use them.
     """
 
@@ -78,11 +75,9 @@ class KVCache:
         device: torch.device | str = "cpu",
         owner: object = None,
     ):
-        check_count("n_layers", n_layers)
-        check_count("batch_size", batch_size)
-        check_count("n_kv_heads", n_kv_heads)
-        check_count("max_seq_len", max_seq_len)
-        check_count("head_dim", head_dim)
+        sizes = {"n_layers": n_layers, "batch_size": batch_size, "n_kv_heads": n_kv_heads}
+        for name, size in (sizes | {"max_seq_len": max_seq_len, "head_dim": head_dim}).items():
+            check_count(name, size)
         shape = (n_layers, batch_size, 2 * n_kv_heads, max_seq_len, head_dim)
         with torch.inference_mode(False):  # ordinary tensors, that a reader may also change
             self.kv = torch.empty(shape, dtype=dtype, device=device)
@@ -96,12 +91,11 @@ class KVCache:
         """Write the new keys and values of one layer; return those of all positions.
 
         Args:
-            layer: index of the layer.
             kv: (B, 2 n_KV, L, H), the L new positions: the heads' keys, then their values.
 
         Returns:
-            Keys and values, views (not copies) of the cache, each (B, n_KV, S, H) with
-            S = length + L. ``length`` itself grows once for all layers, by ``advance``.
+            Keys and values, each (B, n_KV, length + L, H): views of the cache, not copies.
+            ``length`` itself grows once for all layers, by ``advance``.
         """
         cached = self._layers[layer]  # (B, 2 n_KV, S_max, H)
         seq_len = kv.shape[2]
@@ -138,5 +132,16 @@ class KVCache:
 
     @property
     def nbytes(self) -> int:
-        """Bytes reserved: 2 · N · B · n_KV · S_max · H · bytes of an element."""
+        """Bytes reserved: 2 · N · B · n_KV · S_max · H · bytes per element."""
         return self.kv.nbytes
+
+
+def check_cache(cache: KVCache, model, batch_size: int, seq_len: int) -> None:
+    """Raise ValueError unless ``seq_len`` tokens in each row of this model's input fit a cache."""
+    if not isinstance(cache, KVCache):
+        raise ValueError(f"cache: needs a KVCache, got {type(cache).__name__}")
+    if cache.owner is not model:
+        raise ValueError("cache: made for another model; make it with this engine's new_cache")
+    if cache.batch_size != batch_size:
+        raise ValueError(f"cache: has {cache.batch_size} rows, the input {batch_size}")
+    cache.check_room(seq_len)

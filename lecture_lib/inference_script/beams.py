@@ -1,6 +1,6 @@
 """Beam search for the script: on the engine, with stop strings and logprobs."""
 
-from lecture_lib.decoding.beam_engine import beam_sampling, engine_beam_search
+from lecture_lib.decoding import engine_beam_search
 from lecture_lib.tokens import end_tokens
 
 from .answer import Answer, strategy
@@ -16,7 +16,7 @@ def generate(task_info: TaskInfo, engine, prompt_ids: list[list[int]]) -> list[A
     """
     answers, ends = [], end_tokens(engine.hf_model)
     for prompt, ids in zip(task_info.prompts, prompt_ids, strict=True):
-        trace = engine_beam_search(engine, ids, **_options(task_info, engine))
+        trace = engine_beam_search(engine, ids, **_options(task_info))
         tokens = trace.sequences[0]
         text, tokens, reason = finish(engine.tokenizer, tokens, ends, task_info.stop)
         top = score_afterwards(engine, ids, tokens, task_info.logprobs)
@@ -25,12 +25,12 @@ def generate(task_info: TaskInfo, engine, prompt_ids: list[list[int]]) -> list[A
     return answers
 
 
-def _options(task_info: TaskInfo, engine) -> dict:
+def _options(task_info: TaskInfo) -> dict:
     options = {
         "num_beams": task_info.beam_width,
         "max_new_tokens": task_info.output_len,
         "length_penalty": task_info.len_penalty,
     }
     if task_info.draws:
-        options |= beam_sampling(engine, task_info.sampling, task_info.seed)
+        options |= {"sampling": task_info.sampling, "seed": task_info.seed}
     return options

@@ -215,7 +215,7 @@ def assemble(job: Job, tokenizer, results: list[dict]) -> ParallelRun:
     if job.kind == "pipeline":
         blocks = [block for each in results for block in each["blocks"]]
         return PipelineRun(**common, token_ids=token_ids, texts=texts, logits=logits, blocks=blocks)
-    timings = Timings(ttft_s=result["step_s"][0], step_s=result["step_s"][1:])
+    timings = Timings(result["step_s"])
     return TensorParallelRun(
         **common, token_ids=token_ids[0], text=texts[0], logits=logits[0], timings=timings
     )
