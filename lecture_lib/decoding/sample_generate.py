@@ -15,16 +15,13 @@ from .sampling import SamplingSettings, filter_logits
 class Sampler:
     """Draws the next token of every row: a ``next_token`` for ``Engine.generate`` and ``stream``.
 
+    It uses the random numbers as Transformers' ``generate`` does, one ``multinomial`` over all
+    rows in each step, so the same seed gives the same tokens.
+
     Args:
         settings: how the distribution is shaped.
         seed: the same seed gives the same text; without it PyTorch's global generator is used.
         prompt_ids: the prompts' token ids, a list for each row: the repetition penalty needs them.
-
-    It uses the random numbers as Transformers' ``generate`` does, one ``multinomial`` over all
-    rows in each step, so the same seed gives the same tokens.
-
-    Raises:
-        ValueError: a seed below 0, or a repetition penalty without ``prompt_ids``.
     """
 
     def __init__(
@@ -37,9 +34,11 @@ class Sampler:
         self.settings = settings or SamplingSettings()
         self._seed = None if seed is None else check_count("seed", seed, least=0)
         self._generator: torch.Generator | None = None  # made where the logits are
-        if self.settings.repetition_penalty != 1 and prompt_ids is None:
-            raise ValueError("prompt_ids: the repetition penalty needs the prompts' tokens")
-        self._ids = None if prompt_ids is None else [list(ids) for ids in prompt_ids]
+        self._ids: list[list[int]] | None = None  # each row so far, for the repetition penalty
+        if self.settings.repetition_penalty != 1:
+            if prompt_ids is None:
+                raise ValueError("prompt_ids: the repetition penalty needs the prompts' tokens")
+            self._ids = [list(ids) for ids in prompt_ids]
         self._steps: list[list[Tensor]] = []  # a step's three numbers, (B,) each
 
     def __call__(self, logits: Tensor) -> Tensor:
@@ -90,9 +89,7 @@ def sample_generate(
     (its default top_k is 50; here nothing is cut unless asked for).
 
     Args:
-        engine: an Engine.
         prompts: text or token ids, or a list of either (a batch).
-        max_new_tokens: how many tokens at most.
         temperature ... repetition_penalty: see ``SamplingSettings``.
         seed: see ``Sampler``. With a seed PyTorch's global generator is not touched.
         num_return_sequences: texts to draw for each prompt.
@@ -101,16 +98,12 @@ def sample_generate(
     Returns:
         A Generation, with the numbers of each draw; for a batch or several sequences a list of
         them: all of the first prompt, then all of the second ...
-
-    Raises:
-        ValueError: a setting or a prompt that is not as described.
     """
     settings = SamplingSettings(temperature, top_k, top_p, min_p, repetition_penalty)
     check_count("num_return_sequences", num_return_sequences)
     prompt_ids, single = encode_prompts(prompts, engine.tokenizer)
     rows = [ids for ids in prompt_ids for _ in range(num_return_sequences)]
-    penalised = rows if repetition_penalty != 1 else None
-    sampler = Sampler(settings, seed=seed, prompt_ids=penalised)
+    sampler = Sampler(settings, seed=seed, prompt_ids=rows)
     generations = engine.generate(rows, max_new_tokens, next_token=sampler, **options)
     for generation, *numbers in zip(generations, *sampler.records(), strict=True):
         # A row that ended early went on being drawn with the batch; that is no part of its text.
