@@ -35,9 +35,9 @@ def end_tokens(
 
 
 def log_probs_of(logits: Tensor, token_ids: Sequence[int] | Tensor) -> Tensor:
-    """log p of one token per row of logits, in nats: (n, V) logits and (n,) tokens to (n,)."""
+    """log p of one token per row of logits, in nats: (..., V) logits and (...) tokens to (...)."""
     token_ids = torch.as_tensor(token_ids, device=logits.device)
-    return next_log_probs(logits).gather(-1, token_ids[:, None])[:, 0]
+    return next_log_probs(logits).gather(-1, token_ids[..., None])[..., 0]
 
 
 def next_log_probs(logits: Tensor) -> Tensor:

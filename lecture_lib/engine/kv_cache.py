@@ -12,23 +12,17 @@ from lecture_lib.checks import check_count
 class Pattern:
     """Which positions the new tokens have and which keys they may look at: one for all layers.
 
-    Attributes:
-        positions: (1, L) or, with padding, (B, L): each token's place in its own text.
-        mask: (1 or B, 1, L, S), True where a query may look at a key. None where the causal mask
-            says it all: a single token sees every key, and L tokens without a past see no later
-            one.
+    ``mask`` is True where a query may look at a key. It is None where the causal mask says it all:
+    a single token sees every key, and L tokens without a past see no later one.
     """
 
-    positions: Tensor
-    mask: Tensor | None
+    positions: Tensor  # (1, L) or, with padding, (B, L): each token's place in its own text
+    mask: Tensor | None  # (1 or B, 1, L, S)
 
     @classmethod
     def of(cls, past_len: int, seq_len: int, padding: Tensor | None, device) -> "Pattern":
-        """The causal pattern of ``seq_len`` tokens behind ``past_len`` cached ones.
-
-        Args:
-            padding: (B,) how many of each row's first slots hold padding, or None.
-        """
+        """The pattern of ``seq_len`` tokens behind ``past_len`` cached ones, of which the first
+        ``padding[b]`` in row b hold padding."""
         slots = torch.arange(past_len, past_len + seq_len, device=device)  # (L,)
         positions = slots[None]  # (1, L)
         if padding is not None:
@@ -83,20 +77,13 @@ class KVCache:
             self.kv = torch.empty(shape, dtype=dtype, device=device)
             self.keys, self.values = self.kv.chunk(2, 2)
             self._layers = self.kv.unbind(0)  # indexing anew in every step and layer takes time
-        self.length = 0
-        self.padding: Tensor | None = None
-        self.owner = owner
+        self.batch_size, self.max_seq_len, self.owner = batch_size, max_seq_len, owner
+        self.reset()
 
     def append(self, layer: int, kv: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the new keys and values of one layer; return those of all positions.
-
-        Args:
-            kv: (B, 2 n_KV, L, H), the L new positions: the heads' keys, then their values.
-
-        Returns:
-            Keys and values, each (B, n_KV, length + L, H): views of the cache, not copies.
-            ``length`` itself grows once for all layers, by ``advance``.
-        """
+        """Write the L new keys and values of one layer, (B, 2 n_KV, L, H); return all of its keys
+        and values, (B, n_KV, length + L, H) each: views of the cache, not copies. ``length`` itself
+        grows once for all layers, by ``advance``."""
         cached = self._layers[layer]  # (B, 2 n_KV, S_max, H)
         seq_len = kv.shape[2]
         cached.narrow(2, self.length, seq_len).copy_(kv)
@@ -112,23 +99,16 @@ class KVCache:
 
     def check_room(self, seq_len: int) -> None:
         """Raise ValueError unless ``seq_len`` more positions fit."""
-        if self.length + seq_len > self.max_seq_len:
+        n, most = self.length, self.max_seq_len
+        if n + seq_len > most:
             raise ValueError(
-                f"cache: {self.length} of its {self.max_seq_len} positions are filled, "
-                f"{seq_len} more do not fit; make a longer one (max_seq_len)"
+                f"cache: {n} of its {most} positions are filled, {seq_len} more do not "
+                "fit; make a longer one (max_seq_len)"
             )
 
     def reset(self) -> None:
         """Forget the past and keep the memory, for the next prompt."""
         self.length, self.padding = 0, None
-
-    @property
-    def batch_size(self) -> int:
-        return self.keys.shape[1]
-
-    @property
-    def max_seq_len(self) -> int:
-        return self.keys.shape[3]
 
     @property
     def nbytes(self) -> int:
