@@ -15,7 +15,7 @@ text_statistics      how varied, repetitive and likely a text is
 
 from .beam_engine import engine_beam_search
 from .beam_search import beam_search
-from .beam_trace import BeamNode, BeamTrace
+from .beam_trace import BeamTrace
 from .draws import chi_square_test, draw_tokens
 from .greedy import GenerationSession, greedy_search
 from .sample_generate import Sampler, sample_generate
@@ -43,7 +43,6 @@ from .toy_models import (
 
 __all__ = [
     "TOY_DISTRIBUTIONS",
-    "BeamNode",
     "BeamTrace",
     "GenerationSession",
     "Sampler",

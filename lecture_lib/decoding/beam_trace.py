@@ -14,28 +14,17 @@ KEPT, PRUNED, FINISHED = "kept", "pruned", "finished"
 
 @dataclass(frozen=True, slots=True)
 class BeamNode:
-    """One candidate of one step: a beam of the step before, and one token more.
+    """One candidate of one step: a beam of the step before, and one token more."""
 
-    Attributes:
-        step: 1 for the first new token.
-        parent: index in ``BeamTrace.nodes`` of the beam it continues; None: the prompt.
-        token: the token's id. log_prob: log p(token | everything to its left), in nats.
-        score: running score, the sum of the log-probabilities from the first new token on.
-        rank: place among the step's candidates, by score or in the order of the draws; from 1.
-        status: "kept" (goes on), "pruned" (dropped) or "finished" (a text that may be returned).
-        why: the reason of the status, in words.
-        final_score: of a text that has ended: score / length ** length_penalty; else None.
-    """
-
-    step: int
-    parent: int | None
-    token: int
-    log_prob: float
-    score: float
-    rank: int
-    status: str
-    why: str
-    final_score: float | None = None
+    step: int  # 1 for the first new token
+    parent: int | None  # index in ``BeamTrace.nodes`` of the beam it continues; None: the prompt
+    token: int  # the token's id
+    log_prob: float  # log p(token | everything to its left), in nats
+    score: float  # sum of the log-probabilities from the first new token on
+    rank: int  # place among the step's candidates, by score or in the order of the draws; from 1
+    status: str  # "kept" (goes on), "pruned" (dropped) or "finished" (a text that may be returned)
+    why: str  # the reason of the status, in words
+    final_score: float | None = None  # of a text that has ended: score / length ** length_penalty
 
 
 class Hypothesis(NamedTuple):
@@ -51,14 +40,12 @@ class BeamTrace:
     """What ``beam_search`` returns: the result, and the whole search that led to it.
 
     Attributes:
-        settings: what was asked for.
         steps: the candidates of each step, by rank. Of a vocabulary too large to list, those that
             the search considered: max(2, 1 + n_eos) · num_beams.
         finished: the finished texts held at the end, at most ``num_beams``, the best first.
         stop_reason: why the search ended, in words.
-        calls: what each pass through the engine saw (empty for other models).
-        rows_copied: rows of the KV cache copied before each decode step because a beam had to move
-            (``engine_beam_search``).
+        calls: what each pass through the engine saw (``engine_beam_search``).
+        rows_copied: rows of its cache copied before each decode step because a beam had to move.
     """
 
     settings: "BeamSettings"
@@ -129,15 +116,9 @@ class BeamTrace:
         return [self.nodes[i].token for i in self.path(node)]
 
     def table(self, token_text: Callable[[int], str] = str):
-        """The tree as a table, for reading, sorting and screen readers.
-
-        Args:
-            token_text: how a token id is written.
-
-        Returns:
-            DataFrame with a row for each candidate: step, rank, after (the tokens to its left),
-            token, p = p(token | left), score, p(text) = exp(score), status, why, final score.
-        """
+        """The tree as a DataFrame with a row for each candidate: step, rank, after (the tokens to
+        its left), token (as ``token_text`` writes an id), p = p(token | left), score,
+        p(text) = exp(score), status, why, final score."""
         import pandas as pd
 
         rows = [

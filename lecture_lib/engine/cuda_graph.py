@@ -3,8 +3,7 @@
 At batch 1 a decode step is hundreds of kernels of a few microseconds each, and the CPU cannot
 launch them as fast as the GPU runs them. A CUDA graph replays them all by one call. The price:
 every address and shape is fixed, so the cache is read in its full length behind a mask, and the
-position is a number in GPU memory. (Recording and replaying need a GPU; the fixed-shape cache is
-tested without one.)
+position is a number in GPU memory.
 """
 
 import torch

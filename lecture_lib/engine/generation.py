@@ -5,27 +5,19 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class ForwardCall:
-    """What one pass through the model saw: the evidence that a cache is really used.
+    """What one pass through the model saw: the evidence that a cache is really used."""
 
-    Attributes:
-        batch_size, seq_len: rows, and tokens per row, that were computed (1 in a decode step).
-        past_len: positions that came out of the cache. kv_len: positions it holds afterwards.
-    """
-
-    batch_size: int
-    seq_len: int
-    past_len: int
-    kv_len: int
+    batch_size: int  # rows that were computed
+    seq_len: int  # tokens that were computed of each row: 1 in a decode step
+    past_len: int  # positions that came out of the cache
+    kv_len: int  # positions that it holds afterwards
 
 
 @dataclass(frozen=True)
 class Timings:
-    """Wall-clock times of a run, all rows of a batch together.
+    """Wall-clock times of a run, all rows of a batch together."""
 
-    Attributes:
-        token_s: seconds from the call to the first token, and from each token to the next.
-    """
-
+    # Seconds from the call to the first token, and from each token to the next.
     token_s: list[float] = field(default_factory=list)
 
     @property
@@ -49,7 +41,7 @@ class Timings:
 
     @property
     def tokens_per_s(self) -> float:
-        """Tokens per second of one row while decoding: 1 / tpot_s; 0.0 without a second token."""
+        """Tokens per second of one row while decoding; 0.0 where there is no second token."""
         return 1 / self.tpot_s if self.step_s else 0.0
 
 
