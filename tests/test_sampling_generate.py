@@ -250,14 +250,15 @@ def test_beam_sampling_equals_generate_s(llama_engine, shape):
         )[0, 5:].tolist()  # fmt: skip
         settings = SamplingSettings(**{"top_k": 50} | shape)
         trace = engine_beam_search(
-            llama_engine, ids, num_beams=3, max_new_tokens=10, sampling=settings, seed=seed
-        )
+            llama_engine, ids, num_beams=3, max_new_tokens=10, do_sample=True,
+            generator=torch.Generator().manual_seed(seed), sampling=settings,
+        )  # fmt: skip
         assert trace.sequences == [out]
 
 
 def test_beam_sampling_takes_no_repetition_penalty(llama_engine):
     with pytest.raises(ValueError, match="repetition_penalty: must be 1"):
         engine_beam_search(
-            llama_engine, "ab", num_beams=2, max_new_tokens=2,
+            llama_engine, "ab", num_beams=2, max_new_tokens=2, do_sample=True,
             sampling=SamplingSettings(repetition_penalty=1.2),
         )  # fmt: skip

@@ -22,8 +22,9 @@ def engine_beam_search(
     max_new_tokens: int,
     eos_token_id: int | Iterable[int] | None = None,
     ignore_eos: bool = False,
+    do_sample: bool = False,
+    generator: torch.Generator | None = None,
     sampling: SamplingSettings | None = None,
-    seed: int = 0,
     **options,
 ) -> BeamTrace | list[BeamTrace]:
     """``beam_search`` over a real model, for one prompt or several together.
@@ -34,9 +35,11 @@ def engine_beam_search(
     Args:
         prompt: text or token ids; a list of either is a batch, padded on the left.
         eos_token_id: Default: the model's own. ignore_eos: no token ends a text.
-        sampling: beam-search multinomial sampling: each step's candidates are drawn in proportion
-            to exp(score) after these filters, not ranked. For one prompt, the same ``seed`` gives
-            generate's texts. (No repetition penalty: it would need each beam's own text.)
+        do_sample: beam-search multinomial sampling: each step's candidates are drawn in proportion
+            to exp(score), not ranked. With one prompt, a ``generator`` with the same seed gives
+            generate's texts; without it the draws are seeded by PyTorch's global generator.
+        sampling: the filters for the draws. (No repetition penalty: it would need each beam's own
+            text.)
         options: ``length_penalty``, ``early_stopping``, ``num_return_sequences`` of
             ``beam_search``.
 
@@ -60,11 +63,11 @@ def engine_beam_search(
     engine.check_context(input_ids.shape[1] + max_new_tokens, "prompt + max_new_tokens")
     searches = [Search(settings) for _ in input_ids]
     model = _CachedModel(engine, input_ids, attention_mask, searches, sampling)
-    generator = None
-    if sampling is not None:
+    if do_sample and generator is None:
+        seed = int(torch.randint(2**62, ()))
         generator = torch.Generator(engine.device).manual_seed(seed)
     with torch.inference_mode():
-        run_searches(searches, model, generator)
+        run_searches(searches, model, generator if do_sample else None)
     traces = [
         search.trace(
             calls=tuple(model.calls[: len(search.steps)]),

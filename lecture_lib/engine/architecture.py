@@ -45,10 +45,6 @@ def check_heads(hf_model, spec: ModelSpec) -> None:
     """Raise ValueError unless the spec's heads are those of the model's matrices."""
     if spec is None:
         raise UnsupportedArchitectureError("loaded.spec: ModelSpec does not know this variant")
-    if spec.n_heads % spec.n_kv_heads:
-        raise ValueError(
-            f"loaded.spec: n_kv_heads={spec.n_kv_heads} does not divide n_heads={spec.n_heads}"
-        )
     base = getattr(hf_model.model, "decoder", hf_model.model)
     attention = base.layers[0].self_attn
     sizes = {
