@@ -7,7 +7,7 @@ from functools import cache
 
 import torch
 
-from .tokens import log_probs_of
+from .tokens import check_token_ids, log_probs_of
 
 # The separator that SmolLM2 saw between documents while it was trained. Put in front, it plays the
 # part of "the start of a text", so that the first token has a probability too.
@@ -16,10 +16,10 @@ DOCUMENT_START = "<|endoftext|>"
 
 @dataclass(frozen=True)
 class TextScore:
-    """log p of each token of a text, given the tokens to its left.
+    """log p of each token of a text, given the tokens to its left, in nats.
 
-    ``log_probs`` has one entry a token, in nats. The first is ``nan`` where nothing stood in front
-    of it (``start=None``): then it was given, not predicted, and does not count.
+    The first of ``log_probs`` is ``nan`` where nothing stood in front of the text (``start=None``):
+    then its first token was given, not predicted, and does not count.
     """
 
     text: str
@@ -74,26 +74,20 @@ def next_token_logits(
     """The model's logits after these tokens, recomputed from nothing each time (no cache).
 
     Returns:
-        float32 tensor of shape (V,); with ``all_positions`` (L, V), one row a token.
+        float32 tensor of shape (V,); with ``all_positions`` (L, V), one row per token.
 
     Raises:
         ValueError: no tokens, more than the context holds, or ids outside the vocabulary.
     """
-    token_ids = [int(i) for i in token_ids]
-    config = loaded.model.config
+    model, config = loaded.model, loaded.model.config
+    input_ids = check_token_ids("token_ids", token_ids, config.vocab_size, model.device)[None]
     limit = getattr(config, "max_position_embeddings", None)
-    if not token_ids:
-        raise ValueError("token_ids: is empty; the model needs at least one token to its left")
-    if limit is not None and len(token_ids) > limit:
-        raise ValueError(f"token_ids: {len(token_ids)} tokens, but the context holds {limit}")
-    outside = [i for i in token_ids if not 0 <= i < config.vocab_size]
-    if outside:
-        raise ValueError(f"token_ids: {outside[0]} is outside 0..{config.vocab_size - 1}")
-    input_ids = torch.tensor([token_ids], device=loaded.model.device)  # (1, L)
+    if limit is not None and input_ids.shape[1] > limit:
+        raise ValueError(f"token_ids: {input_ids.shape[1]} tokens, but the context holds {limit}")
     with torch.inference_mode():
         # Without all_positions only the last row meets W_lm: that is all a next token needs.
         keep = 0 if all_positions else 1
-        logits = loaded.model(input_ids, use_cache=False, logits_to_keep=keep).logits[0].float()
+        logits = model(input_ids, use_cache=False, logits_to_keep=keep).logits[0].float()
     return logits if all_positions else logits[-1]
 
 

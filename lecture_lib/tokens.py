@@ -10,33 +10,34 @@ from torch import Tensor
 Prompt = str | Sequence[int] | Tensor
 
 
-def end_tokens(model, eos_token_id: int | Iterable[int] | None = None) -> frozenset[int]:
+def end_tokens(
+    model, eos_token_id: int | Iterable[int] | None = None, vocab_size: int | None = None
+) -> frozenset[int]:
     """The tokens that end a text: those given, else the model's own. None, one or several.
 
     Args:
         model: a Transformers model, or None where there is no default.
         eos_token_id: one id, or several.
-
-    Raises:
-        ValueError: something other than token ids.
+        vocab_size: ids that are given must be below it.
     """
-    if eos_token_id is None and model is not None:
-        eos_token_id = (model.generation_config or model.config).eos_token_id
     if eos_token_id is None:
-        return frozenset()
+        own = model and (model.generation_config or model.config).eos_token_id
+        return frozenset() if own is None else end_tokens(None, own)
     try:
         ids = [eos_token_id] if isinstance(eos_token_id, Integral) else list(eos_token_id)
     except TypeError:
         ids = [None]
     if any(isinstance(i, bool) or not isinstance(i, Integral) or i < 0 for i in ids):
         raise ValueError(f"eos_token_id: needs a token id, several or None, got {eos_token_id!r}")
+    if vocab_size is not None and max(ids, default=0) >= vocab_size:
+        raise ValueError(f"eos_token_id: {max(ids)} is outside 0..{vocab_size - 1}")
     return frozenset(ids)
 
 
 def log_probs_of(logits: Tensor, token_ids: Sequence[int] | Tensor) -> Tensor:
-    """log p of one token per row of logits, in nats: (n, V) logits and (n,) tokens to (n,)."""
+    """log p of one token per row of logits, in nats: (..., V) logits and (...) tokens to (...)."""
     token_ids = torch.as_tensor(token_ids, device=logits.device)
-    return next_log_probs(logits).gather(-1, token_ids[:, None])[:, 0]
+    return next_log_probs(logits).gather(-1, token_ids[..., None])[..., 0]
 
 
 def next_log_probs(logits: Tensor) -> Tensor:
@@ -85,6 +86,28 @@ def check_possible(logits: Tensor, why: str = "") -> None:
     raise ValueError(f"logits: {where} {fault}{why}")
 
 
+def check_log_probs(log_probs: Tensor) -> None:
+    """Raise ValueError unless log p(next token), (B, beams, V), lets each of B searches go on."""
+    best = log_probs.amax((1, 2))  # NaN if any is NaN
+    if not log_probs.is_floating_point() or not bool((best <= 1e-3).all()):
+        raise ValueError(
+            "next_log_probs: must return log-probabilities (0 or less, none of them NaN), got "
+            f"{log_probs.dtype} up to {float(best.max()):.4g}; of logits take log_softmax(-1)"
+        )
+    if bool((best == -torch.inf).any()):
+        raise ValueError("next_log_probs: all candidates have probability 0: no beam can go on")
+
+
+def stable_topk(row: Tensor, n: int) -> Tensor:
+    """Indices of the n largest numbers of a row, the largest first, of equal ones the first."""
+    values, indices = row.topk(min(n + 1, len(row)))
+    if bool((values[1:] < values[:-1]).all()):
+        return indices[:n]
+    # topk leaves the order of equals open, and which of them it takes: a picture must not.
+    at_least = (row >= values[n - 1]).nonzero().flatten()
+    return at_least[row[at_least].sort(descending=True, stable=True).indices[:n]]
+
+
 def check_token_ids(name: str, ids, vocab_size: int, device="cpu") -> Tensor:
     """Token ids as a long tensor on the device, of the shape given, or ValueError."""
     try:
@@ -105,28 +128,35 @@ def check_token_ids(name: str, ids, vocab_size: int, device="cpu") -> Tensor:
     return ids.long()
 
 
-def check_token_matrix(input_ids, vocab_size: int, device) -> Tensor:
-    """Prompts as (B, L); a single row (L,) becomes (1, L)."""
-    ids = check_token_ids("input_ids", input_ids, vocab_size, device)
-    ids = ids[None] if ids.dim() == 1 else ids
-    if ids.dim() != 2:
-        raise ValueError(f"input_ids: needs shape (B, L) or (L,), got {tuple(ids.shape)}")
-    return ids
+def check_column(token_ids, vocab_size: int, device) -> Tensor:
+    """One token for each row, given as (B,), (B, 1) or an int: (B, 1)."""
+    ids = check_token_ids("token_ids", token_ids, vocab_size, device)
+    if ids.dim() > 2 or (ids.dim() == 2 and ids.shape[1] != 1):
+        raise ValueError(f"token_ids: needs shape (B,) or (B, 1), got {tuple(ids.shape)}")
+    return ids.reshape(-1, 1)
 
 
-def count_padding(attention_mask, input_ids: Tensor) -> Tensor | None:
-    """How many padding tokens each row begins with, (B,), or None where no row has any.
+def check_batch(input_ids, attention_mask, vocab_size: int, device) -> tuple[Tensor, Tensor | None]:
+    """Token ids as (B, L), a single row (L,) as (1, L), and how many of each are padding.
+
+    Returns:
+        The ids, and the number of padding tokens that each row begins with, (B,), or None where
+        no row has any.
 
     Raises:
         ValueError: a mask of another shape, padding that is not on the left, a row without tokens.
     """
+    ids = check_token_ids("input_ids", input_ids, vocab_size, device)
+    ids = ids[None] if ids.dim() == 1 else ids
+    if ids.dim() != 2:
+        raise ValueError(f"input_ids: needs shape (B, L) or (L,), got {tuple(ids.shape)}")
     if attention_mask is None:
-        return None
-    mask = torch.as_tensor(attention_mask, device=input_ids.device)
+        return ids, None
+    mask = torch.as_tensor(attention_mask, device=ids.device)
     mask = mask[None] if mask.dim() == 1 else mask
-    if mask.shape != input_ids.shape:
+    if mask.shape != ids.shape:
         raise ValueError(
-            f"attention_mask: needs the shape of input_ids {tuple(input_ids.shape)}, "
+            f"attention_mask: needs the shape of input_ids {tuple(ids.shape)}, "
             f"got {tuple(mask.shape)}"
         )
     mask = mask.long()
@@ -137,7 +167,7 @@ def count_padding(attention_mask, input_ids: Tensor) -> Tensor | None:
             "each row; set tokenizer.padding_side = 'left'"
         )
     padding = (1 - mask).sum(1)  # (B,)
-    return padding if bool(padding.any()) else None
+    return ids, padding if bool(padding.any()) else None
 
 
 def encode_prompts(prompt, tokenizer) -> tuple[list[list[int]], bool]:
@@ -154,44 +184,45 @@ def encode_prompts(prompt, tokenizer) -> tuple[list[list[int]], bool]:
         prompt = prompt.tolist()
         single = not prompt or not isinstance(prompt[0], list) or len(prompt) == 1
         prompts = prompt if prompt and isinstance(prompt[0], list) else [prompt]
-    elif isinstance(prompt, str) or (isinstance(prompt, Sequence) and _is_token_ids(prompt)):
-        single, prompts = True, [prompt]
-    elif isinstance(prompt, Sequence):
-        single, prompts = False, list(prompt)
-    else:
+    elif not isinstance(prompt, Sequence):
         raise ValueError(f"prompt: needs text, token ids or a list, got {type(prompt).__name__}")
-    return [_encode_one(each, tokenizer) for each in prompts], single
-
-
-def _is_token_ids(prompt: Sequence) -> bool:
-    return len(prompt) == 0 or isinstance(prompt[0], int | float)
-
-
-def _encode_one(prompt: Prompt, tokenizer) -> list[int]:
-    if isinstance(prompt, str):
-        ids = tokenizer(prompt).input_ids if prompt else []
     else:
-        ids = prompt.tolist() if isinstance(prompt, Tensor) else list(prompt)
-    if not ids:
+        single = isinstance(prompt, str) or len(prompt) == 0 or isinstance(prompt[0], int | float)
+        prompts = [prompt] if single else prompt
+    encoded = [_encode(each, tokenizer) for each in prompts]
+    if not all(encoded):
         raise ValueError("prompt: needs at least one token, got an empty one")
-    return ids
+    return encoded, single
+
+
+def _encode(prompt: Prompt, tokenizer) -> list[int]:
+    if isinstance(prompt, str):
+        return tokenizer(prompt).input_ids if prompt else []
+    return prompt.tolist() if isinstance(prompt, Tensor) else list(prompt)
+
+
+def encode_batch(
+    prompt, tokenizer, vocab_size: int, device
+) -> tuple[Tensor, Tensor | None, list[int], bool]:
+    """Prompts, as ``encode_prompts`` takes them, as a batch that is padded on the left.
+
+    The padding is on the left, so that every row's newest token is in the last column. Which
+    token it is does not matter: nothing looks at it.
+
+    Returns:
+        input_ids (B, L) on the device; attention_mask (B, L), None where nothing is padded; the
+        length of each prompt; whether it was one prompt.
+    """
+    prompts, single = encode_prompts(prompt, tokenizer)
+    lengths = [len(ids) for ids in prompts]
+    longest = max(lengths)
+    rows = [[0] * (longest - len(ids)) + ids for ids in prompts]
+    mask = None
+    if min(lengths) < longest:
+        mask = torch.tensor([[0] * (longest - n) + [1] * n for n in lengths], device=device)
+    return check_token_ids("prompt", rows, vocab_size, device), mask, lengths, single
 
 
 def decode_text(tokenizer, token_ids: Sequence[int]) -> str:
     """The text of tokens, as it was written: no special tokens, and no space is tidied away."""
     return tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-
-
-def pad_left(prompts: list[list[int]]) -> tuple[list[list[int]], list[list[int]] | None]:
-    """Rows of one length for a batch: (input_ids, attention_mask), None where nothing is padded.
-
-    The padding is on the left, so that every row's newest token is in the last column. Which
-    token it is does not matter: nothing looks at it.
-    """
-    longest = max(map(len, prompts))
-    if all(len(ids) == longest for ids in prompts):
-        return prompts, None
-    n_pad = [longest - len(ids) for ids in prompts]
-    input_ids = [[0] * n + ids for n, ids in zip(n_pad, prompts, strict=True)]
-    attention_mask = [[0] * n + [1] * (longest - n) for n in n_pad]
-    return input_ids, attention_mask

@@ -234,12 +234,10 @@ def test_the_table_says_what_the_nodes_say():
 
 def test_draws_follow_the_scores():
     """The first draw of a step is one of the plain distribution: a chi-square test, seeded."""
-    model = ToyLM({}, vocab=["A", "B", "C"], default={"A": 0.7, "B": 0.2, "C": 0.1})
-    generator = torch.Generator().manual_seed(0)
-    firsts = [
-        search(model, n=1, do_sample=True, generator=generator).nodes[0].token for _ in range(2000)
-    ]
-    counts = [firsts.count(token) for token in range(3)]
+    totals = torch.tensor([[0.7, 0.2, 0.1]]).log().expand(2000, -1)
+    drawn = choose_candidates(totals, 3, torch.Generator().manual_seed(0))
+    assert drawn.sort().values.tolist() == [[0, 1, 2]] * 2000  # each candidate once
+    counts = drawn[:, 0].bincount().tolist()
     expected = [1400, 400, 200]
     chi_square = sum((c - e) ** 2 / e for c, e in zip(counts, expected, strict=True))
     assert chi_square < 13.8  # 0.1 % at two degrees of freedom
@@ -278,7 +276,7 @@ def test_bad_input_is_explained(name):
         (lambda n: torch.arange(4.0).expand(n, 4), "log_softmax"),
         (lambda n: torch.zeros(n + 1, 4), "must return"),
         (lambda n: torch.zeros(4), "must return"),
-        (lambda n: torch.zeros(n, 4, dtype=torch.long), "must return"),
+        (lambda n: torch.zeros(n, 4, dtype=torch.long), "must return log-probabilities"),
     ],
 )
 def test_what_is_no_distribution_is_refused(answer, message):

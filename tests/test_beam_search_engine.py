@@ -7,7 +7,7 @@ import references
 import torch
 from engine_models import CONFIGS, EOS, left_padded, llama, loaded_model, token_ids
 
-from lecture_lib.decoding import beam_search, engine_beam_search
+from lecture_lib.decoding import SamplingSettings, beam_search, engine_beam_search
 from lecture_lib.decoding.beam_cache import assign_rows
 from lecture_lib.engine import Engine, ForwardCall
 
@@ -229,7 +229,7 @@ def test_the_same_seed_draws_generate_s_texts(engine, num_beams):
             ids,
             do_sample=True,
             generator=torch.Generator().manual_seed(seed),
-            warp=lambda log_probs: log_probs / 0.7,
+            sampling=SamplingSettings(temperature=0.7),
             **options,
         )
         assert_equal([trace], expected)

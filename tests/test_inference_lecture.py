@@ -13,12 +13,12 @@ from engine_models import llama, loaded_model
 
 from lecture_lib.costs import step_latency
 from lecture_lib.costs.measured import ENGINE
-from lecture_lib.engine import Engine
+from lecture_lib.engine import Engine, Timings
 from lecture_lib.figures import logprobs_view, request_timeline, sweep_panels
 from lecture_lib.hardware import Hardware
 from lecture_lib.inference_script import TaskInfo, generate, lecture_script
 from lecture_lib.inference_script.effects import WatchedSettings, setting_effects
-from lecture_lib.inference_script.timing import RequestTime, measure_request, predict_request
+from lecture_lib.inference_script.timing import measure_request, predict_request
 
 TEXT = "The quick brown fox"
 HERE = Hardware("a test's", peak_flops=1e11, memory_bandwidth=1e10, memory_bytes=1e10)
@@ -168,14 +168,14 @@ def test_a_request_is_warmed_up_and_its_median_taken():
     fake = FakeEngine(prefills, steps=[1.0, 2.0])
     timed = measure_request(fake, 5, 3, rounds=3, clock=lambda: fake.now)
     assert timed.ttft_s == median(prefills[1:])
-    assert timed.token_s[1:] == (1.0, 2.0)
+    assert timed.step_s == [1.0, 2.0]
     assert timed.tpot_s == 1.5
     assert timed.total_s == 4.0 + 1.0 + 2.0
     assert [len(ids) for ids in fake.prompts] == [5] * 4
 
 
 def test_a_request_of_one_token_has_no_time_per_further_token():
-    assert str(RequestTime((2.0,)).tpot_s) == "nan"
+    assert str(Timings([2.0]).tpot_s) == "nan"
 
 
 @pytest.mark.real_model

@@ -125,7 +125,6 @@ def test_concat_cache_copies_all_rows_and_preallocated_only_new_ones(x, weights)
     assert slide.bytes_copied == (5 + 6) * row_bytes
     assert engine.bytes_copied == (4 + 1 + 1) * row_bytes
     assert torch.equal(first.keys, before), "a concat cache must not change in place"
-    assert slide.nbytes == engine.nbytes == 6 * row_bytes
     with pytest.raises(ValueError, match="all 6 positions are taken"):
         decode_block(x[6:], engine, weights, N_HEADS)
 

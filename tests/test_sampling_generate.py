@@ -18,7 +18,6 @@ from lecture_lib.decoding import (
     sampling_distribution,
     token_log_probs,
 )
-from lecture_lib.decoding.beam_engine import beam_sampling
 from lecture_lib.engine import Engine
 
 SETTINGS = [
@@ -98,7 +97,7 @@ def test_rows_that_end_early_keep_the_others_in_step(llama_engine):
     for row, text in zip(out.tolist(), texts, strict=True):
         assert text.token_ids == row[: len(text.token_ids)]
         assert set(row[len(text.token_ids) :]) <= {EOS}
-        assert len(text.log_probs) == len(text.n_kept) == len(text.token_ids)
+        assert len(text.entropies) == len(text.n_kept) == len(text.token_ids)
         assert text.finish_reason == ("eos" if text.token_ids[-1] in eos else "length")
 
 
@@ -109,13 +108,11 @@ def test_the_records_are_those_of_generate_s_scores(engine):
     rows, out = transformers_sample(engine.hf_model, ids, seed=2, **settings)
     text = sample_generate(engine, ids, 20, seed=2, **settings)
     assert [text.token_ids] == rows
-    for step, token in enumerate(text.token_ids):
+    for step in range(len(text.token_ids)):
         logits, scores = out.logits[step][0].double(), out.scores[step][0].double()
         p, q = logits.softmax(-1), scores.softmax(-1)
         kept = q[q > 0]
         assert text.n_kept[step] == int((scores > -math.inf).sum())
-        assert text.log_probs[step] == pytest.approx(float(p[token].log()), abs=1e-4)
-        assert text.sampling_log_probs[step] == pytest.approx(float(q[token].log()), abs=1e-4)
         assert text.entropies[step] == pytest.approx(float(-(p * p.log()).nansum()), abs=1e-4)
         entropy = float(-(kept * kept.log()).sum())
         assert text.sampling_entropies[step] == pytest.approx(entropy, abs=1e-4)
@@ -224,11 +221,15 @@ def test_bad_statistics_are_named(call, message):
 
 
 @pytest.mark.parity
-def test_token_log_probs_equal_those_noted_while_sampling(engine):
+def test_token_log_probs_equal_those_of_transformers_logits(engine):
     ids = token_ids(1, 6)
+    rows, out = transformers_sample(engine.hf_model, ids, seed=0, top_k=30, temperature=2.0)
     text = sample_generate(engine, ids, 10, seed=0, top_k=30, temperature=2.0)
     scored = token_log_probs(engine, ids[0].tolist(), text.token_ids)
-    assert scored == pytest.approx(text.log_probs, abs=1e-4)
+    chosen = zip(out.logits, text.token_ids, strict=False)
+    expected = [float(logits[0].log_softmax(-1)[token]) for logits, token in chosen]
+    assert text.token_ids == rows[0][:10]
+    assert scored == pytest.approx(expected, abs=1e-4)
     assert mean_log_prob(scored) == pytest.approx(sum(scored) / len(scored))
     probs = sampling_distribution(engine.logits(ids)[0, -1])
     assert math.exp(scored[0]) == pytest.approx(float(probs[text.token_ids[0]]), abs=1e-5)
@@ -247,11 +248,17 @@ def test_beam_sampling_equals_generate_s(llama_engine, shape):
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=10, num_beams=3,
             do_sample=True, **{"top_k": 50} | shape,
         )[0, 5:].tolist()  # fmt: skip
-        drawn = beam_sampling(llama_engine, SamplingSettings(**{"top_k": 50} | shape), seed)
-        trace = engine_beam_search(llama_engine, ids, num_beams=3, max_new_tokens=10, **drawn)
+        settings = SamplingSettings(**{"top_k": 50} | shape)
+        trace = engine_beam_search(
+            llama_engine, ids, num_beams=3, max_new_tokens=10, do_sample=True,
+            generator=torch.Generator().manual_seed(seed), sampling=settings,
+        )  # fmt: skip
         assert trace.sequences == [out]
 
 
 def test_beam_sampling_takes_no_repetition_penalty(llama_engine):
     with pytest.raises(ValueError, match="repetition_penalty: must be 1"):
-        beam_sampling(llama_engine, SamplingSettings(repetition_penalty=1.2), seed=0)
+        engine_beam_search(
+            llama_engine, "ab", num_beams=2, max_new_tokens=2, do_sample=True,
+            sampling=SamplingSettings(repetition_penalty=1.2),
+        )  # fmt: skip

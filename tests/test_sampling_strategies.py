@@ -133,11 +133,6 @@ def test_the_table_has_the_lectures_list():
     assert table.ignored[9] == "temperature, top_p"
 
 
-def test_an_unknown_argument_is_named():
-    with pytest.raises(ValueError, match="beams: is not among"):
-        select_strategy(beams=4)
-
-
 # The lecture's two distributions
 
 

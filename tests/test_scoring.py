@@ -87,9 +87,9 @@ def test_bad_input_is_refused(loaded):
         score_text(loaded, 3)
     with pytest.raises(ValueError, match="start: '<bos>' is no special token"):
         score_text(loaded, "a", start="<bos>")
-    with pytest.raises(ValueError, match="token_ids: is empty"):
+    with pytest.raises(ValueError, match="token_ids: needs at least one token"):
         next_token_logits(loaded, [])
-    with pytest.raises(ValueError, match=r"49152 is outside 0\.\.49151"):
+    with pytest.raises(ValueError, match=r"49152 is outside the vocabulary, 0\.\.49151"):
         next_token_logits(loaded, [49152])
     with pytest.raises(ValueError, match="but the context holds 8192"):
         next_token_logits(loaded, [1] * 8193)

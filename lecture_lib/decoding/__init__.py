@@ -6,8 +6,7 @@ greedy               greedy search, and the session behind the stepper
 beam_search          the loop, a step, the ending of texts: beam search on any model
 beam_trace           what a search looked at, as a tree with reasons
 beam_engine          the same search over the real model; beam_cache: its cache, which follows
-sampling             temperature, top-k, top-p and their order
-repetition_penalty   tokens that already occurred become less likely
+sampling             repetition penalty, temperature, top-k, top-p and their order
 sample_generate      texts drawn by the engine, with the numbers of each draw
 draws                draws from a distribution, and a test that they follow it
 strategies           which arguments of generate select what
@@ -16,13 +15,13 @@ text_statistics      how varied, repetitive and likely a text is
 
 from .beam_engine import engine_beam_search
 from .beam_search import beam_search
-from .beam_trace import BeamNode, BeamTrace
+from .beam_trace import BeamTrace
 from .draws import chi_square_test, draw_tokens
 from .greedy import GenerationSession, greedy_search
-from .repetition_penalty import apply_repetition_penalty
 from .sample_generate import Sampler, sample_generate
 from .sampling import (
     SamplingSettings,
+    apply_repetition_penalty,
     apply_temperature,
     sampling_distribution,
     top_k_filter,
@@ -44,7 +43,6 @@ from .toy_models import (
 
 __all__ = [
     "TOY_DISTRIBUTIONS",
-    "BeamNode",
     "BeamTrace",
     "GenerationSession",
     "Sampler",

@@ -18,35 +18,27 @@ class BeamCache(KVCache):
     generated since is copied.
 
     Args:
-        prefilled: the cache of the B prompts, k = ``num_beams`` rows are made of each of its rows.
-        max_seq_len: room, prompt included.
+        empty: a cache of B · k rows with room for the prompt and the new tokens; its memory is
+            taken over.
+        prefilled: the cache of the B prompts. Each of its rows is copied to k rows.
 
     Attributes:
         rows: for each prompt, the row (0 to k - 1, within its own) of each beam in rank order.
         prompt_len: positions that all rows of a prompt share.
     """
 
-    def __init__(self, prefilled: KVCache, num_beams: int, max_seq_len: int):
-        n_layers, batch_size, n_kv_heads, prompt_len, head_dim = prefilled.keys.shape
-        super().__init__(
-            n_layers=n_layers,
-            batch_size=batch_size * num_beams,
-            n_kv_heads=n_kv_heads,
-            max_seq_len=max_seq_len,
-            head_dim=head_dim,
-            dtype=prefilled.keys.dtype,
-            device=prefilled.keys.device,
-            owner=prefilled.owner,
-        )
+    def __init__(self, empty: KVCache, prefilled: KVCache):
+        self.__dict__.update(empty.__dict__)
+        batch_size = prefilled.batch_size
+        self.num_beams = self.batch_size // batch_size
+        self.length = self.prompt_len = prefilled.length
         # (N, B, k, 2 n_KV, S_max, H): a view, through which one copy fills all rows.
-        by_prompt = self.kv.unflatten(1, (batch_size, num_beams))
-        by_prompt[:, :, :, :, :prompt_len] = prefilled.kv[:, :, None]
+        by_prompt = self.kv.unflatten(1, (batch_size, self.num_beams))
+        by_prompt[:, :, :, :, : self.prompt_len] = prefilled.kv[:, :, None]
         if prefilled.padding is not None:
-            self.padding = prefilled.padding.repeat_interleave(num_beams)  # (B * k,)
-        self.length = self.prompt_len = prompt_len
-        self.num_beams = num_beams
+            self.padding = prefilled.padding.repeat_interleave(self.num_beams)  # (B * k,)
         # After the prefill all rows of a prompt are alike: the first beams may take any of them.
-        self.rows: list[list[int]] = [list(range(num_beams)) for _ in range(batch_size)]
+        self.rows: list[list[int]] = [list(range(self.num_beams)) for _ in range(batch_size)]
 
     def follow(self, parents: Sequence[Sequence[int]]) -> list[int]:
         """Give each new beam its parent's past; returns how many rows each prompt had to copy.
@@ -55,14 +47,16 @@ class BeamCache(KVCache):
             parents: for each prompt the place of each new beam's parent among the old beams; none
                 where its search has ended.
         """
+        if self.length == self.prompt_len:
+            return [0] * len(parents)
+        generated = self.kv[:, :, :, self.prompt_len : self.length]  # (N, B * k, 2 n_KV, L, H)
         n_copied = []
         for b, places in enumerate(parents):
-            moves = []
-            if self.length > self.prompt_len:
-                sources = [self.rows[b][place] for place in places]
-                self.rows[b], moves = assign_rows(sources, self.num_beams)
+            sources = [self.rows[b][place] for place in places]
+            self.rows[b], moves = assign_rows(sources, self.num_beams)
             for source, target in moves:
-                self._copy_row(b * self.num_beams + source, b * self.num_beams + target)
+                first = b * self.num_beams  # of this prompt's rows
+                generated[:, first + target].copy_(generated[:, first + source])
             n_copied.append(len(moves))
         return n_copied
 
@@ -83,11 +77,6 @@ class BeamCache(KVCache):
         if all(order == in_order for order in orders):
             return by_row
         return torch.stack([by_row[b, order] for b, order in enumerate(orders)])
-
-    def _copy_row(self, source: int, target: int) -> None:
-        """What a row has beyond the prompt, in all layers."""
-        generated = self.kv[:, :, :, self.prompt_len : self.length]  # (N, B * k, 2 n_KV, L, H)
-        generated[:, target].copy_(generated[:, source])
 
 
 def assign_rows(sources: Sequence[int], n_rows: int) -> tuple[list[int], list[tuple[int, int]]]:

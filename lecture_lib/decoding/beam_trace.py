@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from .beam_search import BeamSettings, Candidate
@@ -14,34 +14,20 @@ KEPT, PRUNED, FINISHED = "kept", "pruned", "finished"
 
 @dataclass(frozen=True, slots=True)
 class BeamNode:
-    """One candidate of one step: a beam of the step before, and one token more.
+    """One candidate of one step: a beam of the step before, and one token more."""
 
-    Attributes:
-        step: 1 for the first new token.
-        parent: index in ``BeamTrace.nodes`` of the beam it continues; None: the prompt.
-        token: the token's id.
-        log_prob: log p(token | everything to its left), in nats.
-        score: running score, the sum of the log-probabilities from the first new token on.
-        rank: place among the step's candidates by score, 1 is the best. (With ``do_sample``: the
-            place in the order of the draws.)
-        status: "kept" (goes on), "pruned" (dropped) or "finished" (a text that may be returned).
-        why: the reason of the status, in words.
-        final_score: of a text that has ended: score / length ** length_penalty; else None.
-    """
-
-    step: int
-    parent: int | None
-    token: int
-    log_prob: float
-    score: float
-    rank: int
-    status: str
-    why: str
-    final_score: float | None = None
+    step: int  # 1 for the first new token
+    parent: int | None  # index in ``BeamTrace.nodes`` of the beam it continues; None: the prompt
+    token: int  # the token's id
+    log_prob: float  # log p(token | everything to its left), in nats
+    score: float  # sum of the log-probabilities from the first new token on
+    rank: int  # place among the step's candidates, by score or in the order of the draws; from 1
+    status: str  # "kept" (goes on), "pruned" (dropped) or "finished" (a text that may be returned)
+    why: str  # the reason of the status, in words
+    final_score: float | None = None  # of a text that has ended: score / length ** length_penalty
 
 
-@dataclass(frozen=True)
-class Hypothesis:
+class Hypothesis(NamedTuple):
     """A finished text: its last node, its new tokens and its length-normalised score."""
 
     node: int
@@ -54,14 +40,12 @@ class BeamTrace:
     """What ``beam_search`` returns: the result, and the whole search that led to it.
 
     Attributes:
-        settings: what was asked for.
         steps: the candidates of each step, by rank. Of a vocabulary too large to list, those that
             the search considered: max(2, 1 + n_eos) · num_beams.
         finished: the finished texts held at the end, at most ``num_beams``, the best first.
         stop_reason: why the search ended, in words.
-        calls: what each pass through the engine saw (empty for other models).
-        rows_copied: rows of the KV cache copied before each decode step because a beam had to move
-            (``engine_beam_search``).
+        calls: what each pass through the engine saw (``engine_beam_search``).
+        rows_copied: rows of its cache copied before each decode step because a beam had to move.
     """
 
     settings: "BeamSettings"
@@ -91,23 +75,21 @@ class BeamTrace:
         return len(self.steps)
 
     @cached_property
+    def _places(self) -> dict[int, int]:
+        """The place in ``nodes`` of every candidate, by its identity."""
+        return {id(c): i for i, c in enumerate(c for step in self.steps for c in step)}
+
+    @cached_property
     def nodes(self) -> list[BeamNode]:
         """Every candidate, step by step and by rank within a step."""
         return [
             BeamNode(
-                step=step,
-                parent=self._places.get(id(candidate.parent)),
-                token=candidate.token,
-                log_prob=candidate.log_prob,
-                score=candidate.score,
-                rank=rank,
-                status=candidate.status,
-                why=self._why(candidate, step, rank),
-                final_score=candidate.final_score,
+                step, self._places.get(id(c.parent)), c.token, c.log_prob, c.score, rank, c.status,
+                self._why(c, step, rank), c.final_score,
             )
             for step, candidates in enumerate(self.steps, 1)
-            for rank, candidate in enumerate(candidates, 1)
-        ]
+            for rank, c in enumerate(candidates, 1)
+        ]  # fmt: skip
 
     @cached_property
     def hypotheses(self) -> list[Hypothesis]:
@@ -118,13 +100,7 @@ class BeamTrace:
         ]
 
     def at_step(self, step: int) -> list[BeamNode]:
-        """The candidates of a step, by rank.
-
-        Raises:
-            ValueError: a step that the search did not take.
-        """
-        if not 1 <= step <= self.n_steps:
-            raise ValueError(f"step: needs 1 to {self.n_steps}, got {step}")
+        """The candidates of a step, 1 to ``n_steps``, by rank."""
         return [node for node in self.nodes if node.step == step]
 
     def path(self, node: int | None) -> list[int]:
@@ -140,15 +116,9 @@ class BeamTrace:
         return [self.nodes[i].token for i in self.path(node)]
 
     def table(self, token_text: Callable[[int], str] = str):
-        """The tree as a table, for reading, sorting and screen readers.
-
-        Args:
-            token_text: how a token id is written.
-
-        Returns:
-            DataFrame with a row for each candidate: step, rank, after (the tokens to its left),
-            token, p = p(token | left), score, p(text) = exp(score), status, why, final score.
-        """
+        """The tree as a DataFrame with a row for each candidate: step, rank, after (the tokens to
+        its left), token (as ``token_text`` writes an id), p = p(token | left), score,
+        p(text) = exp(score), status, why, final score."""
         import pandas as pd
 
         rows = [
@@ -167,11 +137,6 @@ class BeamTrace:
             for node in self.nodes
         ]
         return pd.DataFrame(rows)
-
-    @cached_property
-    def _places(self) -> dict[int, int]:
-        """The place in ``nodes`` of every candidate, by its identity."""
-        return {id(c): i for i, c in enumerate(c for step in self.steps for c in step)}
 
     def _why(self, candidate: "Candidate", step: int, rank: int) -> str:
         """The reason of a candidate's status, in words."""

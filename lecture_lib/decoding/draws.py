@@ -1,13 +1,11 @@
 """Draws: tokens drawn from a distribution, counted, and tested against it."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from lecture_lib.checks import check_count
-
-_MIN_EXPECTED = 5
 
 
 def draw_tokens(probs: Tensor, n_draws: int = 1, *, seed: int | None = None) -> Tensor:
@@ -20,9 +18,6 @@ def draw_tokens(probs: Tensor, n_draws: int = 1, *, seed: int | None = None) -> 
 
     Returns:
         (n_draws,) or (B, n_draws) token ids.
-
-    Raises:
-        ValueError: probabilities that are negative, NaN or all zero, a shape other than above.
     """
     probs = torch.as_tensor(probs)
     if probs.dim() not in (1, 2) or probs.numel() == 0 or not probs.is_floating_point():
@@ -37,19 +32,12 @@ def draw_tokens(probs: Tensor, n_draws: int = 1, *, seed: int | None = None) -> 
     return torch.multinomial(probs, n_draws, replacement=True, generator=generator)
 
 
-@dataclass(frozen=True)
-class ChiSquareTest:
-    """Pearson's test: do counts follow a distribution?
+class ChiSquareTest(NamedTuple):
+    """Pearson's test: do counts follow a distribution?"""
 
-    Attributes:
-        statistic: Σ (observed - expected)² / expected over the bins.
-        degrees_of_freedom: bins - 1.
-        p_value: how often honest draws stray at least as far as these. Tiny: they are not honest.
-    """
-
-    statistic: float
-    degrees_of_freedom: int
-    p_value: float
+    statistic: float  # Σ (observed - expected)² / expected over the bins
+    degrees_of_freedom: int  # bins - 1
+    p_value: float  # how often honest draws stray as far as these, or farther; tiny: not honest
 
 
 def chi_square_test(counts: Tensor, probs: Tensor) -> ChiSquareTest:
@@ -58,10 +46,6 @@ def chi_square_test(counts: Tensor, probs: Tensor) -> ChiSquareTest:
     Tokens that are expected fewer than five times share one bin: the test's distribution is an
     approximation that needs about so many in a bin (Cochran 1954). A token of probability 0 that
     was drawn all the same makes the statistic infinite and p 0.
-
-    Raises:
-        ValueError: shapes that differ, no draws, probabilities that don't sum to 1, fewer than
-            two bins.
     """
     counts, probs = torch.as_tensor(counts).double(), torch.as_tensor(probs).double()
     if counts.shape != probs.shape or counts.dim() != 1:
@@ -73,9 +57,12 @@ def chi_square_test(counts: Tensor, probs: Tensor) -> ChiSquareTest:
     if abs(float(probs.sum()) - 1) > 1e-4 or (probs < 0).any():
         raise ValueError(f"probs: needs probabilities that sum to 1, got {float(probs.sum()):.6g}")
     expected = counts.sum() * probs / probs.sum()
-    rare = (expected < _MIN_EXPECTED) & (probs > 0)
-    often = expected >= _MIN_EXPECTED
-    observed, expected = (_pool(values, often, rare) for values in (counts, expected))
+    # A bin for each frequent token, then one for all rare ones, where there are any.
+    often, rare = expected >= 5, (expected < 5) & (probs > 0)
+    observed, expected = (
+        torch.cat((values[often], values[rare].sum()[None] if bool(rare.any()) else values[:0]))
+        for values in (counts, expected)
+    )
     if len(expected) < 2:
         raise ValueError("counts: too few draws for a test, or only one token is possible")
     freedom = len(expected) - 1
@@ -86,10 +73,3 @@ def chi_square_test(counts: Tensor, probs: Tensor) -> ChiSquareTest:
     half = torch.tensor(freedom / 2, dtype=torch.float64, device=statistic.device)
     p_value = torch.special.gammaincc(half, statistic / 2)
     return ChiSquareTest(float(statistic), freedom, float(p_value))
-
-
-def _pool(values: Tensor, often: Tensor, rare: Tensor) -> Tensor:
-    """The values of frequent tokens, then the sum of the rare ones' where there are any."""
-    if not bool(rare.any()):
-        return values[often]
-    return torch.cat((values[often], values[rare].sum()[None]))

@@ -8,7 +8,7 @@ import torch
 from lecture_lib.checks import check_count
 from lecture_lib.tokens import end_tokens
 
-from .beam_search import NextLogProbs
+from .toy_lm import NextLogProbs
 
 
 def greedy_search(
@@ -27,9 +27,6 @@ def greedy_search(
 
     Returns:
         The new token ids. Of equally likely tokens the one with the lowest id is taken.
-
-    Raises:
-        ValueError: ``max_new_tokens`` below 1, or a step at which every token is impossible.
     """
     check_count("max_new_tokens", max_new_tokens)
     ends = end_tokens(None, eos_token_id)
@@ -68,7 +65,7 @@ class GenerationSession:
             raise ValueError(
                 f"prompt_ids: {len(self.prompt_ids)} tokens leave no room below {self.max_tokens}"
             )
-        # Each step's distribution is kept: going back shows the old one without running the model.
+        # Kept, so that going back shows the old distribution without running the model.
         self._distributions: dict[tuple[int, ...], torch.Tensor] = {}
 
     @property
@@ -92,11 +89,7 @@ class GenerationSession:
         return self.choose(int(self.distribution().argmax()))
 
     def choose(self, token_id: int) -> int:
-        """Append a token of your own choice; returns its id.
-
-        Raises:
-            ValueError: an id outside the vocabulary, or no room left.
-        """
+        """Append a token of your own choice; returns its id."""
         vocab_size = self.distribution().shape[-1]
         if not 0 <= token_id < vocab_size:
             raise ValueError(f"token_id: {token_id} is outside 0..{vocab_size - 1}")

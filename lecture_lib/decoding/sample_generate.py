@@ -1,7 +1,6 @@
 """Text by sampling: the course's engine with a Sampler that chooses, and notes, each token."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -12,23 +11,17 @@ from lecture_lib.tokens import check_logits, encode_prompts, next_log_probs, to_
 
 from .sampling import SamplingSettings, filter_logits
 
-# What a Sampler notes at every step, as the fields of Generation are called.
-NOTED = ("log_probs", "sampling_log_probs", "entropies", "sampling_entropies", "n_kept")
-
 
 class Sampler:
     """Draws the next token of every row: a ``next_token`` for ``Engine.generate`` and ``stream``.
+
+    It uses the random numbers as Transformers' ``generate`` does, one ``multinomial`` over all
+    rows in each step, so the same seed gives the same tokens.
 
     Args:
         settings: how the distribution is shaped.
         seed: the same seed gives the same text; without it PyTorch's global generator is used.
         prompt_ids: the prompts' token ids, a list for each row: the repetition penalty needs them.
-
-    It uses the random numbers as Transformers' ``generate`` does, one ``multinomial`` over all
-    rows in each step, so the same seed gives the same tokens.
-
-    Raises:
-        ValueError: a seed below 0, or a repetition penalty without ``prompt_ids``.
     """
 
     def __init__(
@@ -41,10 +34,12 @@ class Sampler:
         self.settings = settings or SamplingSettings()
         self._seed = None if seed is None else check_count("seed", seed, least=0)
         self._generator: torch.Generator | None = None  # made where the logits are
-        if self.settings.repetition_penalty != 1 and prompt_ids is None:
-            raise ValueError("prompt_ids: the repetition penalty needs the prompts' tokens")
-        self._ids = None if prompt_ids is None else [list(ids) for ids in prompt_ids]
-        self._steps: list[list[Tensor]] = []  # a step's five numbers, (B,) each
+        self._ids: list[list[int]] | None = None  # each row so far, for the repetition penalty
+        if self.settings.repetition_penalty != 1:
+            if prompt_ids is None:
+                raise ValueError("prompt_ids: the repetition penalty needs the prompts' tokens")
+            self._ids = [list(ids) for ids in prompt_ids]
+        self._steps: list[list[Tensor]] = []  # a step's three numbers, (B,) each
 
     def __call__(self, logits: Tensor) -> Tensor:
         """Logits (B, V) to the tokens drawn, (B,)."""
@@ -54,27 +49,23 @@ class Sampler:
         kept = filter_logits(logits, self.settings, previous_ids=self._ids)  # (B, V)
         probs = kept.softmax(-1)
         tokens = torch.multinomial(probs, 1, generator=self._generator)  # (B, 1)
-        self._note(logits, kept, probs, tokens)
+        self._note(logits, kept, probs)
         if self._ids is not None:
             for ids, token in zip(self._ids, tokens[:, 0].tolist(), strict=True):
                 ids.append(token)
         return tokens[:, 0]
 
-    def _note(self, logits: Tensor, kept: Tensor, probs: Tensor, tokens: Tensor) -> None:
+    def _note(self, logits: Tensor, kept: Tensor, probs: Tensor) -> None:
         """Keep the step's numbers, not its (B, V) tensors: those would add up to gigabytes."""
-        log_probs = next_log_probs(logits)
-        self._steps.append(
-            [
-                log_probs.gather(-1, tokens)[:, 0],
-                probs.gather(-1, tokens)[:, 0].log(),
-                torch.special.entr(log_probs.exp()).sum(-1),  # entr(p) = -p log p, 0 for p = 0
-                torch.special.entr(probs).sum(-1),
-                (kept > float("-inf")).sum(-1),
-            ]
-        )
+        entropies = [
+            torch.special.entr(p).sum(-1)  # entr(p) = -p log p, 0 for p = 0
+            for p in (next_log_probs(logits).exp(), probs)
+        ]
+        self._steps.append([*entropies, (kept > -torch.inf).sum(-1)])
 
     def records(self) -> list[list[list[float]]]:
-        """What is NOTED: for each number the rows, for each row the steps."""
+        """Entropy of the model's distribution, of the sampling distribution, and how many tokens
+        could be drawn: for each of these numbers the rows, for each row the steps."""
         return [torch.stack(steps, 1).tolist() for steps in zip(*self._steps, strict=True)]
 
 
@@ -98,9 +89,7 @@ def sample_generate(
     (its default top_k is 50; here nothing is cut unless asked for).
 
     Args:
-        engine: an Engine.
         prompts: text or token ids, or a list of either (a batch).
-        max_new_tokens: how many tokens at most.
         temperature ... repetition_penalty: see ``SamplingSettings``.
         seed: see ``Sampler``. With a seed PyTorch's global generator is not touched.
         num_return_sequences: texts to draw for each prompt.
@@ -109,20 +98,15 @@ def sample_generate(
     Returns:
         A Generation, with the numbers of each draw; for a batch or several sequences a list of
         them: all of the first prompt, then all of the second ...
-
-    Raises:
-        ValueError: a setting or a prompt that is not as described.
     """
     settings = SamplingSettings(temperature, top_k, top_p, min_p, repetition_penalty)
     check_count("num_return_sequences", num_return_sequences)
     prompt_ids, single = encode_prompts(prompts, engine.tokenizer)
     rows = [ids for ids in prompt_ids for _ in range(num_return_sequences)]
-    penalised = rows if repetition_penalty != 1 else None
-    sampler = Sampler(settings, seed=seed, prompt_ids=penalised)
+    sampler = Sampler(settings, seed=seed, prompt_ids=rows)
     generations = engine.generate(rows, max_new_tokens, next_token=sampler, **options)
-    texts = []
     for generation, *numbers in zip(generations, *sampler.records(), strict=True):
         # A row that ended early went on being drawn with the batch; that is no part of its text.
-        kept = [steps[: len(generation.token_ids)] for steps in numbers]
-        texts.append(replace(generation, **dict(zip(NOTED, kept, strict=True))))
-    return texts[0] if single and num_return_sequences == 1 else texts
+        kept = (steps[: len(generation.token_ids)] for steps in numbers)
+        generation.entropies, generation.sampling_entropies, generation.n_kept = kept
+    return generations[0] if single and num_return_sequences == 1 else generations

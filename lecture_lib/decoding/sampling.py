@@ -1,8 +1,9 @@
 """Sampling: from logits to the distribution that the next token is drawn from.
 
 Every filter takes logits (V,) or (B, V) and returns logits of the same shape with -inf for what
-is cut: a softmax over them renormalises what is left. ``sampling_distribution`` applies them in
-the order of Transformers' ``generate``:
+is cut: a softmax over them renormalises what is left. At least ``min_tokens_to_keep`` tokens stay
+in any case. A setting outside its range and bad logits (another shape, NaN, +inf, a row of -inf)
+are a ValueError. ``sampling_distribution`` applies the filters in the order of ``generate``:
 
     repetition penalty -> temperature -> top-k -> top-p -> min-p -> softmax
 
@@ -13,12 +14,11 @@ same p keeps another nucleus when it comes first.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from lecture_lib.checks import check_count, check_number
-from lecture_lib.tokens import check_logits, check_possible, to_float32
-
-from .repetition_penalty import apply_repetition_penalty
+from lecture_lib.tokens import check_logits, check_possible, check_token_ids, to_float32
 
 CUT = float("-inf")  # the logit of a token that must not be drawn: e^-inf = 0
 
@@ -37,9 +37,6 @@ class SamplingSettings:
         min_p: keep what has at least this share of the likeliest token's probability, in [0, 1];
             None or 0 keeps all.
         repetition_penalty: above 0; 1 penalises nothing.
-
-    Raises:
-        ValueError: a setting outside its range.
     """
 
     temperature: float = 1.0
@@ -58,17 +55,45 @@ class SamplingSettings:
         check_number("repetition_penalty", self.repetition_penalty, above=0)
 
 
+def apply_repetition_penalty(
+    logits: Tensor, previous_ids: Sequence[int] | Sequence[Sequence[int]] | Tensor, penalty: float
+) -> Tensor:
+    """Make every token that already occurred less likely (Keskar et al. 2019, arXiv 1909.05858).
+
+    A positive logit is divided by the penalty, a negative one multiplied: once per token, however
+    often it occurred. (So the result depends on where the model's logits have their zero, which
+    a softmax never sees.) The prompt counts too.
+
+    Args:
+        logits: (V,) or (B, V).
+        previous_ids: the token ids so far: of shape (L,) for (V,), B rows for (B, V). Rows may have
+            different lengths; leave padding out.
+        penalty: above 0; above 1 penalises, below 1 rewards.
+    """
+    logits = check_logits(logits)
+    check_number("repetition_penalty", penalty, above=0)
+    rows = list(previous_ids) if logits.dim() == 2 else [previous_ids]
+    seen = torch.zeros_like(logits, dtype=torch.bool)  # which tokens occurred
+    masks = seen.view(-1, logits.shape[-1])  # (B, V)
+    if len(rows) != len(masks):
+        raise ValueError(f"previous_ids: needs {len(masks)} rows (as logits), got {len(rows)}")
+    for mask, ids in zip(masks, rows, strict=True):
+        if len(ids):
+            ids = check_token_ids("previous_ids", ids, len(mask), mask.device)
+            if ids.dim() != 1:
+                raise ValueError("previous_ids: needs one row of ids for each row of logits")
+            mask[ids] = True
+    penalised = torch.where(logits < 0, logits * penalty, logits / penalty)
+    penalised = torch.where(seen, penalised, logits)
+    check_possible(penalised, f" (after the repetition penalty {penalty})")
+    return penalised
+
+
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
     """logits / T: T < 1 sharpens the distribution, T > 1 flattens it, T = 1 is the model's own.
 
-    T -> 0 is greedy search, T -> infinity the uniform distribution; neither is a temperature.
-
-    Returns:
-        Logits of the same shape; the order of the tokens never changes.
-
-    Raises:
-        ValueError: a temperature of 0 or below, or so low that a logit overflows; bad logits
-            (another shape, NaN, +inf, a row of -inf).
+    T -> 0 is greedy search, T -> infinity the uniform distribution; neither is a temperature. The
+    order of the tokens never changes.
     """
     scaled = check_logits(logits) / _check_temperature(temperature)
     check_possible(scaled, f" (divided by the temperature {temperature})")
@@ -76,19 +101,9 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
 
 
 def top_k_filter(logits: Tensor, k: int, *, min_tokens_to_keep: int = 1) -> Tensor:
-    """Cut all but the k likeliest tokens (Fan et al. 2018, arXiv 1805.04833).
+    """Cut all but the k likeliest tokens (Fan et al. 2018, arXiv 1805.04833); k is 1 or more.
 
     Tokens as likely as the k-th all stay, as in Transformers: with ties more than k are kept.
-
-    Args:
-        logits: (V,) or (B, V). k: 1 or more; above V it keeps everything.
-        min_tokens_to_keep: a k below this counts as this many.
-
-    Returns:
-        Logits of the same shape, -inf for what is cut.
-
-    Raises:
-        ValueError: k below 1, bad logits.
     """
     logits = check_logits(logits)
     k = min(max(check_count("top_k", k), min_tokens_to_keep), logits.shape[-1])
@@ -97,23 +112,12 @@ def top_k_filter(logits: Tensor, k: int, *, min_tokens_to_keep: int = 1) -> Tens
 
 
 def top_p_filter(logits: Tensor, p: float, *, min_tokens_to_keep: int = 1) -> Tensor:
-    """Keep the nucleus: the smallest set of likeliest tokens whose mass reaches p.
+    """Keep the nucleus: the smallest set of likeliest tokens whose mass reaches p, in (0, 1].
 
     Nucleus sampling, Holtzman et al. 2020, arXiv 1904.09751. Like Transformers, this sums from the
     *unlikeliest* token upwards and cuts while the sum stays at or below 1 - p: the same set, but
     tiny probabilities are added first, where float32 can still see them. Which of several equally
     likely tokens on the edge stay is left to torch's sort. A mass of exactly p is enough.
-
-    Args:
-        logits: (V,) or (B, V). p: in (0, 1]; 1 cuts only what has probability 0.
-            (Transformers takes p = 0 too, as the likeliest token alone: ``k = 1`` says it plainly.)
-        min_tokens_to_keep: that many of the likeliest stay in any case.
-
-    Returns:
-        Logits of the same shape, -inf for what is cut.
-
-    Raises:
-        ValueError: p outside (0, 1], bad logits.
     """
     logits, p = check_logits(logits), _check_mass(p)
     ascending, order = logits.sort(dim=-1)  # (B, V): the unlikeliest first
@@ -125,21 +129,10 @@ def top_p_filter(logits: Tensor, p: float, *, min_tokens_to_keep: int = 1) -> Te
 
 
 def min_p_filter(logits: Tensor, min_p: float, *, min_tokens_to_keep: int = 1) -> Tensor:
-    """Cut tokens with less than ``min_p`` times the likeliest token's probability.
+    """Cut tokens with less than ``min_p``, in [0, 1], times the likeliest token's probability.
 
     Nguyen et al. 2024, arXiv 2407.01082. The threshold moves with the model's confidence: high
     where one token is far ahead, low where many are plausible.
-
-    Args:
-        logits: (V,) or (B, V). min_p: in [0, 1]; 0 cuts nothing, 1 keeps the likeliest (with its
-            ties).
-        min_tokens_to_keep: that many of the likeliest stay in any case.
-
-    Returns:
-        Logits of the same shape, -inf for what is cut.
-
-    Raises:
-        ValueError: min_p outside [0, 1], bad logits.
     """
     logits, min_p = check_logits(logits), check_number("min_p", min_p, least=0, most=1)
     probs = logits.softmax(-1)  # (B, V)
@@ -155,19 +148,13 @@ def filter_logits(
     previous_ids: Sequence | Tensor | None = None,
     min_tokens_to_keep: int = 1,
 ) -> Tensor:
-    """All of a setting's filters, in the order of Transformers' ``generate``.
+    """All filters of the settings, in the order of Transformers' ``generate``.
+
+    Half precision is raised to float32 first, as ``generate`` does it.
 
     Args:
-        logits: (V,) or (B, V). Half precision is raised to float32 first, as ``generate`` does.
-        settings: what acts; a setting at its default is skipped.
         previous_ids: the tokens so far, for the repetition penalty.
         min_tokens_to_keep: no filter leaves fewer (beam-search sampling needs 1 + EOS tokens).
-
-    Returns:
-        Logits of the same shape, -inf for what is cut: their softmax is the sampling distribution.
-
-    Raises:
-        ValueError: bad logits, or a repetition penalty without ``previous_ids``.
     """
     logits, keep = to_float32(check_logits(logits)), {"min_tokens_to_keep": min_tokens_to_keep}
     if settings.repetition_penalty != 1:
@@ -205,9 +192,6 @@ def sampling_distribution(
     Returns:
         Probabilities of the same shape, each row summing to 1; 0 for what is cut. float32 (float64
         for float64 logits).
-
-    Raises:
-        ValueError: a setting outside its range, logits of another shape, NaN, +inf, a row of -inf.
     """
     settings = SamplingSettings(temperature, top_k, top_p, min_p, repetition_penalty)
     return filter_logits(logits, settings, previous_ids=previous_ids).softmax(-1)

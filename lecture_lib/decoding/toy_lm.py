@@ -1,11 +1,16 @@
 """ToyLM: a language model small enough to write down, one conditional distribution a prefix."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 
 import torch
 
+from lecture_lib.checks import check_count
+
 Prefix = tuple[str, ...]
+# What searches ask: n lists of token ids to log p of their next tokens, (n, V). A ToyLM is one.
+NextLogProbs = Callable[[Sequence[Sequence[int]]], torch.Tensor]
 
 
 class ToyLM:
@@ -30,17 +35,14 @@ class ToyLM:
         vocab: Sequence[str] | None = None,
         default: Mapping[str, float] | None = None,
     ):
-        table = {_as_prefix(prefix): dict(dist) for prefix, dist in table.items()}
-        if vocab is None:
-            rows = [*table.values(), *([default] if default else [])]
-            vocab = list(dict.fromkeys(token for dist in rows for token in dist))
-        if not vocab or len(set(vocab)) != len(vocab):
-            raise ValueError(f"vocab: needs at least one token and no repeats, got {list(vocab)}")
-        self.vocab = list(vocab)
+        self.table = {_as_prefix(prefix): dict(dist) for prefix, dist in table.items()}
+        self.default = None if default is None else dict(default)
+        rows = [*self.table.values(), self.default or {}]
+        self.vocab = list(dict.fromkeys(t for row in rows for t in row) if vocab is None else vocab)
         self._ids = {token: i for i, token in enumerate(self.vocab)}
-        self.table = table
-        self.default = dict(default) if default is not None else None
-        for prefix, dist in table.items():
+        if not self.vocab or len(self._ids) != len(self.vocab):
+            raise ValueError(f"vocab: needs at least one token and no repeats, got {self.vocab}")
+        for prefix, dist in self.table.items():
             self._check_tokens(prefix)
             self._check_distribution(dist, f"table[{' '.join(prefix)!r}]")
         if self.default is not None:
@@ -59,9 +61,8 @@ class ToyLM:
     def decode(self, token_ids: Iterable[int]) -> list[str]:
         """Tokens of ids."""
         token_ids = [int(i) for i in token_ids]
-        for i in token_ids:
-            if not 0 <= i < self.vocab_size:
-                raise ValueError(f"token_ids: {i} is outside 0..{self.vocab_size - 1}")
+        if wrong := [i for i in token_ids if not 0 <= i < self.vocab_size]:
+            raise ValueError(f"token_ids: {wrong[0]} is outside 0..{self.vocab_size - 1}")
         return [self.vocab[i] for i in token_ids]
 
     def next_distribution(self, prefix: str | Iterable[str] = ()) -> dict[str, float]:
@@ -70,18 +71,12 @@ class ToyLM:
         self._check_tokens(prefix)
         dist = self.table.get(prefix, self.default)
         if dist is None:
-            raise KeyError(
-                f"this ToyLM has no distribution after {' '.join(prefix)!r} (no default)"
-            )
+            raise KeyError(f"this ToyLM has no distribution after {' '.join(prefix)!r}")
         return {token: float(dist.get(token, 0.0)) for token in self.vocab}
 
     def next_log_probs(self, prefixes: Sequence[Sequence[int]]) -> torch.Tensor:
-        """log p(next | prefix) for a batch of prefixes, each a list of token ids.
-
-        Returns:
-            float64 tensor of shape (n, V); -inf where the probability is 0. This is the interface
-            that the course's searches and samplers take.
-        """
+        """log p(next | prefix) for n prefixes, each a list of token ids: a float64 tensor (n, V),
+        -inf where the probability is 0."""
         rows = [list(self.next_distribution(self.decode(prefix)).values()) for prefix in prefixes]
         probs = torch.tensor(rows, dtype=torch.float64).reshape(len(rows), self.vocab_size)
         return probs.log()  # (n, V)
@@ -92,22 +87,18 @@ class ToyLM:
         """p(tokens) by the chain rule: the product of p(x_i | x_<i)."""
         tokens = _as_prefix(tokens)
         self._check_tokens(tokens)
-        p = 1.0
-        for i, token in enumerate(tokens):
-            p *= self.next_distribution(tokens[:i])[token]
-        return p
+        factors = (self.next_distribution(tokens[:i])[token] for i, token in enumerate(tokens))
+        return math.prod(factors, start=1.0)
 
     def all_sequences(self, length: int) -> dict[Prefix, float]:
         """p of every sequence of this length, by enumeration: V**length entries."""
-        if length < 0:
-            raise ValueError(f"length: needs 0 or more, got {length}")
+        check_count("length", length, least=0)
         if self.vocab_size**length > 10**6:
             raise ValueError(f"length: {self.vocab_size}**{length} sequences are too many to list")
         return {seq: self.probability(seq) for seq in product(self.vocab, repeat=length)}
 
     def _check_tokens(self, tokens: Iterable[str]) -> None:
-        unknown = [token for token in tokens if token not in self._ids]
-        if unknown:
+        if unknown := [token for token in tokens if token not in self._ids]:
             raise ValueError(f"token {unknown[0]!r} is not in the vocabulary {self.vocab}")
 
     def _check_distribution(self, dist: Mapping[str, float], where: str) -> None:

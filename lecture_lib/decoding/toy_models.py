@@ -1,12 +1,14 @@
-"""The lecture's toy models and distributions, and a search for toys that are of some kind."""
+"""The lecture's toy models and distributions, and a search for toys of some kind."""
 
 import math
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
+from typing import NamedTuple
 
 import torch
+
+from lecture_lib.checks import check_choice
 
 from .beam_search import beam_search
 from .toy_lm import ToyLM
@@ -26,8 +28,6 @@ PEAKED = {
 }  # fmt: skip
 TOY_DISTRIBUTIONS = {"flat": FLAT, "peaked": PEAKED}
 
-_SEARCHED_VOCAB = ("A", "B", "C")
-_PARTS = 50  # probabilities are multiples of .02, so that a student can check them by hand
 _MAX_TRIES = 10_000
 
 
@@ -38,13 +38,8 @@ def toy_logits(name: str) -> tuple[list[str], torch.Tensor]:
 
     Args:
         name: "flat" (after "The") or "peaked" (after "The car").
-
-    Raises:
-        ValueError: another name.
     """
-    if name not in TOY_DISTRIBUTIONS:
-        raise ValueError(f"name: needs one of {list(TOY_DISTRIBUTIONS)}, got {name!r}")
-    distribution = TOY_DISTRIBUTIONS[name]
+    distribution = TOY_DISTRIBUTIONS[check_choice("name", name, list(TOY_DISTRIBUTIONS))]
     return list(distribution), torch.tensor(list(distribution.values())).log()
 
 
@@ -79,10 +74,7 @@ def lecture_greedy() -> ToyLM:
     ``lecture_tree``: their third steps differ (.9 and .7).
     """
     steps = [(0.6, 0.3, 0.1), (0.2, 0.7, 0.1), (0.05, 0.05, 0.9)]
-    table = {
-        prefix: dict(zip("ILU", steps[len(prefix)], strict=True)) for prefix in prefixes("ILU", 3)
-    }
-    return ToyLM(table, vocab=list("ILU"))
+    return _toy("ILU", {prefix: steps[len(prefix)] for prefix in _prefixes("ILU", 3)})
 
 
 def lecture_tree() -> ToyLM:
@@ -98,8 +90,7 @@ def lecture_tree() -> ToyLM:
         "I L": (0.1, 0.2, 0.7),
         "L I": (0.3, 0.4, 0.3),
     }
-    rows = {prefix: dict(zip("ILU", row, strict=True)) for prefix, row in table.items()}
-    return ToyLM(rows, vocab=list("ILU"), default=dict.fromkeys("ILU", 1 / 3))
+    return _toy("ILU", table, default=(1 / 3, 1 / 3, 1 / 3))
 
 
 def beam_loses_to_greedy() -> ToyLM:
@@ -114,9 +105,7 @@ def beam_loses_to_greedy() -> ToyLM:
         "B": (0.48, 0.48, 0.04),
         "A A": (0.9, 0.05, 0.05),
     }
-    rows = {prefix: dict(zip("ABC", row, strict=True)) for prefix, row in table.items()}
-    default = dict(zip("ABC", (0.34, 0.33, 0.33), strict=True))
-    return ToyLM(rows, vocab=list("ABC"), default=default)
+    return _toy("ABC", table, default=(0.34, 0.33, 0.33))
 
 
 def beam_finds_what_greedy_misses() -> ToyLM:
@@ -129,20 +118,14 @@ def beam_finds_what_greedy_misses() -> ToyLM:
     ).model
 
 
-@dataclass(frozen=True)
-class FoundToy:
-    """A toy model, and p of the texts that greedy search and beam search find in it.
-
-    Attributes:
-        model: the ToyLM. tries: how many models were looked at until this one came.
-        greedy_p, beam_p: probability of their texts. best_p: that of the likeliest text of all.
-    """
+class FoundToy(NamedTuple):
+    """A toy model, and p of the texts that searches find in it."""
 
     model: ToyLM
     greedy_p: float
     beam_p: float
-    best_p: float
-    tries: int
+    best_p: float  # of the likeliest text of all
+    tries: int  # how many models were looked at until this one came
 
 
 def find_toy_model(
@@ -161,11 +144,7 @@ def find_toy_model(
     """
     draw = random.Random(seed)
     for tries in range(1, _MAX_TRIES + 1):
-        table = {
-            prefix: dict(zip(_SEARCHED_VOCAB, _random_distribution(draw), strict=True))
-            for prefix in prefixes(_SEARCHED_VOCAB, depth)
-        }
-        model = ToyLM(table, vocab=_SEARCHED_VOCAB)
+        model = _toy("ABC", {prefix: _random_row(draw) for prefix in _prefixes("ABC", depth)})
         greedy_p, beam_p = (_search_probability(model, depth, num_beams) for num_beams in (1, 2))
         # Rounded, so that products in another order don't differ in their last bit.
         best_p = round(max(model.all_sequences(depth).values()), 12)
@@ -174,7 +153,14 @@ def find_toy_model(
     raise ValueError(f"wanted: none of {_MAX_TRIES} models (seed {seed}) is like that")
 
 
-def prefixes(vocab: Sequence[str], depth: int) -> list[tuple[str, ...]]:
+def _toy(vocab: str, table: Mapping, default: Sequence[float] | None = None) -> ToyLM:
+    """A ToyLM of letters, from rows of numbers in the letters' order."""
+    rows = {prefix: dict(zip(vocab, row, strict=True)) for prefix, row in table.items()}
+    rest = default and dict(zip(vocab, default, strict=True))
+    return ToyLM(rows, vocab=list(vocab), default=rest)
+
+
+def _prefixes(vocab: str, depth: int) -> list[tuple[str, ...]]:
     """All texts of fewer than ``depth`` tokens, the empty one first."""
     return [prefix for n in range(depth) for prefix in product(vocab, repeat=n)]
 
@@ -185,11 +171,10 @@ def _search_probability(model: ToyLM, depth: int, num_beams: int) -> float:
     return round(math.exp(trace.scores[0]), 12)
 
 
-def _random_distribution(draw: random.Random) -> list[float]:
-    """Different multiples of .02 that sum to 1 (equal ones would leave the order open)."""
-    n = len(_SEARCHED_VOCAB)
+def _random_row(draw: random.Random) -> list[float]:
+    """Three different multiples of .02 that sum to 1 (equal ones would leave the order open)."""
     while True:
-        cuts = sorted(draw.sample(range(1, _PARTS), n - 1))
-        parts = [b - a for a, b in zip([0, *cuts], [*cuts, _PARTS], strict=True)]
-        if len(set(parts)) == n:
-            return [part / _PARTS for part in parts]
+        a, b = sorted(draw.sample(range(1, 50), 2))
+        parts = [a, b - a, 50 - b]
+        if len(set(parts)) == 3:
+            return [part / 50 for part in parts]

@@ -15,9 +15,6 @@ FAMILIES = {"llama": LLAMA, "mistral": LLAMA, "qwen2": LLAMA, "opt": OPT_LIKE}
 def read_model(hf_model, spec: ModelSpec, textbook: bool = False) -> Llama | OPT:
     """The engine's forward pass over a Transformers model's weights.
 
-    Args:
-        textbook: the one without anything that is there for speed alone.
-
     Raises:
         UnsupportedArchitectureError: another family, or a variant that would come out wrong.
         ValueError: a spec that is not this model's, or weights that the engine cannot read.
@@ -48,10 +45,6 @@ def check_heads(hf_model, spec: ModelSpec) -> None:
     """Raise ValueError unless the spec's heads are those of the model's matrices."""
     if spec is None:
         raise UnsupportedArchitectureError("loaded.spec: ModelSpec does not know this variant")
-    if spec.n_heads % spec.n_kv_heads:
-        raise ValueError(
-            f"loaded.spec: n_kv_heads={spec.n_kv_heads} does not divide n_heads={spec.n_heads}"
-        )
     base = getattr(hf_model.model, "decoder", hf_model.model)
     attention = base.layers[0].self_attn
     sizes = {

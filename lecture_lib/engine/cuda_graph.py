@@ -3,8 +3,7 @@
 At batch 1 a decode step is hundreds of kernels of a few microseconds each, and the CPU cannot
 launch them as fast as the GPU runs them. A CUDA graph replays them all by one call. The price:
 every address and shape is fixed, so the cache is read in its full length behind a mask, and the
-position is a number in GPU memory. (Recording and replaying need a GPU; the fixed-shape cache is
-tested without one.)
+position is a number in GPU memory.
 """
 
 import torch
@@ -45,15 +44,8 @@ class FixedShapeCache(KVCache):
 
 
 class GraphedDecode:
-    """``Engine.decode`` as a CUDA graph, behind an engine's filled cache.
-
-    Args:
-        engine: an Engine whose model is on a CUDA device.
-        cache: a cache that ``prefill`` filled, with room for the tokens to come.
-
-    Raises:
-        ValueError: a model that is not on a CUDA device.
-    """
+    """``Engine.decode`` as a CUDA graph, behind a cache that ``prefill`` filled on a CUDA device
+    and that has room for the tokens to come."""
 
     def __init__(self, engine, cache: KVCache):
         if engine.device.type != "cuda":
@@ -61,10 +53,10 @@ class GraphedDecode:
         cache.check_room(1)
         self.model, self.cache = engine.model, FixedShapeCache(cache)
         self.token_ids = torch.zeros(cache.batch_size, 1, dtype=torch.long, device=engine.device)
-        self._capture()
+        self._record()
 
     @torch.inference_mode()
-    def _capture(self) -> None:
+    def _record(self) -> None:
         length = self.cache.length
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())

@@ -5,74 +5,75 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class ForwardCall:
-    """What one pass through the model saw: the evidence that a cache is really used.
+    """What one pass through the model saw: the evidence that a cache is really used."""
 
-    Attributes:
-        batch_size, seq_len: rows, and tokens per row, that were computed (1 in a decode step).
-        past_len: positions that came out of the cache. kv_len: positions it holds afterwards.
-    """
-
-    batch_size: int
-    seq_len: int
-    past_len: int
-    kv_len: int
+    batch_size: int  # rows that were computed
+    seq_len: int  # tokens that were computed of each row: 1 in a decode step
+    past_len: int  # positions that came out of the cache
+    kv_len: int  # positions that it holds afterwards
 
 
 @dataclass(frozen=True)
 class Timings:
-    """Wall-clock times of a run, all rows of a batch together.
+    """Wall-clock times of a run, all rows of a batch together."""
 
-    Attributes:
-        ttft_s: time to first token, from the call to the choice of the first token.
-        step_s: seconds of each further token.
-    """
+    # Seconds from the call to the first token, and from each token to the next.
+    token_s: list[float] = field(default_factory=list)
 
-    ttft_s: float = 0.0
-    step_s: list[float] = field(default_factory=list)
+    @property
+    def ttft_s(self) -> float:
+        """Time to first token: the prefill, and the choice of the token."""
+        return self.token_s[0]
+
+    @property
+    def step_s(self) -> list[float]:
+        """Seconds of each further token."""
+        return self.token_s[1:]
 
     @property
     def total_s(self) -> float:
-        return self.ttft_s + sum(self.step_s)
+        return sum(self.token_s)
 
     @property
     def tpot_s(self) -> float:
-        """Time per output token after the first (mean); 0.0 where there is none."""
-        return sum(self.step_s) / len(self.step_s) if self.step_s else 0.0
+        """Time per output token after the first (mean); nan where there is no second one."""
+        return sum(self.step_s) / len(self.step_s) if self.step_s else float("nan")
 
     @property
     def tokens_per_s(self) -> float:
-        """Tokens per second of one row while decoding: 1 / tpot_s; 0.0 where there is none."""
+        """Tokens per second of one row while decoding; 0.0 where there is no second token."""
         return 1 / self.tpot_s if self.step_s else 0.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Generation:
-    """The continuation of one prompt.
+    """The continuation of one prompt. It grows with every step until it has a finish_reason.
 
     Attributes:
-        token_ids: the new tokens, the EOS that ended them included.
-        text: their text, without special tokens and up to a stop string.
-        finish_reason: "eos", "stop" (a stop string) or "length" (max_new_tokens).
         prompt_len: tokens of the prompt.
+        token_ids: the new tokens, the EOS that ended them included.
+        pieces: their text without special tokens and up to a stop string, in pieces as it became
+            certain; a single piece where nobody asked for it before the end.
+        finish_reason: "eos", "stop" (a stop string), "length" (max_new_tokens), or None.
         timings: of the run (the batch's, where there were several prompts).
         calls: what each pass through the model saw, prefill first.
-
-    What a draw was like, for each token, where a ``Sampler`` has drawn them:
-        log_probs: log p(token) by the model itself, in nats: no temperature, no filter.
-        sampling_log_probs: log of the probability with which it was really drawn.
-        entropies: entropy of the model's own distribution, in nats: how unsure it was.
-        sampling_entropies: entropy of the distribution that was drawn from.
-        n_kept: how many tokens could have been drawn.
+        logprobs: what the model thought of each token, where the caller notes it.
+        entropies, sampling_entropies, n_kept: of each draw, by ``sample_generate``: the entropy of
+            the model's own distribution and of the one that was drawn from, in nats, and how many
+            tokens could have been drawn.
     """
 
-    token_ids: list[int]
-    text: str
-    finish_reason: str
     prompt_len: int
-    timings: Timings
-    calls: tuple[ForwardCall, ...] = field(repr=False)
-    log_probs: list[float] = field(default_factory=list, repr=False)
-    sampling_log_probs: list[float] = field(default_factory=list, repr=False)
+    token_ids: list[int] = field(default_factory=list)
+    pieces: list[str] = field(default_factory=list)
+    finish_reason: str | None = None
+    timings: Timings = field(default_factory=Timings)
+    calls: list[ForwardCall] = field(default_factory=list, repr=False)
+    logprobs: list = field(default_factory=list, repr=False)
     entropies: list[float] = field(default_factory=list, repr=False)
     sampling_entropies: list[float] = field(default_factory=list, repr=False)
     n_kept: list[int] = field(default_factory=list, repr=False)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)

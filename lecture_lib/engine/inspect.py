@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lecture_lib.tokens import check_token_matrix
+from lecture_lib.tokens import check_batch
 
 from .model import Llama
 
@@ -23,15 +23,14 @@ class LayerView:
     k: Tensor
     v: Tensor
 
-    def scores(self, *, scale: float | None = None, causal: bool = True) -> Tensor:
-        """softmax(Q_i K_i^T · scale) of every query head, (n_H, L, L); scale 1/√H by default."""
-        n_heads, seq_len, head_dim = self.q.shape
+    def scores(self, *, scale: float | None = None) -> Tensor:
+        """softmax(Q_i K_i^T · scale) of every query head, (n_H, L, L), causal; scale 1/√H by
+        default."""
+        n_heads, _, head_dim = self.q.shape
         k = self.k.repeat_interleave(n_heads // len(self.k), dim=0)  # (n_H, L, H): a copy, to read
-        logits = self.q @ k.transpose(1, 2) * (head_dim**-0.5 if scale is None else scale)
-        if causal:
-            above = torch.ones(seq_len, seq_len, dtype=torch.bool, device=logits.device).triu(1)
-            logits = logits.masked_fill(above, -torch.inf)
-        return logits.softmax(dim=-1)
+        logits = self.q @ k.mT * (head_dim**-0.5 if scale is None else scale)
+        later = torch.ones_like(logits, dtype=torch.bool).triu(1)
+        return logits.masked_fill(later, -torch.inf).softmax(dim=-1)
 
 
 @torch.inference_mode()
@@ -40,18 +39,14 @@ def look_inside(engine, token_ids, layer: int) -> LayerView:
 
     Args:
         engine: an Engine on a model of the Llama family.
-        token_ids: (L,) token ids.
-        layer: its index, 0 to n_layers - 1.
-
-    Raises:
-        ValueError: no such layer, more than one text, another family, bad token ids.
+        token_ids: (L,) token ids. layer: its index, 0 to n_layers - 1.
     """
     model = engine.model
     if not isinstance(model, Llama):
         raise ValueError("engine: look_inside knows the Llama family only")
     if not 0 <= layer < len(model.layers):
         raise ValueError(f"layer: needs 0 to {len(model.layers) - 1}, got {layer}")
-    input_ids = check_token_matrix(token_ids, engine.vocab_size, engine.device)  # (1, L)
+    input_ids, _ = check_batch(token_ids, None, engine.vocab_size, engine.device)  # (1, L)
     if len(input_ids) != 1:
         raise ValueError(f"token_ids: look_inside takes one text, got {len(input_ids)}")
     states = engine.hf_model(input_ids, output_hidden_states=True, use_cache=False).hidden_states

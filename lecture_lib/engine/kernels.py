@@ -54,11 +54,8 @@ def rope_tables(positions: Tensor, inv_freq: Tensor, dtype: torch.dtype) -> tupl
 
 
 def apply_rope_(x: Tensor, cos: Tensor, sin: Tensor) -> None:
-    """``apply_rope`` in place, for queries and keys together, (B, heads, L, H).
-
-    The rotation (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin), written for the whole head as
-    x · cos + roll(x) · (-sin, sin): three kernels.
-    """
+    """``apply_rope`` in place, for queries and keys together, (B, heads, L, H): the rotation
+    written for the whole head as x · cos + roll(x) · (-sin, sin), three kernels."""
     torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin, out=x)
 
 
@@ -78,8 +75,7 @@ def _attend_one(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """``attend`` for a single new token in each row.
 
     The query heads of a group are laid below one another, as if they were n_H / n_KV tokens: so a
-    group reads its keys once and in place. (The kernel's own ``enable_gqa`` first repeats the
-    whole cache for every query head.)
+    group reads its keys once and in place, where ``enable_gqa`` first repeats the whole cache.
     """
     batch_size, n_heads, _, head_dim = q.shape
     q = q.reshape(batch_size, k.shape[1], -1, head_dim)  # (B, n_KV, n_H / n_KV, H)
@@ -115,7 +111,9 @@ class FastOPT(OPT):
     linear = staticmethod(linear)
     attend = staticmethod(attend)
 
-    def project(self, x: Tensor, layer: OPTLayer, batch_size: int) -> tuple[Tensor, Tensor]:
+    def project(
+        self, x: Tensor, layer: OPTLayer, batch_size: int, rope: None
+    ) -> tuple[Tensor, Tensor]:
         qkv = linear(x, layer.qkv, layer.qkv_bias)
         qkv = qkv.view(batch_size, -1, 3 * self.n_heads, self.head_dim).transpose(1, 2)
         return qkv.split((self.n_heads, 2 * self.n_heads), 1)

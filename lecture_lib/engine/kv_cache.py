@@ -12,23 +12,17 @@ from lecture_lib.checks import check_count
 class Pattern:
     """Which positions the new tokens have and which keys they may look at: one for all layers.
 
-    Attributes:
-        positions: (1, L) or, with padding, (B, L): each token's place in its own text.
-        mask: (1 or B, 1, L, S), True where a query may look at a key. None where the causal mask
-            says it all: a single token sees every key, and L tokens without a past see no later
-            one.
+    ``mask`` is True where a query may look at a key. It is None where the causal mask says it all:
+    a single token sees every key, and L tokens without a past see no later one.
     """
 
-    positions: Tensor
-    mask: Tensor | None
+    positions: Tensor  # (1, L) or, with padding, (B, L): each token's place in its own text
+    mask: Tensor | None  # (1 or B, 1, L, S)
 
     @classmethod
     def of(cls, past_len: int, seq_len: int, padding: Tensor | None, device) -> "Pattern":
-        """The causal pattern of ``seq_len`` tokens behind ``past_len`` cached ones.
-
-        Args:
-            padding: (B,) how many of each row's first slots hold padding, or None.
-        """
+        """The pattern of ``seq_len`` tokens behind ``past_len`` cached ones, of which the first
+        ``padding[b]`` in row b hold padding."""
         slots = torch.arange(past_len, past_len + seq_len, device=device)  # (L,)
         positions = slots[None]  # (1, L)
         if padding is not None:
@@ -52,17 +46,14 @@ class KVCache:
     copies L of them, in every layer at every step: O(n²) bytes moved for n tokens. In memory that
     is reserved once, a step writes one row and reads the others in place.
 
-    Rows of a batch may start with padding (prompts of different lengths, padded on the left):
-    ``padding[b]`` slots of row b are never looked at, and its positions count from the first
-    real token.
-
     Attributes:
         kv: (N, B, 2 n_KV, S_max, H), keys and values side by side as if they were 2 n_KV heads, so
             that one copy writes both. What is beyond ``length`` is not initialised.
         keys, values: (N, B, n_KV, S_max, H), the two halves of ``kv``. Keys are kept after RoPE, so
             a slot keeps its position.
         length: slots filled so far, the same in every row (padding included).
-        padding: (B,) left-padding slots of each row, or None where no row has any.
+        padding: (B,) how many slots each row begins with that hold padding and are never looked
+            at; a row's positions count from its first real token. None where no row has any.
         owner: the model whose keys these are; another model cannot use them.
     """
 
@@ -78,31 +69,21 @@ class KVCache:
         device: torch.device | str = "cpu",
         owner: object = None,
     ):
-        check_count("n_layers", n_layers)
-        check_count("batch_size", batch_size)
-        check_count("n_kv_heads", n_kv_heads)
-        check_count("max_seq_len", max_seq_len)
-        check_count("head_dim", head_dim)
+        sizes = {"n_layers": n_layers, "batch_size": batch_size, "n_kv_heads": n_kv_heads}
+        for name, size in (sizes | {"max_seq_len": max_seq_len, "head_dim": head_dim}).items():
+            check_count(name, size)
         shape = (n_layers, batch_size, 2 * n_kv_heads, max_seq_len, head_dim)
         with torch.inference_mode(False):  # ordinary tensors, that a reader may also change
             self.kv = torch.empty(shape, dtype=dtype, device=device)
             self.keys, self.values = self.kv.chunk(2, 2)
             self._layers = self.kv.unbind(0)  # indexing anew in every step and layer takes time
-        self.length = 0
-        self.padding: Tensor | None = None
-        self.owner = owner
+        self.batch_size, self.max_seq_len, self.owner = batch_size, max_seq_len, owner
+        self.reset()
 
     def append(self, layer: int, kv: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the new keys and values of one layer; return those of all positions.
-
-        Args:
-            layer: index of the layer.
-            kv: (B, 2 n_KV, L, H), the L new positions: the heads' keys, then their values.
-
-        Returns:
-            Keys and values, views (not copies) of the cache, each (B, n_KV, S, H) with
-            S = length + L. ``length`` itself grows once for all layers, by ``advance``.
-        """
+        """Write the L new keys and values of one layer, (B, 2 n_KV, L, H); return all of its keys
+        and values, (B, n_KV, length + L, H) each: views of the cache, not copies. ``length`` itself
+        grows once for all layers, by ``advance``."""
         cached = self._layers[layer]  # (B, 2 n_KV, S_max, H)
         seq_len = kv.shape[2]
         cached.narrow(2, self.length, seq_len).copy_(kv)
@@ -118,10 +99,11 @@ class KVCache:
 
     def check_room(self, seq_len: int) -> None:
         """Raise ValueError unless ``seq_len`` more positions fit."""
-        if self.length + seq_len > self.max_seq_len:
+        n, most = self.length, self.max_seq_len
+        if n + seq_len > most:
             raise ValueError(
-                f"cache: {self.length} of its {self.max_seq_len} positions are filled, "
-                f"{seq_len} more do not fit; make a longer one (max_seq_len)"
+                f"cache: {n} of its {most} positions are filled, {seq_len} more do not "
+                "fit; make a longer one (max_seq_len)"
             )
 
     def reset(self) -> None:
@@ -129,14 +111,17 @@ class KVCache:
         self.length, self.padding = 0, None
 
     @property
-    def batch_size(self) -> int:
-        return self.keys.shape[1]
-
-    @property
-    def max_seq_len(self) -> int:
-        return self.keys.shape[3]
-
-    @property
     def nbytes(self) -> int:
-        """Bytes reserved: 2 · N · B · n_KV · S_max · H · bytes of an element."""
+        """Bytes reserved: 2 · N · B · n_KV · S_max · H · bytes per element."""
         return self.kv.nbytes
+
+
+def check_cache(cache: KVCache, model, batch_size: int, seq_len: int) -> None:
+    """Raise ValueError unless ``seq_len`` tokens in each row of this model's input fit a cache."""
+    if not isinstance(cache, KVCache):
+        raise ValueError(f"cache: needs a KVCache, got {type(cache).__name__}")
+    if cache.owner is not model:
+        raise ValueError("cache: made for another model; make it with this engine's new_cache")
+    if cache.batch_size != batch_size:
+        raise ValueError(f"cache: has {cache.batch_size} rows, the input {batch_size}")
+    cache.check_room(seq_len)

@@ -2,10 +2,8 @@
 
 One block: RMSNorm, attention with RoPE and grouped heads, residual; RMSNorm, SwiGLU, residual.
 Against the lecture's table it adds the norms, the residuals, the positions and the mask, and has a
-gated MLP of three matrices in place of relu and two.
-
-An Engine runs ``kernels.FastLlama``, which computes the same with fewer and faster kernels;
-``Engine(loaded, textbook=True)`` runs what is written here and nothing else.
+gated MLP of three matrices in place of relu and two. An Engine runs ``kernels.FastLlama``, which
+computes the same faster; ``Engine(loaded, textbook=True)`` runs what is written here.
 """
 
 from dataclasses import dataclass
@@ -37,24 +35,17 @@ def rope_tables(positions: Tensor, inv_freq: Tensor, dtype: torch.dtype) -> tupl
 
 
 def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """RoPE (arXiv 2104.09864): turn the pairs (x_i, x_{i + H/2}) by their position's angles.
-
-    Args:
-        x: (B, heads, L, H).  cos, sin: (B, 1, L, H / 2) from ``rope_tables``.
-    """
+    """RoPE (arXiv 2104.09864): turn the pairs (x_i, x_{i + H/2}) of x, (B, heads, L, H), by the
+    angles of their position."""
     x1, x2 = x.chunk(2, -1)  # (B, heads, L, H / 2) each
     return torch.cat((x1 * cos - x2 * sin, x2 * cos + x1 * sin), -1)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, pattern: Pattern) -> Tensor:
-    """softmax(Q K^T / √H) V for every head, heads merged (Vaswani et al. 2017, eq. 1).
+    """softmax(Q K^T / √H) V for every head (Vaswani et al. 2017, eq. 1), merged to (B, L, n_H · H).
 
-    Args:
-        q: (B, n_H, L, H). k, v: (B, n_KV, S, H), n_H a multiple of n_KV: query head i uses
-            key/value head i // (n_H / n_KV) (grouped-query attention, arXiv 2305.13245).
-
-    Returns:
-        (B, L, n_H · H)
+    q is (B, n_H, L, H), k and v are (B, n_KV, S, H): query head i uses key/value head
+    i // (n_H / n_KV) (grouped-query attention, arXiv 2305.13245).
     """
     group_size = q.shape[1] // k.shape[1]
     k, v = (y.repeat_interleave(group_size, 1) for y in (k, v))  # (B, n_H, S, H)
@@ -74,10 +65,8 @@ def split_heads(x: Tensor, batch_size: int, head_dim: int) -> Tensor:
 
 @dataclass(slots=True)
 class LlamaLayer:
-    """The weights of one block; a linear layer is (outputs, inputs) as in nn.Linear.
-
-    Matrices with the same input are joined below one another, see ``weights.join_linears``.
-    """
+    """The weights of one block, (outputs, inputs) each as in nn.Linear. Matrices with the same
+    input are joined below one another, see ``weights.join_linears``."""
 
     attention_norm: RMSNorm
     qkv: Tensor  # ((n_H + 2 n_KV) * H, D)
@@ -112,8 +101,8 @@ class Llama:
     def hidden(self, input_ids: Tensor, pattern: Pattern, cache: KVCache | None) -> Tensor:
         """Token ids (B, L) to the last block's embeddings (B, L, D), before the final norm.
 
-        With a cache, keys and values of the past are read from it and those of the L new tokens
-        written to it (the caller advances it); without one, the L tokens are all there is.
+        The cache has the keys and values of the past and gets those of the L new tokens (the caller
+        advances it); without one, the L tokens are all there is.
         """
         batch_size, seq_len = input_ids.shape
         # One row per token, (B * L, D): only attention cares which text a row belongs to.

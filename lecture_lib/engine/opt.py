@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .kv_cache import KVCache, Pattern
-from .model import attend, split_heads
+from .model import Llama, attend, split_heads
 from .weights import join_linears, split_joined
 
 POSITION_OFFSET = 2  # the table's first two rows were fairseq's padding symbols; OPT skips them
@@ -39,6 +39,7 @@ class OPT:
 
     linear = staticmethod(F.linear)
     attend = staticmethod(attend)
+    attention = Llama.attention  # which calls this class's project
 
     def __init__(self, hf_model, n_heads: int, n_kv_heads: int, head_dim: int):
         self.n_heads, self.head_dim = n_heads, head_dim
@@ -65,7 +66,7 @@ class OPT:
         x = x + F.embedding(positions + POSITION_OFFSET, self.position_embeddings)
         for i, layer in enumerate(self.layers):
             h = norm(x, layer.attention_norm) if self.norm_before else x
-            x = x + self.attention(h, i, batch_size, pattern, cache)
+            x = x + self.attention(h, i, batch_size, None, pattern, cache)
             x = x if self.norm_before else norm(x, layer.attention_norm)
             h = norm(x, layer.mlp_norm) if self.norm_before else x
             x = x + self.mlp(h, layer)
@@ -80,17 +81,9 @@ class OPT:
             hidden = self.linear(hidden, self.project_out)
         return self.linear(hidden, self.lm_head)
 
-    def attention(
-        self, x: Tensor, i: int, batch_size: int, pattern: Pattern, cache: KVCache | None
-    ) -> Tensor:
-        """Layer i's attention: rows (B * L, D) to rows (B * L, D)."""
-        layer = self.layers[i]
-        q, kv = self.project(x, layer, batch_size)
-        k, v = kv.chunk(2, 1) if cache is None else cache.append(i, kv)  # (B, n_H, S, H)
-        z = self.attend(q, k, v, pattern)  # (B, L, D)
-        return self.linear(z.view(len(x), -1), layer.out, layer.out_bias)
-
-    def project(self, x: Tensor, layer: OPTLayer, batch_size: int) -> tuple[Tensor, Tensor]:
+    def project(
+        self, x: Tensor, layer: OPTLayer, batch_size: int, rope: None
+    ) -> tuple[Tensor, Tensor]:
         """Rows (B * L, D) to queries (B, n_H, L, H), and keys and values (B, 2 n_H, L, H)."""
         parts = split_joined(layer.qkv, layer.qkv_bias, [self.n_heads * self.head_dim] * 3)
         q, k, v = (split_heads(F.linear(x, *part), batch_size, self.head_dim) for part in parts)

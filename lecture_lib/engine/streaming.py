@@ -59,9 +59,11 @@ class TextStream:
         if found:
             self.stopped, self._held = True, ""
             return text[: min(found)]
-        n_held = max((_overlap(text, stop) for stop in self.stop), default=0)
-        self._held = text[len(text) - n_held :]
-        return text[: len(text) - n_held]
+        beginnings = (stop[:n] for stop in self.stop for n in range(1, len(stop)))
+        n_held = max((len(start) for start in beginnings if text.endswith(start)), default=0)
+        certain = len(text) - n_held
+        self._held = text[certain:]
+        return text[:certain]
 
 
 def check_stop(stop: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -71,11 +73,3 @@ def check_stop(stop: str | Sequence[str] | None) -> tuple[str, ...]:
         if not isinstance(string, str) or not string:
             raise ValueError(f"stop: needs non-empty strings, got {string!r}")
     return stop
-
-
-def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of ``text`` that a stop string begins with."""
-    for n in range(min(len(text), len(stop) - 1), 0, -1):
-        if text.endswith(stop[:n]):
-            return n
-    return 0

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +20,6 @@ def join_linears(*linears: nn.Linear) -> tuple[Tensor, Tensor | None]:
 
     Returns:
         weight (sum of outputs, inputs) and bias (sum of outputs,), or None without biases.
-
-    Raises:
-        ValueError: a layer that is not a plain floating-point ``nn.Linear`` (quantized, adapted).
     """
     for linear in linears:
         if type(linear) is not nn.Linear or not linear.weight.is_floating_point():
@@ -62,14 +58,9 @@ def _are_adjacent(parameters: list[nn.Parameter]) -> bool:
     """Whether they are parts of one tensor, each directly behind the other."""
     one_storage = len({parameter.untyped_storage().data_ptr() for parameter in parameters}) == 1
     contiguous = all(parameter.is_contiguous() for parameter in parameters)
-    return (
-        one_storage
-        and contiguous
-        and all(
-            before.data_ptr() + before.nbytes == after.data_ptr()
-            for before, after in pairwise(parameters)
-        )
-    )
+    ends = [parameter.data_ptr() + parameter.nbytes for parameter in parameters[:-1]]
+    starts = [parameter.data_ptr() for parameter in parameters[1:]]
+    return one_storage and contiguous and ends == starts
 
 
 def inverse_frequencies(rope: dict, head_dim: int) -> Tensor:
@@ -80,17 +71,12 @@ def inverse_frequencies(rope: dict, head_dim: int) -> Tensor:
 
     Returns:
         float32 tensor (H / 2,)
-
-    Raises:
-        ValueError: an odd head_dim; UnsupportedArchitectureError: a kind of scaling that the
-            engine does not compute.
     """
-    rope_type = rope.get("rope_type", "default")
-    if rope_type not in SUPPORTED_ROPE_TYPES or rope.get("partial_rotary_factor", 1.0) != 1.0:
+    rope_type, share = rope.get("rope_type", "default"), rope.get("partial_rotary_factor", 1.0)
+    if rope_type not in SUPPORTED_ROPE_TYPES or share != 1.0:
         raise UnsupportedArchitectureError(
-            f"loaded.model: RoPE of kind {rope_type!r} (partial_rotary_factor "
-            f"{rope.get('partial_rotary_factor', 1.0)}) is not supported, only "
-            f"{', '.join(SUPPORTED_ROPE_TYPES)} over the whole head"
+            f"loaded.model: RoPE of kind {rope_type!r} (partial_rotary_factor {share}) is not "
+            f"supported, only {', '.join(SUPPORTED_ROPE_TYPES)} over the whole head"
         )
     if head_dim % 2:
         raise ValueError(f"head_dim: RoPE turns pairs, it needs an even width, got {head_dim}")

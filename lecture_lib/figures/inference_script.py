@@ -77,7 +77,7 @@ def request_timeline(requests: Mapping[str, Sequence[float]], *, caption: str = 
     """Where a request's time goes: a block for the first token, and one for each further.
 
     Args:
-        requests: label -> seconds to each token, as ``RequestTime.token_s``.
+        requests: label -> seconds to each token, as ``Timings.token_s``.
 
     Raises:
         ValueError: no request, or one without tokens.

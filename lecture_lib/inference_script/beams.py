@@ -1,6 +1,8 @@
 """Beam search for the script: on the engine, with stop strings and logprobs."""
 
-from lecture_lib.decoding.beam_engine import beam_sampling, engine_beam_search
+import torch
+
+from lecture_lib.decoding import engine_beam_search
 from lecture_lib.tokens import end_tokens
 
 from .answer import Answer, strategy
@@ -32,5 +34,6 @@ def _options(task_info: TaskInfo, engine) -> dict:
         "length_penalty": task_info.len_penalty,
     }
     if task_info.draws:
-        options |= beam_sampling(engine, task_info.sampling, task_info.seed)
+        generator = torch.Generator(engine.device).manual_seed(task_info.seed)
+        options |= {"do_sample": True, "generator": generator, "sampling": task_info.sampling}
     return options

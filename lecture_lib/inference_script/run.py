@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from lecture_lib.decoding.repetition_penalty import apply_repetition_penalty
 from lecture_lib.decoding.sample_generate import Sampler
+from lecture_lib.decoding.sampling import apply_repetition_penalty
 from lecture_lib.engine import Engine
 from lecture_lib.engine.generate import greedy
 from lecture_lib.loading import LoadedModel
@@ -72,8 +72,7 @@ def stream(task_info: TaskInfo, engine: Engine) -> Iterator[str]:
 def chooser(task_info: TaskInfo, prompt_ids: list[list[int]]) -> Callable:
     """The ``next_token`` that the settings ask for."""
     if task_info.draws:
-        penalised = prompt_ids if task_info.repetition_penalty != 1 else None
-        return Sampler(task_info.sampling, seed=task_info.seed, prompt_ids=penalised)
+        return Sampler(task_info.sampling, seed=task_info.seed, prompt_ids=prompt_ids)
     if task_info.repetition_penalty == 1:
         return greedy
     seen = [list(ids) for ids in prompt_ids]

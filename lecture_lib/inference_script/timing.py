@@ -4,40 +4,14 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 
 from lecture_lib.checks import check_count
 from lecture_lib.costs import step_latency
 from lecture_lib.costs.measured import ENGINE
+from lecture_lib.engine import Timings
 from lecture_lib.engine.generate import greedy
-
-
-@dataclass(frozen=True)
-class RequestTime:
-    """How long one prompt's continuation takes.
-
-    Attributes:
-        token_s: seconds from the call to the first token, and from each token to the next; one
-            for each new token.
-    """
-
-    token_s: tuple[float, ...]
-
-    @property
-    def ttft_s(self) -> float:
-        """Time to first token: the prefill, and the choice of the token."""
-        return self.token_s[0]
-
-    @property
-    def tpot_s(self) -> float:
-        """Time per output token after the first (mean); nan where there is no second one."""
-        return statistics.fmean(self.token_s[1:]) if len(self.token_s) > 1 else float("nan")
-
-    @property
-    def total_s(self) -> float:
-        return sum(self.token_s)
 
 
 def measure_request(
@@ -47,7 +21,7 @@ def measure_request(
     *,
     rounds: int = 5,
     clock: Callable[[], float] = time.perf_counter,
-) -> RequestTime:
+) -> Timings:
     """Time a greedy continuation: warmed up, synchronised, each token's median over the rounds.
 
     Args:
@@ -65,7 +39,7 @@ def measure_request(
     ids = torch.randint(engine.vocab_size, (prompt_len,), generator=generator).tolist()
     # The first request also reserves memory and chooses kernels; it is left out.
     requests = [_one_request(engine, ids, n_new, clock) for _ in range(rounds + 1)][1:]
-    return RequestTime(tuple(map(statistics.median, zip(*requests, strict=True))))
+    return Timings(list(map(statistics.median, zip(*requests, strict=True))))
 
 
 def _one_request(engine, ids: list[int], n_new: int, clock) -> list[float]:
@@ -82,7 +56,7 @@ def _one_request(engine, ids: list[int], n_new: int, clock) -> list[float]:
     return [after - before for before, after in itertools.pairwise([start, *stamps])]
 
 
-def predict_request(engine, hardware, prompt_len: int, n_new: int) -> RequestTime:
+def predict_request(engine, hardware, prompt_len: int, n_new: int) -> Timings:
     """The same by the roofline: one prefill, then ``n_new - 1`` decode steps, each a bit longer.
 
     The first token comes out of the prefill, so n tokens need n - 1 decode steps (lecture 05).
@@ -97,11 +71,11 @@ def predict_request(engine, hardware, prompt_len: int, n_new: int) -> RequestTim
     check_count("n_new", n_new)
     steps = [("prefill", prompt_len)]
     steps += [("decode", prompt_len + past) for past in range(n_new - 1)]
-    return RequestTime(
-        tuple(
+    return Timings(
+        [
             step_latency(
                 engine.spec, hardware, phase, 1, seq_len, engine.dtype.itemsize, conventions=ENGINE
             ).seconds
             for phase, seq_len in steps
-        )
+        ]
     )

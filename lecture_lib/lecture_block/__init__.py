@@ -9,10 +9,9 @@ model     ToyTransformer: blocks and W_lm, naive and cached generation
 from .block import decode_block, naive_block, prefill_block
 from .cache import KVCache, PreallocatedKVCache
 from .model import ToyTransformer
-from .weights import BlockFlags, BlockWeights
+from .weights import BlockWeights
 
 __all__ = [
-    "BlockFlags",
     "BlockWeights",
     "KVCache",
     "PreallocatedKVCache",

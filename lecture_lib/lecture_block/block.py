@@ -28,10 +28,7 @@ def naive_block(
 
 
 def prefill_block(
-    x: torch.Tensor,
-    weights: BlockWeights,
-    n_heads: int,
-    **flags: bool,
+    x: torch.Tensor, weights: BlockWeights, n_heads: int, **flags: bool
 ) -> tuple[torch.Tensor, KVCache]:
     """X -> X', (L, D) both, and the cache with K and V of the L positions: the table of part 3.
 
@@ -159,9 +156,8 @@ def _check(x, argument: str, weights: BlockWeights, n_heads: int) -> None:
     if not isinstance(x, torch.Tensor) or x.ndim != 2:
         got = tuple(x.shape) if isinstance(x, torch.Tensor) else type(x).__name__
         raise ValueError(f"{argument}: needs a tensor of shape (L, D), no batch axis, got {got}")
-    if len(x) == 0 or (argument == "t" and len(x) != 1):
-        rows = "one row, the new token" if argument == "t" else "at least one row"
-        raise ValueError(f"{argument}: needs {rows}, got {len(x)}")
+    if len(x) == 0:
+        raise ValueError(f"{argument}: needs at least one row, got 0")
     if x.shape[1] != d or x.dtype != dtype:
         got = f"{x.shape[1]} and {x.dtype}"
         raise ValueError(f"{argument}: the weights are for width {d} and {dtype}, got {got}")
@@ -170,6 +166,8 @@ def _check(x, argument: str, weights: BlockWeights, n_heads: int) -> None:
 
 
 def _check_cache(t: torch.Tensor, cache: KVCache | PreallocatedKVCache) -> None:
+    if len(t) != 1:
+        raise ValueError(f"t: needs one row, the new token, got {len(t)}")
     if not isinstance(cache, KVCache | PreallocatedKVCache):
         raise ValueError(f"cache: needs what prefill_block returned, got {type(cache).__name__}")
     k = cache.keys

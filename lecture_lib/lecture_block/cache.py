@@ -17,9 +17,6 @@ class KVCache:
     Attributes:
         keys, values: (L, D) each, heads not split yet, as in the lecture's decode table.
         bytes_copied: bytes written to memory by the steps up to here.
-
-    Raises:
-        ValueError: keys and values that are no matrices, empty, or of different shapes or dtypes.
     """
 
     keys: torch.Tensor
@@ -37,11 +34,6 @@ class KVCache:
 
     def __len__(self) -> int:
         return len(self.keys)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory that the keys and values take."""
-        return self.keys.nbytes + self.values.nbytes
 
     def with_key(self, k_d: torch.Tensor) -> torch.Tensor:
         return torch.cat([self.keys, k_d])  # (L, D), (1, D) -> (L+1, D), every old row copied
@@ -64,9 +56,6 @@ class PreallocatedKVCache:
     Args:
         cache: what prefill_block returned; copied once.
         max_seq_len: positions to make room for, at least len(cache).
-
-    Raises:
-        ValueError: less room than the cache needs; in a step: no room left.
     """
 
     def __init__(self, cache: KVCache, max_seq_len: int):
@@ -75,21 +64,12 @@ class PreallocatedKVCache:
         self._length = len(cache)
         self._keys = cache.keys.new_zeros(max_seq_len, cache.keys.shape[1])  # (max_seq_len, D)
         self._values = torch.zeros_like(self._keys)
-        self._keys[: len(cache)] = cache.keys
-        self._values[: len(cache)] = cache.values
-        self.bytes_copied = cache.nbytes
+        self.keys[:] = cache.keys
+        self.values[:] = cache.values
+        self.bytes_copied = cache.keys.nbytes + cache.values.nbytes
 
     def __len__(self) -> int:
         return self._length
-
-    @property
-    def max_seq_len(self) -> int:
-        return len(self._keys)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory that the keys and values take, the free rows included."""
-        return self._keys.nbytes + self._values.nbytes
 
     @property
     def keys(self) -> torch.Tensor:
@@ -110,8 +90,8 @@ class PreallocatedKVCache:
         return self
 
     def _write(self, buffer: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-        if self._length == self.max_seq_len:
-            raise ValueError(f"cache: all {self.max_seq_len} positions are taken (max_seq_len)")
+        if self._length == len(buffer):
+            raise ValueError(f"cache: all {len(buffer)} positions are taken (max_seq_len)")
         buffer[self._length : self._length + 1] = new  # (1, D), no old row moves
         self.bytes_copied += new.nbytes
         return buffer[: self._length + 1]  # (L+1, D), a view

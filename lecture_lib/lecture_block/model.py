@@ -5,7 +5,7 @@ positions: what the lecture's table does not have, this model does not have eith
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
@@ -20,18 +20,13 @@ Cache = KVCache | PreallocatedKVCache
 
 @dataclass(frozen=True)
 class ToyTransformer:
-    """Embedding, N blocks, W_lm.
+    """Embedding, N blocks, W_lm."""
 
-    Attributes:
-        embedding: (V, D). w_lm: (D, V). blocks: the weights of the N blocks.
-        flags: the keyword flags that every block runs with, {"causal": True, ...}.
-    """
-
-    embedding: torch.Tensor
+    embedding: torch.Tensor  # (V, D)
     blocks: Sequence[BlockWeights]
-    w_lm: torch.Tensor
+    w_lm: torch.Tensor  # (D, V)
     n_heads: int
-    flags: dict[str, bool] = field(default_factory=dict)
+    flags: dict[str, bool]  # that every block runs with, {"causal": True, ...}
 
     @classmethod
     def random(
@@ -75,10 +70,9 @@ class ToyTransformer:
 
     def decode(self, token_id: int, caches: Sequence[Cache]) -> tuple[torch.Tensor, list[Cache]]:
         """p of the next token after one new token, (V,), and the caches grown by it."""
-        if len(caches) != len(self.blocks):
-            raise ValueError(
-                f"caches: needs {len(self.blocks)}, one for each block, got {len(caches)}"
-            )
+        n_blocks = len(self.blocks)
+        if len(caches) != n_blocks:
+            raise ValueError(f"caches: needs {n_blocks}, one for each block, got {len(caches)}")
         t, grown = self._embed([token_id]), []
         for weights, cache in zip(self.blocks, caches, strict=True):
             t, cache = decode_block(t, cache, weights, self.n_heads, **self.flags)
@@ -91,10 +85,9 @@ class ToyTransformer:
         """The most likely continuation token by token (greedy); the new tokens only.
 
         Raises:
-            ValueError: no tokens, a token outside 0..V-1, max_new_tokens below 0, or use_cache in a
-                stack of blocks without the causal flag: each new token then changes the past rows
-                of every deeper block, so cached keys and values are not those of a naive run.
-                (``prefill`` and ``decode`` run all the same, to show it.)
+            ValueError: use_cache in a stack of blocks without the causal flag: each new token then
+                changes the past rows of every deeper block, so cached keys and values are not those
+                of a naive run. (``prefill`` and ``decode`` run all the same, to show it.)
         """
         check_count("max_new_tokens", max_new_tokens, least=0)
         if use_cache and len(self.blocks) > 1 and not self.flags.get("causal"):

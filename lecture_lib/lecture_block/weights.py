@@ -11,19 +11,12 @@ MATRICES = ("w_q", "w_k", "w_v", "w_o", "w_1", "w_2")
 
 @dataclass(frozen=True)
 class BlockFlags:
-    """What real models add to the slide's block.
+    """What real models add to the slide's block."""
 
-    Attributes:
-        causal: position i attends to positions up to i only.
-        head_dim_scale: scores are divided by √H instead of the slide's √D.
-        residual: X + Out after attention, Out + X' after the MLP.
-        layer_norm: LayerNorm before attention and before the MLP (pre-norm, as in most OPT models).
-    """
-
-    causal: bool = False
-    head_dim_scale: bool = False
-    residual: bool = False
-    layer_norm: bool = False
+    causal: bool = False  # position i attends to positions up to i only
+    head_dim_scale: bool = False  # scores are divided by √H instead of the slide's √D
+    residual: bool = False  # X + Out after attention, Out + X' after the MLP
+    layer_norm: bool = False  # before attention and before the MLP (pre-norm, as in most OPTs)
 
     def scale(self, d_model: int, n_heads: int) -> tuple[str, float]:
         """What scores are divided by: its name and its value."""
@@ -36,21 +29,16 @@ class BlockFlags:
 class BlockWeights:
     """The six matrices of the slide, to be multiplied from the right: X W.
 
-    Attributes:
-        w_q, w_k, w_v, w_o: (D, D). w_1: (D, F), w_2: (F, D), with F = 4D in the lecture.
-        norm_1, norm_2: scale and shift, (D,) each, of the LayerNorms before attention and before
-            the MLP. Without them the flag layer_norm normalises and does not scale.
-
-    Raises:
-        ValueError: a shape that does not fit the others.
+    ``norm_1`` and ``norm_2`` are scale and shift, (D,) each, of the LayerNorms before attention and
+    before the MLP. Without them the flag layer_norm normalises and does not scale.
     """
 
-    w_q: torch.Tensor
+    w_q: torch.Tensor  # (D, D), as the next three
     w_k: torch.Tensor
     w_v: torch.Tensor
     w_o: torch.Tensor
-    w_1: torch.Tensor
-    w_2: torch.Tensor
+    w_1: torch.Tensor  # (D, F), F = 4D in the lecture
+    w_2: torch.Tensor  # (F, D)
     norm_1: Norm | None = None
     norm_2: Norm | None = None
 
@@ -74,11 +62,7 @@ class BlockWeights:
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
     ) -> "BlockWeights":
-        """Normal weights of variance 1 / rows, so that products keep the scale of their input.
-
-        Raises:
-            ValueError: n_heads that does not divide d_model, or a size below 1.
-        """
+        """Normal weights of variance 1 / rows, so that products keep the scale of their input."""
         d_ff = 4 * d_model if d_ff is None else d_ff
         if min(d_model, n_heads, d_ff) < 1 or d_model % n_heads:
             raise ValueError(

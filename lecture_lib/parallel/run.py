@@ -171,7 +171,7 @@ def assemble(job: Job, tokenizer, results: list[dict]) -> ParallelRun:
     timings = blocks = None
     if job.kind == "tensor":
         (token_ids,), (logits,) = token_ids, logits
-        timings = Timings(ttft_s=last["step_s"][0], step_s=last["step_s"][1:])
+        timings = Timings(last["step_s"])
     else:
         blocks = [block for result in results for block in result["blocks"]]
     return ParallelRun(

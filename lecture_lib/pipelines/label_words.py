@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, Pipeline, TextClassificationPipeline
 
+from lecture_lib.tokens import log_probs_of
+
 from .text_to_text import check_length, check_text, check_texts
 
 SENTIMENT = {"NEGATIVE": "negative", "POSITIVE": "positive"}
@@ -135,9 +137,8 @@ class LabelWordsPipeline(Pipeline):
             logits = self.model(
                 input_ids=input_ids, attention_mask=mask, use_cache=False,
                 position_ids=(mask.cumsum(-1) - 1).clamp(min=0),  # padding takes no position
-            ).logits[:, -n_word - 1 : -1].float()  # fmt: skip
-            log_probs = logits.log_softmax(-1).gather(-1, added.unsqueeze(-1))  # (B, n_word, 1)
-            columns.append(log_probs.sum(dim=(1, 2)))
+            ).logits[:, -n_word - 1 : -1]  # fmt: skip
+            columns.append(log_probs_of(logits, added).sum(dim=1))  # (B, n_word) to (B,)
         return torch.stack(columns, dim=1)
 
     def _prior(self, words: tuple[str, ...], template: str) -> torch.Tensor:

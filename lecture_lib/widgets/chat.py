@@ -7,12 +7,13 @@ from functools import cached_property
 
 import ipywidgets
 
+from ..engine import Generation
 from ..figures import Picture, next_token_bars
 from ..figures.chat import answer_html, candidates, chat_picture, legend_html, said_html, spans_of
 from ..inference_script.prompt import unescape
 from ..inference_script.settings import TaskInfo
 from .base import WIDE, BackgroundWidget, number_slider, whole_number
-from .chat_session import ChatAnswer, ChatSession
+from .chat_session import ChatSession, in_words
 
 _REDRAW_S = 0.08  # a faster model than this would spend its time on drawing
 _EXAMPLE, _EXAMPLE_LEN = "What is the capital of France?", 32
@@ -33,7 +34,7 @@ class ChatWidget(BackgroundWidget):
         loaded: what ``load_model()`` returned.
 
     Attributes:
-        session: the ChatSession. answers: a ChatAnswer for each answer.
+        session: the ChatSession. answers: a Generation for each answer.
 
     Raises:
         ValueError: an architecture that the engine does not run.
@@ -41,9 +42,9 @@ class ChatWidget(BackgroundWidget):
 
     def __init__(self, loaded):
         self.loaded, self.session = loaded, ChatSession(loaded)
-        self.answers: list[ChatAnswer] = []
+        self.answers: list[Generation] = []
         self._stop_event = threading.Event()
-        self._growing: ChatAnswer | None = None
+        self._growing: Generation | None = None
         rows = self._make_controls()
         self.history, self.answer_view, self.facts = (ipywidgets.HTML() for _ in range(3))
         super().__init__(rows, watch=[])
@@ -173,7 +174,7 @@ class ChatWidget(BackgroundWidget):
     def show_busy(self, busy: bool) -> None:
         self.send_button.disabled, self.stop_button.disabled = busy, not busy
 
-    def _spans(self, answer: ChatAnswer):
+    def _spans(self, answer: Generation):
         return spans_of(answer.pieces, answer.logprobs, self.loaded.tokenizer)
 
     def _messages(self) -> list[tuple]:
@@ -208,11 +209,11 @@ class ChatWidget(BackgroundWidget):
         ]
         self.history.value = legend_html() + "".join(shown)
 
-    def _show_answer(self, answer: ChatAnswer, selected: int | None = None) -> None:
+    def _show_answer(self, answer: Generation, selected: int | None = None) -> None:
         live = answer.finish_reason is None
         inner = answer_html(self._spans(answer), selected=selected, live=live)
         self.answer_view.value = said_html("assistant", inner)
-        self.facts.value = f"<span role='status'>{answer.in_words}</span>"
+        self.facts.value = f"<span role='status'>{in_words(answer)}</span>"
 
     def _show_token(self) -> None:
         """The last answer with the slider's token framed, and that token's candidates."""

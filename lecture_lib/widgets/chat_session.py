@@ -1,15 +1,12 @@
 """ChatSession: a conversation with a model, token by token; what ChatWidget shows."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
-from ..engine import Engine
+from ..engine import Engine, Generation
 from ..engine.generate import Run
-from ..inference_script.finish import finish
-from ..inference_script.logprobs import TokenLogprobs, positions
+from ..inference_script.logprobs import positions
 from ..inference_script.run import chooser
 from ..inference_script.settings import TaskInfo
-from ..tokens import end_tokens
 
 N_TOP = 5
 _PREFILL_CHUNK = 64  # tokens; between two chunks of a long prompt it can be stopped
@@ -23,38 +20,13 @@ _ENDS = {
 }
 
 
-@dataclass
-class ChatAnswer:
-    """An answer, complete or still growing.
-
-    Attributes:
-        prompt_len: tokens of the whole conversation in front of it, as the template writes it.
-        token_ids, logprobs: the new tokens, and what the model thought of each.
-        pieces: the text that became certain with each token, "" where a character or a stop
-            string may go on; one more at the end where text was held back.
-        finish_reason: "eos", "stop" (a stop string), "length", "stopped", or None: still growing.
-        ttft_s, tokens_per_s: time to first token, and the rate after it (0.0: no second token).
-    """
-
-    prompt_len: int
-    token_ids: list[int] = field(default_factory=list)
-    logprobs: list[TokenLogprobs] = field(default_factory=list, repr=False)
-    pieces: list[str] = field(default_factory=list, repr=False)
-    finish_reason: str | None = None
-    ttft_s: float = 0.0
-    tokens_per_s: float = 0.0
-
-    @property
-    def text(self) -> str:
-        return "".join(self.pieces)
-
-    @property
-    def in_words(self) -> str:
-        """Prompt and answer in numbers, and why it ended."""
-        facts = [f"{self.prompt_len:,} prompt tokens", f"{len(self.token_ids):,} new tokens"]
-        facts += [f"time to first token {1e3 * self.ttft_s:,.0f} ms"] if self.ttft_s else []
-        facts += [f"{self.tokens_per_s:.1f} tokens/s"] if self.tokens_per_s else []
-        return " · ".join([*facts, _ENDS[self.finish_reason]])
+def in_words(answer: Generation) -> str:
+    """Prompt and answer in numbers, and why it ended."""
+    facts = [f"{answer.prompt_len:,} prompt tokens", f"{len(answer.token_ids):,} new tokens"]
+    timings = answer.timings
+    facts += [f"time to first token {1e3 * timings.ttft_s:,.0f} ms"] if timings.token_s else []
+    facts += [f"{timings.tokens_per_s:.1f} tokens/s"] if timings.step_s else []
+    return " · ".join([*facts, _ENDS[answer.finish_reason]])
 
 
 class ChatSession:
@@ -90,7 +62,7 @@ class ChatSession:
 
     def ask(
         self, text: str, settings: TaskInfo, stopped: Callable[[], bool] = lambda: False
-    ) -> Iterator[ChatAnswer]:
+    ) -> Iterator[Generation]:
         """Begin an answer; everything that can be wrong with the input is found right here.
 
         Args:
@@ -98,9 +70,9 @@ class ChatSession:
             stopped: asked before each token; True ends the answer.
 
         Returns:
-            An iterator over the same, growing ChatAnswer: after each token, and when it is
-            complete. With the last one question and answer are in ``messages``; where no token
-            came, or the model failed, they are not.
+            An iterator over the same, growing Generation: after each token, and when it is
+            complete; its finish_reason may also be "stopped". With the last one question and
+            answer are in ``messages``; where no token came, or the model failed, they are not.
 
         Raises:
             ValueError: an empty text, beams, a conversation that with the new tokens is longer
@@ -120,41 +92,34 @@ class ChatSession:
                 f"have {settings.output_len:,}, but the model's context holds "
                 f"{self.engine.context_length:,}. Shorten it, ask for fewer tokens, or Clear"
             )
-        answer, choose = ChatAnswer(len(ids)), chooser(settings, [ids])
+        choose = chooser(settings, [ids])
 
         def note_and_choose(logits):
             tokens = choose(logits)
-            answer.logprobs += positions(logits, tokens.tolist(), N_TOP)
+            run.rows[0].logprobs += positions(logits, tokens.tolist(), N_TOP)
             return tokens
 
         run = _StoppableRun(
             self.engine, ids, settings.output_len, stop=settings.stop, next_token=note_and_choose
         )
         run.stopped = stopped
-        return self._grow(text, answer, run, settings.stop)
+        return self._grow(text, run)
 
-    def _grow(self, text: str, answer: ChatAnswer, run: Run, stop) -> Iterator[ChatAnswer]:
-        row = run.rows[0]
+    def _grow(self, text: str, run: "_StoppableRun") -> Iterator[Generation]:
+        answer = run.rows[0]
         try:
             for _ in run.steps():
-                answer.token_ids.append(row.token_ids[-1])
-                answer.pieces.append(row.pieces[-1])
-                answer.ttft_s = run.timings.ttft_s
-                answer.tokens_per_s = run.timings.tokens_per_s
                 yield answer
                 # Here, before the next pass through the model, and not after it.
-                if row.finish_reason is None and run.stopped():
+                if answer.finish_reason is None and run.stopped():
                     break
         except _Stopped:
             pass
-        # Stopped in the middle, there may be text that was held back.
-        ends = end_tokens(run.engine.hf_model)
-        whole, _, _ = finish(self.tokenizer, answer.token_ids, ends, stop)
-        if whole != answer.text:
-            answer.pieces.append(whole[len(answer.text) :])
-        answer.finish_reason = row.finish_reason or "stopped"
+        if answer.finish_reason is None:  # in the middle there may be text that was held back
+            answer.finish_reason = "stopped"
+            answer.pieces.append(run.streams[0].flush())
         if answer.token_ids:
-            said = {"user": text, "assistant": whole}
+            said = {"user": text, "assistant": answer.text}
             self.messages += [{"role": role, "content": what} for role, what in said.items()]
         yield answer
 
