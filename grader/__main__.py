@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .exchange import GradingError
+from . import GradingError
 from .limits import Limits
 from .sandbox import Sandbox
 

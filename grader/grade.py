@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from lecture_lib.checks import check_count
 
-from . import cells, course_checks, reports, self_test
-from .exchange import GradingError
+from . import GradingError, cells, reports, self_test
+from .freeze import draw_seed, find_exercises, freeze_exercises
 from .gradebook import Gradebook, Task, make_gradebook, read_adjustments
 from .pool import Interrupted, Job, dask_executor, grade_all, local_executor
 from .sandbox import Sandbox
@@ -69,7 +69,7 @@ def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> O
         GradingError: no sandbox that holds; nothing has been graded then.
     """
     check_count("jobs", settings.jobs)
-    names = course_checks.find_exercises(root, settings.exercises)
+    names = find_exercises(root, settings.exercises)
     with open_store(results) as store:
         adjustments = _adjustments(settings, results)
         seed, frozen = _frozen(root, names, settings.seed, store)
@@ -78,8 +78,7 @@ def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> O
         for submission in found.submissions:
             store.save_submission(submission, tasks_of[submission.exercise])
         store.set_keys(frozen)
-        if settings.regrade:
-            store.forget(settings.regrade)
+        store.forget(settings.regrade)
         tasks = _catalogue(store, frozen)
         make_gradebook(store, tasks, adjustments, {})  # refuses wrong adjustments before the work
         todo = _todo(store, frozen)
@@ -103,25 +102,25 @@ def _adjustments(settings: Settings, results: Path) -> list:
 def _frozen(
     root: Path, names: list[str], seed: int | None, store: Store
 ) -> tuple[int, dict[tuple[str, str], dict]]:
-    if seed is None and (kept := store.fact("seed")) is not None:
-        seed = int(kept)
+    """The seed that was asked for, else the results folder's, else a new one; and the checks."""
+    seed = store.fact("seed") if seed is None else seed
     if seed is None:
-        seed, frozen = course_checks.draw_seed(root, names)
+        seed, frozen = draw_seed(root, names)
     else:
-        frozen = course_checks.freeze_exercises(root, names, seed)
+        frozen = freeze_exercises(root, names, int(seed))
     store.set_fact("seed", str(seed))
-    return seed, frozen
+    return int(seed), frozen
 
 
 def _catalogue(store: Store, frozen: dict[tuple[str, str], dict]) -> list[Task]:
     """All tasks that were ever graded into this folder, in the order of the course."""
-    known = {tuple(key): points for key, points in json.loads(store.fact("tasks") or "[]")}
     graded_now = {exercise for exercise, _ in frozen}
-    known = {key: points for key, points in known.items() if key[0] not in graded_now}
-    known |= {key: data["points"] for key, data in frozen.items()}
-    ordered = sorted(known.items(), key=lambda item: item[0][0])  # stable: tasks keep their order
-    store.set_fact("tasks", json.dumps(ordered))
-    return [Task(exercise, task, points) for (exercise, task), points in ordered]
+    known = [(tuple(key), points) for key, points in json.loads(store.fact("tasks") or "[]")]
+    known = [(key, points) for key, points in known if key[0] not in graded_now]
+    known += [(key, data["points"]) for key, data in frozen.items()]
+    known.sort(key=lambda item: item[0][0])  # stable: tasks keep their order
+    store.set_fact("tasks", json.dumps(known))
+    return [Task(exercise, task, points) for (exercise, task), points in known]
 
 
 def _todo(store: Store, frozen: dict[tuple[str, str], dict]) -> list[list[Job]]:
@@ -140,6 +139,7 @@ def _todo(store: Store, frozen: dict[tuple[str, str], dict]) -> list[list[Job]]:
 def _run(
     todo: list[list[Job]], settings: Settings, private: tuple[str, ...], store: Store
 ) -> tuple[dict[str, str], bool]:
+    """Why answers could not be graded, by key; and whether it was interrupted."""
     if not todo:
         return {}, False
     sandbox, on_cluster = _sandbox(settings, private), settings.scheduler is not None
@@ -160,24 +160,23 @@ def _sandbox(settings: Settings, private: tuple[str, ...]) -> Sandbox:
     sandbox = replace(settings.sandbox, private=private)
     if not sandbox.bubblewrap and not settings.unsafe:
         raise self_test.SandboxError("no sandbox: that needs unsafe as well")
-    if not sandbox.bubblewrap or settings.scheduler is not None:  # a cluster's workers try theirs
+    if settings.scheduler is not None:  # a cluster's workers try theirs
         return replace(sandbox, bubblewrap=sandbox.bubblewrap and not settings.unsafe)
     try:
-        self_test.check_sandbox(sandbox)
+        if sandbox.bubblewrap:
+            self_test.check_sandbox(sandbox)
+        return sandbox
     except GradingError as error:
         if not settings.unsafe:
             raise
         print(f"WARNING: {error}", file=sys.stderr)
         return replace(sandbox, bubblewrap=isinstance(error, self_test.EscapeError))
-    return sandbox
 
 
 def _similar(root: Path, name: str, book: Gradebook) -> list[Pair]:
     exercise = root / "exercises" / f"{name}.ipynb"
-    given = []
-    if exercise.exists():
-        notebook = cells.read_notebook(exercise)
-        given = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    cells_given = cells.read_notebook(exercise).cells if exercise.exists() else []
+    given = [cell.source for cell in cells_given if cell.cell_type == "code"]
     sources = {student.name: [g.source for g in student.grades if g.task.exercise == name]
                for student in book.students}  # fmt: skip
     return similar_pairs(name, sources, given)

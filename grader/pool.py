@@ -1,5 +1,6 @@
 """Grades many submissions at once, on anything that is a ``concurrent.futures.Executor``."""
 
+import ast
 import contextlib
 import functools
 import itertools
@@ -7,15 +8,14 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from . import discretion, judge, self_test
-from .course_checks import models_of, modules_of
-from .exchange import GradingError
+from . import GradingError, discretion, encoding, self_test
+from .judge import case_labels, case_reasons, judge
 from .run import Worker
 from .sandbox import Sandbox
 
@@ -26,6 +26,11 @@ OUTCOMES = {
     "Died": "died",
     "Protocol": "unreadable",
     "NotRun": "not run",
+}
+MODULES_OF_CASES = {
+    '"$toy_lm"': "lecture_lib.decoding.toy_lm",
+    '"lib":"torch"': "torch",
+    '"lib":"numpy"': "numpy",
 }
 
 
@@ -56,12 +61,10 @@ def grade_submission(jobs: list[Job], sandbox: Sandbox, check: bool = False) -> 
     Raises:
         GradingError: there is no sandbox that holds.
     """
-    if check:
-        _checked(sandbox)
-    frozen = [job.frozen for job in jobs]
-    launcher = sandbox.launcher(model=any(map(models_of, frozen)))
+    if check and sandbox.bubblewrap:
+        _check_once(sandbox)
     results: dict[str, dict | str] = {}
-    with Worker(launcher, modules_of(frozen)) as worker:
+    with Worker(sandbox, modules_of([job.frozen for job in jobs])) as worker:
         for job in jobs:
             try:
                 results[job.key] = _grade(job, worker)
@@ -70,33 +73,42 @@ def grade_submission(jobs: list[Job], sandbox: Sandbox, check: bool = False) -> 
     return results
 
 
+_check_once = functools.cache(self_test.check_sandbox)
+
+
+def modules_of(tasks: Sequence[dict]) -> list[str]:
+    """Modules that the trusted parts of frozen tasks import: setup, driver, cases. Sorted."""
+    found: set[str] = set()
+    for frozen in tasks:
+        ask, cases = frozen["ask"], encoding.dumps(frozen["cases"])
+        found |= {module for mark, module in MODULES_OF_CASES.items() if mark in cases}
+        for source in [*ask["setup"], *([ask["drive"]["source"]] if ask["drive"] else [])]:
+            with contextlib.suppress(SyntaxError):  # the setup itself will fail, and say so
+                for node in ast.walk(ast.parse(source)):
+                    if isinstance(node, ast.Import):
+                        found |= {alias.name for alias in node.names}
+                    elif isinstance(node, ast.ImportFrom) and not node.level:
+                        found.add(node.module)
+    return sorted(found)
+
+
 def _grade(job: Job, worker: Worker) -> dict:
     frozen, seconds = job.frozen, []
     records = worker.run(frozen, job.answer, seconds)
-    verdict = judge.judge(frozen, records)
     told = discretion.without_inputs(records, job.answer, frozen["ask"]["entries"])
+    checks = itertools.zip_longest(
+        case_labels(frozen), map(_outcome, case_reasons(frozen, records), records),
+        case_reasons(frozen, records), [round(s, 3) for s in seconds],
+    )  # fmt: skip
+    names = ("label", "outcome", "message", "seconds")
+    result = asdict(judge(frozen, records))
+    del result["grade_id"]
     return {
-        "passed": verdict.passed,
-        "points": verdict.points,
-        "max_points": verdict.max_points,
-        "message": verdict.message,
-        "student_message": discretion.discreet_message(judge.judge(frozen, told).message),
-        "misconception": verdict.misconception,
+        **result,
+        "student_message": discretion.discreet_message(judge(frozen, told).message),
         "seconds": round(sum(seconds), 3),
-        "checks": _checks(frozen, records, seconds),
+        "checks": [dict(zip(names, check, strict=True)) for check in checks],
     }
-
-
-def _checks(frozen: dict, records: list[dict], seconds: list[float]) -> list[dict]:
-    return [
-        {"label": label, "outcome": _outcome(reason, record), "message": reason, "seconds": time}
-        for label, reason, record, time in itertools.zip_longest(
-            judge.case_labels(frozen),
-            judge.case_reasons(frozen, records),
-            records,
-            [round(s, 3) for s in seconds],
-        )
-    ]
 
 
 def _outcome(reason: str | None, record: dict) -> str:
@@ -105,14 +117,7 @@ def _outcome(reason: str | None, record: dict) -> str:
         return "passed"
     if "error" not in record:
         return "wrong"
-    kind = record["error"]["types"][0]
-    return OUTCOMES.get(kind, "error")
-
-
-@functools.cache
-def _checked(sandbox: Sandbox) -> None:
-    if sandbox.bubblewrap:
-        self_test.check_sandbox(sandbox)
+    return OUTCOMES.get(record["error"]["types"][0], "error")
 
 
 def grade_all(
@@ -197,13 +202,13 @@ def local_executor(n_jobs: int) -> Iterator[tuple[Executor, int]]:
 def _prepare_process() -> None:
     """Let the parent handle Ctrl-C, and end with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
 
-    def follow() -> None:
+    def follow(parent: Any) -> None:
         parent.join()
         os._exit(1)  # its sandboxes end with it
 
-    threading.Thread(target=follow, daemon=True).start()
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=follow, args=[parent], daemon=True).start()
 
 
 @contextlib.contextmanager

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from . import encoding
-from .exchange import GradingError
+from . import GradingError, encoding
 from .submissions import Submission
 
 FILE = "grading.sqlite"
