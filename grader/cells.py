@@ -40,11 +40,7 @@ def is_setup(cell: NotebookNode) -> bool:
 
 
 def find_cell(notebook: NotebookNode, grade_id: str) -> NotebookNode:
-    """The one cell with this grade_id.
-
-    Raises:
-        NotebookError: none has it, or several (JupyterLab copies the metadata with the cell).
-    """
+    """The one cell with this grade_id. NotebookError if none has it, or several (copied ones)."""
     found = [cell for cell in notebook.cells if nbgrader_field(cell, "grade_id") == grade_id]
     if len(found) != 1:
         raise NotebookError(f"{len(found)} cells have the grade_id {grade_id!r}; one should")

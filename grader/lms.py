@@ -17,12 +17,10 @@ import csv
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from .reports import format_points, no_formula, write_whole
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COLUMNS = {
     "canvas": ("Student", "ID", "SIS User ID", "SIS Login ID", "Section"),
@@ -43,33 +41,30 @@ def upload(kind: str, results: Path, roster: Path) -> tuple[str, list[str], list
     """
     points, most = _read_results(results)
     table = _read_roster(kind, roster)
-    header = list(table)
-    row_of = {student: _find_row(student, table) for student in points.index}
-    taken = [row for row in row_of.values() if row is not None]
-    if twice := sorted(s for s, row in row_of.items() if taken.count(row) > 1):
-        raise ValueError(f"roster: {' and '.join(twice)} are the same row of {roster}")
-    found = {row: student for student, row in row_of.items() if row is not None}
-    absent = [" ".join(row[header[:2]]) for i, row in table.iterrows() if i not in found]
+    rows = {student: _find_row(student, table) for student in points.index}
+    found: dict[int, str] = {}
+    for student, row in rows.items():
+        if row is not None and found.setdefault(row, student) != student:
+            raise ValueError(f"roster: {found[row]} and {student} are the same row of {roster}")
+    absent = [" ".join(row[:2]) for i, row in table.iterrows() if i not in found]
+    unknown = [student for student, row in rows.items() if row is None]
     own = points.reindex([found.get(i) for i in table.index])
-    table = table.map(no_formula)
+    n_columns, table = len(table.columns), table.map(no_formula)
     for exercise in most.index:
         table[exercise] = [_shown(value) for value in own[exercise]]
     lines = table.to_csv(index=False, lineterminator="\n").splitlines(keepends=True)
     if kind == "canvas":
-        shown = [_shown(value) for value in most]
-        blank = ["    Points Possible", *[""] * (len(header) - 1)]
-        lines.insert(1, ",".join([*blank, *shown]) + "\n")
-    return "".join(lines), [s for s, row in row_of.items() if row is None], absent
+        blank = ["    Points Possible", *[""] * (n_columns - 1)]
+        lines.insert(1, ",".join([*blank, *map(_shown, most)]) + "\n")
+    return "".join(lines), unknown, absent
 
 
 def _shown(points: float) -> str:
-    return "" if points != points else format_points(points)
+    return "" if pd.isna(points) else format_points(points)
 
 
-def _read_results(folder: Path) -> "tuple[pd.DataFrame, pd.Series]":
+def _read_results(folder: Path) -> tuple[pd.DataFrame, pd.Series]:
     """Points by student and exercise (nan: a task isn't graded), most points by exercise."""
-    import pandas as pd
-
     path = folder / "results.jsonl"
     try:
         rows = pd.read_json(path, lines=True, dtype=False).astype({"points": float})
@@ -81,9 +76,7 @@ def _read_results(folder: Path) -> "tuple[pd.DataFrame, pd.Series]":
     return table, tasks.groupby("exercise")["max_points"].sum()
 
 
-def _read_roster(kind: str, path: Path) -> "pd.DataFrame":
-    import pandas as pd
-
+def _read_roster(kind: str, path: Path) -> pd.DataFrame:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restval="")
@@ -99,7 +92,7 @@ def _read_roster(kind: str, path: Path) -> "pd.DataFrame":
     return table[table["Student"] != "Points Possible"] if "Student" in table else table
 
 
-def _find_row(student: str, table: "pd.DataFrame") -> int | None:
+def _find_row(student: str, table: pd.DataFrame) -> int | None:
     names = {student}
     if number := re.search(r"_(\d+)$", student):
         names |= {number.group(1), f"Participant {number.group(1)}"}

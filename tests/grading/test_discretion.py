@@ -20,6 +20,8 @@ def told(body, head=""):
     [
         "raise ValueError(repr(x)) if 777.125 in x else ValueError()",
         "raise NameError(f\"name 'x{x[-1]}' is not defined\")",
+        "raise NameError(f\"name 'x' is not defined. {x}\")",
+        "raise RecursionError(f'maximum recursion depth exceeded: {x}')",
         "raise type('E' + str(x), (Exception,), {})()",
         "return type('T' + str(x).replace('.', '_'), (), {})()",
         "return np.empty((0, 777125, 777125))",
@@ -43,6 +45,7 @@ def test_no_input_gets_out(body):
     [
         ("return x[9]", "IndexError in line 2 of the answer cell: list index out of range"),
         ("return undefined", "name 'undefined' is not defined"),
+        ("return double(x)", "maximum recursion depth exceeded"),
         ("return x.append_all()", "'list' object has no attribute 'append_all'"),
         ("return 1 / 0", "ZeroDivisionError in line 2 of the answer cell: division by zero"),
         ("return x + 1", "TypeError in line 2 of the answer cell"),
