@@ -4,7 +4,9 @@
 """
 
 import json
+import signal
 import sys
+import threading
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +18,7 @@ from lecture_lib.checks import check_count
 from . import GradingError, cells, reports, self_test
 from .freeze import draw_seed, find_exercises, freeze_exercises
 from .gradebook import Gradebook, Task, make_gradebook, read_adjustments
-from .pool import Interrupted, Job, dask_executor, grade_all, local_executor
+from .pool import Job, dask_executor, grade_all, local_executor
 from .sandbox import Sandbox
 from .similar import Pair, similar_pairs
 from .store import Store, open_store
@@ -139,20 +141,33 @@ def _todo(store: Store, frozen: dict[tuple[str, str], dict]) -> list[list[Job]]:
 def _run(
     todo: list[list[Job]], settings: Settings, private: tuple[str, ...], store: Store
 ) -> tuple[dict[str, str], bool]:
-    """Why answers could not be graded, by key; and whether it was interrupted."""
+    """Why answers could not be graded, by key; and whether Ctrl-C stopped it."""
+    failures: dict[str, str] = {}
     if not todo:
-        return {}, False
+        return failures, False
     sandbox, on_cluster = _sandbox(settings, private), settings.scheduler is not None
+    stop, before = threading.Event(), signal.getsignal(signal.SIGINT)
 
     def executors():
         return dask_executor(settings.scheduler) if on_cluster else local_executor(settings.jobs)
 
-    with tqdm(total=sum(map(len, todo)), unit="task", desc="grading", file=sys.stderr) as bar:
-        try:
-            result = grade_all(todo, sandbox, executors, store.save_result, bar.update, on_cluster)
-            return result, False
-        except Interrupted:
-            return {}, True
+    def interrupt(*_) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)  # a second Ctrl-C does not wait
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        with tqdm(total=sum(map(len, todo)), unit="task", desc="grading", file=sys.stderr) as bar:
+            for jobs, results in grade_all(todo, sandbox, executors, stop, on_cluster):
+                for key, result in results.items():
+                    if isinstance(result, str):
+                        failures[key] = result
+                    else:
+                        store.save_result(key, result)
+                bar.update(len(jobs))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return failures, stop.is_set()
 
 
 def _sandbox(settings: Settings, private: tuple[str, ...]) -> Sandbox:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from . import GradingError, discretion, encoding, self_test
 from .judge import case_labels, case_reasons, judge
@@ -20,6 +19,7 @@ from .run import Worker
 from .sandbox import Sandbox
 
 MAX_TRIES = 3
+WAIT_S = 0.05  # how soon it is noticed that grading is to stop
 CONNECT_S = 10
 OUTCOMES = {
     "TimeLimit": "time limit",
@@ -32,10 +32,6 @@ MODULES_OF_CASES = {
     '"lib":"torch"': "torch",
     '"lib":"numpy"': "numpy",
 }
-
-
-class Interrupted(Exception):
-    """Ctrl-C; what was finished is stored."""
 
 
 @dataclass(frozen=True)
@@ -124,70 +120,50 @@ def grade_all(
     submissions: list[list[Job]],
     sandbox: Sandbox,
     executors: Callable[[], contextlib.AbstractContextManager[tuple[Executor, int]]],
-    save: Callable[[str, dict], Any],
-    progress: Callable[[int], Any],
+    stop: threading.Event,
     check: bool = False,
-) -> dict[str, str]:
-    """Grade them all; ``save(key, result)`` is called here, as each is finished.
+) -> Iterator[tuple[list[Job], dict]]:
+    """Grade them all; yields a submission and what ``grade_submission`` gave as each is finished.
 
     Args:
         executors: opens an executor, and says how many submissions it grades at the same time;
             called again after one broke.
-        progress: called with the number of answers that were finished.
+        stop: once it is set, only what is being graded at that moment is finished.
         check: whether each of the executor's processes tries its sandbox first.
-
-    Returns:
-        Why an answer could not be graded, by key: none of these is a student's fault.
-
-    Raises:
-        Interrupted: on Ctrl-C.
     """
     left = dict(enumerate(submissions))
-    failures: dict[str, str] = {}
-
-    def finish(i: int, future: Future) -> None:
-        try:
-            results = future.result()
-        except BrokenProcessPool:
-            raise
-        except Exception as error:  # a lost worker, or a mistake of ours: the others go on
-            known = isinstance(error, GradingError)
-            why = str(error) if known else f"{type(error).__name__}: {error}"
-            results = {job.key: why for job in left[i]}
-        for key, result in results.items():
-            if isinstance(result, str):
-                failures[key] = result
-            else:
-                save(key, result)
-        progress(len(left.pop(i)))
-
     for _ in range(MAX_TRIES):
         with contextlib.suppress(BrokenProcessPool), executors() as (executor, size):
-            _run(executor, size, {i: (jobs, sandbox, check) for i, jobs in left.items()}, finish)
-        if not left:
-            return failures
+            waiting, running = iter(list(left)), {}
+            while True:
+                if stop.is_set():
+                    waiting = iter(())
+                    running = {future: i for future, i in running.items() if not future.cancel()}
+                # A few at a time: an executor would keep a copy of every task in its queue.
+                for i in itertools.islice(waiting, 2 * size - len(running)):
+                    running[executor.submit(grade_submission, left[i], sandbox, check)] = i
+                if not running:
+                    break
+                for future in wait(running, WAIT_S, FIRST_COMPLETED).done:
+                    jobs = left[running[future]]
+                    results = _results(future, jobs)
+                    del left[running.pop(future)]
+                    yield jobs, results
+        if not left or stop.is_set():
+            return
     died = f"the process that graded it died {MAX_TRIES} times"
-    return failures | {job.key: died for jobs in left.values() for job in jobs}
+    yield from ((jobs, {job.key: died for job in jobs}) for jobs in left.values())
 
 
-def _run(executor: Executor, size: int, todo: dict[int, tuple], finish: Callable) -> None:
-    waiting, running = iter(todo.items()), {}
+def _results(future: Future, jobs: list[Job]) -> dict:
     try:
-        while True:
-            # A few at a time: an executor would keep a copy of every task in its queue.
-            for i, arguments in itertools.islice(waiting, 2 * size - len(running)):
-                running[executor.submit(grade_submission, *arguments)] = i
-            if not running:
-                return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                finish(running.pop(future), future)
-    except KeyboardInterrupt:
-        executor.shutdown(wait=False, cancel_futures=True)
-        kept = {future: i for future, i in running.items() if not future.cancelled()}
-        for future in wait(kept).done:
-            if not future.cancelled():
-                finish(kept[future], future)
-        raise Interrupted from None
+        return future.result()
+    except BrokenProcessPool:
+        raise
+    except Exception as error:  # a lost worker, or a mistake of ours: the others go on
+        known = isinstance(error, GradingError)
+        why = str(error) if known else f"{type(error).__name__}: {error}"
+        return {job.key: why for job in jobs}
 
 
 @contextlib.contextmanager
@@ -203,12 +179,11 @@ def _prepare_process() -> None:
     """Let the parent handle Ctrl-C, and end with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    def follow(parent: Any) -> None:
-        parent.join()
+    def follow() -> None:
+        multiprocessing.parent_process().join()
         os._exit(1)  # its sandboxes end with it
 
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=follow, args=[parent], daemon=True).start()
+    threading.Thread(target=follow, daemon=True).start()
 
 
 @contextlib.contextmanager
