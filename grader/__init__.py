@@ -1,4 +1,35 @@
-"""Exercises: built from the solutions, graded in a sandbox, checked as plain data outside it."""
+"""Exercises: built from the solutions, graded in a sandbox, checked as plain data outside it.
+
+``python -m grader build`` (``__main__``):
+
+    build            exercises/NN_topic.ipynb from solutions/NN_topic.ipynb, byte for byte the same
+      cells          what a notebook holds: setup, answers, visible tests
+
+``python -m grader grade SUBMISSIONS --out RESULTS``; ``grade.grade`` is the outline, and calls:
+
+    freeze           a task (written with ``checks``) and a seed -> JSON: what a worker is asked,
+                     and the key that stays outside
+    submissions      whose a notebook is and for which exercise; submitted_file reads its answers
+    store            results in SQLite, by a hash of answer and checks: a run goes on where it was
+    self_test        makes the attempts to get out of the sandbox before anything is graded
+    pool             many submissions at once, in local processes or on a Dask cluster; for each
+      run            one worker, which ``sandbox`` and ``limits`` make the command of; for each task
+        exchange     requests and replies, each in time, size and form:
+
+            worker   in the sandbox: imports once, and forks for each task; seccomp takes system
+                     calls away
+            session  in the fork: runs the answer cell on the cases, which gives records
+            encoding values as plain JSON and back: the only form that crosses the border
+
+      judge          records and key -> verdict, with ``compare``
+      discretion     what of it a student may be told
+    gradebook        students, tasks, points, a person's adjustments
+    similar          answers that look alike, as a hint
+    reports          grades.csv, results.jsonl, summary.html, feedback/; lms makes uploads of them
+
+Nothing that a worker is sent holds an expected value, a test or another task's answer: students'
+code returns data, and the grader compares it in a process that runs none of their code.
+"""
 
 
 class GradingError(RuntimeError):

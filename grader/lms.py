@@ -12,15 +12,19 @@ A student of the results is the one row of the roster with that ID, login, e-mai
 at the end, as platforms put it into the names of what they let you download, counts as the ID.
 """
 
+from __future__ import annotations
+
 import argparse
 import csv
 import re
 import sys
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from .reports import format_points, no_formula, write_whole
+
+if TYPE_CHECKING:  # --help answers at once
+    import pandas as pd
 
 COLUMNS = {
     "canvas": ("Student", "ID", "SIS User ID", "SIS Login ID", "Section"),
@@ -60,11 +64,13 @@ def upload(kind: str, results: Path, roster: Path) -> tuple[str, list[str], list
 
 
 def _shown(points: float) -> str:
-    return "" if pd.isna(points) else format_points(points)
+    return "" if points != points else format_points(points)  # nan: nothing is graded
 
 
 def _read_results(folder: Path) -> tuple[pd.DataFrame, pd.Series]:
     """Points by student and exercise (nan: a task isn't graded), most points by exercise."""
+    import pandas as pd
+
     path = folder / "results.jsonl"
     try:
         rows = pd.read_json(path, lines=True, dtype=False).astype({"points": float})
@@ -77,6 +83,8 @@ def _read_results(folder: Path) -> tuple[pd.DataFrame, pd.Series]:
 
 
 def _read_roster(kind: str, path: Path) -> pd.DataFrame:
+    import pandas as pd
+
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restval="")
