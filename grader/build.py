@@ -33,11 +33,7 @@ class BuildError(ValueError):
 
 
 def build_exercise(solution: NotebookNode) -> NotebookNode:
-    """The exercise of a solution notebook, which is left as it is.
-
-    Raises:
-        BuildError: listing all that is wrong with the solution notebook.
-    """
+    """The exercise of a solution notebook; BuildError lists all that is wrong with the latter."""
     problems = lint(solution)
     if problems:
         raise BuildError("\n".join(problems))

@@ -38,16 +38,10 @@ def dumps(data: Any) -> str:
 
 
 def encode(value: Any, *, fixture: Callable[[Any], Any] = lambda value: None) -> Any:
-    """Plain JSON data for a value.
+    """Plain JSON data for a value; EncodingError if it is no plain data, too deep or too large.
 
-    It asks the built-in types, never a value's own methods: those may be a student's.
-
-    Args:
-        fixture: called with every object first; the JSON of one that is no plain data, else None.
-
-    Raises:
-        EncodingError: the value is no plain data, nested deeper than ``MAX_DEPTH``, or larger
-            than ``MAX_BYTES``. The message names the type and never shows the value.
+    It asks the built-in types, never a value's own methods: those may be a student's. ``fixture``
+    is called with every object first; it gives the JSON of one that is no plain data, else None.
     """
     bytes_left = MAX_BYTES
 
@@ -123,16 +117,13 @@ def _encode_array(value: Any, spend: Callable[[int], None]) -> Any:
 
 
 def decode(data: Any, *, fixture: Callable[[str, Any], Any] | None = None, native: bool = True):
-    """The value that ``encode`` was given; always a fresh object.
+    """The value that ``encode`` was given; EncodingError if the JSON does not describe one.
 
     Args:
         fixture: called with the tag and its JSON for tags that are not plain data. Without it
             they are refused, as they must be in what a worker returns.
         native: True gives torch tensors where there were some. False gives numpy arrays only
             (bfloat16 as float32), so that a grader compares without importing torch.
-
-    Raises:
-        EncodingError: the JSON does not describe a value.
     """
 
     def decoded(data: Any, depth: int) -> Any:

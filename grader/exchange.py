@@ -28,11 +28,7 @@ class Fault(Exception):
 
 
 class Exchange:
-    """The grader's end of a task's socket.
-
-    Args:
-        check_memory: called about ten times a second; it raises Fault where there is too much.
-    """
+    """The grader's end of a task's socket; ``check_memory`` raises Fault if there is too much."""
 
     def __init__(self, ours: socket.socket, limits: Limits, check_memory: Callable[[], None]):
         self.socket, self.limits, self.check_memory = ours, limits, check_memory
@@ -44,9 +40,8 @@ class Exchange:
     def run(self, frozen: dict, answer: str, seconds: list) -> list[dict]:
         """Records of an answer cell, one for each case, whose time is appended to ``seconds``.
 
-        Raises:
-            GradingError: the task's setup failed. The answer has not been sent by then: what
-                fails is not the student's doing.
+        GradingError if the task's setup fails: the answer has not been sent by then, so that it
+        is not the student's doing.
         """
         cases, limits = frozen["cases"], self.limits
         if error := self._error_of({"op": "setup", "ask": frozen["ask"]}, limits.load_s):

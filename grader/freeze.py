@@ -48,12 +48,7 @@ def find_exercises(root: Path, wanted: list[str] | None = None) -> list[str]:
 
 
 def freeze_exercises(root: Path, names: list[str], seed: int) -> dict[tuple[str, str], dict]:
-    """Frozen checks by (exercise, task), in the order of the course.
-
-    Raises:
-        FreezeError: with this seed a task's cases cannot tell its misconceptions apart.
-        ValueError: the seed is out of range.
-    """
+    """Frozen checks by (exercise, task), in the order of the course."""
     if not 0 <= seed < SEEDS:
         raise ValueError(f"seed: got {seed}, must be from 0 to {SEEDS - 1}")
     frozen = {}
@@ -80,13 +75,8 @@ def draw_seed(root: Path, names: list[str]) -> tuple[int, dict[tuple[str, str], 
 def freeze(task: Task, seed: int = 0, notebook: NotebookNode | None = None) -> dict:
     """The task's checks as plain JSON data; the same arguments give the same data.
 
-    Args:
-        seed: of the generator that the task's cases are drawn with.
-        notebook: the solution notebook; needed for setup cells and Edit.
-
-    Raises:
-        FreezeError: a misconception gives what the reference gives, or what another one gives;
-            or an Edit, an argument or a cell is not as it must be.
+    ``notebook`` is the solution notebook, for setup cells and Edit. FreezeError if a misconception
+    gives what the reference or another one gives, or something else is not as it must be.
     """
     try:
         return _freeze(task, seed, notebook)

@@ -66,9 +66,8 @@ class Outcome:
 def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> Outcome:
     """Grade what is new or changed in ``submissions``; write all reports into ``results``.
 
-    Raises:
-        ValueError: a setting that cannot be, or a file of adjustments that is wrong.
-        GradingError: no sandbox that holds; nothing has been graded then.
+    ValueError for a setting that cannot be, or adjustments that are wrong; GradingError if there
+    is no sandbox that holds. Nothing has been graded then.
     """
     check_count("jobs", settings.jobs)
     names = find_exercises(root, settings.exercises)

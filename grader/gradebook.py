@@ -131,15 +131,7 @@ class Gradebook:
 def make_gradebook(
     store: Store, tasks: list[Task], adjustments: list[Adjustment], failures: dict[str, str]
 ) -> Gradebook:
-    """The book of everything in the store.
-
-    Args:
-        tasks: in the order of the columns.
-        failures: why an answer could not be graded, by key.
-
-    Raises:
-        ValueError: an adjustment for something that was not handed in.
-    """
+    """The book of everything in the store; ``failures``: why an answer is not graded, by key."""
     answers = {(row["student"], row["exercise"], row["task"]): row for row in store.answers()}
     students: dict[str, Student] = {}
     for row in store.submissions():

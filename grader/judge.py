@@ -30,12 +30,7 @@ class Verdict:
 
 
 def judge(frozen: dict, records: list[dict]) -> Verdict:
-    """Compare what came back with the key.
-
-    Args:
-        frozen: what ``freeze`` gave.
-        records: one for each case, in order; untrusted plain JSON of the form that ``run`` checks.
-    """
+    """Compare what came back, untrusted JSON of the form that ``exchange`` checks, with the key."""
     grade_id, points, key = frozen["grade_id"], frozen["points"], frozen["key"]
     reasons = case_reasons(frozen, records)
     case = next((i for i, reason in enumerate(reasons) if reason is not None), None)

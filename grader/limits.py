@@ -85,10 +85,8 @@ class Limits:
 def counted(limits: Limits) -> Iterator[tuple[list[str], bool]]:
     """Groups of the kernel's counters (cgroups) for one worker, removed at the end.
 
-    Root can make them; an ordinary user's processes are counted by ``prlimit``.
-
-    Yields:
-        (command that runs the rest of the line in these groups, whether they limit the memory).
+    Yields a command that runs the rest of the line in these groups, and whether they limit the
+    memory. Root can make them; an ordinary user's processes are counted by ``prlimit``.
     """
     memory = limits.memory_mb << 20
     settings = [  # version 2 has one tree of groups, version 1 a tree for each counter

@@ -35,13 +35,9 @@ NOT_IDENTIFYING = {"Section", "First name", "Last name"}
 
 
 def upload(kind: str, results: Path, roster: Path) -> tuple[str, list[str], list[str]]:
-    """The platform's CSV.
+    """The platform's CSV, students that the roster lacks, and roster rows without results.
 
-    Returns:
-        (CSV text, students of the results that the roster lacks, roster rows without results).
-
-    Raises:
-        ValueError: a file that can't be read or lacks columns, or a student who fits two rows.
+    ValueError for a file that can't be read or lacks columns, or a student who fits two rows.
     """
     points, most = _read_results(results)
     table = _read_roster(kind, roster)

@@ -46,16 +46,12 @@ class Job:
 def grade_submission(jobs: list[Job], sandbox: Sandbox, check: bool = False) -> dict:
     """Grade the answers of one submission in one worker; what an executor's process runs.
 
-    Args:
-        check: whether to try this machine's sandbox first (once in each process).
+    ``check``: whether to try this machine's sandbox first (once in each process).
 
     Returns:
         By key a result, or a text that says why the answer could not be graded. A result is plain
         data: passed, points, max_points, message (for the instructor), student_message,
         misconception, seconds, checks: [{label, outcome, message, seconds}].
-
-    Raises:
-        GradingError: there is no sandbox that holds.
     """
     if check and sandbox.bubblewrap:
         _check_once(sandbox)

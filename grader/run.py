@@ -32,11 +32,7 @@ FAULTS = {"Died", "TimeLimit", "Protocol"}
 
 
 class Worker:
-    """A worker for the answers of one submission, to be used in a ``with`` block.
-
-    Args:
-        modules: what it imports before its first task.
-    """
+    """A worker for the answers of one submission; it imports ``modules`` before its first task."""
 
     def __init__(self, sandbox: Sandbox, modules: Sequence[str] = ()):
         self.sandbox, self.modules = sandbox, list(modules)
@@ -50,13 +46,9 @@ class Worker:
         self.close()
 
     def run(self, frozen: dict, answer: str, seconds: list | None = None) -> list[dict]:
-        """Records of an answer cell, one for each case.
+        """Records of an answer cell, one for each case, whose times ``seconds`` gets.
 
-        Args:
-            seconds: a list that gets the time of each case that was run.
-
-        Raises:
-            GradingError: the worker could not be started, or the author's setup cells failed.
+        GradingError if the worker could not be started, or the author's setup cells failed.
         """
         seconds = [] if seconds is None else seconds
         if self.process is not None:

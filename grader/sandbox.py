@@ -44,8 +44,7 @@ class Sandbox:
     def command(self) -> list[str]:
         """Command that runs the rest of the line in the sandbox.
 
-        Raises:
-            GradingError: bubblewrap is not installed, or a private folder would be visible.
+        GradingError if bubblewrap is not installed, or a private folder would be visible.
         """
         if not self.bubblewrap:
             return []

@@ -33,12 +33,7 @@ class EscapeError(SandboxError):
 
 
 def check_sandbox(sandbox: Sandbox) -> dict[str, str | None]:
-    """The attempts to get out of the sandbox, all held back.
-
-    Raises:
-        EscapeError: an attempt succeeded; the message says which.
-        SandboxError: the sandbox runs nothing at all.
-    """
+    """The attempts to get out of the sandbox, all held back; else a SandboxError."""
     tried = try_to_escape(sandbox)
     escapes = [f"  {name}: {done}" for name, done in tried.items() if done]
     if escapes:

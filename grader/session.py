@@ -18,9 +18,8 @@ MAX_CALLS = 10_000  # nobody needs to know how many more
 class Session:
     """One answer cell after its setup, and the calls into it.
 
-    Args:
-        ask: the part of a frozen task that a worker may see, without the cases.
-        base: names that the setup has made already; then the setup is not run again.
+    ``ask`` is the part of a frozen task that a worker may see, without the cases; ``base`` holds
+    the names that the setup has made, if it has been run already.
     """
 
     def __init__(self, ask: dict, base: dict | None = None):

@@ -37,12 +37,7 @@ class Pair:
 def similar_pairs(
     exercise: str, sources: dict[str, list[str]], given: Sequence[str] = ()
 ) -> list[Pair]:
-    """Pairs of students, the most similar first.
-
-    Args:
-        sources: each student's answers.
-        given: what the exercise gave to everyone.
-    """
+    """Pairs of students, the most similar first; ``given`` is what everyone got."""
     known = set().union(*map(fingerprints, given))
     prints = {who: set().union(*map(fingerprints, answers)) - known
               for who, answers in sources.items()}  # fmt: skip

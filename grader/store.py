@@ -61,11 +61,7 @@ class Store:
             self.database.executemany("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def set_keys(self, frozen: dict[tuple[str, str], dict]) -> None:
-        """Find out under which key each answer's result is kept.
-
-        Args:
-            frozen: the checks by (exercise, task); answers to others keep their keys.
-        """
+        """Find out under which key each answer's result is kept, by these checks of its task."""
         keys = []
         for row in self._rows("SELECT rowid, * FROM answers WHERE source IS NOT NULL"):
             if checks := frozen.get((row["exercise"], row["task"])):

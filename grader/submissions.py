@@ -30,21 +30,16 @@ NO_EXERCISE = "of no exercise that is graded: neither its name nor its tasks tel
 class Submission:
     """A version, and of several the one that counts, of a student's work on an exercise.
 
-    Attributes:
-        exercise: None if neither names nor tasks tell.
-        path: relative to the folder of submissions.
-        submitted: by timestamp.txt (nbgrader's) beside it, else by the file's own time.
-        notebook: without answers where the file cannot be read.
-        remarks: what the instructor should know; it includes versions that could not be read.
+    ``remarks`` are for the instructor, and name versions that could not be read.
     """
 
     student: str
-    exercise: str | None
-    path: str
-    submitted: datetime
+    exercise: str | None  # None if neither names nor tasks tell
+    path: str  # relative to the folder of submissions
+    submitted: datetime  # by timestamp.txt (nbgrader's) beside it, else by the file's own time
     late: bool
     version: int
-    notebook: SubmittedNotebook
+    notebook: SubmittedNotebook  # without answers where the file cannot be read
     remarks: tuple[str, ...] = ()
 
 
@@ -61,12 +56,8 @@ def find_submissions(
 ) -> Found:
     """For each student and exercise the newest version that can be read.
 
-    Args:
-        exercises: names of the exercises that are looked for, with their tasks' grade_ids.
-        deadline: what was handed in after it is marked as late.
-
-    Raises:
-        ValueError: there is no such folder, or there are no notebooks in it.
+    ``exercises`` are looked for, by their names and their tasks' grade_ids. ValueError if there is
+    no such folder, or there are no notebooks in it.
     """
     if not folder.is_dir():
         raise ValueError(f"submissions: {folder} is no folder")
