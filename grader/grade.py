@@ -29,27 +29,16 @@ ADJUSTMENTS = ("adjustments.csv", "adjustments.toml")
 
 @dataclass(frozen=True)
 class Settings:
-    """How to grade; the same seed gives the same grades.
+    """How to grade; the same seed gives the same grades."""
 
-    Args:
-        exercises: names or numbers; None for all of the course.
-        seed: of the hidden inputs. None: the results folder's, or a new one for a new folder.
-        deadline: what is handed in later is marked.
-        jobs: answers graded at the same time.
-        regrade: students, tasks or exercises ("all") whose results are thrown away first.
-        scheduler: address of a Dask scheduler.
-        unsafe: grade even if the sandbox is missing or does not hold.
-        adjustments: a file; None takes adjustments.csv or .toml in the results folder.
-    """
-
-    exercises: list[str] | None = None
-    seed: int | None = None
-    deadline: datetime | None = None
-    jobs: int = 1
-    regrade: list[str] = field(default_factory=list)
-    scheduler: str | None = None
-    unsafe: bool = False
-    adjustments: Path | None = None
+    exercises: list[str] | None = None  # names or numbers; None for all of the course
+    seed: int | None = None  # of the hidden inputs; None: the results folder's, or a new one
+    deadline: datetime | None = None  # what is handed in later is marked
+    jobs: int = 1  # submissions graded at the same time
+    regrade: list[str] = field(default_factory=list)  # students, tasks, exercises or "all"
+    scheduler: str | None = None  # address of a Dask scheduler
+    unsafe: bool = False  # grade even if the sandbox is missing or does not hold
+    adjustments: Path | None = None  # None: adjustments.csv or .toml in the results folder
     sandbox: Sandbox = field(default_factory=Sandbox)
 
 

@@ -18,28 +18,18 @@ UNTOUCHED = 64 << 30  # bytes of address space beyond the memory: a CUDA library
 
 @dataclass(frozen=True)
 class Limits:
-    """What one worker may use; ValueError if one of them is not above 0.
+    """What one worker may use; ValueError if one of them is not above 0."""
 
-    Args:
-        memory_mb: of each process, and of all its processes together.
-        processes: and threads, at the same time.
-        file_mb, disk_mb: largest file; room in each of its two writable folders.
-        open_files, cpu_s: of each process.
-        output_mb: longest reply.
-        load_s, answer_s: seconds for imports and setup; for the answer cell.
-        time_factor: what the tasks' seconds for one case are multiplied with.
-    """
-
-    memory_mb: int = 4096
-    processes: int = 64
-    file_mb: int = 64
-    disk_mb: int = 64
-    open_files: int = 256
-    cpu_s: int = 600
-    output_mb: int = 32
-    load_s: float = 120.0
-    answer_s: float = 30.0
-    time_factor: float = 1.0
+    memory_mb: int = 4096  # of each process, and of all its processes together
+    processes: int = 64  # and threads, at the same time
+    file_mb: int = 64  # the largest file
+    disk_mb: int = 64  # room in each of its two writable folders
+    open_files: int = 256  # of each process
+    cpu_s: int = 600  # of each process
+    output_mb: int = 32  # the longest reply
+    load_s: float = 120.0  # for imports and setup
+    answer_s: float = 30.0  # for the answer cell
+    time_factor: float = 1.0  # what the tasks' seconds for one case are multiplied with
 
     def __post_init__(self):
         for name, value in vars(self).items():

@@ -50,7 +50,7 @@ def grade_submission(jobs: list[Job], sandbox: Sandbox, check: bool = False) -> 
 
     Returns:
         By key a result, or a text that says why the answer could not be graded. A result is plain
-        data: passed, points, max_points, message (for the instructor), student_message,
+        data: grade_id, passed, points, max_points, message (for the instructor), student_message,
         misconception, seconds, checks: [{label, outcome, message, seconds}].
     """
     if check and sandbox.bubblewrap:
@@ -88,19 +88,18 @@ def _grade(job: Job, worker: Worker) -> dict:
     frozen, seconds = job.frozen, []
     records = worker.run(frozen, job.answer, seconds)
     told = discretion.without_inputs(records, job.answer, frozen["ask"]["entries"])
-    checks = itertools.zip_longest(
-        case_labels(frozen), map(_outcome, case_reasons(frozen, records), records),
-        case_reasons(frozen, records), [round(s, 3) for s in seconds],
-    )  # fmt: skip
-    names = ("label", "outcome", "message", "seconds")
-    result = asdict(judge(frozen, records))
-    del result["grade_id"]
+    reasons = case_reasons(frozen, records)
+    rows = itertools.zip_longest(case_labels(frozen), reasons, records, seconds)  # not all may run
     return {
-        **result,
+        **asdict(judge(frozen, records)),
         "student_message": discretion.discreet_message(judge(frozen, told).message),
         "seconds": round(sum(seconds), 3),
-        "checks": [dict(zip(names, check, strict=True)) for check in checks],
-    }
+        "checks": [
+            {"label": label, "outcome": _outcome(reason, record), "message": reason,
+             "seconds": time_s and round(time_s, 3)}
+            for label, reason, record, time_s in rows
+        ],
+    }  # fmt: skip
 
 
 def _outcome(reason: str | None, record: dict) -> str:

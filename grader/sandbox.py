@@ -24,15 +24,12 @@ VARIABLES = {
 class Sandbox:
     """How workers are started. Plain data, which every process that grades makes a command of.
 
-    Args:
-        bubblewrap: False runs workers without any sandbox, but with the limits on time and size,
-            and with their memory watched.
-        private: folders of which nothing may be seen inside.
+    Without ``bubblewrap`` there is no sandbox, but time, size and memory are limited all the same.
     """
 
     bubblewrap: bool = True
     limits: Limits = field(default_factory=Limits)
-    private: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()  # folders of which nothing may be seen inside
 
     def environment(self) -> dict[str, str]:
         """What a worker is started with; the sandbox then sets its own variables."""

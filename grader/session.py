@@ -5,7 +5,6 @@ A worker runs a student's answer this way, and ``freeze`` the author's: with the
 
 import random
 import sys
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,7 +24,8 @@ class Session:
     def __init__(self, ask: dict, base: dict | None = None):
         self.entries = ask["entries"]
         self.base = run_setup(ask["setup"]) if base is None else base
-        self.drive = ask["drive"] and function_from_source(**ask["drive"])
+        drive = ask["drive"]
+        self.drive = drive and run_setup([drive["source"]])[drive["name"]]
         self.names: dict[str, Any] = {}
 
     def load(self, answer: str) -> dict | None:
@@ -70,8 +70,8 @@ class Session:
             return ToyLM(**encoding.decode(data[tag]))
         if tag != "$probe":
             raise encoding.EncodingError(f"JSON that does not describe a value: {tag}")
-        function, bound = function_from_source(data[tag], data["name"]), data["bound"]
-        bound = [encoding.decode(item) for item in bound]
+        function = run_setup([data[tag]])[data["name"]]
+        bound = [encoding.decode(item) for item in data["bound"]]
 
         def probe(*args, **kwargs):
             self.n_calls = min(self.n_calls + 1, MAX_CALLS)
@@ -108,18 +108,11 @@ class Session:
 
 
 def run_setup(sources: list[str]) -> dict[str, Any]:
-    """Names that the setup makes. An error in it is the author's and is not caught here."""
+    """Names that trusted sources make. An error in them is the author's and is not caught here."""
     namespace: dict[str, Any] = {"__name__": "__main__"}
     for source in sources:
         exec(compile(source, "<setup>", "exec"), namespace)
     return namespace
-
-
-def function_from_source(source: str, name: str) -> Callable:
-    """The function that ``checks.function_source`` described, in a namespace of its own."""
-    namespace: dict[str, Any] = {"__name__": "__main__"}
-    exec(compile(source, f"<{name}>", "exec"), namespace)
-    return namespace[name]
 
 
 def seed_generators(seed: int) -> None:
