@@ -154,9 +154,8 @@ def _grade(task: Task, row: dict, adjustments: list[Adjustment], failures: dict)
     elif not result:
         message = f"not graded: {failures.get(row['key'], 'grading was interrupted')}"
         told = "not graded yet"
-    fitting = [a for a in adjustments if a.is_for(row["student"], task.exercise, task.name)]
-    adjustment = fitting[0] if fitting else None
-    points = adjustment.points if adjustment else points
+    given = [a for a in adjustments if a.is_for(row["student"], task.exercise, task.name)]
+    adjustment, points = (given[0], given[0].points) if given else (None, points)
     source = row["source"] or ""
     return Grade(task, points, message, told, source, row["remark"], result, adjustment)
 

@@ -21,7 +21,6 @@ OWN_ERRORS = {
 class Verdict:
     """What a student is told of one task. ``misconception`` is the name of a recognised one."""
 
-    grade_id: str
     passed: bool
     points: float
     max_points: float
@@ -31,16 +30,16 @@ class Verdict:
 
 def judge(frozen: dict, records: list[dict]) -> Verdict:
     """Compare what came back, untrusted JSON of the form that ``exchange`` checks, with the key."""
-    grade_id, points, key = frozen["grade_id"], frozen["points"], frozen["key"]
+    points, key = frozen["points"], frozen["key"]
     reasons = case_reasons(frozen, records)
     case = next((i for i, reason in enumerate(reasons) if reason is not None), None)
     if case is None:
-        return Verdict(grade_id, True, points, points, "all hidden checks pass")
+        return Verdict(True, points, points, "all hidden checks pass")
     for wrong in key["misconceptions"]:
         if matches(records, wrong, key):
-            return Verdict(grade_id, False, 0, points, wrong["message"], wrong["name"])
+            return Verdict(False, 0, points, wrong["message"], wrong["name"])
     label = "" if _failed_to_load(records[case]) else f"{case_labels(frozen)[case]}: "
-    return Verdict(grade_id, False, 0, points, f"{label}{reasons[case]}")
+    return Verdict(False, 0, points, f"{label}{reasons[case]}")
 
 
 def case_reasons(frozen: dict, records: list[dict]) -> list[str | None]:

@@ -50,7 +50,7 @@ def grade_submission(jobs: list[Job], sandbox: Sandbox, check: bool = False) -> 
 
     Returns:
         By key a result, or a text that says why the answer could not be graded. A result is plain
-        data: grade_id, passed, points, max_points, message (for the instructor), student_message,
+        data: passed, points, max_points, message (for the instructor), student_message,
         misconception, seconds, checks: [{label, outcome, message, seconds}].
     """
     if check and sandbox.bubblewrap:
