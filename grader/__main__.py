@@ -5,14 +5,10 @@ import os
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .exchange import GradingError
+from . import GradingError
 from .limits import Limits
 from .sandbox import Sandbox
-
-if TYPE_CHECKING:
-    from .grade import Outcome
 
 NO_SANDBOX = """check runs the notebook's code on this machine as you, without a sandbox: it can
 read and delete your files. If you trust it, add --unsafe."""
@@ -51,7 +47,13 @@ def _parser() -> argparse.ArgumentParser:
     add = command.add_argument
     add("submissions", type=Path, help="folders or files of students, as they come")
     add("--out", type=Path, required=True, metavar="RESULTS", help="grades, feedback, database")
-    add("--exercise", action="append", metavar="NN", help="only this one; may be repeated")
+    add(
+        "--exercise",
+        dest="exercises",
+        action="append",
+        metavar="NN",
+        help="only this one; may be repeated",
+    )
     add("--seed", "--course-seed", type=int, help="of the hidden inputs (default: drawn once)")
     add("--deadline", type=_moment, metavar="YYYY-MM-DDTHH:MM", help="later ones are marked late")
     add("--jobs", type=int, default=os.cpu_count() or 1, help="at the same time (default: cores)")
@@ -113,38 +115,28 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _grade(arguments: argparse.Namespace) -> int:
     from .grade import Settings, grade
+    from .reports import format_points
 
-    settings = Settings(
-        exercises=arguments.exercise,
-        sandbox=Sandbox(limits=Limits().with_changes(arguments.limit)),
-        **{name: getattr(arguments, name) for name in
-           ("seed", "deadline", "jobs", "regrade", "scheduler", "unsafe", "adjustments")},
-    )  # fmt: skip
+    names = ("exercises", "seed", "deadline", "jobs", "regrade", "scheduler", "unsafe",
+             "adjustments")  # fmt: skip
+    sandbox = Sandbox(limits=Limits().with_changes(arguments.limit))
+    settings = Settings(sandbox=sandbox, **{name: getattr(arguments, name) for name in names})
     outcome = grade(arguments.root, arguments.submissions, arguments.out, settings)
-    print("\n".join([*_words(outcome), f"grades.csv, results.jsonl, summary.html, feedback/: in "
-                     f"{arguments.out}"]))  # fmt: skip
+    students, most = outcome.book.students, format_points(outcome.book.max_points)
+    totals = [student.total for student in students if student.total is not None]
+    mean = format_points(sum(totals) / len(totals) if totals else 0.0)
+    print(f"{len(students)} students, {outcome.n_graded} answers graded now, seed {outcome.seed}")
+    print(f"mean {mean} of {most} points")
+    not_graded = sorted({f"{s.name}, {g.task.column}: {g.message}"
+                         for s in students for g in s.grades if g.points is None})  # fmt: skip
+    print(*not_graded[:10], sep="\n", end="\n" if not_graded else "")
+    if len(not_graded) > 10:
+        print(f"... and {len(not_graded) - 10} more that are not graded")
+    print(f"grades.csv, results.jsonl, summary.html, feedback/: in {arguments.out}")
     if outcome.interrupted:
         print("interrupted: run the same command again to go on", file=sys.stderr)
         return 130
-    return int(any(student.total is None for student in outcome.book.students))
-
-
-def _words(outcome: "Outcome") -> list[str]:
-    from .reports import format_points
-
-    book = outcome.book
-    totals = [student.total for student in book.students if student.total is not None]
-    mean = sum(totals) / len(totals) if totals else 0.0
-    not_graded = sorted({f"{s.name}, {g.task.column}: {g.message}"
-                         for s in book.students for g in s.grades if g.points is None})  # fmt: skip
-    more = [f"... and {len(not_graded) - 10} more that are not graded"]
-    return [
-        f"{len(book.students)} students, {outcome.n_graded} answers graded now, "
-        f"seed {outcome.seed}",
-        f"mean {format_points(mean)} of {format_points(book.max_points)} points",
-        *not_graded[:10],
-        *(more if len(not_graded) > 10 else []),
-    ]
+    return int(len(totals) < len(students))
 
 
 if __name__ == "__main__":

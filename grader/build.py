@@ -7,6 +7,7 @@ notebook that would come out wrong (a leaked answer, a lost signature) is refuse
 import ast
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -32,11 +33,7 @@ class BuildError(ValueError):
 
 
 def build_exercise(solution: NotebookNode) -> NotebookNode:
-    """The exercise of a solution notebook, which is left as it is.
-
-    Raises:
-        BuildError: listing all that is wrong with the solution notebook.
-    """
+    """The exercise of a solution notebook; BuildError lists all that is wrong with the latter."""
     problems = lint(solution)
     if problems:
         raise BuildError("\n".join(problems))
@@ -64,11 +61,7 @@ def build_exercise(solution: NotebookNode) -> NotebookNode:
 
 
 def exercise_bytes(solution_path: Path) -> bytes:
-    """What the exercise's file must hold.
-
-    Raises:
-        BuildError: the solution notebook cannot become an exercise.
-    """
+    """What the exercise's file must hold. BuildError names the file."""
     try:
         exercise = build_exercise(cells.read_notebook(solution_path))
     except (BuildError, cells.NotebookError) as error:
@@ -81,10 +74,15 @@ def find_drift(root: Path) -> dict[str, str]:
     """What in ``root/exercises`` is not as ``build`` would leave it: why, by file name."""
     wanted = {path.name: exercise_bytes(path) for path in solution_paths(root)}
     found = {path.name: path.read_bytes() for path in sorted((root / "exercises").glob("*.ipynb"))}
-    missing = {name: "missing" for name in wanted if name not in found}
-    differs = {name: f"differs from what solutions/{name} gives" for name in wanted
-               if found.get(name, wanted[name]) != wanted[name]}  # fmt: skip
-    return differs | missing | {name: ORPHANED for name in found if name not in wanted}
+    drift = {}
+    for name in [*wanted, *found]:
+        if name not in wanted:
+            drift[name] = ORPHANED
+        elif name not in found:
+            drift[name] = "missing"
+        elif found[name] != wanted[name]:
+            drift[name] = f"differs from what solutions/{name} gives"
+    return drift
 
 
 def build(root: Path) -> dict[str, str]:
@@ -93,17 +91,13 @@ def build(root: Path) -> dict[str, str]:
     (root / "exercises").mkdir(exist_ok=True)
     for name, why in drift.items():
         if why != ORPHANED:
-            path = root / "exercises" / name
-            path.write_bytes(exercise_bytes(root / "solutions" / name))
+            contents = exercise_bytes(root / "solutions" / name)
+            (root / "exercises" / name).write_bytes(contents)
     return drift
 
 
 def solution_paths(root: Path) -> list[Path]:
-    """The solution notebooks, in order.
-
-    Raises:
-        BuildError: there is no folder ``solutions``.
-    """
+    """The solution notebooks, in order. BuildError if there is no folder ``solutions``."""
     if not (root / "solutions").is_dir():
         raise BuildError(f"{root}: has no folder solutions/ (run this in the course's folder)")
     return sorted((root / "solutions").glob("*.ipynb"))
@@ -111,85 +105,73 @@ def solution_paths(root: Path) -> list[Path]:
 
 def lint(notebook: NotebookNode) -> list[str]:
     """Problems, one line each, naming the cell; an empty list if there is none."""
-    problems = [
-        f"{_name(cell, i)}: {problem}"
-        for i, cell in enumerate(notebook.cells)
-        for problem in _cell_problems(cell)
-    ]
+    problems = []
+    for i, cell in enumerate(notebook.cells):
+        grade_id = cells.nbgrader_field(cell, "grade_id")
+        name = f"cell {i}" if grade_id is None else f"cell {i} ({grade_id})"
+        problems += [f"{name}: {problem}" for problem in _cell_problems(cell)]
     ids = Counter(cells.nbgrader_field(cell, "grade_id") for cell in notebook.cells)
     problems += [f"grade_id {i!r}: used by {n} cells" for i, n in ids.items() if i and n > 1]
-    return problems + [p for grade_id in cells.answer_ids(notebook)
-                       for p in _task_problems(notebook, grade_id)]  # fmt: skip
-
-
-def _name(cell: NotebookNode, i: int) -> str:
-    grade_id = cells.nbgrader_field(cell, "grade_id")
-    return f"cell {i}" if grade_id is None else f"cell {i} ({grade_id})"
-
-
-def _cell_problems(cell: NotebookNode) -> list[str]:
-    problems = []
-    if not cell.get("id"):
-        problems.append("has no id; save the notebook as nbformat 4.5")
-    if cell.get("attachments"):
-        problems.append("has attachments; put pictures into files")
-    metadata = cell.metadata.get("nbgrader")
-    if metadata is not None:
-        missing = [field for field in FIELDS if field not in metadata]
-        if missing:
-            problems.append(f"nbgrader metadata lacks {', '.join(missing)}")
-        elif metadata["schema_version"] != 3 or metadata["cell_type"] != cell.cell_type:
-            problems.append("nbgrader metadata: schema_version must be 3, cell_type the cell's")
-    problems += [f"{mark} is not used here: hidden checks are in solutions/checks/"
-                 for mark in REFUSED_MARKS if mark in cell.source]  # fmt: skip
-    problems += _mark_problems(cell)
-    if cells.is_setup(cell) or cells.is_answer(cell) or cells.is_test(cell):
-        problems += _python_problems(cell)
+    for grade_id in cells.answer_ids(notebook):
+        problems += [f"answer {grade_id!r}: {p}" for p in _task_problems(notebook, grade_id)]
     return problems
 
 
-def _mark_problems(cell: NotebookNode) -> list[str]:
+def _cell_problems(cell: NotebookNode) -> Iterator[str]:
+    if not cell.get("id"):
+        yield "has no id; save the notebook as nbformat 4.5"
+    if cell.get("attachments"):
+        yield "has attachments; put pictures into files"
+    if (metadata := cell.metadata.get("nbgrader")) is not None:
+        if missing := [field for field in FIELDS if field not in metadata]:
+            yield f"nbgrader metadata lacks {', '.join(missing)}"
+        elif metadata["schema_version"] != 3 or metadata["cell_type"] != cell.cell_type:
+            yield "nbgrader metadata: schema_version must be 3, cell_type the cell's"
+    for mark in REFUSED_MARKS:
+        if mark in cell.source:
+            yield f"{mark} is not used here: hidden checks are in solutions/checks/"
     lines = [line.strip() for line in cell.source.splitlines()]
     marks = [line for line in lines if "BEGIN SOLUTION" in line or "END SOLUTION" in line]
-    if not marks:
-        return ["an answer without solution marks"] if cells.is_answer(cell) else []
-    if cell.cell_type == "code" and not cells.is_answer(cell):
-        return ["solution marks in a cell that is no answer"]
-    if marks != [BEGIN, END] * (len(marks) // 2):
-        return [f"solution marks must be pairs of lines {BEGIN!r}, {END!r}"]
-    return []
+    if not marks and cells.is_answer(cell):
+        yield "an answer without solution marks"
+    elif marks and cell.cell_type == "code" and not cells.is_answer(cell):
+        yield "solution marks in a cell that is no answer"
+    elif marks != [BEGIN, END] * (len(marks) // 2):
+        yield f"solution marks must be pairs of lines {BEGIN!r}, {END!r}"
+    if cells.is_setup(cell) or cells.is_answer(cell) or cells.is_test(cell):
+        yield from _python_problems(cell)
 
 
-def _python_problems(cell: NotebookNode) -> list[str]:
+def _python_problems(cell: NotebookNode) -> Iterator[str]:
     try:
         tree = ast.parse(cell.source)
     except SyntaxError as error:
-        return [f"not plain Python (a magic?): line {error.lineno}"]
-    if not cells.is_test(cell):
-        return []
-    asserts = [node for node in ast.walk(tree) if isinstance(node, ast.Assert)]
-    silent = [f"line {node.lineno}: assert without a message" for node in asserts if not node.msg]
-    return silent if asserts else ["visible tests without an assert"]
+        yield f"not plain Python (a magic?): line {error.lineno}"
+        return
+    if cells.is_test(cell):
+        asserts = [node for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+        if not asserts:
+            yield "visible tests without an assert"
+        for node in asserts:
+            if not node.msg:
+                yield f"line {node.lineno}: assert without a message"
 
 
-def _task_problems(notebook: NotebookNode, grade_id: str) -> list[str]:
+def _task_problems(notebook: NotebookNode, grade_id: str) -> Iterator[str]:
+    tests_id = cells.visible_tests_id(grade_id)
     try:
-        answer = cells.find_cell(notebook, grade_id)
-        tests = cells.find_cell(notebook, cells.visible_tests_id(grade_id))
+        answer, tests = (cells.find_cell(notebook, each) for each in (grade_id, tests_id))
     except cells.NotebookError as error:
-        return [f"answer {grade_id!r}: {error}"]
+        yield str(error)
+        return
     i = notebook.cells.index(answer)
-    problems = []
     if cells.nbgrader_field(answer, "grade"):
-        problems.append("an answer's own grade must be false; its visible tests carry the points")
+        yield "an answer's own grade must be false; its visible tests carry the points"
     if not cells.is_test(tests) or notebook.cells.index(tests) < i:
-        problems.append(f"{cells.visible_tests_id(grade_id)!r} must be a graded cell after it")
-    text = (
-        notebook.cells[i - 1].source if i and notebook.cells[i - 1].cell_type == "markdown" else ""
-    )
-    line = TASK_LINE.search(text)
+        yield f"{tests_id!r} must be a graded cell after it"
+    before = notebook.cells[i - 1] if i else None
+    line = TASK_LINE.search(before.source) if before and before.cell_type == "markdown" else None
     if line is None:
-        problems.append("the text before it lacks 'Difficulty D of 5 · M minutes · P points'")
+        yield "the text before it lacks 'Difficulty D of 5 · M minutes · P points'"
     elif int(line[2]) != cells.nbgrader_field(tests, "points"):
-        problems.append(f"the text says {line[2]} points, the tests' metadata say otherwise")
-    return [f"answer {grade_id!r}: {problem}" for problem in problems]
+        yield f"the text says {line[2]} points, the tests' metadata say otherwise"

@@ -40,11 +40,7 @@ def is_setup(cell: NotebookNode) -> bool:
 
 
 def find_cell(notebook: NotebookNode, grade_id: str) -> NotebookNode:
-    """The one cell with this grade_id.
-
-    Raises:
-        NotebookError: none has it, or several (JupyterLab copies the metadata with the cell).
-    """
+    """The one cell with this grade_id. NotebookError if none has it, or several (copied ones)."""
     found = [cell for cell in notebook.cells if nbgrader_field(cell, "grade_id") == grade_id]
     if len(found) != 1:
         raise NotebookError(f"{len(found)} cells have the grade_id {grade_id!r}; one should")
@@ -78,31 +74,15 @@ def as_python(source: str) -> str:
     return source
 
 
-def setup_sources(notebook: NotebookNode, grade_id: str, *, setup=None, needs=None) -> list[str]:
-    """Sources that run in front of an answer: setup cells, and the answers of tasks it needs.
+def setup_sources(notebook: NotebookNode, grade_id: str) -> list[str]:
+    """Sources that run in front of an answer: setup cells, and earlier answers.
 
-    Args:
-        notebook: the solution notebook.
-        setup: grade_ids of setup cells; None takes all that stand before the answer.
-        needs: grade_ids of answer cells; None takes all before the answer that only define
-            functions. (A value of another task could pass for this one's.)
-
-    Raises:
-        NotebookError: one of these cells is not there, or not before the answer.
+    Of the answers those that only define functions: a value of another task could pass for this
+    one's. NotebookError if there is no such answer.
     """
     before = notebook.cells[: notebook.cells.index(find_cell(notebook, grade_id))]
-    wanted = set(needs or ()) | set(setup or ())
-    taken = [
-        cell
-        for cell in before
-        if nbgrader_field(cell, "grade_id") in wanted
-        or (setup is None and is_setup(cell))
-        or (needs is None and is_answer(cell) and _defines_functions(cell))
-    ]
-    missing = wanted - {nbgrader_field(cell, "grade_id") for cell in taken}
-    if missing:
-        raise NotebookError(f"no cell {sorted(missing)} stands before the answer {grade_id!r}")
-    return [cell.source for cell in taken]
+    return [cell.source for cell in before
+            if is_setup(cell) or (is_answer(cell) and _defines_functions(cell))]  # fmt: skip
 
 
 def defined_functions(sources: list[str]) -> set[str]:

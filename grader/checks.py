@@ -1,9 +1,11 @@
 """How an author writes hidden checks: solutions/checks/NN_topic.py holds ``TASKS = [Task(...)]``.
 
-Trusted, declarative and never shipped to students. ``freeze`` turns a task and a seed into data.
+Trusted and never shipped to students. ``freeze`` turns a task and a seed into plain data.
 """
 
+import inspect
 import runpy
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,27 +13,12 @@ from typing import Any
 
 from lecture_lib.checks import check_choice, check_number
 
-from .compare import Close, Compare, Distribution, Exact, OneOf, Unordered
-from .fixtures import Model, Probe
+from .compare import Close, Compare, Exact
 
-__all__ = [
-    "Case",
-    "Close",
-    "Compare",
-    "Distribution",
-    "Edit",
-    "Exact",
-    "Misconception",
-    "Model",
-    "OneOf",
-    "Probe",
-    "Raises",
-    "Task",
-    "Unordered",
-    "load_tasks",
-]
+__all__ = ["Case", "Close", "Edit", "Exact", "Misconception", "Probe", "Raises", "Task",
+           "load_tasks"]  # fmt: skip
 
-WATCHES = ("mutated", "n_calls", "calls")
+WATCHES = ("mutated", "n_calls")
 
 
 class Case:
@@ -44,24 +31,39 @@ class Case:
         self.args, self.kwargs, self.label, self.entry = args, kwargs, label, entry
 
 
+class Probe:
+    """A helper function as an argument: ``function(*bound, *args)``. Its calls are counted.
+
+    ValueError if it is a lambda, uses outer variables or has no source: it is sent as text.
+    """
+
+    def __init__(self, function: Callable, *bound: Any):
+        self.source = function_source(function)
+        self.name = function.__name__
+        self.bound = bound
+
+
+def function_source(function: Callable) -> str:
+    """Source of a function that is sent to a worker, so that it may use only its own imports."""
+    if function.__name__ == "<lambda>" or function.__closure__:
+        raise ValueError(f"function: needs a def that uses no outer variable, got {function}")
+    try:
+        return textwrap.dedent(inspect.getsource(function))
+    except (OSError, TypeError) as error:
+        raise ValueError(f"function: {function} has no source that could be sent") from error
+
+
 @dataclass(frozen=True)
 class Edit:
-    """The solution cell with one place changed; ``old`` must stand in it exactly once."""
+    """The solution cell with one place changed; ``old`` must be in it exactly once."""
 
     old: str
     new: str
 
     def apply(self, source: str) -> str:
-        """The changed source.
-
-        Raises:
-            ValueError: the old text is not there exactly once.
-        """
-        if source.count(self.old) != 1:
-            raise ValueError(
-                f"Edit: {self.old!r} stands {source.count(self.old)} times in the solution cell, "
-                "it must be there exactly once"
-            )
+        """The changed source; ValueError if the old text is not there exactly once."""
+        if (n := source.count(self.old)) != 1:
+            raise ValueError(f"Edit: {self.old!r} is {n} times in the solution cell, not once")
         return source.replace(self.old, self.new)
 
 
@@ -93,15 +95,12 @@ class Task:
         entry: the name, or names, that the answer cell must define.
         points: what it is worth, all or nothing.
         reference: a function or value (a dict of them if there are several entries), best
-            written in another way than the solution; None takes the solution cell itself.
+            written in another way than the solution.
         compare: how a result is compared with the reference's.
         misconceptions: known mistakes.
         cases: seeded inputs, ``cases(rng)`` with a numpy Generator; None reads the entry's value.
         drive: a self-contained ``drive(answer, *args)`` that uses several entries together.
-        watch: what counts besides the result: "mutated", "n_calls", "calls".
-        needs: grade_ids of tasks whose reference answers are put in front, so that an answer may
-            call them; None takes all earlier ones that are functions.
-        setup: grade_ids of the setup cells to run; None runs all that stand before the answer.
+        watch: what counts besides the result: "mutated", "n_calls".
         timeout_s: for one case.
 
     Raises:
@@ -117,8 +116,6 @@ class Task:
     cases: Callable[[Any], Sequence[Case]] | None = None
     drive: Callable | None = None
     watch: Sequence[str] = ()
-    needs: Sequence[str] | None = None
-    setup: Sequence[str] | None = None
     timeout_s: float = 10.0
 
     def __post_init__(self):
@@ -143,7 +140,6 @@ def load_tasks(path: str | Path) -> list[Task]:
     tasks = runpy.run_path(str(path)).get("TASKS")
     if not isinstance(tasks, list) or not all(isinstance(task, Task) for task in tasks):
         raise ValueError(f"{path}: needs TASKS, a list of Task")
-    ids = [task.grade_id for task in tasks]
-    if len(set(ids)) != len(ids):
+    if len({task.grade_id for task in tasks}) != len(tasks):
         raise ValueError(f"{path}: two tasks have the same grade_id")
     return tasks

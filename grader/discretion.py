@@ -16,7 +16,7 @@ NAME = r"'?([A-Za-z_][\w.]*)(?:\(\))?'?"
 HARMLESS = [
     re.compile(pattern)
     for pattern in (
-        rf"name {NAME} is not defined.*",
+        rf"name {NAME} is not defined",
         rf"cannot access local variable {NAME} where it is not associated with a value",
         rf"{NAME} object has no attribute {NAME}",
         rf"module {NAME} has no attribute {NAME}",
@@ -26,7 +26,8 @@ HARMLESS = [
         rf"{NAME} got an unexpected keyword argument {NAME}",
         r"(?:list|string|tuple|pop) index out of range|pop from empty list",
         r"(?:float |integer )?(?:division|modulo)(?: or modulo)? by zero|float division by zero",
-        r"maximum recursion depth exceeded.*|math domain error|math range error",
+        r"maximum recursion depth exceeded(?: in comparison| while calling a Python object)?",
+        r"math domain error|math range error",
         r"unsupported operand type\(s\) for \S{1,3}: '(\w+)' and '(\w+)'",
         r"list indices must be integers or slices, not (\w+)",
     )
@@ -51,53 +52,47 @@ def without_inputs(records: list[dict], answer: str, entries: list[str]) -> list
 
     ``answer`` is the source of the answer cell, ``entries`` are the names that the task asks for.
     """
-    names, n_lines = set(re.findall(r"[A-Za-z_]\w*", answer)), len(answer.splitlines())
-    return [_discreet(record, names, entries, n_lines) for record in records]
+    names = {*KNOWN, *keyword.kwlist, *re.findall(r"[A-Za-z_]\w*", answer)}
+    n_lines = len(answer.splitlines())
+    told = []
+    for record in records:
+        error = record.get("error")
+        if error is not None and error["phase"] != "load":
+            record = {**record, "error": _discreet(error, names, entries, n_lines)}
+        told.append(record)
+    return told
 
 
 def discreet_message(message: str) -> str:
     """A verdict's message without a shape that could spell out numbers."""
-    return SHAPE.sub(_usual_shape, message)
+
+    def usual(found: re.Match) -> str:
+        sizes = re.findall(r"\d+", found[1])
+        short = len(sizes) <= 4 and all(len(size) <= 4 for size in sizes)
+        return found[0] if short else "is of another shape"
+
+    return SHAPE.sub(usual, message)
 
 
-def _usual_shape(found: re.Match) -> str:
-    sizes = [size for size in found[1].replace(",", " ").split() if size]
-    usual = len(sizes) <= 4 and all(len(size) <= 4 for size in sizes)
-    return found[0] if usual else "is of another shape"
-
-
-def _discreet(record: dict, names: set[str], entries: list[str], n_lines: int) -> dict:
-    error = record.get("error")
-    if error is None or error["phase"] == "load":
-        return record
+def _discreet(error: dict, names: set[str], entries: list[str], n_lines: int) -> dict:
     types, text, line = error["types"], error["text"], error["line"]
     kind = types[0]
-    told = _may_be_told(kind, names) or kind in OWN_ERRORS
+    told = kind in names or kind in OWN_ERRORS
     if kind == "NotPlainData":
-        text = text if _says_what_type(text, names) else OTHER_TYPE
-    elif kind in ("MissingName", "NotCallable"):  # or an error of the student's of that name
-        told = text in entries
-    if not told:
-        types = ["an error", *types]
-    if kind != "NotPlainData" and text not in entries and not _harmless(text, names):
-        text = ""
+        found = NO_PLAIN_DATA.fullmatch(text)
+        if text not in TOO_MUCH and not (found and found[1] in names):
+            text = OTHER_TYPE
+    elif text not in entries:  # for MissingName and NotCallable it is an entry
+        # An error of the student's own may be called so.
+        told = told and kind not in ("MissingName", "NotCallable")
+        text = text if _harmless(text, names) else ""
     if line is not None and not 1 <= line <= n_lines:  # a number that was set to say something
         line = None
-    return {**record, "error": {**error, "types": types, "text": text, "line": line}}
-
-
-def _says_what_type(text: str, names: set[str]) -> bool:
-    found = NO_PLAIN_DATA.fullmatch(text)
-    return text in TOO_MUCH or (found is not None and _may_be_told(found[1], names))
-
-
-def _may_be_told(name: str, names: set[str]) -> bool:
-    return name in names or name in KNOWN or keyword.iskeyword(name)
+    return {**error, "types": types if told else ["an error", *types], "text": text, "line": line}
 
 
 def _harmless(text: str, names: set[str]) -> bool:
-    for pattern in HARMLESS:
-        if found := pattern.fullmatch(text):
-            words = [word for group in found.groups() if group for word in group.split(".")]
-            return all(_may_be_told(word, names) for word in words)
-    return False
+    found = next(filter(None, (pattern.fullmatch(text) for pattern in HARMLESS)), None)
+    words = [word for group in (found.groups() if found else ()) if group
+             for word in group.split(".")]  # fmt: skip
+    return found is not None and names.issuperset(words)

@@ -9,7 +9,7 @@
 | dict, in its order, keys of any kind | ``{"$dict": [[key, value], ...]}`` |
 | numpy array, torch tensor | ``{"$array": base64, "dtype": ..., "shape": ..., "lib": ...}`` |
 
-Fixtures (a toy model, the real model, a probe) are sent to a worker only; fixtures.py knows them.
+Fixtures (a toy model, a probe) are sent to a worker only: freeze.py and session.py know them.
 """
 
 import base64
@@ -38,29 +38,23 @@ def dumps(data: Any) -> str:
 
 
 def encode(value: Any, *, fixture: Callable[[Any], Any] = lambda value: None) -> Any:
-    """Plain JSON data for a value.
+    """Plain JSON data for a value; EncodingError if it is no plain data, too deep or too large.
 
-    Args:
-        fixture: called with every object first; the JSON of one that is no plain data, else None.
-
-    Raises:
-        EncodingError: the value is no plain data, nested deeper than ``MAX_DEPTH``, or larger
-            than ``MAX_BYTES``. The message names the type and never shows the value.
+    It asks the built-in types, never a value's own methods: those may be a student's. ``fixture``
+    is called with every object first; it gives the JSON of one that is no plain data, else None.
     """
-    return _Encoder(fixture).encode(value, depth=0)
+    bytes_left = MAX_BYTES
 
+    def spend(n_bytes: int) -> None:
+        nonlocal bytes_left
+        bytes_left -= n_bytes
+        if bytes_left < 0:
+            raise EncodingError(f"a value of more than {MAX_BYTES // 10**6} MB")
 
-class _Encoder:
-    """Asks the built-in types, never a value's own methods: those may be a student's."""
-
-    def __init__(self, fixture: Callable[[Any], Any]):
-        self.fixture = fixture
-        self.bytes_left = MAX_BYTES
-
-    def encode(self, value: Any, depth: int) -> Any:
+    def encoded(value: Any, depth: int) -> Any:
         if depth > MAX_DEPTH:
             raise EncodingError(f"a value nested more than {MAX_DEPTH} deep")
-        if (data := self.fixture(value)) is not None:
+        if (data := fixture(value)) is not None:
             return data
         if value is None or isinstance(value, bool):
             return value
@@ -68,7 +62,7 @@ class _Encoder:
             value = int.__index__(value)
             if value.bit_length() > MAX_INT_BITS:
                 raise EncodingError(f"an int of more than {MAX_INT_BITS} bits")
-            self._spend(value.bit_length() // 3)
+            spend(value.bit_length() // 3)
             return value
         if isinstance(value, float):
             return _encode_float(float.__float__(value))
@@ -77,108 +71,100 @@ class _Encoder:
             return {"$complex": [_encode_float(value.real), _encode_float(value.imag)]}
         if isinstance(value, str):
             value = str.__str__(value)
-            self._spend(6 * len(value))
+            spend(6 * len(value))
             return value
         if isinstance(value, bytes):
-            self._spend(bytes.__len__(value))
+            spend(bytes.__len__(value))
             return {"$bytes": base64.b64encode(value).decode()}
-        if isinstance(value, list | tuple | range | set | frozenset):
-            return self._sequence(value, depth)
         if isinstance(value, dict):
-            self._spend(16 * dict.__len__(value))
-            return {"$dict": [[self.encode(k, depth + 1), self.encode(v, depth + 1)]
+            spend(16 * dict.__len__(value))
+            return {"$dict": [[encoded(k, depth + 1), encoded(v, depth + 1)]
                               for k, v in dict.items(value)]}  # fmt: skip
-        return self._array(value)
+        for kind in (list, tuple, range, set, frozenset):
+            if isinstance(value, kind):
+                spend(8 * kind.__len__(value))  # before walking it: ten million zeros end here
+                items = [encoded(item, depth + 1) for item in kind.__iter__(value)]
+                if kind in (set, frozenset):
+                    return {"$set": sorted(items, key=dumps)}
+                return {"$tuple": items} if kind is tuple else items
+        return _encode_array(value, spend)
 
-    def _spend(self, n_bytes: int) -> None:
-        self.bytes_left -= n_bytes
-        if self.bytes_left < 0:
-            raise EncodingError(f"a value of more than {MAX_BYTES // 10**6} MB")
-
-    def _sequence(self, value: Any, depth: int) -> Any:
-        kind = next(k for k in (list, tuple, range, set, frozenset) if isinstance(value, k))
-        self._spend(8 * kind.__len__(value))  # before walking it: ten million zeros end here
-        items = [self.encode(item, depth + 1) for item in kind.__iter__(value)]
-        if kind in (set, frozenset):
-            return {"$set": sorted(items, key=dumps)}
-        return {"$tuple": items} if kind is tuple else items
-
-    def _array(self, value: Any) -> Any:
-        # A value can only be an array of a library that has been imported already.
-        numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
-        if numpy is not None and isinstance(value, numpy.generic):
-            return self.encode(value.item(), 0)
-        if numpy is not None and isinstance(value, numpy.ndarray):
-            lib, dtype, array = "numpy", str(value.dtype), numpy.ascontiguousarray(value)
-        elif torch is not None and isinstance(value, torch.Tensor):
-            lib, dtype = "torch", str(value.dtype).removeprefix("torch.")
-            array = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
-            array = (array.view(torch.int16) if dtype == "bfloat16" else array).numpy()
-        else:
-            raise EncodingError(f"a value of type {type(value).__name__}")
-        if dtype not in DTYPES:
-            raise EncodingError(f"an array of dtype {dtype}")
-        self._spend(4 * array.nbytes // 3)
-        data = base64.b64encode(array.tobytes()).decode()
-        return {"$array": data, "dtype": dtype, "shape": list(value.shape), "lib": lib}
+    return encoded(value, 0)
 
 
 def _encode_float(value: float) -> Any:
     return value if math.isfinite(value) else {"$float": repr(value)}
 
 
+def _encode_array(value: Any, spend: Callable[[int], None]) -> Any:
+    # A value can only be an array of a library that has been imported already.
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is not None and isinstance(value, numpy.generic):
+        return encode(value.item())
+    if numpy is not None and isinstance(value, numpy.ndarray):
+        lib, dtype, array = "numpy", str(value.dtype), numpy.ascontiguousarray(value)
+    elif torch is not None and isinstance(value, torch.Tensor):
+        lib, dtype = "torch", str(value.dtype).removeprefix("torch.")
+        array = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
+        array = (array.view(torch.int16) if dtype == "bfloat16" else array).numpy()
+    else:
+        raise EncodingError(f"a value of type {type(value).__name__}")
+    if dtype not in DTYPES:
+        raise EncodingError(f"an array of dtype {dtype}")
+    spend(4 * array.nbytes // 3)
+    data = base64.b64encode(array.tobytes()).decode()
+    return {"$array": data, "dtype": dtype, "shape": list(value.shape), "lib": lib}
+
+
 def decode(data: Any, *, fixture: Callable[[str, Any], Any] | None = None, native: bool = True):
-    """The value that ``encode`` was given; always a fresh object.
+    """The value that ``encode`` was given; EncodingError if the JSON does not describe one.
 
     Args:
         fixture: called with the tag and its JSON for tags that are not plain data. Without it
             they are refused, as they must be in what a worker returns.
         native: True gives torch tensors where there were some. False gives numpy arrays only
             (bfloat16 as float32), so that a grader compares without importing torch.
-
-    Raises:
-        EncodingError: the JSON does not describe a value.
     """
+
+    def decoded(data: Any, depth: int) -> Any:
+        if depth > 2 * MAX_DEPTH:
+            raise EncodingError(f"data nested more than {MAX_DEPTH} deep")
+
+        def each(items: Any) -> list:
+            if not isinstance(items, list):
+                raise EncodingError("JSON that does not describe a value: a list is missing")
+            return [decoded(item, depth + 1) for item in items]
+
+        if data is None or isinstance(data, bool | int | float | str):
+            return data
+        if isinstance(data, list):
+            return each(data)
+        tag = next((key for key in data if key.startswith("$")), None)
+        match tag:
+            case "$float":
+                return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[data[tag]]
+            case "$complex":
+                return complex(*each(data[tag]))
+            case "$bytes":
+                return base64.b64decode(data[tag], validate=True)
+            case "$tuple":
+                return tuple(each(data[tag]))
+            case "$set":
+                return set(each(data[tag]))
+            case "$dict":
+                return {key: value for key, value in map(each, data[tag])}  # noqa: C416
+            case "$array":
+                return _decode_array(data, native)
+        if fixture is None or tag is None:
+            raise EncodingError(f"JSON that does not describe plain data: {tag}")
+        return fixture(tag, data)
+
     try:
-        return _decode(data, fixture, native, 0)
+        return decoded(data, 0)
     except EncodingError:
         raise
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise EncodingError(f"JSON that does not describe a value: {error}") from error
-
-
-def _decode(data: Any, fixture: Any, native: bool, depth: int) -> Any:
-    if depth > 2 * MAX_DEPTH:
-        raise EncodingError(f"data nested more than {MAX_DEPTH} deep")
-
-    def each(items: Any) -> list:
-        if not isinstance(items, list):
-            raise EncodingError("JSON that does not describe a value: a list is missing")
-        return [_decode(item, fixture, native, depth + 1) for item in items]
-
-    if data is None or isinstance(data, bool | int | float | str):
-        return data
-    if isinstance(data, list):
-        return each(data)
-    tag = next((key for key in data if key.startswith("$")), None)
-    match tag:
-        case "$float":
-            return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[data[tag]]
-        case "$complex":
-            return complex(*each(data[tag]))
-        case "$bytes":
-            return base64.b64decode(data[tag], validate=True)
-        case "$tuple":
-            return tuple(each(data[tag]))
-        case "$set":
-            return set(each(data[tag]))
-        case "$dict":
-            return {key: value for key, value in map(each, data[tag])}  # noqa: C416
-        case "$array":
-            return _decode_array(data, native)
-    if fixture is None or tag is None:
-        raise EncodingError(f"JSON that does not describe plain data: {tag}")
-    return fixture(tag, data)
 
 
 def _decode_array(data: dict, native: bool) -> Any:

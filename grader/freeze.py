@@ -1,6 +1,6 @@
 """A task and a seed -> plain JSON: what a worker is asked, and the key that stays outside.
 
-    {"schema": 1, "grade_id", "points", "seed",
+    {"grade_id", "points",
      "ask": {"setup": [source], "entries": [name], "drive": null or {"source", "name"}},
      "cases": [{"entry", "read", "args", "kwargs", "seed"}],
      "timeout_s": 10.0,
@@ -10,14 +10,23 @@
 A worker is sent "ask", the answer and the cases, and nothing else.
 """
 
+import contextlib
+import secrets
+import sys
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from nbformat import NotebookNode
 
-from . import cells, encoding, fixtures, judge, session
-from .checks import Case, Edit, Misconception, Raises, Task
+from . import cells, encoding
+from .build import solution_paths
+from .checks import Case, Edit, Misconception, Probe, Raises, Task, function_source, load_tasks
+from .judge import difference, matches
+from .session import Session, run_setup
 
-SCHEMA = 1
+# numpy's global generator takes seeds below 2**32, and a case's seed is 1000 times this.
+SEEDS = 4_000_000
 # Errors that an author's own function is not meant to end with: more likely a mistake.
 MISTAKES = {"NameError", "ImportError", "SyntaxError", "MissingName", "NotCallable"}
 MISTAKES_OF_REFERENCE = MISTAKES | {"AttributeError", "TypeError", "AssertionError", "NotPlainData"}
@@ -27,50 +36,76 @@ class FreezeError(ValueError):
     """A task whose checks cannot work; the message names the task and what to change."""
 
 
+def find_exercises(root: Path, wanted: list[str] | None = None) -> list[str]:
+    """Names of the course's exercises, or of those wanted by name or number ("01")."""
+    names = [path.stem for path in solution_paths(root)]
+    if not wanted:
+        return names
+    for text in wanted:
+        if text not in [*names, *(name.split("_")[0] for name in names)]:
+            raise ValueError(f"exercise: {text!r} is not one of {', '.join(names)}")
+    return [name for name in names if {name, name.split("_")[0]} & set(wanted)]
+
+
+def freeze_exercises(root: Path, names: list[str], seed: int) -> dict[tuple[str, str], dict]:
+    """Frozen checks by (exercise, task), in the order of the course."""
+    if not 0 <= seed < SEEDS:
+        raise ValueError(f"seed: got {seed}, must be from 0 to {SEEDS - 1}")
+    frozen = {}
+    for name in names:
+        notebook = cells.read_notebook(root / "solutions" / f"{name}.ipynb")
+        for task in load_tasks(root / "solutions" / "checks" / f"{name}.py"):
+            frozen[name, task.grade_id] = freeze(task, seed, notebook)
+    return frozen
+
+
+def draw_seed(root: Path, names: list[str]) -> tuple[int, dict[tuple[str, str], dict]]:
+    """A seed that nobody knows, and the checks frozen with it.
+
+    Few seeds draw inputs on which two mistakes look the same; such a seed is drawn again.
+    """
+    for _ in range(4):
+        seed = secrets.randbelow(SEEDS)
+        with contextlib.suppress(FreezeError):
+            return seed, freeze_exercises(root, names, seed)
+    seed = secrets.randbelow(SEEDS)
+    return seed, freeze_exercises(root, names, seed)
+
+
 def freeze(task: Task, seed: int = 0, notebook: NotebookNode | None = None) -> dict:
     """The task's checks as plain JSON data; the same arguments give the same data.
 
-    Args:
-        seed: of the generator that the task's cases are drawn with.
-        notebook: the solution notebook; needed for setup cells, Edit and ``reference=None``.
-
-    Raises:
-        FreezeError: a misconception gives what the reference gives, or what another one gives;
-            or an Edit, a fixture or a cell is not as it must be.
+    ``notebook`` is the solution notebook, for setup cells and Edit. FreezeError if a misconception
+    gives what the reference or another one gives, or something else is not as it must be.
     """
     try:
         return _freeze(task, seed, notebook)
-    except (cells.NotebookError, ValueError, TypeError, SyntaxError) as error:
+    except (ValueError, TypeError, SyntaxError) as error:
         raise FreezeError(f"task {task.grade_id!r}: {error}") from error
 
 
 def _freeze(task: Task, seed: int, notebook: NotebookNode | None) -> dict:
-    setup: list[str] = []
-    if notebook is None and (task.needs or task.setup):
-        raise ValueError("needs and setup name cells of the solution notebook, which is missing")
-    if notebook is not None:
-        setup = cells.setup_sources(notebook, task.grade_id, setup=task.setup, needs=task.needs)
-        if given := cells.defined_functions(setup) & set(task.entries):
-            raise ValueError(f"{sorted(given)} stands in front: an answer that is empty would pass")
-    drive = None
-    if task.drive is not None:
-        drive = {"source": fixtures.function_source(task.drive), "name": task.drive.__name__}
-    labels, cases = _draw_cases(task, seed)
+    setup = [] if notebook is None else cells.setup_sources(notebook, task.grade_id)
+    if given := cells.defined_functions(setup) & set(task.entries):
+        raise ValueError(f"{sorted(given)} is in front of it: an empty answer would pass")
+    drive = task.drive and {"source": function_source(task.drive), "name": task.drive.__name__}
     ask = {"setup": setup, "entries": list(task.entries), "drive": drive}
-    trusted = _Reference(task, ask, cases, notebook)
+    drawn = [Case()] if task.cases is None else list(task.cases(np.random.default_rng(seed)))
+    if not drawn:
+        raise ValueError("cases: needs at least one")
+    cases = [_frozen_case(task, case, 1000 * seed + i) for i, case in enumerate(drawn)]
+    author = _Author(task, ask, cases, notebook)
     key = {
-        "labels": labels,
-        "compare": task.compare.to_json(),
+        "labels": [case.label for case in drawn],
+        "compare": {"kind": type(task.compare).__name__, **vars(task.compare)},
         "watch": list(task.watch),
-        "expected": trusted.records(task.reference),
-        "misconceptions": [_frozen_misconception(m, trusted) for m in task.misconceptions],
+        "expected": author.records(task.reference),
+        "misconceptions": [_frozen_misconception(m, author) for m in task.misconceptions],
     }
     _check_distinct(key)
     return {
-        "schema": SCHEMA,
         "grade_id": task.grade_id,
         "points": task.points,
-        "seed": seed,
         "ask": ask,
         "cases": cases,
         "timeout_s": task.timeout_s,
@@ -78,49 +113,47 @@ def _freeze(task: Task, seed: int, notebook: NotebookNode | None) -> dict:
     }
 
 
-def _draw_cases(task: Task, seed: int) -> tuple[list[str], list[dict]]:
-    import numpy as np
-
-    drawn = [Case()] if task.cases is None else list(task.cases(np.random.default_rng(seed)))
-    if not drawn:
-        raise ValueError("cases: needs at least one")
-    cases = []
-    for i, case in enumerate(drawn):
-        entry = case.entry or task.entries[0]
-        if entry not in task.entries:
-            raise ValueError(f"cases: entry {entry!r} is not one of {task.entries}")
-        cases.append({
-            "entry": entry,
-            "read": task.cases is None,
-            "args": [_encoded(arg) for arg in case.args],
-            "kwargs": {name: _encoded(arg) for name, arg in case.kwargs.items()},
-            "seed": 1000 * seed + i,
-        })  # fmt: skip
-    return [case.label for case in drawn], cases
+def _frozen_case(task: Task, case: Case, seed: int) -> dict:
+    entry = case.entry or task.entries[0]
+    if entry not in task.entries:
+        raise ValueError(f"cases: entry {entry!r} is not one of {task.entries}")
+    return {
+        "entry": entry,
+        "read": task.cases is None,
+        "args": [encoding.encode(arg, fixture=_encode_fixture) for arg in case.args],
+        "kwargs": {name: encoding.encode(arg, fixture=_encode_fixture)
+                   for name, arg in case.kwargs.items()},
+        "seed": seed,
+    }  # fmt: skip
 
 
-def _encoded(value: Any) -> Any:
-    return encoding.encode(value, fixture=fixtures.encode_fixture)
+def _encode_fixture(value: Any) -> dict | None:
+    """JSON of an argument that `Session` makes anew in the worker; None for any other value."""
+    if isinstance(value, Probe):
+        bound = [encoding.encode(item) for item in value.bound]
+        return {"$probe": value.source, "name": value.name, "bound": bound}
+    toy_lm = sys.modules.get("lecture_lib.decoding.toy_lm")  # unless imported, it cannot be one
+    if toy_lm is not None and isinstance(value, toy_lm.ToyLM):
+        fields = {"table": value.table, "vocab": value.vocab, "default": value.default}
+        return {"$toy_lm": encoding.encode(fields)}
+    return None
 
 
-class _Reference:
-    """What trusted answers give, through the very code that runs a student's."""
+class _Author:
+    """Records of the author's own answers, made with the very code that runs a student's."""
 
     def __init__(self, task: Task, ask: dict, cases: list[dict], notebook: NotebookNode | None):
         self.task, self.ask, self.cases, self.notebook = task, ask, cases, notebook
-        self._base: dict | None = None
+        self.setup: dict | None = None
 
     def records(self, answer: Any) -> list[dict]:
-        """A record a case, of functions or values, an Edit, or the solution cell (None)."""
-        if answer is None or isinstance(answer, Edit):
-            trusted = self._run_cell(answer)
-        elif self.task.reference is None:
-            trusted = self._run_cell(None)
-            trusted.names |= self._names(answer)
+        """A record for each case, of functions or values, or of an Edit."""
+        if isinstance(answer, Edit):
+            session = self._edited_cell(answer)
         else:
-            trusted = session.Session(self.ask, namespace={})
-            trusted.names = self._names(answer)
-        records = [trusted.call(case) for case in self.cases]
+            session = Session(self.ask, base={})
+            session.names = self._names(answer)
+        records = [session.call(case) for case in self.cases]
         mistakes = MISTAKES_OF_REFERENCE if answer is self.task.reference else MISTAKES
         for error in (record["error"] for record in records if "error" in record):
             if mistakes & set(error["types"]):
@@ -133,39 +166,53 @@ class _Reference:
             return {entries[0]: answer}
         if not isinstance(answer, dict) or not set(answer) <= set(entries):
             raise ValueError(f"needs a dict of answers to {entries}")
-        rest = self.task.reference if isinstance(self.task.reference, dict) else {}
-        return {**rest, **answer}
+        return {**self.task.reference, **answer}
 
-    def _run_cell(self, edit: Edit | None) -> session.Session:
+    def _edited_cell(self, edit: Edit) -> Session:
         if self.notebook is None:
-            raise ValueError("an Edit, or no reference, needs the solution notebook")
-        source = cells.find_cell(self.notebook, self.task.grade_id).source
-        if self._base is None:
-            self._base = session.run_setup(self.ask["setup"])
-        trusted = session.Session(self.ask, self._base)
-        error = trusted.load(source if edit is None else edit.apply(source))
-        if error is not None:
-            raise ValueError(f"the solution cell (edit: {edit}) ends with {error}")
-        return trusted
+            raise ValueError("an Edit needs the solution notebook")
+        source = edit.apply(cells.find_cell(self.notebook, self.task.grade_id).source)
+        if self.setup is None:
+            self.setup = run_setup(self.ask["setup"])
+        session = Session(self.ask, self.setup)
+        if (error := session.load(source)) is not None:
+            raise ValueError(f"the solution cell with {edit} ends with {error}")
+        return session
 
 
-def _frozen_misconception(misconception: Misconception, trusted: _Reference) -> dict:
+def _frozen_misconception(misconception: Misconception, author: _Author) -> dict:
     frozen = {"name": misconception.name, "message": misconception.message}
     if isinstance(misconception.wrong, Raises):
         return {**frozen, "raises": misconception.wrong.error}
     if misconception.wrong is None:
         raise ValueError(f"misconception {misconception.name!r}: wrong is None")
-    return {**frozen, "records": trusted.records(misconception.wrong)}
+    return {**frozen, "records": author.records(misconception.wrong)}
 
 
 def _check_distinct(key: dict) -> None:
     """Every misconception must show on some case, and differ from every other on some case."""
     found = key["misconceptions"]
     for i, one in enumerate(found):
-        if judge.passes_for_right(one, key):
+        if _passes(one, key):
             told = f"misconception {one['name']!r} cannot be told from the reference"
             raise ValueError(f"{told} on these cases")
         for other in found[:i]:
-            if judge.pass_for_each_other(one, other, key):
+            if _alike(one, other, key):
                 told = f"misconceptions {other['name']!r} and {one['name']!r} cannot be told apart"
                 raise ValueError(f"{told} on these cases")
+
+
+def _passes(one: dict, key: dict) -> bool:
+    """Could an answer with this misconception pass, on these cases?"""
+    if "raises" in one:
+        return matches(key["expected"], one, key)
+    pairs = zip(one["records"], key["expected"], strict=True)
+    return all(difference(wrong, want, key, loosely=True) is None for wrong, want in pairs)
+
+
+def _alike(one: dict, other: dict, key: dict) -> bool:
+    """Could one answer be told to have either of two misconceptions?"""
+    if "raises" in one and "raises" in other:
+        return one["raises"] == other["raises"]
+    records, named = (other, one) if "raises" in one else (one, other)
+    return matches(records["records"], named, key, loosely=True)

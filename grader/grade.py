@@ -4,7 +4,9 @@
 """
 
 import json
+import signal
 import sys
+import threading
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -13,10 +15,10 @@ from tqdm import tqdm
 
 from lecture_lib.checks import check_count
 
-from . import cells, course_checks, reports, self_test
-from .exchange import GradingError
+from . import GradingError, cells, reports, self_test
+from .freeze import draw_seed, find_exercises, freeze_exercises
 from .gradebook import Gradebook, Task, make_gradebook, read_adjustments
-from .pool import Interrupted, Job, dask_executor, grade_all, local_executor
+from .pool import Job, dask_executor, grade_all, local_executor
 from .sandbox import Sandbox
 from .similar import Pair, similar_pairs
 from .store import Store, open_store
@@ -27,27 +29,16 @@ ADJUSTMENTS = ("adjustments.csv", "adjustments.toml")
 
 @dataclass(frozen=True)
 class Settings:
-    """How to grade; the same seed gives the same grades.
+    """How to grade; the same seed gives the same grades."""
 
-    Args:
-        exercises: names or numbers; None for all of the course.
-        seed: of the hidden inputs. None: the results folder's, or a new one for a new folder.
-        deadline: what is handed in later is marked.
-        jobs: answers graded at the same time.
-        regrade: students, tasks or exercises ("all") whose results are thrown away first.
-        scheduler: address of a Dask scheduler.
-        unsafe: grade even if the sandbox is missing or does not hold.
-        adjustments: a file; None takes adjustments.csv or .toml in the results folder.
-    """
-
-    exercises: list[str] | None = None
-    seed: int | None = None
-    deadline: datetime | None = None
-    jobs: int = 1
-    regrade: list[str] = field(default_factory=list)
-    scheduler: str | None = None
-    unsafe: bool = False
-    adjustments: Path | None = None
+    exercises: list[str] | None = None  # names or numbers; None for all of the course
+    seed: int | None = None  # of the hidden inputs; None: the results folder's, or a new one
+    deadline: datetime | None = None  # what is handed in later is marked
+    jobs: int = 1  # submissions graded at the same time
+    regrade: list[str] = field(default_factory=list)  # students, tasks, exercises or "all"
+    scheduler: str | None = None  # address of a Dask scheduler
+    unsafe: bool = False  # grade even if the sandbox is missing or does not hold
+    adjustments: Path | None = None  # None: adjustments.csv or .toml in the results folder
     sandbox: Sandbox = field(default_factory=Sandbox)
 
 
@@ -64,12 +55,11 @@ class Outcome:
 def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> Outcome:
     """Grade what is new or changed in ``submissions``; write all reports into ``results``.
 
-    Raises:
-        ValueError: a setting that cannot be, or a file of adjustments that is wrong.
-        GradingError: no sandbox that holds; nothing has been graded then.
+    ValueError for a setting that cannot be, or adjustments that are wrong; GradingError if there
+    is no sandbox that holds. Nothing has been graded then.
     """
     check_count("jobs", settings.jobs)
-    names = course_checks.find_exercises(root, settings.exercises)
+    names = find_exercises(root, settings.exercises)
     with open_store(results) as store:
         adjustments = _adjustments(settings, results)
         seed, frozen = _frozen(root, names, settings.seed, store)
@@ -78,8 +68,7 @@ def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> O
         for submission in found.submissions:
             store.save_submission(submission, tasks_of[submission.exercise])
         store.set_keys(frozen)
-        if settings.regrade:
-            store.forget(settings.regrade)
+        store.forget(settings.regrade)
         tasks = _catalogue(store, frozen)
         make_gradebook(store, tasks, adjustments, {})  # refuses wrong adjustments before the work
         todo = _todo(store, frozen)
@@ -103,25 +92,25 @@ def _adjustments(settings: Settings, results: Path) -> list:
 def _frozen(
     root: Path, names: list[str], seed: int | None, store: Store
 ) -> tuple[int, dict[tuple[str, str], dict]]:
-    if seed is None and (kept := store.fact("seed")) is not None:
-        seed = int(kept)
+    """The seed that was asked for, else the results folder's, else a new one; and the checks."""
+    seed = store.fact("seed") if seed is None else seed
     if seed is None:
-        seed, frozen = course_checks.draw_seed(root, names)
+        seed, frozen = draw_seed(root, names)
     else:
-        frozen = course_checks.freeze_exercises(root, names, seed)
+        frozen = freeze_exercises(root, names, int(seed))
     store.set_fact("seed", str(seed))
-    return seed, frozen
+    return int(seed), frozen
 
 
 def _catalogue(store: Store, frozen: dict[tuple[str, str], dict]) -> list[Task]:
     """All tasks that were ever graded into this folder, in the order of the course."""
-    known = {tuple(key): points for key, points in json.loads(store.fact("tasks") or "[]")}
     graded_now = {exercise for exercise, _ in frozen}
-    known = {key: points for key, points in known.items() if key[0] not in graded_now}
-    known |= {key: data["points"] for key, data in frozen.items()}
-    ordered = sorted(known.items(), key=lambda item: item[0][0])  # stable: tasks keep their order
-    store.set_fact("tasks", json.dumps(ordered))
-    return [Task(exercise, task, points) for (exercise, task), points in ordered]
+    known = [(tuple(key), points) for key, points in json.loads(store.fact("tasks") or "[]")]
+    known = [(key, points) for key, points in known if key[0] not in graded_now]
+    known += [(key, data["points"]) for key, data in frozen.items()]
+    known.sort(key=lambda item: item[0][0])  # stable: tasks keep their order
+    store.set_fact("tasks", json.dumps(known))
+    return [Task(exercise, task, points) for (exercise, task), points in known]
 
 
 def _todo(store: Store, frozen: dict[tuple[str, str], dict]) -> list[list[Job]]:
@@ -140,19 +129,33 @@ def _todo(store: Store, frozen: dict[tuple[str, str], dict]) -> list[list[Job]]:
 def _run(
     todo: list[list[Job]], settings: Settings, private: tuple[str, ...], store: Store
 ) -> tuple[dict[str, str], bool]:
+    """Why answers could not be graded, by key; and whether Ctrl-C stopped it."""
+    failures: dict[str, str] = {}
     if not todo:
-        return {}, False
+        return failures, False
     sandbox, on_cluster = _sandbox(settings, private), settings.scheduler is not None
+    stop, before = threading.Event(), signal.getsignal(signal.SIGINT)
 
     def executors():
         return dask_executor(settings.scheduler) if on_cluster else local_executor(settings.jobs)
 
-    with tqdm(total=sum(map(len, todo)), unit="task", desc="grading", file=sys.stderr) as bar:
-        try:
-            result = grade_all(todo, sandbox, executors, store.save_result, bar.update, on_cluster)
-            return result, False
-        except Interrupted:
-            return {}, True
+    def interrupt(*_) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)  # a second Ctrl-C does not wait
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        with tqdm(total=sum(map(len, todo)), unit="task", desc="grading", file=sys.stderr) as bar:
+            for jobs, results in grade_all(todo, sandbox, executors, stop, on_cluster):
+                for key, result in results.items():
+                    if isinstance(result, str):
+                        failures[key] = result
+                    else:
+                        store.save_result(key, result)
+                bar.update(len(jobs))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return failures, stop.is_set()
 
 
 def _sandbox(settings: Settings, private: tuple[str, ...]) -> Sandbox:
@@ -160,24 +163,23 @@ def _sandbox(settings: Settings, private: tuple[str, ...]) -> Sandbox:
     sandbox = replace(settings.sandbox, private=private)
     if not sandbox.bubblewrap and not settings.unsafe:
         raise self_test.SandboxError("no sandbox: that needs unsafe as well")
-    if not sandbox.bubblewrap or settings.scheduler is not None:  # a cluster's workers try theirs
+    if settings.scheduler is not None:  # a cluster's workers try theirs
         return replace(sandbox, bubblewrap=sandbox.bubblewrap and not settings.unsafe)
     try:
-        self_test.check_sandbox(sandbox)
+        if sandbox.bubblewrap:
+            self_test.check_sandbox(sandbox)
+        return sandbox
     except GradingError as error:
         if not settings.unsafe:
             raise
         print(f"WARNING: {error}", file=sys.stderr)
         return replace(sandbox, bubblewrap=isinstance(error, self_test.EscapeError))
-    return sandbox
 
 
 def _similar(root: Path, name: str, book: Gradebook) -> list[Pair]:
     exercise = root / "exercises" / f"{name}.ipynb"
-    given = []
-    if exercise.exists():
-        notebook = cells.read_notebook(exercise)
-        given = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    cells_given = cells.read_notebook(exercise).cells if exercise.exists() else []
+    given = [cell.source for cell in cells_given if cell.cell_type == "code"]
     sources = {student.name: [g.source for g in student.grades if g.task.exercise == name]
                for student in book.students}  # fmt: skip
     return similar_pairs(name, sources, given)

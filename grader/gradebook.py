@@ -1,8 +1,8 @@
 """What every report is made from: students, tasks, points, and what needs a look.
 
-An instructor's adjustments stand in a CSV table with the columns student, task, points, reason,
-who; or in TOML, with a table [[adjustment]] each. The task is a grade_id, or exercise/grade_id.
-The points replace the graded ones. Grading never writes this file, so they survive every regrading.
+An instructor's adjustments are in a CSV table with the columns student, task, points, reason, who;
+or in TOML, with a table [[adjustment]] each. The task is a grade_id, or exercise/grade_id. The
+points replace the graded ones. Grading never writes this file, so they survive every regrading.
 """
 
 import csv
@@ -108,14 +108,14 @@ class Gradebook:
         """For each task, the hardest first: mean share of its points, what went wrong how often."""
         rows = []
         for task in self.tasks:
-            grades = [g for s in self.students for g in s.grades if g.task == task]
-            graded = [grade for grade in grades if grade.points is not None]
+            graded = [g for student in self.students for g in student.grades
+                      if g.task == task and g.points is not None]  # fmt: skip
             share = statistics.fmean(g.points for g in graded) / task.max_points if graded else None
             found = Counter((g.result["misconception"], g.message) for g in graded
                             if g.result.get("misconception"))  # fmt: skip
             mistakes = [(n, name, message) for (name, message), n in found.most_common()]
             rows.append({"task": task, "n": len(graded), "share": share, "mistakes": mistakes})
-        return sorted(rows, key=lambda row: 2.0 if row["share"] is None else row["share"])
+        return sorted(rows, key=lambda row: math.inf if row["share"] is None else row["share"])
 
     def to_look_at(self) -> list[tuple[str, str, str]]:
         """(student, where, what) of everything that a person should see."""
@@ -131,29 +131,18 @@ class Gradebook:
 def make_gradebook(
     store: Store, tasks: list[Task], adjustments: list[Adjustment], failures: dict[str, str]
 ) -> Gradebook:
-    """The book of everything in the store.
-
-    Args:
-        tasks: in the order of the columns.
-        failures: why an answer could not be graded, by key.
-
-    Raises:
-        ValueError: an adjustment for something that was not handed in.
-    """
+    """The book of everything in the store; ``failures``: why an answer is not graded, by key."""
     answers = {(row["student"], row["exercise"], row["task"]): row for row in store.answers()}
-    submissions: dict[str, list[dict]] = {}
+    students: dict[str, Student] = {}
     for row in store.submissions():
-        submissions.setdefault(row["student"], []).append(row)
-    handed_in = [(student, task) for student in submissions for task in tasks
-                 if (student, task.exercise, task.name) in answers]  # fmt: skip
-    check_adjustments(
-        adjustments, [(who, task.exercise, task.name, task.max_points) for who, task in handed_in]
-    )
-    grades: dict[str, list[Grade]] = {student: [] for student in submissions}
-    for student, task in handed_in:
-        row = answers[student, task.exercise, task.name]
-        grades[student].append(_grade(task, row, adjustments, failures))
-    return Gradebook(tasks, [Student(who, grades[who], submissions[who]) for who in submissions])
+        student = students.setdefault(row["student"], Student(row["student"], [], []))
+        student.submissions.append(row)
+    handed_in = [(student, task, row) for student in students.values() for task in tasks
+                 if (row := answers.get((student.name, task.exercise, task.name)))]  # fmt: skip
+    check_adjustments(adjustments, [(student.name, task) for student, task, _ in handed_in])
+    for student, task, row in handed_in:
+        student.grades.append(_grade(task, row, adjustments, failures))
+    return Gradebook(tasks, list(students.values()))
 
 
 def _grade(task: Task, row: dict, adjustments: list[Adjustment], failures: dict) -> Grade:
@@ -165,17 +154,24 @@ def _grade(task: Task, row: dict, adjustments: list[Adjustment], failures: dict)
     elif not result:
         message = f"not graded: {failures.get(row['key'], 'grading was interrupted')}"
         told = "not graded yet"
-    fitting = [a for a in adjustments if a.is_for(row["student"], task.exercise, task.name)]
-    adjustment = fitting[0] if fitting else None
-    points = points if adjustment is None else adjustment.points
-    return Grade(task, points, message, told, row["source"] or "", row["remark"], result,
-                 adjustment)  # fmt: skip
+    given = [a for a in adjustments if a.is_for(row["student"], task.exercise, task.name)]
+    adjustment, points = (given[0], given[0].points) if given else (None, points)
+    source = row["source"] or ""
+    return Grade(task, points, message, told, source, row["remark"], result, adjustment)
 
 
 def read_adjustments(path: Path) -> list[Adjustment]:
     """The adjustments in a file. ValueError if it, or a row of it, is not as described above."""
     try:
-        rows = _rows(path)
+        if path.suffix == ".toml":
+            rows = tomllib.loads(path.read_text(encoding="utf-8")).get("adjustment", [])
+        else:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                reader = csv.DictReader(file, skipinitialspace=True, strict=True)
+                rows = [row for row in reader if any(row.values())]
+            if missing := set(COLUMNS) - set(reader.fieldnames or ()):
+                names = ", ".join(sorted(missing))
+                raise ValueError(f"adjustments: {path} lacks the columns {names}")
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, csv.Error) as error:
         raise ValueError(f"adjustments: {path} cannot be read: {error}") from error
     found = [_adjustment(row, f"{path}, adjustment {i}") for i, row in enumerate(rows, start=1)]
@@ -185,25 +181,11 @@ def read_adjustments(path: Path) -> list[Adjustment]:
     return found
 
 
-def _rows(path: Path) -> list[dict]:
-    if path.suffix == ".toml":
-        rows = tomllib.loads(path.read_text(encoding="utf-8")).get("adjustment", [])
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise ValueError(f"adjustments: {path} needs tables [[adjustment]]")
-        return rows
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, skipinitialspace=True, strict=True)
-        rows = [row for row in reader if any(row.values())]
-    missing = set(COLUMNS) - set(reader.fieldnames or ())
-    if missing:
-        raise ValueError(f"adjustments: {path} lacks the columns {', '.join(sorted(missing))}")
-    return rows
-
-
 def _adjustment(row: dict, where: str) -> Adjustment:
+    if not isinstance(row, dict):
+        raise ValueError(f"adjustments: {where} is no table [[adjustment]]")
     texts = {name: str(row.get(name) or "").strip() for name in COLUMNS if name != "points"}
-    empty = [name for name, text in texts.items() if not text]
-    if empty:
+    if empty := [name for name, text in texts.items() if not text]:
         raise ValueError(f"adjustments: {where} has no {empty[0]}")
     try:
         points = float(row.get("points"))
@@ -214,16 +196,15 @@ def _adjustment(row: dict, where: str) -> Adjustment:
     return Adjustment(points=points, **texts)
 
 
-def check_adjustments(
-    adjustments: list[Adjustment], rows: list[tuple[str, str, str, float]]
-) -> None:
-    """Refuse adjustments that fit nothing among (student, exercise, task, max_points), or two."""
+def check_adjustments(adjustments: list[Adjustment], handed_in: list[tuple[str, Task]]) -> None:
+    """Refuse adjustments that fit no answer of a (student, task), or two, or too many points."""
     for adjustment in adjustments:
-        fitting = [row for row in rows if adjustment.is_for(*row[:3])]
+        fitting = [task for student, task in handed_in
+                   if adjustment.is_for(student, task.exercise, task.name)]  # fmt: skip
         where = f"adjustments: student {adjustment.student!r}, task {adjustment.task!r}"
         if len(fitting) != 1:
             why = "in several exercises: write exercise/task" if fitting else "nothing handed in"
             raise ValueError(f"{where}: {why}")
-        most = fitting[0][3]
-        if not 0 <= adjustment.points <= most:
-            raise ValueError(f"{where}: got {adjustment.points:g} points, 0 to {most:g} can be")
+        if not 0 <= adjustment.points <= fitting[0].max_points:
+            most = f"0 to {fitting[0].max_points:g} can be"
+            raise ValueError(f"{where}: got {adjustment.points:g} points, {most}")

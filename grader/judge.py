@@ -21,7 +21,6 @@ OWN_ERRORS = {
 class Verdict:
     """What a student is told of one task. ``misconception`` is the name of a recognised one."""
 
-    grade_id: str
     passed: bool
     points: float
     max_points: float
@@ -30,28 +29,24 @@ class Verdict:
 
 
 def judge(frozen: dict, records: list[dict]) -> Verdict:
-    """Compare what came back with the key.
-
-    Args:
-        frozen: what ``freeze`` gave.
-        records: one a case, in order; untrusted plain JSON of a checked form (``exchange``).
-    """
-    grade_id, points, key = frozen["grade_id"], frozen["points"], frozen["key"]
+    """Compare what came back, untrusted JSON of the form that ``exchange`` checks, with the key."""
+    points, key = frozen["points"], frozen["key"]
     reasons = case_reasons(frozen, records)
     case = next((i for i, reason in enumerate(reasons) if reason is not None), None)
     if case is None:
-        return Verdict(grade_id, True, points, points, "all hidden checks pass")
+        return Verdict(True, points, points, "all hidden checks pass")
     for wrong in key["misconceptions"]:
-        if _matches(records, wrong, key):
-            return Verdict(grade_id, False, 0, points, wrong["message"], wrong["name"])
+        if matches(records, wrong, key):
+            return Verdict(False, 0, points, wrong["message"], wrong["name"])
     label = "" if _failed_to_load(records[case]) else f"{case_labels(frozen)[case]}: "
-    return Verdict(grade_id, False, 0, points, f"{label}{reasons[case]}")
+    return Verdict(False, 0, points, f"{label}{reasons[case]}")
 
 
 def case_reasons(frozen: dict, records: list[dict]) -> list[str | None]:
     """Why each case fails, None where it passes."""
     key = frozen["key"]
-    return [_difference(got, want, key) for got, want in _together(records, key["expected"])]
+    return [difference(got, want, key)
+            for got, want in zip(records, key["expected"], strict=True)]  # fmt: skip
 
 
 def case_labels(frozen: dict) -> list[str]:
@@ -60,53 +55,21 @@ def case_labels(frozen: dict) -> list[str]:
     return [label or f"hidden case {i + 1} of {len(labels)}" for i, label in enumerate(labels)]
 
 
-def passes_for_right(misconception: dict, key: dict) -> bool:
-    """Could an answer with this misconception pass, on these cases?"""
-    if "raises" in misconception:
-        return _matches(key["expected"], misconception, key)
-    pairs = _together(misconception["records"], key["expected"])
-    return all(_difference(wrong, want, key, loosely=True) is None for wrong, want in pairs)
-
-
-def pass_for_each_other(one: dict, other: dict, key: dict) -> bool:
-    """Could one answer be told to have either of two misconceptions?"""
-    if "raises" in one or "raises" in other:
-        named, second = (one, other) if "raises" in one else (other, one)
-        if "raises" in second:
-            return named["raises"] == second["raises"]
-        return _matches(second["records"], named, key)
-    triples = _together(one["records"], other["records"], key["expected"])
-    return all(_same_mistake(a, b, want, key, loosely=True) for a, b, want in triples)
-
-
-def _together(*records: list[dict]) -> list[tuple[dict, ...]]:
-    return list(zip(*records, strict=True))
-
-
-def _matches(records: list[dict], misconception: dict, key: dict) -> bool:
-    if "raises" not in misconception:
-        triples = _together(records, misconception["records"], key["expected"])
-        return all(_same_mistake(got, wrong, want, key) for got, wrong, want in triples)
-    kind = misconception["raises"]
-    others = [
-        _difference(got, want, key)
-        for got, want in _together(records, key["expected"])
-        if not _is_error(got, kind) and not _is_error(got, "NotRun")
-    ]
+def matches(records: list[dict], wrong: dict, key: dict, *, loosely: bool = False) -> bool:
+    """Are these the records of someone who has this misconception?"""
+    expected = key["expected"]
+    if "raises" not in wrong:
+        triples = zip(records, wrong["records"], expected, strict=True)
+        return all(_same_mistake(*triple, key, loosely) for triple in triples)
+    kind = wrong["raises"]
     raised = any(_is_error(record, kind) for record in records)
-    return raised and all(reason is None for reason in others)
+    return raised and all(
+        _is_error(got, kind) or _is_error(got, "NotRun") or difference(got, want, key) is None
+        for got, want in zip(records, expected, strict=True)
+    )
 
 
-def _is_error(record: dict, kind: str) -> bool:
-    return "error" in record and kind in record["error"]["types"]
-
-
-def _failed_to_load(record: dict) -> bool:
-    error = record.get("error")
-    return error is not None and (error["phase"] == "load" or error["types"][0] == "MissingName")
-
-
-def _difference(got: dict, want: dict, key: dict, *, loosely: bool = False) -> str | None:
+def difference(got: dict, want: dict, key: dict, *, loosely: bool = False) -> str | None:
     """Why a record is not the reference's; None if it is."""
     if "error" in want:
         kind = want["error"]["types"][0]
@@ -116,49 +79,56 @@ def _difference(got: dict, want: dict, key: dict, *, loosely: bool = False) -> s
     if "error" in got:
         return _what_happened(got)
     try:
-        value, expected = (encoding.decode(record["value"], native=False) for record in (got, want))
+        reason = _value_difference(got, want, key, loosely)
     except encoding.EncodingError:
         return OWN_ERRORS["Protocol"]
-    compare = compare_from_json(key["compare"])
-    if loosely:
-        reason = None if compare.clash(value, expected) else ""
-    else:
-        reason = compare.difference(value, expected)
-    return _watched_difference(got, want, key) if reason is None else f"the result {reason}"
-
-
-def _watched_difference(got: dict, want: dict, key: dict) -> str | None:
+    if reason is not None:
+        return f"the result {reason}"
     changed = sorted(set(got["mutated"]) - set(want["mutated"]))
     if "mutated" in key["watch"] and changed:
         return f"the function changed its argument {changed[0]}; work on a copy"
-    n_got, n_want = len(got["calls"]), len(want["calls"])
-    if "n_calls" in key["watch"] and n_got > n_want:
-        return f"the result is right, but it took {n_got} calls of the model; {n_want} are enough"
-    if "calls" in key["watch"] and got["calls"] != want["calls"]:
-        return f"the result is right, but the model was not asked what it should ({n_got} calls)"
+    if _too_many_calls(got, want, key):
+        return (
+            f"the result is right, but it took {got['n_calls']} calls of the model; "
+            f"{want['n_calls']} are enough"
+        )
     return None
 
 
-def _same_mistake(got: dict, wrong: dict, want: dict, key: dict, *, loosely: bool = False) -> bool:
+def _same_mistake(got: dict, wrong: dict, want: dict, key: dict, loosely: bool) -> bool:
     if ("error" in got) != ("error" in wrong):
         return False
     if "error" in wrong:
         return _is_error(got, wrong["error"]["types"][0])
-    watch = key["watch"]
-    if "mutated" in watch and set(got["mutated"]) != set(wrong["mutated"]):
+    if "mutated" in key["watch"] and set(got["mutated"]) != set(wrong["mutated"]):
         return False
     # How many calls too many depends on how the loop is written; that there are any does not.
-    too_many = [len(record["calls"]) > len(want["calls"]) for record in (got, wrong)]
-    if "n_calls" in watch and too_many[0] != too_many[1]:
-        return False
-    if "calls" in watch and got["calls"] != wrong["calls"]:
+    if _too_many_calls(got, want, key) != _too_many_calls(wrong, want, key):
         return False
     try:
-        value, mistake = (encoding.decode(each["value"], native=False) for each in (got, wrong))
+        return _value_difference(got, wrong, key, loosely) is None
     except encoding.EncodingError:
         return False
+
+
+def _value_difference(got: dict, want: dict, key: dict, loosely: bool) -> str | None:
     compare = compare_from_json(key["compare"])
-    return compare.alike(value, mistake) if loosely else compare.same_mistake(value, mistake)
+    compare = compare.loosened() if loosely else compare
+    value, expected = (encoding.decode(record["value"], native=False) for record in (got, want))
+    return compare.difference(value, expected)
+
+
+def _too_many_calls(got: dict, want: dict, key: dict) -> bool:
+    return "n_calls" in key["watch"] and got["n_calls"] > want["n_calls"]
+
+
+def _is_error(record: dict, kind: str) -> bool:
+    return "error" in record and kind in record["error"]["types"]
+
+
+def _failed_to_load(record: dict) -> bool:
+    error = record.get("error")
+    return error is not None and (error["phase"] == "load" or error["types"][0] == "MissingName")
 
 
 def _what_happened(record: dict) -> str:

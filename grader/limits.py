@@ -1,11 +1,11 @@
-"""What a worker may use, and the kernel's counters (cgroups) that hold it to that."""
+"""What a worker may use: limits of each process, and counters of all its processes together."""
 
 import contextlib
-import functools
 import os
+import secrets
 import shlex
-import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -13,33 +13,23 @@ from lecture_lib.checks import check_number
 
 CGROUPS = Path("/sys/fs/cgroup")
 OURS = "lecture-grading"
-OLD_S = 3600.0
+UNTOUCHED = 64 << 30  # bytes of address space beyond the memory: a CUDA library maps gigabytes
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one worker may use; ValueError if one of them is not above 0.
+    """What one worker may use; ValueError if one of them is not above 0."""
 
-    Args:
-        memory_mb: of each process's address space, and of all its processes together.
-        processes: and threads, at the same time.
-        file_mb, disk_mb: largest file; room in each of its two writable folders.
-        open_files, cpu_s: of each process.
-        output_mb: longest reply.
-        load_s, answer_s: seconds for imports and setup; for the answer cell.
-        time_factor: what the tasks' seconds for one case are multiplied with.
-    """
-
-    memory_mb: int = 4096
-    processes: int = 64
-    file_mb: int = 64
-    disk_mb: int = 64
-    open_files: int = 256
-    cpu_s: int = 600
-    output_mb: int = 32
-    load_s: float = 120.0
-    answer_s: float = 30.0
-    time_factor: float = 1.0
+    memory_mb: int = 4096  # of each process, and of all its processes together
+    processes: int = 64  # and threads, at the same time
+    file_mb: int = 64  # the largest file
+    disk_mb: int = 64  # room in each of its two writable folders
+    open_files: int = 256  # of each process
+    cpu_s: int = 600  # of each process
+    output_mb: int = 32  # the longest reply
+    load_s: float = 120.0  # for imports and setup
+    answer_s: float = 30.0  # for the answer cell
+    time_factor: float = 1.0  # what the tasks' seconds for one case are multiplied with
 
     def __post_init__(self):
         for name, value in vars(self).items():
@@ -62,12 +52,16 @@ class Limits:
     def prlimit(self) -> list[str]:
         """Command that runs the rest of the line within the limits of single processes.
 
-        It stands inside the namespaces: there an ordinary user's processes are counted for each
-        sandbox by itself. For root they are not counted at all, see ``counted``.
+        Memory that a process may write to is limited by ``--data``. The address space may be much
+        larger, since mapped files and reserved addresses take no memory. The command is used
+        inside the namespaces, where an ordinary user's processes are counted for each sandbox
+        separately. Root's are not counted at all, see `counted`.
         """
+        memory = self.memory_mb << 20
         return [
             "prlimit",
-            f"--as={self.memory_mb << 20}",
+            f"--data={memory}",
+            f"--as={memory + UNTOUCHED}",
             f"--nproc={self.processes}",
             f"--fsize={self.file_mb << 20}",
             f"--nofile={self.open_files}",
@@ -77,78 +71,48 @@ class Limits:
         ]
 
 
-@dataclass(frozen=True)
-class Counted:
-    """Command in front and command at the end that count all processes of a worker together."""
+@contextlib.contextmanager
+def counted(limits: Limits) -> Iterator[tuple[list[str], bool]]:
+    """Groups of the kernel's counters (cgroups) for one worker, removed at the end.
 
-    prefix: tuple[str, ...] = ()
-    stop: tuple[str, ...] = ()
-    memory: bool = False
-
-
-def counted(limits: Limits) -> Counted:
-    """Cgroups for root, a systemd scope for a user who has one, else nothing."""
-    if os.geteuid() == 0:
-        return _cgroups(limits.memory_mb << 20, limits.processes)
-    scope = ("systemd-run", "--user", "--scope", "--quiet", "--collect",
-             "-p", f"MemoryMax={limits.memory_mb}M", "-p", "MemorySwapMax=0",
-             "-p", f"TasksMax={limits.processes}", "--")  # fmt: skip
-    return Counted(scope, (), memory=True) if _runs((*scope, "true")) else Counted()
-
-
-def _cgroups(memory: int, processes: int) -> Counted:
-    """Version 2 has one tree for all counters, version 1 a tree for each."""
-    settings = [
-        (CGROUPS, "pids.max", processes),
+    Yields a command that runs the rest of the line in these groups, and whether they limit the
+    memory. Root can make them; an ordinary user's processes are counted by ``prlimit``.
+    """
+    memory = limits.memory_mb << 20
+    settings = [  # version 2 has one tree of groups, version 1 a tree for each counter
+        (CGROUPS, "pids.max", limits.processes),
         (CGROUPS, "memory.max", memory),
         (CGROUPS, "memory.swap.max", 0),
-        (CGROUPS / "pids", "pids.max", processes),
+        (CGROUPS / "pids", "pids.max", limits.processes),
         (CGROUPS / "memory", "memory.limit_in_bytes", memory),
     ]
-    usable = [(tree / OURS, name, value) for tree, name, value in settings if _has(tree, name)]
-    if not usable:
-        return Counted()
-    for folder, _, _ in usable:
-        _sweep(folder)
-    folders = {f"{shlex.quote(str(folder))}/{{name}}" for folder, _, _ in usable}
-    steps = [f"mkdir {folder}" for folder in sorted(folders)]
-    steps += [f"echo {value} > {shlex.quote(str(folder))}/{{name}}/{file}"
-              for folder, file, value in usable]  # fmt: skip
-    steps += [f"echo $$ > {folder}/cgroup.procs" for folder in sorted(folders)]
-    enter = " && ".join([*steps, 'exec "$@"'])
-    # A killed worker's processes are gone a moment later; only an empty group can be removed.
-    leave = "; ".join(
-        f"for i in $(seq 100); do rmdir {folder} && break; sleep 0.05; done"
-        for folder in sorted(folders)
-    )
-    memory = any(name in ("memory.max", "memory.limit_in_bytes") for _, name, _ in usable)
-    return Counted(("sh", "-c", enter, "sh"), ("sh", "-c", leave), memory)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove empty groups of graders that were killed; a new one is empty for milliseconds."""
-    for group in folder.iterdir():
+    name, groups, limited = secrets.token_hex(8), set(), set()
+    for tree, setting, value in settings if os.geteuid() == 0 else []:
+        group = tree / OURS / name
         with contextlib.suppress(OSError):
-            if group.is_dir() and group.stat().st_mtime < time.time() - OLD_S:
-                group.rmdir()
-
-
-@functools.cache
-def _has(tree: Path, name: str) -> bool:
-    """Whether this counter works in groups that we make in the tree."""
+            if not (tree / "cgroup.procs").exists():
+                continue
+            group.parent.mkdir(exist_ok=True)
+            if (control := group.parent / "cgroup.subtree_control").exists():  # version 2
+                control.write_text(f"+{setting.split('.')[0]}")
+            group.mkdir(exist_ok=True)
+            groups.add(group)
+            if (group / setting).exists():
+                (group / setting).write_text(str(value))
+                limited.add(setting)
+    steps = [f"echo $$ > {shlex.quote(str(group))}/cgroup.procs" for group in groups]
+    command = ["sh", "-c", " && ".join([*steps, 'exec "$@"']), "sh"] if groups else []
     try:
-        group = tree / OURS
-        group.mkdir(exist_ok=True)
-        control = group / "cgroup.subtree_control"
-        if control.exists():  # version 2 hands a counter down only when told to
-            control.write_text(f"+{name.split('.')[0]}")
-        return (group / name).exists()
-    except OSError:
-        return False
+        yield command, bool(limited & {"memory.max", "memory.limit_in_bytes"})
+    finally:
+        for group in groups:
+            _remove(group)
 
 
-@functools.cache
-def _runs(command: tuple[str, ...]) -> bool:
-    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        return subprocess.run(command, capture_output=True, timeout=5).returncode == 0
-    return False
+def _remove(group: Path) -> None:
+    """Remove a group once it is empty: a killed worker's processes are gone a moment later."""
+    for _ in range(100):
+        try:
+            return group.rmdir()
+        except OSError:
+            time.sleep(0.05)

@@ -12,6 +12,8 @@ A student of the results is the one row of the roster with that ID, login, e-mai
 at the end, as platforms put it into the names of what they let you download, counts as the ID.
 """
 
+from __future__ import annotations
+
 import argparse
 import csv
 import re
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from .reports import format_points, no_formula, write_whole
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # --help answers at once
     import pandas as pd
 
 COLUMNS = {
@@ -33,40 +35,35 @@ NOT_IDENTIFYING = {"Section", "First name", "Last name"}
 
 
 def upload(kind: str, results: Path, roster: Path) -> tuple[str, list[str], list[str]]:
-    """The platform's CSV.
+    """The platform's CSV, students that the roster lacks, and roster rows without results.
 
-    Returns:
-        (CSV text, students of the results that the roster lacks, roster rows without results).
-
-    Raises:
-        ValueError: a file that can't be read or lacks columns, or a student who fits two rows.
+    ValueError for a file that can't be read or lacks columns, or a student who fits two rows.
     """
     points, most = _read_results(results)
     table = _read_roster(kind, roster)
-    header = list(table)
-    row_of = {student: _find_row(student, table) for student in points.index}
-    taken = [row for row in row_of.values() if row is not None]
-    if twice := sorted(s for s, row in row_of.items() if taken.count(row) > 1):
-        raise ValueError(f"roster: {' and '.join(twice)} are the same row of {roster}")
-    found = {row: student for student, row in row_of.items() if row is not None}
-    absent = [" ".join(row[header[:2]]) for i, row in table.iterrows() if i not in found]
+    rows = {student: _find_row(student, table) for student in points.index}
+    found: dict[int, str] = {}
+    for student, row in rows.items():
+        if row is not None and found.setdefault(row, student) != student:
+            raise ValueError(f"roster: {found[row]} and {student} are the same row of {roster}")
+    absent = [" ".join(row[:2]) for i, row in table.iterrows() if i not in found]
+    unknown = [student for student, row in rows.items() if row is None]
     own = points.reindex([found.get(i) for i in table.index])
-    table = table.map(no_formula)
+    n_columns, table = len(table.columns), table.map(no_formula)
     for exercise in most.index:
         table[exercise] = [_shown(value) for value in own[exercise]]
     lines = table.to_csv(index=False, lineterminator="\n").splitlines(keepends=True)
     if kind == "canvas":
-        shown = [_shown(value) for value in most]
-        blank = ["    Points Possible", *[""] * (len(header) - 1)]
-        lines.insert(1, ",".join([*blank, *shown]) + "\n")
-    return "".join(lines), [s for s, row in row_of.items() if row is None], absent
+        blank = ["    Points Possible", *[""] * (n_columns - 1)]
+        lines.insert(1, ",".join([*blank, *map(_shown, most)]) + "\n")
+    return "".join(lines), unknown, absent
 
 
 def _shown(points: float) -> str:
-    return "" if points != points else format_points(points)
+    return "" if points != points else format_points(points)  # nan: nothing is graded
 
 
-def _read_results(folder: Path) -> "tuple[pd.DataFrame, pd.Series]":
+def _read_results(folder: Path) -> tuple[pd.DataFrame, pd.Series]:
     """Points by student and exercise (nan: a task isn't graded), most points by exercise."""
     import pandas as pd
 
@@ -81,7 +78,7 @@ def _read_results(folder: Path) -> "tuple[pd.DataFrame, pd.Series]":
     return table, tasks.groupby("exercise")["max_points"].sum()
 
 
-def _read_roster(kind: str, path: Path) -> "pd.DataFrame":
+def _read_roster(kind: str, path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
@@ -99,7 +96,7 @@ def _read_roster(kind: str, path: Path) -> "pd.DataFrame":
     return table[table["Student"] != "Points Possible"] if "Student" in table else table
 
 
-def _find_row(student: str, table: "pd.DataFrame") -> int | None:
+def _find_row(student: str, table: pd.DataFrame) -> int | None:
     names = {student}
     if number := re.search(r"_(\d+)$", student):
         names |= {number.group(1), f"Participant {number.group(1)}"}

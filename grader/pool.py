@@ -1,5 +1,6 @@
 """Grades many submissions at once, on anything that is a ``concurrent.futures.Executor``."""
 
+import ast
 import contextlib
 import functools
 import itertools
@@ -7,19 +8,18 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
 
-from . import discretion, judge, self_test
-from .course_checks import models_of, modules_of
-from .exchange import GradingError
+from . import GradingError, discretion, encoding, self_test
+from .judge import case_labels, case_reasons, judge
 from .run import Worker
 from .sandbox import Sandbox
 
 MAX_TRIES = 3
+WAIT_S = 0.05  # how soon it is noticed that grading is to stop
 CONNECT_S = 10
 OUTCOMES = {
     "TimeLimit": "time limit",
@@ -27,10 +27,11 @@ OUTCOMES = {
     "Protocol": "unreadable",
     "NotRun": "not run",
 }
-
-
-class Interrupted(Exception):
-    """Ctrl-C; what was finished is stored."""
+MODULES_OF_CASES = {
+    '"$toy_lm"': "lecture_lib.decoding.toy_lm",
+    '"lib":"torch"': "torch",
+    '"lib":"numpy"': "numpy",
+}
 
 
 @dataclass(frozen=True)
@@ -45,23 +46,17 @@ class Job:
 def grade_submission(jobs: list[Job], sandbox: Sandbox, check: bool = False) -> dict:
     """Grade the answers of one submission in one worker; what an executor's process runs.
 
-    Args:
-        check: whether to try this machine's sandbox first (once in each process).
+    ``check``: whether to try this machine's sandbox first (once in each process).
 
     Returns:
         By key a result, or a text that says why the answer could not be graded. A result is plain
         data: passed, points, max_points, message (for the instructor), student_message,
         misconception, seconds, checks: [{label, outcome, message, seconds}].
-
-    Raises:
-        GradingError: there is no sandbox that holds.
     """
-    if check:
-        _checked(sandbox)
-    frozen = [job.frozen for job in jobs]
-    launcher = sandbox.launcher(model=any(map(models_of, frozen)))
+    if check and sandbox.bubblewrap:
+        _check_once(sandbox)
     results: dict[str, dict | str] = {}
-    with Worker(launcher, modules_of(frozen)) as worker:
+    with Worker(sandbox, modules_of([job.frozen for job in jobs])) as worker:
         for job in jobs:
             try:
                 results[job.key] = _grade(job, worker)
@@ -70,33 +65,41 @@ def grade_submission(jobs: list[Job], sandbox: Sandbox, check: bool = False) -> 
     return results
 
 
+_check_once = functools.cache(self_test.check_sandbox)
+
+
+def modules_of(tasks: Sequence[dict]) -> list[str]:
+    """Modules that the trusted parts of frozen tasks import: setup, driver, cases. Sorted."""
+    found: set[str] = set()
+    for frozen in tasks:
+        ask, cases = frozen["ask"], encoding.dumps(frozen["cases"])
+        found |= {module for mark, module in MODULES_OF_CASES.items() if mark in cases}
+        for source in [*ask["setup"], *([ask["drive"]["source"]] if ask["drive"] else [])]:
+            with contextlib.suppress(SyntaxError):  # the setup itself will fail, and say so
+                for node in ast.walk(ast.parse(source)):
+                    if isinstance(node, ast.Import):
+                        found |= {alias.name for alias in node.names}
+                    elif isinstance(node, ast.ImportFrom) and not node.level:
+                        found.add(node.module)
+    return sorted(found)
+
+
 def _grade(job: Job, worker: Worker) -> dict:
     frozen, seconds = job.frozen, []
     records = worker.run(frozen, job.answer, seconds)
-    verdict = judge.judge(frozen, records)
     told = discretion.without_inputs(records, job.answer, frozen["ask"]["entries"])
+    reasons = case_reasons(frozen, records)
+    rows = itertools.zip_longest(case_labels(frozen), reasons, records, seconds)  # not all may run
     return {
-        "passed": verdict.passed,
-        "points": verdict.points,
-        "max_points": verdict.max_points,
-        "message": verdict.message,
-        "student_message": discretion.discreet_message(judge.judge(frozen, told).message),
-        "misconception": verdict.misconception,
+        **asdict(judge(frozen, records)),
+        "student_message": discretion.discreet_message(judge(frozen, told).message),
         "seconds": round(sum(seconds), 3),
-        "checks": _checks(frozen, records, seconds),
-    }
-
-
-def _checks(frozen: dict, records: list[dict], seconds: list[float]) -> list[dict]:
-    return [
-        {"label": label, "outcome": _outcome(reason, record), "message": reason, "seconds": time}
-        for label, reason, record, time in itertools.zip_longest(
-            judge.case_labels(frozen),
-            judge.case_reasons(frozen, records),
-            records,
-            [round(s, 3) for s in seconds],
-        )
-    ]
+        "checks": [
+            {"label": label, "outcome": _outcome(reason, record), "message": reason,
+             "seconds": time_s and round(time_s, 3)}
+            for label, reason, record, time_s in rows
+        ],
+    }  # fmt: skip
 
 
 def _outcome(reason: str | None, record: dict) -> str:
@@ -105,84 +108,57 @@ def _outcome(reason: str | None, record: dict) -> str:
         return "passed"
     if "error" not in record:
         return "wrong"
-    kind = record["error"]["types"][0]
-    return OUTCOMES.get(kind, "error")
-
-
-@functools.cache
-def _checked(sandbox: Sandbox) -> None:
-    if sandbox.bubblewrap:
-        self_test.check_sandbox(sandbox)
+    return OUTCOMES.get(record["error"]["types"][0], "error")
 
 
 def grade_all(
     submissions: list[list[Job]],
     sandbox: Sandbox,
     executors: Callable[[], contextlib.AbstractContextManager[tuple[Executor, int]]],
-    save: Callable[[str, dict], Any],
-    progress: Callable[[int], Any],
+    stop: threading.Event,
     check: bool = False,
-) -> dict[str, str]:
-    """Grade them all; ``save(key, result)`` is called here, as each is finished.
+) -> Iterator[tuple[list[Job], dict]]:
+    """Grade them all; yields a submission and what ``grade_submission`` gave as each is finished.
 
     Args:
         executors: opens an executor, and says how many submissions it grades at the same time;
             called again after one broke.
-        progress: called with the number of answers that were finished.
+        stop: once it is set, only what is being graded at that moment is finished.
         check: whether each of the executor's processes tries its sandbox first.
-
-    Returns:
-        Why an answer could not be graded, by key: none of these is a student's fault.
-
-    Raises:
-        Interrupted: on Ctrl-C.
     """
     left = dict(enumerate(submissions))
-    failures: dict[str, str] = {}
-
-    def finish(i: int, future: Future) -> None:
-        try:
-            results = future.result()
-        except BrokenProcessPool:
-            raise
-        except Exception as error:  # a lost worker, or a mistake of ours: the others go on
-            known = isinstance(error, GradingError)
-            why = str(error) if known else f"{type(error).__name__}: {error}"
-            results = {job.key: why for job in left[i]}
-        for key, result in results.items():
-            if isinstance(result, str):
-                failures[key] = result
-            else:
-                save(key, result)
-        progress(len(left.pop(i)))
-
     for _ in range(MAX_TRIES):
         with contextlib.suppress(BrokenProcessPool), executors() as (executor, size):
-            _run(executor, size, {i: (jobs, sandbox, check) for i, jobs in left.items()}, finish)
-        if not left:
-            return failures
+            waiting, running = iter(list(left)), {}
+            while True:
+                if stop.is_set():
+                    waiting = iter(())
+                    running = {future: i for future, i in running.items() if not future.cancel()}
+                # A few at a time: an executor would keep a copy of every task in its queue.
+                for i in itertools.islice(waiting, 2 * size - len(running)):
+                    running[executor.submit(grade_submission, left[i], sandbox, check)] = i
+                if not running:
+                    break
+                for future in wait(running, WAIT_S, FIRST_COMPLETED).done:
+                    jobs = left[running[future]]
+                    results = _results(future, jobs)
+                    del left[running.pop(future)]
+                    yield jobs, results
+        if not left or stop.is_set():
+            return
     died = f"the process that graded it died {MAX_TRIES} times"
-    return failures | {job.key: died for jobs in left.values() for job in jobs}
+    yield from ((jobs, {job.key: died for job in jobs}) for jobs in left.values())
 
 
-def _run(executor: Executor, size: int, todo: dict[int, tuple], finish: Callable) -> None:
-    waiting, running = iter(todo.items()), {}
+def _results(future: Future, jobs: list[Job]) -> dict:
     try:
-        while True:
-            # A few at a time: an executor would keep a copy of every task in its queue.
-            for i, arguments in itertools.islice(waiting, 2 * size - len(running)):
-                running[executor.submit(grade_submission, *arguments)] = i
-            if not running:
-                return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                finish(running.pop(future), future)
-    except KeyboardInterrupt:
-        executor.shutdown(wait=False, cancel_futures=True)
-        kept = {future: i for future, i in running.items() if not future.cancelled()}
-        for future in wait(kept).done:
-            if not future.cancelled():
-                finish(kept[future], future)
-        raise Interrupted from None
+        return future.result()
+    except BrokenProcessPool:
+        raise
+    except Exception as error:  # a lost worker, or a mistake of ours: the others go on
+        known = isinstance(error, GradingError)
+        why = str(error) if known else f"{type(error).__name__}: {error}"
+        return {job.key: why for job in jobs}
 
 
 @contextlib.contextmanager
@@ -197,10 +173,9 @@ def local_executor(n_jobs: int) -> Iterator[tuple[Executor, int]]:
 def _prepare_process() -> None:
     """Let the parent handle Ctrl-C, and end with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
 
     def follow() -> None:
-        parent.join()
+        multiprocessing.parent_process().join()
         os._exit(1)  # its sandboxes end with it
 
     threading.Thread(target=follow, daemon=True).start()

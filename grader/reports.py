@@ -1,6 +1,7 @@
 """Files for people, from the gradebook: grades.csv, results.jsonl, summary.html, feedback/."""
 
-import dataclasses
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -9,7 +10,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # lms needs none of it
     from .gradebook import Grade, Gradebook, Student
     from .similar import Pair
 
@@ -19,10 +20,10 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def write_reports(
     folder: Path,
-    book: "Gradebook",
+    book: Gradebook,
     *,
     seed: int,
-    pairs: "list[Pair]",
+    pairs: list[Pair],
     rejected: list[tuple[str, str]],
 ) -> None:
     """Write all reports; each file is replaced as a whole.
@@ -30,12 +31,20 @@ def write_reports(
     Args:
         pairs: similar answers. rejected: files that could not be given to anyone.
     """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,  # names, code and messages come from students
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    templates.filters["points"] = format_points
+    summary, feedback = map(templates.get_template, ("summary.html", "feedback.html"))
     (folder / "feedback").mkdir(parents=True, exist_ok=True)
     write_whole(folder / "grades.csv", _grades_csv(book))
     lines = [json.dumps(_line(s, g), sort_keys=True) for s in book.students for g in s.grades]
     write_whole(folder / "results.jsonl", "".join(f"{line}\n" for line in lines))
-    templates = _templates()
-    summary, feedback = map(templates.get_template, ("summary.html", "feedback.html"))
     page = summary.render(
         book=book, seed=seed, pairs=pairs, rejected=rejected, histogram=histogram(book)
     )
@@ -60,16 +69,14 @@ def file_name(student: str) -> str:
     return f"{plain.lstrip('.-')}-{hashlib.sha256(student.encode()).hexdigest()[:8]}"
 
 
-def histogram(book: "Gradebook") -> list[dict]:
+def histogram(book: Gradebook) -> list[dict]:
     """Students by total, in bins of equal width; those not yet graded are left out."""
-    width = book.max_points / BINS
-    counts = [0] * BINS
-    for student in book.students:
-        if student.total is not None:
-            counts[min(BINS - 1, int(student.total / width)) if width else 0] += 1
-    most = max(counts) or 1
-    return [{"low": width * i, "high": width * (i + 1), "count": n, "percent": 100 * n / most}
-            for i, n in enumerate(counts)]  # fmt: skip
+    import numpy as np
+
+    totals = [student.total for student in book.students if student.total is not None]
+    counts, edges = np.histogram(totals, bins=BINS, range=(0, book.max_points or 1))
+    return [{"low": low, "high": high, "count": n, "percent": 100 * n / (max(counts) or 1)}
+            for n, low, high in zip(counts, edges, edges[1:], strict=False)]  # fmt: skip
 
 
 def format_points(points: float) -> str:
@@ -81,11 +88,10 @@ def no_formula(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def _grades_csv(book: "Gradebook") -> str:
-    """A row a student: empty where nothing was handed in or is not graded."""
+def _grades_csv(book: Gradebook) -> str:
+    """A row for each student: empty where nothing was handed in or is not graded."""
     import pandas as pd
 
-    tasks = [task.column for task in book.tasks]
     exercises = list(dict.fromkeys(task.exercise for task in book.tasks))
     rows = []
     for student in book.students:
@@ -96,12 +102,13 @@ def _grades_csv(book: "Gradebook") -> str:
         adjusted = [grade.task.column for grade in student.grades if grade.adjustment]
         rows.append({"student": no_formula(student.name), **shown,
                      "late": " ".join(student.late), "adjusted": " ".join(adjusted)})  # fmt: skip
+    tasks = [task.column for task in book.tasks]
     columns = ["student", *tasks, *exercises, "total", "max", "late", "adjusted"]
     return pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n")
 
 
-def _line(student: "Student", grade: "Grade") -> dict:
-    result, given = grade.result, grade.adjustment and dataclasses.asdict(grade.adjustment)
+def _line(student: Student, grade: Grade) -> dict:
+    result, given = grade.result, grade.adjustment
     return {
         "student": student.name,
         "exercise": grade.task.exercise,
@@ -109,7 +116,7 @@ def _line(student: "Student", grade: "Grade") -> dict:
         "points": grade.points,
         "max_points": grade.task.max_points,
         "graded_points": result.get("points"),
-        "adjustment": given and {name: given[name] for name in ("points", "reason", "who")},
+        "adjustment": given and {"points": given.points, "reason": given.reason, "who": given.who},
         "late": grade.task.exercise in student.late,
         "message": grade.message,
         "student_message": grade.student_message,
@@ -118,16 +125,3 @@ def _line(student: "Student", grade: "Grade") -> dict:
         "seconds": result.get("seconds"),
         "checks": grade.checks,
     }
-
-
-def _templates():
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,  # names, code and messages come from students
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    templates.filters["points"] = format_points
-    return templates

@@ -10,61 +10,34 @@ student in full, and no inputs have been in a fresh worker.
 import contextlib
 import json
 import os
-import secrets
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import encoding, session, worker
-from .exchange import Exchange, Fault, GradingError, error_record
-from .limits import Limits
+import psutil
+
+from . import GradingError, worker
+from .exchange import Exchange, Fault
+from .limits import counted
+from .sandbox import Sandbox
 
 WORKER = Path(worker.__file__).resolve()
-STOP_S = 30.0
 END_S = 20.0
+BARE = Sandbox(bubblewrap=False)
 FAULTS = {"Died", "TimeLimit", "Protocol"}
 
 
-@dataclass(frozen=True)
-class Launcher:
-    """How a worker is started: ``prefix`` (a sandbox's command), then ``python -I -B worker.py``.
-
-    Args:
-        prefix, stop: commands; ``{name}`` in them becomes a name of this worker alone. ``stop``
-            runs at the end, for what killing the process leaves (a cgroup).
-        memory_bytes: of all processes together, looked at ten times a second; for systems where
-            nothing better (a cgroup) counts them.
-        sandboxed: whether ``prefix`` gives the worker process ids and folders of its own. Only
-            there can it clean up after a task; elsewhere each task gets a worker of its own.
-    """
-
-    prefix: Sequence[str] = ()
-    env: dict[str, str] = field(default_factory=lambda: {**os.environ, "OMP_NUM_THREADS": "1"})
-    limits: Limits = field(default_factory=Limits)
-    stop: Sequence[str] = ()
-    memory_bytes: int | None = None
-    sandboxed: bool = False
-
-    def command(self, name: str) -> list[str]:
-        """The command line of the worker that has this name, up to the worker's arguments."""
-        return [*named(self.prefix, name), sys.executable, "-I", "-B", str(WORKER)]
-
-
 class Worker:
-    """A worker for the answers of one submission, to be used in a ``with`` block.
+    """A worker for the answers of one submission; it imports ``modules`` before its first task."""
 
-    Args:
-        modules: what it imports before its first task.
-    """
-
-    def __init__(self, launcher: Launcher, modules: Sequence[str] = ()):
-        self.launcher, self.modules = launcher, list(modules)
+    def __init__(self, sandbox: Sandbox, modules: Sequence[str] = ()):
+        self.sandbox, self.modules = sandbox, list(modules)
         self.process: subprocess.Popen | None = None
+        self.open = contextlib.ExitStack()
 
     def __enter__(self) -> "Worker":
         return self
@@ -73,13 +46,9 @@ class Worker:
         self.close()
 
     def run(self, frozen: dict, answer: str, seconds: list | None = None) -> list[dict]:
-        """Records of an answer cell, one a case.
+        """Records of an answer cell, one for each case, whose times ``seconds`` gets.
 
-        Args:
-            seconds: a list that gets the time of each case that was run.
-
-        Raises:
-            GradingError: the worker could not be started, or the author's setup cells failed.
+        GradingError if the worker could not be started, or the author's setup cells failed.
         """
         seconds = [] if seconds is None else seconds
         if self.process is not None:
@@ -91,42 +60,55 @@ class Worker:
         seconds.clear()
         return self._run(frozen, answer, seconds)
 
+    def close(self) -> None:
+        """End the worker and all that came from it."""
+        self.open.close()
+        self.process = None
+
     def _run(self, frozen: dict, answer: str, seconds: list) -> list[dict]:
         if self.process is None:
             self._start()
-        ours, theirs = socket.socketpair()
-        whole = False
+        clean = False
         try:
+            ours, theirs = socket.socketpair()
             with ours:
                 with theirs:
-                    _send(self.control, worker.START, [theirs.fileno()])
-                records = Exchange(ours, self.launcher.limits, self._check_memory).run(
-                    frozen, answer, seconds
-                )
-            whole = self.launcher.sandboxed and not any(map(_is_fault, records)) and self._end()
+                    self._send(worker.START, [theirs.fileno()])
+                exchange = Exchange(ours, self.sandbox.limits, self._check_memory)
+                records = exchange.run(frozen, answer, seconds)
+            # Only with process ids and folders of its own can a worker clean up after a task.
+            clean = self.sandbox.bubblewrap and not any(map(_is_fault, records)) and self._end()
         finally:
-            if not whole:
+            if not clean:
                 self.close()
         return records
 
     def _start(self) -> None:
         if os.name != "posix":
             raise GradingError("workers need Linux or macOS; on Windows run this in WSL2")
-        self.name, self.folder = secrets.token_hex(8), tempfile.TemporaryDirectory()
-        self.control, theirs = socket.socketpair()
-        self.control.settimeout(self.launcher.limits.load_s)
-        command = [*self.launcher.command(self.name), str(theirs.fileno()),
-                   json.dumps(self.modules)]  # fmt: skip
-        nothing = subprocess.DEVNULL
-        with theirs:
+        limits, nothing, enter = self.sandbox.limits, subprocess.DEVNULL, self.open.enter_context
+        prefix, memory_is_counted = [], False
+        try:
+            if self.sandbox.bubblewrap:
+                prefix, memory_is_counted = enter(counted(limits))
+            folder = enter(tempfile.TemporaryDirectory())
+            ours, theirs = map(enter, socket.socketpair())
+            command = [*prefix, *self.sandbox.command(), sys.executable, "-I", "-B", str(WORKER),
+                       str(theirs.fileno()), json.dumps(self.modules)]  # fmt: skip
             try:
                 self.process = subprocess.Popen(
-                    command, env=self.launcher.env, cwd=self.folder.name, start_new_session=True,
+                    command, env=self.sandbox.environment(), cwd=folder, start_new_session=True,
                     stdin=nothing, stdout=nothing, stderr=nothing, pass_fds=[theirs.fileno()],
                 )  # fmt: skip
             except OSError as error:
                 raise GradingError(f"cannot start {command[0]}: {error}") from error
-        reply = self._reply()
+            theirs.close()
+            self.open.callback(_kill, self.process)
+            self.control = ours
+            reply = self._reply(limits.load_s)
+        except BaseException:
+            self.close()
+            raise
         if reply == worker.THREADS and self.modules:  # no forks: each task imports what it needs
             self.close()
             self.modules = []
@@ -134,76 +116,43 @@ class Worker:
         elif reply != worker.READY:
             self.close()
             raise GradingError("the worker did not start")
-        elif self.launcher.memory_bytes is not None:
-            # A fork shares the pages of the worker, and they are counted in both.
-            self.memory_bytes = self.launcher.memory_bytes + resident_bytes(self.process.pid)
+        else:  # a fork shares the pages of the worker, and they are counted in both
+            most = (limits.memory_mb << 20) + resident_bytes(self.process.pid)
+            self.most_bytes = None if memory_is_counted else most
 
-    def _reply(self) -> bytes:
+    def _send(self, message: bytes, handles: Sequence[int] = ()) -> None:
+        try:
+            socket.send_fds(self.control, [message], handles)
+        except OSError as error:
+            raise GradingError(f"the worker ended: {error}") from error
+
+    def _reply(self, timeout_s: float) -> bytes:
+        self.control.settimeout(timeout_s)
         try:
             return self.control.recv(1)
         except OSError:
             return b""
 
     def _check_memory(self) -> None:
-        limited = self.launcher.memory_bytes is not None
-        if limited and resident_bytes(self.process.pid) > self.memory_bytes:
+        if self.most_bytes is not None and resident_bytes(self.process.pid) > self.most_bytes:
             raise Fault("Died")
 
     def _end(self) -> bool:
         """Whether nothing is left of the task."""
-        self.control.settimeout(END_S)
         with contextlib.suppress(GradingError):
-            _send(self.control, worker.END)
-            return self._reply() == worker.END
+            self._send(worker.END)
+            return self._reply(END_S) == worker.END
         return False
 
-    def close(self) -> None:
-        """End the worker and all that came from it."""
-        if self.process is None:
-            return
-        self.control.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        if self.launcher.stop:
-            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-                subprocess.run(
-                    named(self.launcher.stop, self.name), stdin=subprocess.DEVNULL,
-                    capture_output=True, timeout=STOP_S,
-                )  # fmt: skip
-        self.folder.cleanup()
-        self.process = None
 
-
-def run_answer(frozen: dict, answer: str, launcher: Launcher | None = None) -> list[dict]:
+def run_answer(frozen: dict, answer: str, sandbox: Sandbox = BARE) -> list[dict]:
     """Records of one answer cell from a worker of its own. GradingError as ``Worker.run``."""
-    with Worker(launcher or Launcher()) as process:
+    with Worker(sandbox) as process:
         return process.run(frozen, answer)
-
-
-def run_trusted(frozen: dict, answer: str, namespace: dict | None = None) -> list[dict]:
-    """The same records, made in this process without limits: for the author's own answers only.
-
-    Args:
-        namespace: what ``session.run_setup`` gave, to run the setup once for many answers.
-    """
-    trusted = session.Session(frozen["ask"], namespace)
-    error = trusted.load(answer)
-    if error is not None:
-        return [error_record(error)] * len(frozen["cases"])
-    # Through JSON, as from a worker; what is not JSON must not come back here either.
-    return [json.loads(encoding.dumps(trusted.call(case))) for case in frozen["cases"]]
-
-
-def named(command: Sequence[str], name: str) -> list[str]:
-    """The command with ``{name}`` replaced."""
-    return [part.replace("{name}", name) for part in command]
 
 
 def resident_bytes(pid: int) -> int:
     """Memory of a process and of all that came from it."""
-    import psutil
-
     total = 0
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
@@ -213,16 +162,15 @@ def resident_bytes(pid: int) -> int:
     return total
 
 
+def _kill(process: subprocess.Popen) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 def _is_fault(record: dict) -> bool:
     return "error" in record and record["error"]["types"][0] in FAULTS
 
 
 def _did_not_load(record: dict) -> bool:
     return "error" in record and record["error"]["phase"] == "load"
-
-
-def _send(control: socket.socket, message: bytes, handles: Sequence[int] = ()) -> None:
-    try:
-        socket.send_fds(control, [message], list(handles))
-    except OSError as error:
-        raise GradingError(f"the worker ended: {error}") from error

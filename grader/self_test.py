@@ -6,15 +6,15 @@ import os
 import secrets
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from . import attempts, encoding
-from .exchange import GradingError
-from .run import Launcher, Worker, run_answer
-from .sandbox import NEEDED_OUTSIDE, PACKAGES, Sandbox
+from . import GradingError, attempts, encoding
+from .run import Worker, run_answer
+from .sandbox import PACKAGES, Sandbox
 
 # What the limits do is tried with small ones, so that a sandbox that has none does no harm.
 SMALL = {"memory_mb": 512, "processes": 24, "disk_mb": 16, "file_mb": 16, "time_factor": 1.0,
@@ -32,41 +32,31 @@ class EscapeError(SandboxError):
     """A sandbox that runs, but does not hold."""
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """One attempt; ``escaped`` says what it could do, None if it was held back."""
-
-    name: str
-    escaped: str | None
-
-
-def check_sandbox(sandbox: Sandbox) -> list[Attempt]:
-    """All attempts to get out of the sandbox, each held back.
-
-    Raises:
-        EscapeError: some succeeded; the message says which.
-        SandboxError: the sandbox runs nothing at all.
-    """
+def check_sandbox(sandbox: Sandbox) -> dict[str, str | None]:
+    """The attempts to get out of the sandbox, all held back; else a SandboxError."""
     tried = try_to_escape(sandbox)
-    escapes = [f"  {attempt.name}: {attempt.escaped}" for attempt in tried if attempt.escaped]
+    escapes = [f"  {name}: {done}" for name, done in tried.items() if done]
     if escapes:
         hint = ROOT if os.geteuid() == 0 else ""
         raise EscapeError("\n".join(["the sandbox does not hold:", *escapes]) + hint)
     return tried
 
 
-def try_to_escape(sandbox: Sandbox) -> list[Attempt]:
-    """Every attempt with its outcome, one after the other in one worker, as answers are run."""
-    launcher = replace(sandbox, limits=replace(sandbox.limits, **SMALL)).launcher()
-    _check_that_it_runs(launcher)
-    with targets(sandbox) as arguments, Worker(launcher) as worker:
-        tried = []
+def try_to_escape(sandbox: Sandbox) -> dict[str, str | None]:
+    """What each attempt could do, None where it was held back.
+
+    They are made one after the other in one worker, as answers are run.
+    """
+    sandbox = replace(sandbox, limits=replace(sandbox.limits, **SMALL))
+    _check_that_it_runs(sandbox)
+    done = {}
+    with targets(sandbox) as arguments, Worker(sandbox) as worker:
         for name, args in arguments.items():
             before = worker.process
-            tried.append(Attempt(name, attempt(name, args, worker)))
+            done[name] = attempt(name, args, worker)
             if name == "find_traces" and worker.process is not before:
-                tried.append(Attempt(name, "could not be tried: the worker was replaced"))
-    return tried
+                done[name] = "could not be tried: the worker was replaced"
+    return done
 
 
 def attempt(name: str, args: list, worker: Worker) -> str | None:
@@ -79,23 +69,22 @@ def attempt(name: str, args: list, worker: Worker) -> str | None:
 
 
 def _frozen(name: str, args: list) -> dict:
-    case = {"entry": name, "read": False, "kwargs": {}, "seed": 0}
+    args = [encoding.encode(arg) for arg in args]
     return {
         "grade_id": name,
         "ask": {"setup": [], "entries": [name], "drive": None},
-        "cases": [{**case, "args": [encoding.encode(arg) for arg in args]}],
+        "cases": [{"entry": name, "read": False, "args": args, "kwargs": {}, "seed": 0}],
         "timeout_s": 20.0,
     }
 
 
-def _check_that_it_runs(launcher: Launcher) -> None:
+def _check_that_it_runs(sandbox: Sandbox) -> None:
     try:
-        record = run_answer(_frozen("one", []), "def one():\n    return 1", launcher)[0]
+        record = run_answer(_frozen("one", []), "def one():\n    return 1", sandbox)[0]
     except GradingError as error:
         record = {"error": str(error)}
     if record.get("value") != 1:
-        command = launcher.command(secrets.token_hex(8))
-        command = [*command[: command.index("-I")], "-c", "pass"]  # nothing for Python to do
+        command = [*sandbox.command(), sys.executable, "-c", "pass"]  # nothing for Python to do
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         found = done.stderr.strip() or str(record.get("error"))
         hint = UBUNTU if "ermission" in found or "not permitted" in found else ""
@@ -105,32 +94,31 @@ def _check_that_it_runs(launcher: Launcher) -> None:
 @contextlib.contextmanager
 def targets(sandbox: Sandbox) -> Iterator[dict[str, list]]:
     """Things to reach outside, and the arguments of each attempt."""
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("0.0.0.0", 0)))
-        abstract = stack.enter_context(socket.socket(socket.AF_UNIX))
+    with (
+        socket.create_server(("0.0.0.0", 0)) as listener,
+        socket.socket(socket.AF_UNIX) as abstract,
+        tempfile.NamedTemporaryFile() as secret,
+    ):
         name = f"lecture-grading-{secrets.token_hex(8)}"
-        if hasattr(os, "eventfd"):  # Linux: such names have no file
-            abstract.bind(f"\0{name}")
-            abstract.listen()
-        secret = stack.enter_context(tempfile.NamedTemporaryFile())
+        abstract.bind(f"\0{name}")  # Linux: such a name has no file
+        abstract.listen()
         secret.write(b"secret")
         secret.flush()
-        hosts = {"127.0.0.1", _own_address()}
-        home = str(Path.home())
+        hosts, port = {"127.0.0.1", _own_address()}, listener.getsockname()[1]
+        home, own_stat = str(Path.home()), Path("/proc/self/stat").read_text()
         # Inside, a home folder may hold the folders on the way to Python, but nothing else.
         seen = [secret.name, "/etc/shadow", "/etc/hostname", f"{home}/.bashrc", f"{home}/.ssh",
                 "/var", *sandbox.private]  # fmt: skip
+        shared = [*map(str, PACKAGES), "/usr", home, "/etc", "/", "/proc", "/sys", "/dev"]
         yield {
             "leave_traces": [],
             "find_traces": [],
             "forking_process": [],
             "inherited": [],
-            "network": [[[host, listener.getsockname()[1]] for host in sorted(hosts)], name],
+            "network": [[[host, port] for host in sorted(hosts)], name],
             "other_files": [seen],
-            "write_files": [
-                [*map(str, PACKAGES), "/usr", home, "/etc", *("/", "/proc", "/sys", "/dev")]
-            ],
-            "other_processes": [os.getpid(), _start_time()],
+            "write_files": [shared],
+            "other_processes": [os.getpid(), own_stat.rpartition(")")[2].split()[19]],
             "user_namespace": [],
             "kernel_settings": [],
             "keyring": [],
@@ -154,12 +142,5 @@ def _own_address() -> str:
 
 def _environment_secret() -> str:
     """What this process's environment holds and a worker's doesn't: its longest value."""
-    given = (value for name, value in os.environ.items() if name not in NEEDED_OUTSIDE)
+    given = (value for name, value in os.environ.items() if name != "PATH")
     return max(given, key=len, default="") or secrets.token_hex(8)
-
-
-def _start_time() -> str:
-    try:
-        return Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""

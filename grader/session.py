@@ -1,6 +1,6 @@
-"""One answer cell behind its setup, called on the cases of its task; every outcome as plain data.
+"""One answer cell after its setup, called on the cases of its task; every outcome as plain data.
 
-A worker runs a student's answer so, and ``freeze`` the author's: through the very same code.
+A worker runs a student's answer this way, and ``freeze`` the author's: with the very same code.
 """
 
 import random
@@ -8,26 +8,25 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
-from . import encoding, fixtures
+from . import encoding
 
 MAX_TEXT = 200
+MAX_CALLS = 10_000  # nobody needs to know how many more
 
 
 class Session:
-    """One answer cell behind its setup, and the calls into it.
+    """One answer cell after its setup, and the calls into it.
 
-    Args:
-        ask: the part of a frozen task that a worker may see, without the cases.
-        namespace: names that the setup has made already; then the setup is not run again.
+    ``ask`` is the part of a frozen task that a worker may see, without the cases; ``base`` holds
+    the names that the setup has made, if it has been run already.
     """
 
-    def __init__(self, ask: dict, namespace: dict | None = None):
-        self.ask = ask
-        self.base = namespace if namespace is not None else run_setup(ask["setup"])
+    def __init__(self, ask: dict, base: dict | None = None):
+        self.entries = ask["entries"]
+        self.base = run_setup(ask["setup"]) if base is None else base
+        drive = ask["drive"]
+        self.drive = drive and run_setup([drive["source"]])[drive["name"]]
         self.names: dict[str, Any] = {}
-        self.drive = None
-        if ask["drive"] is not None:
-            self.drive = fixtures.function_from_source(**ask["drive"])
 
     def load(self, answer: str) -> dict | None:
         """Run the answer cell; the error it ended with, or None."""
@@ -41,28 +40,47 @@ class Session:
         return None
 
     def call(self, case: dict) -> dict:
-        """Record of one case: value or error, arguments that were changed, calls of fixtures."""
-        calls: list = []
-        known: dict[int, Any] = {}
+        """Record of one case: value or error, arguments that were changed, calls of probes."""
+        self.n_calls, fixtures = 0, {}
 
         def fixture(tag: str, data: dict) -> Any:
-            value = fixtures.decode_fixture(tag, data, calls)
-            known[id(value)] = data
-            kept.append(value)  # an id is good only as long as its object lives
+            value = self._fixture(tag, data)
+            fixtures[id(value)] = (data, value)  # an id is good only as long as its object lives
             return value
 
-        kept: list = []
-        args = [encoding.decode(item, fixture=fixture) for item in case["args"]]
-        kwargs = {k: encoding.decode(v, fixture=fixture) for k, v in case["kwargs"].items()}
-        record = self._value_or_error(case, args, kwargs)
-        after = {**{str(i + 1): arg for i, arg in enumerate(args)}, **kwargs}
-        before = {**{str(i + 1): arg for i, arg in enumerate(case["args"])}, **case["kwargs"]}
-        record["mutated"] = [k for k in before if _changed(before[k], after[k], known)]
-        record["calls"] = calls
-        return record
+        before = {str(i + 1): arg for i, arg in enumerate(case["args"])} | case["kwargs"]
+        after = {name: encoding.decode(arg, fixture=fixture) for name, arg in before.items()}
+        args = [after[str(i + 1)] for i in range(len(case["args"]))]
+        record = self._value_or_error(case, args, {name: after[name] for name in case["kwargs"]})
+
+        def changed(name: str) -> bool:
+            try:
+                now = encoding.encode(after[name], fixture=lambda v: fixtures.get(id(v), [None])[0])
+            except Exception:  # something that is no plain data was put into it
+                return True
+            return now != before[name]
+
+        return {**record, "mutated": list(filter(changed, before)), "n_calls": self.n_calls}
+
+    def _fixture(self, tag: str, data: dict) -> Any:
+        """An argument that is more than plain data: a `ToyLM` or the function of a `Probe`."""
+        if tag == "$toy_lm":
+            from lecture_lib.decoding.toy_lm import ToyLM
+
+            return ToyLM(**encoding.decode(data[tag]))
+        if tag != "$probe":
+            raise encoding.EncodingError(f"JSON that does not describe a value: {tag}")
+        function = run_setup([data[tag]])[data["name"]]
+        bound = [encoding.decode(item) for item in data["bound"]]
+
+        def probe(*args, **kwargs):
+            self.n_calls = min(self.n_calls + 1, MAX_CALLS)
+            return function(*bound, *args, **kwargs)
+
+        return probe
 
     def _value_or_error(self, case: dict, args: list, kwargs: dict) -> dict:
-        missing = [name for name in self.ask["entries"] if name not in self.names]
+        missing = [name for name in self.entries if name not in self.names]
         if missing:
             return {"error": plain_error("MissingName", missing[0])}
         entry = self.names[case["entry"]]
@@ -73,7 +91,7 @@ class Session:
             if case["read"]:
                 value = entry
             elif self.drive is not None:
-                answer = SimpleNamespace(**{name: self.names[name] for name in self.ask["entries"]})
+                answer = SimpleNamespace(**{name: self.names[name] for name in self.entries})
                 value = self.drive(answer, *args, **kwargs)
             else:
                 value = entry(*args, **kwargs)
@@ -90,7 +108,7 @@ class Session:
 
 
 def run_setup(sources: list[str]) -> dict[str, Any]:
-    """Names that the setup makes. An error in it is the author's and is not caught here."""
+    """Names that trusted sources make. An error in them is the author's and is not caught here."""
     namespace: dict[str, Any] = {"__name__": "__main__"}
     for source in sources:
         exec(compile(source, "<setup>", "exec"), namespace)
@@ -106,8 +124,9 @@ def seed_generators(seed: int) -> None:
         sys.modules["torch"].manual_seed(seed)
 
 
-def plain_error(kind: str, text: str, phase: str = "call") -> dict:
-    return {"types": [kind], "text": text[:MAX_TEXT], "line": None, "phase": phase}
+def plain_error(kind: str, text: str = "") -> dict:
+    """An error that no Python class stands for, see ``judge.OWN_ERRORS``."""
+    return {"types": [kind], "text": text[:MAX_TEXT], "line": None, "phase": "call"}
 
 
 def describe_error(error: BaseException, phase: str) -> dict:
@@ -124,10 +143,3 @@ def describe_error(error: BaseException, phase: str) -> dict:
             line = traceback.tb_lineno
         traceback = traceback.tb_next
     return {"types": types[:16], "text": text, "line": line, "phase": phase}
-
-
-def _changed(before: Any, after: Any, known: dict[int, Any]) -> bool:
-    try:
-        return encoding.encode(after, fixture=lambda value: known.get(id(value))) != before
-    except Exception:  # something that is no plain data was put into it
-        return True

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from . import encoding
-from .exchange import GradingError
+from . import GradingError, encoding
 from .submissions import Submission
 
 FILE = "grading.sqlite"
@@ -29,12 +28,6 @@ CREATE TABLE IF NOT EXISTS submissions (student TEXT, exercise TEXT, path TEXT N
 CREATE TABLE IF NOT EXISTS answers (student TEXT, exercise TEXT, task TEXT, key TEXT,
     source TEXT, remark TEXT, PRIMARY KEY (student, exercise, task));
 """
-
-
-def result_key(frozen: dict, answer: str) -> str:
-    """Under which the result of an answer is kept."""
-    content = encoding.dumps([frozen, answer]).encode("utf-8", "surrogatepass")
-    return hashlib.sha256(content).hexdigest()
 
 
 class Store:
@@ -68,24 +61,19 @@ class Store:
             self.database.executemany("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def set_keys(self, frozen: dict[tuple[str, str], dict]) -> None:
-        """Find out under which key each answer's result is kept.
-
-        Args:
-            frozen: the checks by (exercise, task); answers to others keep their keys.
-        """
-        query = "SELECT rowid, exercise, task, source FROM answers WHERE source IS NOT NULL"
-        keys = [(result_key(frozen[row["exercise"], row["task"]], row["source"]), row["rowid"])
-                for row in self._rows(query)
-                if (row["exercise"], row["task"]) in frozen]  # fmt: skip
+        """Find out under which key each answer's result is kept, by these checks of its task."""
+        keys = []
+        for row in self._rows("SELECT rowid, * FROM answers WHERE source IS NOT NULL"):
+            if checks := frozen.get((row["exercise"], row["task"])):
+                content = encoding.dumps([checks, row["source"]]).encode("utf-8", "surrogatepass")
+                keys.append([hashlib.sha256(content).hexdigest(), row["rowid"]])
         with self.database:
             self.database.executemany("UPDATE answers SET key = ? WHERE rowid = ?", keys)
 
     def save_result(self, key: str, result: dict) -> None:
+        row = [key, json.dumps(result)]
         with self.database:
-            self.database.execute(
-                "INSERT OR REPLACE INTO results VALUES (?, datetime(), ?)",
-                [key, json.dumps(result)],
-            )
+            self.database.execute("INSERT OR REPLACE INTO results VALUES (?, datetime(), ?)", row)
 
     def __contains__(self, key: str) -> bool:
         return bool(self._rows("SELECT 1 FROM results WHERE key = ?", [key]))
@@ -120,18 +108,15 @@ class Store:
 def open_store(folder: Path) -> Iterator[Store]:
     """The store of a results folder, made if need be. GradingError if it is open, or damaged."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
+        with (
+            FileLock(folder / ".lock", timeout=0),
+            contextlib.closing(sqlite3.connect(folder / FILE)) as database,
+        ):
+            database.row_factory = sqlite3.Row
+            database.executescript(SCHEMA)
+            yield Store(database)
     except Timeout:
         raise GradingError(f"{folder}: another run grades into this folder") from None
-    database = sqlite3.connect(folder / FILE)
-    database.row_factory = sqlite3.Row
-    try:
-        database.executescript(SCHEMA)
-        yield Store(database)
     except sqlite3.DatabaseError as error:
         raise GradingError(f"{folder / FILE}: {error}") from error
-    finally:
-        database.close()
-        lock.release()

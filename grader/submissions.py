@@ -12,7 +12,7 @@ Any of these, mixed as they come; links are never followed:
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -28,20 +28,18 @@ NO_EXERCISE = "of no exercise that is graded: neither its name nor its tasks tel
 
 @dataclass(frozen=True)
 class Submission:
-    """The version that counts of what a student handed in for an exercise.
+    """A version, and of several the one that counts, of a student's work on an exercise.
 
-    Attributes:
-        path: relative to the folder of submissions.
-        submitted: by timestamp.txt (nbgrader's) beside it, else by the file's own time.
-        remarks: what the instructor should know; it includes versions that could not be read.
+    ``remarks`` are for the instructor, and name versions that could not be read.
     """
 
     student: str
-    exercise: str
-    path: str
-    submitted: datetime
+    exercise: str | None  # None if neither names nor tasks tell
+    path: str  # relative to the folder of submissions
+    submitted: datetime  # by timestamp.txt (nbgrader's) beside it, else by the file's own time
     late: bool
-    notebook: SubmittedNotebook
+    version: int
+    notebook: SubmittedNotebook  # without answers where the file cannot be read
     remarks: tuple[str, ...] = ()
 
 
@@ -53,43 +51,27 @@ class Found:
     rejected: list[tuple[str, str]]
 
 
-@dataclass(frozen=True)
-class _File:
-    student: str
-    exercise: str | None
-    path: Path
-    submitted: datetime
-    version: int
-    notebook: SubmittedNotebook | None
-    problem: str | None
-
-
 def find_submissions(
     folder: Path, exercises: dict[str, Iterable[str]], deadline: datetime | None = None
 ) -> Found:
     """For each student and exercise the newest version that can be read.
 
-    Args:
-        exercises: names of the exercises that are looked for, with their tasks' grade_ids.
-        deadline: what was handed in after it is marked as late.
-
-    Raises:
-        ValueError: there is no such folder, or there are no notebooks in it.
+    ``exercises`` are looked for, by their names and their tasks' grade_ids. ValueError if there is
+    no such folder, or there are no notebooks in it.
     """
     if not folder.is_dir():
         raise ValueError(f"submissions: {folder} is no folder")
     paths, rejected = _walk(folder)
     if not paths and not rejected:
         raise ValueError(f"submissions: no .ipynb files in {folder}")
-    files = [_look_at(folder, path, exercises) for path in paths]
-    groups: dict[tuple[str, str], list[_File]] = {}
-    for file in files:
-        if file.exercise is None:
-            rejected.append((_shown(folder, file.path), file.problem or NO_EXERCISE))
+    groups: dict[tuple[str, str], list[Submission]] = {}
+    for path in paths:
+        found = _look_at(folder, path, exercises, deadline)
+        if found.exercise is None:
+            rejected.append((found.path, (*found.remarks, NO_EXERCISE)[0]))
         else:
-            groups.setdefault((file.student, file.exercise), []).append(file)
-    chosen = [_newest(folder, group, deadline) for _, group in sorted(groups.items())]
-    return Found(chosen, sorted(rejected))
+            groups.setdefault((found.student, found.exercise), []).append(found)
+    return Found([_newest(group) for _, group in sorted(groups.items())], sorted(rejected))
 
 
 def _walk(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
@@ -105,27 +87,31 @@ def _walk(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
     return paths, rejected
 
 
-def _look_at(folder: Path, path: Path, exercises: dict[str, Iterable[str]]) -> _File:
-    notebook, problem = None, None
+def _look_at(
+    folder: Path, path: Path, exercises: dict[str, Iterable[str]], deadline: datetime | None
+) -> Submission:
+    notebook, remarks = SubmittedNotebook(), ()
     try:
         notebook = read_submitted(path)
     except UnreadableError as error:
-        problem = str(error)
+        remarks = (str(error),)
     except Exception as error:  # whatever one file does, the others are still looked at
-        problem = f"cannot be read ({type(error).__name__})"
+        remarks = (f"cannot be read ({type(error).__name__})",)
     parts = path.relative_to(folder).parts
     stem, version = _split_version(path.stem)
-    exercise = next((name for name in exercises if name in stem), None)
-    named = exercise is not None
-    if exercise is None:
-        exercise = next((name for name in exercises if name in parts[:-1]), None)
-    if exercise is None and notebook is not None:
-        exercise = _by_tasks(notebook, exercises)
+    named = next((name for name in exercises if name in stem), None)
+    exercise = named or next((name for name in exercises if name in parts[:-1]), None)
     student = parts[0] if len(parts) > 1 else stem
     if len(parts) == 1 and named:
-        student = CANVAS.sub(r"\1_\2", _before(stem, exercise))
-    return _File(_clean_student(student), exercise, path, _submitted(path), version,
-                 notebook, problem)  # fmt: skip
+        # The student is before the exercise, or behind it where nothing is before.
+        before, _, behind = stem.partition(named)
+        student = before.strip(" _-.") or behind.strip(" _-.") or stem
+        student = CANVAS.sub(r"\1_\2", student)
+    submitted = _submitted(path)
+    late = deadline is not None and submitted > deadline.astimezone()
+    exercise = exercise or _by_tasks(notebook, exercises)
+    return Submission(_clean_student(student), exercise, _shown(folder, path), submitted, late,
+                      version, notebook, remarks)  # fmt: skip
 
 
 def _split_version(stem: str) -> tuple[str, int]:
@@ -134,12 +120,6 @@ def _split_version(stem: str) -> tuple[str, int]:
     if found is None:
         return stem, 0
     return stem[: found.start()], int(next(filter(None, found.groups()), "1")[:9])
-
-
-def _before(stem: str, exercise: str) -> str:
-    """The student in a file's name: before the exercise, or behind it where nothing is before."""
-    before, _, behind = stem.partition(exercise)
-    return before.strip(" _-.") or behind.strip(" _-.") or stem
 
 
 def _clean_student(name: str) -> str:
@@ -170,20 +150,14 @@ def _shown(folder: Path, path: Path) -> str:
     return os.fsencode(path.relative_to(folder)).decode("utf-8", "replace")
 
 
-def _newest(folder: Path, group: list[_File], deadline: datetime | None) -> Submission:
-    ordered = sorted(group, key=lambda file: (file.submitted, file.version, str(file.path)))
-    readable = [file for file in ordered if file.notebook is not None]
-    # A lecture has its exercise's name, and may lie beside it.
-    best = ([file for file in readable if file.notebook.answers] or readable or ordered)[-1]
-    names = [_shown(folder, file.path) for file in ordered]
-    remarks = [f"{name}: {file.problem}" for name, file in zip(names, ordered, strict=True)
-               if file.problem]  # fmt: skip
+def _newest(group: list[Submission]) -> Submission:
+    ordered = sorted(group, key=lambda each: (each.submitted, each.version, each.path))
+    readable = [each for each in ordered if not each.remarks]
+    # A lecture has its exercise's name, and may be beside it.
+    best = ([each for each in readable if each.notebook.answers] or readable or ordered)[-1]
+    remarks = [f"{each.path}: {text}" for each in ordered for text in each.remarks]
     if len(ordered) > 1:
-        chosen = _shown(folder, best.path)
-        remarks.append(f"{len(ordered)} versions: {chosen} counts")
-    if best.notebook is not None and not best.notebook.answers:
-        remarks.append(f"{names[-1]}: no answer cells; were the cells' marks (metadata) lost?")
-    late = deadline is not None and best.submitted > deadline.astimezone()
-    return Submission(best.student, best.exercise, _shown(folder, best.path),
-                      best.submitted, late, best.notebook or SubmittedNotebook(),
-                      tuple(remarks))  # fmt: skip
+        remarks.append(f"{len(ordered)} versions: {best.path} counts")
+    if readable and not best.notebook.answers:
+        remarks.append(f"{best.path}: no answer cells; were the cells' marks (metadata) lost?")
+    return replace(best, remarks=tuple(remarks))

@@ -5,8 +5,7 @@ import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import nbformat
+from typing import Any
 
 from . import cells
 
@@ -34,7 +33,7 @@ def read_submitted(path: Path) -> SubmittedNotebook:
     """
     sources: dict[str, list[str]] = {}
     remarks: dict[str, str] = {}
-    for cell in _parse(_read_bytes(path))["cells"]:
+    for cell in _parse(_read_bytes(path)):
         grade_id = _grade_id(cell)
         source = None if grade_id is None else _source(cell)
         if source is None:
@@ -69,7 +68,8 @@ def _read_bytes(path: Path) -> bytes:
         return file.read(MAX_BYTES + 1)
 
 
-def _parse(raw: bytes) -> dict:
+def _parse(raw: bytes) -> list:
+    """The notebook's cells, which may be anything."""
     if not raw.strip():
         raise UnreadableError("the file is empty")
     try:
@@ -80,17 +80,12 @@ def _parse(raw: bytes) -> dict:
     except (ValueError, RecursionError) as error:
         kind = "damaged: not complete JSON" if raw.lstrip()[:1] == b"{" else "no notebook"
         raise UnreadableError(f"{kind} ({str(error)[:80]})") from error
-    if isinstance(data, dict) and "worksheets" in data:
-        try:
-            return nbformat.convert(nbformat.from_dict(data), 4)
-        except Exception as error:  # old versions are converted without any checks
-            raise UnreadableError("a notebook of version 3 that cannot be read") from error
     if not isinstance(data, dict) or not isinstance(data.get("cells"), list):
         raise UnreadableError("no notebook: it has no list of cells")
-    return data
+    return data["cells"]
 
 
-def _grade_id(cell) -> str | None:
+def _grade_id(cell: Any) -> str | None:
     """The task whose answer this is; None for tests, setup, text and rubbish."""
     metadata = cell.get("metadata") if isinstance(cell, dict) else None
     mark = metadata.get("nbgrader") if isinstance(metadata, dict) else None

@@ -187,25 +187,18 @@ def test_a_copied_answer_cell_is_ambiguous(solution):
         cells.answer_source(solution, "greedy")
 
 
-def test_setup_is_what_stands_before_and_is_needed(solution):
+def test_setup_is_all_setup_cells_and_functions_before_but_no_values(solution):
     imports, cat = (cells.find_cell(solution, name).source for name in ("imports", "cat"))
-    perplexity = cells.find_cell(solution, "perplexity").source
-    assert cells.setup_sources(solution, "bits", needs=()) == [imports, cat]
-    assert cells.setup_sources(solution, "bits", setup=("cat",), needs=()) == [cat]
-    needs = cells.setup_sources(solution, "bits", setup=(), needs=("perplexity",))
-    assert needs == [perplexity]
-    with pytest.raises(cells.NotebookError, match="stands before the answer 'perplexity'"):
-        cells.setup_sources(solution, "perplexity", needs=("bits",))
-
-
-def test_all_earlier_functions_can_be_called_but_no_values(solution):
+    assert cells.setup_sources(solution, "perplexity") == [imports, cat]
     last = cells.answer_ids(solution)[-1]
     earlier = [cells.find_cell(solution, name) for name in cells.answer_ids(solution)[:-1]]
     kinds = {cell.id: {type(part) for part in ast.parse(cell.source).body} for cell in earlier}
     functions = [cell.source for cell in earlier if kinds[cell.id] == {ast.FunctionDef}]
     assert 0 < len(functions) < len(earlier), "the sample has both"
-    given = cells.setup_sources(solution, last, setup=())
-    assert given == functions
+    given = cells.setup_sources(solution, last)
+    assert set(given) == {imports, cat, *functions}
+    with pytest.raises(cells.NotebookError, match="0 cells have the grade_id 'nothing'"):
+        cells.setup_sources(solution, "nothing")
 
 
 def test_check_refuses_without_a_sandbox_unless_told(course, capsys):

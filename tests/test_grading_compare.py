@@ -5,14 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from grader.compare import (
-    Close,
-    Distribution,
-    Exact,
-    OneOf,
-    Unordered,
-    compare_from_json,
-)
+from grader.compare import Close, Exact, compare_from_json
 
 SAME_NUMBERS = [[1.0, 2.0], (1.0, 2.0), np.array([1.0, 2.0]), np.array([1, 2], np.float32)]
 
@@ -38,10 +31,6 @@ def test_numbers_are_the_same_whatever_holds_them(compare, got, expected):
         (Close(), 1 + 1e-8, 1),
         (Close(), [math.nan, math.inf, -math.inf], [math.nan, math.inf, -math.inf]),
         (Close(), [3, 0.5], (3, 0.5 + 1e-9)),
-        (Unordered(), [2, 1, 2], (1, 2, 2)),
-        (Unordered(Close()), [[1.0], [2.0]], [[2.0], [1.0 + 1e-9]]),
-        (OneOf(), "b", ["a", "b"]),
-        (Distribution(0.01), [0] * 50 + [2] * 50, [0.5, 0.0, 0.5]),
     ],
 )
 def test_same(compare, got, expected):
@@ -73,13 +62,6 @@ def test_same(compare, got, expected):
         (Exact(), {"a": 1}, {"a": 2}, "value of key 'a'"),
         (Exact(), [1], {"a": 1}, "a list; a dict"),
         (Exact(), 2**80, 2**80 + 1, "not the int"),
-        (Unordered(), [1, 1, 2], [1, 2, 2], "does not belong"),
-        (Unordered(), 3, [3], "an int; a list"),
-        (OneOf(), "c", ["a", "b"], "none of the acceptable"),
-        (Distribution(0.01), [0, 1], [1.0, 0.0], "total variation distance of 0.5"),
-        (Distribution(), [2], [0.5, 0.5], "outside the possible outcomes"),
-        (Distribution(), [], [0.5, 0.5], "not a list of samples"),
-        (Distribution(), [0.5, 0.5], [0.5, 0.5], "not a list of samples"),
     ],
 )
 def test_different_with_a_reason_that_helps(compare, got, expected, reason):
@@ -92,20 +74,14 @@ def test_reasons_do_not_tell_the_expected_value():
     assert "secret" not in Exact().difference("x", "secret")
 
 
-@pytest.mark.parametrize(
-    "compare",
-    [Exact(), Close(rtol=0.5), Unordered(Close(atol=2.0)), OneOf(), Distribution(0.1)],
-    ids=repr,
-)
-def test_json_round_trip(compare):
-    assert compare_from_json(compare.to_json()) == compare
+def test_a_comparison_is_made_from_json():
+    assert compare_from_json({"kind": "Exact"}) == Exact()
+    assert compare_from_json({"kind": "Close", "rtol": 0.5, "atol": 0.0}) == Close(0.5, 0.0)
 
 
-def test_clash_keeps_a_margin():
+def test_a_loosened_comparison_keeps_a_margin():
     compare = Close(rtol=0, atol=0.01)
     assert compare.difference(1.05, 1.0) is not None
-    assert compare.clash(1.05, 1.0), "too near: an answer between the two would pass for both"
-    assert not compare.clash(1.2, 1.0)
-    assert Distribution(0.1).clash([0.6, 0.4], [0.5, 0.5])
-    assert Distribution(0.06).clash([0.6, 0.4], [0.5, 0.5])
-    assert not Distribution(0.04).clash([0.6, 0.4], [0.5, 0.5])
+    near = compare.loosened().difference(1.05, 1.0)
+    assert near is None, "too near: an answer between the two would pass for both"
+    assert compare.loosened().difference(1.2, 1.0) is not None

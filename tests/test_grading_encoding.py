@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from grader import encoding, fixtures
+from grader import encoding
 from grader.encoding import EncodingError, decode, dumps, encode
 
 
@@ -125,35 +125,6 @@ def test_what_is_no_plain_data_or_too_much_is_refused(value):
 def test_json_from_a_worker_that_describes_no_plain_data_is_refused(data):
     with pytest.raises(EncodingError):
         decode(data)
-
-
-def test_toy_lm_arrives_whole_and_records_what_it_was_asked():
-    from lecture_lib.decoding import ToyLM
-
-    model = ToyLM({"": {"a": 0.25, "b": 0.75}}, vocab=["b", "a"], default={"a": 1.0})
-    data, calls = encode([model], fixture=fixtures.encode_fixture), []
-    (back,) = decode(
-        json.loads(dumps(data)), fixture=lambda t, d: fixtures.decode_fixture(t, d, calls)
-    )
-    assert isinstance(back, ToyLM)
-    assert (back.vocab, back.table, back.default) == (model.vocab, model.table, model.default)
-    assert torch.equal(back([[], [0]]), model([[], [0]]))
-    assert torch.equal(back.next_log_probs([[1]]), model([[1]]))
-    back.next_distribution("a b")
-    assert calls == [[[], [0]], [[1]], [[1, 0]]]
-
-
-def scaled_sum(scale, *numbers):
-    return scale * sum(numbers)
-
-
-def test_probe_is_sent_as_source_and_records_its_arguments():
-    data, calls = encode(fixtures.Probe(scaled_sum, 10), fixture=fixtures.encode_fixture), []
-    back = decode(data, fixture=lambda tag, d: fixtures.decode_fixture(tag, d, calls))
-    assert back(1, 2) == 30
-    assert decode(calls[0]) == [[1, 2], {}]
-    with pytest.raises(ValueError, match="needs a def"):
-        fixtures.Probe(lambda x: x)
 
 
 def test_limits_are_what_the_module_says(monkeypatch):

@@ -6,10 +6,8 @@ from small_tasks import mean, mean_task, trusted_verdict
 from grader import judge, run
 from grader.checks import (
     Case,
-    Distribution,
     Exact,
     Misconception,
-    OneOf,
     Probe,
     Raises,
 )
@@ -118,14 +116,13 @@ def step(token_ids):
     return sum(token_ids)
 
 
-@pytest.mark.parametrize("watch", ["n_calls", "calls"])
-def test_calls_of_a_probe_are_watched(watch):
+def test_calls_of_a_probe_are_watched():
     frozen = freeze(
         mean_task(
             entry="run",
             cases=lambda rng: [Case(Probe(step), [1, 2, 3])],
             reference=lambda step, ids: step(ids),
-            watch=(watch,),
+            watch=("n_calls",),
             misconceptions=[
                 Misconception("one-by-one", lambda step, ids: sum(step([i]) for i in ids), "m")
             ],
@@ -134,38 +131,7 @@ def test_calls_of_a_probe_are_watched(watch):
     assert trusted_verdict("def run(step, ids): return step(ids)", frozen).passed
     assert trusted_verdict("def run(step, ids): return sum(step([i]) for i in ids)",
                       frozen).misconception == "one-by-one"  # fmt: skip
-    never = trusted_verdict("def run(step, ids): return sum(ids)", frozen)
-    assert never.passed == (watch == "n_calls"), "fewer calls are fine unless they are prescribed"
-
-
-def test_a_distribution_is_compared_with_samples():
-    frozen = freeze(
-        mean_task(
-            entry="sample",
-            cases=lambda rng: [Case([0.1, 0.2, 0.7], 20_000)],
-            reference=lambda probs, n: probs,
-            compare=Distribution(tolerance=0.02),
-            misconceptions=[Misconception("uniform", lambda probs, n: [1 / 3] * 3, "weights?")],
-        )
-    )
-    weights = "import random\ndef sample(p, n): return random.choices(range(3), {}, k=n)"
-    assert trusted_verdict(weights.format("p"), frozen).passed
-    assert trusted_verdict(weights.format("None"), frozen).misconception == "uniform"
-    assert "total variation" in trusted_verdict(weights.format("p[::-1]"), frozen).message
-
-
-def test_one_of_several_right_answers():
-    frozen = freeze(
-        mean_task(
-            cases=lambda rng: [Case([3, 1, 3])],
-            reference=lambda x: [0, 2],
-            compare=OneOf(),
-            misconceptions=[Misconception("value", lambda x: 3, "m")],
-        )
-    )
-    for answer in (0, 2):
-        assert trusted_verdict(f"def mean(x): return {answer}", frozen).passed
-    assert trusted_verdict("def mean(x): return max(x)", frozen).misconception == "value"
+    assert trusted_verdict("def run(step, ids): return sum(ids)", frozen).passed, "fewer are fine"
 
 
 def test_time_limit_as_a_misconception():

@@ -9,9 +9,10 @@ import psutil
 import pytest
 from small_tasks import DEF, FAST, LIST, doubling, process_verdict
 
-from grader import exchange, judge, run
+from grader import GradingError, exchange, judge, run
 from grader.checks import Case
 from grader.limits import Limits
+from grader.sandbox import Sandbox
 
 HANG = "while True:\n        pass"
 SWALLOW = (
@@ -33,7 +34,8 @@ def test_a_call_that_never_ends_is_stopped(body):
 
 def test_a_cell_that_never_ends_is_stopped():
     frozen = doubling()
-    records = run.run_answer(frozen, "while True: pass", run.Launcher(limits=Limits(answer_s=1.0)))
+    bare = Sandbox(bubblewrap=False, limits=Limits(answer_s=1.0))
+    records = run.run_answer(frozen, "while True: pass", bare)
     assert [record["error"]["types"] for record in records] == [["TimeLimit"]] * 2
     assert judge.judge(frozen, records).message.startswith("it did not finish in time")
 
@@ -70,9 +72,9 @@ request = json.loads(requests.readline())
         '"x" * 50_000_000',
         'json.dumps({"id": request["id"]})',
         'json.dumps({"id": request["id"], "record": {"value": 1}})',
-        'json.dumps({"id": request["id"], "record": {"error": 3, "mutated": [], "calls": []}})',
-        'json.dumps({"id": request["id"], "record": {"mutated": [], "calls": []}})',
-        'json.dumps({"id": "other", "record": {"value": [2, 4], "mutated": [], "calls": []}})',
+        'json.dumps({"id": request["id"], "record": {"error": 3, "mutated": [], "n_calls": 0}})',
+        'json.dumps({"id": request["id"], "record": {"mutated": [], "n_calls": 0}})',
+        'json.dumps({"id": "other", "record": {"value": [2, 4], "mutated": [], "n_calls": 0}})',
         "json.dumps([request['id']])",
         '"9" * 5000',
     ],
@@ -92,7 +94,7 @@ def test_replies_of_another_form_are_refused(forged):
     ],
 )
 def test_values_that_are_no_plain_data_are_refused_by_the_judge(value):
-    record = f'{{"value": {value}, "mutated": [], "calls": []}}'
+    record = f'{{"value": {value}, "mutated": [], "n_calls": 0}}'
     line = f"""json.dumps({{"id": request["id"], "record": {record}}})"""
     answer = f"{REPLY}replies.write({line} + '\\n'); replies.flush(); os._exit(0)"
     verdict = process_verdict(answer)
@@ -112,13 +114,14 @@ def test_a_forged_setup_error_is_the_students_own():
 def test_setup_that_fails_is_the_authors_fault():
     frozen = doubling()
     frozen = {**frozen, "ask": {**frozen["ask"], "setup": ["import no_such_module"]}}
-    with pytest.raises(exchange.GradingError, match="setup of task 'double' failed"):
+    with pytest.raises(GradingError, match="setup of task 'double' failed"):
         run.run_answer(frozen, "", FAST)
 
 
-def test_a_command_that_is_not_there_is_a_grading_error():
-    with pytest.raises(exchange.GradingError, match="cannot start"):
-        run.run_answer(doubling(), "", run.Launcher(prefix=["/no/such/command"]))
+def test_a_command_that_is_not_there_is_a_grading_error(monkeypatch):
+    monkeypatch.setattr(Sandbox, "command", lambda self: ["/no/such/command"])
+    with pytest.raises(GradingError, match="cannot start"):
+        run.run_answer(doubling(), "")
 
 
 def test_the_worker_is_sent_the_answer_and_inputs_and_nothing_else(monkeypatch):
@@ -145,17 +148,17 @@ def test_the_worker_is_sent_the_answer_and_inputs_and_nothing_else(monkeypatch):
     assert len({request["id"] for request in requests}) == 4
 
 
-def test_a_launcher_puts_a_sandbox_in_front(tmp_path):
-    """The prefix is any command that runs the rest of the line, as bwrap does."""
+def test_the_sandbox_is_a_command_in_front(tmp_path, monkeypatch):
+    """The command is any command that runs the rest of the line, as bwrap does."""
     log = tmp_path / "log"
     code = (
         "import os, sys\n"
         f"open({str(log)!r}, 'w').write(repr(sys.argv[1:]))\n"
         "os.execv(sys.argv[1], sys.argv[1:])"
     )
-    launcher = run.Launcher(prefix=[sys.executable, "-c", code], env={})
+    monkeypatch.setattr(Sandbox, "command", lambda self: [sys.executable, "-c", code])
     frozen = doubling()
-    assert judge.judge(frozen, run.run_answer(frozen, f"{DEF}return {LIST}", launcher)).passed
+    assert judge.judge(frozen, run.run_answer(frozen, f"{DEF}return {LIST}")).passed
     line = ast.literal_eval(log.read_text())
     assert line[:4] == [sys.executable, "-I", "-B", str(run.WORKER)]
     assert line[5:] == ["[]"]

@@ -182,7 +182,7 @@ def effective_settings(call, config, own, default):
             return call[name]
         return next((place[name] for place in places if place.get(name) is not None), None)
 
-    return {name: value(name) for name in {*call, *(config or {}), *own, *default}}
+    return {name: value(name) for name in sorted({*call, *(config or {}), *own, *default})}
 
 
 def config_replaces_own(call, config, own, default):

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from small_tasks import run_trusted
+
 from grader import cells, checks, freeze, judge, run, session
 
 HERE = Path(__file__).parent
@@ -67,7 +69,7 @@ def verdict(exercise: Exercise, grade_id: str, source: str, *, process: bool = F
     if process:
         return judge.judge(data, run.run_answer(data, source))
     namespace = _setup(tuple(data["ask"]["setup"]))
-    return judge.judge(data, run.run_trusted(data, source, namespace))
+    return judge.judge(data, run_trusted(data, source, namespace))
 
 
 @cache

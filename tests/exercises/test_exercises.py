@@ -79,7 +79,7 @@ def test_stub_fails(exercise, task):
 @each_task
 def test_visible_tests_fail_with_the_stub_and_pass_with_the_solution(exercise, task):
     tests = cells.find_cell(exercise.exercise, cells.visible_tests_id(task.grade_id)).source
-    setup = cells.setup_sources(exercise.solution, task.grade_id, needs=task.needs)
+    setup = cells.setup_sources(exercise.solution, task.grade_id)
     solution = cells.answer_source(exercise.solution, task.grade_id)
     session.run_setup([*setup, solution, tests])
     stub = cells.answer_source(exercise.exercise, task.grade_id)

@@ -2,10 +2,14 @@
 
 import pytest
 
-from grader.gradebook import Adjustment, check_adjustments, read_adjustments
+from grader.gradebook import Adjustment, Task, check_adjustments, read_adjustments
 
 HEAD = "student,task,points,reason,who\n"
-ROWS = [("alice", "01", "mean", 3.0), ("alice", "02", "mean", 3.0), ("bob", "01", "double", 2.0)]
+ROWS = [
+    ("alice", Task("01", "mean", 3.0)),
+    ("alice", Task("02", "mean", 3.0)),
+    ("bob", Task("01", "double", 2.0)),
+]
 
 
 def test_csv_and_toml_say_the_same(tmp_path):

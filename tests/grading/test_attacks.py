@@ -11,7 +11,7 @@ import pytest
 from small_course import hand_in, notebook, points
 from small_tasks import DEF, LIST, doubling, grade_answer
 
-from grader import pool, run, sandbox, seccomp, self_test
+from grader import pool, run, seccomp, self_test
 from grader.limits import Limits
 from grader.sandbox import Sandbox
 
@@ -28,7 +28,7 @@ def reply(text):
     frame.f_locals["replies"].write(text + "\\n")
     frame.f_locals["replies"].flush()
 def forge(value, mutated="[]"):
-    record = f'{{"value": {value}, "mutated": {mutated}, "calls": []}}'
+    record = f'{{"value": {value}, "mutated": {mutated}, "n_calls": 0}}'
     reply(f'{{"id": "{frame.f_locals["request"]["id"]}", "record": {record}}}')
 """
 
@@ -38,7 +38,7 @@ def value(sandbox):
     """What an answer's first case gave in a worker that serves all of them: a value or an error."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("A_TOKEN_OF_THE_INSTRUCTOR", SECRET)
-        with run.Worker(replace(sandbox, limits=LIMITS).launcher()) as worker:
+        with run.Worker(replace(sandbox, limits=LIMITS)) as worker:
 
             def value_of(body: str):
                 record = worker.run(doubling(timeout_s=5.0), f"{HEAD}{DEF}{body}")[0]
@@ -201,7 +201,7 @@ def test_a_reply_of_millions_of_small_parts_costs_the_grader_nothing(item, monke
     loads = json.loads
     monkeypatch.setattr(json, "loads", lambda text: read.append(len(text)) or loads(text))
     body = f"forge('[' + ','.join([{item!r}] * 2_000_000) + ']'); os._exit(0)"
-    records = run.run_answer(doubling(), f"{HEAD}{FRAME}{DEF}{body}", run.Launcher())
+    records = run.run_answer(doubling(), f"{HEAD}{FRAME}{DEF}{body}", BARE)
     assert records[0]["error"]["types"] == ["Protocol"]
     assert max(read) < 1000
 
@@ -279,33 +279,34 @@ def test_the_filter_is_the_kernels_form():
 
 @pytest.mark.usefixtures("sandbox")
 def test_a_sandboxed_worker_is_started_with_little_of_the_environment():
-    assert set(Sandbox(limits=LIMITS).launcher().env) <= set(sandbox.NEEDED_OUTSIDE)
+    assert set(Sandbox().environment()) == {"PATH"}
 
 
-def _with_environment(launcher):
-    return replace(launcher, env=dict(os.environ))
+class WithEnvironment(Sandbox):
+    def environment(self):
+        return dict(os.environ)
 
 
-def _with_writable_settings(launcher):
-    prefix = list(launcher.prefix)
-    at = list(pairwise(prefix)).index(("--remount-ro", "/proc"))
-    del prefix[at : at + 2]
-    return replace(launcher, prefix=tuple(prefix))
+class WithWritableSettings(Sandbox):
+    def command(self):
+        command = super().command()
+        at = list(pairwise(command)).index(("--remount-ro", "/proc"))
+        return command[:at] + command[at + 2 :]
 
 
 @pytest.mark.parametrize(
     ("name", "with_hole"),
-    [("environment", _with_environment), ("kernel_settings", _with_writable_settings)],
+    [("environment", WithEnvironment), ("kernel_settings", WithWritableSettings)],
 )
 def test_the_self_test_notices_these_holes(sandbox, monkeypatch, name, with_hole):
     if name == "kernel_settings" and os.geteuid() != 0:
         pytest.skip("only root's worker could change them")
     monkeypatch.setenv("A_TOKEN_OF_THE_INSTRUCTOR", SECRET * 1000)
-    launcher = Sandbox(limits=LIMITS).launcher()
-    with self_test.targets(sandbox) as arguments, run.Worker(launcher) as whole:
-        with run.Worker(with_hole(launcher)) as worker:
+    with self_test.targets(sandbox) as arguments:
+        with run.Worker(with_hole(limits=LIMITS)) as worker:
             assert self_test.attempt(name, arguments[name], worker)
-        assert self_test.attempt(name, arguments[name], whole) is None
+        with run.Worker(Sandbox(limits=LIMITS)) as whole:
+            assert self_test.attempt(name, arguments[name], whole) is None
 
 
 LEAK = """if x[-1] == 2: return [2, 4]

@@ -20,6 +20,8 @@ def told(body, head=""):
     [
         "raise ValueError(repr(x)) if 777.125 in x else ValueError()",
         "raise NameError(f\"name 'x{x[-1]}' is not defined\")",
+        "raise NameError(f\"name 'x' is not defined. {x}\")",
+        "raise RecursionError(f'maximum recursion depth exceeded: {x}')",
         "raise type('E' + str(x), (Exception,), {})()",
         "return type('T' + str(x).replace('.', '_'), (), {})()",
         "return np.empty((0, 777125, 777125))",
@@ -43,6 +45,7 @@ def test_no_input_gets_out(body):
     [
         ("return x[9]", "IndexError in line 2 of the answer cell: list index out of range"),
         ("return undefined", "name 'undefined' is not defined"),
+        ("return double(x)", "maximum recursion depth exceeded"),
         ("return x.append_all()", "'list' object has no attribute 'append_all'"),
         ("return 1 / 0", "ZeroDivisionError in line 2 of the answer cell: division by zero"),
         ("return x + 1", "TypeError in line 2 of the answer cell"),
@@ -70,7 +73,7 @@ def double(x):
     frame = sys._getframe()
     while "replies" not in frame.f_locals: frame = frame.f_back
     error = {"types": ["E"], "text": repr(x), "line": 1, "phase": "load"}
-    record = {"error": error, "mutated": [], "calls": []}
+    record = {"error": error, "mutated": [], "n_calls": 0}
     reply = {"id": frame.f_locals["request"]["id"], "record": record}
     frame.f_locals["replies"].write(json.dumps(reply) + "\\n")
     frame.f_locals["replies"].flush()

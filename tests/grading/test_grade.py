@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from small_course import RIGHT, WRONG, hand_in, notebook, points
 
-from grader import exchange, pool, self_test
+from grader import GradingError, pool, self_test
 from grader import grade as grading
 from grader.sandbox import Sandbox
 
@@ -55,9 +55,9 @@ def test_only_what_was_changed_is_graded_again(course, three, grade_here):
 def test_another_seed_changes_the_inputs_so_that_hard_coded_answers_fail(
     course, tmp_path, grade_here
 ):
-    from grader import course_checks, encoding
+    from grader import encoding, freeze
 
-    frozen = course_checks.freeze_exercises(course, ["01_lists"], 1)["01_lists", "mean"]
+    frozen = freeze.freeze_exercises(course, ["01_lists"], 1)["01_lists", "mean"]
     inputs = [encoding.decode(case["args"][0]) for case in frozen["cases"]]
     table = {repr(x): sum(x) / len(x) for x in inputs}
     cheat = f"def mean(x):\n    return {table}[repr(x)]"
@@ -157,7 +157,7 @@ def test_a_broken_pool_is_replaced(three, grade_here, monkeypatch):
     assert grade_here().n_graded == 5
 
 
-@pytest.mark.parametrize("kind", [exchange.GradingError, RuntimeError])
+@pytest.mark.parametrize("kind", [GradingError, RuntimeError])
 def test_what_could_not_be_graded_is_no_zero(three, grade_here, monkeypatch, tmp_path, kind):
     with_executor(monkeypatch, [kind("the disk is full")])
     outcome = grade_here()
@@ -178,9 +178,9 @@ def test_it_does_not_grade_without_a_sandbox_unless_told_to(three, grade_here, m
     monkeypatch.setattr(self_test, "check_sandbox", escapes)
     graded = []
     monkeypatch.setattr(pool, "grade_submission", lambda *args: graded.append(args))
-    with pytest.raises(exchange.GradingError, match="network: connected"):
+    with pytest.raises(GradingError, match="network: connected"):
         grade_here(unsafe=False, sandbox=Sandbox())
-    with pytest.raises(exchange.GradingError, match="needs unsafe"):
+    with pytest.raises(GradingError, match="needs unsafe"):
         grade_here(unsafe=False)
     assert not graded
 
@@ -188,14 +188,14 @@ def test_it_does_not_grade_without_a_sandbox_unless_told_to(three, grade_here, m
 def test_two_runs_into_one_folder_are_refused(three, grade_here, tmp_path):
     from grader.store import open_store
 
-    with open_store(tmp_path / "out"), pytest.raises(exchange.GradingError, match="another run"):
+    with open_store(tmp_path / "out"), pytest.raises(GradingError, match="another run"):
         grade_here()
 
 
 def test_a_damaged_database_is_named(three, grade_here, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "grading.sqlite").write_bytes(b"no database" * 100)
-    with pytest.raises(exchange.GradingError, match=r"grading\.sqlite"):
+    with pytest.raises(GradingError, match=r"grading\.sqlite"):
         grade_here()
 
 

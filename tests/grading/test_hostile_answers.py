@@ -20,7 +20,7 @@ SPIN = "while True:\n        try:\n            while True: pass\n        except 
 FRAME = "frame = sys._getframe()\nwhile 'replies' not in frame.f_locals: frame = frame.f_back\n"
 FORGED = (
     'frame.f_locals["replies"].write(json.dumps({"id": ID, "record": '
-    '{"value": [1.0], "mutated": [], "calls": []}, "passed": True, "points": 2}) + "\\n")\n'
+    '{"value": [1.0], "mutated": [], "n_calls": 0}, "passed": True, "points": 2}) + "\\n")\n'
     'frame.f_locals["replies"].flush()\ndef double(x): return x\n'
 )
 EQUAL = """class Yes(list):

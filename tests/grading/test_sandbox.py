@@ -2,15 +2,14 @@
 
 import inspect
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from small_course import RIGHT
 from small_tasks import doubling
 
-from grader import attempts, exchange, freeze, judge, run, sandbox, self_test
-from grader.checks import Case, Close, Misconception, Model, Task
+from grader import GradingError, attempts, judge, limits, run, sandbox, self_test
+from grader.checks import Case
 from grader.limits import Limits
 from grader.sandbox import Sandbox
 
@@ -27,13 +26,17 @@ ATTEMPTS = [
 ]
 
 
-def without(launcher: run.Launcher, *options: str) -> run.Launcher:
-    """The sandbox with options replaced (old, new, old, new, ...) and without cgroups."""
-    line = list(launcher.prefix[launcher.prefix.index("bwrap") :])
-    for old, new in zip(options[::2], options[1::2], strict=True):
-        assert any(old in part for part in line), old
-        line = [part.replace(old, new) for part in line]
-    return replace(launcher, prefix=tuple(part for part in line if part))
+class Holed(Sandbox):
+    """A sandbox with options replaced (old, new, old, new, ...)."""
+
+    options = ()
+
+    def command(self) -> list[str]:
+        line = super().command()
+        for old, new in zip(self.options[::2], self.options[1::2], strict=True):
+            assert any(old in part for part in line), old
+            line = [part.replace(old, new) for part in line]
+        return [part for part in line if part]
 
 
 @pytest.mark.parametrize(
@@ -44,28 +47,23 @@ def without(launcher: run.Launcher, *options: str) -> run.Launcher:
         ("user_namespace", ("--disable-userns", "")),
         ("other_files", ("/etc/alternatives", "/etc")),
         ("disk", (str(16 << 20), str(256 << 20))),
-        ("memory", ("--as=", "--rss=")),
+        ("memory", ("--data=", "--rss=")),
         ("memory_of_many", ()),
         ("processes", ("--nproc=24", "--nproc=1000")),
     ],
 )
 def test_the_self_test_notices_a_hole(sandbox, monkeypatch, name, options):
-    """The sandbox with one option taken away is told from a whole one."""
-    whole = Sandbox.launcher
-    monkeypatch.setattr(
-        Sandbox, "launcher",
-        lambda self, **kwargs: replace(without(whole(self), *options), memory_bytes=None, stop=()),
-    )  # fmt: skip
-    small = replace(sandbox, limits=replace(sandbox.limits, **self_test.SMALL))
-    with self_test.targets(sandbox) as arguments, run.Worker(small.launcher()) as worker:
+    """The sandbox with one option taken away, and without counters, is told from a whole one."""
+    monkeypatch.setattr(limits, "CGROUPS", Path("/nonexistent"))
+    monkeypatch.setattr(run.Worker, "_check_memory", lambda self: None)
+    monkeypatch.setattr(Holed, "options", options)
+    holed = Holed(limits=Limits(**self_test.SMALL))
+    with self_test.targets(sandbox) as arguments, run.Worker(holed) as worker:
         assert self_test.attempt(name, arguments[name], worker)
 
 
 def test_a_hole_stops_the_grading_and_is_named(monkeypatch):
-    tried = [
-        self_test.Attempt("network", "connected to 127.0.0.1"),
-        self_test.Attempt("disk", None),
-    ]
+    tried = {"network": "connected to 127.0.0.1", "disk": None}
     monkeypatch.setattr(self_test, "try_to_escape", lambda sandbox: tried)
     with pytest.raises(self_test.EscapeError, match="network: connected to 127"):
         self_test.check_sandbox(Sandbox())
@@ -73,23 +71,21 @@ def test_a_hole_stops_the_grading_and_is_named(monkeypatch):
 
 def test_a_sandbox_that_does_not_start_is_told_from_one_that_holds(monkeypatch):
     """If nothing runs in it, no attempt succeeds either."""
-    broken = run.Launcher(prefix=("false",))
-    monkeypatch.setattr(Sandbox, "launcher", lambda self, **kwargs: broken)
+    monkeypatch.setattr(Sandbox, "command", lambda self: ["false"])
     with pytest.raises(self_test.SandboxError, match="does not work"):
         self_test.check_sandbox(Sandbox())
 
 
 def test_a_missing_bubblewrap_is_named(monkeypatch):
     monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
-    sandbox._launcher.cache_clear()
-    with pytest.raises(exchange.GradingError, match="apt install bubblewrap"):
-        Sandbox(limits=Limits(memory_mb=1234)).launcher()
+    with pytest.raises(GradingError, match="apt install bubblewrap"):
+        Sandbox().command()
 
 
 def test_private_folders_below_a_visible_one_are_refused():
     private = str(sandbox.PACKAGES[0] / "templates")
-    with pytest.raises(exchange.GradingError, match="which students' code can read"):
-        Sandbox(private=(private,)).launcher()
+    with pytest.raises(GradingError, match="which students' code can read"):
+        Sandbox(private=(private,)).command()
 
 
 def test_every_attempt_is_tried(sandbox):
@@ -106,8 +102,7 @@ def test_workers_are_cleaned_up_after(sandbox):
         return {group for folder in folders if folder.is_dir() for group in folder.iterdir()}
 
     before = groups()
-    launcher = sandbox.launcher()
-    assert judge.judge(doubling(), run.run_answer(doubling(), RIGHT["double"], launcher)).passed
+    assert judge.judge(doubling(), run.run_answer(doubling(), RIGHT["double"], sandbox)).passed
     left = groups() - before
     deadline = time.monotonic() + 120
     while left and time.monotonic() < deadline:  # those of other tests that run beside this one end
@@ -124,34 +119,41 @@ def test_limits_are_checked():
         Limits().with_changes(["memory_mb=x"])
 
 
-MODEL_TASK = Task(
-    grade_id="n-layers", entry="n_layers", points=1, cases=lambda rng: [Case(Model())],
-    reference=lambda loaded: 30, compare=Close(),
-    misconceptions=[Misconception("none", lambda loaded: 0, "count them")], timeout_s=60.0,
-)  # fmt: skip
-MODEL_ANSWER = """
-import os
-def n_layers(loaded):
-    try:
-        open(os.path.join(os.environ["LECTURE_LIB_CACHE"], "smollm2-135m-instruct", "x"), "w")
-    except OSError:
-        return loaded.model.config.num_hidden_layers
-"""
-
-
 def test_where_nothing_counts_memory_the_grader_watches_it():
     body = "block = bytearray(x[0] << 20)\n    time.sleep(3)\n    return len(block)"
     answer = f"import time\ndef double(x):\n    {body}"
     frozen = doubling(cases=lambda rng: [Case([400])])
-    watched = run.Launcher(memory_bytes=200 << 20)
+    watched = Sandbox(bubblewrap=False, limits=Limits(memory_mb=200))
     assert run.run_answer(frozen, answer, watched)[0]["error"]["types"] == ["Died"]
     assert "value" in run.run_answer(frozen, answer.replace("(3)", "(0.5)"))[0]
 
 
-@pytest.mark.real_model
-def test_the_real_model_is_there_for_tasks_that_need_it_and_cannot_be_changed(sandbox):
-    frozen = freeze.freeze(MODEL_TASK)
-    verdict = judge.judge(
-        frozen, run.run_answer(frozen, MODEL_ANSWER, sandbox.launcher(model=True))
-    )
-    assert verdict.passed, verdict.message
+MAPPED = """
+import mmap
+def double(x):
+    mmap.mmap(-1, 6 << 30, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 0).close()
+    with open("/tmp/library", "wb+") as file:
+        file.truncate(48 << 20)
+        kept = [mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) for _ in range(128)]
+    return sum(map(len, kept)) >> 30
+"""
+TOUCHED = """
+import mmap
+def double(x):
+    block = mmap.mmap(-1, 1 << 30, mmap.{} | mmap.MAP_ANONYMOUS)
+    for i in range(0, len(block), 4096): block[i] = 1
+    return len(block)
+"""
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_memory_is_what_a_process_touches_and_not_what_it_maps(sandbox, monkeypatch, counted):
+    """A torch for CUDA maps gigabytes of libraries that are never read."""
+    if not counted:
+        monkeypatch.setattr(limits, "CGROUPS", Path("/nonexistent"))
+    with run.Worker(Sandbox(limits=Limits(memory_mb=512))) as worker:
+        assert worker.run(doubling(), MAPPED)[0]["value"] == 6
+        private = worker.run(doubling(), TOUCHED.format("MAP_PRIVATE"))[0]
+        assert private["error"]["types"][0] in ("OSError", "MemoryError", "Died")
+        shared = worker.run(doubling(), TOUCHED.format("MAP_SHARED"))[0]
+        assert shared["error"]["types"] == ["Died"]

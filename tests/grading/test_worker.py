@@ -8,10 +8,10 @@ import pytest
 from small_course import RIGHT, WRONG
 from small_tasks import DEF, LIST, doubling
 
-from grader import course_checks, judge, pool, run
+from grader import GradingError, judge, pool, run
 from grader.checks import Case
-from grader.exchange import GradingError
-from grader.sandbox import Limits
+from grader.limits import Limits
+from grader.sandbox import Sandbox
 
 HEAD = "import ctypes, gc, json, os, resource, signal, socket, subprocess, sys, threading, time\n"
 LIBC = "libc = ctypes.CDLL(None)\n"
@@ -20,13 +20,13 @@ LIMITS = Limits(memory_mb=2048, processes=48, disk_mb=32, file_mb=32, answer_s=4
 
 
 @pytest.fixture(scope="module")
-def launcher(sandbox):
-    return replace(sandbox, limits=LIMITS).launcher()
+def limited(sandbox):
+    return replace(sandbox, limits=LIMITS)
 
 
 @pytest.fixture(scope="module")
-def worker(launcher):
-    with run.Worker(launcher) as started:
+def worker(limited):
+    with run.Worker(limited) as started:
         yield started
 
 
@@ -41,17 +41,17 @@ def process(worker) -> int | None:
 
 
 @pytest.mark.parametrize("answer", [*RIGHT.values(), *WRONG.values(), "1 / 0", "def double(:"])
-def test_records_are_those_of_a_worker_of_its_own(worker, launcher, answer):
+def test_records_are_those_of_a_worker_of_its_own(worker, limited, answer):
     frozen = doubling()
-    assert worker.run(frozen, answer) == run.run_answer(frozen, answer, launcher)
+    assert worker.run(frozen, answer) == run.run_answer(frozen, answer, limited)
 
 
-def test_tasks_are_forked_from_one_process_that_has_the_imports(launcher):
+def test_tasks_are_forked_from_one_process_that_has_the_imports(limited):
     frozen = doubling()
     answer = "def double(x):\n    import sys\n    return ['fractions' in sys.modules, hash('x')]"
-    with run.Worker(launcher, ["fractions"]) as worker:
+    with run.Worker(limited, ["fractions"]) as worker:
         first, second = (worker.run(frozen, answer)[0]["value"] for _ in range(2))
-    fresh = run.run_answer(frozen, answer, launcher)[0]["value"]
+    fresh = run.run_answer(frozen, answer, limited)[0]["value"]
     assert first[0]
     assert not fresh[0]
     assert first[1] == second[1] != fresh[1], "strings hash alike only in forks of one process"
@@ -234,7 +234,7 @@ def test_who_fails_after_others_gets_a_fresh_worker(worker, monkeypatch):
 
 
 def test_without_a_sandbox_each_task_gets_a_worker_of_its_own():
-    with run.Worker(run.Launcher()) as worker:
+    with run.Worker(run.BARE) as worker:
         assert value(worker, DEF + GOOD) == [2, 4]
         assert worker.process is None
 
@@ -272,10 +272,10 @@ def double(x):
 
 
 @pytest.mark.slow
-def test_torch_works_in_a_fork_with_threads_and_gradients(launcher):
+def test_torch_works_in_a_fork_with_threads_and_gradients(limited):
     frozen = doubling(timeout_s=30.0)
     frozen["ask"]["setup"] = ["import torch"]
-    with run.Worker(launcher, ["torch"]) as worker:
+    with run.Worker(limited, ["torch"]) as worker:
         threads, grad, silu = value(worker, TORCH, frozen)
     n = 512 * 512
     assert threads == 2
@@ -283,15 +283,16 @@ def test_torch_works_in_a_fork_with_threads_and_gradients(launcher):
     assert silu == pytest.approx(n * (n - 1) / 2, abs=3)  # x sigmoid(x) is x but for the first few
 
 
-def test_modules_that_start_threads_are_not_imported_ahead():
+def test_modules_that_start_threads_are_not_imported_ahead(monkeypatch):
     """A lock that another thread holds would stay locked in a fork. OpenBLAS starts threads."""
     environment = {**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
     look = "import sys\ndef double(x):\n    return 'numpy' in sys.modules"
-    with run.Worker(run.Launcher(env=environment), ["numpy"]) as worker:
+    with run.Worker(run.BARE, ["numpy"]) as worker:
+        assert value(worker, look) is True
+    monkeypatch.setattr(Sandbox, "environment", lambda self: environment)
+    with run.Worker(run.BARE, ["numpy"]) as worker:
         assert value(worker, look) is False
         assert worker.modules == []
-    with run.Worker(run.Launcher(), ["numpy"]) as worker:
-        assert value(worker, look) is True
 
 
 def test_which_modules_tasks_import():
@@ -301,6 +302,6 @@ def test_which_modules_tasks_import():
     frozen["ask"]["drive"] = {"source": "import g\ndef drive(answer): pass", "name": "drive"}
     frozen["cases"][0]["args"] = [{"$toy_lm": {}}, {"$array": "", "lib": "torch"}]
     toy = "lecture_lib.decoding.toy_lm"
-    found = course_checks.modules_of([frozen, doubling()])
+    found = pool.modules_of([frozen, doubling()])
     assert found == ["a.b", "e", "g", toy, "math", "torch", "torch.nn"]
     assert judge.judge(doubling(), run.run_answer(doubling(), RIGHT["double"])).passed
