@@ -83,7 +83,7 @@ def test_the_lectures_class_attributes_as_installed():
     for name, (_, exists, instead) in LECTURE_ATTRIBUTES.items():
         assert hasattr(PreTrainedTokenizerBase, name) == exists, name
         assert exists or instead, f"{name} is gone: say what to use"
-    table = attribute_table().set_index("attribute")
+    table = attribute_table(PreTrainedTokenizerBase).set_index("attribute")
     assert table.loc["padding_side", "value"] == PreTrainedTokenizerBase.padding_side == "right"
     assert table.loc["max_model_input_sizes", "exists"] == "no"
     # "empty now", says the table; model_max_length is where the other went.

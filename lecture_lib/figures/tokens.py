@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from matplotlib.patches import FancyBboxPatch
 
-from .style import INK, blank_axes, visible
+from .picture import blank_axes
+from .style import INK, visible
 
-_NOTE_SIZES = (8, 7)  # points, of the first and the second note
+_SIZES = (10, 8, 7)  # points, of the token and of its notes
 
 
 @dataclass(frozen=True)
@@ -76,24 +77,19 @@ def draw_tiles(
         return min(max(len(tile.name) + 1.2, narrowest, *notes), line_width)
 
     lines = [line for group in groups for line in lay_out(group, width, line_width)]
-    figure, axes = blank_axes(
-        8.0, 0.15 + line_inches * len(lines), (0, line_width + 2), (len(lines), 0)
-    )
+    height = 0.15 + line_inches * len(lines)
+    figure, axes = blank_axes(8.0, height, (0, line_width + 2), (len(lines), 0))
+    top, tall = box
+    look = {"boxstyle": "round,pad=0,rounding_size=0.3", "mutation_aspect": 0.3, "edgecolor": edge}
     for y, line in enumerate(lines):
         for x, tile in line:
             wide = width(tile) - 0.4
-            axes.add_patch(
-                FancyBboxPatch(
-                    (x + 1, y + box[0]), wide, box[1], boxstyle="round,pad=0,rounding_size=0.3",
-                    mutation_aspect=0.3, facecolor=tile.colour, edgecolor=edge,
-                )
-            )  # fmt: skip
-            words = zip(text_at, (tile.name, *tile.notes), (10, *_NOTE_SIZES), strict=False)
+            place = (x + 1, y + top), wide, tall
+            axes.add_patch(FancyBboxPatch(*place, facecolor=tile.colour, **look))
+            words = zip(text_at, (tile.name, *tile.notes), _SIZES, strict=False)
             for down, text, size in words:
-                axes.text(
-                    x + 1 + wide / 2, y + down, text, ha="center", va="center", fontsize=size,
-                    color=tile.ink,
-                )  # fmt: skip
+                centre = x + 1 + wide / 2, y + down
+                axes.text(*centre, text, ha="center", va="center", fontsize=size, color=tile.ink)
     return figure
 
 

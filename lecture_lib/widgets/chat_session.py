@@ -94,7 +94,7 @@ class ChatSession:
         """Begin an answer; everything that can be wrong with the input is found right here.
 
         Args:
-            text: what the user says. settings: all but prompt_seqs counts; no beams.
+            text: what the user says. settings: all but prompt_seqs and the beams' counts.
             stopped: asked before each token; True ends the answer.
 
         Returns:
@@ -103,16 +103,11 @@ class ChatSession:
             came, or the model failed, they are not.
 
         Raises:
-            ValueError: an empty text, beams, a conversation that with the new tokens is longer
-                than the model's context.
+            ValueError: an empty text, a conversation that with the new tokens is longer than the
+                model's context.
         """
         if not text.strip():
             raise ValueError("Prompt: is empty; type at least one word")
-        if settings.beam_width > 1:
-            raise ValueError(
-                "beam_width: beams can't be streamed: until the end, every step may replace the "
-                "whole text. StrategiesSideBySide shows them"
-            )
         ids = self.prompt_ids(text)
         if self.engine.context_length - len(ids) < settings.output_len:
             raise ValueError(
@@ -154,8 +149,9 @@ class ChatSession:
             answer.pieces.append(whole[len(answer.text) :])
         answer.finish_reason = row.finish_reason or "stopped"
         if answer.token_ids:
-            said = {"user": text, "assistant": whole}
-            self.messages += [{"role": role, "content": what} for role, what in said.items()]
+            self.messages += [
+                {"role": "user", "content": text}, {"role": "assistant", "content": whole}
+            ]  # fmt: skip
         yield answer
 
 
