@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import re
 import sys
 
 from .settings import TaskInfo
@@ -103,15 +104,13 @@ def unescape(text: str) -> str:
         ValueError: a backslash before something else.
     """
     meaning = {"n": "\n", "t": "\t", "\\": "\\"}
-    out, letters = [], iter(text)
-    for letter in letters:
-        if letter == "\\":
-            after = next(letters, "")
-            if after not in meaning:
-                raise ValueError(
-                    f"Stop strings: \\{after} is unknown; there are \\n (line break), \\t (tab) "
-                    "and \\\\ (a backslash)"
-                )
-            letter = meaning[after]
-        out.append(letter)
-    return "".join(out)
+
+    def read(found: re.Match) -> str:
+        if found[1] not in meaning:
+            raise ValueError(
+                f"Stop strings: \\{found[1]} is unknown; there are \\n (line break), \\t (tab) and "
+                "\\\\ (a backslash)"
+            )
+        return meaning[found[1]]
+
+    return re.sub(r"\\(.?)", read, text)

@@ -4,16 +4,18 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from lecture_lib.decoding.beam_engine import beam_sampling, engine_beam_search
 from lecture_lib.decoding.repetition_penalty import apply_repetition_penalty
 from lecture_lib.decoding.sample_generate import Sampler
 from lecture_lib.engine import Engine
 from lecture_lib.engine.generate import greedy
 from lecture_lib.loading import LoadedModel
 from lecture_lib.model_spec import UnsupportedArchitectureError
+from lecture_lib.tokens import end_tokens
 
-from . import beams, with_transformers
-from .answer import Answer, strategy
-from .logprobs import Recorder
+from . import with_transformers
+from .answer import Answer, finish, strategy
+from .logprobs import Recorder, score_afterwards
 from .settings import TaskInfo
 
 
@@ -38,7 +40,7 @@ def generate(
         return with_transformers.generate(task_info, loaded)
     prompt_ids = [loaded.tokenizer(prompt).input_ids for prompt in task_info.prompts]
     if task_info.beam_width > 1:
-        return beams.generate(task_info, engine, prompt_ids)
+        return _with_beams(task_info, engine, prompt_ids)
     recorder = Recorder(chooser(task_info, prompt_ids), task_info.logprobs)
     done = engine.generate(
         prompt_ids, task_info.output_len, stop=task_info.stop, next_token=recorder
@@ -50,6 +52,27 @@ def generate(
         )
         for i, (prompt, one) in enumerate(zip(task_info.prompts, done, strict=True))
     ]  # fmt: skip
+
+
+def _with_beams(task_info: TaskInfo, engine: Engine, prompt_ids: list[list[int]]) -> list[Answer]:
+    """One prompt after the other.
+
+    The search knows no stop strings: a beam that holds one goes on, and its text is cut afterwards.
+    """
+    options = {
+        "num_beams": task_info.beam_width,
+        "max_new_tokens": task_info.output_len,
+        "length_penalty": task_info.len_penalty,
+    }
+    answers, ends, how = [], end_tokens(engine.hf_model), strategy(task_info)
+    for prompt, ids in zip(task_info.prompts, prompt_ids, strict=True):
+        if task_info.draws:
+            options |= beam_sampling(engine, task_info.sampling, task_info.seed)
+        tokens = engine_beam_search(engine, ids, **options).sequences[0]
+        text, tokens, reason = finish(engine.tokenizer, tokens, ends, task_info.stop)
+        top = score_afterwards(engine, ids, tokens, task_info.logprobs)
+        answers.append(Answer(prompt, text, tokens, reason, how, "engine", logprobs=top))
+    return answers
 
 
 def stream(task_info: TaskInfo, engine: Engine) -> Iterator[str]:
@@ -93,22 +116,3 @@ def engine_or_none(loaded: LoadedModel) -> Engine | None:
         return Engine(loaded)
     except UnsupportedArchitectureError:
         return None
-
-
-def test_model(args) -> list[Answer]:
-    """The lecture's ``test_model(args)``: load the model and run one task.
-
-    Args:
-        args: has ``model`` and, under the names of TaskInfo, any of its settings; such as an
-            ``argparse.Namespace``.
-    """
-    from dataclasses import fields
-
-    from lecture_lib.loading import load_model
-
-    names = [f.name for f in fields(TaskInfo)]
-    task_info = TaskInfo(**{name: getattr(args, name) for name in names if hasattr(args, name)})
-    return generate(task_info, load_model(args.model, device=getattr(args, "device", "auto")))
-
-
-test_model.__test__ = False  # the lecture's name; pytest takes it for a test

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -44,8 +45,6 @@ def sweep_setting(
     Raises:
         ValueError: an unknown setting, no values, or one out of range.
     """
-    from dataclasses import replace
-
     from .run import generate
 
     tasks = [(value, changed(task_info, f"{name}={value}")) for value in values]
@@ -60,17 +59,15 @@ def sweep_setting(
         for answer in answers:
             ids = answer.token_ids
             log_probs = [p.log_prob for p in answer.logprobs]
-            rows.append(
-                {
-                    name: value,
-                    "seconds": round(seconds, 3),
-                    "n_tokens": len(ids),
-                    "mean_log_prob": sum(log_probs) / len(log_probs) if log_probs else None,
-                    "distinct_2": distinct_n([ids], 2),
-                    "repeated_4": repeated_ngrams(ids, 4),
-                    "text": answer.text,
-                }
-            )
+            rows.append({
+                name: value,
+                "seconds": round(seconds, 3),
+                "n_tokens": len(ids),
+                "mean_log_prob": sum(log_probs) / len(log_probs) if log_probs else None,
+                "distinct_2": distinct_n([ids], 2),
+                "repeated_4": repeated_ngrams(ids, 4),
+                "text": answer.text,
+            })  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -78,13 +75,8 @@ def sweep_picture(frame: pd.DataFrame, name: str):
     """Variety and repetition against the setting (means over the prompts), as a Picture."""
     from lecture_lib.figures import growth_curves
 
-    means = (
-        frame.astype({name: float}).groupby(name, sort=True)[["distinct_2", "repeated_4"]].mean()
-    )
-    return growth_curves(
-        list(means.index),
-        {"different pairs": list(means.distinct_2), "repeated 4-grams": list(means.repeated_4)},
-        x_label=name,
-        y_label="share",
-        log=False,
-    )
+    means = frame.astype({name: float}).groupby(name)[["distinct_2", "repeated_4"]].mean()
+    curves = {
+        "different pairs": list(means.distinct_2), "repeated 4-grams": list(means.repeated_4)
+    }  # fmt: skip
+    return growth_curves(list(means.index), curves, x_label=name, y_label="share", log=False)

@@ -2,9 +2,8 @@
 
 import itertools
 import statistics
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 
 import torch
 
@@ -35,26 +34,14 @@ class RequestTime:
         """Time per output token after the first (mean); nan where there is no second one."""
         return statistics.fmean(self.token_s[1:]) if len(self.token_s) > 1 else float("nan")
 
-    @property
-    def total_s(self) -> float:
-        return sum(self.token_s)
 
-
-def measure_request(
-    engine,
-    prompt_len: int,
-    n_new: int,
-    *,
-    rounds: int = 5,
-    clock: Callable[[], float] = time.perf_counter,
-) -> RequestTime:
+def measure_request(engine, prompt_len: int, n_new: int, *, rounds: int = 5) -> RequestTime:
     """Time a greedy continuation: warmed up, synchronised, each token's median over the rounds.
 
     Args:
         engine: an Engine. prompt_len, n_new: tokens of the prompt (random ones: their time does
             not depend on what they say) and of its continuation, end tokens ignored.
         rounds: how many requests to time, after one that is not counted.
-        clock: seconds.
 
     Raises:
         ValueError: sizes below 1, more positions than the model's context.
@@ -64,20 +51,20 @@ def measure_request(
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(engine.vocab_size, (prompt_len,), generator=generator).tolist()
     # The first request also reserves memory and chooses kernels; it is left out.
-    requests = [_one_request(engine, ids, n_new, clock) for _ in range(rounds + 1)][1:]
+    requests = [_one_request(engine, ids, n_new) for _ in range(rounds + 1)][1:]
     return RequestTime(tuple(map(statistics.median, zip(*requests, strict=True))))
 
 
-def _one_request(engine, ids: list[int], n_new: int, clock) -> list[float]:
+def _one_request(engine, ids: list[int], n_new: int) -> list[float]:
     stamps: list[float] = []
 
     def next_token(logits: torch.Tensor) -> torch.Tensor:
         tokens = greedy(logits)
         tokens.tolist()  # waits for the device: a GPU still computes when Python has gone on
-        stamps.append(clock())
+        stamps.append(perf_counter())
         return tokens
 
-    start = clock()
+    start = perf_counter()
     engine.generate(ids, n_new, ignore_eos=True, next_token=next_token)
     return [after - before for before, after in itertools.pairwise([start, *stamps])]
 
@@ -97,11 +84,9 @@ def predict_request(engine, hardware, prompt_len: int, n_new: int) -> RequestTim
     check_count("n_new", n_new)
     steps = [("prefill", prompt_len)]
     steps += [("decode", prompt_len + past) for past in range(n_new - 1)]
-    return RequestTime(
-        tuple(
-            step_latency(
-                engine.spec, hardware, phase, 1, seq_len, engine.dtype.itemsize, conventions=ENGINE
-            ).seconds
-            for phase, seq_len in steps
-        )
-    )
+    dtype_bytes = engine.dtype.itemsize
+    latencies = [
+        step_latency(engine.spec, hardware, phase, 1, seq_len, dtype_bytes, conventions=ENGINE)
+        for phase, seq_len in steps
+    ]
+    return RequestTime(tuple(latency.seconds for latency in latencies))

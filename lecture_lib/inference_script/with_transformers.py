@@ -4,8 +4,7 @@ import torch
 
 from lecture_lib.tokens import end_tokens
 
-from .answer import Answer, strategy
-from .finish import finish
+from .answer import Answer, finish, strategy
 from .logprobs import positions
 from .settings import TaskInfo
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ..engine import Engine
 from ..engine.generate import Run
-from ..inference_script.finish import finish
+from ..inference_script.answer import finish
 from ..inference_script.logprobs import TokenLogprobs, positions
 from ..inference_script.run import chooser
 from ..inference_script.settings import TaskInfo
