@@ -3,7 +3,8 @@
 import html
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
@@ -28,21 +29,16 @@ _LOOKS = {
 _GREEDY_LINE = {"color": MARK, "linestyle": (0, (3, 1, 1, 1)), "linewidth": 2}
 
 
-@dataclass(frozen=True)
-class Tree:
+class Tree(NamedTuple):
     """What is drawn of a search.
 
-    Attributes:
-        nodes: the node of each drawn text.
-        rows: for each step the drawn texts, from left to right: children below their parents in
-            the parents' order, the likelier first.
-        best: the texts on the way to the best hypothesis. greedy: on the way of greedy search.
+    In a row children stand below their parents in the parents' order, the likelier first.
     """
 
-    nodes: dict[Key, BeamNode]
-    rows: list[list[Key]]
-    best: tuple[Key, ...]
-    greedy: tuple[Key, ...]
+    nodes: dict[Key, BeamNode]  # of each drawn text
+    rows: list[list[Key]]  # the texts of each step, from left to right
+    best: tuple[Key, ...]  # the texts on the way to the best hypothesis
+    greedy: tuple[Key, ...]  # on the way of greedy search
 
 
 def lay_out(trace: BeamTrace, greedy: BeamTrace | None) -> Tree:

@@ -22,18 +22,12 @@ _FRAME = "#999999"
 
 @dataclass(frozen=True)
 class Span:
-    """A piece of text that came with one token, or with several (a character in parts).
+    """A piece of text that came with one token, or with several (a character in parts)."""
 
-    Attributes:
-        text: the piece, "" for an end token. log_prob: of its tokens together, in nats.
-        title: for the pointer: its tokens, and what else was likely.
-        last: number of its last token, counted from 1.
-    """
-
-    text: str
-    log_prob: float
-    title: str
-    last: int
+    text: str  # "" for an end token
+    log_prob: float  # of its tokens together, in nats; nan for a text that was given
+    title: str = ""  # for the pointer: its tokens, and what else was likely
+    last: int = 0  # number of its last token, counted from 1
 
     @property
     def colours(self) -> tuple[str, str]:
@@ -43,13 +37,10 @@ class Span:
 
 
 def spans_of(pieces: Sequence[str], logprobs: Sequence, tokenizer) -> list[Span]:
-    """The pieces of an answer with the tokens that they came from.
+    """The pieces of an answer with the tokens that they came from, a ``TokenLogprobs`` each.
 
     Tokens without text of their own (a part of a character, a possible stop string) belong to the
     piece that comes next; such a piece has the product of their probabilities.
-
-    Args:
-        logprobs: a ``TokenLogprobs`` for each token.
     """
     # What was held back until the end belongs to the last token.
     pieces = [*pieces[: len(logprobs) - 1], "".join(pieces[len(logprobs) - 1 :])]
@@ -80,11 +71,7 @@ def candidates(position, tokenizer) -> tuple[list[tuple[str, float]], str]:
 
 
 def answer_html(spans: Sequence[Span], *, selected: int | None = None, live: bool = False) -> str:
-    """An answer's tokens in colour; the title of each shows on hover.
-
-    Args:
-        selected: number of a token to frame. live: show that it is still growing.
-    """
+    """An answer's tokens in colour, the ``selected`` framed; ``live``: it is still growing."""
     chosen = next((s for s in spans if selected is not None and s.last >= selected), None)
     shown = ""
     for span in spans:
@@ -108,7 +95,7 @@ def said_html(role: str, inner: str) -> str:
 
 def legend_html() -> str:
     """What the colours mean."""
-    spans = [Span(f"{p:g}", math.log(p), "", 0) for p in (1, 0.5, 0.2, 0.05, 0.01)]
+    spans = [Span(f"{p:g}", math.log(p)) for p in (1, 0.5, 0.2, 0.05, 0.01)]
     look = f"padding:1px 6px;border:1px solid {_FRAME}"
     shown = "".join(f"<span style='{_paint(span)}{look}'>{span.text}</span>" for span in spans)
     return f"<small>p of a token by the model itself: {shown}</small>"
@@ -123,7 +110,7 @@ def chat_picture(messages: Sequence[tuple[str, str | Sequence[Span]]]) -> Pictur
     """A conversation, answers coloured token by token: (role, text) or (role, spans) of each."""
     lines, told = [], []
     for role, said in messages:
-        spans = [Span(said, math.nan, "", 0)] if isinstance(said, str) else said
+        spans = [Span(said, math.nan)] if isinstance(said, str) else said
         spans = [replace(span, text=_drawable(span.text)) for span in spans]
         lines += [[(0, f"{role}:")], *_lines(spans)]
         scored = [s for s in spans if not math.isnan(s.log_prob)][:60]
@@ -131,7 +118,7 @@ def chat_picture(messages: Sequence[tuple[str, str | Sequence[Span]]]) -> Pictur
         ending = f" (p of its tokens: {ps})." if scored else "."
         told.append(f"{role}: “{''.join(s.text for s in spans)}”{ending}")
     if len(lines) > _MOST_LINES:
-        lines = [*lines[: _MOST_LINES - 1], [(0, Span("…", math.nan, "", 0))]]
+        lines = [*lines[: _MOST_LINES - 1], [(0, Span("…", math.nan))]]
     figure, axes = blank_axes(
         8.6, 0.15 + 0.235 * len(lines), (-1, _CHARS_PER_LINE + 1), (len(lines) + 0.3, -0.3)
     )

@@ -32,16 +32,13 @@ def stacked_bars(axes, bars: Mapping[str, Mapping[str, float]], looks=_PARTS, **
 
 @in_course_style
 def memory_bars(
-    bars: Mapping[str, Mapping[str, float]],
-    capacity_bytes: float | None = None,
-    *,
-    caption: str = "",
+    bars: Mapping[str, Mapping[str, float]], capacity_bytes: float, *, caption: str = ""
 ) -> Picture:
     """Stacked bars of bytes, in GB (10⁹), against a memory's size.
 
     Args:
         bars: label of a bar -> part -> bytes; parts keep their colour and hatch over all bars.
-        capacity_bytes: where the memory ends, or None.
+        capacity_bytes: where the memory ends.
     """
     parts = list(dict.fromkeys(part for bar in bars.values() for part in bar))
     if not 1 <= len(parts) <= len(_PARTS):
@@ -51,17 +48,16 @@ def memory_bars(
     axes = figure.add_axes((0.22, 0.85 / height, 0.76, 1 - 0.9 / height))
     gigabytes = {name: {p: n / 1e9 for p, n in bar.items()} for name, bar in bars.items()}
     totals = stacked_bars(axes, gigabytes, height=0.62, linewidth=0.5)
-    room = max(totals.max(), (capacity_bytes or 0) / 1e9)
+    capacity = capacity_bytes / 1e9
+    room = max(totals.max(), capacity)
     for y, total in enumerate(totals):
         axes.text(
             total + 0.008 * room, y, f"{total:.3g} GB", va="center", fontsize=9,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, zorder=3,
         )  # fmt: skip
-    if capacity_bytes:
-        capacity = capacity_bytes / 1e9
-        axes.axvline(capacity, color=INK, linestyle="--", linewidth=1.4)
-        words = f"memory {capacity:.3g} GB "
-        axes.text(capacity, -0.62, words, ha="right", fontsize=9, va="bottom")
+    axes.axvline(capacity, color=INK, linestyle="--", linewidth=1.4)
+    words = f"memory {capacity:.3g} GB "
+    axes.text(capacity, -0.62, words, ha="right", fontsize=9, va="bottom")
     axes.set(ylim=(len(bars) - 0.5, -0.95), xlim=(0, room * 1.15), xlabel="GB (10⁹ bytes)")
     # A legend by hand: matplotlib's own takes a fifth of a widget's redraw.
     tall, wide, column = 0.11 / height, 0.28 / 7.4, 0.16
@@ -72,10 +68,9 @@ def memory_bars(
         figure.text(x + 1.25 * wide, y + tall / 2, part, va="center_baseline", fontsize=9)
     told = []
     for label, bar in bars.items():
-        told.append(f"{label}: " + ", ".join(f"{p} {n / 1e9:.3g} GB" for p, n in bar.items()))
-        if capacity_bytes is not None:
-            fits = "fits" if sum(bar.values()) <= capacity_bytes else "does not fit"
-            told[-1] += f"; {fits} into {capacity_bytes / 1e9:.3g} GB"
+        listed = ", ".join(f"{part} {n / 1e9:.3g} GB" for part, n in bar.items())
+        fits = "fits" if sum(bar.values()) <= capacity_bytes else "does not fit"
+        told.append(f"{label}: {listed}; {fits} into {capacity:.3g} GB")
     return Picture(figure, "Memory: " + "; ".join(told), caption)
 
 

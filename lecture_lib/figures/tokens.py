@@ -14,17 +14,12 @@ _SIZES = (10, 8, 7)  # points, of the token and of its notes
 
 @dataclass(frozen=True)
 class Tile:
-    """A token as it is shown.
-
-    Attributes:
-        text: the token. colour, ink: of its paper and of what is written on it.
-        notes: short texts below it.
-    """
+    """A token as it is shown."""
 
     text: str
-    colour: str
+    colour: str  # of its paper
     ink: str = INK
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # short texts below it
 
     @property
     def name(self) -> str:
@@ -38,11 +33,7 @@ def lay_out(
     line_width: float,
     at_line_start: Callable[[object], object] = lambda piece: piece,
 ) -> list[list[tuple[float, object]]]:
-    """Pieces side by side on lines: (x, piece) each.
-
-    Args:
-        at_line_start: what becomes of a piece that begins a new line for want of room.
-    """
+    """Lines of (x, piece). What begins a line for want of room goes through ``at_line_start``."""
     lines, x = [[]], 0.0
     for piece in pieces:
         if lines[-1] and x + width(piece) > line_width:
@@ -65,11 +56,8 @@ def draw_tiles(
 ):
     """A figure with tiles on lines; each group begins a line of its own.
 
-    Args:
-        line_width, narrowest: of a line and of a tile, in characters.
-        line_inches: height of a line. box: top and height of a tile, in lines.
-        text_at: how far down in a line the token and its notes stand.
-        edge: colour of the tiles' borders.
+    Widths are in characters; the top and height of a ``box`` and the places of the token and its
+    notes (``text_at``) in lines.
     """
 
     def width(tile: Tile) -> float:

@@ -101,13 +101,11 @@ def _run(args: argparse.Namespace, task_info) -> int:
 
 
 def _answer(args, task_info, loaded, engine) -> int:
-    from .run import generate, stream
+    from .prompt import show_text
+    from .run import generate
 
-    one = len(task_info.prompts) == 1 and task_info.beam_width == 1
-    if one and engine and not args.json and not task_info.logprobs:
-        for piece in stream(task_info, engine):
-            print(piece, end="", flush=True)
-        print()
+    if len(task_info.prompts) == 1 and not args.json and not task_info.logprobs:
+        show_text(task_info, loaded, engine)
         return 0
     for answer in generate(task_info, loaded, engine=engine):
         if args.json:

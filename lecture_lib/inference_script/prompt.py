@@ -15,8 +15,6 @@ HELP = """Type a text and see it continued. Commands:
 
 def loop(loaded, engine, task_info: TaskInfo | None = None) -> int:
     """Prompt after prompt until the end of the input; returns the exit code."""
-    from .run import generate, stream
-
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401  # makes input() keep a history, with the arrow keys
 
@@ -36,17 +34,23 @@ def loop(loaded, engine, task_info: TaskInfo | None = None) -> int:
             if line.startswith("/"):
                 settings = command(line.strip(), settings)
                 continue
-            task = dataclasses.replace(settings, prompt_seqs=line)
-            if engine and task.beam_width == 1:
-                for piece in stream(task, engine):
-                    print(piece, end="", flush=True)
-                print()
-            else:
-                print(generate(task, loaded, engine=engine)[0].text)
+            show_text(dataclasses.replace(settings, prompt_seqs=line), loaded, engine)
         except ValueError as error:
             print(f"error: {error}", file=sys.stderr)
         except KeyboardInterrupt:
             print("\n(stopped)", file=sys.stderr)
+
+
+def show_text(task: TaskInfo, loaded, engine) -> None:
+    """Print the continuation of the one prompt of a task, piece by piece where that is possible."""
+    from . import run
+
+    if engine and task.beam_width == 1:
+        for piece in run.stream(task, engine):
+            print(piece, end="", flush=True)
+        print()
+    else:
+        print(run.generate(task, loaded, engine=engine)[0].text)
 
 
 def command(line: str, settings: TaskInfo) -> TaskInfo:

@@ -20,9 +20,11 @@ def run(sweep: str, table: str | None, task_info: TaskInfo, loaded, engine) -> i
     frame = sweep_setting(name, values.split(","), task_info, loaded, engine=engine)
     print(frame.to_string(index=False, max_colwidth=60))
     if table:
+        from lecture_lib.figures import sweep_panels
+
         frame.to_csv(table, index=False)
         picture = Path(table).with_suffix(".png")
-        picture.write_bytes(sweep_picture(frame, name).png)
+        picture.write_bytes(sweep_panels({name: frame}).png)
         print(f"wrote {table} and {picture}", file=sys.stderr)
     return 0
 
@@ -69,14 +71,3 @@ def sweep_setting(
                 "text": answer.text,
             })  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def sweep_picture(frame: pd.DataFrame, name: str):
-    """Variety and repetition against the setting (means over the prompts), as a Picture."""
-    from lecture_lib.figures import growth_curves
-
-    means = frame.astype({name: float}).groupby(name)[["distinct_2", "repeated_4"]].mean()
-    curves = {
-        "different pairs": list(means.distinct_2), "repeated 4-grams": list(means.repeated_4)
-    }  # fmt: skip
-    return growth_curves(list(means.index), curves, x_label=name, y_label="share", log=False)

@@ -109,7 +109,6 @@ class BackgroundWidget(PictureWidget):
 
     @property
     def running(self) -> bool:
-        """Whether it is working."""
         return self._thread is not None and self._thread.is_alive()
 
     def wait(self) -> None:

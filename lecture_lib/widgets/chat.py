@@ -96,24 +96,14 @@ class ChatWidget(BackgroundWidget):
 
     @property
     def settings(self) -> TaskInfo:
-        r"""The controls' values. Stop strings are typed with \n, \t and \\ for what can't be typed.
-
-        Raises:
-            ValueError: one that is out of range; a backslash before something else.
-        """
+        """The controls' values; a ValueError for one that is out of range."""
         names = ("output_len", "temperature", "top_k", "top_p", "repetition_penalty", "seed")
         values = {name: getattr(self, name).value for name in names}
         stop = tuple(unescape(line) for line in self.stop_strings.value.splitlines() if line)
         return TaskInfo("-", stop=stop, **values)
 
     def send(self, text: str | None = None, wait: bool = False) -> None:
-        """Say something; the answer grows in the background.
-
-        Args:
-            text: default what stands in the prompt area. wait: return when the answer is there.
-
-        Bad input becomes ``error``, shown in the widget, and the text stays in the prompt area.
-        """
+        """Say ``text``, or what stands in the prompt area; the answer grows in the background."""
         if text is not None:
             self.prompt.value = text
         self.begin(wait)

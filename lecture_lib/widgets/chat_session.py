@@ -1,15 +1,15 @@
 """ChatSession: a conversation with a model, token by token; what ChatWidget shows."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ..engine import Engine
 from ..engine.generate import Run
-from ..inference_script.answer import finish
+from ..engine.generation import Timings
 from ..inference_script.logprobs import TokenLogprobs, positions
 from ..inference_script.run import chooser
 from ..inference_script.settings import TaskInfo
-from ..tokens import end_tokens
 
 N_TOP = 5
 _PREFILL_CHUNK = 64  # tokens; between two chunks of a long prompt it can be stopped
@@ -31,18 +31,17 @@ class ChatAnswer:
         prompt_len: tokens of the whole conversation in front of it, as the template writes it.
         token_ids, logprobs: the new tokens, and what the model thought of each.
         pieces: the text that became certain with each token, "" where a character or a stop
-            string may go on; one more at the end where text was held back.
+            string may go on; one more at the end where it was stopped.
         finish_reason: "eos", "stop" (a stop string), "length", "stopped", or None: still growing.
-        ttft_s, tokens_per_s: time to first token, and the rate after it (0.0: no second token).
+        timings: of the engine's run.
     """
 
     prompt_len: int
-    token_ids: list[int] = field(default_factory=list)
-    logprobs: list[TokenLogprobs] = field(default_factory=list, repr=False)
-    pieces: list[str] = field(default_factory=list, repr=False)
+    token_ids: list[int]
+    pieces: list[str]
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
     finish_reason: str | None = None
-    ttft_s: float = 0.0
-    tokens_per_s: float = 0.0
+    timings: Timings = field(default_factory=Timings)
 
     @property
     def text(self) -> str:
@@ -51,9 +50,10 @@ class ChatAnswer:
     @property
     def in_words(self) -> str:
         """Prompt and answer in numbers, and why it ended."""
+        ttft_s, tokens_per_s = self.timings.ttft_s, self.timings.tokens_per_s
         facts = [f"{self.prompt_len:,} prompt tokens", f"{len(self.token_ids):,} new tokens"]
-        facts += [f"time to first token {1e3 * self.ttft_s:,.0f} ms"] if self.ttft_s else []
-        facts += [f"{self.tokens_per_s:.1f} tokens/s"] if self.tokens_per_s else []
+        facts += [f"time to first token {1e3 * ttft_s:,.0f} ms"] if ttft_s else []
+        facts += [f"{tokens_per_s:.1f} tokens/s"] if tokens_per_s else []
         return " · ".join([*facts, _ENDS[self.finish_reason]])
 
 
@@ -115,7 +115,7 @@ class ChatSession:
                 f"have {settings.output_len:,}, but the model's context holds "
                 f"{self.engine.context_length:,}. Shorten it, ask for fewer tokens, or Clear"
             )
-        answer, choose = ChatAnswer(len(ids)), chooser(settings, [ids])
+        choose = chooser(settings, [ids])
 
         def note_and_choose(logits):
             tokens = choose(logits)
@@ -126,32 +126,24 @@ class ChatSession:
             self.engine, ids, settings.output_len, stop=settings.stop, next_token=note_and_choose
         )
         run.stopped = stopped
-        return self._grow(text, answer, run, settings.stop)
+        answer = ChatAnswer(len(ids), run.rows[0].token_ids, run.rows[0].pieces)
+        return self._grow(text, answer, run)
 
-    def _grow(self, text: str, answer: ChatAnswer, run: Run, stop) -> Iterator[ChatAnswer]:
+    def _grow(self, text: str, answer: ChatAnswer, run: Run) -> Iterator[ChatAnswer]:
         row = run.rows[0]
-        try:
+        with contextlib.suppress(_Stopped):
             for _ in run.steps():
-                answer.token_ids.append(row.token_ids[-1])
-                answer.pieces.append(row.pieces[-1])
-                answer.ttft_s = run.timings.ttft_s
-                answer.tokens_per_s = run.timings.tokens_per_s
+                answer.timings = run.timings
                 yield answer
                 # Here, before the next pass through the model, and not after it.
                 if row.finish_reason is None and run.stopped():
                     break
-        except _Stopped:
-            pass
-        # Stopped in the middle, there may be text that was held back.
-        ends = end_tokens(run.engine.hf_model)
-        whole, _, _ = finish(self.tokenizer, answer.token_ids, ends, stop)
-        if whole != answer.text:
-            answer.pieces.append(whole[len(answer.text) :])
         answer.finish_reason = row.finish_reason or "stopped"
+        if answer.finish_reason == "stopped":
+            answer.pieces.append(row.text_stream.flush())
         if answer.token_ids:
-            self.messages += [
-                {"role": "user", "content": text}, {"role": "assistant", "content": whole}
-            ]  # fmt: skip
+            said = {"user": text, "assistant": answer.text}
+            self.messages += [{"role": role, "content": what} for role, what in said.items()]
         yield answer
 
 
