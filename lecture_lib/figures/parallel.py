@@ -34,7 +34,14 @@ def volume_bars(volumes: Mapping[str, Volume]) -> Picture:
         colour, hatch = _WAYS[type(volumes[name])]
         look = {"color": colour, "hatch": hatch, "edgecolor": "white"}
         for j, (payload, wire) in enumerate(parts.values()):
-            _draw_bar(axes, j * step + i, low, payload, wire, look)
+            y, words = j * step + i, format_count(payload, "B")
+            axes.barh(y, payload - low, left=low, height=0.78, **look)
+            if wire != payload:
+                axes.plot([payload, wire], [y, y], color=colour, linewidth=1.6)
+                axes.plot([wire], [y], "|", color=colour, markersize=9, markeredgewidth=1.6)
+                words += f", wire {format_count(wire, 'B')}"
+            place = {"textcoords": "offset points", "va": "center", "fontsize": 8}
+            axes.annotate(words, (max(payload, wire), y), (5, 0), **place)
         axes.barh(0, 0, left=low, label=name, **look)
         listed = ", ".join(
             f"{what} payload {format_count(payload, 'B')} and wire {format_count(wire, 'B')}"
@@ -63,18 +70,6 @@ def _sizes(volume: Volume) -> dict[str, tuple[float, float]]:
         "one decode pass": (volume.decode_step_bytes, wire["decode"]),
         "whole request": (volume.payload_bytes, volume.wire_bytes),
     }
-
-
-def _draw_bar(axes, y: float, low: float, payload: float, wire: float, look: dict) -> None:
-    axes.barh(y, payload - low, left=low, height=0.78, **look)
-    words = format_count(payload, "B")
-    if wire != payload:
-        axes.plot([payload, wire], [y, y], color=look["color"], linewidth=1.6)
-        axes.plot([wire], [y], "|", color=look["color"], markersize=9, markeredgewidth=1.6)
-        words += f", wire {format_count(wire, 'B')}"
-    axes.annotate(
-        words, (max(payload, wire), y), (5, 0), textcoords="offset points", va="center", fontsize=8
-    )
 
 
 @in_course_style

@@ -150,9 +150,7 @@ class CrossAttention:
 
 
 @torch.inference_mode()
-def translate_with_attention(
-    model, tokenizer, text: str, *, max_new_tokens: int = 64
-) -> CrossAttention:
+def translate_with_attention(model, tokenizer, text: str) -> CrossAttention:
     """Greedy output of an encoder-decoder with its cross-attention at each step.
 
     Raises:
@@ -163,7 +161,7 @@ def translate_with_attention(
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"text: needs at least one word, got {text!r}")
     encoded = tokenizer(text, return_tensors="pt").to(model.device)
-    generated = model.generate(**encoded, max_new_tokens=max_new_tokens, do_sample=False)
+    generated = model.generate(**encoded, max_new_tokens=64, do_sample=False)
     # One teacher-forced pass over the finished output shows what every step attended to: a
     # decoder's row depends on the rows to its left alone. (sdpa and flash return no scores.)
     before = model.config._attn_implementation

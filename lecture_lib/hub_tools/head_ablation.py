@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from ..scoring import score_text
+
 
 @contextlib.contextmanager
 def without_head(model, layer: int, head: int) -> Iterator[None]:
@@ -34,7 +36,6 @@ def without_head(model, layer: int, head: int) -> Iterator[None]:
         columns.copy_(kept)
 
 
-@torch.inference_mode()
 def mean_loss(loaded, texts: Sequence[str]) -> float:
     """Mean of -log p(token | left context) over all predicted tokens of the texts, in nats.
 
@@ -43,26 +44,20 @@ def mean_loss(loaded, texts: Sequence[str]) -> float:
     """
     if isinstance(texts, str) or not texts:
         raise ValueError(f"texts: needs a list of at least one text, got {texts!r}")
-    total, n_tokens = 0.0, 0
-    for text in texts:
-        ids = loaded.tokenizer(text, return_tensors="pt").input_ids.to(loaded.model.device)
-        if ids.shape[1] < 2:
-            raise ValueError(f"texts: {text!r} has no token to predict; needs at least two tokens")
-        logits = loaded.model(ids, use_cache=False).logits[0, :-1].float()  # (L-1, V)
-        losses = torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum")
-        total, n_tokens = total + losses.item(), n_tokens + len(logits)
-    return total / n_tokens
+    scores = [score_text(loaded, text) for text in texts]
+    for score in scores:
+        if score.n_scored == 0:
+            raise ValueError(f"texts: {score.text!r} needs at least two tokens, one to predict")
+    return -sum(score.total for score in scores) / sum(score.n_scored for score in scores)
 
 
-def ablate_heads(
-    loaded, texts: Sequence[str], *, layers: Sequence[int] | None = None
-) -> np.ndarray:
+def ablate_heads(loaded, texts: Sequence[str], *, layers: Sequence[int]) -> np.ndarray:
     """How much the loss rises without each head, one head at a time.
 
     Args:
         loaded: what ``load_model()`` returned (Llama family).
         texts: what the loss is measured on.
-        layers: which layers; default all. A row of the result each.
+        layers: which layers; a row of the result each.
 
     Returns:
         float64 array (layers, n_H): loss without the head minus loss with all of them, in nats a
@@ -72,7 +67,6 @@ def ablate_heads(
         ValueError: no texts, one too short, or a layer that isn't there.
     """
     model = loaded.model
-    layers = range(model.config.num_hidden_layers) if layers is None else list(layers)
     for layer in layers:
         _output_projection(model, layer)  # refuse before the first minute has passed
     whole = mean_loss(loaded, texts)

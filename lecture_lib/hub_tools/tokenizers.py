@@ -96,9 +96,7 @@ def attribute_table(tokenizer) -> pd.DataFrame:
 
 
 @torch.inference_mode()
-def added_token_report(
-    model, tokenizer, tokens: Sequence[str], *, text: str | None = None
-) -> pd.DataFrame:
+def added_token_report(model, tokenizer, tokens: Sequence[str], *, text: str) -> pd.DataFrame:
     """What a text with new tokens meets: as loaded, tokens added, embeddings resized.
 
     Runs on copies on the CPU (on a GPU an id outside the embedding ends the whole process's
@@ -106,7 +104,7 @@ def added_token_report(
 
     Args:
         tokens: the new tokens, none of them in the vocabulary.
-        text: a text that holds them; default: the tokens themselves, with spaces between.
+        text: a text that holds them.
 
     Returns:
         Three rows, one a step: vocabulary (tokens that the tokenizer knows), embedding rows, the
@@ -121,7 +119,6 @@ def added_token_report(
     known = [token for token in tokens if token in tokenizer.get_vocab()]
     if known:
         raise ValueError(f"tokens: {known[0]!r} is in the vocabulary already")
-    text = " ".join(tokens) if text is None else text
     model, tokenizer = copy.deepcopy(model).cpu(), copy.deepcopy(tokenizer)
     rows = [_row("as loaded", model, tokenizer, text)]
     tokenizer.add_tokens(list(tokens))

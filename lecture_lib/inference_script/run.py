@@ -2,11 +2,9 @@
 
 from collections.abc import Callable, Iterator
 
-import torch
-
 from lecture_lib.decoding.beam_engine import beam_sampling, engine_beam_search
-from lecture_lib.decoding.repetition_penalty import apply_repetition_penalty
 from lecture_lib.decoding.sample_generate import Sampler
+from lecture_lib.decoding.sampling import SamplingSettings
 from lecture_lib.engine import Engine
 from lecture_lib.engine.generate import greedy
 from lecture_lib.loading import LoadedModel
@@ -36,7 +34,9 @@ def generate(
         ValueError: a prompt that with the new tokens is longer than the model's context.
     """
     engine = engine or engine_or_none(loaded)
-    if engine is None or with_transformers.is_needed(task_info):
+    # The engine's beam search knows no penalty.
+    penalised_beams = task_info.beam_width > 1 and task_info.repetition_penalty != 1
+    if engine is None or penalised_beams:
         return with_transformers.generate(task_info, loaded)
     prompt_ids = [loaded.tokenizer(prompt).input_ids for prompt in task_info.prompts]
     if task_info.beam_width > 1:
@@ -76,13 +76,7 @@ def _with_beams(task_info: TaskInfo, engine: Engine, prompt_ids: list[list[int]]
 
 
 def stream(task_info: TaskInfo, engine: Engine) -> Iterator[str]:
-    """The text of the task's first prompt, in pieces as they come (one text at a time: no beams).
-
-    Raises:
-        ValueError: several prompts, beams, or what ``generate`` refuses.
-    """
-    if len(task_info.prompts) > 1 or task_info.beam_width > 1:
-        raise ValueError("task_info: a stream needs one prompt and beam_width 1")
+    """The text of the task's first prompt, in pieces as they come; beams can't be streamed."""
     prompt_ids = [engine.tokenizer(task_info.prompts[0]).input_ids]
     return engine.stream(
         prompt_ids[0],
@@ -94,20 +88,14 @@ def stream(task_info: TaskInfo, engine: Engine) -> Iterator[str]:
 
 def chooser(task_info: TaskInfo, prompt_ids: list[list[int]]) -> Callable:
     """The ``next_token`` that the settings ask for."""
+    penalised = prompt_ids if task_info.repetition_penalty != 1 else None
     if task_info.draws:
-        penalised = prompt_ids if task_info.repetition_penalty != 1 else None
         return Sampler(task_info.sampling, seed=task_info.seed, prompt_ids=penalised)
-    if task_info.repetition_penalty == 1:
+    if penalised is None:
         return greedy
-    seen = [list(ids) for ids in prompt_ids]
-
-    def greedy_with_penalty(logits: torch.Tensor) -> torch.Tensor:
-        tokens = greedy(apply_repetition_penalty(logits, seen, task_info.repetition_penalty))
-        for ids, token in zip(seen, tokens.tolist(), strict=True):
-            ids.append(token)
-        return tokens
-
-    return greedy_with_penalty
+    # A draw from the likeliest token alone is greedy, after the penalty.
+    settings = SamplingSettings(top_k=1, repetition_penalty=task_info.repetition_penalty)
+    return Sampler(settings, seed=task_info.seed, prompt_ids=penalised)
 
 
 def engine_or_none(loaded: LoadedModel) -> Engine | None:

@@ -1,16 +1,13 @@
 """Time to first token and time per output token: measured well, and predicted by the roofline."""
 
-import itertools
 import statistics
 from dataclasses import dataclass
-from time import perf_counter
 
 import torch
 
 from lecture_lib.checks import check_count
 from lecture_lib.costs import step_latency
 from lecture_lib.costs.measured import ENGINE
-from lecture_lib.engine.generate import greedy
 
 
 @dataclass(frozen=True)
@@ -51,22 +48,9 @@ def measure_request(engine, prompt_len: int, n_new: int, *, rounds: int = 5) -> 
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(engine.vocab_size, (prompt_len,), generator=generator).tolist()
     # The first request also reserves memory and chooses kernels; it is left out.
-    requests = [_one_request(engine, ids, n_new) for _ in range(rounds + 1)][1:]
-    return RequestTime(tuple(map(statistics.median, zip(*requests, strict=True))))
-
-
-def _one_request(engine, ids: list[int], n_new: int) -> list[float]:
-    stamps: list[float] = []
-
-    def next_token(logits: torch.Tensor) -> torch.Tensor:
-        tokens = greedy(logits)
-        tokens.tolist()  # waits for the device: a GPU still computes when Python has gone on
-        stamps.append(perf_counter())
-        return tokens
-
-    start = perf_counter()
-    engine.generate(ids, n_new, ignore_eos=True, next_token=next_token)
-    return [after - before for before, after in itertools.pairwise([start, *stamps])]
+    runs = [engine.generate(ids, n_new, ignore_eos=True).timings for _ in range(rounds + 1)][1:]
+    rounds_by_token = zip(*([run.ttft_s, *run.step_s] for run in runs), strict=True)
+    return RequestTime(tuple(map(statistics.median, rounds_by_token)))
 
 
 def predict_request(engine, hardware, prompt_len: int, n_new: int) -> RequestTime:

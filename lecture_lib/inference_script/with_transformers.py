@@ -1,4 +1,4 @@
-"""The same task by Transformers' generate: for architectures that the engine does not know."""
+"""The same task by Transformers' generate: for what the engine does not know."""
 
 import torch
 
@@ -7,11 +7,6 @@ from lecture_lib.tokens import end_tokens
 from .answer import Answer, finish, strategy
 from .logprobs import positions
 from .settings import TaskInfo
-
-
-def is_needed(task_info: TaskInfo) -> bool:
-    """Whether the settings ask for what the engine's searches leave out: penalised beams."""
-    return task_info.beam_width > 1 and task_info.repetition_penalty != 1
 
 
 @torch.inference_mode()

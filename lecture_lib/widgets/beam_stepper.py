@@ -2,7 +2,7 @@
 
 import html
 import math
-from functools import cache
+from functools import cache, partial
 
 import ipywidgets
 
@@ -101,19 +101,17 @@ class BeamStepper(PictureWidget):
 
     def _search(self, model: str, num_beams: int, length_penalty: float, prompt: str) -> tuple:
         """A search, the greedy search beside it, and how its tokens are written."""
-        options = {"length_penalty": length_penalty}
         if model == REAL:
             tokenizer = self.engine.tokenizer
             ids = prompt_ids(tokenizer, prompt, _MOST_TOKENS)
-            options["max_new_tokens"] = _REAL_STEPS
-            beam, greedy = (
-                engine_beam_search(self.engine, ids, num_beams=k, **options) for k in (num_beams, 1)
-            )
-            return beam, greedy, lambda token: token_text(tokenizer, token)
-        toy = TOYS[model]()
-        options["max_new_tokens"] = _TOY_STEPS
-        beam, greedy = (beam_search(toy, num_beams=k, **options) for k in (num_beams, 1))
-        return beam, greedy, toy.vocab.__getitem__
+            search = partial(engine_beam_search, self.engine, ids, max_new_tokens=_REAL_STEPS)
+            text_of = partial(token_text, tokenizer)
+        else:
+            toy = TOYS[model]()
+            search = partial(beam_search, toy, max_new_tokens=_TOY_STEPS)
+            text_of = toy.vocab.__getitem__
+        beam, greedy = (search(num_beams=k, length_penalty=length_penalty) for k in (num_beams, 1))
+        return beam, greedy, text_of
 
     def _picture(self, settings: tuple, step: int) -> Picture:
         model, *_, prompt = settings

@@ -32,9 +32,6 @@ class ChatWidget(BackgroundWidget):
     Args:
         loaded: what ``load_model()`` returned.
 
-    Attributes:
-        session: the ChatSession. answers: a ChatAnswer for each answer.
-
     Raises:
         ValueError: an architecture that the engine does not run.
     """
@@ -42,15 +39,15 @@ class ChatWidget(BackgroundWidget):
     def __init__(self, loaded):
         self.loaded, self.session = loaded, ChatSession(loaded)
         self.answers: list[ChatAnswer] = []
-        self._stop_event = threading.Event()
         self._growing: ChatAnswer | None = None
+        self._stop_event = threading.Event()
         rows = self._make_controls()
         self.history, self.answer_view, self.facts = (ipywidgets.HTML() for _ in range(3))
         super().__init__(rows, watch=[])
         *rows, message, picture = self.children
         shown = [self.history, self.answer_view, self.facts, self.token]
         self.children = (*shown, picture, *rows, message)
-        self.send_button.on_click(lambda button: self.send())
+        self.send_button.on_click(lambda button: self.begin())
         self.stop_button.on_click(lambda button: self.stop())
         self.clear_button.on_click(lambda button: self.clear())
         self.when([self.token], self._show_token)

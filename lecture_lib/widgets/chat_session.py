@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ..engine import Engine
 from ..engine.generate import Run
 from ..engine.generation import Timings
-from ..inference_script.logprobs import TokenLogprobs, positions
+from ..inference_script.logprobs import Recorder, TokenLogprobs
 from ..inference_script.run import chooser
 from ..inference_script.settings import TaskInfo
 
@@ -25,22 +25,15 @@ _ENDS = {
 
 @dataclass
 class ChatAnswer:
-    """An answer, complete or still growing.
+    """An answer, complete or still growing."""
 
-    Attributes:
-        prompt_len: tokens of the whole conversation in front of it, as the template writes it.
-        token_ids, logprobs: the new tokens, and what the model thought of each.
-        pieces: the text that became certain with each token, "" where a character or a stop
-            string may go on; one more at the end where it was stopped.
-        finish_reason: "eos", "stop" (a stop string), "length", "stopped", or None: still growing.
-        timings: of the engine's run.
-    """
-
-    prompt_len: int
+    prompt_len: int  # tokens of the conversation in front of it, as the template writes it
     token_ids: list[int]
+    # The text that became certain with each token, "" where a character or a stop string may go
+    # on; one more at the end where it was stopped.
     pieces: list[str]
     logprobs: list[TokenLogprobs] = field(default_factory=list)
-    finish_reason: str | None = None
+    finish_reason: str | None = None  # a key of _ENDS
     timings: Timings = field(default_factory=Timings)
 
     @property
@@ -58,19 +51,9 @@ class ChatAnswer:
 
 
 class ChatSession:
-    """The messages so far, and the next answer to them.
+    """The messages so far ({"role": "user" or "assistant", "content": str}), and the next answer.
 
-    Args:
-        loaded: what ``load_model()`` returned.
-
-    Attributes:
-        messages: {"role": "user" or "assistant", "content": str}, in order.
-        engine: the Engine that answers, of this session alone.
-        has_template: whether the model has a chat template; without one it just goes on with the
-            messages' text, line after line.
-
-    Raises:
-        ValueError: an architecture that the engine does not run.
+    A model without a chat template just goes on with the messages' text, line after line.
     """
 
     def __init__(self, loaded):
@@ -91,20 +74,11 @@ class ChatSession:
     def ask(
         self, text: str, settings: TaskInfo, stopped: Callable[[], bool] = lambda: False
     ) -> Iterator[ChatAnswer]:
-        """Begin an answer; everything that can be wrong with the input is found right here.
+        """Begin an answer; what is wrong with the input is a ValueError right here.
 
-        Args:
-            text: what the user says. settings: all but prompt_seqs and the beams' counts.
-            stopped: asked before each token; True ends the answer.
-
-        Returns:
-            An iterator over the same, growing ChatAnswer: after each token, and when it is
-            complete. With the last one question and answer are in ``messages``; where no token
-            came, or the model failed, they are not.
-
-        Raises:
-            ValueError: an empty text, a conversation that with the new tokens is longer than the
-                model's context.
+        Yields the same, growing ChatAnswer after each token, and when it is complete or ``stopped``
+        said True. With the last one question and answer are in ``messages``; where no token came,
+        or the model failed, they are not.
         """
         if not text.strip():
             raise ValueError("Prompt: is empty; type at least one word")
@@ -115,25 +89,20 @@ class ChatSession:
                 f"have {settings.output_len:,}, but the model's context holds "
                 f"{self.engine.context_length:,}. Shorten it, ask for fewer tokens, or Clear"
             )
-        choose = chooser(settings, [ids])
-
-        def note_and_choose(logits):
-            tokens = choose(logits)
-            answer.logprobs += positions(logits, tokens.tolist(), N_TOP)
-            return tokens
-
+        recorder = Recorder(chooser(settings, [ids]), N_TOP)
         run = _StoppableRun(
-            self.engine, ids, settings.output_len, stop=settings.stop, next_token=note_and_choose
+            self.engine, ids, settings.output_len, stop=settings.stop, next_token=recorder
         )
         run.stopped = stopped
         answer = ChatAnswer(len(ids), run.rows[0].token_ids, run.rows[0].pieces)
-        return self._grow(text, answer, run)
+        return self._grow(text, answer, run, recorder)
 
-    def _grow(self, text: str, answer: ChatAnswer, run: Run) -> Iterator[ChatAnswer]:
+    def _grow(self, text: str, answer: ChatAnswer, run: Run, recorder) -> Iterator[ChatAnswer]:
         row = run.rows[0]
         with contextlib.suppress(_Stopped):
             for _ in run.steps():
                 answer.timings = run.timings
+                answer.logprobs = recorder.row(0, len(answer.token_ids))
                 yield answer
                 # Here, before the next pass through the model, and not after it.
                 if row.finish_reason is None and run.stopped():

@@ -6,7 +6,7 @@ import ipywidgets
 
 from ..costs.units import format_count, format_seconds
 from ..figures import Picture, schedule_chart, volume_bars
-from ..model_spec import MODEL_SPECS, ModelSpec
+from ..model_spec import MODEL_SPECS
 from ..parallel import (
     LINKS,
     ParallelDegreeError,
@@ -28,24 +28,15 @@ _VOLUMES = {"pipeline": pipeline_volume, "tensor parallel": tensor_parallel_volu
 class _VolumeCalculator(PictureWidget):
     """The controls that both calculators have: model, ranks, L, tokens, batch, dtype, link.
 
-    Every number of ranks can be chosen; one that the model doesn't allow is refused with those
-    that it does, and the last picture stays.
-
-    A subclass has its ``way`` of splitting, a key of _VOLUMES, and ``words`` for what it sends at a
-    time.
+    A number of ranks that the model doesn't allow is refused with those that it does. A subclass
+    has its ``way`` of splitting, a key of _VOLUMES, and ``words`` for what it sends at a time.
 
     Args:
         model: a name of MODEL_SPECS or of ``specs`` to begin with. n_ranks: ranks to begin with.
-        specs: further models to choose from, by name.
+        specs: further ModelSpecs to choose from, by name.
     """
 
-    def __init__(
-        self,
-        model: str = "llama-2-7b",
-        n_ranks: int = 4,
-        *,
-        specs: dict[str, ModelSpec] | None = None,
-    ):
+    def __init__(self, model: str = "llama-2-7b", n_ranks: int = 4, *, specs: dict | None = None):
         self.specs = {**MODEL_SPECS, **(specs or {})}
         choose = ipywidgets.Dropdown
         self.model = choose(description="Model", options=list(self.specs), value=model)

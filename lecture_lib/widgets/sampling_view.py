@@ -25,10 +25,6 @@ class SamplingView(PictureWidget):
     Args:
         loaded: what ``load_model()`` returned; without it the lecture's toy distributions alone.
         source: "flat", "peaked" (the lecture's two), or "the model".
-
-    Attributes:
-        before, after: (V,) the distribution after the temperature, and the one drawn from.
-        counts: (V,) how often each token was drawn, or None before the first draw.
     """
 
     def __init__(self, loaded=None, *, source: str = "flat"):
@@ -73,7 +69,7 @@ class SamplingView(PictureWidget):
     def draw(self) -> Picture:
         k, p = self.top_k.value, self.top_p.value
         warm = apply_temperature(self.logits, self.temperature.value)
-        self.before = warm.softmax(-1)
+        self.before = warm.softmax(-1)  # (V,)
         self.after = sampling_distribution(warm, top_k=k, top_p=p, min_p=self.min_p.value)
         return filter_view(
             self.before,

@@ -30,9 +30,6 @@ class StrategiesSideBySide(BackgroundWidget):
 
     Args:
         loaded: what ``load_model()`` returned. output_len: new tokens at most.
-
-    Attributes:
-        answers: name -> Answer, in the strategies' order; of the last prompt that was run.
     """
 
     draws_live = False  # the columns say it all
@@ -76,7 +73,7 @@ class StrategiesSideBySide(BackgroundWidget):
         return tasks
 
     def work(self, tasks: dict[str, TaskInfo]) -> None:
-        self.answers, self.progress.value = {}, 0
+        self.answers, self.progress.value = {}, 0  # name -> Answer
         self._shown_prompt = next(iter(tasks.values())).prompts[0]
         for name, task in tasks.items():
             self.answers[name] = generate(task, self.loaded, engine=self.engine)[0]
