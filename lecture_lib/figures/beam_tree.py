@@ -42,11 +42,7 @@ class Tree(NamedTuple):
 
 
 def lay_out(trace: BeamTrace, greedy: BeamTrace | None) -> Tree:
-    """The Tree of a search, with the path of a greedy search in it.
-
-    Raises:
-        ValueError: a ``greedy`` with more than one beam.
-    """
+    """The Tree of a search, with the path of a greedy search in it."""
     if greedy is not None and greedy.num_beams != 1:
         raise ValueError(
             f"greedy: needs a search with num_beams=1, got one with {greedy.num_beams}"

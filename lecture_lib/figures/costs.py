@@ -14,11 +14,7 @@ _PARTS = ((KEPT, ""), (CHOSEN, "///"), (GOOD, "..."), (MARK, "xxx"), (OTHER, "--
 
 
 def stacked_bars(axes, bars: Mapping[str, Mapping[str, float]], looks=_PARTS, **options):
-    """Bars below one another, each of parts side by side; returns their totals.
-
-    Args:
-        bars: name of a bar -> part -> size; a part has one colour and hatch in all bars.
-    """
+    """Draw bars (name -> part -> size), the parts side by side; returns the bars' totals."""
     end = np.zeros(len(bars))
     parts = dict.fromkeys(part for bar in bars.values() for part in bar)
     for part, (colour, hatch) in zip(parts, looks, strict=False):
@@ -76,11 +72,7 @@ def memory_bars(
 
 @in_course_style
 def time_breakdown(parts: Sequence[tuple[str, float, str]], *, title: str = "") -> Picture:
-    """Where the time of one step goes: a bar for each operation.
-
-    Args:
-        parts: (operation, seconds, what it waits for: "memory" or "compute").
-    """
+    """Where a step's time goes: bars of (operation, seconds, waiting for "memory" or "compute")."""
     total = sum(seconds for _, seconds, _ in parts)
     height = 1.15 + 0.27 * len(parts)
     figure = new_figure(7.4, height, layout=None)

@@ -58,11 +58,8 @@ class Picture:
 
     @property
     def live_jpeg(self) -> bytes:
-        """The same encoded for speed, for a widget that redraws while a slider moves.
-
-        A fifth of a PNG's encoding time, and less to decode; at this quality, with colours at full
-        resolution, letters stay clean.
-        """
+        """The same for a widget that redraws while a slider moves: a fifth of a PNG's time."""
+        # At this quality, with colours at full resolution, letters stay clean.
         return _encode(self._image, format="jpeg", quality=95, subsampling=0)
 
     def html(self, *, live: bool = False) -> str:

@@ -72,18 +72,16 @@ def filter_view(
     seen_by_top_p=None,
     counts=None,
 ) -> Picture:
-    """A distribution, what a filter keeps of it, and the result renormalised, row by row.
+    """A distribution (V,), what a filter keeps of it, and the result renormalised, row by row.
 
     One pair of axes, drawn without ticks, and all bars of a kind as one collection: three pairs
     with their ticks take twice as long, and this picture is redrawn while a reader moves a slider.
 
     Args:
-        before: (V,) probabilities, before the filters and after the temperature.
-        after: (V,) probabilities that are drawn from.
-        token: the text of an id.
+        before, after: without the filters (but after the temperature), and what is drawn from.
+        token: the text of an id. counts: (V,) how often each was drawn.
         top_p: where to draw the line, if top-p acts.
         seen_by_top_p: (V,) what top-p looked at, where that is not ``before`` (after top-k).
-        counts: (V,) how often each token was drawn.
     """
     before, after, seen, counts = (
         None if x is None else np.asarray(x, dtype=np.float64)

@@ -37,11 +37,7 @@ def without_head(model, layer: int, head: int) -> Iterator[None]:
 
 
 def mean_loss(loaded, texts: Sequence[str]) -> float:
-    """Mean of -log p(token | left context) over all predicted tokens of the texts, in nats.
-
-    Raises:
-        ValueError: no texts, or one with fewer than two tokens.
-    """
+    """Mean of -log p(token | left context) over all predicted tokens of the texts, in nats."""
     if isinstance(texts, str) or not texts:
         raise ValueError(f"texts: needs a list of at least one text, got {texts!r}")
     scores = [score_text(loaded, text) for text in texts]

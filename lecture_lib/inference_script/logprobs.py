@@ -24,12 +24,7 @@ class TokenLogprobs:
 
 
 class Recorder:
-    """A ``next_token`` for the engine that notes what the model thought before it lets choose.
-
-    Args:
-        choose: the ``next_token`` that chooses: logits (B, V) to tokens (B,).
-        n_top: how many of the likeliest tokens to note at each position.
-    """
+    """A ``next_token`` that lets another one choose, and notes the ``n_top`` likeliest tokens."""
 
     def __init__(self, choose, n_top: int):
         self.choose, self.n_top = choose, n_top

@@ -54,11 +54,7 @@ def show_text(task: TaskInfo, loaded, engine) -> None:
 
 
 def command(line: str, settings: TaskInfo) -> TaskInfo:
-    """The settings after a command such as ``/settings top_k=5``.
-
-    Raises:
-        ValueError: an unknown command or setting, or a value out of range.
-    """
+    """The settings after a command such as ``/settings top_k=5``; ValueError for an unknown one."""
     name, *changes = line.split()
     if name == "/help":
         print(HELP, file=sys.stderr)
@@ -74,11 +70,7 @@ def command(line: str, settings: TaskInfo) -> TaskInfo:
 
 
 def changed(settings: TaskInfo, change: str) -> TaskInfo:
-    """Settings with one of them changed by ``name=value``.
-
-    Raises:
-        ValueError: no such setting, or a value that it can't have.
-    """
+    """Settings with one of them changed by ``name=value``; ValueError where that can't be."""
     name, equals, text = change.partition("=")
     known = {f.name for f in dataclasses.fields(TaskInfo)} - {"prompt_seqs"}
     if not equals or name not in known:
@@ -102,11 +94,7 @@ def read_value(name: str, text: str):
 
 
 def unescape(text: str) -> str:
-    r"""A stop string as it is typed, with \n, \t and \\ for what can't be typed.
-
-    Raises:
-        ValueError: a backslash before something else.
-    """
+    r"""A stop string as it is typed, with \n, \t and \\ for what can't be typed."""
     meaning = {"n": "\n", "t": "\t", "\\": "\\"}
 
     def read(found: re.Match) -> str:

@@ -16,13 +16,11 @@ class PictureWidget(ipywidgets.VBox):
     """Rows of controls, a line for messages (``error``: what it says, or "") and a picture.
 
     A subclass makes its controls, calls ``super().__init__(rows)`` last, and has
-    ``draw() -> Picture``: a pure function of the controls' values. It is called once at the start
-    and again after each change. A ``ValueError`` in it becomes a readable message, and the last
-    picture stays. What else changes with the picture is written in ``show``.
+    ``draw() -> Picture``, called at the start and after each change. A ``ValueError`` in it becomes
+    a readable message, and the last picture stays. What else changes is written in ``show``.
 
-    A notebook saved with a widget shows "model not found" when it is opened again, and an untrusted
-    one shows no widget at all. So the default state is also given as a picture, which JupyterLab
-    without a kernel, GitHub and nbconvert show.
+    A notebook that is opened again, or is not trusted, shows no widget. So the default state is
+    also given as a picture, which JupyterLab without a kernel, GitHub and nbconvert show.
 
     Args:
         rows: controls below one another; a list stands for controls beside one another.
@@ -177,11 +175,7 @@ def powers_of_two(name: str, low: int, high: int, value: int) -> ipywidgets.Sele
 
 
 def prompt_ids(tokenizer, prompt: str, most: int) -> list[int]:
-    """The tokens of what was typed as a prompt.
-
-    Raises:
-        ValueError: nothing but spaces, or more than ``most`` tokens.
-    """
+    """The tokens of what was typed as a prompt; a ValueError for none, or more than ``most``."""
     if not prompt.strip():
         raise ValueError("Prompt: is empty; type at least one word")
     ids = tokenizer(prompt).input_ids

@@ -21,11 +21,7 @@ _SHOWN = ("q_proj", "k_proj", "o_proj", "qk_matmul", "sv_matmul", "up_proj", "do
 
 
 class _Calculator(PictureWidget):
-    """The controls that both calculators have: model, hardware, batch, length, numbers.
-
-    Args:
-        batch_size, seq_len: powers of two to begin with.
-    """
+    """The controls of both calculators; they begin with a batch_size and a seq_len."""
 
     def __init__(self, *, batch_size: int = 1, seq_len: int = 1024):
         choose = ipywidgets.Dropdown
