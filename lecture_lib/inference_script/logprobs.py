@@ -10,17 +10,11 @@ from lecture_lib.tokens import next_log_probs
 
 @dataclass(frozen=True)
 class TokenLogprobs:
-    """One position of a text.
+    """One position of a text; log p is the model's own, in nats, without filters and penalties."""
 
-    Attributes:
-        token_id, log_prob: the token that was chosen, and log p by the model itself, in nats: no
-            temperature, no filter, no penalty.
-        top: the likeliest tokens, (id, log p), the likeliest first.
-    """
-
-    token_id: int
+    token_id: int  # the token that was chosen
     log_prob: float
-    top: tuple[tuple[int, float], ...]
+    top: tuple[tuple[int, float], ...]  # (id, log p), the likeliest first
 
 
 class Recorder:

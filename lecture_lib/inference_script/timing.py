@@ -12,14 +12,9 @@ from lecture_lib.costs.measured import ENGINE
 
 @dataclass(frozen=True)
 class RequestTime:
-    """How long one prompt's continuation takes.
+    """How long one prompt's continuation takes, token by token."""
 
-    Attributes:
-        token_s: seconds from the call to the first token, and from each token to the next; one
-            for each new token.
-    """
-
-    token_s: tuple[float, ...]
+    token_s: tuple[float, ...]  # from the call to the first token, and from each to the next
 
     @property
     def ttft_s(self) -> float:

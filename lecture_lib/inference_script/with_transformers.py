@@ -41,9 +41,8 @@ def _arguments(task_info: TaskInfo, loaded) -> dict:
         "pad_token_id": loaded.tokenizer.pad_token_id,
     }
     if task_info.draws:
-        sampling = task_info.sampling
-        arguments |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
-        arguments["top_k"] = sampling.top_k or 0
+        arguments |= {"temperature": task_info.temperature, "top_p": task_info.top_p}
+        arguments["top_k"] = task_info.top_k
     if task_info.beam_width > 1:
         arguments["length_penalty"] = task_info.len_penalty
     if task_info.stop:

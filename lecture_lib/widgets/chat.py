@@ -30,10 +30,7 @@ class ChatWidget(BackgroundWidget):
     kernel see the conversation, or the greedy answer to an example.
 
     Args:
-        loaded: what ``load_model()`` returned.
-
-    Raises:
-        ValueError: an architecture that the engine does not run.
+        loaded: what ``load_model()`` returned; a model that the engine runs.
     """
 
     def __init__(self, loaded):
