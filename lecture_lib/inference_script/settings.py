@@ -56,8 +56,10 @@ class TaskInfo:
             check_count(name, getattr(self, name))
         for name in ("logprobs", "top_k", "seed"):
             check_count(name, getattr(self, name), 0)
-        check_number("temperature", self.temperature, least=0)
+        check_number("temperature", self.temperature)
         check_number("len_penalty", self.len_penalty)
+        if self.temperature < 0:
+            raise ValueError(f"temperature: must be 0 (greedy) or more, got {self.temperature}")
         if self.len_penalty != 0 and self.beam_width == 1:
             raise ValueError(
                 f"len_penalty: acts in beam search only; got {self.len_penalty} with beam_width=1, "
