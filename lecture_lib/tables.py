@@ -14,6 +14,7 @@ _NUMBER = re.compile(
     r"|[-+−]?(inf|∞)|nan|none|&lt;na&gt;|true|false|[-–—]?",
     re.IGNORECASE,
 )
+_LEFT = ' style="text-align: left"'
 _CELL = re.compile(r"<td>(.*?)</td>", re.DOTALL)
 _COUNT = re.compile(r"-?\d{4,}(\.\d+)?")
 _NAMES_NOT_COUNTS = re.compile(r"(^|[\s_])(ids?|seeds?|token|year|port)$", re.IGNORECASE)
@@ -41,32 +42,20 @@ def readable_html(frame) -> str | None:
         for name, column in zip(frame.columns, columns, strict=True)
     ]
     head, body = html.split("<tbody>")
-    return _align_heads(head, words) + "<tbody>" + _align_cells(body, words, counts)
-
-
-def _align_heads(head: str, words: list[bool]) -> str:
-    """The columns' names stand where their cells do; the rows of names begin with the index's."""
-    n_index = head.split("</tr>")[0].count("<th>") - len(words)
-    at = cycle([False] * n_index + words)
-    return re.sub("<th>", lambda _: _left("th") if next(at) else "<th>", head)
-
-
-def _align_cells(body: str, words: list[bool], counts: list[bool]) -> str:
+    # The columns' names stand where their cells do; each row of names begins with the index's.
+    n_index = head.split("</tr>")[0].count("<th>") - n_columns
+    heads = cycle([False] * n_index + words)
+    head = re.sub("<th>", lambda _: f"<th{_LEFT if next(heads) else ''}>", head)
     looks = cycle(zip(words, counts, strict=True))
 
-    def changed(found: re.Match) -> str:
-        at_left, is_count = next(looks)
-        text = found[1]
+    def changed(cell: re.Match) -> str:
+        (at_left, is_count), text = next(looks), cell[1]
         if is_count and _COUNT.fullmatch(text):
             whole, point, rest = text.partition(".")
             text = f"{int(whole):,}{point}{rest}"
-        return f"{_left('td') if at_left else '<td>'}{text}</td>"
+        return f"<td{_LEFT if at_left else ''}>{text}</td>"
 
-    return _CELL.sub(changed, body)
-
-
-def _left(tag: str) -> str:
-    return f'<{tag} style="text-align: left">'
+    return head + "<tbody>" + _CELL.sub(changed, body)
 
 
 def show_tables_readably() -> None:

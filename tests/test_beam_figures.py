@@ -222,14 +222,16 @@ def test_the_stepper_has_a_picture_where_there_is_no_kernel():
 
 
 def test_the_stepper_refuses_what_it_does_not_have():
-    with pytest.raises(ValueError, match="model: needs one of"):
+    with pytest.raises(ValueError, match="model: must be one of"):
         BeamStepper(model="the real model")
 
 
 @pytest.mark.real_model
-def test_the_stepper_searches_with_the_real_model(loaded):
+def test_the_stepper_searches_with_the_real_model(loaded, monkeypatch):
+    monkeypatch.setattr("lecture_lib.widgets.beam_stepper._REAL_STEPS", 3)
     engine = Engine(loaded)
-    widget = BeamStepper(engine, model="the real model", prompt="The quick brown", n_steps=3)
+    widget = BeamStepper(engine, model="the real model")
+    widget.prompt.value = "The quick brown"
     expected = engine_beam_search(engine, "The quick brown", num_beams=2, max_new_tokens=3)
     assert widget.trace.sequences == expected.sequences
     assert "after “The quick brown”" in widget.picture.alt

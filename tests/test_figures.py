@@ -11,7 +11,7 @@ from PIL import Image
 
 from lecture_lib import figures
 from lecture_lib.figures import Picture, style
-from lecture_lib.figures.picture import Backdrop
+from lecture_lib.figures.picture import Backdrop, new_figure
 from lecture_lib.figures.scores import surprise_colour
 from lecture_lib.scoring import TextScore
 
@@ -104,7 +104,7 @@ def test_live_and_saved_picture_are_the_same_size():
 
 def test_a_backdrop_gives_what_a_whole_drawing_gives():
     def frame():
-        figure = style.new_figure(4, 3, layout=None)
+        figure = new_figure(4, 3, layout=None)
         figure.add_axes((0.2, 0.2, 0.7, 0.6)).set(xlim=(0, 9), ylim=(0, 5), xlabel="x", title="t")
         return figure
 
@@ -164,8 +164,7 @@ def test_tokens_are_made_visible(monkeypatch):
         (lambda: figures.score_maps({"m": MASKED}, ["a"]), r"needs \(L, 1\), got \(2, 2\)"),
         (lambda: growth({}), "curves: needs 1 to 4, got 0"),
         (lambda: growth({"a": [1, 2]}), "needs 3 values, got 2"),
-        (lambda: figures.cache_view(np.eye(2), [1.0], ["a", "b"]), "need one length"),
-        (lambda: figures.Picture(style.new_figure(), "  "), "alt: a picture needs words"),
+        (lambda: figures.Picture(new_figure(), "  "), "alt: a picture needs words"),
     ],
 )
 def test_bad_input_is_refused(draw, message):

@@ -91,7 +91,9 @@ def test_a_changed_number_is_found(tiny, tmp_path):
 
 def test_new_tokens_need_rows_of_the_embedding(tiny):
     before, n_known = tiny.model.get_input_embeddings().weight.clone(), len(tiny.tokenizer)
-    report = added_token_report(tiny.model, tiny.tokenizer, ["<city>", "<year>"])
+    report = added_token_report(
+        tiny.model, tiny.tokenizer, ["<city>", "<year>"], text="<city> <year>"
+    )
     assert report["vocabulary"].tolist() == [9, 11, 11]
     assert report["embedding rows"].tolist() == [9, 9, 11]
     assert report["ids"].tolist()[1:] == [[9, 10]] * 2
@@ -114,10 +116,10 @@ def test_spare_rows_hide_a_forgotten_resize(t5):
 
 def test_a_token_that_is_known_is_not_added(tiny):
     with pytest.raises(ValueError, match="tokens: 'fox' is in the vocabulary already"):
-        added_token_report(tiny.model, tiny.tokenizer, ["<city>", "fox"])
+        added_token_report(tiny.model, tiny.tokenizer, ["<city>", "fox"], text="fox")
     for bad in ([], "<city>"):
         with pytest.raises(ValueError, match="tokens: needs a list of at least one"):
-            added_token_report(tiny.model, tiny.tokenizer, bad)
+            added_token_report(tiny.model, tiny.tokenizer, bad, text="fox")
 
 
 @pytest.mark.real_model

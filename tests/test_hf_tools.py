@@ -83,7 +83,7 @@ def test_the_lectures_class_attributes_as_installed():
     for name, (_, exists, instead) in LECTURE_ATTRIBUTES.items():
         assert hasattr(PreTrainedTokenizerBase, name) == exists, name
         assert exists or instead, f"{name} is gone: say what to use"
-    table = attribute_table().set_index("attribute")
+    table = attribute_table(PreTrainedTokenizerBase).set_index("attribute")
     assert table.loc["padding_side", "value"] == PreTrainedTokenizerBase.padding_side == "right"
     assert table.loc["max_model_input_sizes", "exists"] == "no"
     # "empty now", says the table; model_max_length is where the other went.
@@ -172,7 +172,7 @@ TEXTS = ["the quick brown fox ate the cheese", "the mouse ate the fox"]
 @pytest.mark.parity
 def test_ablation_is_what_a_hook_on_the_heads_output_does(tiny):
     """Independent: the head's slice of what goes into W^O set to zero while the model runs."""
-    found = ablate_heads(tiny, TEXTS)
+    found = ablate_heads(tiny, TEXTS, layers=[0, 1])
     n_heads, head_dim = 4, 4
     assert found.shape == (2, n_heads)
     for layer in range(2):
@@ -209,7 +209,7 @@ def test_the_model_is_left_as_it_was(tiny):
         assert not tiny.model.model.layers[0].self_attn.o_proj.weight[:, 4:8].any()
     with pytest.raises(RuntimeError), without_head(tiny.model, 0, 1):
         raise RuntimeError
-    ablate_heads(tiny, TEXTS)
+    ablate_heads(tiny, TEXTS, layers=[0, 1])
     for name, tensor in tiny.model.state_dict().items():
         assert torch.equal(tensor, before[name]), name
 
@@ -223,12 +223,12 @@ def test_ablation_refuses_what_is_not_there(tiny, tmp_path):
     with pytest.raises(ValueError, match=r"layer: 2 is outside 0\.\.1"):
         ablate_heads(tiny, TEXTS, layers=[2])
     with pytest.raises(ValueError, match="texts: needs a list"):
-        ablate_heads(tiny, "the fox")
+        ablate_heads(tiny, "the fox", layers=[0])
     with pytest.raises(ValueError, match="at least two tokens"):
         mean_loss(tiny, ["fox"])
     save_tiny_model(tmp_path, "gpt2")
     with pytest.raises(ValueError, match="not of the Llama family"):
-        ablate_heads(load_model(tmp_path, device="cpu"), TEXTS)
+        ablate_heads(load_model(tmp_path, device="cpu"), TEXTS, layers=[0])
 
 
 # -- generation settings -------------------------------------------------------------------------

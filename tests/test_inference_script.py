@@ -12,8 +12,7 @@ from engine_models import llama, loaded_model
 
 from lecture_lib.engine import Engine
 from lecture_lib.inference_script import TaskInfo, command, generate, prompt, run, sweep
-from lecture_lib.inference_script import test_model as run_model
-from lecture_lib.inference_script.finish import finish
+from lecture_lib.inference_script.answer import finish
 
 TEXT = "The quick brown fox"
 
@@ -190,16 +189,6 @@ def test_a_stream_is_the_text_in_pieces(tiny, engine):
 def test_a_bad_setting_is_named(settings, word):
     with pytest.raises(ValueError, match=word):
         TaskInfo(**{"prompt_seqs": "a"} | settings)
-
-
-def test_the_lecture_s_function_takes_the_lecture_s_arguments(monkeypatch, tiny):
-    import argparse
-
-    monkeypatch.setattr("lecture_lib.loading.load_model", lambda name, device: tiny)
-    args = argparse.Namespace(model="x", prompt_seqs=[TEXT], output_len=4, top_k=1, logprobs=5)
-    (answer,) = run_model(args)
-    assert answer.token_ids == theirs(tiny, max_new_tokens=4, do_sample=False)[0]
-    assert len(answer.logprobs[0].top) == 5
 
 
 def test_the_command_line_prints_text_to_stdout_and_the_rest_to_stderr():

@@ -16,9 +16,14 @@ WORDS, LOGITS = toy_logits("flat")
 BEFORE = LOGITS.softmax(-1)
 AFTER = sampling_distribution(LOGITS, top_p=0.92)
 COUNTS = torch.bincount(draw_tokens(AFTER, 500, seed=0), minlength=10)
+
+
+def viewed(**options):
+    return filter_view(BEFORE, AFTER, WORDS.__getitem__, title="after “The”", **options)
+
+
 ALL = {
-    "filter": lambda: filter_view(BEFORE, AFTER, WORDS, top_p=0.92, counts=COUNTS, title="after"),
-    "few rows": lambda: filter_view(BEFORE, AFTER, WORDS, n_shown=4),
+    "filter": lambda: viewed(top_p=0.92, counts=COUNTS),
     "nucleus": lambda: figures.top_k_and_nucleus(TOY_DISTRIBUTIONS, k=6, p=0.92),
 }
 
@@ -41,17 +46,17 @@ def test_the_words_of_the_filter_view_are_its_numbers():
     assert "cat 0.060 is cut, drawn 0 times" in alt
 
 
-def drawn(monkeypatch, *args, **kwargs):
-    """The figure that filter_view hands to its Picture."""
+def drawn(monkeypatch, **options):
+    """The axes that filter_view draws on."""
     seen = []
     module = sys.modules["lecture_lib.figures.sampling"]
     monkeypatch.setattr(module, "Picture", lambda figure, alt: seen.append(figure))
-    filter_view(*args, **kwargs)
+    viewed(**options)
     return seen[0].axes[0]
 
 
 def test_what_is_kept_is_told_apart_by_more_than_colour(monkeypatch):
-    axes = drawn(monkeypatch, BEFORE, AFTER, WORDS, top_p=0.92)
+    axes = drawn(monkeypatch, top_p=0.92)
     bars = [c for c in axes.collections if isinstance(c, PolyCollection)]
     hatched = [c for c in bars if c.get_hatch()]
     assert [len(c.get_paths()) for c in bars] == [9, 1, 9]
@@ -63,7 +68,8 @@ def test_what_is_kept_is_told_apart_by_more_than_colour(monkeypatch):
 
 
 def test_the_other_tokens_share_a_row(monkeypatch):
-    texts = [t.get_text() for t in drawn(monkeypatch, BEFORE, AFTER, WORDS, n_shown=4).texts]
+    monkeypatch.setattr(sys.modules["lecture_lib.figures.sampling"], "_MOST_ROWS", 4)
+    texts = [t.get_text() for t in drawn(monkeypatch).texts]
     assert "6 others" in texts
     assert "0.530, 5 kept" in texts
     assert texts.count("nice") == 1
@@ -71,7 +77,7 @@ def test_the_other_tokens_share_a_row(monkeypatch):
 
 def test_the_cumulative_curve_is_that_which_top_p_saw(monkeypatch):
     seen = sampling_distribution(LOGITS, top_k=6)
-    axes = drawn(monkeypatch, BEFORE, AFTER, WORDS, seen_by_top_p=seen, top_p=0.5)
+    axes = drawn(monkeypatch, seen_by_top_p=seen, top_p=0.5)
     curve = next(line for line in axes.lines if len(line.get_xdata()) == 10)
     x = np.asarray(curve.get_xdata())
     steps = np.diff(x, prepend=4.4)
@@ -81,8 +87,6 @@ def test_the_cumulative_curve_is_that_which_top_p_saw(monkeypatch):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: filter_view(BEFORE, AFTER[:3], WORDS), "need one shape"),
-        (lambda: filter_view(BEFORE, AFTER, WORDS, counts=torch.zeros(10)), "no draws"),
         (lambda: figures.top_k_and_nucleus({}, k=6, p=0.9), "needs distributions"),
         (lambda: figures.top_k_and_nucleus(TOY_DISTRIBUTIONS, k=0, p=0.9), "k of 1 or more"),
     ],
@@ -134,20 +138,22 @@ def test_the_model_runs_once_a_prompt_whatever_the_sliders_do(loaded, monkeypatc
         "next_token_logits",
         lambda model, ids: prompts.append(ids) or original(model, ids),
     )
-    view = SamplingView(loaded, "The capital of France is")
+    view = SamplingView(loaded, source="the model")
+    view.prompt.value = "The capital of France is"
+    prompts.clear()
     for temperature in (0.5, 1.5, 2.0):
         view.temperature.value = temperature
     view.top_k.value = 40
     view.draw_button.click()
-    assert len(prompts) == 1
+    assert prompts == []
     assert "␣Paris" in view.picture.alt
     view.prompt.value = "The car"
-    assert len(prompts) == 2
+    assert len(prompts) == 1
     shown = view.picture
     view.prompt.value = ""
     assert "text: is empty" in view.message.value
     assert view.picture is shown
     view.source.value = "peaked"
-    assert len(prompts) == 2
+    assert len(prompts) == 1
     assert "drives" in view.picture.alt
     assert view.message.value == ""

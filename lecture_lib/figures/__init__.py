@@ -1,4 +1,5 @@
 """The course's pictures: pure functions, data in, Picture out (PNG, alternative text, caption)."""
+# ruff: noqa: F401  # all that is imported here is for others
 
 from .beam_tree import beam_table, beam_tree
 from .blocks import cache_view, growth_curves, recomputed_rows, score_maps
@@ -14,40 +15,3 @@ from .sampling import filter_view, top_k_and_nucleus
 from .schedule import schedule_chart
 from .scores import chain_rule_path, sentence_ranking, surprise_html, surprise_strip
 from .sharding import ring_all_reduce_view, sharded_layer
-
-__all__ = [
-    "Picture",
-    "RooflinePoint",
-    "beam_table",
-    "beam_tree",
-    "cache_view",
-    "chain_rule_path",
-    "chat_picture",
-    "comparison_page",
-    "cross_attention_map",
-    "filter_view",
-    "generation_filmstrip",
-    "growth_curves",
-    "head_importance",
-    "latency_and_throughput",
-    "logprobs_view",
-    "memory_bars",
-    "next_token_bars",
-    "recomputed_rows",
-    "request_timeline",
-    "ring_all_reduce_view",
-    "roofline",
-    "schedule_chart",
-    "score_maps",
-    "sentence_ranking",
-    "sharded_layer",
-    "surprise_html",
-    "surprise_strip",
-    "sweep_panels",
-    "time_against_ranks",
-    "time_breakdown",
-    "token_html",
-    "token_strip",
-    "top_k_and_nucleus",
-    "volume_bars",
-]

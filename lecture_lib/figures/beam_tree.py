@@ -3,22 +3,22 @@
 import html
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
 
 from ..decoding.beam_trace import FINISHED, KEPT, PRUNED, BeamNode, BeamTrace
-from .picture import Picture
-from .style import CHOSEN, GOOD, INK, MARK, OTHER, blank_axes, in_course_style, visible
+from .picture import Picture, blank_axes
+from .style import CHOSEN, GOOD, INK, MARK, OTHER, in_course_style, visible
 from .style import KEPT as BLUE
 
 Key = tuple[int, ...]  # the new tokens of a text: its place in the tree
 ROOT: Key = ()
-GREEDY = "greedy"  # status of a node that the beam never had, on the way of greedy search
+GREEDY = "only greedy search goes here"  # status of a node that the beam never had
 _MOST_PER_STEP = 9  # candidates that are drawn; what went on or ended is drawn in any case
 _CELL, _ROW, _LEFT, _TOP, _BOTTOM, _RIGHT = 1.1, 0.86, 0.6, 0.3, 1.0, 0.06  # inches
-_BOX = 1.0
 # Told apart by mark, outline and corner, not only by colour: (mark, edge, fill, line style, width).
 _LOOKS = {
     KEPT: ("●", BLUE, "#E4EFF8", "-", 1.6),
@@ -26,53 +26,36 @@ _LOOKS = {
     PRUNED: ("✕", OTHER, "#FFFFFF", (0, (4, 2)), 1.0),
     GREEDY: ("○", MARK, "#FFFFFF", (0, (1, 1)), 1.6),
 }
-_EDGES = {KEPT: "-", FINISHED: "-", PRUNED: (0, (1, 2))}
 _GREEDY_LINE = {"color": MARK, "linestyle": (0, (3, 1, 1, 1)), "linewidth": 2}
-_WORDS = {
-    KEPT: "kept",
-    FINISHED: "finished",
-    PRUNED: "pruned",
-    GREEDY: "only greedy search goes here",
-}
 
 
-@dataclass(frozen=True)
-class Tree:
+class Tree(NamedTuple):
     """What is drawn of a search.
 
-    Attributes:
-        nodes: the node of each drawn text.
-        rows: for each step the drawn texts, from left to right: children below their parents in
-            the parents' order, the likelier first.
-        best: the texts on the way to the best hypothesis. greedy: on the way of greedy search.
+    In a row children stand below their parents in the parents' order, the likelier first.
     """
 
-    nodes: dict[Key, BeamNode]
-    rows: list[list[Key]]
-    best: tuple[Key, ...]
-    greedy: tuple[Key, ...]
+    nodes: dict[Key, BeamNode]  # of each drawn text
+    rows: list[list[Key]]  # the texts of each step, from left to right
+    best: tuple[Key, ...]  # the texts on the way to the best hypothesis
+    greedy: tuple[Key, ...]  # on the way of greedy search
 
 
 def lay_out(trace: BeamTrace, greedy: BeamTrace | None) -> Tree:
-    """The Tree of a search, with the path of a greedy search in it.
-
-    Raises:
-        ValueError: a ``greedy`` with more than one beam.
-    """
+    """The Tree of a search, with the path of a greedy search in it."""
     if greedy is not None and greedy.num_beams != 1:
         raise ValueError(
             f"greedy: needs a search with num_beams=1, got one with {greedy.num_beams}"
         )
-    nodes = {tuple(trace.tokens(i)): node for i, node in enumerate(trace.nodes)}
-    path = [] if greedy is None else greedy.path(greedy.hypotheses[0].node)
-    greedy_keys = tuple(tuple(greedy.tokens(i)) for i in path)
-    for key, i in zip(greedy_keys, path, strict=True):
-        if key not in nodes:
-            nodes[key] = replace(greedy.nodes[i], status=GREEDY, final_score=None)
+    searched = {tuple(trace.tokens(i)): node for i, node in enumerate(trace.nodes)}
+    path: dict[Key, BeamNode] = {}
+    for i in greedy.path(greedy.hypotheses[0].node) if greedy else []:
+        key, node = tuple(greedy.tokens(i)), greedy.nodes[i]
+        path[key] = searched.get(key) or replace(node, status=GREEDY, final_score=None)
     nodes = {
         key: node
-        for key, node in nodes.items()
-        if node.status != PRUNED or node.rank <= _MOST_PER_STEP or key in greedy_keys
+        for key, node in (searched | path).items()
+        if node.status != PRUNED or node.rank <= _MOST_PER_STEP or key in path
     }
     rows, order = [], {ROOT: 0}
     for step in range(1, max(map(len, nodes)) + 1):
@@ -81,7 +64,7 @@ def lay_out(trace: BeamTrace, greedy: BeamTrace | None) -> Tree:
         order |= {key: i for i, key in enumerate(row)}
         rows.append(row)
     best = trace.hypotheses[0].tokens if trace.hypotheses else ()
-    return Tree(nodes, rows, tuple(best[: n + 1] for n in range(len(best))), greedy_keys)
+    return Tree(nodes, rows, tuple(best[: n + 1] for n in range(len(best))), tuple(path))
 
 
 @in_course_style
@@ -93,7 +76,6 @@ def beam_tree(
     greedy: BeamTrace | None = None,
     up_to_step: int | None = None,
     as_probability: bool = False,
-    caption: str = "",
 ) -> Picture:
     """Draw a beam search as a tree, from the prompt downwards.
 
@@ -116,53 +98,50 @@ def beam_tree(
     if not 0 <= shown_steps <= trace.n_steps:
         raise ValueError(f"up_to_step: needs 0 to {trace.n_steps}, got {up_to_step}")
     tree = lay_out(trace, greedy)
-    width = _LEFT + max(_CELL * max(map(len, tree.rows)), 6.4) + _RIGHT
-    height = _TOP + _ROW * len(tree.rows) + _BOTTOM
+    usable = max(_CELL * max(map(len, tree.rows)), 6.4)
+    width, height = _LEFT + usable + _RIGHT, _TOP + _ROW * len(tree.rows) + _BOTTOM
     figure, axes = blank_axes(width, height, (0, width), (0, height))
     # Centre of each node in inches; a row's nodes stand evenly over the width.
-    usable = width - _LEFT - _RIGHT
     place = {ROOT: (_LEFT + usable / 2, height - _TOP)}
     for i, row in enumerate(tree.rows, 1):
         for j, key in enumerate(row):
             place[key] = (_LEFT + usable * (j + 0.5) / len(row), height - _TOP - _ROW * i)
-    complete = shown_steps == trace.n_steps
-    best = set(tree.best) if complete else set()
-    rows = tree.rows if complete else tree.rows[:shown_steps]
-    for key in (key for row in rows for key in row):
-        _draw_edge(axes, tree, key, place, key in best)
     box = {"boxstyle": "round,pad=0.35", "facecolor": "#F2F2F2", "edgecolor": INK}
     root = prompt if len(prompt) <= 60 else "…" + prompt[-59:]
     axes.text(*place[ROOT], root, ha="center", va="center", fontsize=9, bbox=box, zorder=3)
+    best = tree.best if shown_steps == trace.n_steps else ()
+    rows = tree.rows[:shown_steps]
+    for key in (key for row in rows for key in row):
+        _draw_edge(axes, tree, key, place, key in best)
     for step, row in enumerate(rows, 1):
         axes.text(0.06, place[row[0]][1], f"step {step}", va="center", color=INK, fontsize=9)
         for key in row:
             name = visible(token_text(key[-1]), max_length=9)
             _draw_node(axes, tree.nodes[key], name, place[key], as_probability, key in best)
     _draw_legend(axes, tree, width, as_probability)
-    return Picture(figure, _words(trace, tree, token_text, prompt, shown_steps), caption)
+    return Picture(figure, _words(trace, tree, token_text, prompt, shown_steps))
 
 
-def beam_table(trace: BeamTrace, token_text: Callable[[int], str] = str) -> str:
+def beam_table(trace: BeamTrace, token_text: Callable[[int], str]) -> str:
     """The tree as an HTML table, for screen readers and for looking numbers up."""
     table = trace.table(lambda token: visible(token_text(token)))
     text = table.to_html(index=False, border=0, na_rep="–", float_format=lambda x: f"{x:.3g}")
     caption = html.escape(
         f"Candidates of a beam search with {trace.num_beams} beams; it ended by {trace.stop_reason}"
     )
-    head, rest = text.split(">", 1)
-    rest = rest.replace("<th>", '<th scope="col">')
-    return f"{head}><caption>{caption}</caption>{rest}"
+    text = text.replace(">", f"><caption>{caption}</caption>", 1)
+    return text.replace("<th>", '<th scope="col">')
 
 
 def _draw_edge(axes, tree: Tree, key: Key, place: dict, is_best: bool) -> None:
     (x0, y0), (x1, y1) = place[key[:-1]], place[key]
-    status = tree.nodes[key].status
     xs, ys = (x0, x1), (y0 - (0.18 if len(key) == 1 else 0.23), y1 + 0.23)
+    status = tree.nodes[key].status
     if is_best:
         axes.plot(xs, ys, color=CHOSEN, linewidth=4, zorder=1, solid_capstyle="round")
     elif status != GREEDY:
-        colour = _LOOKS[status][1]
-        axes.plot(xs, ys, color=colour, linestyle=_EDGES[status], linewidth=1.3, zorder=1)
+        look = {"color": _LOOKS[status][1], "linestyle": (0, (1, 2)) if status == PRUNED else "-"}
+        axes.plot(xs, ys, linewidth=1.3, zorder=1, **look)
     if key in tree.greedy:  # beside the other line, not on it
         axes.plot([x + 0.07 for x in xs], ys, **_GREEDY_LINE, zorder=2)
 
@@ -172,20 +151,21 @@ def _draw_node(axes, node: BeamNode, name: str, at, as_probability: bool, is_bes
     mark, edge, fill, style, line_width = _LOOKS[node.status]
     ended = node.final_score is not None
     low, high = y - (0.34 if ended else 0.22), y + 0.23
+
+    def draw_box(margin: float, **look) -> None:
+        corner, size = (x - 0.5 - margin, low - margin), (1 + 2 * margin, high - low + 2 * margin)
+        axes.add_artist(FancyBboxPatch(corner, *size, **look))
+
+    square, rounded = "square,pad=0", "round,pad=0,rounding_size=0.1"
     if is_best:  # a frame around the frame
-        frame = (x - _BOX / 2 - 0.04, low - 0.04), _BOX + 0.08, high - low + 0.08
-        axes.add_artist(FancyBboxPatch(*frame, boxstyle="square,pad=0", fc="none", ec=CHOSEN, lw=2))
-    box = (x - _BOX / 2, low), _BOX, high - low
-    corner = "square,pad=0" if node.status == FINISHED else "round,pad=0,rounding_size=0.1"
-    axes.add_artist(
-        FancyBboxPatch(*box, boxstyle=corner, fc=fill, ec=edge, ls=style, lw=line_width, zorder=3)
-    )
-    look = {"color": INK, "weight": "bold"}
-    if node.status == PRUNED:
-        look = {"color": "#5A5A5A", "weight": "normal"}
-    text = {"ha": "center", "va": "center", "zorder": 4, "color": look["color"]}
+        draw_box(0.04, boxstyle=square, fc="none", ec=CHOSEN, lw=2)
+    corners = square if node.status == FINISHED else rounded
+    draw_box(0, boxstyle=corners, fc=fill, ec=edge, ls=style, lw=line_width, zorder=3)
+    pruned = node.status == PRUNED
+    text = {"ha": "center", "va": "center", "zorder": 4, "color": "#5A5A5A" if pruned else INK}
+    weight = "normal" if pruned else "bold"
     score = f"Π {_p(node.score)}" if as_probability else f"Σ {_signed(node.score)}"
-    axes.text(x, y + 0.11, f"{mark} {name}", fontsize=9.5, **text | look)
+    axes.text(x, y + 0.11, f"{mark} {name}", fontsize=9.5, weight=weight, **text)
     axes.text(x, y - 0.09, f"p {_p(node.log_prob)}  {score}", fontsize=8, **text)
     if ended:
         axes.text(x, y - 0.25, f"score {_signed(node.final_score)}", fontsize=8, **text)
@@ -205,12 +185,11 @@ def _signed(x: float) -> str:
 
 
 def _draw_legend(axes, tree: Tree, width: float, as_probability: bool) -> None:
-    lines = [
-        {"color": edge, "linestyle": style, "linewidth": line_width,
-         "label": f"{mark} {_WORDS[status]}"}
-        for status in dict.fromkeys(node.status for node in tree.nodes.values())
-        for mark, edge, _, style, line_width in [_LOOKS[status]]
-    ]  # fmt: skip
+    lines = []
+    for status in dict.fromkeys(node.status for node in tree.nodes.values()):
+        mark, edge, _, style, line_width = _LOOKS[status]
+        look = {"color": edge, "linestyle": style, "linewidth": line_width}
+        lines.append(look | {"label": f"{mark} {status}"})
     lines.append({"color": CHOSEN, "linewidth": 4, "label": "best text"})
     if tree.greedy:
         lines.append(_GREEDY_LINE | {"label": "greedy search"})
@@ -230,18 +209,14 @@ def _words(trace: BeamTrace, tree: Tree, token_text, prompt: str, shown_steps: i
     k = trace.num_beams
     said = [f"Tree of a beam search with {k} beam{'s' * (k > 1)} after “{prompt}”."]
     for step in range(1, shown_steps + 1):
-        parts, nodes = [], trace.at_step(step)
-        for status in (KEPT, FINISHED):
-            listed = "; ".join(
-                f"{text([*trace.tokens(n.parent), n.token])} (p {_p(n.log_prob)}, "
-                f"p(text) {_p(n.score)})"
-                for n in nodes
-                if n.status == status
-            )
-            parts += [f"{_WORDS[status]} {listed}"] if listed else []
-        n_pruned = sum(n.status == PRUNED for n in nodes)
-        parts += [f"{n_pruned} pruned"] if n_pruned else []
-        said.append(f"Step {step}: {', '.join(parts)}.")
+        parts = {KEPT: [], FINISHED: [], PRUNED: []}
+        for n in trace.at_step(step):
+            ps = f"(p {_p(n.log_prob)}, p(text) {_p(n.score)})"
+            parts[n.status].append(f"{text([*trace.tokens(n.parent), n.token])} {ps}")
+        n_pruned = len(parts.pop(PRUNED))
+        listed = [f"{status} {'; '.join(texts)}" for status, texts in parts.items() if texts]
+        listed += [f"{n_pruned} pruned"] if n_pruned else []
+        said.append(f"Step {step}: {', '.join(listed)}.")
     if shown_steps == trace.n_steps and trace.hypotheses:
         best = trace.hypotheses[0]
         said.append(f"Best text: {text(best.tokens)}, score {best.score:.3g}.")

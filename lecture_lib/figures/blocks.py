@@ -6,16 +6,14 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Rectangle
 
-from .picture import Picture
-from .style import CHOSEN, INK, KEPT, MARK, OTHER, in_course_style, new_figure, visible
+from .picture import Picture, new_figure
+from .style import CHOSEN, INK, KEPT, LINES, MARK, in_course_style, visible
 
-_LINES = ((KEPT, "o", "-"), (CHOSEN, "s", "--"), (MARK, "^", "-."), (OTHER, "D", ":"))
 _SCORES = ListedColormap([(1 - t * 1.0, 1 - t * 0.55, 1 - t * 0.3) for t in np.linspace(0, 1, 128)])
-
 _ROWS = {
-    "same": ("same as in pass 1", {"facecolor": "#DCE9F3", "hatch": "///", "edgecolor": KEPT}),
-    "changed": ("changed", {"facecolor": MARK, "edgecolor": INK}),
-    "new": ("new", {"facecolor": CHOSEN, "edgecolor": INK}),
+    "same as in pass 1": {"facecolor": "#DCE9F3", "hatch": "///", "edgecolor": KEPT},
+    "changed": {"facecolor": MARK, "edgecolor": INK},
+    "new": {"facecolor": CHOSEN, "edgecolor": INK},
 }
 
 
@@ -33,29 +31,26 @@ def recomputed_rows(frame, *, caption: str = "") -> Picture:
     axes = figure.add_axes((0.01, 0.02, 0.98, 0.97))
     axes.set(xlim=(-0.2, len(frame) + 4.6), ylim=(n_rows + 0.1, -1.1))
     axes.axis("off")
+
+    def draw_row(x: float, y: float, look: dict) -> None:
+        axes.add_patch(Rectangle((x, y), 0.84, 0.82, linewidth=0.6, **look))
+
     told = []
     for x, line in enumerate(frame.itertuples()):
-        kinds = ["same"] * line.unchanged + ["changed"] * line.changed + ["new"] * line.new
-        for y, kind in enumerate(kinds):
-            _draw_row(axes, x, y, kind)
-        axes.text(x + 0.42, -0.35, _typeset(line.tensor), ha="center", fontsize=9, parse_math=True)
-        told.append(f"{line.tensor} {line.unchanged} same, {line.changed} changed, {line.new} new")
-    for y, (kind, (words, _)) in enumerate(_ROWS.items()):
-        _draw_row(axes, len(frame) + 0.3, y * 1.3, kind)
-        axes.text(len(frame) + 1.3, y * 1.3 + 0.45, words, va="center", fontsize=9)
+        counts = (line.unchanged, line.changed, line.new)
+        for y, look in enumerate(np.repeat(list(_ROWS.values()), counts)):
+            draw_row(x, y, look)
+        name, _, index = line.tensor.partition("_")  # Q_i gets its index below, as in the tables
+        if index:
+            name = (
+                rf"${name}_{{{index}}}$" if len(name) == 1 else rf"$\mathrm{{{name}}}_{{{index}}}$"
+            )
+        axes.text(x + 0.42, -0.35, name, ha="center", fontsize=9, parse_math=True)
+        told.append("{} {} same, {} changed, {} new".format(line.tensor, *counts))
+    for i, (words, look) in enumerate(_ROWS.items()):
+        draw_row(len(frame) + 0.3, i * 1.3, look)
+        axes.text(len(frame) + 1.3, i * 1.3 + 0.45, words, va="center", fontsize=9)
     return Picture(figure, "Rows of the second pass, tensor by tensor: " + "; ".join(told), caption)
-
-
-def _typeset(name: str) -> str:
-    """Q_i with its index below, as in the tables; a longer name upright."""
-    letter, _, index = name.partition("_")
-    if not index:
-        return name
-    return rf"${letter}_{{{index}}}$" if len(letter) == 1 else rf"$\mathrm{{{letter}}}_{{{index}}}$"
-
-
-def _draw_row(axes, x: float, y: float, kind: str) -> None:
-    axes.add_patch(Rectangle((x, y), 0.84, 0.82, linewidth=0.6, **_ROWS[kind][1]))
 
 
 @in_course_style
@@ -80,12 +75,12 @@ def score_maps(maps: Mapping[str, object], tokens: Sequence[str], *, caption: st
         left = (0.85 + i * (side + 0.15)) / width
         axes = figure.add_axes((left, 0.75 / height, side / width, side / height))
         axes.imshow(scores, aspect="auto", vmin=0, vmax=1, cmap=_SCORES)
-        queries = names[len(names) - len(scores) :]
-        axes.set_yticks(range(len(scores)), queries if i == 0 else [], fontsize=8)
+        past_len = len(names) - len(scores)
+        axes.set_yticks(range(len(scores)), names[past_len:] if i == 0 else [], fontsize=8)
         axes.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=8)
         axes.set_title(title, fontsize=10)
         axes.spines[["top", "right"]].set_visible(True)
-        later = np.triu(scores, len(names) - len(scores) + 1).sum() / len(scores)
+        later = np.triu(scores, past_len + 1).sum() / len(scores)
         told.append(
             f"{title}: {later:.2f} of the attention on later tokens, largest score "
             f"{scores.max():.2f}"
@@ -104,11 +99,11 @@ def growth_curves(
     caption: str = "",
 ) -> Picture:
     """Quantities that grow, on logarithmic axes (there n² is a line of slope 2) or plain ones."""
-    if not curves or len(curves) > len(_LINES):
-        raise ValueError(f"curves: needs 1 to {len(_LINES)}, got {len(curves)}")
+    if not 1 <= len(curves) <= len(LINES):
+        raise ValueError(f"curves: needs 1 to {len(LINES)}, got {len(curves)}")
     figure = new_figure(6.2, 3.4)
     axes = figure.add_subplot()
-    for (name, y), (colour, marker, style) in zip(curves.items(), _LINES, strict=False):
+    for (name, y), (colour, marker, style) in zip(curves.items(), LINES, strict=False):
         if len(y) != len(x):
             raise ValueError(f"curves[{name!r}]: needs {len(x)} values, got {len(y)}")
         axes.plot(x, y, style, color=colour, marker=marker, markersize=4, label=name)
@@ -137,21 +132,9 @@ def _power(value: float, position: int) -> str:
 
 
 @in_course_style
-def cache_view(
-    keys, scores: Sequence[float], tokens: Sequence[str], *, n_new: int = 1, caption: str = ""
-) -> Picture:
-    """One step of decoding: the cached keys of a head, the new row, and the new token's scores.
-
-    Args:
-        keys: (S, H) keys of one head, the ``n_new`` newest last.
-        scores: S attention scores of the newest token; they sum to 1.
-        tokens: the S tokens.
-    """
+def cache_view(keys, scores: Sequence[float], tokens: Sequence[str], *, n_new: int = 1) -> Picture:
+    """One step of decoding: keys (S, H) of a head, the new rows, the newest token's scores (S,)."""
     keys, scores = np.asarray(keys, dtype=float), np.asarray(scores, dtype=float)
-    if keys.ndim != 2 or not len(keys) == len(scores) == len(tokens):
-        raise ValueError(
-            f"keys, scores, tokens: need one length, got {keys.shape}, {len(scores)}, {len(tokens)}"
-        )
     n, names = len(tokens), [visible(token, 12) for token in tokens]
     height = 0.95 + 0.2 * n
     figure = new_figure(7.6, height, layout=None)
@@ -159,9 +142,8 @@ def cache_view(
     grid = figure.add_axes((0.13, bottom, 0.5, tall))
     limit = max(np.abs(keys).max(), 1e-9)
     grid.imshow(keys, aspect="auto", cmap="PuOr", vmin=-limit, vmax=limit)
-    grid.add_patch(
-        Rectangle((-0.5, n - n_new - 0.5), keys.shape[1], n_new, fill=False, ec=INK, lw=2)
-    )
+    new_rows = (-0.5, n - n_new - 0.5), keys.shape[1], n_new
+    grid.add_patch(Rectangle(*new_rows, fill=False, ec=INK, lw=2))
     grid.set_yticks(range(n), names, fontsize=8)
     grid.set_xlabel(f"K of one head: {n} × {keys.shape[1]}", fontsize=9)
     grid.set_title("cached keys; framed: written in this step", fontsize=9)
@@ -174,4 +156,4 @@ def cache_view(
         f"Cache with {n} keys of width {keys.shape[1]}, {n_new} new in this step ({names[-1]}). "
         f"The newest token attends most to {names[best]} at position {best} ({scores[best]:.2f})."
     )
-    return Picture(figure, alt, caption)
+    return Picture(figure, alt)

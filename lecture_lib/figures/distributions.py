@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 
-from .picture import Picture
-from .style import CHOSEN, KEPT, OTHER, in_course_style, new_figure, visible
+from .picture import Picture, new_figure
+from .style import CHOSEN, KEPT, OTHER, in_course_style, visible
 
 Bars = Sequence[tuple[str, float]]
 
 
 @in_course_style
-def next_token_bars(
-    top: Bars, *, context: str = "", chosen: str | None = None, caption: str = ""
-) -> Picture:
+def next_token_bars(top: Bars, *, context: str = "", chosen: str | None = None) -> Picture:
     """The likeliest next tokens as bars, and one bar for all the others together, if there are any.
 
     Args:
@@ -24,23 +22,24 @@ def next_token_bars(
     """
     _check(top)
     rest = max(0.0, 1.0 - sum(p for _, p in top))
-    is_all = rest < 1e-6  # a toy model's whole vocabulary
-    height = 0.9 + 0.27 * (len(top) + (not is_all))
+    if rest < 1e-6:  # a toy model's whole vocabulary
+        rest = 0.0
+    height = 0.9 + 0.27 * (len(top) + (rest > 0))
     # Margins by hand: a layout engine would draw everything twice, and this picture is redrawn
     # while a reader steps through a text.
     figure = new_figure(7.0, height, layout=None)
     left = max(0.13, 0.02 + 0.0135 * max(len(visible(token)) for token, _ in top))
     axes = figure.add_axes((left, 0.5 / height, 0.985 - left, 1 - 0.82 / height))
-    _draw_bars(axes, top, chosen, None if is_all else rest)
+    _draw_bars(axes, top, chosen, rest, mark="  ◀ chosen")
     axes.set_xlabel("probability")
     if context:
         axes.set_title(f"after “{_tail(context)}”")
     listed = ", ".join(f"{visible(t)} {p:.3f}" for t, p in top)
-    others = "" if is_all else f"; all others {rest:.3f}"
+    others = f"; all others {rest:.3f}" if rest else ""
     alt = f"Bar chart of the next token after “{_tail(context)}”: {listed}{others}."
     if chosen is not None:
         alt += f" Chosen: {visible(chosen)}."
-    return Picture(figure, alt, caption)
+    return Picture(figure, alt)
 
 
 @in_course_style
@@ -56,32 +55,32 @@ def generation_filmstrip(
     figure = new_figure(2.3 * n_columns, n_rows * (0.85 + 0.24 * bars))
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)  # inches around each step
     told = []
-    for i, (context, top, chosen) in enumerate(steps):
+    for i, (context, top, chosen) in enumerate(steps, 1):
         _check(top)
-        axes = figure.add_subplot(n_rows, n_columns, i + 1)
-        _draw_bars(axes, top, chosen, rest=None, mark_chosen=False)
-        axes.set_title(f"{i + 1}: {_last_words(context, 18)}", fontsize=9)
+        axes = figure.add_subplot(n_rows, n_columns, i)
+        _draw_bars(axes, top, chosen)
+        tail = _tail(context, 18)
+        start = tail.find(" ")  # cut between words where there are any
+        if tail.startswith("…") and 0 < start < len(tail) - 1:
+            tail = f"…{tail[start:]}"
+        axes.set_title(f"{i}: {tail}", fontsize=9)
         axes.set(xlim=(0, 1.25), xticks=[])
         p = dict(top).get(chosen)
-        told.append(f"step {i + 1} {visible(chosen)}" + ("" if p is None else f" ({p:.3f})"))
+        told.append(f"step {i} {visible(chosen)}" + ("" if p is None else f" ({p:.3f})"))
     alt = f"Next-token bars of {len(steps)} steps; chosen: " + ", ".join(told) + "."
     return Picture(figure, alt, caption)
 
 
-def _draw_bars(
-    axes, top: Bars, chosen: str | None, rest: float | None, mark_chosen: bool = True
-) -> None:
-    names = [visible(token) for token, _ in top]
-    values = [p for _, p in top]
-    colours = [CHOSEN if token == chosen else KEPT for token, _ in top]
-    if rest is not None:
-        names, values, colours = [*names, "all others"], [*values, rest], [*colours, OTHER]
-    rows = range(len(values))
-    axes.barh(rows, values, color=colours)
-    marks = ["  ◀ chosen" if c == CHOSEN and mark_chosen else "" for c in colours]
-    for row, value, mark in zip(rows, values, marks, strict=True):
-        axes.text(value, row, f" {value:.3f}{mark}", va="center", fontsize=9)
-    axes.set_yticks(rows, names)
+def _draw_bars(axes, top: Bars, chosen: str | None, rest: float = 0.0, mark: str = "") -> None:
+    bars = [(visible(token), p, CHOSEN if token == chosen else KEPT) for token, p in top]
+    if rest:
+        bars.append(("all others", rest, OTHER))
+    names, values, colours = zip(*bars, strict=True)
+    axes.barh(range(len(bars)), values, color=colours)
+    for row, (_, p, colour) in enumerate(bars):
+        text = f" {p:.3f}{mark if colour == CHOSEN else ''}"
+        axes.text(p, row, text, va="center", fontsize=9)
+    axes.set_yticks(range(len(bars)), names)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.12)
 
@@ -91,13 +90,6 @@ def _check(top: Bars) -> None:
         raise ValueError("top: is empty; needs at least one (token, probability) pair")
     if any(not 0 <= p <= 1 + 1e-6 for _, p in top) or sum(p for _, p in top) > 1 + 1e-4:
         raise ValueError(f"top: probabilities must be 0 or more and sum to at most 1, got {top}")
-
-
-def _last_words(text: str, length: int) -> str:
-    """The end of a text, cut between words where it has any."""
-    tail = _tail(text, length)
-    start = tail.find(" ")
-    return f"…{tail[start:]}" if tail.startswith("…") and 0 < start < len(tail) - 1 else tail
 
 
 def _tail(text: str, length: int = 48) -> str:

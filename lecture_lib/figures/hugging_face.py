@@ -1,13 +1,12 @@
 """Pictures of lecture 08: heads that matter, tokens over the text, what a translation looks at."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from .picture import Picture
-from .style import CHOSEN, in_course_style, new_figure, visible
+from .picture import Picture, new_figure
+from .style import CHOSEN, in_course_style, visible
 from .tokens import Tile, draw_tiles, tiles_html
 
 # Neighbouring tokens are told apart by these, in turn; the border and the id say the rest.
@@ -17,17 +16,16 @@ _MOST_PIECES = 400
 
 
 @in_course_style
-def head_importance(rises, *, layers: Sequence[int] | None = None, caption: str = "") -> Picture:
+def head_importance(rises, *, layers: Sequence[int], caption: str = "") -> Picture:
     """How much the loss rises without each attention head, as a map: row = layer, column = head.
 
     Args:
         rises: (layers, n_H) in nats a token, as ``hub_tools.ablate_heads`` returns them.
-        layers: the layers' numbers; default 0, 1, 2, ...
+        layers: the layers' numbers.
     """
     rises = np.asarray(rises, dtype=float)
     if rises.ndim != 2 or not rises.size or not np.isfinite(rises).all():
         raise ValueError(f"rises: needs a finite array (layers, n_H), got shape {rises.shape}")
-    layers = list(range(len(rises)) if layers is None else layers)
     if len(layers) != len(rises):
         raise ValueError(f"layers: needs {len(rises)} numbers, got {len(layers)}")
     figure = new_figure(6.4, 1.3 + 0.19 * max(len(layers), 4))
@@ -35,41 +33,37 @@ def head_importance(rises, *, layers: Sequence[int] | None = None, caption: str 
     # A few heads dwarf the others; the colours end at the 98th percentile, the numbers don't.
     limit = max(np.quantile(np.abs(rises), 0.98), 1e-6)
     image = axes.imshow(rises, aspect="auto", cmap="PuOr_r", vmin=-limit, vmax=limit)
-    worst = np.unravel_index(rises.argmax(), rises.shape)
-    axes.add_patch(
-        Rectangle((worst[1] - 0.5, worst[0] - 0.5), 1, 1, fill=False, edgecolor=CHOSEN, lw=2)
-    )
+    worst_layer, worst_head = np.unravel_index(rises.argmax(), rises.shape)
+    corner = (worst_head - 0.5, worst_layer - 0.5)
+    axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=CHOSEN, lw=2))
     axes.set_xticks(range(rises.shape[1]))
     step = 1 if len(layers) <= 12 else 5
     axes.set_yticks(range(0, len(layers), step), layers[::step])
     axes.set(xlabel="head", ylabel="layer")
     bar = figure.colorbar(image, ax=axes, extend="both")
     bar.set_label("loss without it − with it,\nnats a token")
-    n_better = int((rises < 0).sum())
     alt = (
         f"Map of {rises.shape[0]} layers by {rises.shape[1]} heads: the change in loss without "
         f"each head, {rises.min():.3f} to {rises.max():.3f} nats a token, median "
-        f"{np.median(rises):.3f}. The most important (framed) is head {worst[1]} of layer "
-        f"{layers[worst[0]]}. Without {n_better} of the {rises.size} heads the loss falls."
+        f"{np.median(rises):.3f}. The most important (framed) is head {worst_head} of layer "
+        f"{layers[worst_layer]}. Without {(rises < 0).sum()} of the {rises.size} heads the loss "
+        "falls."
     )
     return Picture(figure, alt, caption)
 
 
 @in_course_style
-def token_strip(pieces: Sequence, *, show_bytes: bool = False, caption: str = "") -> Picture:
-    """A text's tokens as boxes, each with its id (and its bytes in hexadecimal) below.
+def token_strip(pieces: Sequence, *, caption: str = "") -> Picture:
+    """A text's tokens as boxes, each with its id and its bytes in hexadecimal below.
 
     Args:
         pieces: ``hub_tools.TokenPiece`` objects.
     """
     tiles = _tiles(pieces)
-    look = {"line_inches": 0.78, "text_at": (0.24, 0.55, 0.8)}
-    if not show_bytes:
-        tiles = [replace(tile, notes=tile.notes[:1]) for tile in tiles]
-        look = {"line_inches": 0.56, "text_at": (0.3, 0.72)}
     figure = draw_tiles(
-        [tiles], line_width=76, narrowest=5.5, box=(0.06, 0.86), edge="#999999", **look
-    )
+        [tiles], line_width=76, narrowest=5.5, line_inches=0.78, box=(0.06, 0.86),
+        text_at=(0.24, 0.55, 0.8), edge="#999999",
+    )  # fmt: skip
     told = ", ".join(f"{tile.name} {tile.notes[0]}" for tile in tiles)
     n_bytes = sum(len(piece.data) for piece in pieces)
     alt = f"{len(pieces)} tokens, {n_bytes} bytes, each with its id: {told}."
@@ -82,8 +76,7 @@ def token_html(pieces: Sequence) -> str:
 
 
 def _tiles(pieces: Sequence) -> list[Tile]:
-    """Each piece with its id and its bytes."""
-    if not pieces or len(pieces) > _MOST_PIECES:
+    if not 1 <= len(pieces) <= _MOST_PIECES:
         raise ValueError(f"pieces: needs 1 to {_MOST_PIECES} tokens, got {len(pieces)}")
     tiles = []
     for i, piece in enumerate(pieces):

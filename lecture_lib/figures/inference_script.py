@@ -5,25 +5,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from .picture import Picture
-from .style import (
-    CHOSEN,
-    DECODE,
-    GOOD,
-    INK,
-    KEPT,
-    PREFILL,
-    blank_axes,
-    in_course_style,
-    new_figure,
-    visible,
-)
+from .picture import Picture, blank_axes, new_figure
+from .style import CHOSEN, DECODE, GOOD, INK, KEPT, PREFILL, in_course_style, visible
 
-_SWEPT = {
-    "distinct_2": ("different pairs", KEPT, "o"),
-    "repeated_4": ("repeated 4-grams", CHOSEN, "s"),
+_SWEPT = {  # column: words, colour, marker, row of panels
+    "distinct_2": ("different pairs", KEPT, "o", 0),
+    "repeated_4": ("repeated 4-grams", CHOSEN, "s", 0),
+    "mean_log_prob": ("mean log p", GOOD, "^", 1),
 }
-_LOG_P = {"mean_log_prob": ("mean log p", GOOD, "^")}
 
 
 @in_course_style
@@ -46,11 +35,9 @@ def logprobs_view(
     told = []
     for column, (token, log_prob, top) in enumerate(positions):
         axes.text(column, -0.65, f"{column + 1}", ha="center", va="center", fontsize=9)
-        for row, (other, value) in enumerate(top):
-            _cell(axes, column, row, other, value, chosen=other == token)
-        below = token not in [other for other, _ in top]
-        if below:
-            _cell(axes, column, n_top, token, log_prob, chosen=True)
+        below = [] if token in dict(top) else [(token, log_prob)]
+        for row, (other, value) in enumerate([*top, *below]):
+            _draw_cell(axes, column, row, other, float(np.exp(value)), chosen=other == token)
         rank = "not among them" if below else "among them"
         best = ", ".join(f"{visible(other)} {np.exp(value):.2f}" for other, value in top)
         told.append(
@@ -61,12 +48,11 @@ def logprobs_view(
     return Picture(figure, "Tokens chosen and the likeliest, p each. " + ". ".join(told), caption)
 
 
-def _cell(axes, column: int, row: int, token: str, log_prob: float, *, chosen: bool) -> None:
-    p = float(np.exp(log_prob))
-    colour = CHOSEN if chosen else KEPT
-    axes.barh(row, 0.94 * p, left=column - 0.47, height=0.8, color=colour, alpha=0.35)
+def _draw_cell(axes, column: int, row: int, token: str, p: float, *, chosen: bool) -> None:
+    place = {"left": column - 0.47, "height": 0.8}
+    axes.barh(row, 0.94 * p, color=CHOSEN if chosen else KEPT, alpha=0.35, **place)
     frame = {"edgecolor": CHOSEN, "linewidth": 1.6} if chosen else {"edgecolor": "#DDDDDD"}
-    axes.barh(row, 0.94, left=column - 0.47, height=0.8, facecolor="none", **frame)
+    axes.barh(row, 0.94, facecolor="none", **place, **frame)
     axes.text(column - 0.43, row, visible(token, 9), va="center", fontsize=8)
     shown = f"{p:.2f}".removeprefix("0") if p >= 0.005 else "<.01"
     axes.text(column + 0.44, row, shown, va="center", ha="right", fontsize=8)
@@ -116,36 +102,27 @@ def sweep_panels(frames: Mapping[str, pd.DataFrame], *, caption: str = "") -> Pi
     Raises:
         ValueError: no frame, or one without its setting, distinct_2, repeated_4, mean_log_prob.
     """
-    for name, frame in frames.items():
-        if lacking := {name, *_SWEPT, "mean_log_prob"} - set(frame):
-            raise ValueError(f"frames[{name!r}]: lacks {', '.join(sorted(lacking))}")
     if not frames:
         raise ValueError("frames: is empty; needs at least one sweep")
     figure = new_figure(2.05 * len(frames) + 0.6, 4.2)
-    upper, lower = figure.subplots(2, len(frames), sharey="row", squeeze=False)
+    panels = figure.subplots(2, len(frames), sharey="row", squeeze=False)
     told = []
-    for column, (name, frame) in enumerate(frames.items()):
-        means = frame.astype({name: float}).groupby(name, sort=True)
-        means = means[[*_SWEPT, "mean_log_prob"]].mean()
-        told.append(_swept(upper[column], name, means, _SWEPT))
-        told.append(_swept(lower[column], name, means, _LOG_P))
-        upper[column].set_ylim(-0.03, 1.05)
-        lower[column].set_xlabel(name)
-    upper[0].set_ylabel("share")
-    lower[0].set_ylabel("mean log p (nats)")
-    handles, labels = upper[0].get_legend_handles_labels()
+    for name, frame, column in zip(frames, frames.values(), panels.T, strict=True):
+        if lacking := {name, *_SWEPT} - set(frame):
+            raise ValueError(f"frames[{name!r}]: lacks {', '.join(sorted(lacking))}")
+        means = frame.astype({name: float}).groupby(name, sort=True)[[*_SWEPT]].mean()
+        places = range(len(means))  # values such as 1, 50, 1000: evenly spaced
+        for key, (label, colour, marker, row) in _SWEPT.items():
+            column[row].plot(places, means[key], marker=marker, color=colour, label=label)
+            values = ", ".join(f"{x:g}: {y:.2f}" for x, y in means[key].items())
+            told.append(f"{label} by {name} {values}")
+        for axes in column:
+            axes.set_xticks(places, [f"{value:g}" for value in means.index])
+            axes.grid(alpha=0.25)
+        column[0].set_ylim(-0.03, 1.05)
+        column[1].set_xlabel(name)
+    panels[0, 0].set_ylabel("share")
+    panels[1, 0].set_ylabel("mean log p (nats)")
+    handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, fontsize=9, ncols=2, loc="outside upper left")
     return Picture(figure, "Sweeps. " + "; ".join(told), caption)
-
-
-def _swept(axes, name: str, means: pd.DataFrame, lines: Mapping[str, tuple]) -> str:
-    """Draw columns of ``means`` against its index; returns them in words."""
-    places = range(len(means))  # values such as 1, 50, 1000: evenly spaced
-    told = []
-    for column, (label, colour, marker) in lines.items():
-        axes.plot(places, means[column], marker=marker, color=colour, label=label)
-        values = ", ".join(f"{x:g}: {y:.2f}" for x, y in means[column].items())
-        told.append(f"{label} by {name} {values}")
-    axes.set_xticks(places, [f"{value:g}" for value in means.index])
-    axes.grid(alpha=0.25)
-    return "; ".join(told)

@@ -7,42 +7,41 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from pandas import DataFrame
 
 from ..costs.units import format_count
-from ..parallel import ParallelComparison, PipelineVolume
+from ..parallel import ParallelComparison, PipelineVolume, TensorParallelVolume
 from ..parallel.volumes import Volume
-from .picture import Picture
-from .style import CHOSEN, GOOD, KEPT, MARK, in_course_style, new_figure
+from .costs import stacked_bars
+from .picture import Picture, new_figure
+from .style import CHOSEN, GOOD, KEPT, MARK, in_course_style
 
 _CURVES = ((CHOSEN, "o", "-"), (MARK, "s", "--"), (GOOD, "^", "-."), (KEPT, "D", ":"))
-_WAYS = ((CHOSEN, ""), (KEPT, "///"), (MARK, "..."), (GOOD, "xx"))
+# Each way of splitting keeps its colour and hatch in every picture.
+_WAYS = {TensorParallelVolume: (CHOSEN, ""), PipelineVolume: (KEPT, "///")}
 
 
 @in_course_style
-def volume_bars(volumes: Mapping[str, Volume], *, caption: str = "") -> Picture:
-    """Bytes of a prefill, of one decode pass and of the whole request: payload, and on the wire.
-
-    Args:
-        volumes: name -> a volume of ``tensor_parallel_volume`` or ``pipeline_volume``, up to 4.
-
-    Raises:
-        ValueError: no volume, more than 4, only such that send nothing.
-    """
-    if not 1 <= len(volumes) <= len(_WAYS):
-        raise ValueError(f"volumes: needs 1 to {len(_WAYS)}, got {len(volumes)}")
+def volume_bars(volumes: Mapping[str, Volume]) -> Picture:
+    """Bytes of a prefill, of one decode pass and of the whole request: payload, and on the wire."""
     sizes = {name: _sizes(volume) for name, volume in volumes.items()}
     shown = [size for parts in sizes.values() for pair in parts.values() for size in pair if size]
-    if not shown:
-        raise ValueError("volumes: nothing is sent; needs two ranks or more")
     quantities = list(next(iter(sizes.values())))
     step = len(volumes) + 0.7
     height = 0.95 + 0.3 * step * len(quantities)
     figure = new_figure(7.4, height, layout=None)
     axes = figure.add_axes((0.17, 0.48 / height, 0.8, 1 - 0.85 / height))
     low, high = 10 ** np.floor(np.log10(min(shown)) - 0.3), max(shown) * 40
-    looks, told = _looks(volumes), []
+    told = []
     for i, (name, parts) in enumerate(sizes.items()):
-        look = dict(zip(("color", "hatch"), looks[name], strict=True)) | {"edgecolor": "white"}
+        colour, hatch = _WAYS[type(volumes[name])]
+        look = {"color": colour, "hatch": hatch, "edgecolor": "white"}
         for j, (payload, wire) in enumerate(parts.values()):
-            _draw_bar(axes, j * step + i, low, payload, wire, look)
+            y, words = j * step + i, format_count(payload, "B")
+            axes.barh(y, payload - low, left=low, height=0.78, **look)
+            if wire != payload:
+                axes.plot([payload, wire], [y, y], color=colour, linewidth=1.6)
+                axes.plot([wire], [y], "|", color=colour, markersize=9, markeredgewidth=1.6)
+                words += f", wire {format_count(wire, 'B')}"
+            place = {"textcoords": "offset points", "va": "center", "fontsize": 8}
+            axes.annotate(words, (max(payload, wire), y), (5, 0), **place)
         axes.barh(0, 0, left=low, label=name, **look)
         listed = ", ".join(
             f"{what} payload {format_count(payload, 'B')} and wire {format_count(wire, 'B')}"
@@ -58,51 +57,23 @@ def volume_bars(volumes: Mapping[str, Volume], *, caption: str = "") -> Picture:
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("bytes, logarithmic; bar: payload, line: on the wire of all ranks together")
     figure.legend(frameon=False, fontsize=9, ncols=4, loc="upper center")
-    return Picture(figure, "Bytes sent. " + "; ".join(told), caption)
+    return Picture(figure, "Bytes sent. " + "; ".join(told))
 
 
 def _sizes(volume: Volume) -> dict[str, tuple[float, float]]:
     """Payload and wire bytes, all ranks together, by what they are for."""
-
-    def wire(phase: str) -> float:
-        found = (t for t in volume.transfers if t.phase == phase)
-        return sum(t.per_pass * t.wire_bytes(volume.n_ranks) for t in found)
-
+    wire = {"prefill": 0, "decode": 0}
+    for transfer in volume.transfers:
+        wire[transfer.phase] += transfer.per_pass * transfer.wire_bytes(volume.n_ranks)
     return {
-        "prefill": (volume.prefill_bytes, wire("prefill")),
-        "one decode pass": (volume.decode_step_bytes, wire("decode")),
+        "prefill": (volume.prefill_bytes, wire["prefill"]),
+        "one decode pass": (volume.decode_step_bytes, wire["decode"]),
         "whole request": (volume.payload_bytes, volume.wire_bytes),
     }
 
 
-def _looks(volumes: Mapping[str, Volume]) -> dict[str, tuple[str, str]]:
-    """Colour and hatch by name: the first tensor-parallel and the first pipeline volume keep
-    theirs in every picture."""
-    free, looks = list(_WAYS), {}
-    for name, volume in volumes.items():
-        own = _WAYS[isinstance(volume, PipelineVolume)]
-        looks[name] = own if own in free else next(w for w in (*_WAYS[2:], *_WAYS) if w in free)
-        free.remove(looks[name])
-    return looks
-
-
-def _draw_bar(axes, y: float, low: float, payload: float, wire: float, look: dict) -> None:
-    if not payload:
-        axes.text(low * 1.1, y, "nothing is sent", va="center", fontsize=8)
-        return
-    axes.barh(y, payload - low, left=low, height=0.78, **look)
-    words = format_count(payload, "B")
-    if wire != payload:
-        axes.plot([payload, wire], [y, y], color=look["color"], linewidth=1.6)
-        axes.plot([wire], [y], "|", color=look["color"], markersize=9, markeredgewidth=1.6)
-        words += f", wire {format_count(wire, 'B')}"
-    axes.annotate(
-        words, (max(payload, wire), y), (5, 0), textcoords="offset points", va="center", fontsize=8
-    )
-
-
 @in_course_style
-def time_against_ranks(frame: DataFrame, *, title: str = "", caption: str = "") -> Picture:
+def time_against_ranks(frame: DataFrame, *, title: str = "Time") -> Picture:
     """Time against the number of ranks: where the links eat up what splitting the work gains.
 
     Args:
@@ -119,8 +90,8 @@ def time_against_ranks(frame: DataFrame, *, title: str = "", caption: str = "") 
     for name, (colour, marker, style) in zip(frame.columns, _CURVES, strict=False):
         y = 1e3 * frame[name]
         axes.plot(frame.index, y, style, color=colour, marker=marker, markersize=5, label=name)
-        told.append(f"{name} {y.iloc[0]:.3g} to {y.iloc[-1]:.3g}, least {y.min():.3g} at "
-                    f"{y.idxmin()} ranks")  # fmt: skip
+        least = f"least {y.min():.3g} at {y.idxmin()} ranks"
+        told.append(f"{name} {y.iloc[0]:.3g} to {y.iloc[-1]:.3g}, {least}")
     axes.set_xscale("log", base=2)
     axes.set_xticks(list(frame.index), [str(n) for n in frame.index])
     axes.xaxis.set_minor_locator(NullLocator())
@@ -129,12 +100,11 @@ def time_against_ranks(frame: DataFrame, *, title: str = "", caption: str = "") 
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     ranks = f"{frame.index[0]} to {frame.index[-1]}"
-    alt = f"{title or 'Time'} in milliseconds over {ranks} ranks: " + "; ".join(told)
-    return Picture(figure, alt, caption)
+    return Picture(figure, f"{title} in milliseconds over {ranks} ranks: " + "; ".join(told))
 
 
 @in_course_style
-def comparison_page(comparison: ParallelComparison, *, caption: str = "") -> Picture:
+def comparison_page(comparison: ParallelComparison) -> Picture:
     """Latency, throughput, memory of a GPU and bytes on the links, each for the three layouts."""
     layouts = comparison.layouts
     panels = (
@@ -152,8 +122,8 @@ def comparison_page(comparison: ParallelComparison, *, caption: str = "") -> Pic
     figure = new_figure(7.4, 3.7, layout=None)
     for i, (title, unit, parts) in enumerate(panels):
         axes = figure.add_axes((0.175 + 0.455 * (i % 2), 0.6 - 0.47 * (i // 2), 0.34, 0.29))
-        names = [x.name if i % 2 == 0 else "" for x in layouts]
-        _draw_panel(axes, title, unit, parts, names)
+        frame = DataFrame(parts, index=[x.name for x in layouts])
+        _draw_panel(axes, title, unit, frame, named=i % 2 == 0)
     told = [
         f"{x.name} on {x.n_ranks}: request {x.request_s:.3g} s, of which prefill {x.prefill_s:.3g} "
         f"s; {x.decode_tokens_per_s:.3g} tokens/s; weights {x.weight_bytes / 1e9:.3g} GB and cache "
@@ -162,27 +132,22 @@ def comparison_page(comparison: ParallelComparison, *, caption: str = "") -> Pic
         for x in layouts
     ]
     alt = f"Comparison ({comparison.assumptions}). " + "; ".join(told)
-    return Picture(figure, alt, caption or comparison.assumptions)
+    return Picture(figure, alt, comparison.assumptions)
 
 
-def _draw_panel(axes, title: str, unit: str, parts: dict, names: list[str]) -> None:
-    left, rows = np.zeros(len(names)), range(len(names))
-    for (part, values), hatch, colour in zip(
-        parts.items(), ("", "///"), (KEPT, MARK), strict=False
-    ):
-        look = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
-        axes.barh(rows, values, left=left, height=0.7, label=part, **look)
-        left += values
-    for y, total in enumerate(left):
+def _draw_panel(axes, title: str, unit: str, frame: DataFrame, named: bool) -> None:
+    looks = ((KEPT, ""), (MARK, "///"))
+    totals = stacked_bars(axes, frame.to_dict("index"), looks, linewidth=0, height=0.7)
+    for y, total in enumerate(totals):
         text = "none" if total == 0 else f"{total:.3g} {unit}"
-        axes.text(total + 0.02 * left.max(), y, text, va="center", fontsize=8)
-    axes.set_yticks(rows, names, fontsize=9)
-    axes.set(ylim=(2.5, -0.6), xlim=(0, left.max() * 1.28))
-    axes.tick_params(axis="y", length=0)
+        axes.text(total + 0.02 * totals.max(), y, text, va="center", fontsize=8)
+    axes.set(ylim=(2.5, -0.6), xlim=(0, totals.max() * 1.28))
+    axes.tick_params(axis="y", length=0, labelsize=9, labelleft=named)
     axes.tick_params(axis="x", labelsize=8)
     axes.locator_params(axis="x", nbins=4)
-    axes.set_title(title, fontsize=9.5, pad=18 if len(parts) > 1 else 6)
-    if len(parts) > 1:
+    has_parts = len(frame.columns) > 1
+    axes.set_title(title, fontsize=9.5, pad=18 if has_parts else 6)
+    if has_parts:
         axes.legend(
             frameon=False, fontsize=8, ncols=2, loc="lower left", bbox_to_anchor=(-0.03, 0.93),
             borderpad=0, handlelength=1.2, columnspacing=1,

@@ -38,18 +38,15 @@ class Picture:
         self.width, self.height = (round(n * _SCREEN_DPI / _DPI) for n in self._image.size)
 
     @classmethod
-    def stacked(cls, *pictures: "Picture", caption: str = "") -> "Picture":
+    def stacked(cls, *pictures: "Picture") -> "Picture":
         """Several pictures below one another, as one; their words one after another."""
-        if not pictures:
-            raise ValueError("pictures: needs at least one")
         images = [picture._image for picture in pictures]
         size = max(image.width for image in images), sum(image.height for image in images)
         page, top = Image.new("RGB", size, "white"), 0
         for image in images:
             page.paste(image, (0, top))
             top += image.height
-        alt = " ".join(picture.alt for picture in pictures)
-        return cls(page, alt, caption or pictures[-1].caption)
+        return cls(page, " ".join(picture.alt for picture in pictures), pictures[-1].caption)
 
     @cached_property
     def png(self) -> bytes:
@@ -57,15 +54,12 @@ class Picture:
         # 128 colours are plenty for flat pictures and make the file several times smaller; a
         # notebook holds each picture twice.
         few = self._image.quantize(colors=128, dither=Image.Dither.NONE)
-        return _encode(few, optimize=True)
+        return _encode(few, format="png", optimize=True)
 
     @property
     def live_jpeg(self) -> bytes:
-        """The same encoded for speed, for a widget that redraws while a slider moves.
-
-        A fifth of a PNG's encoding time, and less to decode; at this quality, with colours at full
-        resolution, letters stay clean.
-        """
+        """The same for a widget that redraws while a slider moves: a fifth of a PNG's time."""
+        # At this quality, with colours at full resolution, letters stay clean.
         return _encode(self._image, format="jpeg", quality=95, subsampling=0)
 
     def html(self, *, live: bool = False) -> str:
@@ -88,6 +82,20 @@ class Picture:
         return f"Picture: {self.alt}"
 
 
+def new_figure(width: float = 7.0, height: float = 3.0, *, layout: str | None = "constrained"):
+    """A matplotlib Figure in inches; not registered with pyplot, so that none piles up."""
+    return Figure(figsize=(width, height), layout=layout)
+
+
+def blank_axes(width: float, height: float, xlim: tuple[float, float], ylim: tuple[float, float]):
+    """A figure of ``width`` by ``height`` inches, and axes without ticks that fill it."""
+    figure = new_figure(width, height, layout=None)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=xlim, ylim=ylim)
+    axes.axis("off")
+    return figure, axes
+
+
 class Backdrop:
     """What stays in a picture while a slider moves: drawn once, and kept as pixels.
 
@@ -100,16 +108,12 @@ class Backdrop:
 
     def image(self, draw: Callable[[], object]) -> Image.Image:
         """The picture with what ``draw`` adds to the figure's axes; afterwards it is taken off."""
-        before = {artist for axes in self.figure.axes for artist in axes.get_children()}
+        (axes,) = self.figure.axes
+        before = set(axes.get_children())
         draw()
-        added = [
-            (axes, artist)
-            for axes in self.figure.axes
-            for artist in axes.get_children()
-            if artist not in before
-        ]
         self._canvas.restore_region(self._kept)
-        for axes, artist in sorted(added, key=lambda pair: pair[1].get_zorder()):
+        added = [artist for artist in axes.get_children() if artist not in before]
+        for artist in sorted(added, key=lambda artist: artist.get_zorder()):
             axes.draw_artist(artist)
             artist.remove()
         return _pixels(self._canvas)
@@ -129,5 +133,5 @@ def _pixels(canvas: FigureCanvasAgg) -> Image.Image:
 
 def _encode(image: Image.Image, **options) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, **{"format": "png"} | options)
+    image.save(buffer, **options)
     return buffer.getvalue()

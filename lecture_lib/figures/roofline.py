@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 
 import numpy as np
 from matplotlib.ticker import FuncFormatter
 
 from ..checks import check_number
 from ..costs.units import format_count
-from .picture import Backdrop, Picture
-from .style import CHOSEN, DECODE, GOOD, INK, KEPT, OTHER, PREFILL, in_course_style, new_figure
+from .picture import Backdrop, Picture, new_figure
+from .style import CHOSEN, DECODE, GOOD, INK, KEPT, OTHER, PREFILL, in_course_style
 
 _KINDS = ((PREFILL, "o"), (DECODE, "s"), (GOOD, "^"), (CHOSEN, "D"))
 
@@ -34,12 +35,7 @@ class RooflinePoint:
 
 @in_course_style
 def roofline(
-    peak_flops: float,
-    memory_bandwidth: float,
-    points: Sequence[RooflinePoint],
-    *,
-    title: str = "",
-    caption: str = "",
+    peak_flops: float, memory_bandwidth: float, points: Sequence[RooflinePoint], *, title: str = ""
 ) -> Picture:
     """The roof, min(peak, intensity × bandwidth), and operations below it or on it.
 
@@ -52,28 +48,32 @@ def roofline(
     """
     check_number("peak_flops", peak_flops, above=0)
     check_number("memory_bandwidth", memory_bandwidth, above=0)
-    for point in points:
-        check_number(f"intensity of {point.label}", point.intensity, above=0)
-        if point.flops_per_s is not None:
-            check_number(f"flops_per_s of {point.label}", point.flops_per_s, above=0)
     kinds = list(dict.fromkeys(point.kind for point in points))
     if len(kinds) > len(_KINDS):
         raise ValueError(f"points: at most {len(_KINDS)} kinds can be told apart, got {len(kinds)}")
     ridge = peak_flops / memory_bandwidth
-    xs = [point.intensity for point in points]
-    ys = [p.flops_per_s or min(peak_flops, p.intensity * memory_bandwidth) for p in points]
+    xs, ys, told = [], [], []
+    for point in points:
+        x = check_number(f"intensity of {point.label}", point.intensity, above=0)
+        y = roof_here = min(peak_flops, x * memory_bandwidth)
+        bound = "memory" if x < ridge else "compute"
+        told.append(f"{point.label} ({point.kind}): {_plain(x)}, {bound} bound")
+        if point.flops_per_s is not None:
+            y = check_number(f"flops_per_s of {point.label}", point.flops_per_s, above=0)
+            told[-1] += f", {y / roof_here:.0%} of the roof"
+        xs.append(x)
+        ys.append(y)
     low, high = min([0.3, *xs]) / 2, max([ridge * 8, *xs]) * 2
     bottom = min([low * memory_bandwidth, *ys]) / 2
     height = max(3.8, 1.1 + 0.19 * (len(points) + len(kinds)))
     roof = _roof(peak_flops, memory_bandwidth, (low, high), bottom, height, title)
-    axes, looks = roof.figure.axes[0], _looks(kinds)
-    image = roof.image(lambda: _mark_points(axes, xs, ys, points, looks))
+    axes = roof.figure.axes[0]
+    image = roof.image(lambda: _mark_points(axes, xs, ys, points, _looks(kinds)))
     alt = (
         f"Roofline: the roof rises with {format_count(memory_bandwidth, 'B/s')} up to "
         f"{format_count(peak_flops, 'FLOP/s')}; ridge at {ridge:.3g} FLOPs per byte. "
     )
-    told = [_told_point(point, peak_flops, memory_bandwidth) for point in points]
-    return Picture(image, alt + "; ".join(told), caption)
+    return Picture(image, alt + "; ".join(told))
 
 
 @lru_cache(maxsize=4)
@@ -106,18 +106,16 @@ def _mark_points(axes, xs: list[float], ys: list[float], points, looks: dict) ->
         pairs = [(x, y) for x, y, p in zip(xs, ys, points, strict=True) if p.kind == kind]
         look = {"color": colour, "markersize": size, "markeredgecolor": "white"}
         axes.plot(*np.transpose(pairs), marker, **look)
-    groups: list[list[int]] = []  # points too near one another for a number each
-    at = (axes.transData + axes.transAxes.inverted()).transform(np.transpose([xs, ys]))
-    for i in range(len(points)):
-        near = (g for g in groups if np.all(np.abs(at[i] - at[g[0]]) < (0.05, 0.055)))
-        group = next(near, None)
-        if group is None:
-            groups.append(group := [])
-        group.append(i)
-    for group in groups:
+    # Points that are too near one another for a number each, by the first of them.
+    groups: dict[int, list[int]] = {}
+    places = (axes.transData + axes.transAxes.inverted()).transform(np.transpose([xs, ys]))
+    for i, at in enumerate(places):
+        near = (g for g in groups if np.all(np.abs(at - places[g]) < (0.05, 0.055)))
+        groups.setdefault(next(near, i), []).append(i)
+    for first, group in groups.items():
         top = max(ys[i] for i in group)  # no label lies on a point it names
         axes.annotate(
-            _ranges([i + 1 for i in group]), (xs[group[0]], top), (0, 6),
+            _ranges([i + 1 for i in group]), (xs[first], top), (0, 6),
             textcoords="offset points", fontsize=8, ha="center", zorder=4,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
         )  # fmt: skip
@@ -136,31 +134,20 @@ def _mark_points(axes, xs: list[float], ys: list[float], points, looks: dict) ->
 
 def _looks(kinds: list[str]) -> dict[str, tuple[str, str]]:
     """Colour and marker of each kind: prefill and decode keep theirs in every picture."""
-    phases = dict(zip(("prefill", "decode"), _KINDS, strict=False))
+    phases = {"prefill": _KINDS[0], "decode": _KINDS[1]}
     looks = {kind: phases.pop(kind.split(",")[0], None) for kind in kinds}
     # Others take the phases' looks only where no phase is shown, or nothing else is left.
     free = list(phases.values())
-    rest = [*free, *_KINDS[2:]] if len(free) == 2 else [*_KINDS[2:], *free]
-    return {kind: look or rest.pop(0) for kind, look in looks.items()}
+    rest = iter([*free, *_KINDS[2:]] if len(free) == 2 else [*_KINDS[2:], *free])
+    return {kind: look or next(rest) for kind, look in looks.items()}
 
 
 def _ranges(numbers: list[int]) -> str:
-    """1 2 3 5 as "1–3 5"."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return " ".join(f"{r[0]}–{r[-1]}" if len(r) > 1 else str(r[0]) for r in runs)
+    """1 2 3 5 as "1–3 5": in a run, a number minus its place stays the same."""
+    runs = groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])
+    ends = [(run[0][1], run[-1][1]) for run in (list(pairs) for _, pairs in runs)]
+    return " ".join(f"{first}–{last}" if first < last else str(first) for first, last in ends)
 
 
 def _plain(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _told_point(point: RooflinePoint, peak: float, bandwidth: float) -> str:
-    roof = min(peak, point.intensity * bandwidth)
-    bound = "memory" if point.intensity < peak / bandwidth else "compute"
-    share = "" if point.flops_per_s is None else f", {point.flops_per_s / roof:.0%} of the roof"
-    return f"{point.label} ({point.kind}): {_plain(point.intensity)}, {bound} bound{share}"

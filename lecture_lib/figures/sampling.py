@@ -1,28 +1,19 @@
 """Pictures of sampling: top-k beside the nucleus, and what a filter keeps of a distribution."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from matplotlib.collections import PolyCollection
 
-from .picture import Picture
-from .style import (
-    CHOSEN,
-    CUT_LOOK,
-    INK,
-    KEPT,
-    MARK,
-    OTHER,
-    blank_axes,
-    in_course_style,
-    new_figure,
-    visible,
-)
+from .picture import Picture, blank_axes, new_figure
+from .style import CHOSEN, CUT_LOOK, INK, KEPT, MARK, OTHER, in_course_style, visible
+
+_MOST_ROWS = 10  # the other tokens share one more
 
 
 @in_course_style
 def top_k_and_nucleus(
-    distributions: Mapping[str, Mapping[str, float]], *, k: int, p: float, caption: str = ""
+    distributions: Mapping[str, Mapping[str, float]], *, k: int, p: float
 ) -> Picture:
     """Distributions side by side: how far the k likeliest reach, and how far the nucleus.
 
@@ -39,13 +30,13 @@ def top_k_and_nucleus(
     figure = new_figure(8.2, 1.0 + 0.27 * n_rows)
     figure.get_layout_engine().set(w_pad=0.12)
     told = []
-    for i, (title, distribution) in enumerate(distributions.items()):
+    for i, (title, distribution) in enumerate(distributions.items(), 1):
         words = sorted(distribution, key=distribution.get, reverse=True)
         values = np.array([distribution[word] for word in words])
         cumulative = values.cumsum()
         n = min(int((cumulative < p - 1e-9).sum()) + 1, len(words))
         k_here = min(k, len(words))
-        axes = figure.add_subplot(1, len(distributions), i + 1)
+        axes = figure.add_subplot(1, len(distributions), i)
         bars = axes.barh(range(len(words)), values, color=KEPT)
         for bar in bars[n:]:
             bar.set(**CUT_LOOK)
@@ -56,78 +47,66 @@ def top_k_and_nucleus(
         axes.set(ylim=(len(words) - 0.4, -0.6), xlim=(0, min(2.3 * values.max(), 1.15)))
         axes.set(xlabel="probability (hatched: outside the nucleus)", title=title)
         mass_k, mass_n = cumulative[k_here - 1], cumulative[n - 1]
-        _mark(axes, k_here - 0.5, f"top {k_here}: {mass_k:.2f}", MARK, "-")
-        _mark(axes, n - 0.5, f"nucleus at {p:g}: {n} words, {mass_n:.2f}", CHOSEN, "--")
+        for count, text, colour, dash in (
+            (k_here, f"top {k_here}: {mass_k:.2f}", MARK, "-"),
+            (n, f"nucleus at {p:g}: {n} words, {mass_n:.2f}", CHOSEN, "--"),
+        ):
+            axes.axhline(count - 0.5, color=colour, linestyle=dash, linewidth=1.4)
+            place = {"ha": "right", "va": "bottom", "transform": axes.get_yaxis_transform()}
+            axes.text(0.99, count - 0.58, text, color=INK, fontsize=9, **place)
         told.append(
             f"{title}: the {k_here} likeliest words hold {mass_k:.2f}, the nucleus at {p:g} is "
             f"{n} words with {mass_n:.2f}"
         )
-    return Picture(figure, "Word probabilities. " + "; ".join(told) + ".", caption)
-
-
-def _mark(axes, y: float, text: str, colour: str, dash: str) -> None:
-    axes.axhline(y, color=colour, linestyle=dash, linewidth=1.4)
-    axes.text(
-        0.99, y - 0.08, text, color=INK, fontsize=9, ha="right", va="bottom",
-        transform=axes.get_yaxis_transform(),
-    )  # fmt: skip
+    return Picture(figure, "Word probabilities. " + "; ".join(told) + ".")
 
 
 @in_course_style
 def filter_view(
     before,
     after,
-    token: Callable[[int], str] | Sequence[str],
+    token: Callable[[int], str],
     *,
+    title: str,
     top_p: float | None = None,
     seen_by_top_p=None,
     counts=None,
-    n_shown: int = 12,
-    title: str = "",
 ) -> Picture:
-    """A distribution, what a filter keeps of it, and the result renormalised, row by row.
-
-    Left the likeliest tokens, kept (solid) or cut (hatched, "cut"); in the middle their cumulative
-    probability with the line of top-p; right what is drawn from, with the observed frequencies.
+    """A distribution (V,), what a filter keeps of it, and the result renormalised, row by row.
 
     One pair of axes, drawn without ticks, and all bars of a kind as one collection: three pairs
     with their ticks take twice as long, and this picture is redrawn while a reader moves a slider.
 
     Args:
-        before: (V,) probabilities, before the filters and after the temperature.
-        after: (V,) probabilities that are drawn from, such as ``sampling_distribution`` gives.
-        token: the text of an id, as a function or as a sequence.
+        before, after: without the filters (but after the temperature), and what is drawn from.
+        token: the text of an id. counts: (V,) how often each was drawn.
         top_p: where to draw the line, if top-p acts.
-        seen_by_top_p: (V,) the distribution that top-p looked at, where that is not ``before``
-            (after top-k).
-        counts: (V,) how often each token was drawn.
-        n_shown: rows; the others share one.
-
-    Raises:
-        ValueError: shapes that differ, or no distribution.
+        seen_by_top_p: (V,) what top-p looked at, where that is not ``before`` (after top-k).
     """
     before, after, seen, counts = (
         None if x is None else np.asarray(x, dtype=np.float64)
         for x in (before, after, before if seen_by_top_p is None else seen_by_top_p, counts)
     )
-    shapes = {x.shape for x in (before, after, seen, counts) if x is not None}
-    if len(shapes) != 1 or before.ndim != 1 or len(before) == 0:
-        raise ValueError(f"before, after, counts: need one shape (V,), got {sorted(shapes)}")
-    if counts is not None and counts.sum() < 1:
-        raise ValueError("counts: no draws")
-    order = np.argsort(-before, kind="stable")[: max(1, n_shown)]
-    names = [visible(token(int(i)) if callable(token) else token[i], 14) for i in order]
+    order = np.argsort(-before, kind="stable")[:_MOST_ROWS]
+    names = [visible(token(int(i)), 14) for i in order]
     kept, n_rows = after > 0, len(order) + (len(order) < len(before))
-    # A row is a quarter of an inch.
-    height = 0.85 + 0.25 * n_rows + 0.25 * bool(title)
+    height = 1.1 + 0.25 * n_rows  # a row is a quarter of an inch
     figure, axes = blank_axes(9.0, height, (0, 9.0), (n_rows + 1.2, n_rows + 1.2 - 4 * height))
-    if title:
-        figure.text(0.01, 1 - 0.25 / height, title, fontsize=11, fontweight="bold")
+    figure.text(0.01, 1 - 0.25 / height, title, fontsize=11, fontweight="bold")
     _draw_before(axes, before, order, kept, names)
     _draw_cumulative(axes, seen, order, kept, top_p, n_rows)
     _draw_after(axes, after, order, counts)
-    alt = _tell_view(before, after, order, names, kept, top_p, counts)
-    return Picture(figure, f"{title}. {alt}" if title else alt)
+    rows = [
+        f"{name} {before[i]:.3f} " + (f"becomes {after[i]:.3f}" if kept[i] else "is cut")
+        + (f", drawn {int(counts[i])} times" if counts is not None else "")
+        for name, i in zip(names, order, strict=True)
+    ]  # fmt: skip
+    line = "" if top_p is None else f" The line of top-p stands at {top_p:g}."
+    alt = (
+        f"{title}. {int(kept.sum()):,} of {len(before):,} tokens are kept, with "
+        f"{before[kept].sum():.3f} of the probability.{line} The likeliest: {'; '.join(rows)}."
+    )
+    return Picture(figure, alt)
 
 
 class _Panel:
@@ -148,10 +127,12 @@ class _Panel:
     def line(self, value: float, style: str = "-", **look) -> None:
         self.axes.plot([self.x(value)] * 2, [-0.6, self.n_rows - 0.4], style, **look)
 
-    def bars(self, values, rows, **look) -> None:
+    def bars(self, values, shown, **look) -> None:
+        """Bars for the rows that are ``shown``, (n_rows,) of bool."""
         corners = [
             [(self.x0, r - 0.38), (x, r - 0.38), (x, r + 0.38), (self.x0, r + 0.38)]
-            for x, r in zip(self.x(values), rows, strict=True)
+            for r, x in enumerate(self.x(values))
+            if shown[r]
         ]
         if corners:
             self.axes.add_collection(PolyCollection(corners, **look), autolim=False)
@@ -167,20 +148,18 @@ def _with_others(values, order) -> np.ndarray:
 
 
 def _draw_before(axes, before, order, kept, names) -> None:
-    values = _with_others(before, order)
-    n_kept = _with_others(kept.astype(int), order)
-    rows, stays = np.arange(len(values)), n_kept > 0
+    values, n_kept = _with_others(before, order), _with_others(kept.astype(int), order)
     n_others = len(before) - len(order)
     panel = _Panel(axes, 1.35, 2.0, values.max(), len(values))
     panel.frame("before", "probability")
-    panel.bars(values[stays], rows[stays], facecolor=KEPT)
-    panel.bars(values[~stays], rows[~stays], **CUT_LOOK)
-    labels = [f"{x:.3f}" + ("" if stay else " cut") for x, stay in zip(values, stays, strict=True)]
+    panel.bars(values, n_kept > 0, facecolor=KEPT)
+    panel.bars(values, n_kept == 0, **CUT_LOOK)
     if n_others:
         names = [*names, f"{n_others:,} others"]
-        if 0 < n_kept[-1] < n_others:
-            labels[-1] = f"{values[-1]:.3f}, {n_kept[-1]:,} kept"
-    for row, (value, label, name) in enumerate(zip(values, labels, names, strict=True)):
+    for row, (value, n, name) in enumerate(zip(values, n_kept, names, strict=True)):
+        label = f"{value:.3f}" + ("" if n else " cut")
+        if row == len(order) and 0 < n < n_others:
+            label += f", {n:,} kept"
         panel.label(value, row, label)
         axes.text(1.27, row, name, ha="right", va="center")
 
@@ -202,29 +181,16 @@ def _draw_cumulative(axes, seen, order, kept, top_p, n_rows) -> None:
 
 def _draw_after(axes, after, order, counts) -> None:
     values = furthest = _with_others(after, order)
-    rows, note, gap = np.arange(len(values)), "probability", ""
+    note, gap = "probability", ""
     if counts is not None:
         shares = _with_others(counts / counts.sum(), order)
         furthest = np.maximum(values, shares)
         note, gap = f"◆ share of {int(counts.sum()):,} draws", "  "
     panel = _Panel(axes, 6.4, 2.0, furthest.max(), len(values))
     panel.frame("drawn from (renormalised)", note)
-    drawable = values > 0
-    panel.bars(values[drawable], rows[drawable], facecolor=KEPT)
+    panel.bars(values, values > 0, facecolor=KEPT)
     if counts is not None:
+        rows = range(len(values))
         axes.plot(panel.x(shares), rows, "D", color=MARK, markersize=5, markeredgecolor=INK)
-    for row in rows[drawable]:
+    for row in np.flatnonzero(values > 0):
         panel.label(furthest[row], row, f"{gap}{values[row]:.3f}")
-
-
-def _tell_view(before, after, order, names, kept, top_p, counts) -> str:
-    rows = [
-        f"{name} {before[i]:.3f} " + (f"becomes {after[i]:.3f}" if kept[i] else "is cut")
-        + (f", drawn {int(counts[i])} times" if counts is not None else "")
-        for name, i in zip(names, order, strict=True)
-    ]  # fmt: skip
-    line = "" if top_p is None else f" The line of top-p stands at {top_p:g}."
-    return (
-        f"{int(kept.sum()):,} of {len(before):,} tokens are kept, with "
-        f"{before[kept].sum():.3f} of the probability.{line} The likeliest: {'; '.join(rows)}."
-    )

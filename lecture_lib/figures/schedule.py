@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from matplotlib.patches import Rectangle
 
 from ..parallel import Schedule
-from .picture import Picture
-from .style import DECODE, INK, OTHER, PREFILL, in_course_style, new_figure
+from .picture import Picture, new_figure
+from .style import DECODE, INK, OTHER, PREFILL, in_course_style
 
 # Prefill and decode differ in colour, in height and in the colour of the number.
 _LOOKS = {
@@ -20,7 +20,7 @@ _LEFT, _WIDTH, _ROW, _INCHES = 0.78, 7.4, 0.36, 6.5  # inches; a row is one stag
 
 @in_course_style
 def schedule_chart(
-    schedules: Schedule | Mapping[str, Schedule], *, unit: str | None = None, caption: str = ""
+    schedules: Schedule | Mapping[str, Schedule], *, unit: str | None = None
 ) -> Picture:
     """Stage by time: a block is one pass in one stage, the number on it its request, from 0.
 
@@ -42,37 +42,39 @@ def schedule_chart(
     figure = new_figure(_WIDTH, height, layout=None)
     top, told = height - 0.32, []
     for (title, schedule), tall in zip(schedules.items(), heights, strict=True):
-        scale, name = (1.0, unit) if unit else _unit(schedule.total_s)
+        scale, name = next((u for u in _UNITS if schedule.total_s >= u[0]), _UNITS[-1])
+        if unit:
+            scale, name = 1.0, unit
         bottom = top - 0.25 * bool(title) - _ROW * schedule.n_stages
         box = (_LEFT / _WIDTH, bottom / height, _INCHES / _WIDTH, _ROW * schedule.n_stages / height)
         axes = figure.add_axes(box)
         _draw_schedule(axes, schedule, scale)
         axes.set_xlabel(f"time, {name}", fontsize=9, labelpad=1)
         axes.set_title(title, fontsize=10)
-        told.append(_told(title, schedule, scale, name))
+        n_blocks = {phase: sum(b.phase == phase for b in schedule.blocks) for phase in _LOOKS}
+        ends = ", ".join(f"{end / scale:.3g}" for end in schedule.completion_s.values())
+        busy = ", ".join(f"{share:.0%}" for share in schedule.utilisation)
+        told.append(
+            f"{title or 'Schedule'}: {schedule.n_requests} requests over {schedule.n_stages} "
+            f"stages, {n_blocks['prefill']} prefill and {n_blocks['decode']} decode blocks, "
+            f"{schedule.bubble_fraction:.0%} of the stages' time is bubbles. Requests complete at "
+            f"{ends} {name}; the stages are busy {busy} of the time."
+        )
         top -= tall
     _draw_legend(figure, height)
-    return Picture(figure, " ".join(told), caption)
-
-
-def _unit(length_s: float) -> tuple[float, str]:
-    """Seconds a unit, and its name."""
-    return next((u for u in _UNITS if length_s >= u[0]), _UNITS[-1])
+    return Picture(figure, " ".join(told))
 
 
 def _draw_schedule(axes, schedule: Schedule, scale: float) -> None:
+    kinds = [(schedule.bubbles, _BUBBLE | {"edgecolor": "#C4C4C4"}, 0.84)]
+    for phase, (look, tall, _) in _LOOKS.items():
+        blocks = [b for b in schedule.blocks if b.phase == phase]
+        kinds.append((blocks, look | {"linewidth": 0.7}, tall))
     # All blocks of one look and stage in one collection: a thousand patches take half a second.
     for stage in range(schedule.n_stages):
-        kinds = [(schedule.bubbles, _BUBBLE | {"edgecolor": "#C4C4C4"}, 0.84)]
-        for phase, (look, tall, _) in _LOOKS.items():
-            blocks = [b for b in schedule.blocks if b.phase == phase]
-            kinds.append((blocks, look | {"linewidth": 0.7}, tall))
         for blocks, look, tall in kinds:
-            spans = [
-                (b.start_s / scale, (b.end_s - b.start_s) / scale)
-                for b in blocks
-                if b.stage == stage
-            ]
+            here = [b for b in blocks if b.stage == stage]
+            spans = [(b.start_s / scale, (b.end_s - b.start_s) / scale) for b in here]
             axes.broken_barh(spans, (stage - tall / 2, tall), **look)
     length = schedule.total_s / scale
     for block in schedule.blocks:
@@ -82,8 +84,7 @@ def _draw_schedule(axes, schedule: Schedule, scale: float) -> None:
                 block.start_s / scale + width / 2, block.stage, number, ha="center",
                 va="center_baseline", fontsize=8, color=_LOOKS[block.phase][2],
             )  # fmt: skip
-    axes.set_xlim(0, length)
-    axes.set_ylim(schedule.n_stages - 0.5, -0.5)
+    axes.set(xlim=(0, length), ylim=(schedule.n_stages - 0.5, -0.5))
     axes.set_yticks(range(schedule.n_stages), [f"stage {i}" for i in range(schedule.n_stages)])
     axes.tick_params(axis="y", length=0)
     axes.tick_params(labelsize=9)
@@ -103,15 +104,3 @@ def _draw_legend(figure, height: float) -> None:
         axes.add_patch(Rectangle((x, 0.5 - tall / 2), 0.3, tall, **look | {"linewidth": 0}))
         axes.text(x + 0.37, 0.47, words, va="center", fontsize=9)
         x += 0.6 + 0.069 * len(words)
-
-
-def _told(title: str, schedule: Schedule, scale: float, name: str) -> str:
-    ends = ", ".join(f"{end / scale:.3g}" for end in schedule.completion_s.values())
-    busy = ", ".join(f"{share:.0%}" for share in schedule.utilisation)
-    phases = {phase: sum(b.phase == phase for b in schedule.blocks) for phase in _LOOKS}
-    return (
-        f"{title or 'Schedule'}: {schedule.n_requests} requests over {schedule.n_stages} stages, "
-        f"{phases['prefill']} prefill and {phases['decode']} decode blocks, "
-        f"{schedule.bubble_fraction:.0%} of the stages' time is bubbles. Requests complete at "
-        f"{ends} {name}; the stages are busy {busy} of the time."
-    )

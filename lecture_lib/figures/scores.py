@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from matplotlib.colors import to_hex
 
-from .picture import Picture
-from .style import CHOSEN, INK, KEPT, SURPRISE, blank_axes, in_course_style, new_figure, visible
+from .picture import Picture, blank_axes, new_figure
+from .style import CHOSEN, INK, KEPT, SURPRISE, in_course_style, visible
 from .tokens import Tile, draw_tiles, tiles_html
 
 WORST = -14.0  # nats: at this log-probability the colour scale ends (about one in a million)
@@ -60,27 +60,25 @@ def _tiles(score) -> list[Tile]:
 
 
 @in_course_style
-def sentence_ranking(
-    names: Sequence[str], values: Sequence[float], *, unit: str, caption: str = ""
-) -> Picture:
-    """Sentences as bars of log p (0 or less), the likeliest on top."""
+def sentence_ranking(names: Sequence[str], values: Sequence[float], *, unit: str) -> Picture:
+    """Log-probabilities of whole sentences as bars, the likeliest on top."""
     if len(names) != len(values) or not names:
         raise ValueError(f"names and values: need equal lengths, got {len(names)}, {len(values)}")
-    order = sorted(range(len(names)), key=lambda i: -values[i])
-    figure = new_figure(7.0, 0.8 + 0.35 * len(names))
+    ranked = sorted(zip(names, values, strict=True), key=lambda pair: -pair[1])
+    figure = new_figure(7.0, 0.8 + 0.35 * len(ranked))
     axes = figure.add_subplot()
-    axes.barh(range(len(names)), [values[i] for i in order], color=KEPT)
-    for row, i in enumerate(order):
-        axes.text(values[i], row, f"{values[i]:.1f} ", va="center", ha="right", fontsize=9)
-    axes.set_yticks(range(len(names)), [visible(names[i], 34, space=" ") for i in order])
+    axes.barh(range(len(ranked)), [value for _, value in ranked], color=KEPT)
+    for row, (_, value) in enumerate(ranked):
+        axes.text(value, row, f"{value:.1f} ", va="center", ha="right", fontsize=9)
+    axes.set_yticks(range(len(ranked)), [visible(name, 34, space=" ") for name, _ in ranked])
     axes.yaxis.tick_right()
     axes.spines[["left"]].set_visible(False)
     axes.spines[["right"]].set_visible(True)
     axes.invert_yaxis()
     axes.set_xlim(min(values) * 1.15, 0)
     axes.set_xlabel(unit)
-    listed = "; ".join(f"{names[i]} {values[i]:.1f}" for i in order)
-    return Picture(figure, f"Bars of {unit}, likeliest first: {listed}.", caption)
+    listed = "; ".join(f"{name} {value:.1f}" for name, value in ranked)
+    return Picture(figure, f"Bars of {unit}, likeliest first: {listed}.")
 
 
 @in_course_style
@@ -92,13 +90,13 @@ def chain_rule_path(tokens: Sequence[str], probs: Sequence[float], *, caption: s
     figure, axes = blank_axes(1.2 * n + 0.8, 1.5, (-0.75, n - 0.45), (0, 1))
     product, told = 1.0, []
     axes.text(-0.7, 0.17, "product", fontsize=9, va="center")
-    for i, (token, p) in enumerate(zip(tokens, probs, strict=True)):
+    for i, (token, p) in enumerate(zip(map(visible, tokens), probs, strict=True)):
         product *= p
         arrow = {"arrowstyle": "->", "color": CHOSEN}
         axes.annotate("", xy=(i - 0.3, 0.58), xytext=(i - 0.68, 0.58), arrowprops=arrow)
         axes.text(i - 0.5, 0.8, f"{p:g}", color=CHOSEN, ha="center", fontsize=10)
         box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": KEPT}
-        axes.text(i, 0.58, visible(token), ha="center", va="center", fontsize=11, bbox=box)
+        axes.text(i, 0.58, token, ha="center", va="center", fontsize=11, bbox=box)
         axes.text(i, 0.17, f"{product:.4g}", ha="center", va="center", fontsize=10)
-        told.append(f"{visible(token)} {p:g}, product {product:.4g}")
+        told.append(f"{token} {p:g}, product {product:.4g}")
     return Picture(figure, "Chain rule step by step: " + "; ".join(told) + ".", caption)

@@ -2,22 +2,26 @@
 
 from matplotlib.patches import Rectangle
 
+from ..checks import check_number
 from ..model_spec import ModelSpec
 from ..parallel import check_tensor_parallel_degree, ring_steps
-from .picture import Picture
-from .style import CHOSEN, GOOD, INK, KEPT, MARK, OTHER, blank_axes, in_course_style
+from .picture import Picture, blank_axes
+from .style import CHOSEN, GOOD, INK, KEPT, MARK, OTHER, in_course_style
 
 # A rank is told by colour, hatch and number.
-_RANKS = (
-    (KEPT, ""), (MARK, "///"), (GOOD, "\\\\\\"), ("#CC79A7", "..."),
-    ("#56B4E9", "xx"), ("#F0E442", "--"), (OTHER, "++"), (CHOSEN, "||"),
-)  # fmt: skip
+_RANKS = [
+    {"facecolor": colour, "hatch": hatch}
+    for colour, hatch in (
+        (KEPT, ""), (MARK, "///"), (GOOD, "\\\\\\"), ("#CC79A7", "..."),
+        ("#56B4E9", "xx"), ("#F0E442", "--"), (OTHER, "++"), (CHOSEN, "||"),
+    )
+]  # fmt: skip
 _WIDTH, _START, _SLOT, _GAP = 7.6, 0.5, 0.8, 0.4  # inches
 _GREY = "#555555"
 
 
 @in_course_style
-def sharded_layer(spec: ModelSpec, n_ranks: int, *, caption: str = "") -> Picture:
+def sharded_layer(spec: ModelSpec, n_ranks: int) -> Picture:
     """One layer's matrices, to scale, cut and coloured by the rank that has the part.
 
     Columns of W^Q, W^K, W^V and W^1, rows of W^O and W^2, so that each pair needs one AllReduce,
@@ -32,57 +36,40 @@ def sharded_layer(spec: ModelSpec, n_ranks: int, *, caption: str = "") -> Pictur
         raise ValueError(
             f"n_ranks: at most {len(_RANKS)} can be told apart in a picture, got {n_ranks}"
         )
-    groups = _matrices(spec)
-    scale = _inches_per_element(groups)
-    rows = [scale * max(m for _, m, _, _ in group) + 0.78 for group in groups.values()]
-    height = sum(rows) + 0.35
-    figure, axes = blank_axes(_WIDTH, height, (0, _WIDTH), (height, 0))
-    for rank in range(n_ranks):
-        x = 0.5 + 0.85 * rank
-        _draw_box(axes, x, 0.1, 0.26, 0.17, **_look(rank), edgecolor="white", lw=0)
-        axes.text(x + 0.31, 0.195, f"rank {rank}", va="center", fontsize=9)
-    top = 0.35
-    for (words, group), tall in zip(groups.items(), rows, strict=True):
-        _draw_group(axes, words, group, n_ranks, scale, top)
-        top += tall
-    parts = []
-    for name, m, n, cut in (matrix for group in groups.values() for matrix in group):
-        share = f"{m} × {n // n_ranks}" if cut == "columns" else f"{m // n_ranks} × {n}"
-        parts.append(f"W^{name} ({m} × {n}) by {cut}, {share} a rank")
-    alt = (
-        f"One layer of {spec.name} over {n_ranks} ranks: {'; '.join(parts)}. One AllReduce after "
-        "attention (W^O), one after the MLP (W^2)."
-    )
-    return Picture(figure, alt, caption)
-
-
-def _matrices(spec: ModelSpec) -> dict[str, list[tuple[str, int, int, str]]]:
-    """Name, rows, columns and cut of every matrix, by the part of the layer that it is in."""
     d, f = spec.d_model, spec.d_ff
     q, kv = spec.n_heads * spec.head_dim, spec.n_kv_heads * spec.head_dim
     first = [("Q", d, q, "columns"), ("K", d, kv, "columns"), ("V", d, kv, "columns")]
     up = [("gate", d, f, "columns")] if spec.gated_mlp else []
-    return {
+    groups = {  # name, rows, columns and cut of every matrix
         "attention": [*first, ("O", q, d, "rows")],
         "MLP": [*up, ("1", d, f, "columns"), ("2", f, d, "rows")],
     }
-
-
-def _inches_per_element(groups) -> float:
-    """As large as width and height of the picture allow; narrow matrices keep room for words."""
-    tallest = max(m for group in groups.values() for _, m, _, _ in group)
-    scale = 2.3 / tallest
+    # As large as the picture allows; narrow matrices keep room for words.
+    scale = 2.3 / max(m for group in groups.values() for _, m, _, _ in group)
     while any(
         _START + sum(max(scale * n, _SLOT) + _GAP for _, _, n, _ in group) + 1.45 > _WIDTH
         for group in groups.values()
     ):
         scale *= 0.98
-    return scale
-
-
-def _look(rank: int) -> dict:
-    colour, hatch = _RANKS[rank]
-    return {"facecolor": colour, "hatch": hatch}
+    rows = [scale * max(m for _, m, _, _ in group) + 0.78 for group in groups.values()]
+    height = sum(rows) + 0.35
+    figure, axes = blank_axes(_WIDTH, height, (0, _WIDTH), (height, 0))
+    for rank in range(n_ranks):
+        x = 0.5 + 0.85 * rank
+        _draw_box(axes, x, 0.1, 0.26, 0.17, **_RANKS[rank], edgecolor="white", lw=0)
+        axes.text(x + 0.31, 0.195, f"rank {rank}", va="center", fontsize=9)
+    top, parts = 0.35, []
+    for (words, group), tall in zip(groups.items(), rows, strict=True):
+        _draw_group(axes, words, group, n_ranks, scale, top)
+        top += tall
+        for name, m, n, cut in group:
+            share = f"{m} × {n // n_ranks}" if cut == "columns" else f"{m // n_ranks} × {n}"
+            parts.append(f"W^{name} ({m} × {n}) by {cut}, {share} a rank")
+    alt = (
+        f"One layer of {spec.name} over {n_ranks} ranks: {'; '.join(parts)}. One AllReduce after "
+        "attention (W^O), one after the MLP (W^2)."
+    )
+    return Picture(figure, alt)
 
 
 def _draw_box(axes, x, y, width, height, **look) -> None:
@@ -114,22 +101,21 @@ def _draw_group(axes, words, group, n_ranks, scale, top) -> None:
     left = x - _GAP + 0.42
     arrow(x - _GAP - max(_SLOT - width, 0) + 0.06, left - 0.06)
     _draw_box(axes, left, middle - 0.2, 0.95, 0.4, facecolor=CHOSEN, edgecolor="none")
-    axes.text(
-        left + 0.475, middle, "AllReduce", ha="center", va="center_baseline", fontsize=9,
-        weight="bold", color="white",
-    )  # fmt: skip
-    axes.text(left + 0.475, middle - 0.27, "g", ha="center", fontsize=9, style="italic")
-    axes.text(left + 0.475, middle + 0.34, f"after {words}", ha="center", fontsize=8)
+    centre = {"x": left + 0.475, "ha": "center"}
+    look = {"fontsize": 9, "weight": "bold", "color": "white"}
+    axes.text(y=middle, s="AllReduce", va="center_baseline", **centre, **look)
+    axes.text(y=middle - 0.27, s="g", fontsize=9, style="italic", **centre)
+    axes.text(y=middle + 0.34, s=f"after {words}", fontsize=8, **centre)
 
 
 def _draw_matrix(axes, x, y, width, height, n_ranks, cut) -> None:
-    by_columns = cut == "columns"
-    wide, tall = (width / n_ranks, height) if by_columns else (width, height / n_ranks)
+    to_right, down = (width / n_ranks, 0) if cut == "columns" else (0, height / n_ranks)
+    wide, tall = to_right or width, down or height
     # White lines and hatches would cover a part that is hardly wider than they are.
     is_wide = min(wide, tall) > 0.05
     for rank in range(n_ranks):
-        left, top = (x + rank * wide, y) if by_columns else (x, y + rank * tall)
-        look = _look(rank) | {"edgecolor": "white"} if is_wide else {"facecolor": _RANKS[rank][0]}
+        left, top = x + rank * to_right, y + rank * down
+        look = _RANKS[rank] | ({"edgecolor": "white"} if is_wide else {"hatch": ""})
         _draw_box(axes, left, top, wide, tall, **look, linewidth=0.8 if is_wide else 0)
         if min(wide, tall) > 0.12:
             axes.text(
@@ -139,17 +125,16 @@ def _draw_matrix(axes, x, y, width, height, n_ranks, cut) -> None:
 
 
 @in_course_style
-def ring_all_reduce_view(n_ranks: int = 4, *, caption: str = "") -> Picture:
+def ring_all_reduce_view(n_ranks: int = 4) -> Picture:
     """What every rank holds after each step of a ring AllReduce, and what was sent in it.
 
     A cell is one rank's chunk; its bars show whose values are summed in it, and a full cell is
     finished. Framed: received in this step.
 
     Raises:
-        ValueError: ``n_ranks`` below 2 or above 6.
+        ValueError: ``n_ranks`` below 2 or above 6, where nobody could read it.
     """
-    if not isinstance(n_ranks, int) or isinstance(n_ranks, bool) or not 2 <= n_ranks <= 6:
-        raise ValueError(f"n_ranks: needs 2 to 6, which still can be read; got {n_ranks!r}")
+    check_number("n_ranks", n_ranks, least=2, most=6)
     steps = ring_steps(n_ranks)
     start = tuple(tuple(frozenset([r]) for _ in range(n_ranks)) for r in range(n_ranks))
     states = [("start", "own values only", (), start)]
@@ -170,7 +155,7 @@ def ring_all_reduce_view(n_ranks: int = 4, *, caption: str = "") -> Picture:
         f"Ring AllReduce over {n_ranks} ranks, {len(steps)} steps, in each of which every rank "
         f"sends one chunk (1/{n_ranks} of the tensor) to the next rank. {' '.join(told)}"
     )
-    return Picture(figure, alt, caption)
+    return Picture(figure, alt)
 
 
 def _draw_state(axes, x, y, width, n_ranks, title, phase, sends, held) -> None:
@@ -188,11 +173,11 @@ def _draw_state(axes, x, y, width, n_ranks, title, phase, sends, held) -> None:
         axes.text(x - 0.06, top + cell_h / 2, f"rank {rank}", fontsize=7.5, ha="right", va="center")
         for chunk in range(n_ranks):
             left = x + chunk * cell_w
-            _draw_box(axes, left, top, cell_w, cell_h, facecolor="white", edgecolor="#BBBBBB",
-                      lw=0.6)  # fmt: skip
+            frame = {"facecolor": "white", "edgecolor": "#BBBBBB", "lw": 0.6}
+            _draw_box(axes, left, top, cell_w, cell_h, **frame)
             for source in held[rank][chunk]:
                 place = left + 0.03 + source * bar, top + 0.04, bar, cell_h - 0.08
-                _draw_box(axes, *place, **_look(source), edgecolor="white", linewidth=0.3)
+                _draw_box(axes, *place, **_RANKS[source], edgecolor="white", linewidth=0.3)
             if (rank, chunk) in received:
                 place = left + 0.015, top + 0.015, cell_w - 0.03, cell_h - 0.03
                 _draw_box(axes, *place, fill=False, edgecolor=INK, linewidth=1.8, zorder=3)

@@ -4,7 +4,6 @@ from functools import cache, wraps
 
 from matplotlib import font_manager, rc_context
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which the colour-blind can tell apart. One meaning each, everywhere.
 CHOSEN = "#D55E00"  # vermilion: the token that was chosen, the thing to look at
@@ -14,7 +13,9 @@ GOOD = "#009E73"  # green: agrees, finished
 MARK = "#E69F00"  # orange: a second thing to compare
 PREFILL, DECODE = KEPT, MARK  # where the two phases are shown
 INK = "#222222"
-PAPER = "#FFFFFF"  # pictures carry their own white paper, so that a dark theme doesn't eat the ink
+
+# Curves differ in colour, marker and line.
+LINES = ((KEPT, "o", "-"), (CHOSEN, "s", "--"), (MARK, "^", "-."), (OTHER, "D", ":"))
 
 # What a filter cut away: told apart from what is kept in grey print too.
 CUT_LOOK = {"facecolor": "white", "edgecolor": OTHER, "hatch": "////", "linewidth": 0.8}
@@ -31,6 +32,20 @@ _FALLBACK_FONTS = [
     "WenQuanYi Micro Hei", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei", "SimHei",
     "Arial Unicode MS", "Noto Emoji", "Segoe UI Symbol",
 ]  # fmt: skip
+_SETTINGS = {
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # a place given is a place not searched for in every redraw
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    # Pictures carry their own white paper, so that a dark theme doesn't eat the ink.
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor"), "#FFFFFF"),
+    **dict.fromkeys(("axes.edgecolor", "axes.labelcolor"), INK),
+    **dict.fromkeys(("text.color", "xtick.color", "ytick.color"), INK),
+    "text.parse_math": False,  # a token may be a dollar sign
+}
 
 
 @cache
@@ -40,51 +55,15 @@ def font_families() -> tuple[str, ...]:
     return ("DejaVu Sans", *(name for name in _FALLBACK_FONTS if name in installed))
 
 
-def course_style() -> dict:
-    """The matplotlib settings of all the course's pictures."""
-    return {
-        "font.family": list(font_families()),
-        "font.size": 10,
-        "axes.titlesize": 11,
-        "axes.titleweight": "bold",
-        "axes.titlelocation": "left",
-        "axes.titley": 1.0,  # a place given is a place not searched for in every redraw
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": INK,
-        "text.color": INK,
-        "axes.labelcolor": INK,
-        "xtick.color": INK,
-        "ytick.color": INK,
-        "figure.facecolor": PAPER,
-        "axes.facecolor": PAPER,
-        "text.parse_math": False,  # a token may be a dollar sign
-    }
-
-
 def in_course_style(draw):
     """Decorator: everything the function draws gets the course's settings, whatever the user's."""
 
     @wraps(draw)
     def styled(*args, **kwargs):
-        with rc_context(course_style()):
+        with rc_context({"font.family": list(font_families()), **_SETTINGS}):
             return draw(*args, **kwargs)
 
     return styled
-
-
-def new_figure(width: float = 7.0, height: float = 3.0, *, layout: str | None = "constrained"):
-    """A matplotlib Figure in inches; not registered with pyplot, so that none piles up."""
-    return Figure(figsize=(width, height), layout=layout)
-
-
-def blank_axes(width: float, height: float, xlim: tuple[float, float], ylim: tuple[float, float]):
-    """A figure of ``width`` by ``height`` inches, and axes without ticks that fill it."""
-    figure = new_figure(width, height, layout=None)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=xlim, ylim=ylim)
-    axes.axis("off")
-    return figure, axes
 
 
 def visible(token: str, max_length: int = 18, *, space: str = "␣") -> str:
@@ -100,8 +79,5 @@ def visible(token: str, max_length: int = 18, *, space: str = "␣") -> str:
 
 @cache
 def _can_draw(character: str) -> bool:
-    for family in font_families():
-        path = font_manager.findfont(family, fallback_to_default=True)
-        if ord(character) in font_manager.get_font(path).get_charmap():
-            return True
-    return False
+    paths = (font_manager.findfont(family) for family in font_families())
+    return any(ord(character) in font_manager.get_font(path).get_charmap() for path in paths)

@@ -6,24 +6,20 @@ from dataclasses import dataclass
 
 from matplotlib.patches import FancyBboxPatch
 
-from .style import INK, blank_axes, visible
+from .picture import blank_axes
+from .style import INK, visible
 
-_NOTE_SIZES = (8, 7)  # points, of the first and the second note
+_SIZES = (10, 8, 7)  # points, of the token and of its notes
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A token as it is shown.
-
-    Attributes:
-        text: the token. colour, ink: of its paper and of what is written on it.
-        notes: short texts below it.
-    """
+    """A token as it is shown."""
 
     text: str
-    colour: str
+    colour: str  # of its paper
     ink: str = INK
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # short texts below it
 
     @property
     def name(self) -> str:
@@ -37,11 +33,7 @@ def lay_out(
     line_width: float,
     at_line_start: Callable[[object], object] = lambda piece: piece,
 ) -> list[list[tuple[float, object]]]:
-    """Pieces side by side on lines: (x, piece) each.
-
-    Args:
-        at_line_start: what becomes of a piece that begins a new line for want of room.
-    """
+    """Lines of (x, piece). What begins a line for want of room goes through ``at_line_start``."""
     lines, x = [[]], 0.0
     for piece in pieces:
         if lines[-1] and x + width(piece) > line_width:
@@ -64,11 +56,8 @@ def draw_tiles(
 ):
     """A figure with tiles on lines; each group begins a line of its own.
 
-    Args:
-        line_width, narrowest: of a line and of a tile, in characters.
-        line_inches: height of a line. box: top and height of a tile, in lines.
-        text_at: how far down in a line the token and its notes stand.
-        edge: colour of the tiles' borders.
+    Widths are in characters; the top and height of a ``box`` and the places of the token and its
+    notes (``text_at``) in lines.
     """
 
     def width(tile: Tile) -> float:
@@ -76,24 +65,19 @@ def draw_tiles(
         return min(max(len(tile.name) + 1.2, narrowest, *notes), line_width)
 
     lines = [line for group in groups for line in lay_out(group, width, line_width)]
-    figure, axes = blank_axes(
-        8.0, 0.15 + line_inches * len(lines), (0, line_width + 2), (len(lines), 0)
-    )
+    height = 0.15 + line_inches * len(lines)
+    figure, axes = blank_axes(8.0, height, (0, line_width + 2), (len(lines), 0))
+    top, tall = box
+    look = {"boxstyle": "round,pad=0,rounding_size=0.3", "mutation_aspect": 0.3, "edgecolor": edge}
     for y, line in enumerate(lines):
         for x, tile in line:
             wide = width(tile) - 0.4
-            axes.add_patch(
-                FancyBboxPatch(
-                    (x + 1, y + box[0]), wide, box[1], boxstyle="round,pad=0,rounding_size=0.3",
-                    mutation_aspect=0.3, facecolor=tile.colour, edgecolor=edge,
-                )
-            )  # fmt: skip
-            words = zip(text_at, (tile.name, *tile.notes), (10, *_NOTE_SIZES), strict=False)
+            place = (x + 1, y + top), wide, tall
+            axes.add_patch(FancyBboxPatch(*place, facecolor=tile.colour, **look))
+            words = zip(text_at, (tile.name, *tile.notes), _SIZES, strict=False)
             for down, text, size in words:
-                axes.text(
-                    x + 1 + wide / 2, y + down, text, ha="center", va="center", fontsize=size,
-                    color=tile.ink,
-                )  # fmt: skip
+                centre = x + 1 + wide / 2, y + down
+                axes.text(*centre, text, ha="center", va="center", fontsize=size, color=tile.ink)
     return figure
 
 

@@ -10,18 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
+import transformers
 
 
 @dataclass(frozen=True)
 class Change:
-    """One difference.
-
-    Attributes:
-        topic: what it is about.
-        lecture: what version 4.39 had.
-        today: what version 5 has in its place.
-        holds: looks whether the installed Transformers is as ``today`` says.
-    """
+    """One difference: what version 4.39 had, what is there today, and whether that holds here."""
 
     topic: str
     lecture: str
@@ -29,56 +23,39 @@ class Change:
     holds: Callable[[], bool]
 
 
-def _missing(name: str, owner: str = "") -> Callable[[], bool]:
-    """A probe: Transformers (or its class ``owner``) has no such name."""
+def _missing(*names: str, owner: str = "") -> Callable[[], bool]:
+    """A probe: Transformers (or its class ``owner``) has none of these names."""
 
     def probe() -> bool:
-        import transformers
-
-        return not hasattr(getattr(transformers, owner) if owner else transformers, name)
+        place = getattr(transformers, owner) if owner else transformers
+        return not any(hasattr(place, name) for name in names)
 
     return probe
 
 
-def _parameters(owner: str, method: str) -> dict[str, inspect.Parameter]:
-    import transformers
-
-    return dict(inspect.signature(getattr(getattr(transformers, owner), method)).parameters)
+def _defaults(function: Callable) -> dict:
+    """The parameters of a function, and their defaults."""
+    parameters = inspect.signature(function).parameters
+    return {name: parameter.default for name, parameter in parameters.items()}
 
 
 def _saves_safetensors_only() -> bool:
-    parameters = _parameters("PreTrainedModel", "save_pretrained")
-    return "safe_serialization" not in parameters and parameters["max_shard_size"].default == "50GB"
-
-
-def _keeps_the_saved_dtype() -> bool:
-    from transformers import pipeline
-
-    return inspect.signature(pipeline).parameters["dtype"].default == "auto"
+    defaults = _defaults(transformers.PreTrainedModel.save_pretrained)
+    return "safe_serialization" not in defaults and defaults["max_shard_size"] == "50GB"
 
 
 def _samples_by_default() -> bool:
-    from transformers import TextGenerationPipeline
-
-    defaults = TextGenerationPipeline._default_generation_config
+    defaults = transformers.TextGenerationPipeline._default_generation_config
     return (defaults.do_sample, defaults.temperature, defaults.max_new_tokens) == (True, 0.7, 256)
 
 
-def _has_no_generation_settings_in_the_config() -> bool:
-    from transformers import LlamaConfig
-
-    return not hasattr(LlamaConfig(), "num_beams")
+def _one_tokenizer_class() -> bool:
+    one, other = transformers.LlamaTokenizer, transformers.LlamaTokenizerFast
+    return one is other and issubclass(one, transformers.TokenizersBackend)
 
 
 def _templates_give_a_dict() -> bool:
-    parameters = _parameters("PreTrainedTokenizerBase", "apply_chat_template")
-    return parameters["return_dict"].default is True
-
-
-def _one_tokenizer_class() -> bool:
-    from transformers import LlamaTokenizer, LlamaTokenizerFast, TokenizersBackend
-
-    return LlamaTokenizerFast is LlamaTokenizer and issubclass(LlamaTokenizer, TokenizersBackend)
+    return _defaults(transformers.PreTrainedTokenizerBase.apply_chat_template)["return_dict"]
 
 
 def _is_the_command_hf() -> bool:
@@ -90,22 +67,18 @@ def _is_the_command_hf() -> bool:
 CHANGES = (
     Change(
         "frameworks", "PyTorch, TensorFlow, JAX (TFAutoModel, FlaxAutoModel)", "PyTorch only",
-        lambda: _missing("TFAutoModel")() and _missing("FlaxAutoModel")(),
+        _missing("TFAutoModel", "FlaxAutoModel"),
     ),
     Change(
         "pipelines for text to text", "summarization, translation, text2text-generation",
         "text-generation with a chat model, or lecture_lib.pipelines",
-        lambda: all(
-            _missing(f"{name}Pipeline")()
-            for name in ("Summarization", "Translation", "Text2TextGeneration")
-        ),
+        _missing("SummarizationPipeline", "TranslationPipeline", "Text2TextGenerationPipeline"),
     ),
     Change(
         "pipelines for pictures and words", "visual-question-answering, image-to-text",
         "image-text-to-text",
-        lambda: _missing("VisualQuestionAnsweringPipeline")()
-        and _missing("ImageToTextPipeline")()
-        and not _missing("ImageTextToTextPipeline")(),
+        lambda: _missing("VisualQuestionAnsweringPipeline", "ImageToTextPipeline")()
+        and hasattr(transformers, "ImageTextToTextPipeline"),
     ),
     Change(
         "text-generation's defaults", "none of its own: 20 tokens, greedy",
@@ -114,7 +87,8 @@ CHANGES = (
     ),
     Change(
         "number type of loaded weights", "torch_dtype=..., default float32",
-        'dtype=..., default "auto": as they were saved', _keeps_the_saved_dtype,
+        'dtype=..., default "auto": as they were saved',
+        lambda: _defaults(transformers.pipeline)["dtype"] == "auto",
     ),
     Change(
         "saved weights", "safe_serialization=True or False, shards of 5GB",
@@ -123,11 +97,12 @@ CHANGES = (
     Change(
         "head pruning", "model.prune_heads({layer: [heads]})",
         "gone; lecture_lib.hub_tools.without_head shows what it did",
-        _missing("prune_heads", "PreTrainedModel"),
+        _missing("prune_heads", owner="PreTrainedModel"),
     ),
     Change(
         "generation settings", "in config.json and generation_config.json",
-        "in generation_config.json only", _has_no_generation_settings_in_the_config,
+        "in generation_config.json only",
+        lambda: not hasattr(transformers.LlamaConfig(), "num_beams"),
     ),
     Change(
         "tokenizer classes", "a slow and a fast one for each model",
@@ -136,12 +111,12 @@ CHANGES = (
     ),
     Change(
         "encoding", "encode_plus, batch_encode_plus", "call the tokenizer: tokenizer(texts)",
-        lambda: _missing("encode_plus", "PreTrainedTokenizerBase")()
-        and _missing("batch_encode_plus", "PreTrainedTokenizerBase")(),
+        _missing("encode_plus", "batch_encode_plus", owner="PreTrainedTokenizerBase"),
     ),
     Change(
         "apply_chat_template", "returns a list of ids",
-        "returns a dict: input_ids, attention_mask", _templates_give_a_dict,
+        "returns a dict: input_ids, attention_mask",
+        _templates_give_a_dict,
     ),
     Change("command line", "huggingface-cli login", "hf auth login", _is_the_command_hf),
 )  # fmt: skip

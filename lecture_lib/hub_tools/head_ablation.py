@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from tqdm import tqdm
+
+from ..scoring import score_text
 
 
 @contextlib.contextmanager
@@ -26,36 +27,33 @@ def without_head(model, layer: int, head: int) -> Iterator[None]:
     if not 0 <= head < n_heads:
         raise ValueError(f"head: {head} is outside 0..{n_heads - 1}")
     head_dim = weight.shape[1] // n_heads
-    columns = slice(head * head_dim, (head + 1) * head_dim)
-    kept = weight[:, columns].detach().clone()
-    with torch.no_grad():
-        weight[:, columns] = 0
+    columns = weight.detach()[:, head * head_dim : (head + 1) * head_dim]
+    kept = columns.clone()
+    columns.zero_()
     try:
         yield
     finally:
-        with torch.no_grad():
-            weight[:, columns] = kept
+        columns.copy_(kept)
 
 
 def mean_loss(loaded, texts: Sequence[str]) -> float:
-    """Mean of -log p(token | left context) over all predicted tokens of the texts, in nats.
+    """Mean of -log p(token | left context) over all predicted tokens of the texts, in nats."""
+    if isinstance(texts, str) or not texts:
+        raise ValueError(f"texts: needs a list of at least one text, got {texts!r}")
+    scores = [score_text(loaded, text) for text in texts]
+    for score in scores:
+        if score.n_scored == 0:
+            raise ValueError(f"texts: {score.text!r} needs at least two tokens, one to predict")
+    return -sum(score.total for score in scores) / sum(score.n_scored for score in scores)
 
-    Raises:
-        ValueError: no texts, or one with fewer than two tokens.
-    """
-    return _mean_loss(loaded.model, _encode(loaded, texts))
 
-
-def ablate_heads(
-    loaded, texts: Sequence[str], *, layers: Sequence[int] | None = None, progress: bool = False
-) -> np.ndarray:
+def ablate_heads(loaded, texts: Sequence[str], *, layers: Sequence[int]) -> np.ndarray:
     """How much the loss rises without each head, one head at a time.
 
     Args:
         loaded: what ``load_model()`` returned (Llama family).
         texts: what the loss is measured on.
-        layers: which layers; default all. A row of the result each.
-        progress: whether to show a bar.
+        layers: which layers; a row of the result each.
 
     Returns:
         float64 array (layers, n_H): loss without the head minus loss with all of them, in nats a
@@ -64,16 +62,14 @@ def ablate_heads(
     Raises:
         ValueError: no texts, one too short, or a layer that isn't there.
     """
-    model, batches = loaded.model, _encode(loaded, texts)
-    layers = range(model.config.num_hidden_layers) if layers is None else list(layers)
+    model = loaded.model
     for layer in layers:
         _output_projection(model, layer)  # refuse before the first minute has passed
-    whole = _mean_loss(model, batches)
+    whole = mean_loss(loaded, texts)
     rises = np.zeros((len(layers), model.config.num_attention_heads))
-    heads = [(row, head) for row in range(rises.shape[0]) for head in range(rises.shape[1])]
-    for row, head in tqdm(heads, desc="Heads", disable=not progress, leave=False):
+    for row, head in np.ndindex(rises.shape):
         with without_head(model, layers[row], head):
-            rises[row, head] = _mean_loss(model, batches) - whole
+            rises[row, head] = mean_loss(loaded, texts) - whole
     return rises
 
 
@@ -84,26 +80,3 @@ def _output_projection(model, layer: int) -> torch.Tensor:
     if not 0 <= layer < len(layers):
         raise ValueError(f"layer: {layer} is outside 0..{len(layers) - 1}")
     return layers[layer].self_attn.o_proj.weight
-
-
-def _encode(loaded, texts: Sequence[str]) -> list[torch.Tensor]:
-    if isinstance(texts, str) or not texts:
-        raise ValueError(f"texts: needs a list of at least one text, got {texts!r}")
-    encoded = [
-        loaded.tokenizer(text, return_tensors="pt").input_ids.to(loaded.model.device)
-        for text in texts
-    ]
-    for text, input_ids in zip(texts, encoded, strict=True):
-        if input_ids.shape[1] < 2:
-            raise ValueError(f"texts: {text!r} has no token to predict; needs at least two tokens")
-    return encoded
-
-
-@torch.inference_mode()
-def _mean_loss(model, batches: list[torch.Tensor]) -> float:
-    total, n_tokens = 0.0, 0
-    for input_ids in batches:
-        logits = model(input_ids, use_cache=False).logits[0, :-1].float()  # (L-1, V)
-        losses = torch.nn.functional.cross_entropy(logits, input_ids[0, 1:], reduction="sum")
-        total, n_tokens = total + losses.item(), n_tokens + len(logits)
-    return total / n_tokens

@@ -14,23 +14,15 @@ _VISION_CHAT = "image-text-to-text with a vision-language chat model"
 
 @dataclass(frozen=True)
 class LectureTask:
-    """One of the lecture's tasks.
+    """One of the lecture's tasks."""
 
-    Attributes:
-        name: as the lecture calls it.
-        identifier: for ``pipeline(...)``: today's, or the one that is gone.
-        pipeline_class, model_classes, default_model: None and () where the task is gone.
-        instead: what to use where it is gone.
-        removed: whether ``pipeline(identifier)`` raises (False for one that is only renamed).
-    """
-
-    name: str
-    identifier: str
-    pipeline_class: str | None = None
+    name: str  # as the lecture calls it
+    identifier: str  # for ``pipeline(...)``: today's, or the one that is gone
+    pipeline_class: str | None = None  # this and the next two are empty where the task is gone
     model_classes: tuple[str, ...] = ()
     default_model: str | None = None
-    instead: str = ""
-    removed: bool = False
+    instead: str = ""  # what to use where it is gone
+    removed: bool = False  # ``pipeline(identifier)`` raises (and it is not only renamed)
 
 
 LECTURE_TASKS = (

@@ -2,10 +2,8 @@
 
 settings           TaskInfo: what is asked for, checked
 run                generate(): one task on the course's engine, or on Transformers where it must be
-answer             Answer: one continuation, and how its tokens were chosen
-beams              the same with several beams
+answer             Answer: one continuation, how its tokens were chosen, and where its text ends
 with_transformers  the same by Transformers' generate
-finish             a text's end: end tokens and stop strings
 logprobs           the n likeliest tokens of each position, with the one that was chosen
 command            the command line: python -m lecture_lib.inference_script --help
 prompt             the interactive loop: /settings, history, Ctrl-C
@@ -18,21 +16,10 @@ timing             time to first token and time per output token, measured and p
 from importlib import import_module
 
 # They need torch, and --help does not: each is imported when it is asked for.
-_MODULES = {
-    "Answer": ".answer",
-    "TaskInfo": ".settings",
-    "generate": ".run",
-    "test_model": ".run",
-}
-
-__all__ = ["Answer", "TaskInfo", "generate", "test_model"]
+_MODULES = {"Answer": ".answer", "TaskInfo": ".settings", "generate": ".run"}
 
 
 def __getattr__(name: str):
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_MODULES[name], __name__), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

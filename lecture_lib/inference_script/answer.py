@@ -1,6 +1,9 @@
-"""Answer: the continuation of one prompt, and in words how its tokens were chosen."""
+"""Answer: the continuation of one prompt, how its tokens were chosen, and where its text ends."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+
+from lecture_lib.engine.streaming import TextStream, check_stop
 
 from .logprobs import TokenLogprobs
 from .settings import TaskInfo
@@ -42,3 +45,22 @@ def strategy(task_info: TaskInfo) -> str:
     shown += [f"top-k {s.top_k}"] if s.top_k else []
     shown += [f"top-p {s.top_p:g}"] if s.top_p < 1 else []
     return f"sampling, {', '.join(shown)}, seed {task_info.seed}"
+
+
+def finish(
+    tokenizer, token_ids: Sequence[int], ends: Collection[int], stop: str | Sequence[str]
+) -> tuple[str, list[int], str]:
+    """The text, its tokens and why it ended ("eos", "stop" or "length").
+
+    For searches that know no stop strings, and for batches, whose rows are padded behind an end.
+    A text that a stop string ends keeps the tokens up to the one that completed it.
+    """
+    stream, pieces, kept = TextStream(tokenizer, check_stop(stop)), [], []
+    for token in token_ids:
+        kept.append(token)
+        pieces.append(stream.push(token))
+        if stream.stopped or token in ends:
+            break
+    pieces.append(stream.flush())
+    reason = "stop" if stream.stopped else "eos" if kept and kept[-1] in ends else "length"
+    return "".join(pieces), kept, reason

@@ -9,10 +9,6 @@ import dataclasses
 import functools
 import json
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # it needs torch, which --help does not wait for
-    from .settings import TaskInfo
 
 EXAMPLES = """examples:
   %(prog)s --prompt "The quick brown fox"
@@ -25,12 +21,14 @@ EXAMPLES = """examples:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the program; returns its exit code."""
-    parser = build_parser()
+    parser = _parser()
     args = parser.parse_args(argv)
     try:
-        task_info = None if args.interactive and not args.prompt_seqs else read_task(args)
-    except ValueError as error:
-        parser.error(_as_option(str(error)))
+        task_info = None if args.interactive and not args.prompt_seqs else _read_task(args)
+    except ValueError as error:  # in the words of the command line: top_k becomes --top-k
+        name, colon, rest = str(error).partition(":")
+        name = name.removesuffix("_seqs").replace("_", "-")
+        parser.error(f"--{name}{colon}{rest}")
     try:
         return _run(args, task_info)
     except KeyboardInterrupt:
@@ -41,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
 
 
-def build_parser() -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
     """The arguments; those of the task have TaskInfo's names, and its defaults where not given."""
     parser = argparse.ArgumentParser(
         prog="python -m lecture_lib.inference_script",
@@ -73,13 +71,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def read_task(args: argparse.Namespace) -> "TaskInfo":
-    """The task that the arguments describe.
-
-    Raises:
-        ValueError: no prompt, or a setting outside its range.
-    """
-    from .settings import TaskInfo
+def _read_task(args: argparse.Namespace):
+    """The TaskInfo that the arguments describe; a ValueError without a prompt."""
+    from .settings import TaskInfo  # it needs torch, which --help does not wait for
 
     if not args.prompt_seqs:
         raise ValueError("prompt_seqs: needs a text: --prompt TEXT, or --interactive")
@@ -88,14 +82,7 @@ def read_task(args: argparse.Namespace) -> "TaskInfo":
     return TaskInfo(**{"logprobs": 0} | given)
 
 
-def _as_option(message: str) -> str:
-    """A TaskInfo error in the words of the command line: top_k becomes --top-k."""
-    name, colon, rest = message.partition(":")
-    name = "prompt" if name == "prompt_seqs" else name
-    return f"--{name.replace('_', '-')}{colon}{rest}"
-
-
-def _run(args: argparse.Namespace, task_info: "TaskInfo | None") -> int:
+def _run(args: argparse.Namespace, task_info) -> int:
     print(f"loading {args.model} ...", file=sys.stderr)
     from lecture_lib.loading import load_model
 
@@ -113,25 +100,20 @@ def _run(args: argparse.Namespace, task_info: "TaskInfo | None") -> int:
     return _answer(args, task_info, loaded, engine)
 
 
-def _answer(args, task_info: "TaskInfo", loaded, engine) -> int:
-    from .run import generate, stream
+def _answer(args, task_info, loaded, engine) -> int:
+    from .prompt import show_text
+    from .run import generate
 
-    one = len(task_info.prompts) == 1 and task_info.beam_width == 1
-    if one and engine and not args.json and not task_info.logprobs:
-        for piece in stream(task_info, engine):
-            print(piece, end="", flush=True)
-        print()
+    if len(task_info.prompts) == 1 and not args.json and not task_info.logprobs:
+        show_text(task_info, loaded, engine)
         return 0
     for answer in generate(task_info, loaded, engine=engine):
         if args.json:
             print(json.dumps(dataclasses.asdict(answer), ensure_ascii=False))
-        else:
-            print(answer.text)
-            _print_logprobs(answer, loaded.tokenizer)
+            continue
+        print(answer.text)
+        decode = loaded.tokenizer.decode
+        for position in answer.logprobs:
+            top = "  ".join(f"{decode(i)!r} {p:.2f}" for i, p in position.top)
+            print(f"  {decode(position.token_id)!r:14} {position.log_prob:6.2f} | {top}")
     return 0
-
-
-def _print_logprobs(answer, tokenizer) -> None:
-    for position in answer.logprobs:
-        top = "  ".join(f"{tokenizer.decode(i)!r} {p:.2f}" for i, p in position.top)
-        print(f"  {tokenizer.decode(position.token_id)!r:14} {position.log_prob:6.2f} | {top}")

@@ -1,35 +1,23 @@
 """Which settings of a script act? Note which are read, change each, and see what comes out."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import UserDict
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
 
 
-class WatchedSettings(Mapping):
-    """Settings that remember which of them were read.
-
-    Args:
-        settings: name -> value.
-
-    Attributes:
-        read: the names that somebody has looked up.
-    """
+class WatchedSettings(UserDict):
+    """Settings (name -> value) that remember in ``read`` which of them somebody has looked up."""
 
     def __init__(self, settings: Mapping[str, Any]):
-        self._settings = dict(settings)
         self.read: set[str] = set()
+        super().__init__(settings)
 
     def __getitem__(self, name: str) -> Any:
-        value = self._settings[name]
+        value = super().__getitem__(name)
         self.read.add(name)
         return value
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._settings)
-
-    def __len__(self) -> int:
-        return len(self._settings)
 
 
 def setting_effects(
@@ -62,18 +50,17 @@ def setting_effects(
     named = [*changes, *contexts, *(name for extra in contexts.values() for name in extra)]
     if unknown := sorted(set(named) - set(settings)):
         raise ValueError(f"changes, contexts: no such settings: {', '.join(unknown)}")
-    before: dict[tuple, Any] = {}
+    before: dict[str, Any] = {}  # by the context, in words
     rows = []
     for name, value in changes.items():
-        context = dict(contexts.get(name, {}))
-        key = tuple(context.items())
-        if key not in before:
-            before[key] = run(WatchedSettings({**settings, **context}))
+        context = contexts.get(name, {})
+        shown = ", ".join(f"{n} {v}" for n, v in context.items())
+        if shown not in before:
+            before[shown] = run(WatchedSettings({**settings, **context}))
         watched = WatchedSettings({**settings, **context, name: value})
         try:
-            effect = "none" if run(watched) == before[key] else "acts"
+            effect = "none" if run(watched) == before[shown] else "acts"
         except ValueError:
             effect = "refused"
-        shown = ", ".join(f"{n} {v}" for n, v in context.items())
         rows.append((name, str(value), shown, name in watched.read, effect))
     return pd.DataFrame(rows, columns=["setting", "to", "with", "read", "effect"])

@@ -10,40 +10,29 @@ from lecture_lib.tokens import next_log_probs
 
 @dataclass(frozen=True)
 class TokenLogprobs:
-    """One position of a text.
+    """One position of a text; log p is the model's own, in nats, without filters and penalties."""
 
-    Attributes:
-        token_id, log_prob: the token that was chosen, and log p by the model itself, in nats: no
-            temperature, no filter, no penalty.
-        top: the likeliest tokens, (id, log p), the likeliest first.
-    """
-
-    token_id: int
+    token_id: int  # the token that was chosen
     log_prob: float
-    top: tuple[tuple[int, float], ...]
+    top: tuple[tuple[int, float], ...]  # (id, log p), the likeliest first
 
 
 class Recorder:
-    """A ``next_token`` for the engine that notes what the model thought before it lets choose.
-
-    Args:
-        choose: the ``next_token`` that chooses: logits (B, V) to tokens (B,).
-        n_top: how many of the likeliest tokens to note at each position.
-    """
+    """A ``next_token`` that lets another one choose, and notes the ``n_top`` likeliest tokens."""
 
     def __init__(self, choose, n_top: int):
         self.choose, self.n_top = choose, n_top
-        self._steps: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        self._steps: list[list[TokenLogprobs]] = []
 
     def __call__(self, logits: Tensor) -> Tensor:
         tokens = self.choose(logits)
         if self.n_top:
-            self._steps.append((tokens, *top_log_probs(logits, tokens, self.n_top)))
+            self._steps.append(positions(logits, tokens.tolist(), self.n_top))
         return tokens
 
     def row(self, index: int, length: int) -> list[TokenLogprobs]:
         """The first ``length`` positions of a row; [] where nothing was to be noted."""
-        return [_position(*(values[index] for values in step)) for step in self._steps[:length]]
+        return [step[index] for step in self._steps[:length]]
 
 
 @torch.inference_mode()
@@ -56,19 +45,11 @@ def score_afterwards(engine, prompt_ids: list[int], token_ids: list[int], n_top:
 
 
 def positions(logits: Tensor, token_ids: list[int], n_top: int) -> list[TokenLogprobs]:
-    """A TokenLogprobs for each of L tokens, from the logits (L, V) that they were chosen by."""
-    rows = zip(*top_log_probs(logits, torch.tensor(token_ids), n_top), strict=True)
-    return [_position(token, *row) for token, row in zip(token_ids, rows, strict=True)]
-
-
-def top_log_probs(logits: Tensor, tokens: Tensor, n_top: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Of n rows: log p of its token (n,), the likeliest tokens and their log p (n, n_top)."""
+    """A TokenLogprobs for each of n tokens, from the logits (n, V) that they were chosen by."""
     log_probs = next_log_probs(logits)  # (n, V)
-    top = log_probs.topk(min(n_top, log_probs.shape[-1]), -1)
-    chosen = log_probs.gather(-1, tokens.to(log_probs.device)[:, None])[:, 0]
-    return chosen, top.indices, top.values
-
-
-def _position(token: int, chosen: Tensor, ids: Tensor, values: Tensor) -> TokenLogprobs:
-    top = tuple(zip(ids.tolist(), values.tolist(), strict=True))
-    return TokenLogprobs(int(token), float(chosen), top)
+    values, ids = (x.tolist() for x in log_probs.topk(min(n_top, log_probs.shape[-1]), -1))
+    chosen = log_probs[range(len(token_ids)), token_ids].tolist()
+    return [
+        TokenLogprobs(token, p, tuple(zip(*top, strict=True)))
+        for token, p, *top in zip(token_ids, chosen, ids, values, strict=True)
+    ]

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import re
 import sys
 
 from .settings import TaskInfo
@@ -14,8 +15,6 @@ HELP = """Type a text and see it continued. Commands:
 
 def loop(loaded, engine, task_info: TaskInfo | None = None) -> int:
     """Prompt after prompt until the end of the input; returns the exit code."""
-    from .run import generate, stream
-
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401  # makes input() keep a history, with the arrow keys
 
@@ -35,25 +34,27 @@ def loop(loaded, engine, task_info: TaskInfo | None = None) -> int:
             if line.startswith("/"):
                 settings = command(line.strip(), settings)
                 continue
-            task = dataclasses.replace(settings, prompt_seqs=line)
-            if engine and task.beam_width == 1:
-                for piece in stream(task, engine):
-                    print(piece, end="", flush=True)
-                print()
-            else:
-                print(generate(task, loaded, engine=engine)[0].text)
+            show_text(dataclasses.replace(settings, prompt_seqs=line), loaded, engine)
         except ValueError as error:
             print(f"error: {error}", file=sys.stderr)
         except KeyboardInterrupt:
             print("\n(stopped)", file=sys.stderr)
 
 
-def command(line: str, settings: TaskInfo) -> TaskInfo:
-    """The settings after a command such as ``/settings top_k=5``.
+def show_text(task: TaskInfo, loaded, engine) -> None:
+    """Print the continuation of the one prompt of a task, piece by piece where that is possible."""
+    from . import run
 
-    Raises:
-        ValueError: an unknown command or setting, or a value out of range.
-    """
+    if engine and task.beam_width == 1:
+        for piece in run.stream(task, engine):
+            print(piece, end="", flush=True)
+        print()
+    else:
+        print(run.generate(task, loaded, engine=engine)[0].text)
+
+
+def command(line: str, settings: TaskInfo) -> TaskInfo:
+    """The settings after a command such as ``/settings top_k=5``; ValueError for an unknown one."""
     name, *changes = line.split()
     if name == "/help":
         print(HELP, file=sys.stderr)
@@ -69,11 +70,7 @@ def command(line: str, settings: TaskInfo) -> TaskInfo:
 
 
 def changed(settings: TaskInfo, change: str) -> TaskInfo:
-    """Settings with one of them changed by ``name=value``.
-
-    Raises:
-        ValueError: no such setting, or a value that it can't have.
-    """
+    """Settings with one of them changed by ``name=value``; ValueError where that can't be."""
     name, equals, text = change.partition("=")
     known = {f.name for f in dataclasses.fields(TaskInfo)} - {"prompt_seqs"}
     if not equals or name not in known:
@@ -97,21 +94,15 @@ def read_value(name: str, text: str):
 
 
 def unescape(text: str) -> str:
-    r"""A stop string as it is typed, with \n, \t and \\ for what can't be typed.
-
-    Raises:
-        ValueError: a backslash before something else.
-    """
+    r"""A stop string as it is typed, with \n, \t and \\ for what can't be typed."""
     meaning = {"n": "\n", "t": "\t", "\\": "\\"}
-    out, letters = [], iter(text)
-    for letter in letters:
-        if letter == "\\":
-            after = next(letters, "")
-            if after not in meaning:
-                raise ValueError(
-                    f"Stop strings: \\{after} is unknown; there are \\n (line break), \\t (tab) "
-                    "and \\\\ (a backslash)"
-                )
-            letter = meaning[after]
-        out.append(letter)
-    return "".join(out)
+
+    def read(found: re.Match) -> str:
+        if found[1] not in meaning:
+            raise ValueError(
+                f"Stop strings: \\{found[1]} is unknown; there are \\n (line break), \\t (tab) and "
+                "\\\\ (a backslash)"
+            )
+        return meaning[found[1]]
+
+    return re.sub(r"\\(.?)", read, text)

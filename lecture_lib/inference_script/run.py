@@ -4,16 +4,18 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from lecture_lib.decoding.beam_engine import engine_beam_search
 from lecture_lib.decoding.sample_generate import Sampler
-from lecture_lib.decoding.sampling import apply_repetition_penalty
+from lecture_lib.decoding.sampling import SamplingSettings
 from lecture_lib.engine import Engine
 from lecture_lib.engine.generate import greedy
 from lecture_lib.loading import LoadedModel
 from lecture_lib.model_spec import UnsupportedArchitectureError
+from lecture_lib.tokens import end_tokens
 
-from . import beams, with_transformers
-from .answer import Answer, strategy
-from .logprobs import Recorder
+from . import with_transformers
+from .answer import Answer, finish, strategy
+from .logprobs import Recorder, score_afterwards
 from .settings import TaskInfo
 
 
@@ -34,11 +36,13 @@ def generate(
         ValueError: a prompt that with the new tokens is longer than the model's context.
     """
     engine = engine or engine_or_none(loaded)
-    if engine is None or with_transformers.is_needed(task_info):
+    # The engine's beam search knows no penalty.
+    penalised_beams = task_info.beam_width > 1 and task_info.repetition_penalty != 1
+    if engine is None or penalised_beams:
         return with_transformers.generate(task_info, loaded)
     prompt_ids = [loaded.tokenizer(prompt).input_ids for prompt in task_info.prompts]
     if task_info.beam_width > 1:
-        return beams.generate(task_info, engine, prompt_ids)
+        return _with_beams(task_info, engine, prompt_ids)
     recorder = Recorder(chooser(task_info, prompt_ids), task_info.logprobs)
     done = engine.generate(
         prompt_ids, task_info.output_len, stop=task_info.stop, next_token=recorder
@@ -52,14 +56,30 @@ def generate(
     ]  # fmt: skip
 
 
-def stream(task_info: TaskInfo, engine: Engine) -> Iterator[str]:
-    """The text of the task's first prompt, in pieces as they come (one text at a time: no beams).
+def _with_beams(task_info: TaskInfo, engine: Engine, prompt_ids: list[list[int]]) -> list[Answer]:
+    """One prompt after the other.
 
-    Raises:
-        ValueError: several prompts, beams, or what ``generate`` refuses.
+    The search knows no stop strings: a beam that holds one goes on, and its text is cut afterwards.
     """
-    if len(task_info.prompts) > 1 or task_info.beam_width > 1:
-        raise ValueError("task_info: a stream needs one prompt and beam_width 1")
+    options = {
+        "num_beams": task_info.beam_width,
+        "max_new_tokens": task_info.output_len,
+        "length_penalty": task_info.len_penalty,
+    }
+    answers, ends, how = [], end_tokens(engine.hf_model), strategy(task_info)
+    for prompt, ids in zip(task_info.prompts, prompt_ids, strict=True):
+        if task_info.draws:
+            generator = torch.Generator(engine.device).manual_seed(task_info.seed)
+            options |= {"do_sample": True, "generator": generator, "sampling": task_info.sampling}
+        tokens = engine_beam_search(engine, ids, **options).sequences[0]
+        text, tokens, reason = finish(engine.tokenizer, tokens, ends, task_info.stop)
+        top = score_afterwards(engine, ids, tokens, task_info.logprobs)
+        answers.append(Answer(prompt, text, tokens, reason, how, "engine", logprobs=top))
+    return answers
+
+
+def stream(task_info: TaskInfo, engine: Engine) -> Iterator[str]:
+    """The text of the task's first prompt, in pieces as they come; beams can't be streamed."""
     prompt_ids = [engine.tokenizer(task_info.prompts[0]).input_ids]
     return engine.stream(
         prompt_ids[0],
@@ -75,15 +95,9 @@ def chooser(task_info: TaskInfo, prompt_ids: list[list[int]]) -> Callable:
         return Sampler(task_info.sampling, seed=task_info.seed, prompt_ids=prompt_ids)
     if task_info.repetition_penalty == 1:
         return greedy
-    seen = [list(ids) for ids in prompt_ids]
-
-    def greedy_with_penalty(logits: torch.Tensor) -> torch.Tensor:
-        tokens = greedy(apply_repetition_penalty(logits, seen, task_info.repetition_penalty))
-        for ids, token in zip(seen, tokens.tolist(), strict=True):
-            ids.append(token)
-        return tokens
-
-    return greedy_with_penalty
+    # A draw from the likeliest token alone is greedy, after the penalty.
+    settings = SamplingSettings(top_k=1, repetition_penalty=task_info.repetition_penalty)
+    return Sampler(settings, seed=task_info.seed, prompt_ids=prompt_ids)
 
 
 def engine_or_none(loaded: LoadedModel) -> Engine | None:
@@ -92,22 +106,3 @@ def engine_or_none(loaded: LoadedModel) -> Engine | None:
         return Engine(loaded)
     except UnsupportedArchitectureError:
         return None
-
-
-def test_model(args) -> list[Answer]:
-    """The lecture's ``test_model(args)``: load the model and run one task.
-
-    Args:
-        args: has ``model`` and, under the names of TaskInfo, any of its settings; such as an
-            ``argparse.Namespace``.
-    """
-    from dataclasses import fields
-
-    from lecture_lib.loading import load_model
-
-    names = [f.name for f in fields(TaskInfo)]
-    task_info = TaskInfo(**{name: getattr(args, name) for name in names if hasattr(args, name)})
-    return generate(task_info, load_model(args.model, device=getattr(args, "device", "auto")))
-
-
-test_model.__test__ = False  # the lecture's name; pytest takes it for a test

@@ -52,9 +52,10 @@ class TaskInfo:
         prompts = self.prompts
         if not prompts or not all(isinstance(p, str) and p.strip() for p in prompts):
             raise ValueError("prompt_seqs: needs a text, or several, none of them empty")
-        for name, least in (("output_len", 1), ("beam_width", 1), ("logprobs", 0), ("top_k", 0)):
-            check_count(name, getattr(self, name), least)
-        check_count("seed", self.seed, 0)
+        for name in ("output_len", "beam_width"):
+            check_count(name, getattr(self, name))
+        for name in ("logprobs", "top_k", "seed"):
+            check_count(name, getattr(self, name), 0)
         check_number("temperature", self.temperature)
         check_number("len_penalty", self.len_penalty)
         if self.temperature < 0:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -19,9 +20,11 @@ def run(sweep: str, table: str | None, task_info: TaskInfo, loaded, engine) -> i
     frame = sweep_setting(name, values.split(","), task_info, loaded, engine=engine)
     print(frame.to_string(index=False, max_colwidth=60))
     if table:
+        from lecture_lib.figures import sweep_panels
+
         frame.to_csv(table, index=False)
         picture = Path(table).with_suffix(".png")
-        picture.write_bytes(sweep_picture(frame, name).png)
+        picture.write_bytes(sweep_panels({name: frame}).png)
         print(f"wrote {table} and {picture}", file=sys.stderr)
     return 0
 
@@ -44,8 +47,6 @@ def sweep_setting(
     Raises:
         ValueError: an unknown setting, no values, or one out of range.
     """
-    from dataclasses import replace
-
     from .run import generate
 
     tasks = [(value, changed(task_info, f"{name}={value}")) for value in values]
@@ -60,31 +61,13 @@ def sweep_setting(
         for answer in answers:
             ids = answer.token_ids
             log_probs = [p.log_prob for p in answer.logprobs]
-            rows.append(
-                {
-                    name: value,
-                    "seconds": round(seconds, 3),
-                    "n_tokens": len(ids),
-                    "mean_log_prob": sum(log_probs) / len(log_probs) if log_probs else None,
-                    "distinct_2": distinct_n([ids], 2),
-                    "repeated_4": repeated_ngrams(ids, 4),
-                    "text": answer.text,
-                }
-            )
+            rows.append({
+                name: value,
+                "seconds": round(seconds, 3),
+                "n_tokens": len(ids),
+                "mean_log_prob": sum(log_probs) / len(log_probs) if log_probs else None,
+                "distinct_2": distinct_n([ids], 2),
+                "repeated_4": repeated_ngrams(ids, 4),
+                "text": answer.text,
+            })  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def sweep_picture(frame: pd.DataFrame, name: str):
-    """Variety and repetition against the setting (means over the prompts), as a Picture."""
-    from lecture_lib.figures import growth_curves
-
-    means = (
-        frame.astype({name: float}).groupby(name, sort=True)[["distinct_2", "repeated_4"]].mean()
-    )
-    return growth_curves(
-        list(means.index),
-        {"different pairs": list(means.distinct_2), "repeated 4-grams": list(means.repeated_4)},
-        x_label=name,
-        y_label="share",
-        log=False,
-    )

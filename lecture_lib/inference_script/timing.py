@@ -1,9 +1,6 @@
 """Time to first token and time per output token: measured well, and predicted by the roofline."""
 
-import itertools
 import statistics
-import time
-from collections.abc import Callable
 
 import torch
 
@@ -11,24 +8,15 @@ from lecture_lib.checks import check_count
 from lecture_lib.costs import step_latency
 from lecture_lib.costs.measured import ENGINE
 from lecture_lib.engine import Timings
-from lecture_lib.engine.generate import greedy
 
 
-def measure_request(
-    engine,
-    prompt_len: int,
-    n_new: int,
-    *,
-    rounds: int = 5,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Timings:
+def measure_request(engine, prompt_len: int, n_new: int, *, rounds: int = 5) -> Timings:
     """Time a greedy continuation: warmed up, synchronised, each token's median over the rounds.
 
     Args:
         engine: an Engine. prompt_len, n_new: tokens of the prompt (random ones: their time does
             not depend on what they say) and of its continuation, end tokens ignored.
         rounds: how many requests to time, after one that is not counted.
-        clock: seconds.
 
     Raises:
         ValueError: sizes below 1, more positions than the model's context.
@@ -38,22 +26,9 @@ def measure_request(
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(engine.vocab_size, (prompt_len,), generator=generator).tolist()
     # The first request also reserves memory and chooses kernels; it is left out.
-    requests = [_one_request(engine, ids, n_new, clock) for _ in range(rounds + 1)][1:]
-    return Timings(list(map(statistics.median, zip(*requests, strict=True))))
-
-
-def _one_request(engine, ids: list[int], n_new: int, clock) -> list[float]:
-    stamps: list[float] = []
-
-    def next_token(logits: torch.Tensor) -> torch.Tensor:
-        tokens = greedy(logits)
-        tokens.tolist()  # waits for the device: a GPU still computes when Python has gone on
-        stamps.append(clock())
-        return tokens
-
-    start = clock()
-    engine.generate(ids, n_new, ignore_eos=True, next_token=next_token)
-    return [after - before for before, after in itertools.pairwise([start, *stamps])]
+    runs = [engine.generate(ids, n_new, ignore_eos=True).timings for _ in range(rounds + 1)][1:]
+    rounds_by_token = zip(*(run.token_s for run in runs), strict=True)
+    return Timings(list(map(statistics.median, rounds_by_token)))
 
 
 def predict_request(engine, hardware, prompt_len: int, n_new: int) -> Timings:
@@ -71,11 +46,9 @@ def predict_request(engine, hardware, prompt_len: int, n_new: int) -> Timings:
     check_count("n_new", n_new)
     steps = [("prefill", prompt_len)]
     steps += [("decode", prompt_len + past) for past in range(n_new - 1)]
-    return Timings(
-        [
-            step_latency(
-                engine.spec, hardware, phase, 1, seq_len, engine.dtype.itemsize, conventions=ENGINE
-            ).seconds
-            for phase, seq_len in steps
-        ]
-    )
+    dtype_bytes = engine.dtype.itemsize
+    latencies = [
+        step_latency(engine.spec, hardware, phase, 1, seq_len, dtype_bytes, conventions=ENGINE)
+        for phase, seq_len in steps
+    ]
+    return Timings([latency.seconds for latency in latencies])

@@ -1,18 +1,12 @@
-"""The same task by Transformers' generate: for architectures that the engine does not know."""
+"""The same task by Transformers' generate: for what the engine does not know."""
 
 import torch
 
 from lecture_lib.tokens import end_tokens
 
-from .answer import Answer, strategy
-from .finish import finish
+from .answer import Answer, finish, strategy
 from .logprobs import positions
 from .settings import TaskInfo
-
-
-def is_needed(task_info: TaskInfo) -> bool:
-    """Whether the settings ask for what the engine's searches leave out: penalised beams."""
-    return task_info.beam_width > 1 and task_info.repetition_penalty != 1
 
 
 @torch.inference_mode()
@@ -47,9 +41,8 @@ def _arguments(task_info: TaskInfo, loaded) -> dict:
         "pad_token_id": loaded.tokenizer.pad_token_id,
     }
     if task_info.draws:
-        sampling = task_info.sampling
-        arguments |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
-        arguments["top_k"] = sampling.top_k or 0
+        arguments |= {"temperature": task_info.temperature, "top_p": task_info.top_p}
+        arguments["top_k"] = task_info.top_k
     if task_info.beam_width > 1:
         arguments["length_penalty"] = task_info.len_penalty
     if task_info.stop:

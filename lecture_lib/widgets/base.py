@@ -16,13 +16,11 @@ class PictureWidget(ipywidgets.VBox):
     """Rows of controls, a line for messages (``error``: what it says, or "") and a picture.
 
     A subclass makes its controls, calls ``super().__init__(rows)`` last, and has
-    ``draw() -> Picture``: a pure function of the controls' values. It is called once at the start
-    and again after each change. A ``ValueError`` in it becomes a readable message, and the last
-    picture stays. What else changes with the picture is written in ``show``.
+    ``draw() -> Picture``, called at the start and after each change. A ``ValueError`` in it becomes
+    a readable message, and the last picture stays. What else changes is written in ``show``.
 
-    A notebook saved with a widget shows "model not found" when it is opened again, and an untrusted
-    one shows no widget at all. So the default state is also given as a picture, which JupyterLab
-    without a kernel, GitHub and nbconvert show.
+    A notebook that is opened again, or is not trusted, shows no widget. So the default state is
+    also given as a picture, which JupyterLab without a kernel, GitHub and nbconvert show.
 
     Args:
         rows: controls below one another; a list stands for controls beside one another.
@@ -37,10 +35,8 @@ class PictureWidget(ipywidgets.VBox):
         self.add_class("lecture-widget")
         boxes = [ipywidgets.HBox(row) if isinstance(row, list) else row for row in rows]
         super().__init__([*boxes, self.message, self.picture_view])
-        if watch is None:
-            controls = [c for row in rows for c in (row if isinstance(row, list) else [row])]
-            watch = [c for c in controls if not isinstance(c, ipywidgets.HTML)]
-        self.when(watch, self.show)
+        controls = [c for row in rows for c in (row if isinstance(row, list) else [row])]
+        self.when(controls if watch is None else watch, self.show)
         self.show()
         self._default_picture = self.picture
 
@@ -56,11 +52,16 @@ class PictureWidget(ipywidgets.VBox):
 
     def when(self, controls: list, action: Callable[[], object]) -> None:
         """Do it when one of the controls gets another value, or a button is clicked."""
+
+        def act(_) -> None:
+            if not self._quiet:
+                self.attempt(action)
+
         for control in controls:
             if isinstance(control, ipywidgets.Button):
-                control.on_click(lambda button: self.attempt(action))
-            else:
-                control.observe(lambda change: self._quiet or self.attempt(action), names="value")
+                control.on_click(act)
+            elif not isinstance(control, ipywidgets.HTML):
+                control.observe(act, names="value")
 
     @contextmanager
     def quietly(self) -> Iterator[None]:
@@ -83,32 +84,29 @@ class PictureWidget(ipywidgets.VBox):
 
     def _repr_mimebundle_(self, include=None, exclude=None, **kwargs):
         live = super()._repr_mimebundle_(include=include, exclude=exclude, **kwargs)
-        # ipywidgets answers with the data alone, or with (data, metadata).
-        data, *metadata = live if isinstance(live, tuple) else (live,)
         still = self._default_picture._repr_mimebundle_()
         note = "<p><em>A picture of the default state; run the cell to use the controls.</em></p>"
-        still["text/html"] += note
-        still["text/plain"] = (
-            f"{type(self).__name__} (run the cell to use it). {still['text/plain']}"
-        )
-        data = {**data, **still}
-        return (data, *metadata) if metadata else data
+        name = f"{type(self).__name__} (run the cell to use it). "
+        return {
+            **live,
+            "image/png": still["image/png"],
+            "text/html": still["text/html"] + note,
+            "text/plain": name + still["text/plain"],
+        }
 
 
 class BackgroundWidget(PictureWidget):
-    """A PictureWidget that computes in a thread, one piece of work at a time.
+    """A PictureWidget that computes in a thread, so that cells can be run meanwhile.
 
-    While it works, cells can be run. A subclass says what is to be done: ``prepare()`` checks the
-    controls' values (a ValueError becomes the message, and nothing runs), ``work(prepared)`` gets
-    what it returned and runs in the thread, ``finish(failed)`` shows what came of it, and
-    ``show_busy(busy)`` that there is work.
+    A subclass says what is to be done: ``prepare()`` checks the controls' values (a ValueError
+    becomes the message, and nothing runs), ``work(prepared)`` gets what it returned and runs in the
+    thread, ``finish(failed)`` shows what came of it, and ``show_busy(busy)`` that there is work.
     """
 
     _thread: threading.Thread | None = None
 
     @property
     def running(self) -> bool:
-        """Whether it is working."""
         return self._thread is not None and self._thread.is_alive()
 
     def wait(self) -> None:
@@ -125,8 +123,8 @@ class BackgroundWidget(PictureWidget):
             self.show_busy(True)
             self._thread = threading.Thread(target=self._work_aside, args=prepared, daemon=True)
             self._thread.start()
-        if wait:
-            self.wait()
+            if wait:
+                self.wait()
 
     def _work_aside(self, prepared) -> None:
         failed = None
@@ -177,11 +175,7 @@ def powers_of_two(name: str, low: int, high: int, value: int) -> ipywidgets.Sele
 
 
 def prompt_ids(tokenizer, prompt: str, most: int) -> list[int]:
-    """The tokens of what was typed as a prompt.
-
-    Raises:
-        ValueError: nothing but spaces, or more than ``most`` tokens.
-    """
+    """The tokens of what was typed as a prompt; a ValueError for none, or more than ``most``."""
     if not prompt.strip():
         raise ValueError("Prompt: is empty; type at least one word")
     ids = tokenizer(prompt).input_ids

@@ -2,12 +2,11 @@
 
 import html
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import ipywidgets
 
+from ..checks import check_choice
 from ..decoding import (
     BeamTrace,
     beam_finds_what_greedy_misses,
@@ -28,39 +27,7 @@ TOYS = {
     "beam finds what greedy misses": beam_finds_what_greedy_misses,
 }
 REAL = "the real model"
-_TOY_STEPS, _MOST_BEAMS, _MOST_TOKENS = 3, 4, 64
-
-
-@dataclass(frozen=True, eq=False)
-class _Searched:
-    """A search, the greedy search beside it, and how its tokens are written."""
-
-    beam: BeamTrace
-    greedy: BeamTrace
-    token_text: Callable[[int], str]
-    prompt: str
-    is_toy: bool
-
-    def picture(self, step: int) -> Picture:
-        return beam_tree(
-            self.beam, self.token_text, prompt=self.prompt, greedy=self.greedy, up_to_step=step,
-            as_probability=self.is_toy,
-        )  # fmt: skip
-
-    def in_words(self) -> str:
-        """The texts found, and the tree as a table, as HTML."""
-        said = []
-        for name, trace in (("beam search", self.beam), ("greedy search", self.greedy)):
-            text = " ".join(visible(self.token_text(token)) for token in trace.sequences[0])
-            p = math.exp(trace.nodes[trace.hypotheses[0].node].score)
-            said.append(
-                f"{name}: <b>{html.escape(text)}</b>, p(text) {p:.3g}, score {trace.scores[0]:.3g}"
-            )
-        said.append(f"It ended by {html.escape(self.beam.stop_reason)}.")
-        return (
-            f"<p>{'<br>'.join(said)}</p><details><summary>The tree as a table</summary>"
-            f"{beam_table(self.beam, self.token_text)}</details>"
-        )
+_TOY_STEPS, _REAL_STEPS, _MOST_BEAMS, _MOST_TOKENS = 3, 8, 4, 64
 
 
 class BeamStepper(PictureWidget):
@@ -70,30 +37,19 @@ class BeamStepper(PictureWidget):
 
     Args:
         engine: an Engine, to search with the real model too; without it only the toys.
-        model: which model to begin with, one of ``models``.
-        prompt: for the real model.
-        n_steps: new tokens of the real model; the toys have three.
+        model: which model to begin with: a name of TOYS, or REAL.
 
     Raises:
         ValueError: an unknown model.
     """
 
-    def __init__(
-        self,
-        engine: Engine | None = None,
-        *,
-        model: str = "the lecture's tree",
-        prompt: str = "The capital of France is",
-        n_steps: int = 8,
-    ):
-        self.engine, self.n_steps = engine, n_steps
-        self.models = (*TOYS, *([REAL] if engine else []))
-        if model not in self.models:
-            raise ValueError(f"model: needs one of {list(self.models)}, got {model!r}")
-        self._search = cache(self._search)
-        self._picture = cache(_Searched.picture)
+    def __init__(self, engine: Engine | None = None, *, model: str = "the lecture's tree"):
+        self.engine = engine
+        models = [*TOYS, *([REAL] if engine else [])]
+        check_choice("model", model, models)
+        self._search, self._picture = cache(self._search), cache(self._picture)
         self.model = ipywidgets.Dropdown(
-            options=self.models, value=model, description="Model", style=WIDE
+            options=models, value=model, description="Model", style=WIDE
         )
         self.beams = ipywidgets.IntSlider(
             value=2, min=1, max=_MOST_BEAMS, description="Beams k", style=WIDE
@@ -101,7 +57,7 @@ class BeamStepper(PictureWidget):
         self.penalty = ipywidgets.FloatSlider(
             value=1, min=-2, max=2, step=0.5, description="Length penalty", style=WIDE
         )
-        self.prompt = text_box("Prompt", prompt)
+        self.prompt = text_box("Prompt", "The capital of France is")
         self.step = ipywidgets.IntSlider(description="Step", min=0)
         self.back = ipywidgets.Button(description="Back", tooltip="one step back")
         self.next = ipywidgets.Button(description="Next", tooltip="one step on")
@@ -118,35 +74,50 @@ class BeamStepper(PictureWidget):
     @property
     def trace(self) -> BeamTrace:
         """The search that is shown."""
-        return self._searched().beam
+        return self._search(*self._settings)[0]
+
+    @property
+    def _settings(self) -> tuple:
+        prompt = self.prompt.value if self.model.value == REAL else "start"
+        return self.model.value, self.beams.value, self.penalty.value, prompt
 
     def draw(self) -> Picture:
-        return self._picture(self._searched(), self.step.value)
+        return self._picture(self._settings, self.step.value)
 
     def show(self) -> None:
         super().show()
         self.back.disabled = self.step.value == 0
         self.next.disabled = self.step.value == self.step.max
-        self.table.value = self._searched().in_words()
+        beam, greedy, text_of = self._search(*self._settings)
+        said = ""
+        for name, trace in (("beam search", beam), ("greedy search", greedy)):
+            text = html.escape(" ".join(visible(text_of(token)) for token in trace.sequences[0]))
+            p = math.exp(trace.nodes[trace.hypotheses[0].node].score)
+            said += f"{name}: <b>{text}</b>, p(text) {p:.3g}, score {trace.scores[0]:.3g}<br>"
+        self.table.value = (
+            f"<p>{said}It ended by {html.escape(beam.stop_reason)}.</p>"
+            f"<details><summary>The tree as a table</summary>{beam_table(beam, text_of)}</details>"
+        )
 
-    def _searched(self) -> _Searched:
-        prompt = self.prompt.value if self.model.value == REAL else "start"
-        return self._search(self.model.value, self.beams.value, self.penalty.value, prompt)
-
-    def _search(self, model: str, num_beams: int, length_penalty: float, prompt: str) -> _Searched:
-        options = {"length_penalty": length_penalty}
+    def _search(self, model: str, num_beams: int, length_penalty: float, prompt: str) -> tuple:
+        """A search, the greedy search beside it, and how its tokens are written."""
         if model == REAL:
             tokenizer = self.engine.tokenizer
             ids = prompt_ids(tokenizer, prompt, _MOST_TOKENS)
-            options |= {"max_new_tokens": self.n_steps}
-            beam = engine_beam_search(self.engine, ids, num_beams=num_beams, **options)
-            greedy = engine_beam_search(self.engine, ids, num_beams=1, **options)
-            return _Searched(beam, greedy, lambda i: token_text(tokenizer, i), prompt, False)
-        toy = TOYS[model]()
-        options |= {"max_new_tokens": _TOY_STEPS}
-        beam = beam_search(toy, num_beams=num_beams, **options)
-        greedy = beam_search(toy, num_beams=1, **options)
-        return _Searched(beam, greedy, lambda i: toy.vocab[i], prompt, True)
+            search = partial(engine_beam_search, self.engine, ids, max_new_tokens=_REAL_STEPS)
+            text_of = partial(token_text, tokenizer)
+        else:
+            toy = TOYS[model]()
+            search = partial(beam_search, toy, max_new_tokens=_TOY_STEPS)
+            text_of = toy.vocab.__getitem__
+        beam, greedy = (search(num_beams=k, length_penalty=length_penalty) for k in (num_beams, 1))
+        return beam, greedy, text_of
+
+    def _picture(self, settings: tuple, step: int) -> Picture:
+        model, *_, prompt = settings
+        beam, greedy, text_of = self._search(*settings)
+        look = {"prompt": prompt, "as_probability": model != REAL}
+        return beam_tree(beam, text_of, greedy=greedy, up_to_step=step, **look)
 
     def _fit_slider(self) -> None:
         """As many steps as the search took, all of them shown."""

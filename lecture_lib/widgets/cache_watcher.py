@@ -25,12 +25,12 @@ class CacheWatcher(PictureWidget):
     """
 
     def __init__(self, engine: Engine, prompt: str = "The quick brown fox", n_steps: int = 12):
-        self.engine, self.n_steps = engine, n_steps
+        self.engine, self.spec, self.n_steps = engine, engine.spec, n_steps
         slider = ipywidgets.IntSlider
         self.prompt = text_box("Prompt", prompt)
         self.step = slider(description="Step", min=0, max=n_steps)
-        self.layer = slider(description="Layer", min=0, max=engine.spec.n_layers - 1)
-        self.head = slider(description="Query head", min=0, max=engine.spec.n_heads - 1)
+        self.layer = slider(description="Layer", min=0, max=self.spec.n_layers - 1)
+        self.head = slider(description="Query head", min=0, max=self.spec.n_heads - 1)
         self.facts = ipywidgets.HTML()
         self._run()
         sliders = [self.step, self.layer, self.head]
@@ -40,20 +40,19 @@ class CacheWatcher(PictureWidget):
     def _run(self) -> None:
         """Prefill and decode once; keep the cache and what each call saw."""
         token_ids = prompt_ids(self.engine.tokenizer, self.prompt.value, _MOST_PROMPT_TOKENS)
-        n_prompt = len(token_ids)
-        cache = self.engine.new_cache(1, n_prompt + self.n_steps)
-        logits = self.engine.prefill(token_ids, cache=cache)
+        self.n_prompt = len(token_ids)
+        self.cache = self.engine.new_cache(1, self.n_prompt + self.n_steps)
+        logits = self.engine.prefill(token_ids, cache=self.cache)
         for _ in range(self.n_steps):
             token_ids = [*token_ids, int(logits.argmax())]
-            logits = self.engine.decode(token_ids[-1], cache=cache)
-        self.token_ids, self.n_prompt, self.cache = token_ids, n_prompt, cache
-        self.calls = list(self.engine.calls)
+            logits = self.engine.decode(token_ids[-1], cache=self.cache)
+        self.token_ids, self.calls = token_ids, list(self.engine.calls)
         self._scores = {}  # by layer
 
     def draw(self) -> Picture:
-        step, layer, head, spec = self.step.value, self.layer.value, self.head.value, self.spec
+        step, layer, head = self.step.value, self.layer.value, self.head.value
         kv_len = self.n_prompt + step
-        kv_head = head // (spec.n_heads // spec.n_kv_heads)
+        kv_head = head // (self.spec.n_heads // self.spec.n_kv_heads)
         keys = self.cache.keys[layer, 0, kv_head, :kv_len].float().cpu()  # (S, H)
         tokens = [token_text(self.engine.tokenizer, i) for i in self.token_ids[:kv_len]]
         if layer not in self._scores:
@@ -61,10 +60,6 @@ class CacheWatcher(PictureWidget):
         # Row i of the causal map is what the decode step of token i computed: no later key is seen.
         scores = self._scores[layer][head, kv_len - 1, :kv_len]  # (S,)
         return cache_view(keys, scores, tokens, n_new=1 if step else self.n_prompt)
-
-    @property
-    def spec(self):
-        return self.engine.spec
 
     def show(self) -> None:
         call = self.calls[self.step.value]

@@ -3,7 +3,7 @@
 import html
 import threading
 import time
-from functools import cached_property
+from functools import cached_property, partial
 
 import ipywidgets
 
@@ -31,49 +31,40 @@ class ChatWidget(BackgroundWidget):
     kernel see the conversation, or the greedy answer to an example.
 
     Args:
-        loaded: what ``load_model()`` returned.
-
-    Attributes:
-        session: the ChatSession. answers: a Generation for each answer.
-
-    Raises:
-        ValueError: an architecture that the engine does not run.
+        loaded: what ``load_model()`` returned; a model that the engine runs.
     """
 
     def __init__(self, loaded):
         self.loaded, self.session = loaded, ChatSession(loaded)
         self.answers: list[Generation] = []
-        self._stop_event = threading.Event()
         self._growing: Generation | None = None
+        self._stop_event = threading.Event()
         rows = self._make_controls()
         self.history, self.answer_view, self.facts = (ipywidgets.HTML() for _ in range(3))
         super().__init__(rows, watch=[])
         *rows, message, picture = self.children
         shown = [self.history, self.answer_view, self.facts, self.token]
         self.children = (*shown, picture, *rows, message)
-        self.send_button.on_click(lambda button: self.send())
+        self.send_button.on_click(lambda button: self.begin())
         self.stop_button.on_click(lambda button: self.stop())
         self.clear_button.on_click(lambda button: self.clear())
         self.when([self.token], self._show_token)
 
     def _make_controls(self) -> list:
-        def button(name: str, tooltip: str, style: str = "") -> ipywidgets.Button:
-            return ipywidgets.Button(description=name, tooltip=tooltip, button_style=style)
-
-        def lines(name: str, rows: int, width: str, **options) -> ipywidgets.Textarea:
-            # Sent as a whole when the focus leaves it: key by key, the last letters can come after
-            # the click on Send where the kernel is slow.
-            return ipywidgets.Textarea(
-                description=name, rows=rows, continuous_update=False, style=WIDE,
-                layout={"width": width}, **options,
-            )  # fmt: skip
-
+        button = ipywidgets.Button
+        # Sent as a whole when the focus leaves it: key by key, the last letters can come after the
+        # click on Send where the kernel is slow.
+        lines = partial(ipywidgets.Textarea, continuous_update=False, style=WIDE)
         wide = {"style": WIDE, "layout": {"width": "370px"}}
-        self.prompt = lines("Prompt", 3, "auto")
-        self.send_button = button("Send", "answer the prompt", "primary")
-        self.stop_button = button("Stop", "end the answer before its next token", "danger")
-        self.stop_button.disabled = True
-        self.clear_button = button("Clear", "forget the conversation")
+        self.prompt = lines(description="Prompt", rows=3, layout={"width": "auto"})
+        self.send_button = button(
+            description="Send", tooltip="answer the prompt", button_style="primary"
+        )
+        self.stop_button = button(
+            description="Stop", tooltip="end the answer before its next token",
+            button_style="danger", disabled=True,
+        )  # fmt: skip
+        self.clear_button = button(description="Clear", tooltip="forget the conversation")
         self.output_len = whole_number("Max new tokens", 64, 1, 100_000, "190px", style=WIDE)
         self.top_k = whole_number("Top-k (0: off)", 50, 0, 1_000_000, "190px", style=WIDE)
         self.seed = whole_number("Seed", 0, 0, 2**31 - 1, "150px", style=WIDE)
@@ -81,8 +72,9 @@ class ChatWidget(BackgroundWidget):
         self.top_p = number_slider("Top-p", 1, 0.01, 1, 0.01, **wide)
         self.repetition_penalty = number_slider("Repetition penalty", 1, 0.5, 3, 0.05, **wide)
         self.stop_strings = lines(
-            "Stop strings, one a line", 2, "400px", placeholder="\\n is a line break"
-        )
+            description="Stop strings, one a line", rows=2, layout={"width": "400px"},
+            placeholder="\\n is a line break",
+        )  # fmt: skip
         self.token = ipywidgets.IntSlider(
             value=1, min=1, max=1, description="Candidates for token", style=WIDE,
             layout={"width": "500px"},
@@ -99,30 +91,14 @@ class ChatWidget(BackgroundWidget):
 
     @property
     def settings(self) -> TaskInfo:
-        r"""The controls' values. Stop strings are typed with \n, \t and \\ for what can't be typed.
-
-        Raises:
-            ValueError: one that is out of range; a backslash before something else.
-        """
-        return TaskInfo(
-            "-",
-            output_len=self.output_len.value,
-            temperature=self.temperature.value,
-            top_k=self.top_k.value,
-            top_p=self.top_p.value,
-            repetition_penalty=self.repetition_penalty.value,
-            seed=self.seed.value,
-            stop=tuple(unescape(line) for line in self.stop_strings.value.splitlines() if line),
-        )
+        """The controls' values; a ValueError for one that is out of range."""
+        names = ("output_len", "temperature", "top_k", "top_p", "repetition_penalty", "seed")
+        values = {name: getattr(self, name).value for name in names}
+        stop = tuple(unescape(line) for line in self.stop_strings.value.splitlines() if line)
+        return TaskInfo("-", stop=stop, **values)
 
     def send(self, text: str | None = None, wait: bool = False) -> None:
-        """Say something; the answer grows in the background.
-
-        Args:
-            text: default what stands in the prompt area. wait: return when the answer is there.
-
-        Bad input becomes ``error``, shown in the widget, and the text stays in the prompt area.
-        """
+        """Say ``text``, or what stands in the prompt area; the answer grows in the background."""
         if text is not None:
             self.prompt.value = text
         self.begin(wait)

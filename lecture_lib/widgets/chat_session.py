@@ -1,5 +1,6 @@
 """ChatSession: a conversation with a model, token by token; what ChatWidget shows."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 from ..engine import Engine, Generation
@@ -30,19 +31,9 @@ def in_words(answer: Generation) -> str:
 
 
 class ChatSession:
-    """The messages so far, and the next answer to them.
+    """The messages so far ({"role": "user" or "assistant", "content": str}), and the next answer.
 
-    Args:
-        loaded: what ``load_model()`` returned.
-
-    Attributes:
-        messages: {"role": "user" or "assistant", "content": str}, in order.
-        engine: the Engine that answers, of this session alone.
-        has_template: whether the model has a chat template; without one it just goes on with the
-            messages' text, line after line.
-
-    Raises:
-        ValueError: an architecture that the engine does not run.
+    A model without a chat template just goes on with the messages' text, line after line.
     """
 
     def __init__(self, loaded):
@@ -63,28 +54,14 @@ class ChatSession:
     def ask(
         self, text: str, settings: TaskInfo, stopped: Callable[[], bool] = lambda: False
     ) -> Iterator[Generation]:
-        """Begin an answer; everything that can be wrong with the input is found right here.
+        """Begin an answer; what is wrong with the input is a ValueError right here.
 
-        Args:
-            text: what the user says. settings: all but prompt_seqs counts; no beams.
-            stopped: asked before each token; True ends the answer.
-
-        Returns:
-            An iterator over the same, growing Generation: after each token, and when it is
-            complete; its finish_reason may also be "stopped". With the last one question and
-            answer are in ``messages``; where no token came, or the model failed, they are not.
-
-        Raises:
-            ValueError: an empty text, beams, a conversation that with the new tokens is longer
-                than the model's context.
+        Yields the same, growing Generation after each token, and when it is complete or ``stopped``
+        said True; its finish_reason may also be "stopped". With the last one question and answer
+        are in ``messages``; where no token came, or the model failed, they are not.
         """
         if not text.strip():
             raise ValueError("Prompt: is empty; type at least one word")
-        if settings.beam_width > 1:
-            raise ValueError(
-                "beam_width: beams can't be streamed: until the end, every step may replace the "
-                "whole text. StrategiesSideBySide shows them"
-            )
         ids = self.prompt_ids(text)
         if self.engine.context_length - len(ids) < settings.output_len:
             raise ValueError(
@@ -107,14 +84,12 @@ class ChatSession:
 
     def _grow(self, text: str, run: "_StoppableRun") -> Iterator[Generation]:
         answer = run.rows[0]
-        try:
+        with contextlib.suppress(_Stopped):
             for _ in run.steps():
                 yield answer
                 # Here, before the next pass through the model, and not after it.
                 if answer.finish_reason is None and run.stopped():
                     break
-        except _Stopped:
-            pass
         if answer.finish_reason is None:  # in the middle there may be text that was held back
             answer.finish_reason = "stopped"
             answer.pieces.append(run.streams[0].flush())

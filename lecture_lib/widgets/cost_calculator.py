@@ -5,7 +5,7 @@ import ipywidgets
 from ..costs import LECTURE, memory_budget, step_latency
 from ..costs.units import format_bytes, format_seconds
 from ..figures import Picture, RooflinePoint, memory_bars, roofline, time_breakdown
-from ..hardware import HARDWARE, Hardware
+from ..hardware import HARDWARE
 from ..model_spec import MODEL_SPECS
 from .base import PictureWidget, powers_of_two
 
@@ -21,27 +21,14 @@ _SHOWN = ("q_proj", "k_proj", "o_proj", "qk_matmul", "sv_matmul", "up_proj", "do
 
 
 class _Calculator(PictureWidget):
-    """The controls that both calculators have: model, hardware, batch, length, numbers.
+    """The controls of both calculators; they begin with a batch_size and a seq_len."""
 
-    Args:
-        model, hardware: names to begin with, of MODEL_SPECS, and of HARDWARE or ``devices``.
-        devices: further devices to choose from, by name.
-        batch_size, seq_len: powers of two to begin with.
-    """
-
-    def __init__(
-        self,
-        model: str = "llama-2-7b",
-        hardware: str = "a100-80gb-sxm",
-        *,
-        devices: dict[str, Hardware] | None = None,
-        batch_size: int = 1,
-        seq_len: int = 1024,
-    ):
-        self.devices = {**HARDWARE, **(devices or {})}
+    def __init__(self, *, batch_size: int = 1, seq_len: int = 1024):
         choose = ipywidgets.Dropdown
-        self.model = choose(description="Model", options=list(MODEL_SPECS), value=model)
-        self.hardware = choose(description="Hardware", options=list(self.devices), value=hardware)
+        self.model = choose(description="Model", options=list(MODEL_SPECS), value="llama-2-7b")
+        self.hardware = choose(
+            description="Hardware", options=list(HARDWARE), value="a100-80gb-sxm"
+        )
         self.precision = choose(
             description="Numbers", options=list(PRECISIONS), value="FP16 / BF16"
         )
@@ -55,10 +42,6 @@ class _Calculator(PictureWidget):
         """Controls that the other calculator has not."""
         return []
 
-    @property
-    def device(self) -> Hardware:
-        return self.devices[self.hardware.value]
-
     def setting(self) -> tuple[tuple, dict]:
         """What a step and a budget depend on, as positional and named arguments."""
         dtype_bytes, weight_format, kv_format = PRECISIONS[self.precision.value]
@@ -68,14 +51,9 @@ class _Calculator(PictureWidget):
     def step(self, phase: str):
         """The chosen step's predicted latency."""
         sizes, formats = self.setting()
+        formats |= {"fused_attention": False, "conventions": type(LECTURE)(softmax_pass=False)}
         return step_latency(
-            MODEL_SPECS[self.model.value],
-            self.device,
-            phase,
-            *sizes,
-            **formats,
-            fused_attention=False,
-            conventions=type(LECTURE)(softmax_pass=False),
+            MODEL_SPECS[self.model.value], HARDWARE[self.hardware.value], phase, *sizes, **formats
         )
 
 
@@ -88,22 +66,19 @@ class CostCalculator(_Calculator):
         )
         return [[self.phase]]
 
-    def budget(self):
-        """The bytes that have to fit, as a MemoryBudget."""
-        sizes, formats = self.setting()
-        prefill = self.phase.value == "prefill"
-        spec = MODEL_SPECS[self.model.value]
-        return memory_budget(spec, *sizes, **formats, memory=self.device, prefill=prefill)
-
     def draw(self) -> Picture:
-        phase, device = self.phase.value, self.device
-        step, budget = self.step(phase), self.budget()
+        phase, device = self.phase.value, HARDWARE[self.hardware.value]
+        step = self.step(phase)
         intensity = step.table.set_index("op").intensity
         points = [RooflinePoint(op, intensity[op], kind=phase) for op in _SHOWN if op in intensity]
         points.append(RooflinePoint("whole step", step.flops / step.bytes, kind="all of it"))
         dtype = device.dtype_of(PRECISIONS[self.precision.value][0])
         title = f"{self.model.value} on {device.name}, {dtype}"
         roof = roofline(device.peak(dtype), device.memory_bandwidth, points, title=title)
+        sizes, formats = self.setting()
+        budget = memory_budget(
+            self.model.value, *sizes, **formats, memory=device, prefill=phase == "prefill"
+        )
         parts = {"weights": budget.weights, "KV cache": budget.kv_cache}
         bar = memory_bars({"memory": parts | {"activations": budget.activations}}, budget.memory)
         self.facts.value = (
@@ -122,7 +97,7 @@ class StepBreakdown(_Calculator):
         step = self.step("decode")
         table = step.table.sort_values("seconds", ascending=False, kind="stable").head(10)
         parts = [(row.op, row.seconds, row.bound) for row in table.itertuples()]
-        if (rest := step.seconds - sum(seconds for _, seconds, _ in parts)) > 1e-12:
+        if (rest := step.seconds - table.seconds.sum()) > 1e-12:
             parts.append(("all others", rest, "memory"))
         weights = step.table.weight_bytes.sum() / step.bytes
         cache = step.table.kv_bytes.sum() / step.bytes

@@ -12,6 +12,7 @@ from ..scoring import next_token_probs, text_to_ids, top_tokens
 from .base import PictureWidget, text_box
 
 _MOST_TOKENS = 256
+_N_CHOICES = 10  # of the likeliest tokens are shown and can be chosen
 
 
 class GenerationStepper(PictureWidget):
@@ -21,8 +22,6 @@ class GenerationStepper(PictureWidget):
         loaded: what ``load_model()`` returned.
         prompt: what the text starts with.
     """
-
-    n_choices = 10  # of the likeliest tokens are shown and can be chosen
 
     def __init__(self, loaded, prompt: str = "The quick brown"):
         self.loaded = loaded
@@ -59,9 +58,9 @@ class GenerationStepper(PictureWidget):
 
     def show(self) -> None:
         probs = self.session.distribution()
-        self._top = top_tokens(self.loaded, probs, self.n_choices)
+        self._top = top_tokens(self.loaded, probs, _N_CHOICES)
         labels = [f"{visible(token)}  {p:.3f}" for token, p in self._top]
-        token_ids = probs.topk(self.n_choices).indices.tolist()
+        token_ids = probs.topk(_N_CHOICES).indices.tolist()
         with self.quietly():  # the picture is drawn once, after this, not once an option
             self.choice.options = list(zip(labels, token_ids, strict=True))
             self.choice.index = 0

@@ -5,10 +5,8 @@ import contextlib
 import ipywidgets
 
 from ..costs.units import format_count, format_seconds
-from ..figures.parallel import volume_bars
-from ..figures.picture import Picture
-from ..figures.schedule import schedule_chart
-from ..model_spec import MODEL_SPECS, ModelSpec
+from ..figures import Picture, schedule_chart, volume_bars
+from ..model_spec import MODEL_SPECS
 from ..parallel import (
     LINKS,
     ParallelDegreeError,
@@ -24,29 +22,21 @@ from .base import WIDE, PictureWidget, close_lines, powers_of_two
 #: Bytes of an activation by the name of its number format.
 DTYPES = {"FP32": 4, "FP16 / BF16": 2, "FP8": 1}
 _RANKS = (2, 3, 4, 5, 6, 8, 9, 10, 12, 15, 16, 32)
+_VOLUMES = {"pipeline": pipeline_volume, "tensor parallel": tensor_parallel_volume}
 
 
 class _VolumeCalculator(PictureWidget):
     """The controls that both calculators have: model, ranks, L, tokens, batch, dtype, link.
 
-    Every number of ranks can be chosen; one that the model doesn't allow is refused with those
-    that it does, and the last picture stays.
-
-    A subclass has its ``name``, its ``volume``, and ``words`` for what is sent at a time in a
-    prefill and in a decode pass; ``other`` is what stands beside it.
+    A number of ranks that the model doesn't allow is refused with those that it does. A subclass
+    has its ``way`` of splitting, a key of _VOLUMES, and ``words`` for what it sends at a time.
 
     Args:
         model: a name of MODEL_SPECS or of ``specs`` to begin with. n_ranks: ranks to begin with.
-        specs: further models to choose from, by name.
+        specs: further ModelSpecs to choose from, by name.
     """
 
-    def __init__(
-        self,
-        model: str = "llama-2-7b",
-        n_ranks: int = 4,
-        *,
-        specs: dict[str, ModelSpec] | None = None,
-    ):
+    def __init__(self, model: str = "llama-2-7b", n_ranks: int = 4, *, specs: dict | None = None):
         self.specs = {**MODEL_SPECS, **(specs or {})}
         choose = ipywidgets.Dropdown
         self.model = choose(description="Model", options=list(self.specs), value=model)
@@ -70,34 +60,35 @@ class _VolumeCalculator(PictureWidget):
         """Controls that the other calculator has not."""
         return []
 
-    @property
-    def spec(self) -> ModelSpec:
-        return self.specs[self.model.value]
+    def volume(self):
+        """What the chosen way sends: a parallel.Volume."""
+        return self._volume(self.way)
 
-    def sizes(self) -> dict:
-        """The arguments that both volumes take."""
-        return {
-            "n_ranks": self.n_ranks.value,
-            "seq_len": self.seq_len.value,
-            "max_new_tokens": self.max_new_tokens.value,
-            "batch_size": self.batch_size.value,
-            "dtype_bytes": DTYPES[self.dtype.value],
-        }
+    def _volume(self, way: str, **options):
+        return _VOLUMES[way](
+            self.specs[self.model.value],
+            n_ranks=self.n_ranks.value,
+            seq_len=self.seq_len.value,
+            max_new_tokens=self.max_new_tokens.value,
+            batch_size=self.batch_size.value,
+            dtype_bytes=DTYPES[self.dtype.value],
+            **options,
+        )
 
     def draw(self) -> Picture:
-        volume, link = self.volume(), self.link.value
-        shown = {self.name: volume}
+        volume, spec, link = self.volume(), self.specs[self.model.value], self.link.value
+        shown = {self.way: volume}
         # The other way of splitting, where it is possible: stages may be many, heads are few.
-        other_name, other_volume = self.other
+        (other,) = _VOLUMES.keys() - {self.way}
         with contextlib.suppress(ParallelDegreeError):
-            shown[other_name] = other_volume(self.spec, **self.sizes())
+            shown[other] = self._volume(other)
         picture = volume_bars(shown)
         lines = []
         for phase, n_tokens, n_bytes in (
             ("Prefill", volume.seq_len, volume.prefill_tensor_bytes),
             ("One decode pass", 1, volume.decode_tensor_bytes),
         ):
-            factors = f"{volume.batch_size} × {n_tokens:,} × {self.spec.d_model:,}"
+            factors = f"{volume.batch_size} × {n_tokens:,} × {spec.d_model:,}"
             activation = f"{factors} × {volume.dtype_bytes} bytes = {n_bytes:,} bytes"
             lines.append(f"<b>{phase}</b>{self.words(volume, activation, n_bytes, link)}.")
         seconds = communication_time_s(volume, link).request_s
@@ -115,12 +106,7 @@ class _VolumeCalculator(PictureWidget):
 class PipelineCalculator(_VolumeCalculator):
     """What the stages of a pipeline send for a request, beside tensor parallelism's bytes."""
 
-    name = "pipeline"
-    other = ("tensor parallel", tensor_parallel_volume)
-
-    def volume(self):
-        """The chosen PipelineVolume."""
-        return pipeline_volume(self.spec, **self.sizes())
+    way = "pipeline"
 
     def words(self, volume, activation: str, n_bytes: int, link: str) -> str:
         seconds = format_seconds(transfer_time_s(n_bytes, link))
@@ -131,8 +117,7 @@ class PipelineCalculator(_VolumeCalculator):
 class TensorParallelCalculator(_VolumeCalculator):
     """What the AllReduces of tensor parallelism sum and send for a request, beside a pipeline's."""
 
-    name = "tensor parallel"
-    other = ("pipeline", pipeline_volume)
+    way = "tensor parallel"
 
     def extra_rows(self) -> list:
         self.vocab_parallel_embedding = ipywidgets.Checkbox(
@@ -144,19 +129,17 @@ class TensorParallelCalculator(_VolumeCalculator):
         return [[self.vocab_parallel_embedding, self.gather_logits]]
 
     def volume(self):
-        """The chosen Volume."""
-        return tensor_parallel_volume(
-            self.spec,
-            **self.sizes(),
+        return self._volume(
+            self.way,
             vocab_parallel_embedding=self.vocab_parallel_embedding.value,
             gather_logits=self.gather_logits.value,
         )
 
     def words(self, volume, activation: str, n_bytes: int, link: str) -> str:
-        n = volume.n_ranks
+        n, n_layers = volume.n_ranks, self.specs[self.model.value].n_layers
         seconds = format_seconds(all_reduce_time_s(n_bytes, n, link))
         return (
-            f": 2 AllReduces × {self.spec.n_layers} layers of {activation}; in a ring each rank "
+            f": 2 AllReduces × {n_layers} layers of {activation}; in a ring each rank "
             f"sends 2 × {n - 1}/{n} of that, {seconds} on {link} for one"
         )
 
@@ -196,11 +179,9 @@ class ScheduleView(PictureWidget):
         schedule = self.schedule()
         in_turn = (self.prefill.value + self.max_new_tokens.value - 1) * schedule.n_requests
         ends = ", ".join(f"{end:.3g}" for end in schedule.completion_s.values())
-        verdict = (
-            "one request gains nothing"
-            if schedule.n_requests == 1
-            else f"{in_turn / schedule.total_s:.3g} × as many tokens in the same time"
-        )
+        verdict = f"{in_turn / schedule.total_s:.3g} × as many tokens in the same time"
+        if schedule.n_requests == 1:
+            verdict = "one request gains nothing"
         stages = f"{schedule.n_stages} stage{'s' * (schedule.n_stages > 1)}"
         self.facts.value = close_lines(
             f"Requests complete at {ends}. One GPU, one request after the other: {in_turn}; "

@@ -5,6 +5,7 @@ from functools import cache
 import ipywidgets
 import torch
 
+from ..checks import check_choice
 from ..decoding.draws import draw_tokens
 from ..decoding.sampling import apply_temperature, sampling_distribution, top_k_filter
 from ..decoding.toy_models import TOY_DISTRIBUTIONS, toy_logits
@@ -23,22 +24,15 @@ class SamplingView(PictureWidget):
 
     Args:
         loaded: what ``load_model()`` returned; without it the lecture's toy distributions alone.
-        prompt: what the model continues.
-        source: "flat", "peaked" (the lecture's two), or "the model"; default: the model if given.
-
-    Attributes:
-        before, after: (V,) the distribution after the temperature, and the one drawn from.
-        counts: (V,) how often each token was drawn, or None before the first draw.
+        source: "flat", "peaked" (the lecture's two), or "the model".
     """
 
-    def __init__(self, loaded=None, prompt: str = "The car", *, source: str | None = None):
+    def __init__(self, loaded=None, *, source: str = "flat"):
         self.loaded = loaded
         sources = [*TOY_DISTRIBUTIONS, *([] if loaded is None else [_MODEL])]
-        source = sources[-1 if loaded is not None else 0] if source is None else source
-        if source not in sources:
-            raise ValueError(f"source: needs one of {sources}, got {source!r}")
+        check_choice("source", source, sources)
         self.source = ipywidgets.Dropdown(options=sources, value=source, description="After")
-        self.prompt = text_box("Prompt", prompt, "60%")
+        self.prompt = text_box("Prompt", "The car", "60%")
         self.temperature = number_slider("Temperature", 1.0, 0.1, 3.0, 0.05)
         self.top_k = ipywidgets.IntSlider(description="Top-k (0: off)", min=0, max=100, value=0)
         self.top_p = number_slider("Top-p", 1.0, 0.01, 1.0, 0.01)
@@ -51,14 +45,9 @@ class SamplingView(PictureWidget):
             slider.style.description_width = "100px"
         self.facts = ipywidgets.HTML()
         self._load()
-        rows = [
-            [self.source] if loaded is None else [self.source, self.prompt],
-            sliders[:2],
-            sliders[2:],
-            [self.n_draws, self.seed, self.draw_button],
-            self.facts,
-        ]
-        super().__init__(rows, watch=sliders)
+        after = [self.source] if loaded is None else [self.source, self.prompt]
+        draws = [self.n_draws, self.seed, self.draw_button]
+        super().__init__([after, sliders[:2], sliders[2:], draws, self.facts], watch=sliders)
         self.when([self.draw_button], self._draw_many)
         self.when([self.source, self.prompt], lambda: (self._load(), self.show()))
 
@@ -78,11 +67,10 @@ class SamplingView(PictureWidget):
         self.logits, self._name, self.context = logits, name, context
 
     def draw(self) -> Picture:
-        temperature, k, p = self.temperature.value, self.top_k.value, self.top_p.value
-        settings = {"temperature": temperature, "top_k": k, "top_p": p, "min_p": self.min_p.value}
-        warm = apply_temperature(self.logits, temperature)
-        self.before = warm.softmax(-1)
-        self.after = sampling_distribution(self.logits, **settings)
+        k, p = self.top_k.value, self.top_p.value
+        warm = apply_temperature(self.logits, self.temperature.value)
+        self.before = warm.softmax(-1)  # (V,)
+        self.after = sampling_distribution(warm, top_k=k, top_p=p, min_p=self.min_p.value)
         return filter_view(
             self.before,
             self.after,
@@ -91,7 +79,6 @@ class SamplingView(PictureWidget):
             # Top-p comes after top-k, so its line belongs on what top-k has left over.
             seen_by_top_p=top_k_filter(warm, k).softmax(-1) if k and p < 1 else None,
             counts=self.counts,
-            n_shown=10,
             title=f"after “{self.context[-60:]}”",
         )
 

@@ -1,6 +1,7 @@
 """SentenceScorer: type sentences, see each token's log-probability, and which sentence wins."""
 
 import html
+from functools import lru_cache, partial
 
 import ipywidgets
 
@@ -32,8 +33,8 @@ class SentenceScorer(PictureWidget):
     draws_live = False
 
     def __init__(self, loaded, sentences: list[str]):
-        self.loaded = loaded
-        self._scores: dict[tuple[str, str | None], TextScore] = {}
+        # Only the line that is being typed in is scored again.
+        self._score = lru_cache(_MOST_SENTENCES)(partial(score_text, loaded))
         self.text = ipywidgets.Textarea(
             value="\n".join(sentences), description="Sentences", rows=4, layout={"width": "auto"}
         )
@@ -53,13 +54,7 @@ class SentenceScorer(PictureWidget):
         if len(sentences) > _MOST_SENTENCES:
             raise ValueError(f"Sentences: {len(sentences)} lines, at most {_MOST_SENTENCES} fit")
         start = DOCUMENT_START if self.start.value else None
-        # Only the line that is being typed in is scored again; what stood there before is dropped.
-        self._scores = {
-            (sentence, start): self._scores.get((sentence, start))
-            or score_text(self.loaded, sentence, start=start)
-            for sentence in sentences
-        }
-        return [self._scores[sentence, start] for sentence in sentences]
+        return [self._score(sentence, start=start) for sentence in sentences]
 
     def draw(self) -> Picture:
         return surprise_strip(self.scores, caption="Log-probability of each token, in nats.")

@@ -2,11 +2,11 @@
 
 import ipywidgets
 
-from ..figures import Picture
-from ..figures.hugging_face import token_html, token_strip
-from ..hub_tools.token_pieces import token_pieces
+from ..figures import Picture, token_html, token_strip
+from ..hub_tools import token_pieces
 from .base import PictureWidget
 
+_TEXT = "Tokens aren't words: 中文, naïve, 👋🏽 and 2024."
 _MOST_CHARACTERS = 400
 
 
@@ -14,26 +14,17 @@ class TokenizerView(PictureWidget):
     """The text in the box, cut into tokens while it is typed.
 
     Args:
-        tokenizer: a tokenizer, or a dict name -> tokenizer to choose from.
-        text: what stands in the box at the start.
-
-    Raises:
-        ValueError: an empty dict of tokenizers.
+        tokenizers: name -> tokenizer, to choose from.
     """
 
     draws_live = False
 
-    def __init__(self, tokenizer, text: str = "Tokens aren't words: 中文, naïve, 👋🏽 and 2024."):
-        named = tokenizer if isinstance(tokenizer, dict) else {tokenizer.name_or_path: tokenizer}
-        if not named:
-            raise ValueError("tokenizer: needs at least one")
-        self.tokenizers = named
+    def __init__(self, tokenizers: dict):
+        self.tokenizers = tokenizers
         self.text = ipywidgets.Textarea(
-            value=text, description="Text", rows=2, layout={"width": "auto"}
+            value=_TEXT, description="Text", rows=2, layout={"width": "auto"}
         )
-        self.choice = ipywidgets.Dropdown(description="Tokenizer", options=list(named))
-        # With one tokenizer there is nothing to choose.
-        self.choice.layout.display = "none" if len(named) == 1 else None
+        self.choice = ipywidgets.Dropdown(description="Tokenizer", options=list(tokenizers))
         self.special = ipywidgets.Checkbox(
             value=True,
             indent=False,
@@ -55,7 +46,7 @@ class TokenizerView(PictureWidget):
         return token_pieces(tokenizer, text, add_special_tokens=self.special.value)
 
     def draw(self) -> Picture:
-        return token_strip(self.pieces, show_bytes=True, caption="Token, id, bytes.")
+        return token_strip(self.pieces, caption="Token, id, bytes.")
 
     def show(self) -> None:
         pieces, text = self.pieces, self.text.value

@@ -1,4 +1,4 @@
-"""Generation settings found out by running: what a call does, not what a page says it does."""
+"""What generate() does: its defaults found out by running, how it stops, what it looks at."""
 
 import contextlib
 import copy
@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from unittest import mock
 
 import torch
+from transformers import StoppingCriteria
 
 from ..tokens import end_tokens
+
+SENTENCE_ENDS = (".", "!", "?")
 
 
 @dataclass(frozen=True)
@@ -19,14 +22,12 @@ class Observation:
         n_prompt, n_new: tokens before, and tokens added (the end token counts).
         n_candidates: tokens that could have been drawn in the first step; 1 when it was greedy.
         sampled: whether it drew at random.
-        token_ids: the new tokens.
     """
 
     n_prompt: int
     n_new: int
     n_candidates: int
     sampled: bool
-    token_ids: tuple[int, ...]
 
 
 def observe_generation(loaded, prompt: str, **generate_kwargs) -> Observation:
@@ -55,9 +56,9 @@ def observe_generation(loaded, prompt: str, **generate_kwargs) -> Observation:
     )
     sampled = not torch.equal(before, _random_state(model.device))
     n_prompt = 1 if model.config.is_encoder_decoder else encoded.input_ids.shape[1]
-    new = output.sequences[0, n_prompt:].tolist()
+    n_new = output.sequences.shape[1] - n_prompt
     n_finite = int(torch.isfinite(output.scores[0][0]).sum())
-    return Observation(n_prompt, len(new), n_finite if sampled else 1, sampled, tuple(new))
+    return Observation(n_prompt, n_new, n_finite if sampled else 1, sampled)
 
 
 @contextlib.contextmanager
@@ -101,3 +102,77 @@ def pipeline_arguments() -> Iterator[list[dict]]:
 def _random_state(device: torch.device) -> torch.Tensor:
     """The state of the generator that draws on the device; each draw changes it."""
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+class StopAtSentenceEnd(StoppingCriteria):
+    """Ends each row of a batch when its new text ends with ``.``, ``!`` or ``?``.
+
+    ``generate()`` asks after each step and goes on until every row is done; a row that is done gets
+    padding. (A number such as 3.14 ends a row too: only the text so far is seen.)
+
+    Args:
+        tokenizer: turns the new tokens into text.
+        prompt_len: tokens before the new ones (1 for an encoder-decoder, its start token).
+
+    Raises:
+        ValueError: a negative prompt_len.
+    """
+
+    def __init__(self, tokenizer, prompt_len: int):
+        if prompt_len < 0:
+            raise ValueError(f"prompt_len: must be 0 or more, got {prompt_len}")
+        self.tokenizer, self.prompt_len = tokenizer, prompt_len
+
+    def __call__(
+        self, input_ids: torch.Tensor, scores: torch.Tensor | None, **kwargs
+    ) -> torch.Tensor:
+        """Which rows are done: bool tensor (B,). input_ids is (B, prompt and new tokens)."""
+        new = input_ids[:, self.prompt_len :]
+        texts = self.tokenizer.batch_decode(new, skip_special_tokens=True)
+        done = [text.rstrip().endswith(SENTENCE_ENDS) for text in texts]
+        return torch.tensor(done, dtype=torch.bool, device=input_ids.device)
+
+
+@dataclass(frozen=True)
+class CrossAttention:
+    """A translation and its cross-attention.
+
+    Attributes:
+        source, target: the tokens of the input and of the output, T_in and T_out of them.
+        scores: float32 tensor (n_layers, n_H, T_out, T_in); each row sums to 1.
+        text: the output as text.
+    """
+
+    source: tuple[str, ...]
+    target: tuple[str, ...]
+    scores: torch.Tensor
+    text: str
+
+
+@torch.inference_mode()
+def translate_with_attention(model, tokenizer, text: str) -> CrossAttention:
+    """Greedy output of an encoder-decoder with its cross-attention at each step.
+
+    Raises:
+        ValueError: the model has no cross-attention, or the text is empty.
+    """
+    if not model.config.is_encoder_decoder:
+        raise ValueError(f"model: {type(model).__name__} is no encoder-decoder")
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"text: needs at least one word, got {text!r}")
+    encoded = tokenizer(text, return_tensors="pt").to(model.device)
+    generated = model.generate(**encoded, max_new_tokens=64, do_sample=False)
+    # One teacher-forced pass over the finished output shows what every step attended to: a
+    # decoder's row depends on the rows to its left alone. (sdpa and flash return no scores.)
+    before = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    try:
+        output = model(**encoded, decoder_input_ids=generated[:, :-1], output_attentions=True)
+    finally:
+        model.set_attn_implementation(before)
+    return CrossAttention(
+        source=tuple(tokenizer.convert_ids_to_tokens(encoded.input_ids[0])),
+        target=tuple(tokenizer.convert_ids_to_tokens(generated[0, 1:])),
+        scores=torch.stack(output.cross_attentions)[:, 0].float().cpu(),
+        text=tokenizer.decode(generated[0], skip_special_tokens=True),
+    )

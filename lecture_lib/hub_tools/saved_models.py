@@ -1,0 +1,153 @@
+"""A saved model: its files, what a reloaded one has, and what push_to_hub would send of it."""
+
+import inspect
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+INDEX = "model.safetensors.index.json"
+# Hub repositories keep files of these endings in large-file storage, by their content's SHA-256
+# (.gitattributes of a new model repository); the others are plain git files.
+LARGE_SUFFIXES = (".safetensors", ".bin", ".model", ".msgpack", ".h5", ".onnx", ".pt", ".pth")
+LARGE_BYTES = 10 * 1024**2  # and whatever is larger than this
+
+# A parameter of the lecture's push_to_hub -> (is it there today, what does it do).
+PUSH_PARAMETERS = {
+    "repo_id": (True, "owner/name of the repository; it is made if it isn't there"),
+    "private": (True, "whether a new repository is private; ignored for an old one"),
+    "token": (True, "who you are; default: HF_TOKEN or what `hf auth login` saved"),
+    "max_shard_size": (True, "the largest weight file; above it the model is sharded"),
+    "create_pr": (True, "opens a pull request in place of a commit to the branch"),
+    "safe_serialization": (False, "gone: weights are always safetensors now"),
+    "revision": (True, "the branch to commit to; default: main"),
+    "commit_message": (True, "the commit's title; default: Upload and the name of the class"),
+}
+
+
+def file_table(folder: str | Path) -> pd.DataFrame:
+    """The files of a model's folder: file, bytes, and the tensors in it (safetensors only).
+
+    Raises:
+        ValueError: no such folder.
+    """
+    if not Path(folder).is_dir():
+        raise ValueError(f"folder: {folder} is not there")
+    rows = []
+    for path in sorted(Path(folder).rglob("*")):
+        if path.is_file():
+            tensors = len(_tensor_names(path)) if path.suffix == ".safetensors" else 0
+            name = path.relative_to(folder).as_posix()
+            rows.append({"file": name, "bytes": path.stat().st_size, "tensors": tensors})
+    return pd.DataFrame(rows, columns=["file", "bytes", "tensors"])
+
+
+def _tensor_names(path: Path) -> list[str]:
+    """The tensors in a safetensors file, read from its header: the first 8 bytes are its length."""
+    with path.open("rb") as file:
+        header_bytes = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(header_bytes))
+    return [name for name in header if name != "__metadata__"]
+
+
+def read_index(folder: str | Path) -> dict[str, str]:
+    """tensor -> file, from the index of a sharded model; for a single file the same, made up.
+
+    Raises:
+        ValueError: the folder holds neither.
+    """
+    index, single = Path(folder, INDEX), Path(folder, "model.safetensors")
+    if index.is_file():
+        return json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+    if not single.is_file():
+        raise ValueError(f"folder: {folder} holds neither {INDEX} nor {single.name}")
+    return dict.fromkeys(_tensor_names(single), single.name)
+
+
+@dataclass(frozen=True)
+class ModelDifference:
+    """How two models differ.
+
+    Attributes:
+        n_tensors: tensors that both have.
+        largest_difference: largest absolute difference of two numbers in the same place (0.0 for
+            equal models).
+        missing: names of tensors that only one of them has.
+        differing: names of tensors that differ, in shape, dtype or any number.
+    """
+
+    n_tensors: int
+    largest_difference: float
+    missing: tuple[str, ...]
+    differing: tuple[str, ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether all tensors are there in both and equal, bit for bit."""
+        return not self.missing and not self.differing
+
+
+@torch.inference_mode()
+def compare_models(one: torch.nn.Module, other: torch.nn.Module) -> ModelDifference:
+    """Compares all parameters and saved buffers of two models.
+
+    Tied weights (the embedding and the output layer of SmolLM2) count under both of their names.
+    """
+    first, second = one.state_dict(), other.state_dict()
+    shared = [name for name in first if name in second]
+    largest, differing = 0.0, []
+    for name in shared:
+        a, b = first[name].cpu(), second[name].cpu()
+        if a.shape != b.shape or a.dtype != b.dtype:
+            differing.append(name)
+        elif not torch.equal(a, b):
+            differing.append(name)
+            largest = max(largest, (a.double() - b.double()).abs().max().item())
+    missing = sorted(set(first) ^ set(second))
+    return ModelDifference(len(shared), largest, tuple(missing), tuple(differing))
+
+
+def parameter_table() -> pd.DataFrame:
+    """The lecture's parameters with today's defaults, read off the installed ``push_to_hub``."""
+    from transformers import PreTrainedModel
+
+    signature = inspect.signature(PreTrainedModel.push_to_hub).parameters
+    rows = []
+    for name, (_, meaning) in PUSH_PARAMETERS.items():
+        default = signature[name].default if name in signature else ""
+        rows.append({
+            "parameter": name, "exists": "yes" if name in signature else "no",
+            "default": "needed" if default is inspect.Parameter.empty else str(default),
+            "what it does": meaning,
+        })  # fmt: skip
+    return pd.DataFrame(rows, index=range(1, len(rows) + 1))
+
+
+def preview_push(model, tokenizer=None, *, max_shard_size: int | str = "50GB") -> pd.DataFrame:
+    """The files that ``push_to_hub`` would send, found by saving into a folder that is thrown away.
+
+    Each ``push_to_hub`` also sends a model card (README.md) made from the repository's name; it
+    stands in the table without a size.
+
+    Args:
+        model: what would be pushed; ``max_shard_size`` as there.
+        tokenizer: pushed by a second call, if given.
+
+    Returns:
+        file, bytes, and how it would be stored (git, or large-file storage).
+
+    Raises:
+        ValueError: a size that save_pretrained can't read.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder, max_shard_size=max_shard_size)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder)
+        table = file_table(folder)[["file", "bytes"]]
+    is_large = table["file"].str.endswith(LARGE_SUFFIXES) | (table["bytes"] > LARGE_BYTES)
+    table["stored as"] = is_large.map({True: "large-file storage", False: "git"})
+    table.loc[len(table)] = ["README.md", pd.NA, "git"]
+    return table.set_index(pd.RangeIndex(1, len(table) + 1)).astype({"bytes": "Int64"})
