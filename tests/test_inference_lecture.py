@@ -158,7 +158,7 @@ class FakeEngine:
     def generate(self, ids, n_new, *, ignore_eos):
         assert ignore_eos
         self.prompts.append(ids)
-        timings = Timings(next(self.prefills), list(islice(cycle(self.steps), n_new - 1)))
+        timings = Timings([next(self.prefills), *islice(cycle(self.steps), n_new - 1)])
         return SimpleNamespace(timings=timings)
 
 

@@ -7,15 +7,16 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from pandas import DataFrame
 
 from ..costs.units import format_count
-from ..parallel import ParallelComparison, PipelineVolume, TensorParallelVolume
+from ..parallel import ParallelComparison
 from ..parallel.volumes import Volume
 from .costs import stacked_bars
 from .picture import Picture, new_figure
 from .style import CHOSEN, GOOD, KEPT, MARK, in_course_style
 
 _CURVES = ((CHOSEN, "o", "-"), (MARK, "s", "--"), (GOOD, "^", "-."), (KEPT, "D", ":"))
-# Each way of splitting keeps its colour and hatch in every picture.
-_WAYS = {TensorParallelVolume: (CHOSEN, ""), PipelineVolume: (KEPT, "///")}
+# Each way of splitting keeps its colour and hatch in every picture: stages send, ranks that split
+# matrices sum up.
+_WAYS = {"send": (KEPT, "///"), "all_reduce": (CHOSEN, "")}
 
 
 @in_course_style
@@ -31,7 +32,7 @@ def volume_bars(volumes: Mapping[str, Volume]) -> Picture:
     low, high = 10 ** np.floor(np.log10(min(shown)) - 0.3), max(shown) * 40
     told = []
     for i, (name, parts) in enumerate(sizes.items()):
-        colour, hatch = _WAYS[type(volumes[name])]
+        colour, hatch = _WAYS[volumes[name].transfers[0].kind]
         look = {"color": colour, "hatch": hatch, "edgecolor": "white"}
         for j, (payload, wire) in enumerate(parts.values()):
             y, words = j * step + i, format_count(payload, "B")

@@ -30,14 +30,13 @@ from .ranks import RankError, RankTimeoutError
 from .ring import ring_all_reduce, ring_steps, ring_wire_bytes, tree_wire_bytes
 from .run import run_pipeline_parallel, run_tensor_parallel
 from .schedule import Schedule, StageBlock, pipeline_schedule, schedule_from_timestamps
-from .volumes import PipelineVolume, pipeline_volume, tensor_parallel_volume
+from .volumes import pipeline_volume, tensor_parallel_volume
 
 __all__ = [
     "LINKS",
     "Link",
     "ParallelComparison",
     "ParallelDegreeError",
-    "PipelineVolume",
     "RankError",
     "RankTimeoutError",
     "Schedule",

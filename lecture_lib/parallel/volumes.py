@@ -107,10 +107,6 @@ class Volume:
         return sum(t.per_pass * t.payload_bytes for t in self.transfers if t.phase == phase)
 
 
-class PipelineVolume(Volume):
-    """The volume of a pipeline, whose stages have one rank each."""
-
-
 def pipeline_volume(
     spec: ModelSpec,
     *,
@@ -120,7 +116,7 @@ def pipeline_volume(
     batch_size: int = 1,
     dtype_bytes: float = 2,
     return_tokens: bool = False,
-) -> PipelineVolume:
+) -> Volume:
     """What pipeline parallelism sends for one request: activations, over each boundary of stages.
 
     Args:
@@ -144,7 +140,7 @@ def pipeline_volume(
     if return_tokens and n_ranks > 1:
         n_bytes = batch_size * 8  # a token id is sent as an int64
         transfers.append(Transfer("decode", "token ids back to stage 0", "send", 1, n_bytes))
-    return PipelineVolume(spec.name, spec.d_model, *sizes, tuple(transfers))
+    return Volume(spec.name, spec.d_model, *sizes, tuple(transfers))
 
 
 def tensor_parallel_volume(
