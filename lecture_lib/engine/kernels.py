@@ -13,14 +13,25 @@ from .kv_cache import Pattern
 from .model import Llama, LlamaLayer, RMSNorm
 from .opt import OPT, OPTLayer
 
+# Without AVX-512, MKL reads the weights slowly for a few rows of float32 (benchmarks/RESULTS.md).
+TURN_FEW_ROWS = (
+    torch.backends.cpu.get_cpu_capability() == "AVX2" and torch.backends.mkl.is_available()
+)
+
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``F.linear``: rows (..., inputs) times weight (outputs, inputs) transposed, plus bias.
 
-    A decode step at batch 1 has one row. On a CPU F.linear hands bfloat16 and float16 to a kernel
-    for matrix times matrix; the one for matrix times vector reads the same weights in about two
-    thirds of the time. (In float32 the two are alike; two rows or more are better off together.)
+    A decode step has few rows, one at batch 1. On a CPU F.linear hands bfloat16 and float16 to a
+    kernel for matrix times matrix; the one for matrix times vector reads the same weights in about
+    two thirds of the time. In float32, on processors with AVX2 alone, the product the other way
+    round, W times x transposed, reads them in half of the time for two rows, and for one row that
+    is there twice it takes no longer.
     """
+    if TURN_FEW_ROWS and x.is_cpu and x.dtype == torch.float32 and x.dim() == 2 and len(x) <= 8:
+        rows = torch.cat((x, x)) if len(x) == 1 else x
+        y = torch.mm(weight, rows.mT)[:, : len(x)].mT.contiguous()  # (rows, outputs)
+        return y if bias is None else y + bias
     if x.is_cpu and x.element_size() == 2 and x.dim() == 2 and len(x) == 1:
         row = x.view(-1)  # (inputs,)
         y = torch.mv(weight, row) if bias is None else torch.addmv(bias, weight, row)
