@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from engine_models import llama, loaded_model, opt, token_ids
 from torch.profiler import ProfilerActivity, profile
 
-from lecture_lib.engine import Engine
+from lecture_lib.engine import Engine, kernels
 from lecture_lib.engine.kernels import linear
 
 
@@ -25,6 +25,25 @@ def test_the_numbers_are_those_of_the_exact_product(dtype, shape, with_bias):
     assert y.shape == exact.shape
     one_rounding = 20 * torch.finfo(dtype).eps  # of a sum of up to 20; it is kept in float32
     torch.testing.assert_close(y.double(), exact, atol=one_rounding + 2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("n_rows", range(1, 10))
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_few_rows_of_float32_may_go_the_other_way_round(monkeypatch, n_rows, with_bias):
+    """On AMD's processors; here wherever the tests run."""
+    generator = torch.Generator().manual_seed(n_rows)
+    x, weight, bias = (torch.randn(s, generator=generator) for s in ((n_rows, 48), (7, 48), 7))
+    bias = bias if with_bias else None
+    expected = F.linear(x, weight, bias)
+    monkeypatch.setattr(kernels, "TURN_FEW_ROWS", True)
+    with profile(activities=[ProfilerActivity.CPU]) as trace:
+        turned = linear(x, weight, bias)
+    torch.testing.assert_close(turned, expected, rtol=1e-5, atol=1e-5)
+    assert turned.is_contiguous()
+    (product,) = [event for event in trace.events() if event.name in ("aten::mm", "aten::addmm")]
+    assert (product.name == "aten::mm" and n_rows <= 8) or n_rows == 9
+    monkeypatch.setattr(kernels, "TURN_FEW_ROWS", False)
+    torch.testing.assert_close(linear(x, weight, bias), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("config", [llama(), llama(attention_bias=True, mlp_bias=True), opt()])

@@ -5,6 +5,9 @@ Every function and class here takes the place of one with the same signature in 
 dtype and shape.
 """
 
+import platform
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,10 +16,17 @@ from .kv_cache import Pattern
 from .model import Llama, LlamaLayer, RMSNorm
 from .opt import OPT, OPTLayer
 
-# Without AVX-512, MKL reads the weights slowly for a few rows of float32 (benchmarks/RESULTS.md).
-TURN_FEW_ROWS = (
-    torch.backends.cpu.get_cpu_capability() == "AVX2" and torch.backends.mkl.is_available()
-)
+
+def made_by_amd() -> bool:
+    """Whether the processor is AMD's."""
+    try:
+        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return "AuthenticAMD" in platform.processor()  # Windows names the maker here
+
+
+# For a few rows of float32, MKL takes a slow path on processors that Intel did not make.
+TURN_FEW_ROWS = torch.backends.mkl.is_available() and made_by_amd()
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -24,9 +34,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     A decode step has few rows, one at batch 1. On a CPU F.linear hands bfloat16 and float16 to a
     kernel for matrix times matrix; the one for matrix times vector reads the same weights in about
-    two thirds of the time. In float32, on processors with AVX2 alone, the product the other way
-    round, W times x transposed, reads them in half of the time for two rows, and for one row that
-    is there twice it takes no longer.
+    two thirds of the time. In float32, on an AMD processor, the product the other way round, W
+    times x transposed, takes a third of the time for two rows, half for three, and for one row
+    two thirds, if that row is given twice.
     """
     if TURN_FEW_ROWS and x.is_cpu and x.dtype == torch.float32 and x.dim() == 2 and len(x) <= 8:
         rows = torch.cat((x, x)) if len(x) == 1 else x

@@ -15,6 +15,7 @@ from lecture_lib import widgets
 from lecture_lib.costs.units import format_seconds
 from lecture_lib.decoding import beam_finds_what_greedy_misses, beam_search
 from lecture_lib.engine import Engine
+from lecture_lib.hardware import HARDWARE
 from lecture_lib.model_spec import MODEL_SPECS
 from lecture_lib.parallel import pipeline_schedule, pipeline_volume, tensor_parallel_volume
 
@@ -25,7 +26,7 @@ pytestmark = [pytest.mark.real_model, pytest.mark.slow]
 SHOWN = {
     "CostCalculator": 0,
     "StepBreakdown": 0,
-    "ScheduleView": 0,
+    "ScheduleView": 3,
     "PipelineCalculator": 1,  # of the number of ranks some values are refused
     "TensorParallelCalculator": 1,
     "BeamStepper": 2,
@@ -73,10 +74,13 @@ def test_each_control_moves_the_picture(replica):
 
 
 @pytest.mark.parametrize("replica", SHOWN, indirect=True)
-def test_twenty_quick_moves_end_where_the_hand_ended(replica):
+def test_quick_moves_end_where_the_hand_ended(replica):
     slider = replica.sliders[SHOWN[type(replica.here).__name__]]
-    for by in (5, -8, 7, -1):
-        replica.press_arrow(slider, by)
+    # Where there is room, the last value is one that was not passed on the way: the picture of it
+    # is that of the end.
+    up = 1 if replica.room_above(slider) >= 6 else -1
+    for by in (4, -3, 4, -3, 4):
+        replica.press_arrow(slider, up * by)
     replica.expect_the_same(expect)
     settled = replica.shown.get_by_role("img").first.get_attribute("src")
     # A backlog would go on drawing states that the hand has left.
@@ -140,7 +144,7 @@ def test_decode_time_is_bytes_over_bandwidth(replica):
     # Decode at batch 1 is memory bound: a step can't be faster than reading all weights once.
     step = replica.here.step("decode")
     expect(replica.shown).to_contain_text(f"At best {format_seconds(step.seconds)} a step")
-    spec, device = MODEL_SPECS["llama-2-7b"], replica.here.devices["a100-80gb-sxm"]
+    spec, device = MODEL_SPECS["llama-2-7b"], HARDWARE["a100-80gb-sxm"]
     assert step.seconds >= 2 * (spec.n_params - spec.vocab_size * spec.d_model) / (
         device.memory_bandwidth
     )

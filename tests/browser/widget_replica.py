@@ -43,6 +43,12 @@ class Replica:
             value = slider.value + by * slider.step
             slider.value = min(slider.max, max(slider.min, value))
 
+    def room_above(self, slider) -> int:
+        """How many steps to the right there are."""
+        if isinstance(slider, ipywidgets.SelectionSlider):
+            return len(slider.options) - 1 - slider.index
+        return int((slider.max - slider.value) / slider.step)
+
     def choose(self, dropdown, index: int) -> None:
         """Choose the entry of a list in both."""
         name = dropdown.description
