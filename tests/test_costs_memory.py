@@ -20,7 +20,7 @@ from lecture_lib.costs import (
     with_kv_heads,
 )
 from lecture_lib.costs.conventions import Format
-from lecture_lib.engine import Engine
+from lecture_lib.engine import Engine, kernels
 from lecture_lib.hardware import HARDWARE
 from lecture_lib.model_spec import MODEL_SPECS
 from tests.engine_models import CONFIGS, loaded_model, token_ids
@@ -116,8 +116,10 @@ def is_tensor(t) -> bool:
 
 @pytest.mark.parametrize("name", ["llama", "llama-mha", "opt"])
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
-def test_activations_are_about_what_the_engine_keeps_alive(name, phase):
+def test_activations_are_about_what_the_engine_keeps_alive(name, phase, monkeypatch):
     """An estimate: within 15 % of the engine's peak (some norms, rotary tables come on top)."""
+    # On AMD's processors a product of few rows is held twice for a moment.
+    monkeypatch.setattr(kernels, "TURN_FEW_ROWS", False)
     engine = Engine(loaded_model(CONFIGS[name]))
     ids = token_ids(4, 100)
     cache = engine.new_cache(4, 120)
