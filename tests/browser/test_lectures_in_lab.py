@@ -1,8 +1,8 @@
 """Lectures, opened in JupyterLab and run to their end, as a student does.
 
-Running takes long, and the notebooks' own tests run every cell: so each run of the tests takes a
-seventh of the lectures, another seventh each day, or all where BROWSER_ALL_LECTURES is set. What
-a lecture shows without a run is looked at in all of them, in test_opened_again_in_lab.py.
+Running takes long, and the notebooks' own tests run every cell: so each run of the tests takes one
+of the lectures, another one each day, or all where BROWSER_ALL_LECTURES is set. What a lecture
+shows without a run is looked at in all of them, in test_opened_again_in_lab.py.
 """
 
 import datetime
@@ -14,7 +14,7 @@ from lab_server import COURSE
 
 pytestmark = [pytest.mark.real_model, pytest.mark.slow]
 LECTURES = sorted(path.name for path in (COURSE / "notebooks").glob("*.ipynb"))
-N_RUN = len(LECTURES) if os.environ.get("BROWSER_ALL_LECTURES") else -(-len(LECTURES) // 7)
+N_RUN = len(LECTURES) if os.environ.get("BROWSER_ALL_LECTURES") else 1
 
 
 @pytest.mark.parametrize("turn", range(N_RUN))

@@ -161,7 +161,7 @@ ATTACKS = {  # answer, and the value or error that it ends with
         None,
     ),
     "deep-folders": (
-        "for i in range(3000): os.mkdir('d'); os.chdir('d')",
+        "for i in range(2100): os.mkdir('d'); os.chdir('d')",
         None,
     ),
     "unmounts": ("assert all(libc.umount2(p, 2) for p in (b'/tmp', b'/dev/shm', b'/proc'))", None),
@@ -170,7 +170,9 @@ ATTACKS = {  # answer, and the value or error that it ends with
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_costs_its_own_task_only(worker, name):
+def test_an_attack_costs_its_own_task_only(worker, name, monkeypatch):
+    if name == "stops-its-parents":  # who then don't say that nothing is left of the task
+        monkeypatch.setattr(run, "END_S", 2.0)
     body, wanted = ATTACKS[name]
     value(worker, DEF + GOOD)
     found = value(worker, f"{LIBC}{FRAMES}{DEF}{body}\n    return None")

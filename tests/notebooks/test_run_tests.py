@@ -14,7 +14,8 @@ def run_stage(tmp_path):
         path = tmp_path / "test_it.py"
         path.write_text(text)
         options = ["-c", str(ROOT / "pyproject.toml"), "-q", "-p", "no:cacheprovider"]
-        options += ["-p", "no:xdist", str(path)]  # quicker to start
+        # Quicker to start: without xdist, and without nbval, whose options pyproject.toml has.
+        options += ["-p", "no:xdist", "-p", "no:nbval", "-o", "addopts=", str(path)]
         return run_tests.run_pytest([*options, *arguments], expression)
 
     return run
