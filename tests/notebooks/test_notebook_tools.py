@@ -165,12 +165,15 @@ def test_a_run_is_saved_with_its_folder_as_working_directory(tmp_path):
 def test_kernels_get_the_fixed_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "svg")
     monkeypatch.setenv("PYTHONWARNINGS", "error")
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")  # whoever sets another number gets it
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     source = """\
 import os, sys
-print([os.environ.get(k) for k in ("OMP_NUM_THREADS", "PYTHONHASHSEED", "PYTHONWARNINGS")])
+print([os.environ.get(k) for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")])
+print([os.environ.get(k) for k in ("PYTHONHASHSEED", "PYTHONWARNINGS")])
 print("inline" in os.environ["MPLBACKEND"], sys.executable)"""
     text = run_notebook(make_notebook({"a": source}), tmp_path).cells[1].outputs[0].text
-    assert text == f"['1', '0', None]\nTrue {sys.executable}\n"
+    assert text == f"['3', '1']\n['0', None]\nTrue {sys.executable}\n"
     with kernel_environment() as environment:
         folder = environment["IPYTHONDIR"]
     assert folder != str(tmp_path)
