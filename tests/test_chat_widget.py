@@ -164,6 +164,8 @@ class TestText:
         picture = chat_picture([("user", "hi"), ("assistant", [Span("yo", -0.6931, "", 1)])])
         assert "user: “hi”" in picture.alt
         assert "yo 0.50" in picture.alt
+        with pytest.raises(ValueError, match="messages"):
+            chat_picture([])
 
 
 def chat(loaded, output_len=12):

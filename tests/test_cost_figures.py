@@ -98,6 +98,7 @@ def test_format_count(value, text):
         (lambda: roofline(1e14, 1e12, [RooflinePoint("x", 1, 0.0)]), "flops_per_s of x"),
         (lambda: roofline(1e14, 1e12, [RooflinePoint("x", 1, kind=k) for k in "abcde"]), "kinds"),
         (lambda: memory_bars({}, 80e9), "bars"),
+        (lambda: time_breakdown([]), "parts"),
         (lambda: latency_and_throughput([1, 2], {"a": [1.0]}), "steps_s"),
     ],
 )  # fmt: skip

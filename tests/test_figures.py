@@ -164,6 +164,7 @@ def test_tokens_are_made_visible(monkeypatch):
         (lambda: figures.score_maps({"m": MASKED}, ["a"]), r"needs \(L, 1\), got \(2, 2\)"),
         (lambda: growth({}), "curves: needs 1 to 4, got 0"),
         (lambda: growth({"a": [1, 2]}), "needs 3 values, got 2"),
+        (lambda: figures.cache_view(np.eye(2), [1.0], ["a", "b"]), "need one length"),
         (lambda: figures.Picture(new_figure(), "  "), "alt: a picture needs words"),
     ],
 )

@@ -87,6 +87,8 @@ def test_the_cumulative_curve_is_that_which_top_p_saw(monkeypatch):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: filter_view(BEFORE, AFTER[:3], WORDS.__getitem__, title=""), "need one shape"),
+        (lambda: viewed(counts=torch.zeros(10)), "no draws"),
         (lambda: figures.top_k_and_nucleus({}, k=6, p=0.9), "needs distributions"),
         (lambda: figures.top_k_and_nucleus(TOY_DISTRIBUTIONS, k=0, p=0.9), "k of 1 or more"),
     ],

@@ -135,6 +135,10 @@ def _power(value: float, position: int) -> str:
 def cache_view(keys, scores: Sequence[float], tokens: Sequence[str], *, n_new: int = 1) -> Picture:
     """One step of decoding: keys (S, H) of a head, the new rows, the newest token's scores (S,)."""
     keys, scores = np.asarray(keys, dtype=float), np.asarray(scores, dtype=float)
+    if not len(keys) == len(scores) == len(tokens):
+        raise ValueError(
+            f"keys, scores, tokens: need one length, got {keys.shape}, {len(scores)}, {len(tokens)}"
+        )
     n, names = len(tokens), [visible(token, 12) for token in tokens]
     height = 0.95 + 0.2 * n
     figure = new_figure(7.6, height, layout=None)

@@ -73,6 +73,8 @@ def memory_bars(
 @in_course_style
 def time_breakdown(parts: Sequence[tuple[str, float, str]], *, title: str = "") -> Picture:
     """Where a step's time goes: bars of (operation, seconds, waiting for "memory" or "compute")."""
+    if not parts:
+        raise ValueError("parts: is empty; needs at least one operation")
     total = sum(seconds for _, seconds, _ in parts)
     height = 1.15 + 0.27 * len(parts)
     figure = new_figure(7.4, height, layout=None)

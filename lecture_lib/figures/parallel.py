@@ -22,6 +22,8 @@ _WAYS = {"send": (KEPT, "///"), "all_reduce": (CHOSEN, "")}
 @in_course_style
 def volume_bars(volumes: Mapping[str, Volume]) -> Picture:
     """Bytes of a prefill, of one decode pass and of the whole request: payload, and on the wire."""
+    if not volumes or not all(volume.transfers for volume in volumes.values()):
+        raise ValueError("volumes: nothing is sent; needs one or more, of two ranks or more")
     sizes = {name: _sizes(volume) for name, volume in volumes.items()}
     shown = [size for parts in sizes.values() for pair in parts.values() for size in pair if size]
     quantities = list(next(iter(sizes.values())))

@@ -87,6 +87,11 @@ def filter_view(
         None if x is None else np.asarray(x, dtype=np.float64)
         for x in (before, after, before if seen_by_top_p is None else seen_by_top_p, counts)
     )
+    shapes = {x.shape for x in (before, after, seen, counts) if x is not None}
+    if len(shapes) != 1 or before.ndim != 1 or len(before) == 0:
+        raise ValueError(f"before, after, counts: need one shape (V,), got {sorted(shapes)}")
+    if counts is not None and counts.sum() < 1:
+        raise ValueError("counts: no draws")
     order = np.argsort(-before, kind="stable")[:_MOST_ROWS]
     names = [visible(token(int(i)), 14) for i in order]
     kept, n_rows = after > 0, len(order) + (len(order) < len(before))
