@@ -16,17 +16,31 @@ from small_course import hand_in, notebook
 from grader import __main__ as command
 from grader import self_test
 
-SLOW = "import time\ndef double(x):\n    time.sleep(0.5)\n    return [2 * item for item in x]  # {}"
+# An answer that takes its time, and waits for as long as its file is there.
+SLOW = """import os, time
+def double(x):
+    time.sleep(0.1)
+    while os.path.exists({!r}):
+        time.sleep(0.02)
+    return [2 * item for item in x]"""
 ROOT = Path(__file__).resolve().parents[2]
-N = 8
+N = 9  # of which a stop lets seven finish: the first two, two that run, three that are queued
 PATIENCE_S = 300  # nothing takes so long, but on a machine that is busy with other things
 
 
 @pytest.fixture
 def slow(course, tmp_path):
     for i in range(N):
-        hand_in(tmp_path / "in", f"student-{i}", notebook(course, double=SLOW.format(i)))
+        answer = SLOW.format(str(tmp_path / f"hold-{i}"))
+        hand_in(tmp_path / "in", f"student-{i}", notebook(course, double=answer))
     return tmp_path
+
+
+def hold(folder, first):
+    """Let the answers from this student on wait."""
+    for i in range(N):
+        path = folder / f"hold-{i}"
+        path.touch() if i >= first else path.unlink(missing_ok=True)
 
 
 def start(course, folder):
@@ -57,15 +71,19 @@ def results_in(folder) -> int:
 
 
 def test_interrupted_killed_and_run_again_it_goes_on(course, slow):
+    # Some answers wait, so that however slow this process is, it is never too late to interrupt.
+    hold(slow, first=2)
     run = start(course, slow)
     wait_for_results(slow, 2)
     os.kill(run.pid, signal.SIGINT)
+    hold(slow, first=N)
     _, errors = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 130, errors
     assert "Traceback" not in errors
     after_ctrl_c = results_in(slow)
     assert 2 <= after_ctrl_c < N
 
+    hold(slow, first=N - 1)
     run = start(course, slow)
     wait_for_results(slow, after_ctrl_c + 1)
     os.kill(run.pid, signal.SIGKILL)
@@ -73,6 +91,7 @@ def test_interrupted_killed_and_run_again_it_goes_on(course, slow):
     kept = results_in(slow)
     assert after_ctrl_c < kept < N + 1
 
+    hold(slow, first=N)
     run = start(course, slow)
     printed, errors = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 0, errors
