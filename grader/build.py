@@ -34,17 +34,10 @@ class BuildError(ValueError):
 
 def build_exercise(solution: NotebookNode) -> NotebookNode:
     """The exercise of a solution notebook; BuildError lists all that is wrong with the latter."""
-    problems = lint(solution)
-    if problems:
+    if problems := lint(solution):
         raise BuildError("\n".join(problems))
     # nbgrader takes two seconds to import; who only reads notebooks need not wait for it.
-    from nbgrader.preprocessors import (
-        CheckCellMetadata,
-        ClearOutput,
-        ClearSolutions,
-        ComputeChecksums,
-        LockCells,
-    )
+    from nbgrader.preprocessors import ClearOutput, ClearSolutions, ComputeChecksums, LockCells
 
     exercise = nbformat.from_dict(solution)
     exercise.metadata = nbformat.from_dict(KERNEL)
@@ -53,7 +46,6 @@ def build_exercise(solution: NotebookNode) -> NotebookNode:
         LockCells(),
         ClearSolutions(code_stub={"python": STUB}, text_stub=TEXT_STUB),
         ClearOutput(remove_metadata_fields={"collapsed", "scrolled", "execution"}),
-        CheckCellMetadata(),
         ComputeChecksums(),
     ):
         exercise, resources = preprocessor(exercise, resources)
@@ -91,8 +83,7 @@ def build(root: Path) -> dict[str, str]:
     (root / "exercises").mkdir(exist_ok=True)
     for name, why in drift.items():
         if why != ORPHANED:
-            contents = exercise_bytes(root / "solutions" / name)
-            (root / "exercises" / name).write_bytes(contents)
+            (root / "exercises" / name).write_bytes(exercise_bytes(root / "solutions" / name))
     return drift
 
 

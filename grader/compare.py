@@ -5,7 +5,6 @@ numbers are the same; so are a Python number, a numpy scalar and an array withou
 agree, and a bool is no number. Reasons are written for students and show no expected value.
 """
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +21,7 @@ class Compare:
         got_array, expected_array = _as_array(got), _as_array(expected)
         if got_array is not None and expected_array is not None:
             reason = self._array_difference(got_array, expected_array)
-            return None if reason is None else where + reason
+            return reason and where + reason
         got_list, expected_list = _as_list(got), _as_list(expected)
         if isinstance(expected, dict) and isinstance(got, dict):
             if set(got) != set(expected):
@@ -38,8 +37,7 @@ class Compare:
         else:
             wrong = f"{where}is not the {type(expected).__name__} expected"
             return None if got == expected else wrong
-        reasons = (self.difference(g, e, place) for place, g, e in parts)
-        return next((reason for reason in reasons if reason is not None), None)
+        return next(filter(None, (self.difference(g, e, place) for place, g, e in parts)), None)
 
     def _array_difference(self, got: np.ndarray, expected: np.ndarray) -> str | None:
         if got.shape != expected.shape:
@@ -93,7 +91,7 @@ class Close(Compare):
 
     def loosened(self) -> "Close":
         """With a margin, for cases on which no answer should be a borderline."""
-        return dataclasses.replace(self, rtol=10 * self.rtol, atol=10 * self.atol)
+        return Close(10 * self.rtol, 10 * self.atol)
 
 
 def compare_from_json(data: dict) -> Compare:

@@ -78,20 +78,14 @@ def difference(got: dict, want: dict, key: dict, *, loosely: bool = False) -> st
         return f"a {kind} should be raised; {_what_happened(got)}"
     if "error" in got:
         return _what_happened(got)
-    try:
-        reason = _value_difference(got, want, key, loosely)
-    except encoding.EncodingError:
-        return OWN_ERRORS["Protocol"]
-    if reason is not None:
-        return f"the result {reason}"
+    if reason := _value_difference(got, want, key, loosely):
+        return reason
     changed = sorted(set(got["mutated"]) - set(want["mutated"]))
     if "mutated" in key["watch"] and changed:
         return f"the function changed its argument {changed[0]}; work on a copy"
     if _too_many_calls(got, want, key):
-        return (
-            f"the result is right, but it took {got['n_calls']} calls of the model; "
-            f"{want['n_calls']} are enough"
-        )
+        told = f"the result is right, but it took {got['n_calls']} calls of the model"
+        return f"{told}; {want['n_calls']} are enough"
     return None
 
 
@@ -105,17 +99,17 @@ def _same_mistake(got: dict, wrong: dict, want: dict, key: dict, loosely: bool) 
     # How many calls too many depends on how the loop is written; that there are any does not.
     if _too_many_calls(got, want, key) != _too_many_calls(wrong, want, key):
         return False
-    try:
-        return _value_difference(got, wrong, key, loosely) is None
-    except encoding.EncodingError:
-        return False
+    return _value_difference(got, wrong, key, loosely) is None
 
 
 def _value_difference(got: dict, want: dict, key: dict, loosely: bool) -> str | None:
     compare = compare_from_json(key["compare"])
     compare = compare.loosened() if loosely else compare
-    value, expected = (encoding.decode(record["value"], native=False) for record in (got, want))
-    return compare.difference(value, expected)
+    try:
+        value, expected = (encoding.decode(each["value"], native=False) for each in (got, want))
+    except encoding.EncodingError:
+        return OWN_ERRORS["Protocol"]
+    return compare.difference(value, expected, "the result ")
 
 
 def _too_many_calls(got: dict, want: dict, key: dict) -> bool:

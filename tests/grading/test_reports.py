@@ -75,9 +75,9 @@ def test_no_page_holds_markup_that_a_student_wrote(graded):
 def test_the_summary_names_the_hardest_task_and_its_mistakes(graded):
     outcome, out = graded
     figures = outcome.book.task_figures()
-    assert figures[0]["task"].column == "01_lists/double"
+    assert figures[0]["task"] == "01_lists/double"
     assert figures[0]["share"] == pytest.approx(2 / 5)
-    mean = next(row for row in figures if row["task"].name == "mean")
+    mean = next(row for row in figures if row["task"] == "01_lists/mean")
     assert mean["mistakes"] == [(2, "sum", "divide by the number of items")]
     page = (out / "summary.html").read_text()
     assert "divide by the number of items" in page
