@@ -88,22 +88,17 @@ def _check(arguments: argparse.Namespace) -> int:
     if not arguments.unsafe:
         print(NO_SANDBOX, file=sys.stderr)
         return 2
-    from . import cells, checks, freeze, judge, run
+    from . import cells, freeze, judge, run
 
     print("WARNING: no sandbox; the notebook's code runs as you.", file=sys.stderr)
     name = arguments.exercise or arguments.notebook.stem
-    solution = cells.read_notebook(arguments.root / "solutions" / f"{name}.ipynb")
-    tasks = checks.load_tasks(arguments.root / "solutions" / "checks" / f"{name}.py")
-    submission = cells.read_notebook(arguments.notebook)
-    tasks = [task for task in tasks if arguments.task in (None, task.grade_id)]
+    submission, passed = cells.read_notebook(arguments.notebook), True
+    tasks = freeze.freeze_exercises(arguments.root, [name], arguments.seed, arguments.task)
     if not tasks:
         raise ValueError(f"--task: {name} has no checks for {arguments.task!r}")
-    passed = True
-    for task in tasks:
-        frozen = freeze.freeze(task, arguments.seed, solution)
-        answer = cells.answer_source(submission, task.grade_id)
-        verdict = judge.judge(frozen, run.run_answer(frozen, answer))
-        print(f"{verdict.points}/{verdict.max_points}  {task.grade_id}: {verdict.message}")
+    for (_, task), frozen in tasks.items():
+        verdict = judge.judge(frozen, run.run_answer(frozen, cells.answer_source(submission, task)))
+        print(f"{verdict.points}/{verdict.max_points}  {task}: {verdict.message}")
         passed = passed and verdict.passed
     return int(not passed)
 

@@ -129,7 +129,7 @@ def _cell_problems(cell: NotebookNode) -> Iterator[str]:
         yield "solution marks in a cell that is no answer"
     elif marks != [BEGIN, END] * (len(marks) // 2):
         yield f"solution marks must be pairs of lines {BEGIN!r}, {END!r}"
-    if cells.is_setup(cell) or cells.is_answer(cell) or cells.is_test(cell):
+    if cells.role(cell):
         yield from _python_problems(cell)
 
 

@@ -12,8 +12,8 @@ A worker is sent "ask", the answer and the cases, and nothing else.
 
 import secrets
 import sys
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from . import cells, encoding
 from .build import solution_paths
 from .checks import Case, Edit, Misconception, Probe, Raises, Task, function_source, load_tasks
 from .judge import difference, matches
-from .session import Session, run_setup
+from .session import Session
 
 # numpy's global generator takes seeds below 2**32, and a case's seed is 1000 times this.
 SEEDS = 4_000_000
@@ -49,15 +49,18 @@ def find_exercises(root: Path, wanted: list[str] | None = None) -> list[str]:
     return [name for name in names if {name, name.split("_")[0]} & set(wanted)]
 
 
-def freeze_exercises(root: Path, names: list[str], seed: int) -> dict[tuple[str, str], dict]:
-    """Frozen checks by (exercise, task), in the order of the course."""
+def freeze_exercises(
+    root: Path, names: list[str], seed: int, only: str | None = None
+) -> dict[tuple[str, str], dict]:
+    """Frozen checks by (exercise, task), in the order of the course; ``only`` one task's."""
     if not 0 <= seed < SEEDS:
         raise ValueError(f"seed: got {seed}, must be from 0 to {SEEDS - 1}")
     frozen = {}
     for name in names:
         notebook = cells.read_notebook(root / "solutions" / f"{name}.ipynb")
         for task in load_tasks(root / "solutions" / "checks" / f"{name}.py"):
-            frozen[name, task.grade_id] = freeze(task, seed, notebook)
+            if only in (None, task.grade_id):
+                frozen[name, task.grade_id] = freeze(task, seed, notebook)
     return frozen
 
 
@@ -97,13 +100,13 @@ def _freeze(task: Task, seed: int, notebook: NotebookNode | None) -> dict:
     if not drawn:
         raise ValueError("cases: needs at least one")
     cases = [_frozen_case(task, case, 1000 * seed + i) for i, case in enumerate(drawn)]
-    author = _Author(task, ask, cases, notebook)
+    records = partial(_records, task, ask, cases, notebook)
     key = {
         "labels": [case.label for case in drawn],
         "compare": {"kind": type(task.compare).__name__, **vars(task.compare)},
         "watch": list(task.watch),
-        "expected": author.records(task.reference),
-        "misconceptions": list(map(author.misconception, task.misconceptions)),
+        "expected": records(task.reference),
+        "misconceptions": [_frozen_misconception(m, records) for m in task.misconceptions],
     }
     _check_distinct(key)
     return {"grade_id": task.grade_id, "points": task.points, "ask": ask, "cases": cases,
@@ -135,53 +138,36 @@ def _encode_fixture(value: Any) -> dict | None:
     return None
 
 
-@dataclass(frozen=True)
-class _Author:
-    """Records of the author's own answers, made with the very code that runs a student's."""
+def _records(
+    task: Task, ask: dict, cases: list[dict], notebook: NotebookNode | None, answer: Any
+) -> list[dict]:
+    """Records of an author's answer, made with the very code that runs a student's."""
+    if isinstance(answer, Edit):
+        if notebook is None:
+            raise ValueError("an Edit needs the solution notebook")
+        session = Session(ask)
+        if error := session.load(answer.apply(cells.find_cell(notebook, task.grade_id).source)):
+            raise ValueError(f"the solution cell with {answer} ends with {error}")
+    else:
+        session, several = Session(ask, base={}), not isinstance(task.entry, str)
+        if several and not (isinstance(answer, dict) and set(answer) <= set(task.entries)):
+            raise ValueError(f"needs a dict of answers to {task.entries}")
+        session.names = {**task.reference, **answer} if several else {task.entry: answer}
+    records = [session.call(case) for case in cases]
+    mistakes = MISTAKES_OF_REFERENCE if answer is task.reference else MISTAKES
+    for error in (record["error"] for record in records if "error" in record):
+        if mistakes & set(error["types"]):
+            raise ValueError(f"{answer} ends with {error['types'][0]}: {error['text']}")
+    return records
 
-    task: Task
-    ask: dict
-    cases: list[dict]
-    notebook: NotebookNode | None
 
-    @cached_property
-    def setup(self) -> dict:
-        return run_setup(self.ask["setup"])
-
-    def records(self, answer: Any) -> list[dict]:
-        """A record for each case, of functions or values, or of an Edit."""
-        if isinstance(answer, Edit):
-            if self.notebook is None:
-                raise ValueError("an Edit needs the solution notebook")
-            session = Session(self.ask, self.setup)
-            source = cells.find_cell(self.notebook, self.task.grade_id).source
-            if error := session.load(answer.apply(source)):
-                raise ValueError(f"the solution cell with {answer} ends with {error}")
-        else:
-            session = Session(self.ask, base={})
-            session.names = self._names(answer)
-        records = [session.call(case) for case in self.cases]
-        mistakes = MISTAKES_OF_REFERENCE if answer is self.task.reference else MISTAKES
-        for error in (record["error"] for record in records if "error" in record):
-            if mistakes & set(error["types"]):
-                raise ValueError(f"{answer} ends with {error['types'][0]}: {error['text']}")
-        return records
-
-    def _names(self, answer: Any) -> dict:
-        entries = self.task.entries
-        if isinstance(self.task.entry, str):
-            return {entries[0]: answer}
-        if not isinstance(answer, dict) or not set(answer) <= set(entries):
-            raise ValueError(f"needs a dict of answers to {entries}")
-        return {**self.task.reference, **answer}
-
-    def misconception(self, known: Misconception) -> dict:
-        frozen = {"name": known.name, "message": known.message}
-        if isinstance(known.wrong, Raises):
-            return {**frozen, "raises": known.wrong.error}
-        if known.wrong is None:
-            raise ValueError(f"misconception {known.name!r}: wrong is None")
-        return {**frozen, "records": self.records(known.wrong)}
+def _frozen_misconception(known: Misconception, records: Callable[[Any], list[dict]]) -> dict:
+    frozen = {"name": known.name, "message": known.message}
+    if isinstance(known.wrong, Raises):
+        return {**frozen, "raises": known.wrong.error}
+    if known.wrong is None:
+        raise ValueError(f"misconception {known.name!r}: wrong is None")
+    return {**frozen, "records": records(known.wrong)}
 
 
 def _check_distinct(key: dict) -> None:

@@ -156,25 +156,27 @@ def read_adjustments(path: Path, may_be_absent: bool = False) -> list[dict]:
         raise ValueError(f"adjustments: {toml} is not read; write a CSV table with {columns}")
     if may_be_absent and not path.exists():
         return []
+    table = read_table("adjustments", path)
+    if missing := set(ADJUSTMENT) - set(table):
+        raise ValueError(f"adjustments: {path} lacks the columns {', '.join(sorted(missing))}")
+    rows = table.loc[(table != "").any(axis=1), list(ADJUSTMENT)].to_dict("records")
+    for i, row in enumerate(rows, start=1):
+        where = f"adjustments: {path}, adjustment {i}"
+        if empty := [name for name in ADJUSTMENT if name != "points" and not row[name]]:
+            raise ValueError(f"{where} has no {empty[0]}")
+        points = pd.to_numeric(row["points"], errors="coerce")
+        if not math.isfinite(points):
+            raise ValueError(f"{where}: points {row['points']!r}, a number is needed")
+        row["points"] = float(points)
+    return rows
+
+
+def read_table(what: str, path: Path) -> pd.DataFrame:
+    """The texts of a CSV file; ValueError, with ``what`` it is, if it cannot be read."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, skipinitialspace=True, strict=True)
-            rows = [row for row in reader if any(row.values())]
+            reader = csv.DictReader(file, restval="", skipinitialspace=True, strict=True)
+            table = pd.DataFrame(list(reader), columns=reader.fieldnames or [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"adjustments: {path} cannot be read: {error}") from error
-    if missing := set(ADJUSTMENT) - set(reader.fieldnames or ()):
-        raise ValueError(f"adjustments: {path} lacks the columns {', '.join(sorted(missing))}")
-    return [_adjustment(row, f"{path}, adjustment {i}") for i, row in enumerate(rows, start=1)]
-
-
-def _adjustment(row: dict, where: str) -> dict:
-    found = {name: (row[name] or "").strip() for name in ADJUSTMENT}
-    if empty := [name for name in ADJUSTMENT if name != "points" and not found[name]]:
-        raise ValueError(f"adjustments: {where} has no {empty[0]}")
-    try:
-        points = float(found["points"])
-    except ValueError:
-        points = math.nan
-    if not math.isfinite(points):
-        raise ValueError(f"adjustments: {where}: points {found['points']!r}, a number is needed")
-    return {**found, "points": points}
+        raise ValueError(f"{what}: {path} cannot be read: {error}") from error
+    return table.apply(lambda column: column.str.strip())

@@ -15,7 +15,6 @@ at the end, as platforms put it into the names of what they let you download, co
 from __future__ import annotations
 
 import argparse
-import csv
 import re
 import sys
 from pathlib import Path
@@ -74,19 +73,14 @@ def _read_results(folder: Path) -> tuple[pd.DataFrame, pd.Series]:
 
 
 def _read_roster(kind: str, path: Path) -> pd.DataFrame:
-    import pandas as pd
+    from .gradebook import read_table
 
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="")
-            table = pd.DataFrame(list(reader), columns=reader.fieldnames)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"roster: {path} cannot be read: {error}") from error
+    table = read_table("roster", path)
     header, needed = [name for name in COLUMNS[kind] if name in table], sorted(NEEDED[kind])
     every, enough = ("all", all) if kind == "canvas" else ("one", any)
     if not enough(name in header for name in needed):
         raise ValueError(f"roster: {path} needs {every} of {needed}, has {list(table)}")
-    table = table[header].apply(lambda column: column.str.strip())
+    table = table[header]
     return table[table["Student"] != "Points Possible"] if "Student" in table else table
 
 
