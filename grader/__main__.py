@@ -47,8 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     add, limits = command.add_argument, ", ".join(Limits.__dataclass_fields__)
     add("submissions", type=Path, help="folders or files of students, as they come")
     add("--out", type=Path, required=True, metavar="RESULTS", help="grades, feedback, database")
-    add("--exercise", dest="exercises", action="append", metavar="NN", help="only this one; may be "
-        "repeated")  # fmt: skip
+    add("--exercise", dest="exercises", action="append", metavar="NN",
+        help="only this one; may be repeated")  # fmt: skip
     add("--seed", "--course-seed", type=int, help="of the hidden inputs (default: drawn once)")
     add("--deadline", type=_moment, metavar="YYYY-MM-DDTHH:MM", help="later ones are marked late")
     add("--jobs", type=int, default=os.cpu_count() or 1, help="at the same time (default: cores)")

@@ -143,9 +143,7 @@ def _python_problems(cell: NotebookNode) -> Iterator[str]:
         asserts = [node for node in ast.walk(tree) if isinstance(node, ast.Assert)]
         if not asserts:
             yield "visible tests without an assert"
-        for node in asserts:
-            if not node.msg:
-                yield f"line {node.lineno}: assert without a message"
+        yield from (f"line {a.lineno}: assert without a message" for a in asserts if not a.msg)
 
 
 def _task_problems(notebook: NotebookNode, grade_id: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from lecture_lib.checks import check_choice, check_number
 
-from .compare import Close, Compare, Exact
+from .compare import Close, Exact
 
 __all__ = ["Case", "Close", "Edit", "Exact", "Misconception", "Probe", "Raises", "Task",
            "load_tasks"]  # fmt: skip
@@ -94,7 +94,7 @@ class Task:
     entry: str | tuple[str, ...]  # the name, or names, that the answer cell must define
     points: int  # all or nothing
     reference: Any  # function or value, or a dict of them; best written unlike the solution
-    compare: Compare  # a result with the reference's
+    compare: Close  # a result with the reference's; or Exact
     misconceptions: Sequence[Misconception]
     cases: Callable[[Any], Sequence[Case]] | None = None  # of a numpy Generator; None: a value
     drive: Callable | None = None  # a self-contained ``drive(answer, *args)`` of several entries

@@ -20,16 +20,17 @@ from .store import Store
 ADJUSTMENT = ("student", "task", "points", "reason", "who")
 NO_ANSWER = "the notebook has no answer cell for this task"
 OUTCOMES_TO_LOOK_AT = {"time limit", "died", "unreadable"}
-NOT_GRADED = ("points", "message", "student_message", "misconception", "seconds")
-COLUMNS = ["student", "exercise", "column", "points", "misconception", "message", "adjustment"]
+RESULT = ("student", "exercise", "task", "points", "max_points", "graded_points", "adjustment",
+          "late", "message", "student_message", "misconception", "remark", "seconds",
+          "checks")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Gradebook:
     """``tasks`` are the most points by "exercise/task", in the order of the course.
 
-    A row has all that is known of an answer, by student and task; its points are None as long as
-    it is not graded.
+    A row has all that is known of an answer: RESULT, its source, and "exercise/task" as its column;
+    its points are None as long as it is not graded. Rows are in the order of students and tasks.
     """
 
     tasks: dict[str, float]
@@ -46,14 +47,15 @@ class Gradebook:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """The rows' points: nan where something is not graded."""
-        return pd.DataFrame(self.rows, columns=COLUMNS).astype({"points": float})
+        """The rows; their points are nan where something is not graded."""
+        table = pd.DataFrame(self.rows, columns=[*RESULT, "column"])
+        return table.astype({"points": float})
 
     def sums(self, *by: str) -> pd.Series:
         """Points by columns of the table; nan while a part is not graded."""
         return self.table.groupby(list(by))["points"].agg(lambda each: each.sum(skipna=False))
 
-    @property
+    @cached_property
     def totals(self) -> pd.Series:
         return self.sums("student").reindex(self.students, fill_value=0.0)
 
@@ -121,7 +123,7 @@ def _row(answer: dict, max_points: float, failures: dict[str, str]) -> dict:
         why = failures.get(answer["key"], "grading was interrupted")
         told = {"message": f"not graded: {why}", "student_message": "not graded yet"}
     return {
-        **dict.fromkeys(NOT_GRADED),
+        **dict.fromkeys(RESULT),
         "checks": [],
         **answer,
         **result,
@@ -130,7 +132,6 @@ def _row(answer: dict, max_points: float, failures: dict[str, str]) -> dict:
         "column": f"{answer['exercise']}/{answer['task']}",
         "max_points": max_points,
         "graded_points": result.get("points"),
-        "adjustment": None,
     }
 
 

@@ -11,14 +11,11 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from .gradebook import Gradebook, by_student
+from .gradebook import RESULT, Gradebook, by_student
 from .similar import Pair
 
 BINS = 10
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-RESULT = ("student", "exercise", "task", "points", "max_points", "graded_points", "adjustment",
-          "late", "message", "student_message", "misconception", "remark", "seconds",
-          "checks")  # fmt: skip
 
 
 def write_reports(

@@ -94,10 +94,9 @@ def _look_at(
     notebook, remarks = SubmittedNotebook(), ()
     try:
         notebook = read_submitted(path)
-    except UnreadableError as error:
-        remarks = (str(error),)
     except Exception as error:  # whatever one file does, the others are still looked at
-        remarks = (f"cannot be read ({type(error).__name__})",)
+        known = isinstance(error, UnreadableError)
+        remarks = (str(error) if known else f"cannot be read ({type(error).__name__})",)
     folders = path.relative_to(folder).parts[:-1]
     # "01_topic (2)" is version 2 of "01_topic": so name Canvas, browsers and Jupyter.
     found = VERSION.search(path.stem)

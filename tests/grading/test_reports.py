@@ -92,6 +92,15 @@ def test_the_histogram_counts_every_student_once(graded):
     assert counts == [1, 0, 0, 0, 0, 3, 0, 0, 1, 0]
 
 
+def test_files_that_are_no_ones_give_empty_reports(tmp_path, grade_here):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "note.ipynb").write_text("no notebook")
+    assert grade_here(exercises=["02"]).book.students == []
+    assert "no notebook" in (tmp_path / "out" / "summary.html").read_text()
+    table = (tmp_path / "out" / "grades.csv").read_text()
+    assert table == "student,02_more/half,02_more,total,max,late,adjusted\n"
+
+
 def test_file_names_are_safe_and_different():
     names = ["alice", "a/b", "a_b", "../x", ".x", "-rf", "é", "è", "a" * 300, "a" * 301, "x\n"]
     files = [reports.file_name(name) for name in names]
