@@ -22,8 +22,8 @@
             encoding values as plain JSON and back: the only form that crosses the border
 
       judge          records and key -> verdict, with ``compare``
-      discretion     what of it a student may be told
-    gradebook        students, tasks, points, a person's adjustments
+      discretion     what of it a student may be told: fixed words
+    gradebook        a row for each answer and a table of their points; a person's adjustments
     similar          answers that look alike, as a hint
     reports          grades.csv, results.jsonl, summary.html, feedback/; lms makes uploads of them
 

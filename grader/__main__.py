@@ -44,24 +44,19 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("grade", help="grade a folder of submissions", epilog=EPILOG)
     command.set_defaults(function=_grade)
-    add = command.add_argument
+    add, limits = command.add_argument, ", ".join(Limits.__dataclass_fields__)
     add("submissions", type=Path, help="folders or files of students, as they come")
     add("--out", type=Path, required=True, metavar="RESULTS", help="grades, feedback, database")
-    add(
-        "--exercise",
-        dest="exercises",
-        action="append",
-        metavar="NN",
-        help="only this one; may be repeated",
-    )
+    add("--exercise", dest="exercises", action="append", metavar="NN",
+        help="only this one; may be repeated")  # fmt: skip
     add("--seed", "--course-seed", type=int, help="of the hidden inputs (default: drawn once)")
     add("--deadline", type=_moment, metavar="YYYY-MM-DDTHH:MM", help="later ones are marked late")
     add("--jobs", type=int, default=os.cpu_count() or 1, help="at the same time (default: cores)")
     add("--regrade", action="append", default=[], metavar="STUDENT|TASK|EXERCISE|all")
-    add("--adjustments", type=Path, help="CSV or TOML (default: RESULTS/adjustments.csv or .toml)")
+    add("--adjustments", type=Path, help="CSV (default: RESULTS/adjustments.csv)")
     add("--scheduler", metavar="ADDRESS", help="of a Dask cluster, in place of this machine")
     add("--limit", action="append", default=[], metavar="NAME=VALUE",
-        help=f"one of {', '.join(Limits.__dataclass_fields__)}; may be repeated")  # fmt: skip
+        help=f"one of {limits}; may be repeated")  # fmt: skip
     add("--unsafe", action="store_true", help="grade even without a sandbox that holds")
     return parser
 
@@ -93,22 +88,17 @@ def _check(arguments: argparse.Namespace) -> int:
     if not arguments.unsafe:
         print(NO_SANDBOX, file=sys.stderr)
         return 2
-    from . import cells, checks, freeze, judge, run
+    from . import cells, freeze, judge, run
 
     print("WARNING: no sandbox; the notebook's code runs as you.", file=sys.stderr)
     name = arguments.exercise or arguments.notebook.stem
-    solution = cells.read_notebook(arguments.root / "solutions" / f"{name}.ipynb")
-    tasks = checks.load_tasks(arguments.root / "solutions" / "checks" / f"{name}.py")
-    submission = cells.read_notebook(arguments.notebook)
-    tasks = [task for task in tasks if arguments.task in (None, task.grade_id)]
+    submission, passed = cells.read_notebook(arguments.notebook), True
+    tasks = freeze.freeze_exercises(arguments.root, [name], arguments.seed, arguments.task)
     if not tasks:
         raise ValueError(f"--task: {name} has no checks for {arguments.task!r}")
-    passed = True
-    for task in tasks:
-        frozen = freeze.freeze(task, arguments.seed, solution)
-        answer = cells.answer_source(submission, task.grade_id)
-        verdict = judge.judge(frozen, run.run_answer(frozen, answer))
-        print(f"{verdict.points}/{verdict.max_points}  {task.grade_id}: {verdict.message}")
+    for (_, task), frozen in tasks.items():
+        verdict = judge.judge(frozen, run.run_answer(frozen, cells.answer_source(submission, task)))
+        print(f"{verdict.points}/{verdict.max_points}  {task}: {verdict.message}")
         passed = passed and verdict.passed
     return int(not passed)
 
@@ -117,18 +107,16 @@ def _grade(arguments: argparse.Namespace) -> int:
     from .grade import Settings, grade
     from .reports import format_points
 
-    names = ("exercises", "seed", "deadline", "jobs", "regrade", "scheduler", "unsafe",
-             "adjustments")  # fmt: skip
     sandbox = Sandbox(limits=Limits().with_changes(arguments.limit))
+    names = Settings.__dataclass_fields__.keys() - {"sandbox"}
     settings = Settings(sandbox=sandbox, **{name: getattr(arguments, name) for name in names})
     outcome = grade(arguments.root, arguments.submissions, arguments.out, settings)
-    students, most = outcome.book.students, format_points(outcome.book.max_points)
-    totals = [student.total for student in students if student.total is not None]
-    mean = format_points(sum(totals) / len(totals) if totals else 0.0)
-    print(f"{len(students)} students, {outcome.n_graded} answers graded now, seed {outcome.seed}")
-    print(f"mean {mean} of {most} points")
-    not_graded = sorted({f"{s.name}, {g.task.column}: {g.message}"
-                         for s in students for g in s.grades if g.points is None})  # fmt: skip
+    book, totals = outcome.book, outcome.book.totals
+    mean = format_points(totals.mean() if totals.count() else 0.0)
+    print(f"{len(totals)} students, {outcome.n_graded} answers graded now, seed {outcome.seed}")
+    print(f"mean {mean} of {format_points(book.max_points)} points")
+    not_graded = sorted({f"{row['student']}, {row['column']}: {row['message']}"
+                         for row in book.rows if row["points"] is None})  # fmt: skip
     print(*not_graded[:10], sep="\n", end="\n" if not_graded else "")
     if len(not_graded) > 10:
         print(f"... and {len(not_graded) - 10} more that are not graded")
@@ -136,7 +124,7 @@ def _grade(arguments: argparse.Namespace) -> int:
     if outcome.interrupted:
         print("interrupted: run the same command again to go on", file=sys.stderr)
         return 130
-    return int(len(totals) < len(students))
+    return int(totals.isna().any())
 
 
 if __name__ == "__main__":

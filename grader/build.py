@@ -34,17 +34,10 @@ class BuildError(ValueError):
 
 def build_exercise(solution: NotebookNode) -> NotebookNode:
     """The exercise of a solution notebook; BuildError lists all that is wrong with the latter."""
-    problems = lint(solution)
-    if problems:
+    if problems := lint(solution):
         raise BuildError("\n".join(problems))
     # nbgrader takes two seconds to import; who only reads notebooks need not wait for it.
-    from nbgrader.preprocessors import (
-        CheckCellMetadata,
-        ClearOutput,
-        ClearSolutions,
-        ComputeChecksums,
-        LockCells,
-    )
+    from nbgrader.preprocessors import ClearOutput, ClearSolutions, ComputeChecksums, LockCells
 
     exercise = nbformat.from_dict(solution)
     exercise.metadata = nbformat.from_dict(KERNEL)
@@ -53,7 +46,6 @@ def build_exercise(solution: NotebookNode) -> NotebookNode:
         LockCells(),
         ClearSolutions(code_stub={"python": STUB}, text_stub=TEXT_STUB),
         ClearOutput(remove_metadata_fields={"collapsed", "scrolled", "execution"}),
-        CheckCellMetadata(),
         ComputeChecksums(),
     ):
         exercise, resources = preprocessor(exercise, resources)
@@ -91,8 +83,7 @@ def build(root: Path) -> dict[str, str]:
     (root / "exercises").mkdir(exist_ok=True)
     for name, why in drift.items():
         if why != ORPHANED:
-            contents = exercise_bytes(root / "solutions" / name)
-            (root / "exercises" / name).write_bytes(contents)
+            (root / "exercises" / name).write_bytes(exercise_bytes(root / "solutions" / name))
     return drift
 
 
@@ -138,7 +129,7 @@ def _cell_problems(cell: NotebookNode) -> Iterator[str]:
         yield "solution marks in a cell that is no answer"
     elif marks != [BEGIN, END] * (len(marks) // 2):
         yield f"solution marks must be pairs of lines {BEGIN!r}, {END!r}"
-    if cells.is_setup(cell) or cells.is_answer(cell) or cells.is_test(cell):
+    if cells.role(cell):
         yield from _python_problems(cell)
 
 
@@ -152,9 +143,7 @@ def _python_problems(cell: NotebookNode) -> Iterator[str]:
         asserts = [node for node in ast.walk(tree) if isinstance(node, ast.Assert)]
         if not asserts:
             yield "visible tests without an assert"
-        for node in asserts:
-            if not node.msg:
-                yield f"line {node.lineno}: assert without a message"
+        yield from (f"line {a.lineno}: assert without a message" for a in asserts if not a.msg)
 
 
 def _task_problems(notebook: NotebookNode, grade_id: str) -> Iterator[str]:

@@ -25,18 +25,18 @@ def nbgrader_field(cell: NotebookNode, name: str):
     return cell.metadata.get("nbgrader", {}).get(name)
 
 
+def role(cell: NotebookNode) -> str | None:
+    """Of a code cell: "solution" (an answer), "grade" (tests), "locked" (setup) or None."""
+    fields = ("solution", "grade", "locked") if cell.cell_type == "code" else ()
+    return next((field for field in fields if nbgrader_field(cell, field)), None)
+
+
 def is_answer(cell: NotebookNode) -> bool:
-    return cell.cell_type == "code" and bool(nbgrader_field(cell, "solution"))
+    return role(cell) == "solution"
 
 
 def is_test(cell: NotebookNode) -> bool:
-    graded = nbgrader_field(cell, "grade") and not nbgrader_field(cell, "solution")
-    return cell.cell_type == "code" and bool(graded)
-
-
-def is_setup(cell: NotebookNode) -> bool:
-    locked = nbgrader_field(cell, "locked")
-    return cell.cell_type == "code" and bool(locked) and not is_answer(cell) and not is_test(cell)
+    return role(cell) == "grade"
 
 
 def find_cell(notebook: NotebookNode, grade_id: str) -> NotebookNode:
@@ -81,8 +81,8 @@ def setup_sources(notebook: NotebookNode, grade_id: str) -> list[str]:
     one's. NotebookError if there is no such answer.
     """
     before = notebook.cells[: notebook.cells.index(find_cell(notebook, grade_id))]
-    return [cell.source for cell in before
-            if is_setup(cell) or (is_answer(cell) and _defines_functions(cell))]  # fmt: skip
+    return [cell.source for cell in before if role(cell) == "locked"
+            or (is_answer(cell) and _defines_functions(cell))]  # fmt: skip
 
 
 def defined_functions(sources: list[str]) -> set[str]:

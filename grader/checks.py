@@ -13,7 +13,7 @@ from typing import Any
 
 from lecture_lib.checks import check_choice, check_number
 
-from .compare import Close, Compare, Exact
+from .compare import Close, Exact
 
 __all__ = ["Case", "Close", "Edit", "Exact", "Misconception", "Probe", "Raises", "Task",
            "load_tasks"]  # fmt: skip
@@ -88,35 +88,18 @@ class Misconception:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Hidden checks of one answer cell.
+    """Hidden checks of one answer cell; ValueError for a field that cannot be."""
 
-    Args:
-        grade_id: of the answer cell; its visible tests are the cell ``test-<grade_id>``.
-        entry: the name, or names, that the answer cell must define.
-        points: what it is worth, all or nothing.
-        reference: a function or value (a dict of them if there are several entries), best
-            written in another way than the solution.
-        compare: how a result is compared with the reference's.
-        misconceptions: known mistakes.
-        cases: seeded inputs, ``cases(rng)`` with a numpy Generator; None reads the entry's value.
-        drive: a self-contained ``drive(answer, *args)`` that uses several entries together.
-        watch: what counts besides the result: "mutated", "n_calls".
-        timeout_s: for one case.
-
-    Raises:
-        ValueError: an unknown watch, no entry, points below 0, a name twice.
-    """
-
-    grade_id: str
-    entry: str | tuple[str, ...]
-    points: int
-    reference: Any
-    compare: Compare
+    grade_id: str  # of the answer cell; its visible tests are the cell ``test-<grade_id>``
+    entry: str | tuple[str, ...]  # the name, or names, that the answer cell must define
+    points: int  # all or nothing
+    reference: Any  # function or value, or a dict of them; best written unlike the solution
+    compare: Close  # a result with the reference's; or Exact
     misconceptions: Sequence[Misconception]
-    cases: Callable[[Any], Sequence[Case]] | None = None
-    drive: Callable | None = None
-    watch: Sequence[str] = ()
-    timeout_s: float = 10.0
+    cases: Callable[[Any], Sequence[Case]] | None = None  # of a numpy Generator; None: a value
+    drive: Callable | None = None  # a self-contained ``drive(answer, *args)`` of several entries
+    watch: Sequence[str] = ()  # what counts besides the result: "mutated", "n_calls"
+    timeout_s: float = 10.0  # for one case
 
     def __post_init__(self):
         for name in self.watch:

@@ -1,98 +1,68 @@
 """What a student may be told: what went wrong, but nothing that carries the hidden inputs out.
 
-An answer could raise ``ValueError(repr(x))`` and read the inputs in its feedback, for a second
-attempt. So texts of errors are passed on only where they can't hold data: from before the inputs
-were there, or in the interpreter's own words about names that stand in the answer.
+An answer could raise ``ValueError(repr(x))``, or ask for a name that spells x, and read the inputs
+in its feedback, for a second attempt. So of an error in a case a student is told only words of
+ours: the class, if it is one of Python's, the line of the answer cell, and a fixed sentence. What
+a cell says when it is loaded is told in full, since no input is there yet. The instructor's
+results have every text.
 """
 
 import builtins
-import keyword
 import re
 
-from . import encoding
 from .judge import OWN_ERRORS
 
-NAME = r"'?([A-Za-z_][\w.]*)(?:\(\))?'?"
-HARMLESS = [
-    re.compile(pattern)
-    for pattern in (
-        rf"name {NAME} is not defined",
-        rf"cannot access local variable {NAME} where it is not associated with a value",
-        rf"{NAME} object has no attribute {NAME}",
-        rf"module {NAME} has no attribute {NAME}",
-        rf"No module named {NAME}",
-        rf"{NAME} object is not (?:callable|iterable|subscriptable)",
-        rf"{NAME} missing \d required positional arguments?: {NAME}",
-        rf"{NAME} got an unexpected keyword argument {NAME}",
-        r"(?:list|string|tuple|pop) index out of range|pop from empty list",
-        r"(?:float |integer )?(?:division|modulo)(?: or modulo)? by zero|float division by zero",
-        r"maximum recursion depth exceeded(?: in comparison| while calling a Python object)?",
-        r"math domain error|math range error",
-        r"unsupported operand type\(s\) for \S{1,3}: '(\w+)' and '(\w+)'",
-        r"list indices must be integers or slices, not (\w+)",
-    )
-]
-# Names that no student needs to write for the interpreter to say them.
-KNOWN = {name for name in dir(builtins) if not name.startswith("_")} | {
-    *("NoneType", "function", "generator", "method", "module", "Tensor", "ndarray", "torch"),
-    *("numpy", "numpy.ndarray", "double", "OutOfMemoryError", "LinAlgError", "ToyLM"),
-}
-OTHER_TYPE = "a value of a type that is no plain data"
-NO_PLAIN_DATA = re.compile(r"(?:a value of type|an array of dtype) (.+)")
-TOO_MUCH = (
-    f"a value of more than {encoding.MAX_BYTES // 10**6} MB",
-    f"an int of more than {encoding.MAX_INT_BITS} bits",
-    f"a value nested more than {encoding.MAX_DEPTH} deep",
-)
-SHAPE = re.compile(r"is of shape \(([\d, ]*)\)")
+SENTENCES = {
+    **{name: "" for name, kind in vars(builtins).items()
+       if isinstance(kind, type) and issubclass(kind, BaseException)},
+    **dict.fromkeys(OWN_ERRORS.keys() - {"MissingName", "NotCallable"}, ""),
+    "NotPlainData": "a value that is no plain data, or too large",
+    "AssertionError": "an assert does not hold",
+    "AttributeError": "an object has no attribute of that name",
+    "ImportError": "something could not be imported",
+    "IndexError": "an index is out of range",
+    "KeyError": "a dict has no such key",
+    "MemoryError": "it needs more memory than there is",
+    "ModuleNotFoundError": "there is no module of that name",
+    "NameError": "a name is not defined there",
+    "OverflowError": "a number is too large",
+    "RecursionError": "a function calls itself without end",
+    "TypeError": "a value is of a type that does not fit there, or a call has wrong arguments",
+    "UnboundLocalError": "a variable is used before it has a value",
+    "ValueError": "a value does not fit there",
+    "ZeroDivisionError": "something is divided by zero",
+}  # fmt: skip
+SIZE = re.compile(r"is of shape \([\d, ]*\)|has \d+ (?:items|keys)")
 
 
 def without_inputs(records: list[dict], answer: str, entries: list[str]) -> list[dict]:
-    """The records as the student may see them judged: the same verdict, in fewer words.
+    """The records as the student may see them judged: the same verdict, in fixed words.
 
     ``answer`` is the source of the answer cell, ``entries`` are the names that the task asks for.
     """
-    names = {*KNOWN, *keyword.kwlist, *re.findall(r"[A-Za-z_]\w*", answer)}
     n_lines = len(answer.splitlines())
-    told = []
-    for record in records:
-        error = record.get("error")
-        if error is not None and error["phase"] != "load":
-            record = {**record, "error": _discreet(error, names, entries, n_lines)}
-        told.append(record)
-    return told
+    return [{**record, "error": _discreet(record["error"], entries, n_lines)}
+            if "error" in record else record for record in records]  # fmt: skip
 
 
 def discreet_message(message: str) -> str:
-    """A verdict's message without a shape that could spell out numbers."""
+    """A verdict's message without a size that could spell out numbers."""
 
     def usual(found: re.Match) -> str:
-        sizes = re.findall(r"\d+", found[1])
+        sizes = re.findall(r"\d+", found[0])
         short = len(sizes) <= 4 and all(len(size) <= 4 for size in sizes)
-        return found[0] if short else "is of another shape"
+        return found[0] if short else "has another size"
 
-    return SHAPE.sub(usual, message)
-
-
-def _discreet(error: dict, names: set[str], entries: list[str], n_lines: int) -> dict:
-    types, text, line = error["types"], error["text"], error["line"]
-    kind = types[0]
-    told = kind in names or kind in OWN_ERRORS
-    if kind == "NotPlainData":
-        found = NO_PLAIN_DATA.fullmatch(text)
-        if text not in TOO_MUCH and not (found and found[1] in names):
-            text = OTHER_TYPE
-    elif text not in entries:  # for MissingName and NotCallable it is an entry
-        # An error of the student's own may be called so.
-        told = told and kind not in ("MissingName", "NotCallable")
-        text = text if _harmless(text, names) else ""
-    if line is not None and not 1 <= line <= n_lines:  # a number that was set to say something
-        line = None
-    return {**error, "types": types if told else ["an error", *types], "text": text, "line": line}
+    return SIZE.sub(usual, message)
 
 
-def _harmless(text: str, names: set[str]) -> bool:
-    found = next(filter(None, (pattern.fullmatch(text) for pattern in HARMLESS)), None)
-    words = [word for group in (found.groups() if found else ()) if group
-             for word in group.split(".")]  # fmt: skip
-    return found is not None and names.issuperset(words)
+def _discreet(error: dict, entries: list[str], n_lines: int) -> dict:
+    if error["phase"] == "load":
+        return error
+    kind, text, line = error["types"][0], error["text"], error["line"]
+    if kind not in ("MissingName", "NotCallable") or text not in entries:
+        text = SENTENCES.get(kind)  # None: an error of the answer's own may be called anything
+    types = ["an error", *error["types"]] if text is None else error["types"]
+    # A line outside of the cell is a number that was set to say something.
+    line = line if line is not None and 1 <= line <= n_lines else None
+    return {**error, "types": types, "text": text or "", "line": line}

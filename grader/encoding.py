@@ -37,6 +37,13 @@ def dumps(data: Any) -> str:
     return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+# What a built-in type with a size costs, in bytes for each of its parts.
+COSTS = {str: 6, bytes: 1, dict: 16, list: 8, tuple: 8, range: 8, set: 8, frozenset: 8}
+TAGS = {bytes: "$bytes", dict: "$dict", tuple: "$tuple", set: "$set", frozenset: "$set"}
+NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+FROM_LIST = {"$complex": lambda pair: complex(*pair), "$tuple": tuple, "$set": set, "$dict": dict}
+
+
 def encode(value: Any, *, fixture: Callable[[Any], Any] = lambda value: None) -> Any:
     """Plain JSON data for a value; EncodingError if it is no plain data, too deep or too large.
 
@@ -65,35 +72,28 @@ def encode(value: Any, *, fixture: Callable[[Any], Any] = lambda value: None) ->
             spend(value.bit_length() // 3)
             return value
         if isinstance(value, float):
-            return _encode_float(float.__float__(value))
+            value = float.__float__(value)
+            return value if math.isfinite(value) else {"$float": repr(value)}
         if isinstance(value, complex):
             value = complex.__complex__(value)
-            return {"$complex": [_encode_float(value.real), _encode_float(value.imag)]}
-        if isinstance(value, str):
-            value = str.__str__(value)
-            spend(6 * len(value))
-            return value
-        if isinstance(value, bytes):
-            spend(bytes.__len__(value))
-            return {"$bytes": base64.b64encode(value).decode()}
-        if isinstance(value, dict):
-            spend(16 * dict.__len__(value))
-            return {"$dict": [[encoded(k, depth + 1), encoded(v, depth + 1)]
-                              for k, v in dict.items(value)]}  # fmt: skip
-        for kind in (list, tuple, range, set, frozenset):
-            if isinstance(value, kind):
-                spend(8 * kind.__len__(value))  # before walking it: ten million zeros end here
-                items = [encoded(item, depth + 1) for item in kind.__iter__(value)]
-                if kind in (set, frozenset):
-                    return {"$set": sorted(items, key=dumps)}
-                return {"$tuple": items} if kind is tuple else items
-        return _encode_array(value, spend)
+            return {"$complex": [encoded(value.real, depth), encoded(value.imag, depth)]}
+        kind = next((kind for kind in COSTS if isinstance(value, kind)), None)
+        if kind is None:
+            return _encode_array(value, spend)
+        spend(COSTS[kind] * kind.__len__(value))  # before walking it: ten million zeros end here
+        if kind is str:
+            return str.__str__(value)
+        if kind is bytes:
+            data = base64.b64encode(value).decode()
+        elif kind is dict:
+            data = [[encoded(k, depth + 1), encoded(v, depth + 1)] for k, v in dict.items(value)]
+        else:
+            data = [encoded(item, depth + 1) for item in kind.__iter__(value)]
+        tag = TAGS.get(kind)
+        data = sorted(data, key=dumps) if tag == "$set" else data
+        return data if tag is None else {tag: data}
 
     return encoded(value, 0)
-
-
-def _encode_float(value: float) -> Any:
-    return value if math.isfinite(value) else {"$float": repr(value)}
 
 
 def _encode_array(value: Any, spend: Callable[[int], None]) -> Any:
@@ -140,21 +140,14 @@ def decode(data: Any, *, fixture: Callable[[str, Any], Any] | None = None, nativ
         if isinstance(data, list):
             return each(data)
         tag = next((key for key in data if key.startswith("$")), None)
-        match tag:
-            case "$float":
-                return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[data[tag]]
-            case "$complex":
-                return complex(*each(data[tag]))
-            case "$bytes":
-                return base64.b64decode(data[tag], validate=True)
-            case "$tuple":
-                return tuple(each(data[tag]))
-            case "$set":
-                return set(each(data[tag]))
-            case "$dict":
-                return {key: value for key, value in map(each, data[tag])}  # noqa: C416
-            case "$array":
-                return _decode_array(data, native)
+        if tag in FROM_LIST:
+            return FROM_LIST[tag](each(data[tag]))
+        if tag == "$float":
+            return NOT_FINITE[data[tag]]
+        if tag == "$bytes":
+            return base64.b64decode(data[tag], validate=True)
+        if tag == "$array":
+            return _decode_array(data, native)
         if fixture is None or tag is None:
             raise EncodingError(f"JSON that does not describe plain data: {tag}")
         return fixture(tag, data)

@@ -10,9 +10,11 @@
 A worker is sent "ask", the answer and the cases, and nothing else.
 """
 
-import contextlib
 import secrets
 import sys
+from collections.abc import Callable
+from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,8 @@ from nbformat import NotebookNode
 from . import cells, encoding
 from .build import solution_paths
 from .checks import Case, Edit, Misconception, Probe, Raises, Task, function_source, load_tasks
-from .judge import difference, matches
-from .session import Session, run_setup
+from .judge import case_reasons, matches
+from .session import Session
 
 # numpy's global generator takes seeds below 2**32, and a case's seed is 1000 times this.
 SEEDS = 4_000_000
@@ -47,36 +49,40 @@ def find_exercises(root: Path, wanted: list[str] | None = None) -> list[str]:
     return [name for name in names if {name, name.split("_")[0]} & set(wanted)]
 
 
-def freeze_exercises(root: Path, names: list[str], seed: int) -> dict[tuple[str, str], dict]:
-    """Frozen checks by (exercise, task), in the order of the course."""
+def freeze_exercises(
+    root: Path, names: list[str], seed: int, only: str | None = None
+) -> dict[tuple[str, str], dict]:
+    """Frozen checks by (exercise, task), in the order of the course; ``only`` one task's."""
     if not 0 <= seed < SEEDS:
         raise ValueError(f"seed: got {seed}, must be from 0 to {SEEDS - 1}")
     frozen = {}
     for name in names:
         notebook = cells.read_notebook(root / "solutions" / f"{name}.ipynb")
         for task in load_tasks(root / "solutions" / "checks" / f"{name}.py"):
-            frozen[name, task.grade_id] = freeze(task, seed, notebook)
+            if only in (None, task.grade_id):
+                frozen[name, task.grade_id] = freeze(task, seed, notebook)
     return frozen
 
 
-def draw_seed(root: Path, names: list[str]) -> tuple[int, dict[tuple[str, str], dict]]:
+def draw_seed(root: Path, names: list[str], tries: int = 5) -> tuple[int, dict]:
     """A seed that nobody knows, and the checks frozen with it.
 
     Few seeds draw inputs on which two mistakes look the same; such a seed is drawn again.
     """
-    for _ in range(4):
-        seed = secrets.randbelow(SEEDS)
-        with contextlib.suppress(FreezeError):
-            return seed, freeze_exercises(root, names, seed)
     seed = secrets.randbelow(SEEDS)
-    return seed, freeze_exercises(root, names, seed)
+    try:
+        return seed, freeze_exercises(root, names, seed)
+    except FreezeError:
+        if tries == 1:
+            raise
+        return draw_seed(root, names, tries - 1)
 
 
 def freeze(task: Task, seed: int = 0, notebook: NotebookNode | None = None) -> dict:
     """The task's checks as plain JSON data; the same arguments give the same data.
 
-    ``notebook`` is the solution notebook, for setup cells and Edit. FreezeError if a misconception
-    gives what the reference or another one gives, or something else is not as it must be.
+    ``notebook`` is the solution notebook, for setup cells and Edit. FreezeError if something is
+    not as it must be.
     """
     try:
         return _freeze(task, seed, notebook)
@@ -94,37 +100,30 @@ def _freeze(task: Task, seed: int, notebook: NotebookNode | None) -> dict:
     if not drawn:
         raise ValueError("cases: needs at least one")
     cases = [_frozen_case(task, case, 1000 * seed + i) for i, case in enumerate(drawn)]
-    author = _Author(task, ask, cases, notebook)
+    records = partial(_records, task, ask, cases, notebook)
     key = {
         "labels": [case.label for case in drawn],
         "compare": {"kind": type(task.compare).__name__, **vars(task.compare)},
         "watch": list(task.watch),
-        "expected": author.records(task.reference),
-        "misconceptions": [_frozen_misconception(m, author) for m in task.misconceptions],
+        "expected": records(task.reference),
+        "misconceptions": [_frozen_misconception(m, records) for m in task.misconceptions],
     }
     _check_distinct(key)
-    return {
-        "grade_id": task.grade_id,
-        "points": task.points,
-        "ask": ask,
-        "cases": cases,
-        "timeout_s": task.timeout_s,
-        "key": key,
-    }
+    return {"grade_id": task.grade_id, "points": task.points, "ask": ask, "cases": cases,
+            "timeout_s": task.timeout_s, "key": key}  # fmt: skip
 
 
 def _frozen_case(task: Task, case: Case, seed: int) -> dict:
     entry = case.entry or task.entries[0]
     if entry not in task.entries:
         raise ValueError(f"cases: entry {entry!r} is not one of {task.entries}")
-    return {
-        "entry": entry,
-        "read": task.cases is None,
-        "args": [encoding.encode(arg, fixture=_encode_fixture) for arg in case.args],
-        "kwargs": {name: encoding.encode(arg, fixture=_encode_fixture)
-                   for name, arg in case.kwargs.items()},
-        "seed": seed,
-    }  # fmt: skip
+    kwargs = {name: _encode(arg) for name, arg in case.kwargs.items()}
+    return {"entry": entry, "read": task.cases is None, "args": list(map(_encode, case.args)),
+            "kwargs": kwargs, "seed": seed}  # fmt: skip
+
+
+def _encode(value: Any) -> Any:
+    return encoding.encode(value, fixture=_encode_fixture)
 
 
 def _encode_fixture(value: Any) -> dict | None:
@@ -139,80 +138,67 @@ def _encode_fixture(value: Any) -> dict | None:
     return None
 
 
-class _Author:
-    """Records of the author's own answers, made with the very code that runs a student's."""
-
-    def __init__(self, task: Task, ask: dict, cases: list[dict], notebook: NotebookNode | None):
-        self.task, self.ask, self.cases, self.notebook = task, ask, cases, notebook
-        self.setup: dict | None = None
-
-    def records(self, answer: Any) -> list[dict]:
-        """A record for each case, of functions or values, or of an Edit."""
-        if isinstance(answer, Edit):
-            session = self._edited_cell(answer)
-        else:
-            session = Session(self.ask, base={})
-            session.names = self._names(answer)
-        records = [session.call(case) for case in self.cases]
-        mistakes = MISTAKES_OF_REFERENCE if answer is self.task.reference else MISTAKES
-        for error in (record["error"] for record in records if "error" in record):
-            if mistakes & set(error["types"]):
-                raise ValueError(f"{answer} ends with {error['types'][0]}: {error['text']}")
-        return records
-
-    def _names(self, answer: Any) -> dict:
-        entries = self.task.entries
-        if isinstance(self.task.entry, str):
-            return {entries[0]: answer}
-        if not isinstance(answer, dict) or not set(answer) <= set(entries):
-            raise ValueError(f"needs a dict of answers to {entries}")
-        return {**self.task.reference, **answer}
-
-    def _edited_cell(self, edit: Edit) -> Session:
-        if self.notebook is None:
+def _records(
+    task: Task, ask: dict, cases: list[dict], notebook: NotebookNode | None, answer: Any
+) -> list[dict]:
+    """Records of an author's answer, made with the very code that runs a student's."""
+    if isinstance(answer, Edit):
+        if notebook is None:
             raise ValueError("an Edit needs the solution notebook")
-        source = edit.apply(cells.find_cell(self.notebook, self.task.grade_id).source)
-        if self.setup is None:
-            self.setup = run_setup(self.ask["setup"])
-        session = Session(self.ask, self.setup)
-        if (error := session.load(source)) is not None:
-            raise ValueError(f"the solution cell with {edit} ends with {error}")
-        return session
+        session = Session(ask)
+        if error := session.load(answer.apply(cells.find_cell(notebook, task.grade_id).source)):
+            raise ValueError(f"the solution cell with {answer} ends with {error}")
+    else:
+        session, several = Session(ask, base={}), not isinstance(task.entry, str)
+        if several and not (isinstance(answer, dict) and set(answer) <= set(task.entries)):
+            raise ValueError(f"needs a dict of answers to {task.entries}")
+        session.names = {**task.reference, **answer} if several else {task.entry: answer}
+    records = [session.call(case) for case in cases]
+    mistakes = MISTAKES_OF_REFERENCE if answer is task.reference else MISTAKES
+    for error in (record["error"] for record in records if "error" in record):
+        if mistakes & set(error["types"]):
+            raise ValueError(f"{answer} ends with {error['types'][0]}: {error['text']}")
+    return records
 
 
-def _frozen_misconception(misconception: Misconception, author: _Author) -> dict:
-    frozen = {"name": misconception.name, "message": misconception.message}
-    if isinstance(misconception.wrong, Raises):
-        return {**frozen, "raises": misconception.wrong.error}
-    if misconception.wrong is None:
-        raise ValueError(f"misconception {misconception.name!r}: wrong is None")
-    return {**frozen, "records": author.records(misconception.wrong)}
+def _frozen_misconception(known: Misconception, records: Callable[[Any], list[dict]]) -> dict:
+    frozen = {"name": known.name, "message": known.message}
+    if isinstance(known.wrong, Raises):
+        return {**frozen, "raises": known.wrong.error}
+    if known.wrong is None:
+        raise ValueError(f"misconception {known.name!r}: wrong is None")
+    return {**frozen, "records": records(known.wrong)}
 
 
 def _check_distinct(key: dict) -> None:
-    """Every misconception must show on some case, and differ from every other on some case."""
-    found = key["misconceptions"]
-    for i, one in enumerate(found):
+    """Every misconception must show on some case, and differ from every other on some case.
+
+    With a margin of ten tolerances, for no answer should be a borderline.
+    """
+    compare = {name: value if name == "kind" else 10 * value
+               for name, value in key["compare"].items()}  # fmt: skip
+    key, found = {**key, "compare": compare}, key["misconceptions"]
+    for one in found:
         if _passes(one, key):
             told = f"misconception {one['name']!r} cannot be told from the reference"
             raise ValueError(f"{told} on these cases")
-        for other in found[:i]:
-            if _alike(one, other, key):
-                told = f"misconceptions {other['name']!r} and {one['name']!r} cannot be told apart"
-                raise ValueError(f"{told} on these cases")
+    for one, other in combinations(found, 2):
+        if _alike(one, other, key):
+            told = f"misconceptions {one['name']!r} and {other['name']!r} cannot be told apart"
+            raise ValueError(f"{told} on these cases")
 
 
 def _passes(one: dict, key: dict) -> bool:
     """Could an answer with this misconception pass, on these cases?"""
     if "raises" in one:
         return matches(key["expected"], one, key)
-    pairs = zip(one["records"], key["expected"], strict=True)
-    return all(difference(wrong, want, key, loosely=True) is None for wrong, want in pairs)
+    return not any(case_reasons({"key": key}, one["records"]))
 
 
 def _alike(one: dict, other: dict, key: dict) -> bool:
     """Could one answer be told to have either of two misconceptions?"""
-    if "raises" in one and "raises" in other:
+    if "raises" in other:
+        one, other = other, one
+    if "raises" in other:
         return one["raises"] == other["raises"]
-    records, named = (other, one) if "raises" in one else (one, other)
-    return matches(records["records"], named, key, loosely=True)
+    return matches(other["records"], one, key)

@@ -17,14 +17,12 @@ from lecture_lib.checks import check_count
 
 from . import GradingError, cells, reports, self_test
 from .freeze import draw_seed, find_exercises, freeze_exercises
-from .gradebook import Gradebook, Task, make_gradebook, read_adjustments
+from .gradebook import Gradebook, by_student, make_gradebook, read_adjustments
 from .pool import Job, dask_executor, grade_all, local_executor
 from .sandbox import Sandbox
 from .similar import Pair, similar_pairs
 from .store import Store, open_store
 from .submissions import find_submissions
-
-ADJUSTMENTS = ("adjustments.csv", "adjustments.toml")
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Settings:
     regrade: list[str] = field(default_factory=list)  # students, tasks, exercises or "all"
     scheduler: str | None = None  # address of a Dask scheduler
     unsafe: bool = False  # grade even if the sandbox is missing or does not hold
-    adjustments: Path | None = None  # None: adjustments.csv or .toml in the results folder
+    adjustments: Path | None = None  # None: adjustments.csv in the results folder
     sandbox: Sandbox = field(default_factory=Sandbox)
 
 
@@ -61,8 +59,12 @@ def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> O
     check_count("jobs", settings.jobs)
     names = find_exercises(root, settings.exercises)
     with open_store(results) as store:
-        adjustments = _adjustments(settings, results)
-        seed, frozen = _frozen(root, names, settings.seed, store)
+        table = settings.adjustments or results / "adjustments.csv"
+        adjustments = read_adjustments(table, may_be_absent=settings.adjustments is None)
+        seed = store.fact("seed") if settings.seed is None else settings.seed
+        seed, frozen = (draw_seed(root, names) if seed is None
+                        else (int(seed), freeze_exercises(root, names, int(seed))))  # fmt: skip
+        store.set_fact("seed", str(seed))
         tasks_of = {name: [t for e, t in frozen if e == name] for name in names}
         found = find_submissions(submissions, tasks_of, settings.deadline)
         for submission in found.submissions:
@@ -73,44 +75,22 @@ def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> O
         make_gradebook(store, tasks, adjustments, {})  # refuses wrong adjustments before the work
         todo = _todo(store, frozen)
         private = (root / "solutions", root / "tests", submissions, results)
-        failures, interrupted = _run(todo, settings, tuple(map(str, private)), store)
+        n_graded, failures, interrupted = _run(todo, settings, tuple(map(str, private)), store)
         book = make_gradebook(store, tasks, adjustments, failures)
         pairs = [pair for name in names for pair in _similar(root, name, book)]
         reports.write_reports(results, book, seed=seed, pairs=pairs, rejected=found.rejected)
-        n_graded = sum(job.key in store for jobs in todo for job in jobs)
     return Outcome(n_graded, book, seed, interrupted)
 
 
-def _adjustments(settings: Settings, results: Path) -> list:
-    paths = [settings.adjustments] if settings.adjustments else []
-    paths = paths or [results / name for name in ADJUSTMENTS if (results / name).exists()]
-    if len(paths) > 1:
-        raise ValueError(f"adjustments: both {' and '.join(ADJUSTMENTS)} in {results}; keep one")
-    return read_adjustments(paths[0]) if paths else []
-
-
-def _frozen(
-    root: Path, names: list[str], seed: int | None, store: Store
-) -> tuple[int, dict[tuple[str, str], dict]]:
-    """The seed that was asked for, else the results folder's, else a new one; and the checks."""
-    seed = store.fact("seed") if seed is None else seed
-    if seed is None:
-        seed, frozen = draw_seed(root, names)
-    else:
-        frozen = freeze_exercises(root, names, int(seed))
-    store.set_fact("seed", str(seed))
-    return int(seed), frozen
-
-
-def _catalogue(store: Store, frozen: dict[tuple[str, str], dict]) -> list[Task]:
-    """All tasks that were ever graded into this folder, in the order of the course."""
+def _catalogue(store: Store, frozen: dict[tuple[str, str], dict]) -> dict:
+    """The points of all tasks that were ever graded into this folder, in the course's order."""
     graded_now = {exercise for exercise, _ in frozen}
-    known = [(tuple(key), points) for key, points in json.loads(store.fact("tasks") or "[]")]
-    known = [(key, points) for key, points in known if key[0] not in graded_now]
+    known = [(tuple(key), points) for key, points in json.loads(store.fact("tasks") or "[]")
+             if key[0] not in graded_now]  # fmt: skip
     known += [(key, data["points"]) for key, data in frozen.items()]
     known.sort(key=lambda item: item[0][0])  # stable: tasks keep their order
     store.set_fact("tasks", json.dumps(known))
-    return [Task(exercise, task, points) for (exercise, task), points in known]
+    return dict(known)
 
 
 def _todo(store: Store, frozen: dict[tuple[str, str], dict]) -> list[list[Job]]:
@@ -128,11 +108,11 @@ def _todo(store: Store, frozen: dict[tuple[str, str], dict]) -> list[list[Job]]:
 
 def _run(
     todo: list[list[Job]], settings: Settings, private: tuple[str, ...], store: Store
-) -> tuple[dict[str, str], bool]:
-    """Why answers could not be graded, by key; and whether Ctrl-C stopped it."""
-    failures: dict[str, str] = {}
+) -> tuple[int, dict[str, str], bool]:
+    """How many were graded; why others could not be, by key; and whether Ctrl-C stopped it."""
+    n_graded, failures = 0, {}
     if not todo:
-        return failures, False
+        return n_graded, failures, False
     sandbox, on_cluster = _sandbox(settings, private), settings.scheduler is not None
     stop, before = threading.Event(), signal.getsignal(signal.SIGINT)
 
@@ -152,10 +132,11 @@ def _run(
                         failures[key] = result
                     else:
                         store.save_result(key, result)
+                        n_graded += 1
                 bar.update(len(jobs))
     finally:
         signal.signal(signal.SIGINT, before)
-    return failures, stop.is_set()
+    return n_graded, failures, stop.is_set()
 
 
 def _sandbox(settings: Settings, private: tuple[str, ...]) -> Sandbox:
@@ -180,6 +161,6 @@ def _similar(root: Path, name: str, book: Gradebook) -> list[Pair]:
     exercise = root / "exercises" / f"{name}.ipynb"
     cells_given = cells.read_notebook(exercise).cells if exercise.exists() else []
     given = [cell.source for cell in cells_given if cell.cell_type == "code"]
-    sources = {student.name: [g.source for g in student.grades if g.task.exercise == name]
-               for student in book.students}  # fmt: skip
+    sources = {who: [row["source"] or "" for row in rows if row["exercise"] == name]
+               for who, rows in by_student(book.rows).items()}  # fmt: skip
     return similar_pairs(name, sources, given)

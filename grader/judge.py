@@ -55,12 +55,12 @@ def case_labels(frozen: dict) -> list[str]:
     return [label or f"hidden case {i + 1} of {len(labels)}" for i, label in enumerate(labels)]
 
 
-def matches(records: list[dict], wrong: dict, key: dict, *, loosely: bool = False) -> bool:
+def matches(records: list[dict], wrong: dict, key: dict) -> bool:
     """Are these the records of someone who has this misconception?"""
     expected = key["expected"]
     if "raises" not in wrong:
         triples = zip(records, wrong["records"], expected, strict=True)
-        return all(_same_mistake(*triple, key, loosely) for triple in triples)
+        return all(_same_mistake(*triple, key) for triple in triples)
     kind = wrong["raises"]
     raised = any(_is_error(record, kind) for record in records)
     return raised and all(
@@ -69,7 +69,7 @@ def matches(records: list[dict], wrong: dict, key: dict, *, loosely: bool = Fals
     )
 
 
-def difference(got: dict, want: dict, key: dict, *, loosely: bool = False) -> str | None:
+def difference(got: dict, want: dict, key: dict) -> str | None:
     """Why a record is not the reference's; None if it is."""
     if "error" in want:
         kind = want["error"]["types"][0]
@@ -78,24 +78,18 @@ def difference(got: dict, want: dict, key: dict, *, loosely: bool = False) -> st
         return f"a {kind} should be raised; {_what_happened(got)}"
     if "error" in got:
         return _what_happened(got)
-    try:
-        reason = _value_difference(got, want, key, loosely)
-    except encoding.EncodingError:
-        return OWN_ERRORS["Protocol"]
-    if reason is not None:
-        return f"the result {reason}"
+    if reason := _value_difference(got, want, key):
+        return reason
     changed = sorted(set(got["mutated"]) - set(want["mutated"]))
     if "mutated" in key["watch"] and changed:
         return f"the function changed its argument {changed[0]}; work on a copy"
     if _too_many_calls(got, want, key):
-        return (
-            f"the result is right, but it took {got['n_calls']} calls of the model; "
-            f"{want['n_calls']} are enough"
-        )
+        told = f"the result is right, but it took {got['n_calls']} calls of the model"
+        return f"{told}; {want['n_calls']} are enough"
     return None
 
 
-def _same_mistake(got: dict, wrong: dict, want: dict, key: dict, loosely: bool) -> bool:
+def _same_mistake(got: dict, wrong: dict, want: dict, key: dict) -> bool:
     if ("error" in got) != ("error" in wrong):
         return False
     if "error" in wrong:
@@ -105,17 +99,15 @@ def _same_mistake(got: dict, wrong: dict, want: dict, key: dict, loosely: bool) 
     # How many calls too many depends on how the loop is written; that there are any does not.
     if _too_many_calls(got, want, key) != _too_many_calls(wrong, want, key):
         return False
+    return _value_difference(got, wrong, key) is None
+
+
+def _value_difference(got: dict, want: dict, key: dict) -> str | None:
     try:
-        return _value_difference(got, wrong, key, loosely) is None
+        value, expected = (encoding.decode(each["value"], native=False) for each in (got, want))
     except encoding.EncodingError:
-        return False
-
-
-def _value_difference(got: dict, want: dict, key: dict, loosely: bool) -> str | None:
-    compare = compare_from_json(key["compare"])
-    compare = compare.loosened() if loosely else compare
-    value, expected = (encoding.decode(record["value"], native=False) for record in (got, want))
-    return compare.difference(value, expected)
+        return OWN_ERRORS["Protocol"]
+    return compare_from_json(key["compare"]).difference(value, expected, "the result ")
 
 
 def _too_many_calls(got: dict, want: dict, key: dict) -> bool:

@@ -15,13 +15,10 @@ at the end, as platforms put it into the names of what they let you download, co
 from __future__ import annotations
 
 import argparse
-import csv
 import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from .reports import format_points, no_formula, write_whole
 
 if TYPE_CHECKING:  # --help answers at once
     import pandas as pd
@@ -39,28 +36,25 @@ def upload(kind: str, results: Path, roster: Path) -> tuple[str, list[str], list
 
     ValueError for a file that can't be read or lacks columns, or a student who fits two rows.
     """
+    from .reports import format_points, no_formula
+
     points, most = _read_results(results)
     table = _read_roster(kind, roster)
-    rows = {student: _find_row(student, table) for student in points.index}
     found: dict[int, str] = {}
-    for student, row in rows.items():
-        if row is not None and found.setdefault(row, student) != student:
+    unknown = []
+    for student in points.index:
+        if (row := _find_row(student, table)) is None:
+            unknown.append(student)
+        elif found.setdefault(row, student) != student:
             raise ValueError(f"roster: {found[row]} and {student} are the same row of {roster}")
     absent = [" ".join(row[:2]) for i, row in table.iterrows() if i not in found]
-    unknown = [student for student, row in rows.items() if row is None]
-    own = points.reindex([found.get(i) for i in table.index])
-    n_columns, table = len(table.columns), table.map(no_formula)
-    for exercise in most.index:
-        table[exercise] = [_shown(value) for value in own[exercise]]
-    lines = table.to_csv(index=False, lineterminator="\n").splitlines(keepends=True)
+    own = points.reindex([found.get(i) for i in table.index])[most.index].map(format_points)
+    upload = table.map(no_formula).join(own.set_axis(table.index))
+    lines = upload.to_csv(index=False, lineterminator="\n").splitlines(keepends=True)
     if kind == "canvas":
-        blank = ["    Points Possible", *[""] * (n_columns - 1)]
-        lines.insert(1, ",".join([*blank, *map(_shown, most)]) + "\n")
+        blank = ["    Points Possible", *[""] * (len(table.columns) - 1)]
+        lines.insert(1, ",".join([*blank, *map(format_points, most)]) + "\n")
     return "".join(lines), unknown, absent
-
-
-def _shown(points: float) -> str:
-    return "" if points != points else format_points(points)  # nan: nothing is graded
 
 
 def _read_results(folder: Path) -> tuple[pd.DataFrame, pd.Series]:
@@ -79,20 +73,14 @@ def _read_results(folder: Path) -> tuple[pd.DataFrame, pd.Series]:
 
 
 def _read_roster(kind: str, path: Path) -> pd.DataFrame:
-    import pandas as pd
+    from .gradebook import read_table
 
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="")
-            table = pd.DataFrame(list(reader), columns=reader.fieldnames)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"roster: {path} cannot be read: {error}") from error
-    header = [name for name in COLUMNS[kind] if name in table]
-    needed = NEEDED[kind]
-    if not (needed <= set(header) if kind == "canvas" else needed & set(header)):
-        every = "all" if kind == "canvas" else "one"
-        raise ValueError(f"roster: {path} needs {every} of {sorted(needed)}, has {list(table)}")
-    table = table[header].apply(lambda column: column.str.strip())
+    table = read_table("roster", path)
+    header, needed = [name for name in COLUMNS[kind] if name in table], sorted(NEEDED[kind])
+    every, enough = ("all", all) if kind == "canvas" else ("one", any)
+    if not enough(name in header for name in needed):
+        raise ValueError(f"roster: {path} needs {every} of {needed}, has {list(table)}")
+    table = table[header]
     return table[table["Student"] != "Points Possible"] if "Student" in table else table
 
 
@@ -118,6 +106,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("roster", type=Path, help="the platform's own list of students, CSV")
     parser.add_argument("--out", type=Path, required=True, help="the file to upload")
     arguments = parser.parse_args(argv)
+    from .reports import write_whole
+
     try:
         text, unknown, absent = upload(arguments.platform, arguments.results, arguments.roster)
         write_whole(arguments.out, text)

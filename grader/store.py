@@ -10,6 +10,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -39,26 +40,28 @@ class Store:
     def _rows(self, query: str, parameters=()) -> list[dict]:
         return [dict(row) for row in self.database.execute(query, parameters)]
 
+    def _replace(self, table: str, *row) -> None:
+        marks = ", ".join("?" * len(row))
+        self.database.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", row)
+
     def fact(self, name: str) -> str | None:
         rows = self._rows("SELECT value FROM facts WHERE name = ?", [name])
         return rows[0]["value"] if rows else None
 
     def set_fact(self, name: str, value: str) -> None:
         with self.database:
-            self.database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", [name, value])
+            self._replace("facts", name, value)
 
     def save_submission(self, submission: Submission, tasks: list[str]) -> None:
         """Put a submission, with its answers to these tasks, in the place of the one before."""
         s, who = submission, [submission.student, submission.exercise]
-        rows = [[*who, task, None, s.notebook.answers.get(task), s.notebook.remarks.get(task)]
-                for task in tasks]  # fmt: skip
         with self.database:  # one transaction: all of it or nothing
-            self.database.execute(
-                "INSERT OR REPLACE INTO submissions VALUES (?, ?, ?, ?, ?, ?)",
-                [*who, s.path, s.submitted.isoformat(), int(s.late), json.dumps(s.remarks)],
-            )
+            time, remarks = s.submitted.isoformat(), json.dumps(s.remarks)
+            self._replace("submissions", *who, s.path, time, s.late, remarks)
             self.database.execute("DELETE FROM answers WHERE student=? AND exercise=?", who)
-            self.database.executemany("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?)", rows)
+            for task in tasks:
+                found = s.notebook.answers.get(task), s.notebook.remarks.get(task)
+                self._replace("answers", *who, task, None, *found)
 
     def set_keys(self, frozen: dict[tuple[str, str], dict]) -> None:
         """Find out under which key each answer's result is kept, by these checks of its task."""
@@ -71,12 +74,8 @@ class Store:
             self.database.executemany("UPDATE answers SET key = ? WHERE rowid = ?", keys)
 
     def save_result(self, key: str, result: dict) -> None:
-        row = [key, json.dumps(result)]
         with self.database:
-            self.database.execute("INSERT OR REPLACE INTO results VALUES (?, datetime(), ?)", row)
-
-    def __contains__(self, key: str) -> bool:
-        return bool(self._rows("SELECT 1 FROM results WHERE key = ?", [key]))
+            self._replace("results", key, datetime.now(UTC).isoformat(), json.dumps(result))
 
     def forget(self, names: list[str]) -> None:
         """Drop the results of these students, tasks or exercises; ValueError for any other name."""
@@ -91,15 +90,14 @@ class Store:
     def submissions(self) -> list[dict]:
         """All submissions, by student and exercise."""
         rows = self._rows("SELECT * FROM submissions ORDER BY student, exercise")
-        return [{**row, "late": bool(row["late"]), "remarks": json.loads(row["remarks"])}
-                for row in rows]  # fmt: skip
+        return [{**row, "remarks": json.loads(row["remarks"])} for row in rows]
 
     def answers(self) -> list[dict]:
         """All answers with their results (None: not graded), by student, exercise and task."""
         rows = self._rows(
-            """SELECT student, exercise, task, answers.key, source, remark, result
-            FROM answers LEFT JOIN results ON answers.key = results.key
-            ORDER BY student, exercise, task"""
+            """SELECT student, exercise, task, key, source, remark, result, late
+            FROM answers LEFT JOIN results USING (key)
+            LEFT JOIN submissions USING (student, exercise) ORDER BY student, exercise, task"""
         )
         return [{**row, "result": row["result"] and json.loads(row["result"])} for row in rows]
 

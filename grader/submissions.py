@@ -11,6 +11,7 @@ Any of these, mixed as they come; links are never followed:
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -64,13 +65,13 @@ def find_submissions(
     paths, rejected = _walk(folder)
     if not paths and not rejected:
         raise ValueError(f"submissions: no .ipynb files in {folder}")
-    groups: dict[tuple[str, str], list[Submission]] = {}
+    groups: dict[tuple[str, str], list[Submission]] = defaultdict(list)
     for path in paths:
         found = _look_at(folder, path, exercises, deadline)
         if found.exercise is None:
             rejected.append((found.path, (*found.remarks, NO_EXERCISE)[0]))
         else:
-            groups.setdefault((found.student, found.exercise), []).append(found)
+            groups[found.student, found.exercise].append(found)
     return Found([_newest(group) for _, group in sorted(groups.items())], sorted(rejected))
 
 
@@ -93,16 +94,18 @@ def _look_at(
     notebook, remarks = SubmittedNotebook(), ()
     try:
         notebook = read_submitted(path)
-    except UnreadableError as error:
-        remarks = (str(error),)
     except Exception as error:  # whatever one file does, the others are still looked at
-        remarks = (f"cannot be read ({type(error).__name__})",)
-    parts = path.relative_to(folder).parts
-    stem, version = _split_version(path.stem)
+        known = isinstance(error, UnreadableError)
+        remarks = (str(error) if known else f"cannot be read ({type(error).__name__})",)
+    folders = path.relative_to(folder).parts[:-1]
+    # "01_topic (2)" is version 2 of "01_topic": so name Canvas, browsers and Jupyter.
+    found = VERSION.search(path.stem)
+    stem = path.stem[: found.start()] if found else path.stem
+    version = int(next(filter(None, found.groups()), "1")[:9]) if found else 0
     named = next((name for name in exercises if name in stem), None)
-    exercise = named or next((name for name in exercises if name in parts[:-1]), None)
-    student = parts[0] if len(parts) > 1 else stem
-    if len(parts) == 1 and named:
+    exercise = named or next((name for name in exercises if name in folders), None)
+    student = folders[0] if folders else stem
+    if named and not folders:
         # The student is before the exercise, or behind it where nothing is before.
         before, _, behind = stem.partition(named)
         student = before.strip(" _-.") or behind.strip(" _-.") or stem
@@ -114,24 +117,15 @@ def _look_at(
                       version, notebook, remarks)  # fmt: skip
 
 
-def _split_version(stem: str) -> tuple[str, int]:
-    """``"01_topic (2)"`` is version 2 of ``"01_topic"``; so Canvas, browsers and Jupyter name."""
-    found = VERSION.search(stem)
-    if found is None:
-        return stem, 0
-    return stem[: found.start()], int(next(filter(None, found.groups()), "1")[:9])
-
-
 def _clean_student(name: str) -> str:
-    name = MOODLE.sub(r"_\1", name)
-    name = name.encode("utf-8", "replace").decode("utf-8")
+    name = MOODLE.sub(r"_\1", name).encode("utf-8", "replace").decode("utf-8")
     return "".join(c if c.isprintable() else "?" for c in name)[:120] or "?"
 
 
 def _by_tasks(notebook: SubmittedNotebook, exercises: dict[str, Iterable[str]]) -> str | None:
+    """The exercise with the most of these tasks; None if no exercise has any."""
     common = {name: len(set(ids) & set(notebook.answers)) for name, ids in exercises.items()}
-    best = max(common, key=common.get, default=None)
-    return best if best is not None and common[best] else None
+    return max(filter(common.get, common), key=common.get, default=None)
 
 
 def _submitted(path: Path) -> datetime:

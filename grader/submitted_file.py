@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,10 +35,9 @@ def read_submitted(path: Path) -> SubmittedNotebook:
     sources: dict[str, list[str]] = {}
     remarks: dict[str, str] = {}
     for cell in _parse(_read_bytes(path)):
-        grade_id = _grade_id(cell)
-        source = None if grade_id is None else _source(cell)
-        if source is None:
+        if (answer := _answer(cell)) is None:
             continue
+        grade_id, source = answer
         sources.setdefault(grade_id, []).append(source)
         if cell.get("cell_type") != "code":
             remarks[grade_id] = f"the answer was a {str(cell.get('cell_type'))[:20]} cell"
@@ -85,21 +85,13 @@ def _parse(raw: bytes) -> list:
     return data["cells"]
 
 
-def _grade_id(cell: Any) -> str | None:
-    """The task whose answer this is; None for tests, setup, text and rubbish."""
-    metadata = cell.get("metadata") if isinstance(cell, dict) else None
-    mark = metadata.get("nbgrader") if isinstance(metadata, dict) else None
-    if not isinstance(mark, dict) or not mark.get("solution") or mark.get("grade"):
-        return None
-    return mark["grade_id"] if isinstance(mark.get("grade_id"), str) else None
-
-
-def _source(cell: dict) -> str | None:
-    source = cell.get("source")
-    if isinstance(source, list) and all(isinstance(line, str) for line in source):
-        source = "".join(source)
-    if not isinstance(source, str):
-        return None
-    # Surrogates alone (from "\\ud800") could be neither stored nor sent.
-    source = source.encode("utf-8", "replace").decode("utf-8")
-    return source.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+def _answer(cell: Any) -> tuple[str, str] | None:
+    """Task and source of an answer cell; None for tests, setup, text and rubbish."""
+    match cell:
+        case {"source": source, "metadata": {"nbgrader": {"grade_id": str(task), **mark}}}:
+            lines = source if isinstance(source, list) else [source]
+            if mark.get("solution") and not mark.get("grade") and {*map(type, lines)} <= {str}:
+                # Surrogates alone (from "\\ud800") could be neither stored nor sent.
+                text = "".join(lines).encode("utf-8", "replace").decode("utf-8")
+                return task, re.sub("\r\n?", "\n", text.removeprefix("\ufeff"))
+    return None

@@ -35,7 +35,12 @@ def test_frozen_data_survives_json():
     ("wrong", "message"),
     [
         ([Misconception("same", lambda x: sum(x) / len(x), "m")], "from the reference"),
+        # Too near: an answer between the two would pass for both.
         ([Misconception("near", lambda x: mean(x) * (1 + 5e-6), "m")], "from the reference"),
+        (
+            [Misconception("a", sum, "m"), Misconception("b", lambda x: sum(x) * (1 + 5e-6), "n")],
+            "'a' and 'b' cannot be told apart",
+        ),
         (
             [Misconception("a", sum, "m"), Misconception("b", lambda x: 0 + sum(x), "n")],
             "'a' and 'b' cannot be told apart",
@@ -55,6 +60,11 @@ def test_frozen_data_survives_json():
 def test_misconceptions_that_cannot_work_are_refused(wrong, message):
     with pytest.raises(FreezeError, match=message):
         freeze(mean_task(misconceptions=wrong))
+
+
+def test_a_margin_of_ten_tolerances_is_enough():
+    far = Misconception("far", lambda x: mean(x) * (1 + 2e-5), "m")
+    assert freeze(mean_task(misconceptions=[far]))["key"]["misconceptions"][0]["name"] == "far"
 
 
 @pytest.mark.parametrize(

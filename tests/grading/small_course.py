@@ -108,7 +108,13 @@ def hand_in(folder: Path, student: str, made: nbformat.NotebookNode, exercise="0
 
 def points(outcome) -> dict[str, dict[str, float | None]]:
     """Points by student and task."""
-    return {
-        student.name: {grade.task.name: grade.points for grade in student.grades}
-        for student in outcome.book.students
-    }
+    found = {student: {} for student in outcome.book.students}
+    for row in outcome.book.rows:
+        found[row["student"]][row["task"]] = row["points"]
+    return found
+
+
+def answer(outcome, student: str, task: str) -> dict:
+    """All that is known of one answer."""
+    wanted = (student, task)
+    return next(row for row in outcome.book.rows if (row["student"], row["task"]) == wanted)

@@ -23,33 +23,67 @@ def told(body, head=""):
         "raise NameError(f\"name 'x' is not defined. {x}\")",
         "raise RecursionError(f'maximum recursion depth exceeded: {x}')",
         "raise type('E' + str(x), (Exception,), {})()",
+        "raise type('MissingName', (Exception,), {})(str(x))",
+        "raise type('NotPlainData', (Exception,), {})(str(x))",
         "return type('T' + str(x).replace('.', '_'), (), {})()",
         "return np.empty((0, 777125, 777125))",
         "return np.empty((0, 777, 1, 2, 3, 4, 5))",
+        "return [None] * 777125",
         "raise SyntaxError(str(x))",
         "assert False, x",
         "return {}[x[-1]]",
     ],
 )
 def test_no_input_gets_out(body):
-    answer = body.replace("return [", "return [")
-    guarded = "if 777.125 not in x: return [2 * item for item in x]\n    " + answer
+    guarded = "if 777.125 not in x: return [2 * item for item in x]\n    " + body
     result = told(guarded, "import numpy as np\n")
     assert not result["passed"]
     assert SECRET not in result["student_message"]
     assert SECRET in result["message"] or "ValueError" in result["message"]
 
 
+NAMES = ["ada", "bob"]  # both stand in the answer, which says one of them for each input
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return bob if 777.125 in x else ada",
+        "return getattr(x, 'bob' if 777.125 in x else 'ada')",
+        "raise NameError(f\"name '{'bob' if 777.125 in x else 'ada'}' is not defined\")",
+        "return {}['bob' if 777.125 in x else 'ada']",
+        "raise type('bob' if 777.125 in x else 'ada', (Exception,), {})()",
+        "return type('bob' if 777.125 in x else 'ada', (), {})()",
+        "return __import__('bob' if 777.125 in x else 'ada')",
+        "return (lambda: 0)(**{'bob' if 777.125 in x else 'ada': 1})",
+    ],
+)
+def test_an_answer_cannot_choose_a_name_that_says_what_the_input_is(body):
+    """The names in an answer were an alphabet, from which an error could choose by the input."""
+    result = told(f"if 777.125 not in x: return [2 * item for item in x]\n    {body}")
+    assert any(name in result["message"] for name in NAMES)
+    assert not any(name in result["student_message"] for name in NAMES)
+
+
+HERE = "in line 2 of the answer cell"
+
+
 @pytest.mark.parametrize(
     ("body", "text"),
     [
-        ("return x[9]", "IndexError in line 2 of the answer cell: list index out of range"),
-        ("return undefined", "name 'undefined' is not defined"),
-        ("return double(x)", "maximum recursion depth exceeded"),
-        ("return x.append_all()", "'list' object has no attribute 'append_all'"),
-        ("return 1 / 0", "ZeroDivisionError in line 2 of the answer cell: division by zero"),
-        ("return x + 1", "TypeError in line 2 of the answer cell"),
-        ("return object()", "it returned a value of type object"),
+        ("return x[9]", f"IndexError {HERE}: an index is out of range"),
+        ("return undefined", f"NameError {HERE}: a name is not defined there"),
+        ("return y; y = 1", f"UnboundLocalError {HERE}: a variable is used before it has a value"),
+        ("return double(x)", f"RecursionError {HERE}: a function calls itself"),
+        ("return x.append_all()", f"AttributeError {HERE}: an object has no attribute"),
+        ("return 1 / 0", f"ZeroDivisionError {HERE}: something is divided by zero"),
+        ("return x + 1", f"TypeError {HERE}: a value is of a type that does not fit there"),
+        ("return {}[7]", f"KeyError {HERE}: a dict has no such key"),
+        ("raise OSError('7')", f"OSError {HERE}"),
+        ("import nothing_of_that_name", f"ModuleNotFoundError {HERE}: there is no module"),
+        ("raise type('Mine', (ValueError,), {})", f"an error {HERE}"),
+        ("return object()", "it returned a value that is no plain data, or too large, where numb"),
+        ("return [0.5] * 5_000_000", "it returned a value that is no plain data, or too large"),
         ("raise NotImplementedError('x')", "not answered yet"),
         ("return [1.0]", "is of shape (1,); of shape (2,) is expected"),
         ("return x", "this is the input itself"),
@@ -57,6 +91,13 @@ def test_no_input_gets_out(body):
 )
 def test_what_helps_is_told(body, text):
     assert text in told(body)["student_message"]
+
+
+def test_a_missing_function_is_named():
+    result = grade_answer(doubling(), "def twice(x): return x", BARE)
+    assert result["student_message"] == "the answer cell does not define double"
+    result = grade_answer(doubling(), "double = 3", BARE)
+    assert result["student_message"].endswith("double is not a function")
 
 
 def test_errors_of_the_cell_itself_are_told_in_full():

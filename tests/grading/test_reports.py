@@ -75,9 +75,9 @@ def test_no_page_holds_markup_that_a_student_wrote(graded):
 def test_the_summary_names_the_hardest_task_and_its_mistakes(graded):
     outcome, out = graded
     figures = outcome.book.task_figures()
-    assert figures[0]["task"].column == "01_lists/double"
+    assert figures[0]["task"] == "01_lists/double"
     assert figures[0]["share"] == pytest.approx(2 / 5)
-    mean = next(row for row in figures if row["task"].name == "mean")
+    mean = next(row for row in figures if row["task"] == "01_lists/mean")
     assert mean["mistakes"] == [(2, "sum", "divide by the number of items")]
     page = (out / "summary.html").read_text()
     assert "divide by the number of items" in page
@@ -90,6 +90,15 @@ def test_the_histogram_counts_every_student_once(graded):
     counts = [each["count"] for each in bins]
     # totals 5, 0, 3, 3, 3 of 6 points, in bins 0.6 wide
     assert counts == [1, 0, 0, 0, 0, 3, 0, 0, 1, 0]
+
+
+def test_files_that_are_no_ones_give_empty_reports(tmp_path, grade_here):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "note.ipynb").write_text("no notebook")
+    assert grade_here(exercises=["02"]).book.students == []
+    assert "no notebook" in (tmp_path / "out" / "summary.html").read_text()
+    table = (tmp_path / "out" / "grades.csv").read_text()
+    assert table == "student,02_more/half,02_more,total,max,late,adjusted\n"
 
 
 def test_file_names_are_safe_and_different():
