@@ -86,7 +86,7 @@ def compare_parallelism(
     positions = batch_size * (seq_len + max_new_tokens - 1)  # the last token is never fed back
     cache = positions * spec.kv_bytes_per_token(_DTYPE_BYTES)
     layouts = [
-        _layout(way, volume, prefill, decode, link, weights[way], cache)
+        _layout(way, volume, _step_times(way, volume, prefill, decode, link), weights[way], cache)
         for way, volume in volumes.items()
     ]
     assumptions = (
@@ -106,13 +106,10 @@ class _PassTimes(NamedTuple):
     last: float  # final norm and output matrix
 
 
-def _layout(
-    way: str, volume: Volume, prefill: _PassTimes, decode: _PassTimes, link: Link,
-    weight_bytes: float, cache_bytes: float,
-) -> Layout:  # fmt: skip
-    """One layout; ``cache_bytes`` are those of one batch's whole cache."""
+def _layout(way: str, volume: Volume, times, weight_bytes: float, cache_bytes: float) -> Layout:
+    """One layout, from its ``_step_times`` and the bytes of one batch's whole cache."""
     n, in_flight = volume.n_ranks, volume.n_ranks if way == "pipeline" else 1
-    prefill_s, step_s, round_s = _step_times(way, volume, prefill, decode, link)
+    prefill_s, step_s, round_s = times
     return Layout(
         name=way if way == "one GPU" else f"{way} parallel",
         n_ranks=n,
