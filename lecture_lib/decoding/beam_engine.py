@@ -38,8 +38,7 @@ def engine_beam_search(
         do_sample: beam-search multinomial sampling: each step's candidates are drawn in proportion
             to exp(score), not ranked. With one prompt, a ``generator`` with the same seed gives
             generate's texts; without it the draws are seeded by PyTorch's global generator.
-        sampling: the filters for the draws. (No repetition penalty: it would need each beam's own
-            text.)
+        sampling: the filters for the draws; no repetition penalty, which needs each beam's text.
         options: ``length_penalty``, ``early_stopping``, ``num_return_sequences`` of
             ``beam_search``.
 
