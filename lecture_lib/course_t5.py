@@ -1,4 +1,4 @@
-"""The course T5: a small encoder-decoder of our own, so that lecture 08 runs without a network.
+"""The course T5: a small encoder-decoder, trained so that lecture 08 runs without a network.
 
 Weights, tokenizer and model card are in the folder; tools/train_course_t5.py makes them.
 """

@@ -1,14 +1,14 @@
-"""DataFrames for readers: words stand at the left of their column, large counts in groups of three.
+"""DataFrames for readers: words are aligned left, and large counts have groups of three digits.
 
-JupyterLab puts everything to the right, as numbers like it, which makes a column of sentences hard
-to read; pandas has no setting for either in a notebook.
+JupyterLab aligns everything right, which suits numbers but makes a column of sentences hard to
+read; pandas has no setting for either in a notebook.
 """
 
 import re
 import sys
 from itertools import cycle
 
-# With a unit, if it has one; what stands where a number is missing.
+# A number, with a unit if it has one, or what is written where a number is missing.
 _NUMBER = re.compile(
     r"[-+−]?\d[\d.,]*(e[-+]?\d+)?( ?[%a-zµ/]{1,5})?"
     r"|[-+−]?(inf|∞)|nan|none|&lt;na&gt;|true|false|[-–—]?",
@@ -42,7 +42,7 @@ def readable_html(frame) -> str | None:
         for name, column in zip(frame.columns, columns, strict=True)
     ]
     head, body = html.split("<tbody>")
-    # The columns' names stand where their cells do; each row of names begins with the index's.
+    # Names are aligned as the cells below them; each row of names begins with the index's.
     n_index = head.split("</tr>")[0].count("<th>") - n_columns
     heads = cycle([False] * n_index + words)
     head = re.sub("<th>", lambda _: f"<th{_LEFT if next(heads) else ''}>", head)

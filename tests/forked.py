@@ -8,17 +8,18 @@ import contextlib
 import functools
 import importlib
 import os
-import select
 import shutil
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any
+
+sys.path.append(str(Path(__file__).parents[1] / "tools"))  # for the process that runs this file
+
+import fork_server
 
 # Not lecture_lib.pipelines: importing it registers the course's pipelines with Transformers.
 IMPORTED = ["lecture_lib.loading.load", "lecture_lib.loading.hub", "transformers.pipelines"]
@@ -60,32 +61,12 @@ class Forked:
 def _server() -> str:
     """The address of the process that forks, which ends with this one: with its standard input."""
     address = str(Path(tempfile.mkdtemp(), "forked"))
-    command = [sys.executable, __file__, address]
-    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert server.stdout.readline(), "importing Transformers has failed"
-    _server.process = server  # closing its input would end it
+    _server.process = fork_server.start(__file__, address)  # closing its input would end it
     return address
 
 
-def _serve(address: str) -> None:
-    for name in IMPORTED:
-        importlib.import_module(name)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(address)
-        listener.listen()
-        print("ready", flush=True)
-        while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
-            connection, _ = listener.accept()
-            if os.fork() == 0:
-                with contextlib.suppress(EOFError):  # the test has ended without stop()
-                    _answer_all(Connection(connection.detach()))
-                os._exit(0)
-            connection.close()
-    shutil.rmtree(Path(address).parent)
-
-
-def _answer_all(pipe: Connection) -> None:
+def _answer_all(connection: socket.socket) -> None:
+    pipe = Connection(connection.detach())
     sys.path[:] = pipe.recv()  # first, since what follows names a function of the tests
     function, said, environment = pipe.recv()
     with said.open("w") as file:
@@ -93,11 +74,12 @@ def _answer_all(pipe: Connection) -> None:
     os.environ.clear()
     os.environ.update(environment)
     _read_environment_again()
-    while question := pipe.recv():
-        arguments, named = question
-        pipe.send(function(*arguments, **named))
-    sys.stderr.flush()
-    pipe.send(said.read_text())
+    with contextlib.suppress(EOFError):  # the test has ended without stop()
+        while question := pipe.recv():
+            arguments, named = question
+            pipe.send(function(*arguments, **named))
+        sys.stderr.flush()
+        pipe.send(said.read_text())
 
 
 def _read_environment_again() -> None:
@@ -109,4 +91,5 @@ def _read_environment_again() -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    fork_server.serve(sys.argv[1], IMPORTED, _answer_all)
+    shutil.rmtree(Path(sys.argv[1]).parent)

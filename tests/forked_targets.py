@@ -79,8 +79,7 @@ def installed_task(identifier: str):
     from lecture_lib.hub_tools import LectureTask
 
     if identifier in pipelines.REMOVED_TASKS:
-        instead = pipelines.REMOVED_TASKS[identifier]
-        return LectureTask("", identifier, removed=True, instead=instead)
+        return LectureTask("", identifier, instead=pipelines.REMOVED_TASKS[identifier])
     try:
         renamed = pipelines._resolve_deprecated_task(identifier)
         _, entry, _ = pipelines.PIPELINE_REGISTRY.check_task(renamed)
@@ -105,7 +104,7 @@ def installed_tasks() -> tuple[list[dict], dict[str, str]]:
     found = [dataclasses.asdict(installed_task(task.identifier)) for task in LECTURE_TASKS]
     refusals = {}
     for task in LECTURE_TASKS:
-        if task.removed:
+        if task.identifier in pipelines.REMOVED_TASKS:
             try:
                 pipelines.pipeline(task.identifier, model="no-such-model")
             except Exception as error:

@@ -7,14 +7,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, Qwen3Config
 
-from lecture_lib.costs import (
-    Conventions,
-    CostTable,
-    format_bytes,
-    op_costs,
-    weight_bytes,
-    with_kv_heads,
-)
+from lecture_lib.costs import Conventions, op_costs, weight_bytes, with_kv_heads
+from lecture_lib.costs.table import CostTable
+from lecture_lib.costs.units import format_bytes
 from lecture_lib.model_spec import MODEL_SPECS, ModelSpec
 from tests.engine_models import CONFIGS, token_ids
 

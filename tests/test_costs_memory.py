@@ -12,7 +12,6 @@ from lecture_lib.costs import (
     FORMATS,
     LectureBlock,
     activation_bytes,
-    format_bytes,
     kv_cache_bytes,
     kv_overtakes_weights,
     memory_budget,
@@ -20,6 +19,7 @@ from lecture_lib.costs import (
     with_kv_heads,
 )
 from lecture_lib.costs.conventions import Format
+from lecture_lib.costs.units import format_bytes
 from lecture_lib.engine import Engine, kernels
 from lecture_lib.hardware import HARDWARE
 from lecture_lib.model_spec import MODEL_SPECS

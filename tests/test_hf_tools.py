@@ -58,8 +58,8 @@ def test_the_task_table_is_what_transformers_says(tmp_path):
     fresh.stop()
     assert len(LECTURE_TASKS) == 12
     for task, found in zip(LECTURE_TASKS, installed, strict=True):
-        said = (task.pipeline_class, task.model_classes, task.default_model, task.removed)
-        keys = ("pipeline_class", "model_classes", "default_model", "removed")
+        said = (task.pipeline_class, task.model_classes, task.default_model)
+        keys = ("pipeline_class", "model_classes", "default_model")
         assert said == tuple(found[key] for key in keys), f"{task.identifier} has moved"
         # Ours begins with the identifier that Transformers itself points to.
         pointed = found["instead"].replace("`", "").removeprefix("Use the ")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lecture_lib import figures
-from lecture_lib.costs import format_seconds
+from lecture_lib.costs.units import format_seconds
 from lecture_lib.figures import style
 from lecture_lib.model_spec import MODEL_SPECS
 from lecture_lib.parallel import (

@@ -12,7 +12,7 @@ from test_pipelines import save_tiny_classifier
 from tiny_models import save_tiny_model
 
 from lecture_lib.course_t5 import FOLDER
-from lecture_lib.pipelines import LECTURE_MODELS, STAND_INS, load_pipeline
+from lecture_lib.pipelines.load import LECTURE_MODELS, STAND_INS, load_pipeline
 
 SEVEN = "translate English to French: seven"
 

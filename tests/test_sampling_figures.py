@@ -8,7 +8,8 @@ import torch
 from matplotlib.collections import PolyCollection
 
 from lecture_lib import figures
-from lecture_lib.decoding import TOY_DISTRIBUTIONS, draw_tokens, sampling_distribution, toy_logits
+from lecture_lib.decoding import draw_tokens, sampling_distribution, toy_logits
+from lecture_lib.decoding.toy_models import TOY_DISTRIBUTIONS
 from lecture_lib.figures import Picture, filter_view
 from lecture_lib.widgets import SamplingView, sampling_view
 

@@ -7,17 +7,13 @@ import pytest
 from engine_models import CONFIGS, random_model, token_ids
 from transformers import GenerationConfig
 
-from lecture_lib.decoding import (
-    TOY_DISTRIBUTIONS,
-    sampling_distribution,
-    strategy_table,
-    toy_logits,
-)
+from lecture_lib.decoding import sampling_distribution, strategy_table, toy_logits
 from lecture_lib.decoding.strategies import (
     GENERATE_DEFAULTS,
     LECTURE_ARGUMENTS,
     select_strategy,
 )
+from lecture_lib.decoding.toy_models import TOY_DISTRIBUTIONS
 
 VALUES = {
     "do_sample": [None, False, True],

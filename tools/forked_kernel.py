@@ -11,52 +11,19 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
+from functools import partial
+
+import fork_server
 
 # All that load_model() and the engine import. Not lecture_lib: a notebook imports that itself.
-IMPORTED = """
-import torch
-import transformers.models.llama.modeling_llama
-import transformers.models.llama.tokenization_llama
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, pipelines
-"""
-
-
-def start_server(address: str, environment: dict[str, str]) -> subprocess.Popen:
-    """The process that forks. It ends when its standard input is closed, or its owner ends.
-
-    Args:
-        address: a path for its socket.
-        environment: what its kernels' Python and libraries read when they start.
-    """
-    command = [sys.executable, __file__, address]
-    pipe = subprocess.PIPE
-    server = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment)
-    if not server.stdout.readline():
-        raise RuntimeError("the process that forks the kernels ended while it imported torch")
-    return server
-
-
-def serve(address: str) -> None:
-    exec(IMPORTED)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
-    threading.Thread(target=end_with_the_owner, daemon=True).start()
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(address)
-        listener.listen()
-        print("ready", flush=True)
-        while True:
-            connection, _ = listener.accept()
-            if os.fork() == 0:
-                be_the_kernel(connection)
-            connection.close()
-
-
-def end_with_the_owner() -> None:
-    os.read(0, 1)  # nothing is written there; this returns when the pipe is closed
-    os._exit(0)
+IMPORTED = [
+    "transformers.pipelines",
+    "transformers.models.llama.modeling_llama",
+    "transformers.models.llama.tokenization_llama",
+]
+start_server = partial(fork_server.start, __file__)  # of an address and an environment
 
 
 def be_the_kernel(connection: socket.socket) -> None:
@@ -77,7 +44,6 @@ def be_the_kernel(connection: socket.socket) -> None:
     from ipykernel import kernelapp
 
     kernelapp.launch_new_instance()
-    os._exit(0)
 
 
 def obey(connection: socket.socket) -> None:
@@ -98,5 +64,6 @@ def stand_for_the_kernel(address: str, arguments: list[str]) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) == 2:
-        serve(sys.argv[1])
-    stand_for_the_kernel(sys.argv[1], sys.argv[2:])
+        fork_server.serve(sys.argv[1], IMPORTED, be_the_kernel)
+    else:
+        stand_for_the_kernel(sys.argv[1], sys.argv[2:])

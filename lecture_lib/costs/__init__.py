@@ -1,6 +1,6 @@
 """What inference costs: FLOPs, bytes, time and memory of any model, counted by named conventions.
 
-table        op_costs(): every operation of a prefill or a decode step; CostTable to look at it
+table        op_costs(): every operation of a prefill or a decode step; cost_table() to look at
 ops          the operations themselves, for numbers and for symbols
 conventions  Conventions: what is counted, and how; LECTURE and ENGINE; Format: how it is stored
 dimensions   the lecture's block beside ModelSpec, with numbers or symbols for its sizes
@@ -24,22 +24,19 @@ from .memory import (
     weight_bytes,
 )
 from .symbolic import lecture_table
-from .table import CostTable, arithmetic_intensity, cost_table, op_costs
-from .units import format_bytes, format_count, format_seconds
+from .table import arithmetic_intensity, cost_table, op_costs
+from .units import format_count
 
 __all__ = [
     "FORMATS",
     "LECTURE",
     "Conventions",
-    "CostTable",
     "LectureBlock",
     "activation_bytes",
     "arithmetic_intensity",
     "cost_table",
     "critical_batch_size",
-    "format_bytes",
     "format_count",
-    "format_seconds",
     "kv_cache_bytes",
     "kv_overtakes_weights",
     "lecture_table",

@@ -59,8 +59,8 @@ ENGINE = Conventions(joined_projections=True)
 class Format:
     """A storage format of weights or of the KV cache, with the true bytes of its scales.
 
-    A *row* has scales of its own: it is the weights of one output of a linear layer, or one head's
-    key (or value) of one token.
+    A *row* is the weights of one output of a linear layer, or one head's key (or value) of one
+    token. Rows share no scales.
 
     Attributes:
         name: what to call it.

@@ -71,9 +71,6 @@ def critical_batch_size(
     spec: ModelSpec | LectureBlock | str,
     hardware: Hardware | str,
     op: str = "up_proj",
-    dtype_bytes: float = 2,
-    *,
-    seq_len: int = 1024,
     **options: Any,
 ) -> int | None:
     """The smallest batch at which an operation of the decode step is compute bound.
@@ -93,8 +90,7 @@ def critical_batch_size(
     """
 
     def is_compute_bound(batch_size: int) -> bool:
-        size = (batch_size, seq_len, dtype_bytes)
-        table = op_costs(spec, "decode", *size, hardware=hardware, **options).set_index("op")
+        table = op_costs(spec, "decode", batch_size, hardware=hardware, **options).set_index("op")
         return table.bound[check_choice("op", op, tuple(table.index))] == "compute"
 
     # An operation's intensity grows with the batch, or stays.

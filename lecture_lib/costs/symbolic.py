@@ -45,7 +45,6 @@ def lecture_table(
     seq_len: Any = None,
     d_model: Any = None,
     n_heads: Any = None,
-    dtype_bytes: float = 2,
 ) -> pd.DataFrame:
     """The lecture's table of part 5, as formulas, as numbers, or half and half.
 
@@ -53,11 +52,10 @@ def lecture_table(
         phase: "prefill" or "decode" (``seq_len`` is the cached length then).
         batch_size, seq_len, d_model, n_heads: integers, or None for the symbols L, D, n_H; a
             symbol of your own for ``batch_size`` shows what batching changes.
-        dtype_bytes: 2 for FP16; in FP32 (4) the intensities halve.
 
     Returns:
-        DataFrame: no. (of the lecture's slide), computation, op, flops, bytes (all heads
-        together), intensity. Attention rows are in L, H and n_H, the others in L and D.
+        DataFrame: no. (of the lecture's slide), computation, op, flops, bytes (FP16, all
+        heads together), intensity. Attention rows are in L, H and n_H, the others in L and D.
 
     Raises:
         ValueError: an unknown phase, a size below 1, n_heads that does not divide d_model.
@@ -70,7 +68,7 @@ def lecture_table(
         symbol if value is None else value
         for value, symbol in ((seq_len, L), (d_model, D), (n_heads, n_H))
     )
-    block, size = LectureBlock(d_model, n_heads), (batch_size, seq_len, dtype_bytes)
+    block, size = LectureBlock(d_model, n_heads), (batch_size, seq_len)
     costs = op_costs(block, phase, *size, conventions=LECTURE).set_index("op")
     rows = []
     for no, computation, op in _ROWS[phase]:

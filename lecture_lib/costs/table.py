@@ -12,7 +12,7 @@ from lecture_lib.model_spec import ModelSpec
 
 from .conventions import Conventions, format_of
 from .dimensions import PHASES, LectureBlock, as_spec, check_size, is_symbolic
-from .ops import Step, all_ops
+from .ops import Op, Step, all_ops
 from .units import format_bytes, format_count, format_seconds
 
 _BYTES = ("bytes", "weight_bytes", "kv_bytes")
@@ -72,36 +72,37 @@ def op_costs(
         fused=check_flag("fused_attention", fused_attention),
         conventions=conventions,
     )
-    rows = []
-    for op, count in all_ops(step):
-        flops, n_bytes = count * op.flops, count * (op.weights + op.activations + op.kv)
-        rows.append(
-            {
-                "op": op.name, "part": op.part, "count": count, "flops": flops, "bytes": n_bytes,
-                "weight_bytes": count * op.weights, "kv_bytes": count * op.kv,
-                "intensity": arithmetic_intensity(flops, n_bytes),
-            }
-        )  # fmt: skip
-    frame = pd.DataFrame(rows)
-    formats = f"weights {step.weight.name}, KV cache {step.kv.name}"
+    frame = pd.DataFrame([_row(op, count) for op, count in all_ops(step)])
     frame.attrs = {
         "model": step.spec.name,
         "phase": phase,
         "sizes": f"B = {batch_size}, L = {seq_len}",
-        "formats": f"activations {dtype_bytes:g} bytes, {formats}",
+        "formats": f"activations {dtype_bytes:g} bytes, weights {step.weight.name}, "
+        f"KV cache {step.kv.name}",
         "conventions": conventions.describe(phase, fused_attention),
     }
-    if hardware is None:
-        return frame
-    hardware = as_hardware(hardware)
+    if hardware is not None:
+        hardware = as_hardware(hardware)
+        _add_times(frame, hardware, compute_dtype or hardware.dtype_of(dtype_bytes))
+    return frame
+
+
+def _row(op: Op, count: int) -> dict[str, Any]:
+    flops, n_bytes = count * op.flops, count * (op.weights + op.activations + op.kv)
+    return {
+        "op": op.name, "part": op.part, "count": count, "flops": flops, "bytes": n_bytes,
+        "weight_bytes": count * op.weights, "kv_bytes": count * op.kv,
+        "intensity": arithmetic_intensity(flops, n_bytes),
+    }  # fmt: skip
+
+
+def _add_times(frame: pd.DataFrame, hardware: Hardware, dtype: str) -> None:
     if any(is_symbolic(flops) for flops in frame.flops):
         raise ValueError("hardware: a time needs numbers, and some sizes are symbols")
-    dtype = compute_dtype or hardware.dtype_of(dtype_bytes)
     work = list(zip(frame.flops, frame.bytes, strict=True))
     frame["bound"] = [hardware.bound(flops, n_bytes, dtype) for flops, n_bytes in work]
     frame["seconds"] = [hardware.seconds(flops, n_bytes, dtype) for flops, n_bytes in work]
     frame.attrs |= {"hardware": hardware.name, "compute_dtype": dtype}
-    return frame
 
 
 def arithmetic_intensity(flops: Any, n_bytes: Any) -> Any:

@@ -31,7 +31,6 @@ from .strategies import strategy_table
 from .text_statistics import distinct_n, mean_log_prob, repeated_ngrams, token_log_probs
 from .toy_lm import ToyLM
 from .toy_models import (
-    TOY_DISTRIBUTIONS,
     beam_finds_what_greedy_misses,
     beam_loses_to_greedy,
     find_toy_model,
@@ -42,7 +41,6 @@ from .toy_models import (
 )
 
 __all__ = [
-    "TOY_DISTRIBUTIONS",
     "BeamTrace",
     "GenerationSession",
     "Sampler",

@@ -38,8 +38,7 @@ def engine_beam_search(
         do_sample: beam-search multinomial sampling: each step's candidates are drawn in proportion
             to exp(score), not ranked. With one prompt, a ``generator`` with the same seed gives
             generate's texts; without it the draws are seeded by PyTorch's global generator.
-        sampling: the filters for the draws. (No repetition penalty: it would need each beam's own
-            text.)
+        sampling: the filters for the draws; no repetition penalty, which needs each beam's text.
         options: ``length_penalty``, ``early_stopping``, ``num_return_sequences`` of
             ``beam_search``.
 
@@ -57,36 +56,38 @@ def engine_beam_search(
     settings.check_vocabulary(engine.vocab_size)
     if sampling is not None and sampling.repetition_penalty != 1:
         raise ValueError("repetition_penalty: must be 1 in beam-search sampling")
-    input_ids, attention_mask, _, single = encode_batch(
-        prompt, engine.tokenizer, engine.vocab_size, engine.device
-    )  # (B, L) both
-    engine.check_context(input_ids.shape[1] + max_new_tokens, "prompt + max_new_tokens")
-    searches = [Search(settings) for _ in input_ids]
-    model = _CachedModel(engine, input_ids, attention_mask, searches, sampling)
+    model = _CachedModel(engine, prompt, settings, sampling)
     if do_sample and generator is None:
         seed = int(torch.randint(2**62, ()))
         generator = torch.Generator(engine.device).manual_seed(seed)
     with torch.inference_mode():
-        run_searches(searches, model, generator if do_sample else None)
-    traces = [
-        search.trace(
-            calls=tuple(model.calls[: len(search.steps)]),
-            rows_copied=[copied[i] for copied in model.rows_copied[: len(search.steps) - 1]],
-        )
-        for i, search in enumerate(searches)
-    ]
-    return traces[0] if single else traces
+        run_searches(model.searches, model, generator if do_sample else None)
+    traces = model.traces()
+    return traces[0] if model.single else traces
 
 
 class _CachedModel:
     """What ``run_searches`` asks: the prompts' prefill first, then a decode step for all beams."""
 
-    def __init__(self, engine: Engine, input_ids, attention_mask, searches: list[Search], sampling):
-        self.engine, self.searches, self.sampling = engine, searches, sampling
-        self.input_ids, self.attention_mask = input_ids, attention_mask
-        self.settings = searches[0].settings
+    def __init__(self, engine: Engine, prompt, settings: BeamSettings, sampling):
+        self.engine, self.settings, self.sampling = engine, settings, sampling
+        self.input_ids, self.attention_mask, _, self.single = encode_batch(
+            prompt, engine.tokenizer, engine.vocab_size, engine.device
+        )  # (B, L) both
+        longest = self.input_ids.shape[1] + settings.max_new_tokens
+        engine.check_context(longest, "prompt + max_new_tokens")
+        self.searches = [Search(settings) for _ in self.input_ids]
         self.cache: BeamCache | None = None
         self.calls, self.rows_copied = [], []
+
+    def traces(self) -> list[BeamTrace]:
+        """Each prompt's search, with the passes that it took part in."""
+        traces = []
+        for i, search in enumerate(self.searches):
+            n = len(search.steps)
+            rows_copied = [copied[i] for copied in self.rows_copied[: n - 1]]
+            traces.append(search.trace(calls=tuple(self.calls[:n]), rows_copied=rows_copied))
+        return traces
 
     def __call__(self, running: list[Search]) -> Tensor:
         """Log-probabilities of the next token, (running, k, V), in the order of the beams."""
@@ -120,6 +121,6 @@ class _CachedModel:
         if self.sampling is None:
             return log_probs
         # As generate: the filters act on log-probabilities, nothing is normalised again, and one
-        # more token is kept than those that end a text, so that a beam can always go on.
+        # more token is kept than those that end a text, so that a beam can always continue.
         n_keep = 1 + max(1, len(self.settings.eos_token_ids))
         return filter_logits(log_probs, self.sampling, min_tokens_to_keep=n_keep)

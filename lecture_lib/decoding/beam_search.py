@@ -1,9 +1,9 @@
-"""Beam search: breadth first, but only the best few texts of each step go on.
+"""Beam search: a breadth-first search that continues only the best few texts after each step.
 
 The loop is ``run_searches``; a step is ``find_candidates``, which ranks the continuations, and
-``Search.advance``, which ends some of them and goes on with the best others. The same code searches
-a toy model (``beam_search``, below) and the real one (``beam_engine``). What a search has looked at
-stays in ``Search.steps``, of which ``beam_trace`` makes a readable tree.
+``Search.advance``, which ends some of them and keeps the best of the others. The same code searches
+a toy model (``beam_search``, below) and the real one (``beam_engine``). A search keeps all that it
+has looked at in ``Search.steps``; ``beam_trace`` makes a readable tree of it.
 """
 
 import math
@@ -52,14 +52,14 @@ class BeamSettings:
 
 @dataclass(eq=False, slots=True)
 class Candidate:
-    """A beam of the step before and one token more; the next step's beams are candidates, too."""
+    """A beam of the step before, continued by one token; the next beams are candidates, too."""
 
     parent: "Candidate | None"  # the candidate that it continues; None: it is the prompt itself
     beam: int  # place of the parent among the beams
     token: int  # the id that is appended
     log_prob: float  # log p(token | everything to its left)
     score: float  # sum of these along the text
-    status: str = PRUNED  # or KEPT (it goes on), or FINISHED (a text that may be returned)
+    status: str = PRUNED  # or KEPT (a beam now), or FINISHED (a text that may be returned)
     final_score: float | None = None  # of a text that has ended: score / length ** length_penalty
     displaced_in: int | None = None  # the step in which a better text took its place
 
@@ -78,13 +78,13 @@ class Search:
     def __init__(self, settings: BeamSettings):
         self.settings = settings
         prompt = Candidate(parent=None, beam=0, token=-1, log_prob=0.0, score=0.0)
-        self.beams = [prompt]  # the texts that go on, the best first
+        self.beams = [prompt]  # the texts to continue, the best first
         self.finished: list[Candidate] = []  # those that have ended, the best first
         self.steps: list[list[Candidate]] = []  # the candidates of each step, by rank
         self.stop_reason = ""  # why the search ended; "" while it runs
 
     def advance(self, candidates: list[Candidate], drawn: bool) -> None:
-        """Take a step's candidates, by rank: some end, the best of the others go on."""
+        """Take a step's candidates, by rank: some end, the best of the others become the beams."""
         settings, k = self.settings, self.settings.num_beams
         self.steps.append(candidates)
         at_limit = len(self.steps) == settings.max_new_tokens
@@ -104,7 +104,7 @@ class Search:
         self.stop_reason = self._why_stop(at_limit)
 
     def _finish(self, candidate: Candidate) -> None:
-        """A text has ended: it is held if it is among the ``num_beams`` best that have."""
+        """A text has ended: keep it if it is among the ``num_beams`` best that have."""
         k, length = self.settings.num_beams, len(self.steps)
         candidate.final_score = candidate.score / length**self.settings.length_penalty
         if len(self.finished) == k and candidate.final_score <= self.finished[-1].final_score:
@@ -116,7 +116,7 @@ class Search:
             self.finished.pop().displaced_in = length
 
     def _why_stop(self, at_limit: bool) -> str:
-        """Transformers' conditions for an end of the search, in its order; "": go on."""
+        """Why the search stops, by Transformers' conditions in its order; "": it does not."""
         settings, step, n = self.settings, len(self.steps), len(self.finished)
         if at_limit:
             return f"the length limit of {step} tokens"
@@ -126,9 +126,9 @@ class Search:
             return ""
         texts = f"{n} text{'s' * (n > 1)} finished"
         if settings.early_stopping is True or settings.num_beams == 1:
-            return f"{texts}, as many as beams"  # one beam is greedy: its first end is the end
+            return f"{texts}, as many as beams"  # one beam is greedy search, which stops at its end
         # False compares the best running beam as if it ended now, which may stop too early. "never"
-        # supposes that all further tokens are certain: a positive penalty favours the longest text.
+        # supposes that its further tokens are certain: a positive penalty favours the longest text.
         longest = settings.early_stopping == "never" and settings.length_penalty > 0
         length = settings.max_new_tokens if longest else step
         if self.beams[0].score / length**settings.length_penalty > self.finished[-1].final_score:
@@ -156,11 +156,11 @@ def run_searches(searches: list[Search], ask: Callable, generator=None) -> None:
 def find_candidates(
     searches: list[Search], log_probs: Tensor, generator: torch.Generator | None = None
 ) -> list[list[Candidate]]:
-    """Every beam of B searches continued by every token: the best of each search, by rank.
+    """Continue every beam of B searches by every token: the best candidates of each, by rank.
 
-    If all k beams end in the best way (or in each of n_eos ways), k others must be left to go on
-    with: Transformers looks at the best max(2, 1 + n_eos) · k candidates. Rows of ``log_probs``
-    (B, beams, V) for beams that a search has not are not used.
+    Each of k beams may end in n_eos ways, all among the best. So that k candidates are left to
+    continue, Transformers takes max(2, 1 + n_eos) · k. A search may have fewer beams than
+    ``log_probs``, (B, beams, V), has rows; it does not use the rows beyond.
     """
     check_log_probs(log_probs)
     settings, (_, n_beams, vocab_size) = searches[0].settings, log_probs.shape
@@ -192,8 +192,8 @@ def choose_candidates(totals: Tensor, n: int, generator: torch.Generator | None 
     n = min(n, totals.shape[1])
     if generator is not None:
         return torch.multinomial(totals.softmax(-1), n, generator=generator)
-    # Products that are equal on paper, .6 · .1 and .3 · .2, are equal in float32. In float64, a
-    # toy's, the last bit of their logarithms would decide, and it depends on the processor.
+    # Products that are equal on paper, .6 · .1 and .3 · .2, are equal in float32. In float64
+    # (a toy's) the last bit of their logarithms would decide, which depends on the processor.
     return torch.stack([stable_topk(row, n) for row in totals.float()])
 
 
@@ -211,15 +211,15 @@ def beam_search(
 
     Token for token and score for score what Transformers' ``generate(num_beams=...)`` returns.
     Of each step's candidates (beams × vocabulary) those that end and are among the best
-    ``num_beams`` become finished texts, held with score / length ** length_penalty; the best
-    ``num_beams`` that do not end go on. With ``num_beams=1`` it is greedy search.
+    ``num_beams`` become finished texts, with score / length ** length_penalty; the best
+    ``num_beams`` that do not end are continued. With ``num_beams=1`` it is greedy search.
 
     Args:
         next_log_probs: takes n lists of token ids, each the tokens after the prompt, and returns
             log p of their next tokens, (n, V). A ``ToyLM`` is one.
         num_beams: k, at most V. max_new_tokens: texts that have so many tokens end there.
-        length_penalty: power of the length that a finished text's score is divided by. 0 leaves
-            it; more favours longer texts, less (also below 0) shorter ones.
+        length_penalty: power of the length that a finished text's score is divided by. 0 leaves the
+            score; more favours longer texts, less (also below 0) shorter ones.
         early_stopping: what to do when ``num_beams`` texts have finished. True: stop; False: stop
             if the best running beam, were it to end now, would not be better than the worst of
             them; "never": stop only if no running beam could become better.

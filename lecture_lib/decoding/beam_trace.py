@@ -22,7 +22,7 @@ class BeamNode:
     log_prob: float  # log p(token | everything to its left), in nats
     score: float  # sum of the log-probabilities from the first new token on
     rank: int  # place among the step's candidates, by score or in the order of the draws; from 1
-    status: str  # "kept" (goes on), "pruned" (dropped) or "finished" (a text that may be returned)
+    status: str  # "kept" (a beam), "pruned" (dropped) or "finished" (a text that may be returned)
     why: str  # the reason of the status, in words
     final_score: float | None = None  # of a text that has ended: score / length ** length_penalty
 

@@ -36,7 +36,6 @@ class ChiSquareTest(NamedTuple):
     """Pearson's test: do counts follow a distribution?"""
 
     statistic: float  # Σ (observed - expected)² / expected over the bins
-    degrees_of_freedom: int  # bins - 1
     p_value: float  # how often honest draws stray as far as these, or farther; tiny: not honest
 
 
@@ -65,11 +64,10 @@ def chi_square_test(counts: Tensor, probs: Tensor) -> ChiSquareTest:
     )
     if len(expected) < 2:
         raise ValueError("counts: too few draws for a test, or only one token is possible")
-    freedom = len(expected) - 1
     if bool((counts[probs == 0] > 0).any()):
-        return ChiSquareTest(float("inf"), freedom, 0.0)
+        return ChiSquareTest(float("inf"), 0.0)
     statistic = ((observed - expected) ** 2 / expected).sum()
-    # P(χ²_f >= x) is the upper regularised incomplete gamma function Q(f/2, x/2).
-    half = torch.tensor(freedom / 2, dtype=torch.float64, device=statistic.device)
+    # With f + 1 bins P(χ²_f >= x) is the upper regularised incomplete gamma function Q(f/2, x/2).
+    half = statistic.new_tensor((len(expected) - 1) / 2)
     p_value = torch.special.gammaincc(half, statistic / 2)
-    return ChiSquareTest(float(statistic), freedom, float(p_value))
+    return ChiSquareTest(float(statistic), float(p_value))

@@ -1,10 +1,10 @@
-"""The real model, opened up: a forward pass that is ours, a KV cache, prefill and decode.
+"""The real model, opened up: our own forward pass with a KV cache, prefill and decode.
 
 generate       Engine: prefill, decode, generate, stream; Run: the loop of generate
 model          the Llama family's forward pass, as a textbook writes it
 opt            the same for OPT, the lecture's own family
 kernels        the faster version of every part, and which one runs where
-kv_cache       KVCache: keys and values of the past, preallocated; Pattern: who may look at whom
+kv_cache       KVCache: keys and values of the past, preallocated; Pattern: what a query may see
 streaming      tokens to text, a piece at a time
 generation     Generation and Timings: what a run returns; ForwardCall: what a call saw
 architecture   which models the engine runs, and for which lengths

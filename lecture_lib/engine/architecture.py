@@ -1,4 +1,4 @@
-"""Which models the engine can run, and the few settings that no weight shows."""
+"""Which models the engine can run, and how long their texts may be."""
 
 from lecture_lib.model_spec import ModelSpec, UnsupportedArchitectureError
 
@@ -16,7 +16,7 @@ def read_model(hf_model, spec: ModelSpec, textbook: bool = False) -> Llama | OPT
     """The engine's forward pass over a Transformers model's weights.
 
     Raises:
-        UnsupportedArchitectureError: another family, or a variant that would come out wrong.
+        UnsupportedArchitectureError: another family, or a variant that it would compute wrongly.
         ValueError: a spec that is not this model's, or weights that the engine cannot read.
     """
     config = hf_model.config
@@ -58,10 +58,10 @@ def check_heads(hf_model, spec: ModelSpec) -> None:
 
 
 def max_context(hf_model, spec: ModelSpec) -> int:
-    """The longest sequence that the engine computes as the model means it.
+    """The longest sequence for which the engine computes what the model does.
 
-    The model's own limit, or its sliding window where that is shorter: a window that hides no key
-    yet changes nothing, beyond it the engine's full attention would be another model.
+    That is the model's own limit, or its sliding window where that is shorter: up to there the
+    window hides no key, beyond it the engine's full attention would give something else.
     """
     config = hf_model.config
     window = getattr(config, "sliding_window", None)

@@ -1,9 +1,9 @@
 """GraphedDecode: the decode step of a GPU recorded once and replayed as one launch.
 
 At batch 1 a decode step is hundreds of kernels of a few microseconds each, and the CPU cannot
-launch them as fast as the GPU runs them. A CUDA graph replays them all by one call. The price:
-every address and shape is fixed, so the cache is read in its full length behind a mask, and the
-position is a number in GPU memory.
+launch them as fast as the GPU runs them. A CUDA graph replays them all by one call. In
+return every address and shape is fixed: the cache is read in its full length behind a mask, and
+the position is a number in GPU memory.
 """
 
 import torch

@@ -21,7 +21,7 @@ def greedy(logits: Tensor) -> Tensor:
 
 
 class Engine:
-    """Generates text with a forward pass of our own over a loaded Transformers model's weights.
+    """Generates text with our own forward pass over the weights of a loaded Transformers model.
 
     Args:
         loaded: what ``load_model`` returns: ``.model``, ``.tokenizer`` and ``.spec``. Its weights
@@ -110,8 +110,8 @@ class Engine:
         Args:
             prompt: text or token ids; a list of either is a batch, padded on the left.
             max_new_tokens: how many tokens at most.
-            use_cache: prefill once, then decode. False: the whole sequence again for every token.
-            stop: strings that end a text. eos_token_id: tokens that do. Default: the model's own.
+            use_cache: prefill once, then decode. False: compute all again for every token.
+            stop: strings that end a text. eos_token_id: tokens that end one. Default: the model's.
             ignore_eos: no token ends a text.
             next_token: a function of logits (B, V) to tokens (B,).
         """
@@ -171,11 +171,10 @@ class Engine:
 
 
 class Run:
-    """One call of ``Engine.generate``, whose docstring explains the arguments, step by step.
+    """One call of ``Engine.generate``, step by step. Its docstring explains the arguments.
 
     Attributes:
         rows: a growing Generation for each prompt. single: whether one prompt was given, no list.
-        in_pieces: whether the text is made while the tokens come, or at the end.
     """
 
     def __init__(
@@ -191,8 +190,8 @@ class Run:
             prompt, engine.tokenizer, engine.vocab_size, engine.device
         )  # (B, L) both
         engine.check_context(self.input_ids.shape[1] + max_new_tokens, "prompt + max_new_tokens")
-        self.streams = [TextStream(engine.tokenizer, stop) for _ in prompt_lens]
-        self.in_pieces = in_pieces or self.streams[0].stop != ()
+        pieces = in_pieces or stop not in ((), None)  # else the text is made at the end
+        self.streams = [TextStream(engine.tokenizer, stop) if pieces else None for _ in prompt_lens]
         self.timings, self.calls = Timings(), []  # of all rows together
         self.rows = [Generation(n, timings=self.timings, calls=self.calls) for n in prompt_lens]
 
@@ -206,7 +205,7 @@ class Run:
             self.timings.token_s.append(now - before)
             before = now
             for row, stream, token_id in zip(self.rows, self.streams, token_ids, strict=True):
-                if row.finish_reason is None:  # the batch may go on without it
+                if row.finish_reason is None:  # the other rows may need more
                     self._add(row, stream, token_id)
             yield self.rows
             if all(row.finish_reason for row in self.rows):
@@ -214,17 +213,17 @@ class Run:
             logits = self._decode(tokens)
             self.calls.append(self.engine.calls[-1])
 
-    def _add(self, row: Generation, stream: TextStream, token_id: int) -> None:
+    def _add(self, row: Generation, stream: TextStream | None, token_id: int) -> None:
         """Give a row its next token, and note whether it is the last."""
         row.token_ids.append(token_id)
-        piece = stream.push(token_id) if self.in_pieces else ""
+        piece = stream.push(token_id) if stream else ""
         if token_id in self.ends:
             row.finish_reason = "eos"
-        elif stream.stopped:
+        elif stream and stream.stopped:
             row.finish_reason = "stop"
         elif len(row.token_ids) == self.max_new_tokens:
             row.finish_reason = "length"
-        if self.in_pieces:
+        if stream:
             row.pieces.append(piece + (stream.flush() if row.finish_reason else ""))
         elif row.finish_reason:
             row.pieces.append(decode_text(self.engine.tokenizer, row.token_ids))
@@ -242,7 +241,7 @@ class Run:
     def _decode(self, tokens: Tensor) -> Tensor:
         if self.use_cache:
             return self.engine.decode(tokens, cache=self.cache)
-        # The naive way: the whole sequence again, longer by one token.
+        # The naive way computes the whole sequence again, longer by one token.
         self.input_ids = torch.cat((self.input_ids, tokens[:, None]), 1)
         if self.attention_mask is not None:
             self.attention_mask = torch.nn.functional.pad(self.attention_mask, (0, 1), value=1)

@@ -52,13 +52,13 @@ class Generation:
     Attributes:
         prompt_len: tokens of the prompt.
         token_ids: the new tokens, the EOS that ended them included.
-        pieces: their text without special tokens and up to a stop string, in pieces as it became
-            certain; a single piece where nobody asked for it before the end.
+        pieces: their text, without special tokens and up to a stop string, in pieces as it became
+            certain; one piece if nobody asked for the text before the end.
         finish_reason: "eos", "stop" (a stop string), "length" (max_new_tokens), or None.
         timings: of the run (the batch's, where there were several prompts).
         calls: what each pass through the model saw, prefill first.
         logprobs: what the model thought of each token, where the caller notes it.
-        entropies, sampling_entropies, n_kept: of each draw, by ``sample_generate``: the entropy of
+        entropies, sampling_entropies, n_kept: for each draw of ``sample_generate``, the entropy of
             the model's own distribution and of the one that was drawn from, in nats, and how many
             tokens could have been drawn.
     """

@@ -27,7 +27,7 @@ class LayerView:
         """softmax(Q_i K_i^T · scale) of every query head, (n_H, L, L), causal; scale 1/√H by
         default."""
         n_heads, _, head_dim = self.q.shape
-        k = self.k.repeat_interleave(n_heads // len(self.k), dim=0)  # (n_H, L, H): a copy, to read
+        k = self.k.repeat_interleave(n_heads // len(self.k), dim=0)  # (n_H, L, H)
         logits = self.q @ k.mT * (head_dim**-0.5 if scale is None else scale)
         later = torch.ones_like(logits, dtype=torch.bool).triu(1)
         return logits.masked_fill(later, -torch.inf).softmax(dim=-1)
@@ -35,7 +35,7 @@ class LayerView:
 
 @torch.inference_mode()
 def look_inside(engine, token_ids, layer: int) -> LayerView:
-    """Run one text up to the attention of a layer and hand out what it computes there.
+    """Run one text up to the attention of a layer and return what it computes there.
 
     Args:
         engine: an Engine on a model of the Llama family.

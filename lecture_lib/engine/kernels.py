@@ -1,4 +1,4 @@
-"""What makes the engine fast: each part of a forward pass by the quickest kernels for the case.
+"""What makes the engine fast: the quickest kernels for every part of a forward pass.
 
 Every function and class here takes the place of one with the same signature in ``model`` or
 ``opt`` and gives the same numbers up to rounding. Which kernel runs is decided here, by device,
@@ -34,9 +34,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     A decode step has few rows, one at batch 1. On a CPU F.linear hands bfloat16 and float16 to a
     kernel for matrix times matrix; the one for matrix times vector reads the same weights in about
-    two thirds of the time. In float32, on an AMD processor, the product the other way round, W
-    times x transposed, takes a third of the time for two rows, half for three, and for one row
-    two thirds, if that row is given twice.
+    two thirds of the time. In float32, on an AMD processor, W times x transposed takes a third of
+    the time for two rows and half of it for three; a single row is given twice, and takes two
+    thirds.
     """
     if TURN_FEW_ROWS and x.is_cpu and x.dtype == torch.float32 and x.dim() == 2 and len(x) <= 8:
         rows = torch.cat((x, x)) if len(x) == 1 else x
@@ -60,15 +60,15 @@ class FastRMSNorm(RMSNorm):
         d_model = len(self.weight)
         if x.is_cuda:
             return F.rms_norm(x, (d_model,), self.weight, self.eps)
-        # On a CPU F.rms_norm is ten small kernels, a tenth of a decode step. x and -x together
-        # have mean 0 and variance mean(x²), so the one kernel of LayerNorm computes the same.
+        # On a CPU F.rms_norm runs ten small kernels, which take a tenth of a decode step. x and -x
+        # together have mean 0 and variance mean(x²), so LayerNorm's one kernel gives the same.
         both = torch.cat((x, -x), -1)  # (..., 2 D)
         normed = F.layer_norm(both, (2 * d_model,), self._weight_twice, eps=self.eps)
         return normed.narrow(-1, 0, d_model)
 
 
 def rope_tables(positions: Tensor, inv_freq: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """cos and sin for the whole head, (B, 1, L, H) each; the sine carries the rotation's minus."""
+    """cos and sin for the whole head, (B, 1, L, H) each; the first half of the sine is negated."""
     angles = positions[:, None, :, None] * inv_freq  # (B, 1, L, H / 2), float32
     cos, sin = angles.cos(), angles.sin()
     return torch.cat((cos, cos), -1).to(dtype), torch.cat((-sin, sin), -1).to(dtype)
@@ -95,8 +95,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, pattern: Pattern) -> Tensor:
 def _attend_one(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """``attend`` for a single new token in each row.
 
-    The query heads of a group are laid below one another, as if they were n_H / n_KV tokens: so a
-    group reads its keys once and in place, where ``enable_gqa`` first repeats the whole cache.
+    The query heads of a group are stacked, as if they were n_H / n_KV tokens. So a group reads its
+    keys once and in place; ``enable_gqa`` would first repeat the whole cache.
     """
     batch_size, n_heads, _, head_dim = q.shape
     q = q.reshape(batch_size, k.shape[1], -1, head_dim)  # (B, n_KV, n_H / n_KV, H)
@@ -105,7 +105,7 @@ def _attend_one(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
 
 
 class FastLlama(Llama):
-    """``Llama`` with joined matrices and the kernels above: fewer products to start, same bytes."""
+    """``Llama`` with joined matrices, of which it starts fewer products, and the kernels above."""
 
     linear = staticmethod(linear)
     attend = staticmethod(attend)

@@ -10,9 +10,9 @@ from lecture_lib.checks import check_count
 
 @dataclass(frozen=True)
 class Pattern:
-    """Which positions the new tokens have and which keys they may look at: one for all layers.
+    """Which positions the new tokens have and which keys they may look at, in every layer.
 
-    ``mask`` is True where a query may look at a key. It is None where the causal mask says it all:
+    ``mask`` is True where a query may look at a key. It is None where the causal rule is enough:
     a single token sees every key, and L tokens without a past see no later one.
     """
 
@@ -52,8 +52,8 @@ class KVCache:
         keys, values: (N, B, n_KV, S_max, H), the two halves of ``kv``. Keys are kept after RoPE, so
             a slot keeps its position.
         length: slots filled so far, the same in every row (padding included).
-        padding: (B,) how many slots each row begins with that hold padding and are never looked
-            at; a row's positions count from its first real token. None where no row has any.
+        padding: (B,) how many slots at the start of each row hold padding. Nothing looks at them,
+            and positions count from the first real token. None where no row has padding.
         owner: the model whose keys these are; another model cannot use them.
     """
 
@@ -73,10 +73,10 @@ class KVCache:
         for name, size in (sizes | {"max_seq_len": max_seq_len, "head_dim": head_dim}).items():
             check_count(name, size)
         shape = (n_layers, batch_size, 2 * n_kv_heads, max_seq_len, head_dim)
-        with torch.inference_mode(False):  # ordinary tensors, that a reader may also change
+        with torch.inference_mode(False):  # ordinary tensors, which a reader may change
             self.kv = torch.empty(shape, dtype=dtype, device=device)
             self.keys, self.values = self.kv.chunk(2, 2)
-            self._layers = self.kv.unbind(0)  # indexing anew in every step and layer takes time
+            self._layers = self.kv.unbind(0)  # made once, since it takes time
         self.batch_size, self.max_seq_len, self.owner = batch_size, max_seq_len, owner
         self.reset()
 

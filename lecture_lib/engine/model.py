@@ -1,9 +1,9 @@
 """The forward pass of the Llama family (Llama, SmolLM2, Mistral, Qwen2), as a textbook writes it.
 
 One block: RMSNorm, attention with RoPE and grouped heads, residual; RMSNorm, SwiGLU, residual.
-Against the lecture's table it adds the norms, the residuals, the positions and the mask, and has a
-gated MLP of three matrices in place of relu and two. An Engine runs ``kernels.FastLlama``, which
-computes the same faster; ``Engine(loaded, textbook=True)`` runs what is written here.
+The lecture's table has no norms, residuals, positions and mask, and its MLP has two matrices and a
+relu where this one is gated and has three. An Engine runs ``kernels.FastLlama``, which computes the
+same faster; ``Engine(loaded, textbook=True)`` runs what is written here.
 """
 
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, pattern: Pattern) -> Tensor:
     k, v = (y.repeat_interleave(group_size, 1) for y in (k, v))  # (B, n_H, S, H)
     scores = q @ k.mT / q.shape[-1] ** 0.5  # (B, n_H, L, S)
     mask = pattern.mask
-    if mask is None:  # causal: the last query is at the last key
+    if mask is None:  # causal: the last query is at the last key's position
         seq_len, kv_len = scores.shape[-2:]
         mask = torch.ones_like(scores[0, 0], dtype=torch.bool).tril(kv_len - seq_len)
     scores = scores.float().masked_fill(~mask, -torch.inf).softmax(-1).to(q.dtype)
@@ -66,7 +66,7 @@ def split_heads(x: Tensor, batch_size: int, head_dim: int) -> Tensor:
 @dataclass(slots=True)
 class LlamaLayer:
     """The weights of one block, (outputs, inputs) each as in nn.Linear. Matrices with the same
-    input are joined below one another, see ``weights.join_linears``."""
+    input are joined into one, see ``weights.join_linears``."""
 
     attention_norm: RMSNorm
     qkv: Tensor  # ((n_H + 2 n_KV) * H, D)
@@ -102,7 +102,7 @@ class Llama:
         """Token ids (B, L) to the last block's embeddings (B, L, D), before the final norm.
 
         The cache has the keys and values of the past and gets those of the L new tokens (the caller
-        advances it); without one, the L tokens are all there is.
+        advances it); without a cache there are only the L tokens.
         """
         batch_size, seq_len = input_ids.shape
         # One row per token, (B * L, D): only attention cares which text a row belongs to.

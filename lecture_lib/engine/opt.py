@@ -1,8 +1,8 @@
-"""The forward pass of OPT (arXiv 2205.01068), written out: the lecture's block, made whole.
+"""The forward pass of OPT (arXiv 2205.01068), written out: the lecture's block in full.
 
 One block: LayerNorm, attention, residual; LayerNorm, relu MLP, residual. Positions are learned
-vectors added to the embeddings. opt-350m alone has its norms after the residuals and narrower
-embeddings with a projection on either side.
+vectors added to the embeddings. Only opt-350m has its norms after the residuals, and
+narrower embeddings with a projection before and after the blocks.
 """
 
 from dataclasses import dataclass

@@ -42,7 +42,7 @@ class TextStream:
 
     def _new_text(self, final: bool) -> str:
         # A few tokens before the new ones are decoded with them, because what a token decodes to
-        # can depend on its left neighbour (a leading space); all of them would cost O(n²).
+        # can depend on its left neighbour (a leading space). To decode all would cost O(n²).
         known = decode_text(self.tokenizer, self._ids[self._start : self._read])
         text = decode_text(self.tokenizer, self._ids[self._start :])
         if text.endswith(UNFINISHED) and not final:

@@ -14,9 +14,9 @@ SUPPORTED_ROPE_TYPES = ("default", "linear", "llama3")
 def join_linears(*linears: nn.Linear) -> tuple[Tensor, Tensor | None]:
     """The weights of several linear layers below one another, as one matrix.
 
-    ``x W_q, x W_k, x W_v`` reads x three times and starts three products; ``x [W_q W_k W_v]`` one.
-    The layers' own parameters become views of the joined matrix, so the weights exist once in
-    memory and the Transformers model goes on working (and sees the very same numbers).
+    ``x W_q, x W_k, x W_v`` are three products, each of which reads x; ``x [W_q W_k W_v]`` is one.
+    The layers' own parameters become views of the joined matrix. So the weights exist once in
+    memory, and the Transformers model still works, with the same numbers.
 
     Returns:
         weight (sum of outputs, inputs) and bias (sum of outputs,), or None without biases.
@@ -36,7 +36,7 @@ def join_linears(*linears: nn.Linear) -> tuple[Tensor, Tensor | None]:
 def split_joined(
     weight: Tensor, bias: Tensor | None, sizes: Sequence[int]
 ) -> list[tuple[Tensor, Tensor | None]]:
-    """The matrices and biases, of so many outputs each, that a joined one is made of: views."""
+    """The matrices and biases that were joined, as views; ``sizes`` are the outputs of each."""
     biases = [None] * len(sizes) if bias is None else bias.split(sizes)
     return list(zip(weight.split(sizes), biases, strict=True))
 

@@ -32,7 +32,7 @@ _GREEDY_LINE = {"color": MARK, "linestyle": (0, (3, 1, 1, 1)), "linewidth": 2}
 class Tree(NamedTuple):
     """What is drawn of a search.
 
-    In a row children stand below their parents in the parents' order, the likelier first.
+    The children in a row have the order of their parents above them, the likelier first.
     """
 
     nodes: dict[Key, BeamNode]  # of each drawn text
@@ -82,7 +82,7 @@ def beam_tree(
     Args:
         trace: what ``beam_search`` returned.
         token_text: how a token id is written.
-        prompt: what stands at the root.
+        prompt: what is written at the root.
         greedy: the same search with one beam: its path is drawn in the same tree.
         up_to_step: show this many steps, 0 to ``trace.n_steps`` (the default), on paper of the
             same size. The best text is marked once all are shown.
@@ -101,7 +101,7 @@ def beam_tree(
     usable = max(_CELL * max(map(len, tree.rows)), 6.4)
     width, height = _LEFT + usable + _RIGHT, _TOP + _ROW * len(tree.rows) + _BOTTOM
     figure, axes = blank_axes(width, height, (0, width), (0, height))
-    # Centre of each node in inches; a row's nodes stand evenly over the width.
+    # Centre of each node in inches; a row's nodes are spread evenly over the width.
     place = {ROOT: (_LEFT + usable / 2, height - _TOP)}
     for i, row in enumerate(tree.rows, 1):
         for j, key in enumerate(row):

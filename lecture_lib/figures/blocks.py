@@ -19,7 +19,7 @@ _ROWS = {
 
 @in_course_style
 def recomputed_rows(frame, *, caption: str = "") -> Picture:
-    """The rows of each tensor in a second, longer pass: which were computed again for nothing.
+    """The rows of each tensor in a second, longer pass: which were needlessly computed again.
 
     Args:
         frame: what ``op_trace.changed_rows`` returned.

@@ -39,7 +39,7 @@ class Span:
 def spans_of(pieces: Sequence[str], logprobs: Sequence, tokenizer) -> list[Span]:
     """The pieces of an answer with the tokens that they came from, a ``TokenLogprobs`` each.
 
-    Tokens without text of their own (a part of a character, a possible stop string) belong to the
+    Tokens that give no text yet (a part of a character, a possible stop string) belong to the
     piece that comes next; such a piece has the product of their probabilities.
     """
     # What was held back until the end belongs to the last token.

@@ -20,8 +20,8 @@ _SCREEN_DPI = 96
 class Picture:
     """A matplotlib figure as a PNG with alternative text and a caption.
 
-    JupyterLab gives PNG outputs no alternative text, whatever is asked, so the picture is also
-    offered as HTML, whose ``<img alt=...>`` every viewer keeps.
+    JupyterLab can't give PNG outputs an alternative text, so the picture is also offered as
+    HTML, whose ``<img alt=...>`` every viewer keeps.
 
     Args:
         figure: the figure; it is drawn once, here. Or an image of one, at 144 pixels an inch.

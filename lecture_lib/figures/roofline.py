@@ -99,7 +99,7 @@ def _roof(peak_flops, memory_bandwidth, xlim, bottom, height, title) -> Backdrop
 def _mark_points(axes, xs: list[float], ys: list[float], points, looks: dict) -> None:
     """Numbered points, with the numbers' meaning in a list beside the picture.
 
-    Names beside the points would lie on top of one another: many points share an intensity.
+    Names beside the points would cover one another: many points share an intensity.
     """
     for i, (kind, (colour, marker)) in enumerate(looks.items()):
         size = 6 + 3 * (len(looks) - 1 - i)  # of points in one place each is seen
@@ -113,7 +113,7 @@ def _mark_points(axes, xs: list[float], ys: list[float], points, looks: dict) ->
         near = (g for g in groups if np.all(np.abs(at - places[g]) < (0.05, 0.055)))
         groups.setdefault(next(near, i), []).append(i)
     for first, group in groups.items():
-        top = max(ys[i] for i in group)  # no label lies on a point it names
+        top = max(ys[i] for i in group)  # no label covers a point that it names
         axes.annotate(
             _ranges([i + 1 for i in group]), (xs[first], top), (0, 6),
             textcoords="offset points", fontsize=8, ha="center", zorder=4,

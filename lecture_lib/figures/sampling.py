@@ -121,7 +121,7 @@ class _Panel:
         self.axes, self.x0, self.width, self.limit, self.n_rows = axes, x0, width, limit, n_rows
 
     def x(self, value):
-        """Where a probability lies, in inches."""
+        """The place of a probability on the axis, in inches."""
         return self.x0 + self.width * np.asarray(value) / self.limit
 
     def frame(self, title: str, note: str) -> None:

@@ -29,7 +29,7 @@ def surprise_strip(scores: Sequence, *, caption: str = "") -> Picture:
     """Texts with each token coloured by its log-probability, and the number below it.
 
     Args:
-        scores: ``TextScore`` objects; each starts on a line of its own.
+        scores: ``TextScore`` objects; each starts on a new line.
     """
     if not scores:
         raise ValueError("scores: is empty; needs at least one scored text")

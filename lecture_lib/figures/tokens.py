@@ -54,7 +54,7 @@ def draw_tiles(
     text_at: Sequence[float],
     edge: str,
 ):
-    """A figure with tiles on lines; each group begins a line of its own.
+    """A figure with tiles on lines; each group begins a new line.
 
     Widths are in characters; the top and height of a ``box`` and the places of the token and its
     notes (``text_at``) in lines.

@@ -113,38 +113,41 @@ def measure_hardware(
     check_number("seconds", seconds, above=0)
     check_number("max_spread", max_spread, above=0)
     timer = timer or wall_clock(device)
-    each = seconds / (len(dtypes) + 2)
-
-    def rate(name: str, call: Callable[[], object], amount: int) -> float:
-        """FLOPs or bytes per second."""
-        bar.set_description(f"measuring {name}")
-        rounds = time_rounds(call, timer, each)
-        if rounds.spread > max_spread:
-            low, high = min(rounds.times), max(rounds.times)
-            raise UnstableTimingError(
-                f"{name}: {len(rounds.times)} rounds took {low:.3g} to {high:.3g} s, the middle "
-                f"half of them {rounds.spread:.0%} of the median apart, more than "
-                f"{max_spread:.0%}. Let other programs finish and measure again, or allow more "
-                "(max_spread)"
-            )
-        bar.update()
-        return amount / rounds.seconds
-
-    peaks = {}
-    with (
-        torch.inference_mode(),
-        tqdm(total=len(dtypes) + 2, disable=not progress, leave=False) as bar,
-    ):
-        for dtype in dtypes:
-            call, flops = _matmul(device, dtype, timer, each / 20)
-            if call is not None:  # else this device cannot multiply in this dtype
-                peaks[dtype] = rate(f"matmul {dtype}", call, flops)
-        matrix = torch.randn(16384, 4096, device=device)  # 268 MB, far larger than any cache
-        vector, target = matrix[0].clone(), torch.empty_like(matrix)
-        bytes_read = matrix.nbytes + vector.nbytes + 4 * len(matrix)
-        read = rate("read", lambda: matrix @ vector, bytes_read)
-        copy = rate("copy", lambda: target.copy_(matrix), 2 * matrix.nbytes)
+    n, rates = len(dtypes) + 2, {}
+    with torch.inference_mode(), tqdm(total=n, disable=not progress, leave=False) as bar:
+        for name, call, amount in _calls(device, dtypes, timer, seconds / n / 20):
+            bar.set_description(f"measuring {name}")
+            rounds = time_rounds(call, timer, seconds / n)
+            _check_spread(name, rounds, max_spread)
+            rates[name] = amount / rounds.seconds
+            bar.update()
+    read, copy = rates.pop("read"), rates.pop("copy")
+    peaks = {name.removeprefix("matmul "): rate for name, rate in rates.items()}
     return _as_hardware(device, peaks, read, copy)
+
+
+def _calls(device, dtypes: tuple[str, ...], timer: Timer, at_most: float):
+    """What to measure: its name, a call, and the FLOPs or bytes of that call."""
+    import torch
+
+    for dtype in dtypes:
+        call, flops = _matmul(device, dtype, timer, at_most)
+        if call is not None:  # else this device cannot multiply in this dtype
+            yield f"matmul {dtype}", call, flops
+    matrix = torch.randn(16384, 4096, device=device)  # 268 MB, far larger than any cache
+    vector, target = matrix[0].clone(), torch.empty_like(matrix)
+    yield "read", lambda: matrix @ vector, matrix.nbytes + vector.nbytes + 4 * len(matrix)
+    yield "copy", lambda: target.copy_(matrix), 2 * matrix.nbytes
+
+
+def _check_spread(name: str, rounds: Rounds, max_spread: float) -> None:
+    if rounds.spread > max_spread:
+        low, high = min(rounds.times), max(rounds.times)
+        raise UnstableTimingError(
+            f"{name}: {len(rounds.times)} rounds took {low:.3g} to {high:.3g} s, the middle half "
+            f"of them {rounds.spread:.0%} of the median apart, more than {max_spread:.0%}. Let "
+            "other programs finish and measure again, or allow more (max_spread)"
+        )
 
 
 def _matmul(device, dtype: str, timer: Timer, at_most: float):

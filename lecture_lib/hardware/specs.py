@@ -87,7 +87,7 @@ class Hardware:
         return self.peak(dtype) / self.memory_bandwidth
 
     def seconds(self, flops: float, n_bytes: float, dtype: str | None = None) -> float:
-        """Time under the roof: whatever takes longer, computing or moving, the other beside it.
+        """Time by the roofline: the longer of computing and moving, which run at the same time.
 
         Williams, Waterman, Patterson: Roofline, CACM 52(4), 2009.
         """

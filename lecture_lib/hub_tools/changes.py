@@ -1,7 +1,7 @@
 """What changed in Transformers since the lecture's 4.39, each row looked up in the installed one.
 
-Source: Transformers' MIGRATION_GUIDE_V5.md and its release notes. A row's probe says whether what
-stands under "today" holds here, so that an upgrade that changes it back is seen.
+Source: Transformers' MIGRATION_GUIDE_V5.md and its release notes. A row's probe says whether
+"today" is true of the installed version, so that an upgrade that changes it back is seen.
 """
 
 import importlib.metadata

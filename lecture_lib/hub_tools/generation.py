@@ -107,8 +107,8 @@ def _random_state(device: torch.device) -> torch.Tensor:
 class StopAtSentenceEnd(StoppingCriteria):
     """Ends each row of a batch when its new text ends with ``.``, ``!`` or ``?``.
 
-    ``generate()`` asks after each step and goes on until every row is done; a row that is done gets
-    padding. (A number such as 3.14 ends a row too: only the text so far is seen.)
+    ``generate()`` asks after each step and continues until every row is done; a row that is done
+    gets padding. (A number such as 3.14 ends a row too: only the text so far is seen.)
 
     Args:
         tokenizer: turns the new tokens into text.

@@ -13,7 +13,7 @@ INDEX = "model.safetensors.index.json"
 # Hub repositories keep files of these endings in large-file storage, by their content's SHA-256
 # (.gitattributes of a new model repository); the others are plain git files.
 LARGE_SUFFIXES = (".safetensors", ".bin", ".model", ".msgpack", ".h5", ".onnx", ".pt", ".pth")
-LARGE_BYTES = 10 * 1024**2  # and whatever is larger than this
+LARGE_BYTES = 10 * 1024**2  # and every file that is larger than this
 
 # A parameter of the lecture's push_to_hub -> (is it there today, what does it do).
 PUSH_PARAMETERS = {
@@ -129,8 +129,8 @@ def parameter_table() -> pd.DataFrame:
 def preview_push(model, tokenizer=None, *, max_shard_size: int | str = "50GB") -> pd.DataFrame:
     """The files that ``push_to_hub`` would send, found by saving into a folder that is thrown away.
 
-    Each ``push_to_hub`` also sends a model card (README.md) made from the repository's name; it
-    stands in the table without a size.
+    Each ``push_to_hub`` also sends a model card (README.md) made from the repository's name; the
+    table lists it without a size.
 
     Args:
         model: what would be pushed; ``max_shard_size`` as there.

@@ -22,7 +22,6 @@ class LectureTask:
     model_classes: tuple[str, ...] = ()
     default_model: str | None = None
     instead: str = ""  # what to use where it is gone
-    removed: bool = False  # ``pipeline(identifier)`` raises (and it is not only renamed)
 
 
 LECTURE_TASKS = (
@@ -36,11 +35,10 @@ LECTURE_TASKS = (
         ("AutoModelForCausalLM",), "HuggingFaceTB/SmolLM3-3B",
     ),
     LectureTask(
-        "summarization", "summarization", removed=True,
-        instead=f"{_CHAT}, or lecture_lib.pipelines",
+        "summarization", "summarization", instead=f"{_CHAT}, or lecture_lib.pipelines",
     ),
     LectureTask(
-        "translation", "translation", removed=True, instead=f"{_CHAT}, or lecture_lib.pipelines",
+        "translation", "translation", instead=f"{_CHAT}, or lecture_lib.pipelines",
     ),
     LectureTask(
         "image classification", "image-classification", "ImageClassificationPipeline",
@@ -66,8 +64,7 @@ LECTURE_TASKS = (
         "facebook/wav2vec2-base-960h",
     ),
     LectureTask(
-        "visual question answering", "visual-question-answering", removed=True,
-        instead=_VISION_CHAT,
+        "visual question answering", "visual-question-answering", instead=_VISION_CHAT,
     ),
     LectureTask(
         "document question answering", "document-question-answering",

@@ -32,7 +32,7 @@ class TokenPiece:
     Attributes:
         text: the token as text; a piece of a character as its bytes, ⟨F0·9F⟩.
         token_id: its id.
-        data: the bytes that it stands for; empty for a special token that the text doesn't hold.
+        data: the bytes that it encodes; empty for a special token that the text doesn't hold.
         start, end: the characters of the text that it comes from (several tokens may share one).
         special: whether it is a special token.
     """
@@ -49,7 +49,7 @@ def token_pieces(tokenizer, text: str, *, add_special_tokens: bool = True) -> li
     """The tokens of a text, in order.
 
     Raises:
-        ValueError: no text, an empty one, or a tokenizer that doesn't say where its tokens stand.
+        ValueError: no text, an empty one, or a tokenizer that doesn't say where its tokens are.
     """
     if not isinstance(text, str) or not text:
         raise ValueError(f"text: needs at least one character, got {text!r}")

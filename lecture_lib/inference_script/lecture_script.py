@@ -13,7 +13,7 @@ import torch
 
 from lecture_lib.loading import load_model
 
-#: ``temperature`` is not on the lecture's list; everybody tries it, so it stands here too.
+#: ``temperature`` is not on the lecture's list; everybody tries it, so it is here too.
 SETTINGS = {
     "seed": 0,
     "output_len": 16,

@@ -3,15 +3,16 @@
 from collections.abc import Callable, Iterator
 
 import torch
+from torch import Tensor
 
 from lecture_lib.decoding.beam_engine import engine_beam_search
 from lecture_lib.decoding.sample_generate import Sampler
-from lecture_lib.decoding.sampling import SamplingSettings
+from lecture_lib.decoding.sampling import apply_repetition_penalty
 from lecture_lib.engine import Engine
 from lecture_lib.engine.generate import greedy
 from lecture_lib.loading import LoadedModel
 from lecture_lib.model_spec import UnsupportedArchitectureError
-from lecture_lib.tokens import end_tokens
+from lecture_lib.tokens import end_tokens, to_float32
 
 from . import with_transformers
 from .answer import Answer, finish, strategy
@@ -59,7 +60,7 @@ def generate(
 def _with_beams(task_info: TaskInfo, engine: Engine, prompt_ids: list[list[int]]) -> list[Answer]:
     """One prompt after the other.
 
-    The search knows no stop strings: a beam that holds one goes on, and its text is cut afterwards.
+    The search ignores stop strings: a beam with one continues, and its text is cut afterwards.
     """
     options = {
         "num_beams": task_info.beam_width,
@@ -95,9 +96,16 @@ def chooser(task_info: TaskInfo, prompt_ids: list[list[int]]) -> Callable:
         return Sampler(task_info.sampling, seed=task_info.seed, prompt_ids=prompt_ids)
     if task_info.repetition_penalty == 1:
         return greedy
-    # A draw from the likeliest token alone is greedy, after the penalty.
-    settings = SamplingSettings(top_k=1, repetition_penalty=task_info.repetition_penalty)
-    return Sampler(settings, seed=task_info.seed, prompt_ids=prompt_ids)
+    so_far = [list(ids) for ids in prompt_ids]
+
+    def greedy_with_penalty(logits: Tensor) -> Tensor:
+        logits = to_float32(logits)
+        tokens = greedy(apply_repetition_penalty(logits, so_far, task_info.repetition_penalty))
+        for ids, token in zip(so_far, tokens.tolist(), strict=True):
+            ids.append(token)
+        return tokens
+
+    return greedy_with_penalty
 
 
 def engine_or_none(loaded: LoadedModel) -> Engine | None:

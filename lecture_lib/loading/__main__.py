@@ -1,4 +1,4 @@
-"""``python -m lecture_lib.loading`` makes the bundled model ready (once) and says where it lies."""
+"""``python -m lecture_lib.loading`` makes the bundled model ready (once) and says where it is."""
 
 import argparse
 import sys

@@ -36,12 +36,12 @@ MAX_SEQ_LEN = 8192  # the model's, which the GGUF's tokenizer part doesn't say
 
 
 def cache_dir() -> Path:
-    """Where converted models lie: LECTURE_LIB_CACHE, or the user's cache folder."""
+    """The folder of converted models: LECTURE_LIB_CACHE, or the user's cache folder."""
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("lecture_lib"))
 
 
 def bundled_folder() -> Path:
-    """Where the converted bundled model lies, or will lie."""
+    """The folder that the converted bundled model is in, or will be in."""
     return cache_dir().expanduser().absolute() / NAME
 
 

@@ -39,7 +39,7 @@ def ensure_complete(folder: Path, version: str, build: Callable[[Path], None]) -
     """Builds the folder unless it is complete.
 
     Args:
-        folder: where it is to lie; its parent is made.
+        folder: its path; the parent is made.
         version: of the builder; a folder built by another one is built again.
         build: writes the files into the empty folder it is given.
 
@@ -53,7 +53,7 @@ def ensure_complete(folder: Path, version: str, build: Callable[[Path], None]) -
     with _locked(folder):
         if is_complete(folder, version):
             return
-        # Only the holder of the lock makes these, so any that are there belong to the dead.
+        # Only the holder of the lock makes these: their makers have ended before they were done.
         for stale in folder.parent.glob(f"{prefix}*"):
             shutil.rmtree(stale, ignore_errors=True)
         with tempfile.TemporaryDirectory(

@@ -169,7 +169,7 @@ def _raise_refusal(repo_id: str, error: HfHubHTTPError) -> None:
 
 
 def _with_deadline(ask: Callable[[], Any]) -> Any:
-    """The answer, or TimeoutError: looking up a name has no time limit of its own."""
+    """The answer, or TimeoutError: looking up a name has no time limit."""
     answer = Future()
 
     def work() -> None:

@@ -112,7 +112,7 @@ def _load_folder(folder, name, source, device, dtype, check) -> LoadedModel:
         model, report = AutoModelForCausalLM.from_pretrained(
             folder, config=config, dtype=dtype, output_loading_info=True, **local
         )
-    # Transformers fills what is missing with random numbers and goes on.
+    # Transformers fills what is missing with random numbers and reports no error.
     missing = sorted(report["missing_keys"])
     if missing:
         raise CorruptModelError(

@@ -9,7 +9,7 @@ listeners     how functions, aten operations and modules reach it
 traced_row    one row: which tensors went in and came out, FLOPs, bytes
 symbols       Symbols: 9 is L+1, or it is an error
 table         rows as a DataFrame, as Markdown with LaTeX, as text; changed_rows(): what a
-              second pass computed again for nothing
+              second pass needlessly computed again
 """
 
 from .recorder import OpTrace, name_tensors, row

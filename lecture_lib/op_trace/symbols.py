@@ -13,8 +13,8 @@ class Symbols:
     """Writes shapes in the lecture's letters: (9, 16) as (L+1)×H.
 
     Args:
-        values: what each letter stands for in this run, ``{"L": 8, "D": 64, "n_H": 4, "H": 16}``.
-            A key may be an expression of your own, such as ``"2F"`` or ``"H/2"``. These follow by
+        values: the size of each letter in this run, ``{"L": 8, "D": 64, "n_H": 4, "H": 16}``.
+            A key may be an expression, such as ``"2F"`` or ``"H/2"``. These follow by
             themselves: L+1; 4D, unless F is given (then that is its name); n_KV·H and n_H/n_KV; and
             n_H·H where it differs from D. With n_KV = n_H (no grouped queries) only n_H is used.
             A size that is not listed but happens to equal one that is would get its letter: list

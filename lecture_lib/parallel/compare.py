@@ -85,23 +85,10 @@ def compare_parallelism(
     weights = _weights_by_layout(spec, n_ranks)
     positions = batch_size * (seq_len + max_new_tokens - 1)  # the last token is never fed back
     cache = positions * spec.kv_bytes_per_token(_DTYPE_BYTES)
-    layouts = []
-    for way, volume in volumes.items():
-        n, in_flight = volume.n_ranks, volume.n_ranks if way == "pipeline" else 1
-        prefill_s, step_s, round_s = _step_times(way, volume, prefill, decode, link)
-        layout = Layout(
-            name=way if way == "one GPU" else f"{way} parallel",
-            n_ranks=n,
-            prefill_s=prefill_s,
-            decode_step_s=step_s,
-            request_s=prefill_s + volume.n_decode_passes * step_s,
-            in_flight=in_flight,
-            decode_tokens_per_s=in_flight * batch_size / round_s,
-            weight_bytes=weights[way],
-            kv_bytes=in_flight * cache / n,
-            wire_bytes=volume.wire_bytes,
-        )
-        layouts.append(layout)
+    layouts = [
+        _layout(way, volume, _step_times(way, volume, prefill, decode, link), weights[way], cache)
+        for way, volume in volumes.items()
+    ]
     assumptions = (
         f"{spec.name}, {n_ranks} ranks, {batch_size} × {seq_len} + {max_new_tokens} tokens, "
         f"{_DTYPE_BYTES} bytes an element, {link.name}; computing by the roofline of "
@@ -117,6 +104,24 @@ class _PassTimes(NamedTuple):
     whole: float  # norms and residuals of the layers
     first: float  # embedding
     last: float  # final norm and output matrix
+
+
+def _layout(way: str, volume: Volume, times, weight_bytes: float, cache_bytes: float) -> Layout:
+    """One layout, from its ``_step_times`` and the bytes of one batch's whole cache."""
+    n, in_flight = volume.n_ranks, volume.n_ranks if way == "pipeline" else 1
+    prefill_s, step_s, round_s = times
+    return Layout(
+        name=way if way == "one GPU" else f"{way} parallel",
+        n_ranks=n,
+        prefill_s=prefill_s,
+        decode_step_s=step_s,
+        request_s=prefill_s + volume.n_decode_passes * step_s,
+        in_flight=in_flight,
+        decode_tokens_per_s=in_flight * volume.batch_size / round_s,
+        weight_bytes=weight_bytes,
+        kv_bytes=in_flight * cache_bytes / n,
+        wire_bytes=volume.wire_bytes,
+    )
 
 
 def _step_times(

@@ -70,7 +70,7 @@ def ring_all_reduce(
 
 
 def ring_steps(n_ranks: int) -> list[RingStep]:
-    """The 2(n-1) steps of a ring AllReduce over n ranks, whatever the values."""
+    """The 2(n-1) steps of a ring AllReduce over n ranks; they don't depend on the values."""
     check_count("n_ranks", n_ranks)
     _, steps, _ = ring_all_reduce([np.zeros(n_ranks)] * n_ranks)
     return steps

@@ -100,7 +100,7 @@ def run_tensor_parallel(
             parallelize_module on the Transformers model.
         dtype: "float32" (default), "bfloat16", "float16" or "float64".
         device: "cpu", "cuda" (one GPU per rank) or "auto" (default): cuda where there are enough.
-        ignore_eos: go on after EOS. Default: False.
+        ignore_eos: continue after EOS. Default: False.
 
     Returns:
         A ParallelRun: tokens, logits, collectives, bytes on the wire, memory, timings.

@@ -6,18 +6,15 @@ load           load_pipeline(): the lecture's model, or the course's stand-in; r
 """
 
 from .label_words import LabelWordsPipeline, TextClassification
-from .load import LECTURE_MODELS, STAND_INS, load_pipeline, register_pipelines
+from .load import load_pipeline, register_pipelines
 from .text_to_text import SummarizationPipeline, TranslationPipeline
 
 register_pipelines()
 
 __all__ = [
-    "LECTURE_MODELS",
-    "STAND_INS",
     "LabelWordsPipeline",
     "SummarizationPipeline",
     "TextClassification",
     "TranslationPipeline",
     "load_pipeline",
-    "register_pipelines",
 ]

@@ -136,7 +136,7 @@ def _make(task, name, device, dtype, kwargs) -> Pipeline:
 def _reading(name: str, damage: str = "") -> Iterator[None]:
     """Damaged or missing files become a CorruptModelError.
 
-    A ValueError is about files where these words stand in it, else about an argument.
+    A ValueError is about the files if its message has the words ``damage``, else an argument.
     """
     try:
         yield

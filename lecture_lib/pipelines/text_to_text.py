@@ -45,20 +45,20 @@ class TextToTextPipeline(Pipeline):
                 f"template, so it can't be asked for a {self.return_name}; use an "
                 "instruction-tuned model or an encoder-decoder such as google/flan-t5-small"
             )
-        else:  # padding on the right would stand between the prompt and what is generated
+        else:  # padding on the right would separate the prompt from what is generated
             self.tokenizer.padding_side = "left"
 
     def _take_task_settings(self) -> None:
         """The config's own settings for this task: T5's has a prefix, beams and lengths.
 
-        Version 4's pipelines took them, version 5 leaves them where they are. They stand behind
-        the call's arguments and the model's generation config.
+        Version 4's pipelines took them, version 5 does not read them. The call's arguments and the
+        model's generation config are stronger.
         """
         settings = (getattr(self.model.config, "task_specific_params", None) or {}).get(self.task)
         settings = dict(settings or {})
         self.task_prefix = settings.pop("prefix", "")
         # As numbers of new tokens (the lengths count the start token), so that a call's
-        # max_new_tokens replaces them and doesn't stand beside them.
+        # max_new_tokens replaces them and isn't a second limit.
         for length, new_tokens in LENGTHS.items():
             if length in settings:
                 settings[new_tokens] = settings.pop(length) - 1
@@ -151,7 +151,7 @@ class SummarizationPipeline(TextToTextPipeline):
 class TranslationPipeline(TextToTextPipeline):
     """``pipeline("translation")``: ``[{"translation_text": ...}]``.
 
-    The languages stand in front of the text as T5 wants them, "translate English to French: ...".
+    The text begins with the languages as T5 wants them, "translate English to French: ...".
     """
 
     return_name = "translation"

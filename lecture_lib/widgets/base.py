@@ -23,7 +23,7 @@ class PictureWidget(ipywidgets.VBox):
     also given as a picture, which JupyterLab without a kernel, GitHub and nbconvert show.
 
     Args:
-        rows: controls below one another; a list stands for controls beside one another.
+        rows: controls below one another; those in a list are beside one another.
         watch: the controls that draw anew when their value changes; default all of them.
     """
 
@@ -143,7 +143,7 @@ class BackgroundWidget(PictureWidget):
 
 
 def close_lines(text_html: str) -> str:
-    """HTML whose wrapped lines belong together: a widget's own lie as far apart as paragraphs."""
+    """HTML with less space between wrapped lines, which in a widget looks like new paragraphs."""
     return f'<div style="line-height:1.5">{text_html}</div>'
 
 

@@ -31,7 +31,7 @@ _TOY_STEPS, _REAL_STEPS, _MOST_BEAMS, _MOST_TOKENS = 3, 8, 4, 64
 
 
 class BeamStepper(PictureWidget):
-    """Back and Next (or the slider) go through the steps; below the tree stands its table.
+    """Back and Next (or the slider) go through the steps; its table is below the tree.
 
     A setting is searched once and a step drawn once; going back to it shows what is there already.
 

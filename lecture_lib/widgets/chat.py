@@ -98,7 +98,7 @@ class ChatWidget(BackgroundWidget):
         return TaskInfo("-", stop=stop, **values)
 
     def send(self, text: str | None = None, wait: bool = False) -> None:
-        """Say ``text``, or what stands in the prompt area; the answer grows in the background."""
+        """Say ``text``, or what is in the prompt area; the answer grows in the background."""
         if text is not None:
             self.prompt.value = text
         self.begin(wait)
@@ -108,7 +108,7 @@ class ChatWidget(BackgroundWidget):
         self._stop_event.set()
 
     def clear(self) -> None:
-        """Stop, and forget the conversation. What stands in the prompt area stays."""
+        """Stop, and forget the conversation. The text in the prompt area stays."""
         self.stop()
         self.wait()
         self.session.messages, self.answers = [], []

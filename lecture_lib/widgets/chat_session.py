@@ -33,7 +33,7 @@ def in_words(answer: Generation) -> str:
 class ChatSession:
     """The messages so far ({"role": "user" or "assistant", "content": str}), and the next answer.
 
-    A model without a chat template just goes on with the messages' text, line after line.
+    A model without a chat template just continues the messages' text, line after line.
     """
 
     def __init__(self, loaded):

@@ -27,7 +27,7 @@ class SentenceScorer(PictureWidget):
 
     Args:
         loaded: what ``load_model()`` returned.
-        sentences: what stands in the box at the start.
+        sentences: what is in the box at the start.
     """
 
     draws_live = False

@@ -36,7 +36,7 @@ class TokenizerView(PictureWidget):
 
     @property
     def pieces(self) -> list:
-        """The tokens of what stands in the box."""
+        """The tokens of the text in the box."""
         text = self.text.value
         if not text:
             raise ValueError("Text: is empty; type at least one character")

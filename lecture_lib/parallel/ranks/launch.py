@@ -139,7 +139,7 @@ class Processes:
         self._theirs.close()
         for process in self._started:
             process.kill()
-            if os.name == "posix":  # it leads a process group: whatever it started goes with it
+            if os.name == "posix":  # it leads a process group: what it started ends, too
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, signal.SIGKILL)
         for process in self._started:
