@@ -74,8 +74,8 @@ def counted(limits: Limits) -> Iterator[list[str]]:
     trees = CGROUPS / "pids", CGROUPS  # version 1 has a tree for each counter, version 2 has one
     tree = next((tree for tree in trees if (tree / "cgroup.procs").exists()), CGROUPS)
     group, command = tree / OURS / secrets.token_hex(8), []
-    with contextlib.suppress(OSError):
-        if os.geteuid() == 0:
+    if os.geteuid() == 0:
+        with contextlib.suppress(OSError):
             group.parent.mkdir(exist_ok=True)
             if (control := group.parent / "cgroup.subtree_control").exists():  # version 2
                 control.write_text("+pids")

@@ -31,19 +31,16 @@ BARE = Sandbox(bubblewrap=False)
 FAULTS = {"Died", "TimeLimit", "Protocol"}
 
 
-class Worker:
-    """A worker for the answers of one submission; it imports ``modules`` before its first task."""
+class Worker(contextlib.ExitStack):
+    """A worker for the answers of one submission; it imports ``modules`` before its first task.
+
+    ``close`` ends it and all that came from it; the next task starts it again.
+    """
 
     def __init__(self, sandbox: Sandbox, modules: Sequence[str] = ()):
+        super().__init__()
         self.sandbox, self.modules = sandbox, list(modules)
         self.process: subprocess.Popen | None = None
-        self.open = contextlib.ExitStack()
-
-    def __enter__(self) -> "Worker":
-        return self
-
-    def __exit__(self, *exc) -> None:
-        self.close()
 
     def run(self, frozen: dict, answer: str, seconds: list | None = None) -> list[dict]:
         """Records of an answer cell, one for each case, whose times ``seconds`` gets.
@@ -54,16 +51,11 @@ class Worker:
         if self.process is not None:
             with contextlib.suppress(GradingError):
                 records = self._run(frozen, answer, seconds)
-                if not any(_is_fault(record) or _did_not_load(record) for record in records):
+                if not _errors(records) & {*FAULTS, "load"}:
                     return records
             self.close()
         seconds.clear()
         return self._run(frozen, answer, seconds)
-
-    def close(self) -> None:
-        """End the worker and all that came from it."""
-        self.open.close()
-        self.process = None
 
     def _run(self, frozen: dict, answer: str, seconds: list) -> list[dict]:
         clean = False
@@ -77,14 +69,15 @@ class Worker:
                 exchange = Exchange(ours, self.sandbox.limits, self._check_memory)
                 records = exchange.run(frozen, answer, seconds)
             # Only with process ids and folders of its own can a worker clean up after a task.
-            if self.sandbox.bubblewrap and not any(map(_is_fault, records)):
+            if self.sandbox.bubblewrap and not _errors(records) & FAULTS:
                 with contextlib.suppress(OSError, Fault):
                     self.control.send(b"e")
                     left = Exchange(self.control, self.sandbox.limits, self._check_memory)
-                    clean = left.wait_for(self.control.recv, 1, time.monotonic() + END_S) != b""
+                    left.wait_for(self.control.recv, 1, time.monotonic() + END_S)
+                    clean = True
             return records
         except OSError as error:
-            raise GradingError(f"the worker does not answer: {error}") from error
+            raise GradingError(f"cannot start or reach the worker: {error}") from error
         finally:
             if not clean:
                 self.close()
@@ -92,26 +85,29 @@ class Worker:
     def _start(self) -> None:
         if os.name != "posix":
             raise GradingError("workers need Linux or macOS; on Windows run this in WSL2")
-        limits, nothing, enter = self.sandbox.limits, subprocess.DEVNULL, self.open.enter_context
+        limits, nothing, enter = self.sandbox.limits, subprocess.DEVNULL, self.enter_context
         prefix = enter(counted(limits)) if self.sandbox.bubblewrap else []
         folder = enter(tempfile.TemporaryDirectory())
         self.control, theirs = map(enter, socket.socketpair())
         command = [*prefix, *self.sandbox.command(), sys.executable, "-I", "-B", str(WORKER),
                    str(theirs.fileno()), json.dumps(self.modules)]  # fmt: skip
-        try:
-            self.process = subprocess.Popen(
-                command, env=self.sandbox.environment(), cwd=folder, start_new_session=True,
-                stdin=nothing, stdout=nothing, stderr=nothing, pass_fds=[theirs.fileno()],
-            )  # fmt: skip
-        except OSError as error:
-            raise GradingError(f"cannot start {command[0]}: {error}") from error
+        self.process = subprocess.Popen(
+            command, env=self.sandbox.environment(), cwd=folder, start_new_session=True,
+            stdin=nothing, stdout=nothing, stderr=nothing, pass_fds=[theirs.fileno()],
+        )  # fmt: skip
+        self.callback(self._kill)
         theirs.close()
-        self.open.callback(_kill, self.process)
         self.control.settimeout(limits.load_s)
         if not self.control.recv(1):
             raise GradingError("the worker did not start")
         # A fork shares the pages of the worker, and they are counted in both.
         self.most_bytes = (limits.memory_mb << 20) + resident_bytes(self.process.pid)
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
 
     def _check_memory(self) -> None:
         if resident_bytes(self.process.pid) > self.most_bytes:
@@ -134,15 +130,7 @@ def resident_bytes(pid: int | str) -> int:
     return total
 
 
-def _kill(process: subprocess.Popen) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _is_fault(record: dict) -> bool:
-    return "error" in record and record["error"]["types"][0] in FAULTS
-
-
-def _did_not_load(record: dict) -> bool:
-    return "error" in record and record["error"]["phase"] == "load"
+def _errors(records: list[dict]) -> set[str]:
+    """What kinds of errors the records are, and in which phases they were raised."""
+    errors = [record["error"] for record in records if "error" in record]
+    return {name for error in errors for name in (error["types"][0], error["phase"])}
