@@ -211,6 +211,8 @@ CARRIES = {  # what could bring 777.125, of the second case's input, into a stud
     "megabytes": "raise type('NotPlainData', (Exception,), {})(f'{x} MB')",
     "last-word": "raise type('NotPlainData', (Exception,), {})(f'{x} list')",
     "line": "exec(compile('\\n' * int(x[-1] * 10) + '1 / 0', '<answer>', 'exec'))",
+    "forged-phase": "reply(json.dumps({'mutated': [], 'n_calls': 0, 'error': {'types': ['E'], "
+    "'text': str(x), 'line': 1, 'phase': 'load'}})); os._exit(0)",
     "forged-label": "forge(json.dumps([2 * i for i in x]), json.dumps([str(x)])); os._exit(0)",
 }
 
@@ -222,6 +224,16 @@ def test_no_hidden_input_gets_into_the_feedback(name):
     assert not result["passed"]
     assert "777" not in result["student_message"]
     assert "hidden case 2" in result["student_message"]
+
+
+def test_no_hidden_input_gets_out_of_a_cell_that_answers_before_it_is_loaded():
+    """What a cell says while it is loaded is told in full, and this one has the inputs by then."""
+    take = "case = frame.f_locals['requests'].readline()\n"
+    answer = f"reply('null')\n{take}forge('[2, 4]')\n{take}raise ValueError(case)"
+    result = grade_answer(doubling(), f"{HEAD}{FRAME}{answer}", BARE)
+    assert not result["passed"]
+    assert "777" not in result["student_message"]
+    assert [check["outcome"] for check in result["checks"]] == ["passed", "unreadable"]
 
 
 def test_a_text_that_is_no_unicode_does_not_keep_the_reports_from_being_written(
