@@ -211,8 +211,6 @@ CARRIES = {  # what could bring 777.125, of the second case's input, into a stud
     "megabytes": "raise type('NotPlainData', (Exception,), {})(f'{x} MB')",
     "last-word": "raise type('NotPlainData', (Exception,), {})(f'{x} list')",
     "line": "exec(compile('\\n' * int(x[-1] * 10) + '1 / 0', '<answer>', 'exec'))",
-    "forged-phase": "reply(json.dumps({'mutated': [], 'n_calls': 0, 'error': {'types': ['E'], "
-    "'text': str(x), 'line': 1, 'phase': 'load'}})); os._exit(0)",
     "forged-label": "forge(json.dumps([2 * i for i in x]), json.dumps([str(x)])); os._exit(0)",
 }
 
