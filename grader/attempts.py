@@ -1,8 +1,8 @@
 """Attempts to get out of the sandbox, run inside it as if they were an answer cell.
 
-Each function returns None where it was held back, else one line that says what it could do.
-``self_test`` sends this file's source to a worker, once for each function, in their order; nothing
-here may import the library.
+Each function is given the dictionary of ``self_test.targets`` and returns None where it was held
+back, else one line that says what it could do. ``self_test`` sends this file's source to a worker,
+once for each function, in their order; nothing here may import the library.
 """
 
 import contextlib
@@ -15,9 +15,10 @@ import time
 MB = 1 << 20
 TRACES = ("/tmp/lecture-grading-trace", "/dev/shm/lecture-grading-folder/trace")
 PTRACE_SEIZE = 0x4206
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def leave_traces():
+def leave_traces(known):
     """Files, a process and a changed module, for the next task to find."""
     for path in TRACES:
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -28,80 +29,67 @@ def leave_traces():
         if os.fork() == 0:
             time.sleep(600)
         os._exit(0)
-    return None
 
 
-def find_traces():
+def find_traces(known):
     """What another task has left."""
     found = [path for path in TRACES if os.path.exists(path)]
     found += ["a changed module"] if hasattr(os, "trace") else []
-    others = {"1", str(os.getppid()), str(os.getpid())}
-    found += [f"process {name}" for name in os.listdir("/proc") if name.isdigit()
-              and name not in others]  # fmt: skip
+    others = set(filter(str.isdigit, os.listdir("/proc")))
+    found += [f"process {pid}" for pid in others - {"1", str(os.getppid()), str(os.getpid())}]
     return f"finds of another task: {', '.join(found)}" if found else None
 
 
-def forking_process():
+def forking_process(known):
     """Look into the process that forks the tasks, slow it down or limit it."""
-    libc, pid = ctypes.CDLL(None, use_errno=True), os.getppid()
-    if libc.setpriority(os.PRIO_PROCESS, pid, 19) == 0:
+    pid = os.getppid()
+    if LIBC.setpriority(os.PRIO_PROCESS, pid, 19) == 0:
         return "could slow down the process that forks"
-    if libc.ptrace(PTRACE_SEIZE, pid, 0, 0) == 0:
+    if LIBC.ptrace(PTRACE_SEIZE, pid, 0, 0) == 0:
         return "could trace the process that forks"
     with contextlib.suppress(OSError):
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (9, 9))
         return "could limit the process that forks"
-    for name in ("mem", "environ", *(f"fd/{n}" for n in range(16))):
-        with contextlib.suppress(OSError):
-            os.close(os.open(f"/proc/{pid}/{name}", os.O_RDONLY))
-            return f"could open /proc/{pid}/{name}"
-    return None
+    names = ("mem", "environ", *(f"fd/{n}" for n in range(16)))
+    return _opened(f"/proc/{pid}/{name}" for name in names)
 
 
-def inherited():
+def inherited(known):
     """Open sockets and pipes of the process that forks, other than this task's own socket."""
     found = []
     for pid in ("self", "1"):
-        try:
-            names = os.listdir(f"/proc/{pid}/fd")
-        except OSError:
-            continue
-        for name in names:
-            with contextlib.suppress(OSError):  # the folder itself, closed again
-                found.append(os.readlink(f"/proc/{pid}/fd/{name}").partition(":")[0])
+        with contextlib.suppress(OSError):
+            for name in os.listdir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(OSError):  # the folder itself, closed again
+                    found.append(os.readlink(f"/proc/{pid}/fd/{name}").partition(":")[0])
     return f"has {found}" if found.count("socket") > 1 or "pipe" in found else None
 
 
-def network(addresses, socket_name):
+def network(known):
     """Reach a listener on this machine, or see an interface that leads out of it."""
-    for host, port in addresses:
-        with contextlib.suppress(OSError):
-            socket.create_connection((host, port), timeout=1).close()
-            return f"connected to {host}"
+    with contextlib.suppress(OSError):
+        socket.create_connection(known["listener"], timeout=1).close()
+        return f"connected to {known['listener'][0]}"
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
-        client.connect("\0" + socket_name)
+        client.connect(known["socket"])
         return "connected to a socket of another process"
     names = [name for _, name in socket.if_nameindex() if name != "lo"]
     return f"sees the network interface {names[0]}" if names else None
 
 
-def other_files(paths):
-    """Read one of these files or folders."""
-    for path in paths:
+def other_files(known):
+    """Read a file, or list a folder that has something in it."""
+    for path in known["files"]:
         with contextlib.suppress(OSError):
-            if os.path.isdir(path):
-                if os.listdir(path):
-                    return f"could list {path}"
-            else:
-                with open(path, "rb") as file:
-                    file.read(1)
+            if not os.path.isdir(path) or os.listdir(path):
+                os.close(os.open(path, os.O_RDONLY))
                 return f"could read {path}"
     return None
 
 
-def write_files(folders):
+def write_files(known):
     """Make a file in a folder that others use."""
-    for folder in folders:
+    for folder in known["folders"]:
         path = os.path.join(folder, f"lecture-grading-{os.getpid()}")
         with contextlib.suppress(OSError):
             open(path, "w").close()
@@ -110,95 +98,98 @@ def write_files(folders):
     return None
 
 
-def other_processes(pid, start_time):
-    """See or signal the grader, known by its pid and the time it was started."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as file:
-        if file.read().rpartition(")")[2].split()[19] == start_time:
+def other_processes(known):
+    """See the grader, known by its pid and the time it was started."""
+    with contextlib.suppress(OSError), open(f"/proc/{known['pid']}/stat") as file:
+        if file.read().rpartition(")")[2].split()[19] == known["start_time"]:
             return "sees the grader's process"
-    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    return f"sees {len(pids)} processes" if len(pids) > 8 else None
-
-
-def user_namespace():
-    """Become root in a namespace of one's own, where more of the kernel can be attacked."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    return "made a user namespace" if libc.unshare(0x10000000) == 0 else None
-
-
-def kernel_settings():
-    """Change the whole machine's settings: some name programs that the kernel starts as root."""
-    for folder, _, names in os.walk("/proc/sys"):
-        for name in names:
-            with contextlib.suppress(OSError):
-                os.close(os.open(os.path.join(folder, name), os.O_WRONLY))
-                return f"could open {os.path.join(folder, name)} for writing"
     return None
 
 
-def keyring():
+def user_namespace(known):
+    """Become root in a namespace of one's own, where more of the kernel can be attacked."""
+    return "made a user namespace" if LIBC.unshare(0x10000000) == 0 else None
+
+
+def kernel_settings(known):
+    """Change the whole machine's settings: some name programs that the kernel starts as root."""
+    settings = (os.path.join(folder, name)
+                for folder, _, names in os.walk("/proc/sys") for name in names)  # fmt: skip
+    return _opened(settings, os.O_WRONLY)
+
+
+def keyring(known):
     """Put down a key, which the user's other processes could find and which outlives this one."""
-    libc = ctypes.CDLL(None, use_errno=True)
     number = {"x86_64": 248, "aarch64": 217}.get(os.uname().machine, 217)
-    done = libc.syscall(number, b"user", b"lecture-grading", b"x", 1, ctypes.c_int(-4))
+    done = LIBC.syscall(number, b"user", b"lecture-grading", b"x", 1, ctypes.c_int(-4))
     return "could leave a key in a keyring" if done != -1 else None
 
 
-def environment(secret):
+def environment(known):
     """Read what the grader's environment holds, such as tokens, from any process's."""
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
-            if secret.encode() in file.read():
+            if known["secret"].encode() in file.read():
                 return f"read the grader's environment from process {pid}"
     return None
 
 
-def memory(limit_mb):
+def memory(known):
     """One process with more memory than is allowed."""
-    block = bytearray((limit_mb + 64) * MB)
-    for i in range(0, len(block), 4096):
-        block[i] = 1
-    return f"could use {len(block) // MB} MB"
+    _use_memory(known["memory_mb"] + 64)
+    return f"could use {known['memory_mb'] + 64} MB"
 
 
-def memory_of_many(limit_mb):
+def memory_of_many(known):
     """Several processes with more memory than is allowed, together."""
     children = []
     for _ in range(6):
-        pid = os.fork()
-        if pid == 0:
-            block = bytearray(limit_mb // 4 * MB)
-            for i in range(0, len(block), 4096):
-                block[i] = 1
+        if (pid := os.fork()) == 0:
+            kept = _use_memory(known["memory_mb"] // 4)
             time.sleep(1.5)
-            os._exit(0)
+            os._exit(len(kept) == 0)
         children.append(pid)
     ends = [os.waitpid(pid, 0)[1] for pid in children]
     return "six processes could use half as much again" if not any(ends) else None
 
 
-def processes(limit):
+def processes(known):
     """More processes at the same time than are allowed."""
-    for count in range(2 * limit):
+    for count in range(2 * known["processes"]):
         try:
             if os.fork() == 0:
                 time.sleep(5)
                 os._exit(0)
         except OSError:
-            return None if count <= limit else f"could make {count} processes"
-    return f"could make {2 * limit} processes"
+            return None if count <= known["processes"] else f"could make {count} processes"
+    return f"could make {2 * known['processes']} processes"
 
 
-def disk(limit_mb):
+def disk(known):
     """Fill every folder that can be written to."""
     folders = {"/", "/tmp", "/var/tmp", "/dev", "/dev/shm", "/run", os.getcwd(), os.environ["HOME"]}
-    total, paths = 0, []
+    total = 0
     for folder in folders:
+        paths = [os.path.join(folder, f"lecture-grading-{i}") for i in range(3 * known["disk_mb"])]
         with contextlib.suppress(OSError):
-            for i in range(3 * limit_mb):
-                paths.append(os.path.join(folder, f"lecture-grading-fill-{i}"))
-                with open(paths[-1], "wb") as file:
+            for path in paths:
+                with open(path, "wb") as file:
                     total += file.write(bytes(MB))
-    for path in paths:
-        if os.path.exists(path):
+        for path in filter(os.path.exists, paths):
             os.remove(path)
-    return f"could write {total // MB} MB" if total > 2 * limit_mb * MB else None
+    return f"could write {total // MB} MB" if total > 2 * known["disk_mb"] * MB else None
+
+
+def _opened(paths, mode=os.O_RDONLY):
+    for path in paths:
+        with contextlib.suppress(OSError):
+            os.close(os.open(path, mode))
+            return f"could open {path}{' for writing' if mode == os.O_WRONLY else ''}"
+    return None
+
+
+def _use_memory(n_mb):
+    block = bytearray(n_mb * MB)
+    for i in range(0, len(block), 4096):
+        block[i] = 1
+    return block

@@ -1,11 +1,12 @@
-"""What the grader asks about one task and what comes back: in time, in size, of the right form.
+"""What the grader sends to one task and what comes back: in time, in size, of the right form.
 
-Everything that comes back is untrusted: student code runs in the process that answers.
+Everything that comes back is untrusted, since student code runs in the process that answers. Only
+the first reply is not: it says whether the setup ran, before there is any student code. Replies
+need no number of their request. Who sends one ahead answers a case without having seen it, and
+learns nothing from it, because a case is sent when the reply to the one before has been read.
 """
 
 import json
-import secrets
-import select
 import socket
 import time
 from collections.abc import Callable
@@ -15,16 +16,12 @@ from . import GradingError, encoding
 from .limits import Limits
 from .session import MAX_CALLS, MAX_TEXT, plain_error
 
-WATCH_S = 0.1  # how often a silent worker's memory is looked at
+WATCH_S = 0.1  # how often a worker's memory is looked at
 MAX_ITEMS = 2_000_000  # in all replies: as objects each costs far more than its bytes
 
 
 class Fault(Exception):
-    """No reply that can be used; ``kind``: "Died", "TimeLimit" or "Protocol"."""
-
-    def __init__(self, kind: str):
-        super().__init__(kind)
-        self.kind = kind
+    """No reply that can be used: "Died", "TimeLimit" or "Protocol"."""
 
 
 class Exchange:
@@ -32,125 +29,103 @@ class Exchange:
 
     def __init__(self, ours: socket.socket, limits: Limits, check_memory: Callable[[], None]):
         self.socket, self.limits, self.check_memory = ours, limits, check_memory
-        ours.setblocking(False)
+        ours.settimeout(WATCH_S)
         self.next_look = time.monotonic() + WATCH_S
-        self.buffer = bytearray()  # what was read beyond the last reply
         self.items_left = MAX_ITEMS
 
     def run(self, frozen: dict, answer: str, seconds: list) -> list[dict]:
         """Records of an answer cell, one for each case, whose time is appended to ``seconds``.
 
-        GradingError if the task's setup fails: the answer has not been sent by then, so that it
-        is not the student's doing.
+        GradingError if the task's setup fails: no student code has run by then.
         """
         cases, limits = frozen["cases"], self.limits
-        if error := self._error_of({"op": "setup", "ask": frozen["ask"]}, limits.load_s):
+        if error := self._error_of(frozen["ask"], limits.load_s, "setup"):
             raise GradingError(f"setup of task {frozen['grade_id']!r} failed: {error}")
-        if error := self._error_of({"op": "load", "answer": answer}, limits.answer_s):
-            return [error_record({**error, "phase": "load"})] * len(cases)
+        if error := self._error_of(answer, limits.answer_s, "load"):
+            return [error_record(error)] * len(cases)
         records: list[dict] = []
         for case in cases:
             start = time.monotonic()
-            request = {"op": "call", "case": case}
             try:
-                reply = self.ask(request, frozen["timeout_s"] * limits.time_factor)
-                records.append(_checked_record(reply, case))
+                record = self.ask(case, frozen["timeout_s"] * limits.time_factor)
+                records.append(_checked_record(record, case))
             except Fault as fault:
-                records.append(error_record(plain_error(fault.kind)))
-                not_run = [error_record(plain_error("NotRun"))]
-                return records + not_run * (len(cases) - len(records))
+                not_run = [error_record(plain_error("NotRun"))] * (len(cases) - len(records) - 1)
+                return [*records, error_record(plain_error(str(fault))), *not_run]
             finally:
                 seconds.append(time.monotonic() - start)
         return records
 
-    def _error_of(self, request: dict, timeout_s: float) -> dict | None:
+    def _error_of(self, message: Any, timeout_s: float, phase: str) -> dict | None:
         try:
-            error = self.ask(request, timeout_s).get("error")
-            return None if error is None else _checked_error(error)
+            error = self.ask(message, timeout_s)
+            return None if error is None else _checked_error(error, phase)
         except Fault as fault:
-            return plain_error(fault.kind)
+            return {**plain_error(str(fault)), "phase": phase}
 
-    def ask(self, request: dict, timeout_s: float) -> dict:
-        """The reply that carries this request's id; Fault if there is none in time and size."""
-        request_id = secrets.token_hex(16)
-        line = encoding.dumps({**request, "id": request_id}).encode() + b"\n"
-        reply = self._exchange(line, time.monotonic() + timeout_s)
+    def ask(self, message: Any, timeout_s: float) -> Any:
+        """The one line that comes back; Fault if there is none, or more, in time and size."""
+        deadline = time.monotonic() + timeout_s
+        line, reply = memoryview(encoding.dumps(message).encode() + b"\n"), bytearray()
+        while line:
+            line = line[self.wait_for(self.socket.send, line, deadline) :]
+        while not reply.endswith(b"\n"):
+            reply += self.wait_for(self.socket.recv, 1 << 20, deadline)
+            if len(reply) > self.limits.output_mb << 20:
+                raise Fault("Protocol")
         self.items_left -= sum(map(reply.count, (b",", b"[", b"{")))
         if self.items_left < 0:
             raise Fault("Protocol")
         try:
-            reply = json.loads(reply)
+            return json.loads(reply)
         except (ValueError, RecursionError) as error:
             raise Fault("Protocol") from error
-        if not isinstance(reply, dict) or reply.get("id") != request_id:
-            raise Fault("Protocol")
-        return reply
 
-    def _exchange(self, line: bytes, deadline: float) -> bytes:
-        """Send a line and receive one; both at once, since the other side may do neither."""
-        searched = 0
-        while (end := self.buffer.find(b"\n", searched)) < 0:
-            searched = len(self.buffer)
-            if searched > self.limits.output_mb << 20:
-                raise Fault("Protocol")
-            if (left := deadline - time.monotonic()) <= 0:
-                raise Fault("TimeLimit")
-            if time.monotonic() >= self.next_look:
+    def wait_for(self, action: Callable, argument: Any, deadline: float) -> Any:
+        """Send or receive as soon as it is possible; until then the memory is watched."""
+        while (now := time.monotonic()) < deadline:
+            if now >= self.next_look:
                 self.check_memory()
-                self.next_look = time.monotonic() + WATCH_S
-            ours = [self.socket]
-            readable, writable, _ = select.select(
-                ours, ours if line else [], [], min(left, WATCH_S)
-            )
+                self.next_look = now + WATCH_S
             try:
-                if readable:
-                    if not (chunk := self.socket.recv(1 << 20)):
-                        raise Fault("Died")
-                    self.buffer += chunk
-                elif writable:
-                    line = line[self.socket.send(line[: 1 << 16]) :]
-            except OSError as error:  # the other end is closed, with something in it unread
+                if done := action(argument):
+                    return done
+                raise Fault("Died")  # the other end is closed
+            except TimeoutError:
+                continue
+            except OSError as error:  # closed with something in it unread
                 raise Fault("Died") from error
-        reply = bytes(self.buffer[:end])
-        del self.buffer[: end + 1]
-        return reply
+        raise Fault("TimeLimit")
 
 
 def error_record(error: dict) -> dict:
     return {"error": error, "mutated": [], "n_calls": 0}
 
 
-def _checked_record(reply: dict, case: dict) -> dict:
+def _checked_record(record: Any, case: dict) -> dict:
     """A record of the documented form, whatever came back."""
-    record = reply.get("record")
-    if not isinstance(record, dict):
-        raise Fault("Protocol")
-    mutated, n_calls = record.get("mutated"), record.get("n_calls")
-    known = {*(str(i + 1) for i in range(len(case["args"]))), *case["kwargs"]}
-    # Other labels could carry the arguments themselves into what the student is told.
-    labels = isinstance(mutated, list) and all(isinstance(label, str) for label in mutated)
-    if not labels or not known.issuperset(mutated):
-        raise Fault("Protocol")
-    if type(n_calls) is not int or not 0 <= n_calls <= MAX_CALLS:
-        raise Fault("Protocol")
-    rest = {"mutated": mutated, "n_calls": n_calls}
-    if "error" in record:
-        return {"error": {**_checked_error(record["error"]), "phase": "call"}, **rest}
-    if "value" not in record:
-        raise Fault("Protocol")
-    return {"value": record["value"], **rest}
+    match record:
+        case {"mutated": [*mutated], "n_calls": int(n_calls)} if 0 <= n_calls <= MAX_CALLS:
+            known = [*(str(i + 1) for i in range(len(case["args"]))), *case["kwargs"]]
+            rest = {"mutated": mutated, "n_calls": n_calls}
+            # Other labels could carry the arguments themselves into what the student is told.
+            if not all(label in known for label in mutated):
+                raise Fault("Protocol")
+            if "error" in record:
+                return {"error": _checked_error(record["error"], "call"), **rest}
+            if "value" in record:
+                return {"value": record["value"], **rest}
+    raise Fault("Protocol")
 
 
-def _checked_error(error: Any) -> dict:
-    if not isinstance(error, dict):
-        raise Fault("Protocol")
-    types, text, line, phase = (error.get(k) for k in ("types", "text", "line", "phase"))
-    named = isinstance(types, list) and types and all(isinstance(name, str) for name in types)
-    if not named or not isinstance(text, str) or not isinstance(phase, str):
-        raise Fault("Protocol")
-    types = [_printable(name[:80]) for name in types[:16]]
-    line = line if type(line) is int else None
-    return {"types": types, "text": _printable(text[:MAX_TEXT]), "line": line, "phase": phase[:8]}
+def _checked_error(error: Any, phase: str) -> dict:
+    match error:
+        case {"types": [_, *_] as types, "text": str(text), "line": int() | None as line}:
+            if all(isinstance(name, str) for name in types):
+                types = [_printable(name[:80]) for name in types[:16]]
+                text = _printable(text[:MAX_TEXT])
+                return {"types": types, "text": text, "line": line, "phase": phase}
+    raise Fault("Protocol")
 
 
 def _printable(text: str) -> str:

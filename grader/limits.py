@@ -1,12 +1,11 @@
-"""What a worker may use: limits of each process, and counters of all its processes together."""
+"""What a worker may use: limits of each process, and a counter of its processes."""
 
 import contextlib
 import os
 import secrets
-import shlex
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from lecture_lib.checks import check_number
@@ -37,17 +36,16 @@ class Limits:
 
     def with_changes(self, changes: list[str]) -> "Limits":
         """The limits with some of them changed: ``["memory_mb=2000", ...]``."""
-        kinds = {field.name: field.type for field in fields(self)}
-        values = {}
+        values = vars(self).copy()
         for change in changes:
             name, _, value = change.partition("=")
-            if name not in kinds:
-                raise ValueError(f"limit: {name!r} is not one of {', '.join(kinds)}")
+            if name not in values:
+                raise ValueError(f"limit: {name!r} is not one of {', '.join(values)}")
             try:
-                values[name] = kinds[name](value)
+                values[name] = type(values[name])(value)
             except ValueError:
                 raise ValueError(f"limit {name}: got {value!r}, a number is needed") from None
-        return replace(self, **values)
+        return Limits(**values)
 
     def prlimit(self) -> list[str]:
         """Command that runs the rest of the line within the limits of single processes.
@@ -59,60 +57,37 @@ class Limits:
         """
         memory = self.memory_mb << 20
         return [
-            "prlimit",
-            f"--data={memory}",
-            f"--as={memory + UNTOUCHED}",
-            f"--nproc={self.processes}",
-            f"--fsize={self.file_mb << 20}",
-            f"--nofile={self.open_files}",
-            f"--cpu={self.cpu_s}",
-            "--core=0",
-            "--",
-        ]
+            "prlimit", f"--data={memory}", f"--as={memory + UNTOUCHED}",
+            f"--nproc={self.processes}", f"--fsize={self.file_mb << 20}",
+            f"--nofile={self.open_files}", f"--cpu={self.cpu_s}", "--core=0", "--",
+        ]  # fmt: skip
 
 
 @contextlib.contextmanager
-def counted(limits: Limits) -> Iterator[tuple[list[str], bool]]:
-    """Groups of the kernel's counters (cgroups) for one worker, removed at the end.
+def counted(limits: Limits) -> Iterator[list[str]]:
+    """Command that runs the rest of the line in a group of the kernel's counters (cgroup).
 
-    Yields a command that runs the rest of the line in these groups, and whether they limit the
-    memory. Root can make them; an ordinary user's processes are counted by ``prlimit``.
+    The group counts the processes of one worker and is removed at the end. Only root can make one,
+    and only root needs one, since ``prlimit`` counts the processes of anyone else. Where none can
+    be made the command is empty; the self-test then finds out that nothing counts.
     """
-    memory = limits.memory_mb << 20
-    settings = [  # version 2 has one tree of groups, version 1 a tree for each counter
-        (CGROUPS, "pids.max", limits.processes),
-        (CGROUPS, "memory.max", memory),
-        (CGROUPS, "memory.swap.max", 0),
-        (CGROUPS / "pids", "pids.max", limits.processes),
-        (CGROUPS / "memory", "memory.limit_in_bytes", memory),
-    ]
-    name, groups, limited = secrets.token_hex(8), set(), set()
-    for tree, setting, value in settings if os.geteuid() == 0 else []:
-        group = tree / OURS / name
+    trees = CGROUPS / "pids", CGROUPS  # version 1 has a tree for each counter, version 2 has one
+    tree = next((tree for tree in trees if (tree / "cgroup.procs").exists()), CGROUPS)
+    group, command = tree / OURS / secrets.token_hex(8), []
+    if os.geteuid() == 0:
         with contextlib.suppress(OSError):
-            if not (tree / "cgroup.procs").exists():
-                continue
             group.parent.mkdir(exist_ok=True)
             if (control := group.parent / "cgroup.subtree_control").exists():  # version 2
-                control.write_text(f"+{setting.split('.')[0]}")
-            group.mkdir(exist_ok=True)
-            groups.add(group)
-            if (group / setting).exists():
-                (group / setting).write_text(str(value))
-                limited.add(setting)
-    steps = [f"echo $$ > {shlex.quote(str(group))}/cgroup.procs" for group in groups]
-    command = ["sh", "-c", " && ".join([*steps, 'exec "$@"']), "sh"] if groups else []
+                control.write_text("+pids")
+            group.mkdir()
+            (group / "pids.max").write_text(str(limits.processes))
+            command = ["sh", "-c", f'echo $$ > "{group}/cgroup.procs" && exec "$@"', "sh"]
     try:
-        yield command, bool(limited & {"memory.max", "memory.limit_in_bytes"})
+        yield command
     finally:
-        for group in groups:
-            _remove(group)
-
-
-def _remove(group: Path) -> None:
-    """Remove a group once it is empty: a killed worker's processes are gone a moment later."""
-    for _ in range(100):
-        try:
-            return group.rmdir()
-        except OSError:
+        for _ in range(100):  # a killed worker's processes are gone a moment later
+            with contextlib.suppress(OSError):
+                group.rmdir()
+            if not group.exists():
+                break
             time.sleep(0.05)

@@ -1,16 +1,12 @@
 """Grades many submissions at once, on anything that is a ``concurrent.futures.Executor``."""
 
-import ast
 import contextlib
 import functools
 import itertools
-import multiprocessing
-import os
-import signal
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 
 from . import GradingError, discretion, encoding, self_test
@@ -18,7 +14,6 @@ from .judge import case_labels, case_reasons, judge
 from .run import Worker
 from .sandbox import Sandbox
 
-MAX_TRIES = 3
 WAIT_S = 0.05  # how soon it is noticed that grading is to stop
 CONNECT_S = 10
 OUTCOMES = {
@@ -27,6 +22,7 @@ OUTCOMES = {
     "Protocol": "unreadable",
     "NotRun": "not run",
 }
+IMPORTED = re.compile(r"^\s*(?:import|from)\s+([A-Za-z_][\w.]*)", re.MULTILINE)
 MODULES_OF_CASES = {
     '"$toy_lm"': "lecture_lib.decoding.toy_lm",
     '"lib":"torch"': "torch",
@@ -44,7 +40,7 @@ class Job:
 
 
 def grade_submission(jobs: list[Job], sandbox: Sandbox, check: bool = False) -> dict:
-    """Grade the answers of one submission in one worker; what an executor's process runs.
+    """Grade the answers of one submission in one worker; what an executor runs.
 
     ``check``: whether to try this machine's sandbox first (once in each process).
 
@@ -75,12 +71,7 @@ def modules_of(tasks: Sequence[dict]) -> list[str]:
         ask, cases = frozen["ask"], encoding.dumps(frozen["cases"])
         found |= {module for mark, module in MODULES_OF_CASES.items() if mark in cases}
         for source in [*ask["setup"], *([ask["drive"]["source"]] if ask["drive"] else [])]:
-            with contextlib.suppress(SyntaxError):  # the setup itself will fail, and say so
-                for node in ast.walk(ast.parse(source)):
-                    if isinstance(node, ast.Import):
-                        found |= {alias.name for alias in node.names}
-                    elif isinstance(node, ast.ImportFrom) and not node.level:
-                        found.add(node.module)
+            found |= set(IMPORTED.findall(source))
     return sorted(found)
 
 
@@ -121,40 +112,29 @@ def grade_all(
     """Grade them all; yields a submission and what ``grade_submission`` gave as each is finished.
 
     Args:
-        executors: opens an executor, and says how many submissions it grades at the same time;
-            called again after one broke.
+        executors: opens an executor, and says how many submissions it grades at the same time.
         stop: once it is set, only what is being graded at that moment is finished.
         check: whether each of the executor's processes tries its sandbox first.
     """
-    left = dict(enumerate(submissions))
-    for _ in range(MAX_TRIES):
-        with contextlib.suppress(BrokenProcessPool), executors() as (executor, size):
-            waiting, running = iter(list(left)), {}
-            while True:
-                if stop.is_set():
-                    waiting = iter(())
-                    running = {future: i for future, i in running.items() if not future.cancel()}
-                # A few at a time: an executor would keep a copy of every task in its queue.
-                for i in itertools.islice(waiting, 2 * size - len(running)):
-                    running[executor.submit(grade_submission, left[i], sandbox, check)] = i
-                if not running:
-                    break
-                for future in wait(running, WAIT_S, FIRST_COMPLETED).done:
-                    jobs = left[running[future]]
-                    results = _results(future, jobs)
-                    del left[running.pop(future)]
-                    yield jobs, results
-        if not left or stop.is_set():
-            return
-    died = f"the process that graded it died {MAX_TRIES} times"
-    yield from ((jobs, {job.key: died for job in jobs}) for jobs in left.values())
+    waiting, running = iter(submissions), {}
+    with executors() as (executor, size):
+        while True:
+            if stop.is_set():
+                waiting = iter(())
+                running = {future: jobs for future, jobs in running.items() if not future.cancel()}
+            # A few at a time: an executor would keep a copy of every task in its queue.
+            for jobs in itertools.islice(waiting, 2 * size - len(running)):
+                running[executor.submit(grade_submission, jobs, sandbox, check)] = jobs
+            if not running:
+                return
+            for future in wait(running, WAIT_S, FIRST_COMPLETED).done:
+                jobs = running.pop(future)
+                yield jobs, _results(future, jobs)
 
 
 def _results(future: Future, jobs: list[Job]) -> dict:
     try:
         return future.result()
-    except BrokenProcessPool:
-        raise
     except Exception as error:  # a lost worker, or a mistake of ours: the others go on
         known = isinstance(error, GradingError)
         why = str(error) if known else f"{type(error).__name__}: {error}"
@@ -163,22 +143,9 @@ def _results(future: Future, jobs: list[Job]) -> dict:
 
 @contextlib.contextmanager
 def local_executor(n_jobs: int) -> Iterator[tuple[Executor, int]]:
-    """Processes of this machine."""
-    # A fork of a process that has torch's threads could hang.
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(n_jobs, mp_context=spawn, initializer=_prepare_process) as executor:
+    """Threads: the work is done in the workers, which are processes, and those run in sandboxes."""
+    with ThreadPoolExecutor(n_jobs) as executor:
         yield executor, n_jobs
-
-
-def _prepare_process() -> None:
-    """Let the parent handle Ctrl-C, and end with the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def follow() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)  # its sandboxes end with it
-
-    threading.Thread(target=follow, daemon=True).start()
 
 
 @contextlib.contextmanager

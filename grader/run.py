@@ -9,16 +9,16 @@ student in full, and no inputs have been in a fresh worker.
 
 import contextlib
 import json
+import mmap
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
-
-import psutil
 
 from . import GradingError, worker
 from .exchange import Exchange, Fault
@@ -31,19 +31,16 @@ BARE = Sandbox(bubblewrap=False)
 FAULTS = {"Died", "TimeLimit", "Protocol"}
 
 
-class Worker:
-    """A worker for the answers of one submission; it imports ``modules`` before its first task."""
+class Worker(contextlib.ExitStack):
+    """A worker for the answers of one submission; it imports ``modules`` before its first task.
+
+    ``close`` ends it and all that came from it; the next task starts it again.
+    """
 
     def __init__(self, sandbox: Sandbox, modules: Sequence[str] = ()):
+        super().__init__()
         self.sandbox, self.modules = sandbox, list(modules)
         self.process: subprocess.Popen | None = None
-        self.open = contextlib.ExitStack()
-
-    def __enter__(self) -> "Worker":
-        return self
-
-    def __exit__(self, *exc) -> None:
-        self.close()
 
     def run(self, frozen: dict, answer: str, seconds: list | None = None) -> list[dict]:
         """Records of an answer cell, one for each case, whose times ``seconds`` gets.
@@ -54,95 +51,67 @@ class Worker:
         if self.process is not None:
             with contextlib.suppress(GradingError):
                 records = self._run(frozen, answer, seconds)
-                if not any(_is_fault(record) or _did_not_load(record) for record in records):
+                if not _errors(records) & {*FAULTS, "load"}:
                     return records
             self.close()
         seconds.clear()
         return self._run(frozen, answer, seconds)
 
-    def close(self) -> None:
-        """End the worker and all that came from it."""
-        self.open.close()
-        self.process = None
-
     def _run(self, frozen: dict, answer: str, seconds: list) -> list[dict]:
-        if self.process is None:
-            self._start()
         clean = False
         try:
+            if self.process is None:
+                self._start()
             ours, theirs = socket.socketpair()
             with ours:
                 with theirs:
-                    self._send(worker.START, [theirs.fileno()])
+                    socket.send_fds(self.control, [b"s"], [theirs.fileno()])
                 exchange = Exchange(ours, self.sandbox.limits, self._check_memory)
                 records = exchange.run(frozen, answer, seconds)
             # Only with process ids and folders of its own can a worker clean up after a task.
-            clean = self.sandbox.bubblewrap and not any(map(_is_fault, records)) and self._end()
+            if self.sandbox.bubblewrap and not _errors(records) & FAULTS:
+                with contextlib.suppress(OSError, Fault):
+                    self.control.send(b"e")
+                    left = Exchange(self.control, self.sandbox.limits, self._check_memory)
+                    left.wait_for(self.control.recv, 1, time.monotonic() + END_S)
+                    clean = True
+            return records
+        except OSError as error:
+            raise GradingError(f"cannot start or reach the worker: {error}") from error
         finally:
             if not clean:
                 self.close()
-        return records
 
     def _start(self) -> None:
         if os.name != "posix":
             raise GradingError("workers need Linux or macOS; on Windows run this in WSL2")
-        limits, nothing, enter = self.sandbox.limits, subprocess.DEVNULL, self.open.enter_context
-        prefix, memory_is_counted = [], False
-        try:
-            if self.sandbox.bubblewrap:
-                prefix, memory_is_counted = enter(counted(limits))
-            folder = enter(tempfile.TemporaryDirectory())
-            ours, theirs = map(enter, socket.socketpair())
-            command = [*prefix, *self.sandbox.command(), sys.executable, "-I", "-B", str(WORKER),
-                       str(theirs.fileno()), json.dumps(self.modules)]  # fmt: skip
-            try:
-                self.process = subprocess.Popen(
-                    command, env=self.sandbox.environment(), cwd=folder, start_new_session=True,
-                    stdin=nothing, stdout=nothing, stderr=nothing, pass_fds=[theirs.fileno()],
-                )  # fmt: skip
-            except OSError as error:
-                raise GradingError(f"cannot start {command[0]}: {error}") from error
-            theirs.close()
-            self.open.callback(_kill, self.process)
-            self.control = ours
-            reply = self._reply(limits.load_s)
-        except BaseException:
-            self.close()
-            raise
-        if reply == worker.THREADS and self.modules:  # no forks: each task imports what it needs
-            self.close()
-            self.modules = []
-            self._start()
-        elif reply != worker.READY:
-            self.close()
+        limits, nothing, enter = self.sandbox.limits, subprocess.DEVNULL, self.enter_context
+        prefix = enter(counted(limits)) if self.sandbox.bubblewrap else []
+        folder = enter(tempfile.TemporaryDirectory())
+        self.control, theirs = map(enter, socket.socketpair())
+        command = [*prefix, *self.sandbox.command(), sys.executable, "-I", "-B", str(WORKER),
+                   str(theirs.fileno()), json.dumps(self.modules)]  # fmt: skip
+        self.process = subprocess.Popen(
+            command, env=self.sandbox.environment(), cwd=folder, start_new_session=True,
+            stdin=nothing, stdout=nothing, stderr=nothing, pass_fds=[theirs.fileno()],
+        )  # fmt: skip
+        self.callback(self._kill)
+        theirs.close()
+        self.control.settimeout(limits.load_s)
+        if not self.control.recv(1):
             raise GradingError("the worker did not start")
-        else:  # a fork shares the pages of the worker, and they are counted in both
-            most = (limits.memory_mb << 20) + resident_bytes(self.process.pid)
-            self.most_bytes = None if memory_is_counted else most
+        # A fork shares the pages of the worker, and they are counted in both.
+        self.most_bytes = (limits.memory_mb << 20) + resident_bytes(self.process.pid)
 
-    def _send(self, message: bytes, handles: Sequence[int] = ()) -> None:
-        try:
-            socket.send_fds(self.control, [message], handles)
-        except OSError as error:
-            raise GradingError(f"the worker ended: {error}") from error
-
-    def _reply(self, timeout_s: float) -> bytes:
-        self.control.settimeout(timeout_s)
-        try:
-            return self.control.recv(1)
-        except OSError:
-            return b""
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
 
     def _check_memory(self) -> None:
-        if self.most_bytes is not None and resident_bytes(self.process.pid) > self.most_bytes:
+        if resident_bytes(self.process.pid) > self.most_bytes:
             raise Fault("Died")
-
-    def _end(self) -> bool:
-        """Whether nothing is left of the task."""
-        with contextlib.suppress(GradingError):
-            self._send(worker.END)
-            return self._reply(END_S) == worker.END
-        return False
 
 
 def run_answer(frozen: dict, answer: str, sandbox: Sandbox = BARE) -> list[dict]:
@@ -151,26 +120,17 @@ def run_answer(frozen: dict, answer: str, sandbox: Sandbox = BARE) -> list[dict]
         return process.run(frozen, answer)
 
 
-def resident_bytes(pid: int) -> int:
-    """Memory of a process and of all that came from it."""
+def resident_bytes(pid: int | str) -> int:
+    """Memory of a process and of all that came from it; 0 where there is no Linux to tell it."""
     total = 0
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process = psutil.Process(pid)
-        for each in (process, *process.children(recursive=True)):
-            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                total += each.memory_info().rss
+    with contextlib.suppress(OSError):  # it has ended
+        total += mmap.PAGESIZE * int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            total += sum(map(resident_bytes, children.read_text().split()))
     return total
 
 
-def _kill(process: subprocess.Popen) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _is_fault(record: dict) -> bool:
-    return "error" in record and record["error"]["types"][0] in FAULTS
-
-
-def _did_not_load(record: dict) -> bool:
-    return "error" in record and record["error"]["phase"] == "load"
+def _errors(records: list[dict]) -> set[str]:
+    """What kinds of errors the records are, and in which phases they were raised."""
+    errors = [record["error"] for record in records if "error" in record]
+    return {name for error in errors for name in (error["types"][0], error["phase"])}

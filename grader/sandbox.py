@@ -4,6 +4,7 @@ A sandboxed worker sees Python and these two packages, all read-only; two small 
 that it may write to; no network, and no process but its own.
 """
 
+import itertools
 import os
 import shutil
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 from . import GradingError
 from .limits import Limits
 
+SYSTEM = [Path("/", name) for name in ("usr", "bin", "lib", "lib32", "lib64", "sbin",
+                                       "etc/ld.so.cache", "etc/alternatives")]  # fmt: skip
 PACKAGES = [Path(__file__).resolve().parents[1] / name for name in ("grader", "lecture_lib")]
 VARIABLES = {
     "PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1",
@@ -24,7 +27,8 @@ VARIABLES = {
 class Sandbox:
     """How workers are started. Plain data, which every process that grades makes a command of.
 
-    Without ``bubblewrap`` there is no sandbox, but time, size and memory are limited all the same.
+    Without ``bubblewrap`` there is no sandbox, but time and size are limited all the same, and on
+    Linux memory.
     """
 
     bubblewrap: bool = True
@@ -36,7 +40,7 @@ class Sandbox:
         if not self.bubblewrap:
             return {**os.environ, "OMP_NUM_THREADS": "1"}
         # Process 1 in a sandbox is bwrap, and shows the environment that it was started with.
-        return {name: os.environ[name] for name in ("PATH",) if name in os.environ}
+        return {"PATH": os.environ.get("PATH", os.defpath)}
 
     def command(self) -> list[str]:
         """Command that runs the rest of the line in the sandbox.
@@ -47,8 +51,11 @@ class Sandbox:
             return []
         if shutil.which("bwrap") is None:
             raise GradingError("bubblewrap (bwrap) is not installed: apt install bubblewrap")
-        visible = [*_python_folders(), *PACKAGES]
-        self._check_private([Path("/usr"), *visible])
+        visible = [*SYSTEM, *_python_folders(), *PACKAGES]
+        for path, folder in itertools.product(self.private, visible):
+            if Path(path).resolve().is_relative_to(folder.resolve()):
+                raise GradingError(f"{path} is in {folder}, which students' code can read. "
+                                   "Move it elsewhere.")  # fmt: skip
         size = ["--size", str(self.limits.disk_mb << 20), "--tmpfs"]
         command = [
             "bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent",
@@ -58,32 +65,12 @@ class Sandbox:
             "--proc", "/proc", "--remount-ro", "/proc",
             # What bwrap makes itself is in memory without a limit, so none of it stays writable.
             "--dev", "/dev", "--remount-ro", "/dev", *size, "/dev/shm", *size, "/tmp",
-            *_system_folders(),
         ]  # fmt: skip
         for folder in visible:  # after /tmp, which would hide those that are below it
-            command += ["--ro-bind", str(folder), str(folder)]
+            command += ["--ro-bind-try", str(folder), str(folder)]
         for name, value in VARIABLES.items():
             command += ["--setenv", name, value]
         return [*command, "--remount-ro", "/", "--chdir", "/tmp", "--", *self.limits.prlimit()]
-
-    def _check_private(self, visible: list[Path]) -> None:
-        for path in self.private:
-            for folder in visible:
-                if Path(path).resolve().is_relative_to(folder.resolve()):
-                    raise GradingError(f"{path} is in {folder}, which students' code can read. "
-                                       "Move it elsewhere.")  # fmt: skip
-
-
-def _system_folders() -> list[str]:
-    options = ["--ro-bind", "/usr", "/usr"]
-    for path in ("/etc/ld.so.cache", "/etc/alternatives"):
-        options += ["--ro-bind-try", path, path]
-    for folder in (Path("/", name) for name in ("bin", "lib", "lib32", "lib64", "sbin")):
-        if folder.is_symlink():
-            options += ["--symlink", os.readlink(folder), str(folder)]
-        elif folder.is_dir():
-            options += ["--ro-bind", str(folder), str(folder)]
-    return options
 
 
 def _python_folders() -> list[Path]:

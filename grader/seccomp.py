@@ -63,9 +63,8 @@ def forbid() -> None:
     """
     libc = ctypes.CDLL(None, use_errno=True)
     machine = os.uname().machine
-    if sys.platform != "linux" or machine not in MACHINES:
-        return
-    if libc.prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1:
+    known = sys.platform == "linux" and machine in MACHINES
+    if not known or libc.prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1:
         return
     code = program(machine)
     block = ctypes.create_string_buffer(code, len(code))
@@ -82,8 +81,7 @@ def program(machine: str) -> bytes:
         (LOAD, 0, 0, NUMBER), (AT_LEAST, 0, 1, X32), (RETURN, 0, 0, ERROR | errno.ENOSYS),
     ]  # fmt: skip
     for calls, code in ((REFUSED, errno.EPERM), (IGNORED, 0)):
-        numbers = [pair[column] for pair in calls.values() if pair[column] is not None]
-        for number in numbers:
+        for number in filter(None, (pair[column] for pair in calls.values())):
             lines += [(EQUAL, 0, 1, number), (RETURN, 0, 0, ERROR | code)]
     for pair in ONLY_FOR_ITSELF.values():
         lines += [(EQUAL, 0, 4, pair[column]), (LOAD, 0, 0, FIRST_ARGUMENT), (EQUAL, 1, 0, 0),

@@ -3,7 +3,6 @@
 import contextlib
 import inspect
 import os
-import secrets
 import socket
 import subprocess
 import sys
@@ -19,6 +18,8 @@ from .sandbox import PACKAGES, Sandbox
 # What the limits do is tried with small ones, so that a sandbox that has none does no harm.
 SMALL = {"memory_mb": 512, "processes": 24, "disk_mb": 16, "file_mb": 16, "time_factor": 1.0,
          "load_s": 60.0, "answer_s": 20.0}  # fmt: skip
+ATTEMPTS = [name for name, each in vars(attempts).items()
+            if inspect.isfunction(each) and not name.startswith("_")]  # fmt: skip
 UBUNTU = """On Ubuntu 24.04 and later AppArmor may forbid it: install an AppArmor profile for bwrap,
 or run: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"""
 ROOT = "\nAs root, limits need writable cgroups: run this as an ordinary user."
@@ -35,10 +36,9 @@ class EscapeError(SandboxError):
 def check_sandbox(sandbox: Sandbox) -> dict[str, str | None]:
     """The attempts to get out of the sandbox, all held back; else a SandboxError."""
     tried = try_to_escape(sandbox)
-    escapes = [f"  {name}: {done}" for name, done in tried.items() if done]
-    if escapes:
+    if escapes := [f"\n  {name}: {done}" for name, done in tried.items() if done]:
         hint = ROOT if os.geteuid() == 0 else ""
-        raise EscapeError("\n".join(["the sandbox does not hold:", *escapes]) + hint)
+        raise EscapeError(f"the sandbox does not hold:{''.join(escapes)}{hint}")
     return tried
 
 
@@ -50,25 +50,25 @@ def try_to_escape(sandbox: Sandbox) -> dict[str, str | None]:
     sandbox = replace(sandbox, limits=replace(sandbox.limits, **SMALL))
     _check_that_it_runs(sandbox)
     done = {}
-    with targets(sandbox) as arguments, Worker(sandbox) as worker:
-        for name, args in arguments.items():
+    with targets(sandbox) as known, Worker(sandbox) as worker:
+        for name in ATTEMPTS:
             before = worker.process
-            done[name] = attempt(name, args, worker)
+            done[name] = attempt(name, known, worker)
             if name == "find_traces" and worker.process is not before:
                 done[name] = "could not be tried: the worker was replaced"
     return done
 
 
-def attempt(name: str, args: list, worker: Worker) -> str | None:
-    """What the attempt could do in this worker."""
-    record = worker.run(_frozen(name, args), inspect.getsource(attempts))[0]
+def attempt(name: str, known: dict, worker: Worker) -> str | None:
+    """What the attempt could do in this worker; ``known``: what ``targets`` gave."""
+    record = worker.run(_frozen(name, known), inspect.getsource(attempts))[0]
     if "error" in record:  # held back the hard way: killed, or out of memory
         kind = record["error"]["types"][0]
         return None if kind in ("Died", "MemoryError") else f"could not be tried ({kind})"
     return record["value"]
 
 
-def _frozen(name: str, args: list) -> dict:
+def _frozen(name: str, *args) -> dict:
     args = [encoding.encode(arg) for arg in args]
     return {
         "grade_id": name,
@@ -80,7 +80,7 @@ def _frozen(name: str, args: list) -> dict:
 
 def _check_that_it_runs(sandbox: Sandbox) -> None:
     try:
-        record = run_answer(_frozen("one", []), "def one():\n    return 1", sandbox)[0]
+        record = run_answer(_frozen("one"), "def one():\n    return 1", sandbox)[0]
     except GradingError as error:
         record = {"error": str(error)}
     if record.get("value") != 1:
@@ -92,55 +92,26 @@ def _check_that_it_runs(sandbox: Sandbox) -> None:
 
 
 @contextlib.contextmanager
-def targets(sandbox: Sandbox) -> Iterator[dict[str, list]]:
-    """Things to reach outside, and the arguments of each attempt."""
+def targets(sandbox: Sandbox) -> Iterator[dict]:
+    """Things to reach outside, and what the attempts need to know of them."""
     with (
-        socket.create_server(("0.0.0.0", 0)) as listener,
+        socket.create_server(("127.0.0.1", 0)) as listener,
         socket.socket(socket.AF_UNIX) as abstract,
         tempfile.NamedTemporaryFile() as secret,
     ):
-        name = f"lecture-grading-{secrets.token_hex(8)}"
-        abstract.bind(f"\0{name}")  # Linux: such a name has no file
+        abstract.bind("")  # Linux: it is given a name that has no file
         abstract.listen()
-        secret.write(b"secret")
-        secret.flush()
-        hosts, port = {"127.0.0.1", _own_address()}, listener.getsockname()[1]
-        home, own_stat = str(Path.home()), Path("/proc/self/stat").read_text()
-        # Inside, a home folder may hold the folders on the way to Python, but nothing else.
-        seen = [secret.name, "/etc/shadow", "/etc/hostname", f"{home}/.bashrc", f"{home}/.ssh",
-                "/var", *sandbox.private]  # fmt: skip
-        shared = [*map(str, PACKAGES), "/usr", home, "/etc", "/", "/proc", "/sys", "/dev"]
+        home = str(Path.home())  # inside, it may hold the folders on the way to Python, but no more
+        # What this process's environment holds and a worker's doesn't: its longest value.
+        given = [value for name, value in os.environ.items() if name != "PATH"]
         yield {
-            "leave_traces": [],
-            "find_traces": [],
-            "forking_process": [],
-            "inherited": [],
-            "network": [[[host, port] for host in sorted(hosts)], name],
-            "other_files": [seen],
-            "write_files": [shared],
-            "other_processes": [os.getpid(), own_stat.rpartition(")")[2].split()[19]],
-            "user_namespace": [],
-            "kernel_settings": [],
-            "keyring": [],
-            "environment": [_environment_secret()],
-            "memory": [SMALL["memory_mb"]],
-            "memory_of_many": [SMALL["memory_mb"]],
-            "processes": [SMALL["processes"]],
-            "disk": [SMALL["disk_mb"]],
-        }
-
-
-def _own_address() -> str:
-    """The address that this machine has in its network; the loopback one if it has none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # sends nothing
-            return probe.getsockname()[0]
-        except OSError:
-            return "127.0.0.1"
-
-
-def _environment_secret() -> str:
-    """What this process's environment holds and a worker's doesn't: its longest value."""
-    given = (value for name, value in os.environ.items() if name != "PATH")
-    return max(given, key=len, default="") or secrets.token_hex(8)
+            "listener": listener.getsockname(),
+            "socket": abstract.getsockname(),
+            "files": [secret.name, "/etc/shadow", "/etc/hostname", f"{home}/.bashrc",
+                      f"{home}/.ssh", "/var", *sandbox.private],
+            "folders": [*map(str, PACKAGES), "/usr", home, "/etc", "/", "/proc", "/sys", "/dev"],
+            "pid": os.getpid(),
+            "start_time": Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19],
+            "secret": max(given, key=len, default="") or "there is no environment",
+            **SMALL,
+        }  # fmt: skip

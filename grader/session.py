@@ -50,7 +50,7 @@ class Session:
 
         before = {str(i + 1): arg for i, arg in enumerate(case["args"])} | case["kwargs"]
         after = {name: encoding.decode(arg, fixture=fixture) for name, arg in before.items()}
-        args = [after[str(i + 1)] for i in range(len(case["args"]))]
+        args = list(after.values())[: len(case["args"])]
         record = self._value_or_error(case, args, {name: after[name] for name in case["kwargs"]})
 
         def changed(name: str) -> bool:

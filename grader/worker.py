@@ -1,23 +1,18 @@
-"""Runs answers on hidden inputs and returns plain data: ``python -I -B worker.py FD MODULES``.
+"""Runs answers on hidden inputs, returns plain data: ``python -I -B worker.py FD MODULES``.
 
 One such process serves the answers of one submission. It imports the modules that their setup
 imports, once, and forks for each task; the fork runs the setup, the answer cell and its cases. No
 answer is ever run in, or sent to, the process that forks, and nothing is left of a task when the
 next one starts: no process, no file. The forks can neither look into it nor change its limits.
 
-The grader writes to the socket FD, a byte a message:
+On the socket FD it says with a byte that it is ready. The grader sends a byte with a socket for a
+task, and one more when the task is over, and is told again by a byte once nothing is left of it.
+On the task's socket a message is one line of JSON, and each is answered by one:
 
-    START, with a socket for the task  -> nothing; the fork answers there
-    END                                -> END, once nothing of the task is left
-
-On the task's socket a message is one line of JSON; each reply carries the id of its request:
-
-    {"id", "op": "setup", "ask": {"setup": [source], "entries": [name], "drive": ...}}
-        -> {"id", "error": null or an error}
-    {"id", "op": "load", "answer"}
-        -> {"id", "error": null or an error}
-    {"id", "op": "call", "case": {"entry", "read", "args", "kwargs", "seed"}}
-        -> {"id", "record": {"value" or "error", "mutated": [label], "n_calls"}}
+    {"setup": [source], "entries": [name], "drive": ...}     -> null or an error
+    the answer cell's source                                 -> null or an error
+    {"entry", "read", "args", "kwargs", "seed"}, any number  -> {"value" or "error",
+                                                                 "mutated": [label], "n_calls"}
 
 An error is {"types": [class names, the most special first], "text", "line", "phase"}. The worker
 judges nothing and knows no expected value. What student code prints goes nowhere; student code
@@ -33,7 +28,7 @@ import signal
 import socket
 import sys
 import time
-from typing import Any, TextIO
+from typing import TextIO
 
 if __package__ in (None, ""):  # as a script under -I the package's folder is not on the path
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -41,52 +36,48 @@ if __package__ in (None, ""):  # as a script under -I the package's folder is no
 from grader import encoding, seccomp
 from grader.session import Session, describe_error
 
-READY, THREADS, START, END = b"r", b"t", b"s", b"e"
 WRITABLE = ("/tmp", "/dev/shm")
 
 
 def serve(requests: TextIO, replies: TextIO) -> None:
-    """Answer a task's requests until the input ends."""
-    session = None
-    for line in requests:
-        request = json.loads(line)
-        reply: dict[str, Any] = {"id": request["id"]}
-        if request["op"] == "setup":
-            try:
-                session = Session(request["ask"])
-            except Exception as error:
-                reply["error"] = describe_error(error, "setup")
-        elif request["op"] == "load":
-            reply["error"] = session.load(request["answer"])
-        else:
-            reply["record"] = session.call(request["case"])
-        replies.write(encoding.dumps(reply) + "\n")
+    """Answer a task's messages until the input ends."""
+
+    def reply(data: dict | None) -> None:
+        replies.write(encoding.dumps(data) + "\n")
         replies.flush()
+
+    try:
+        session = Session(json.loads(requests.readline()))
+    except Exception as error:
+        return reply(describe_error(error, "setup"))
+    reply(None)
+    reply(session.load(json.loads(requests.readline())))
+    for line in requests:
+        reply(session.call(json.loads(line)))
 
 
 def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     before = entries() if os.getpid() == 2 else set()
-    for name in json.loads(sys.argv[2]):
+    modules = json.loads(sys.argv[2])
+    for name in modules:
         with contextlib.suppress(Exception):  # the task's own setup will say what is wrong with it
             importlib.import_module(name)
+    # A lock that another thread holds would stay locked in a fork, so each imports what it needs.
+    if modules and sys.platform == "linux" and len(os.listdir("/proc/self/task")) > 1:
+        os.execv(sys.executable, [*sys.orig_argv[:-1], "[]"])
     gc.collect()
     gc.freeze()  # so that a task's collections do not copy these pages
-    # A lock that another thread holds would stay locked in a fork.
-    threads = os.listdir("/proc/self/task") if sys.platform == "linux" else [""]
     seccomp.forbid()
     seccomp.set_dumpable(False)
-    control.send(READY if len(threads) == 1 else THREADS)
-    task = 0
     while True:
-        message, handles, _, _ = socket.recv_fds(control, 1, 1)
-        if message == START:
-            task = fork(control, handles[0])
-        elif message == END:
-            end(task, before)
-            control.send(END)
-        else:  # the grader has closed its end
+        control.send(b"r")
+        _, handles, _, _ = socket.recv_fds(control, 1, 1)
+        if not handles:  # the grader has closed its end
             return
+        task = fork(control, handles[0])
+        control.recv(1)
+        end(task, before)
 
 
 def fork(control: socket.socket, handle: int) -> int:

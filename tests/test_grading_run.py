@@ -2,6 +2,7 @@
 
 import ast
 import json
+import socket
 import sys
 import time
 
@@ -9,7 +10,7 @@ import psutil
 import pytest
 from small_tasks import DEF, FAST, LIST, doubling, process_verdict
 
-from grader import GradingError, exchange, judge, run
+from grader import GradingError, judge, run
 from grader.checks import Case
 from grader.limits import Limits
 from grader.sandbox import Sandbox
@@ -59,10 +60,11 @@ import json, os, sys
 frame = sys._getframe()
 while 'replies' not in frame.f_locals: frame = frame.f_back
 replies, requests = frame.f_locals["replies"], frame.f_locals["requests"]
-replies.write(json.dumps({"id": frame.f_locals["request"]["id"], "error": None}) + "\\n")
+replies.write("null\\n")
 replies.flush()
-request = json.loads(requests.readline())
+case = json.loads(requests.readline())
 """
+RECORD = '{"value": [2, 4], "mutated": [], "n_calls": 0}'
 
 
 @pytest.mark.parametrize(
@@ -70,12 +72,16 @@ request = json.loads(requests.readline())
     [
         '"[" * 100000',
         '"x" * 50_000_000',
-        'json.dumps({"id": request["id"]})',
-        'json.dumps({"id": request["id"], "record": {"value": 1}})',
-        'json.dumps({"id": request["id"], "record": {"error": 3, "mutated": [], "n_calls": 0}})',
-        'json.dumps({"id": request["id"], "record": {"mutated": [], "n_calls": 0}})',
-        'json.dumps({"id": "other", "record": {"value": [2, 4], "mutated": [], "n_calls": 0}})',
-        "json.dumps([request['id']])",
+        '"{}"',
+        """'{"value": 1}'""",
+        """'{"error": 3, "mutated": [], "n_calls": 0}'""",
+        """'{"mutated": [], "n_calls": 0}'""",
+        """'{"value": [2, 4], "mutated": [], "n_calls": -1}'""",
+        """'{"value": [2, 4], "mutated": ["x"], "n_calls": 0}'""",
+        """'{"value": [2, 4], "mutated": [[]], "n_calls": 0}'""",
+        """'{"error": {"types": [], "text": "", "line": 1}, "mutated": [], "n_calls": 0}'""",
+        f"""'{RECORD}\\n{RECORD}'""",
+        '"[[2, 4]]"',
         '"9" * 5000',
     ],
 )
@@ -95,8 +101,7 @@ def test_replies_of_another_form_are_refused(forged):
 )
 def test_values_that_are_no_plain_data_are_refused_by_the_judge(value):
     record = f'{{"value": {value}, "mutated": [], "n_calls": 0}}'
-    line = f"""json.dumps({{"id": request["id"], "record": {record}}})"""
-    answer = f"{REPLY}replies.write({line} + '\\n'); replies.flush(); os._exit(0)"
+    answer = f"{REPLY}replies.write({record!r} + '\\n'); replies.flush(); os._exit(0)"
     verdict = process_verdict(answer)
     assert not verdict.passed
     assert "could not be read" in verdict.message
@@ -104,9 +109,8 @@ def test_values_that_are_no_plain_data_are_refused_by_the_judge(value):
 
 def test_a_forged_setup_error_is_the_students_own():
     """Only what fails before the answer is in the process is the author's fault."""
-    forged = REPLY.replace(
-        '"error": None', '"error": {"types": ["E"], "text": "", "phase": "setup"}'
-    )
+    forged = REPLY.replace('"null', '\'{"types": ["E"], "text": "", "line": 1, "phase": "setup"}')
+    forged = forged.replace('\\n")', "\\n')")
     verdict = process_verdict(forged)
     assert not verdict.passed
 
@@ -126,26 +130,17 @@ def test_a_command_that_is_not_there_is_a_grading_error(monkeypatch):
 
 def test_the_worker_is_sent_the_answer_and_inputs_and_nothing_else(monkeypatch):
     sent = []
-    whole = exchange.Exchange._exchange
+    send = socket.socket.send
     monkeypatch.setattr(
-        exchange.Exchange,
-        "_exchange",
-        lambda self, line, deadline: sent.append(line) or whole(self, line, deadline),
+        socket.socket, "send", lambda self, line: sent.append(bytes(line)) or send(self, line)
     )
     frozen = doubling()
     run.run_answer(frozen, DEF + "return x", FAST)
-    requests = [json.loads(line) for line in sent]
-    assert [sorted(request) for request in requests] == [
-        ["ask", "id", "op"],
-        ["answer", "id", "op"],
-        ["case", "id", "op"],
-        ["case", "id", "op"],
-    ]
-    assert requests[0]["ask"] == {"setup": [], "entries": ["double"], "drive": None}
-    assert [sorted(r["case"]) for r in requests[2:]] == [
-        ["args", "entry", "kwargs", "read", "seed"]
-    ] * 2
-    assert len({request["id"] for request in requests}) == 4
+    ask, answer, *cases = [json.loads(line) for line in sent]
+    assert ask == {"setup": [], "entries": ["double"], "drive": None}
+    assert answer == DEF + "return x"
+    assert cases == frozen["cases"]
+    assert [sorted(case) for case in cases] == [["args", "entry", "kwargs", "read", "seed"]] * 2
 
 
 def test_the_sandbox_is_a_command_in_front(tmp_path, monkeypatch):

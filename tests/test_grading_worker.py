@@ -56,7 +56,7 @@ FORGED = """
 import gc, io, json, os, re, sys
 frame = sys._getframe()
 while 'replies' not in frame.f_locals: frame = frame.f_back
-frame.f_locals['replies'].write('{"id": "0", "error": null}\\n')
+frame.f_locals['replies'].write('null\\n')
 frame.f_locals['replies'].flush()
 def double(x): return x
 """

@@ -28,8 +28,7 @@ def reply(text):
     frame.f_locals["replies"].write(text + "\\n")
     frame.f_locals["replies"].flush()
 def forge(value, mutated="[]"):
-    record = f'{{"value": {value}, "mutated": {mutated}, "n_calls": 0}}'
-    reply(f'{{"id": "{frame.f_locals["request"]["id"]}", "record": {record}}}')
+    reply(f'{{"value": {value}, "mutated": {mutated}, "n_calls": 0}}')
 """
 
 
@@ -187,7 +186,7 @@ def test_who_outlives_a_task_cannot_answer_for_the_next(value):
         if os.fork() == 0:
             while True:
                 for n in range(3, 64):
-                    try: os.write(n, b'{"id": "0", "record": {"value": [2, 4]}}\\n')
+                    try: os.write(n, b'{"value": 2, "mutated": [], "n_calls": 0}\\n')
                     except OSError: pass
         os._exit(0)
     os._exit(0)""")
@@ -223,6 +222,16 @@ def test_no_hidden_input_gets_into_the_feedback(name):
     assert not result["passed"]
     assert "777" not in result["student_message"]
     assert "hidden case 2" in result["student_message"]
+
+
+def test_no_hidden_input_gets_out_of_a_cell_that_answers_before_it_is_loaded():
+    """What a cell says while it is loaded is told in full, and this one has the inputs by then."""
+    take = "case = frame.f_locals['requests'].readline()\n"
+    answer = f"reply('null')\n{take}forge('[2, 4]')\n{take}raise ValueError(case)"
+    result = grade_answer(doubling(), f"{HEAD}{FRAME}{answer}", BARE)
+    assert not result["passed"]
+    assert "777" not in result["student_message"]
+    assert [check["outcome"] for check in result["checks"]] == ["passed", "unreadable"]
 
 
 def test_a_text_that_is_no_unicode_does_not_keep_the_reports_from_being_written(
@@ -302,11 +311,11 @@ def test_the_self_test_notices_these_holes(sandbox, monkeypatch, name, with_hole
     if name == "kernel_settings" and os.geteuid() != 0:
         pytest.skip("only root's worker could change them")
     monkeypatch.setenv("A_TOKEN_OF_THE_INSTRUCTOR", SECRET * 1000)
-    with self_test.targets(sandbox) as arguments:
+    with self_test.targets(sandbox) as known:
         with run.Worker(with_hole(limits=LIMITS)) as worker:
-            assert self_test.attempt(name, arguments[name], worker)
+            assert self_test.attempt(name, known, worker)
         with run.Worker(Sandbox(limits=LIMITS)) as whole:
-            assert self_test.attempt(name, arguments[name], whole) is None
+            assert self_test.attempt(name, known, whole) is None
 
 
 LEAK = """if x[-1] == 2: return [2, 4]

@@ -154,11 +154,6 @@ def with_executor(monkeypatch, errors):
     monkeypatch.setattr(grading, "local_executor", lambda n: executor)
 
 
-def test_a_broken_pool_is_replaced(three, grade_here, monkeypatch):
-    with_executor(monkeypatch, [pool.BrokenProcessPool()] * 2)
-    assert grade_here().n_graded == 5
-
-
 @pytest.mark.parametrize("kind", [GradingError, RuntimeError])
 def test_what_could_not_be_graded_is_no_zero(three, grade_here, monkeypatch, tmp_path, kind):
     with_executor(monkeypatch, [kind("the disk is full")])

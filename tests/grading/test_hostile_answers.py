@@ -18,11 +18,14 @@ GOOD = "return [2 * item for item in x]"
 ZERO, FULL = 0, 2
 SPIN = "while True:\n        try:\n            while True: pass\n        except BaseException: pass"
 FRAME = "frame = sys._getframe()\nwhile 'replies' not in frame.f_locals: frame = frame.f_back\n"
-FORGED = (
-    'frame.f_locals["replies"].write(json.dumps({"id": ID, "record": '
-    '{"value": [1.0], "mutated": [], "n_calls": 0}, "passed": True, "points": 2}) + "\\n")\n'
-    'frame.f_locals["replies"].flush()\ndef double(x): return x\n'
-)
+FORGED = """record = {"value": [1.0], "mutated": [], "n_calls": 0, "passed": True, "points": 2}
+for reply in None, record:
+    frame.f_locals["replies"].write(json.dumps(reply) + "\\n")
+    READ
+frame.f_locals["replies"].flush()
+def double(x): return x
+"""
+IN_TURN = 'frame.f_locals["replies"].flush(); frame.f_locals["requests"].readline()'
 EQUAL = """class Yes(list):
     def __eq__(self, other): return True
     def __ne__(self, other): return False
@@ -103,11 +106,8 @@ ANSWERS = {
     "patches-builtins": (HEAD + PATCH, ZERO),
     "patches-torch": (HEAD + PATCH_TORCH, ZERO),
     "equals-everything": (HEAD + EQUAL, ZERO),
-    "forges-the-protocol": (HEAD + FRAME + FORGED.replace("ID", '"0"'), ZERO),
-    "forges-with-the-id": (
-        HEAD + FRAME + FORGED.replace("ID", 'frame.f_locals["request"]["id"]'),
-        ZERO,
-    ),
+    "forges-the-protocol": (HEAD + FRAME + FORGED.replace("READ", "pass"), ZERO),
+    "forges-reply-by-reply": (HEAD + FRAME + FORGED.replace("READ", IN_TURN), ZERO),
     "returns-pickles": (HEAD + PICKLE, ZERO),
     "nan": (DEF + "return [float('nan')] * len(x)", ZERO),
     "infinity": (DEF + "return [float('inf')] * len(x)", ZERO),
