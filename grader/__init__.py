@@ -12,7 +12,7 @@
     submissions      whose a notebook is and for which exercise; submitted_file reads its answers
     store            results in SQLite, by a hash of answer and checks: a run goes on where it was
     self_test        makes the attempts to get out of the sandbox before anything is graded
-    pool             many submissions at once, in local processes or on a Dask cluster; for each
+    pool             many submissions at once, in threads or on a Dask cluster; for each
       run            one worker, which ``sandbox`` and ``limits`` make the command of; for each task
         exchange     requests and replies, each in time, size and form:
 

@@ -65,29 +65,39 @@ class Limits:
 
 @contextlib.contextmanager
 def counted(limits: Limits) -> Iterator[list[str]]:
-    """Command that runs the rest of the line in a group of the kernel's counters (cgroup).
+    """Command that runs the rest of the line in groups of the kernel's counters (cgroups).
 
-    The group counts the processes of one worker and is removed at the end. Only root can make one,
-    and only root needs one, since ``prlimit`` counts the processes of anyone else. Where none can
-    be made the command is empty; the self-test then finds out that nothing counts.
+    They count the processes of one worker and their memory, also what is shared and belongs to no
+    process, and are removed at the end. Only root can make them, and only root needs them for the
+    processes, since ``prlimit`` counts those of anyone else. Where none can be made the command is
+    empty; the self-test then finds out that nothing counts.
     """
-    trees = CGROUPS / "pids", CGROUPS  # version 1 has a tree for each counter, version 2 has one
-    tree = next((tree for tree in trees if (tree / "cgroup.procs").exists()), CGROUPS)
-    group, command = tree / OURS / secrets.token_hex(8), []
-    if os.geteuid() == 0:
-        with contextlib.suppress(OSError):
-            group.parent.mkdir(exist_ok=True)
-            if (control := group.parent / "cgroup.subtree_control").exists():  # version 2
-                control.write_text("+pids")
-            group.mkdir()
-            (group / "pids.max").write_text(str(limits.processes))
-            command = ["sh", "-c", f'echo $$ > "{group}/cgroup.procs" && exec "$@"', "sh"]
+    memory = limits.memory_mb << 20
+    trees = {  # version 1 has a tree for each counter, version 2 has one
+        CGROUPS / "pids": {"pids.max": limits.processes},
+        CGROUPS / "memory": {"memory.limit_in_bytes": memory},
+        CGROUPS: {"pids.max": limits.processes, "memory.max": memory, "memory.swap.max": 0},
+    }
+    groups, name = [], secrets.token_hex(8)
+    for tree, settings in trees.items() if os.geteuid() == 0 else ():
+        if (tree / "cgroup.procs").exists():
+            with contextlib.suppress(OSError):
+                group = tree / OURS / name
+                group.parent.mkdir(exist_ok=True)
+                if (control := group.parent / "cgroup.subtree_control").exists():  # version 2
+                    control.write_text("+pids +memory")
+                group.mkdir()
+                groups.append(group)
+                for setting, value in settings.items():
+                    (group / setting).write_text(str(value))
+    steps = "".join(f'echo $$ > "{group}/cgroup.procs" && ' for group in groups)
     try:
-        yield command
+        yield ["sh", "-c", f'{steps}exec "$@"', "sh"] if groups else []
     finally:
         for _ in range(100):  # a killed worker's processes are gone a moment later
-            with contextlib.suppress(OSError):
-                group.rmdir()
-            if not group.exists():
+            for group in groups:
+                with contextlib.suppress(OSError):
+                    group.rmdir()
+            if not any(group.exists() for group in groups):
                 break
             time.sleep(0.05)

@@ -93,9 +93,28 @@ def test_every_attempt_is_tried(tried):
     assert [name for name in functions if not name.startswith("_")] == list(tried) == ATTEMPTS
 
 
+@pytest.mark.parametrize(
+    ("trees", "memory"),
+    [(["pids", "memory"], "memory.limit_in_bytes"), ([""], "memory.max")],
+    ids=["version 1", "version 2"],
+)
+def test_for_root_the_kernel_counts_processes_and_memory(monkeypatch, tmp_path, trees, memory):
+    monkeypatch.setattr(limits, "CGROUPS", tmp_path)
+    monkeypatch.setattr(limits.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(limits.time, "sleep", lambda seconds: None)
+    for tree in trees:
+        (tmp_path / tree).mkdir(exist_ok=True)
+        (tmp_path / tree / "cgroup.procs").touch()
+    with limits.counted(Limits(memory_mb=5, processes=7)) as command:
+        written = {path.name: path.read_text() for path in tmp_path.glob("**/lecture-grading/*/*")}
+        assert written["pids.max"] == "7"
+        assert written[memory] == str(5 << 20)
+        assert command[2].count("cgroup.procs") == len(trees)
+
+
 def test_workers_are_cleaned_up_after(sandbox):
     """A group of counters for each worker would pile up."""
-    folders = [Path("/sys/fs/cgroup", tree, "lecture-grading") for tree in ("", "pids")]
+    folders = [Path("/sys/fs/cgroup", tree, "lecture-grading") for tree in ("", "pids", "memory")]
 
     def groups() -> set[Path]:
         return {group for folder in folders if folder.is_dir() for group in folder.iterdir()}
