@@ -15,8 +15,15 @@ import subprocess
 import sys
 import threading
 
-# All that load_model() and the engine import. Not lecture_lib: a notebook imports that itself.
-IMPORTED = """
+# What the kernel and its widgets import. Not ipykernel.kernelapp: it reads the environment then.
+KERNEL = """
+import ipykernel.ipkernel
+import ipykernel.zmqshell
+import ipywidgets
+"""
+# And all that load_model() and the engine do. Not lecture_lib: a notebook imports that itself.
+LECTURE = f"""{KERNEL}
+import pandas
 import torch
 import transformers.models.llama.modeling_llama
 import transformers.models.llama.tokenization_llama
@@ -24,23 +31,26 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 """
 
 
-def start_server(address: str, environment: dict[str, str]) -> subprocess.Popen:
+def start_server(
+    address: str, environment: dict[str, str], imports: str = LECTURE
+) -> subprocess.Popen:
     """The process that forks. It ends when its standard input is closed, or its owner ends.
 
     Args:
         address: a path for its socket.
         environment: what its kernels' Python and libraries read when they start.
+        imports: the statements that it runs once for all kernels.
     """
-    command = [sys.executable, __file__, address]
+    command = [sys.executable, __file__, address, imports]
     pipe = subprocess.PIPE
     server = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment)
     if not server.stdout.readline():
-        raise RuntimeError("the process that forks the kernels ended while it imported torch")
+        raise RuntimeError("the process that forks the kernels ended while it imported libraries")
     return server
 
 
-def serve(address: str) -> None:
-    exec(IMPORTED)
+def serve(address: str, imports: str) -> None:
+    exec(imports)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
     threading.Thread(target=end_with_the_owner, daemon=True).start()
     with socket.socket(socket.AF_UNIX) as listener:
@@ -97,6 +107,6 @@ def stand_for_the_kernel(address: str, arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 2:
-        serve(sys.argv[1])
+    if len(sys.argv) == 3:
+        serve(*sys.argv[1:])
     stand_for_the_kernel(sys.argv[1], sys.argv[2:])
