@@ -39,7 +39,8 @@ def point_rows(engine: Engine, hardware: Hardware, step) -> list[list]:
     phase, batch_size, seq_len = step
     dtype = str(engine.dtype).removeprefix("torch.")
     rows = []
-    for row in measure_ops(engine, phase, batch_size, seq_len, progress=False).itertuples():
+    table = measure_ops(engine, phase, batch_size, seq_len, seconds=4.0, progress=False)
+    for row in table.itertuples():
         roof_s = hardware.seconds(row.flops, row.bytes, dtype)
         rows.append(
             [
@@ -53,7 +54,7 @@ def point_rows(engine: Engine, hardware: Hardware, step) -> list[list]:
 
 
 def step_row(engine: Engine, hardware: Hardware, step) -> list:
-    result = predict_step(engine, hardware, *step)
+    result = predict_step(engine, hardware, *step, seconds=3.0)
     return [*step, result.predicted * 1e3, result.measured * 1e3, f"{result.error:+.0%}"]
 
 
@@ -146,7 +147,7 @@ def main() -> None:
         memory_of_process()
         return
     engine = Engine(load_model(device=arguments.device, dtype=arguments.dtype))
-    hardware = measure_hardware(engine.device)
+    hardware = measure_hardware(engine.device, seconds=4.0)
     text = report(engine, hardware, QUICK if arguments.quick else STEPS)
     print(text)
     if not arguments.quick:

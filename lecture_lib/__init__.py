@@ -13,7 +13,8 @@
     costs           FLOPs, bytes, roofline, memory, latency; predicted and measured
     parallel        pipeline and tensor parallelism: volumes, schedules, real runs
     environment     check_environment(): is this machine ready?
-    decoding        toy language models, greedy and beam search, sampling
+    decoding        toy language models, greedy and beam search, sampling (with
+                    sampling_settings, which needs no torch)
     figures         matplotlib pictures, pure functions: data in, Picture out
     widgets         thin ipywidgets shells over figures and computations
     tables          DataFrames for readers; from the package's import on, Jupyter shows all so

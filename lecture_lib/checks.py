@@ -59,6 +59,15 @@ def check_flag(name: str, value: Any) -> bool:
     return value
 
 
+def check_stop(stop: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Stop strings as a tuple, or ValueError."""
+    stop = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    for string in stop:
+        if not isinstance(string, str) or not string:
+            raise ValueError(f"stop: needs non-empty strings, got {string!r}")
+    return stop
+
+
 class UnknownNameError(KeyError, ValueError):
     """Nothing has this name; the message suggests near ones."""
 

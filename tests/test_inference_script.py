@@ -220,6 +220,18 @@ def test_a_wrong_argument_exits_with_2_and_a_sentence(arguments, word, capsys):
     assert word in capsys.readouterr().err
 
 
+def test_a_wrong_argument_is_told_without_waiting_for_torch():
+    code = """
+import contextlib, sys
+from lecture_lib.inference_script.command import main
+with contextlib.suppress(SystemExit):
+    main(["--prompt", "a", "--top-p", "2"])
+sys.exit("torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--top-p: needs a number" in done.stderr
+
+
 def test_a_model_that_is_not_there_exits_with_1(capsys, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert command.main(["--prompt", "a", "--model", "./no-such-folder"]) == 1

@@ -10,14 +10,16 @@ import sys
 from collections.abc import Callable, Iterable
 
 
-def start(script: str, address: str, environment: dict[str, str] | None = None) -> subprocess.Popen:
-    """Run ``script ADDRESS``, which calls ``serve``; returns when it has made its imports.
+def start(
+    script: str, address: str, environment: dict[str, str] | None = None, *arguments: str
+) -> subprocess.Popen:
+    """Run ``script ADDRESS ARGUMENTS``, which calls ``serve``; returns when its imports are made.
 
     Args:
         address: a path for its socket.
         environment: what its Python, its libraries and its forks read when they start.
     """
-    command, pipe = [sys.executable, script, address], subprocess.PIPE
+    command, pipe = [sys.executable, script, address, *arguments], subprocess.PIPE
     server = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment)
     if not server.stdout.readline():
         raise RuntimeError(f"{script} ended while it made its imports")

@@ -13,17 +13,24 @@ import signal
 import socket
 import sys
 import threading
-from functools import partial
 
 import fork_server
 
-# All that load_model() and the engine import. Not lecture_lib: a notebook imports that itself.
-IMPORTED = [
+# What the kernel and its widgets import. Not ipykernel.kernelapp: it reads the environment then.
+KERNEL = ("ipykernel.ipkernel", "ipykernel.zmqshell", "ipywidgets")
+# And all that load_model() and the engine do. Not lecture_lib: a notebook imports that itself.
+LECTURE = (
+    *KERNEL,
+    "pandas",
     "transformers.pipelines",
     "transformers.models.llama.modeling_llama",
     "transformers.models.llama.tokenization_llama",
-]
-start_server = partial(fork_server.start, __file__)  # of an address and an environment
+)
+
+
+def start_server(address: str, environment: dict[str, str], imports: tuple[str, ...] = LECTURE):
+    """As `fork_server.start`: the process that forks kernels that have made these imports."""
+    return fork_server.start(__file__, address, environment, ",".join(imports))
 
 
 def be_the_kernel(connection: socket.socket) -> None:
@@ -63,7 +70,7 @@ def stand_for_the_kernel(address: str, arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 2:
-        fork_server.serve(sys.argv[1], IMPORTED, be_the_kernel)
+    if len(sys.argv) == 3:
+        fork_server.serve(sys.argv[1], sys.argv[2].split(","), be_the_kernel)
     else:
         stand_for_the_kernel(sys.argv[1], sys.argv[2:])

@@ -92,9 +92,11 @@ class CheckedNotebook(IPyNbFile):
         self.resources = ExitStack()
         environment = self.resources.enter_context(kernel_environment())
         timeout = self.config.option.nbval_kernel_startup_timeout
-        # Small notebooks of the tests elsewhere don't need what such a kernel has imported.
-        forked = self.path.is_relative_to(ROOT) and sys.platform == "linux"
-        kernels = forked_kernels() if forked else ThisInterpreterKernels()
+        # Small notebooks of the tests elsewhere don't need what a lecture imports.
+        inside = self.path.is_relative_to(ROOT)
+        imports = forked_kernel.LECTURE if inside else forked_kernel.KERNEL
+        on_linux = sys.platform == "linux"
+        kernels = forked_kernels(imports) if on_linux else ThisInterpreterKernels()
         self.kernel = WatchedKernel(kernels, self.path.parent, environment, timeout)
         self.setup_sanitize_files()
 
@@ -135,12 +137,12 @@ class CommittedOutputs(pytest.Item):
 
 
 @cache
-def forked_kernels() -> KernelSpecManager:
-    """The kernels of this process, which are forks of another one that has imported torch."""
+def forked_kernels(imports: tuple[str, ...]) -> KernelSpecManager:
+    """The kernels of this process, which are forks of another one that has run these imports."""
     folder = OF_THIS_PROCESS.enter_context(tempfile.TemporaryDirectory())
     environment = OF_THIS_PROCESS.enter_context(kernel_environment())
     address = os.path.join(folder, "socket")
-    OF_THIS_PROCESS.enter_context(forked_kernel.start_server(address, environment))
+    OF_THIS_PROCESS.enter_context(forked_kernel.start_server(address, environment, imports))
     return ForkedKernels(address)
 
 

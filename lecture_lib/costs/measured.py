@@ -22,7 +22,7 @@ def measure_ops(
     batch_size: int = 1,
     seq_len: int = 128,
     *,
-    seconds: float = 4.0,
+    seconds: float = 2.0,
     progress: bool = True,
     timer: Timer | None = None,
 ) -> pd.DataFrame:
@@ -112,7 +112,7 @@ def predict_step(
     batch_size: int = 1,
     seq_len: int = 128,
     *,
-    seconds: float = 3.0,
+    seconds: float = 1.5,
     timer: Timer | None = None,
 ) -> Comparison:
     """A step's time by the roofline of ``hardware``, against the engine's own.

@@ -12,47 +12,15 @@ same p keeps another nucleus when it comes first.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lecture_lib.checks import check_count, check_number
+from lecture_lib.sampling_settings import SamplingSettings, check_mass, check_temperature
 from lecture_lib.tokens import check_logits, check_possible, check_token_ids, to_float32
 
 CUT = float("-inf")  # the logit of a token that must not be drawn: e^-inf = 0
-
-
-@dataclass(frozen=True)
-class SamplingSettings:
-    """The arguments of ``generate`` that shape a sampling distribution, under the same names.
-
-    The defaults change nothing (pure multinomial sampling). Transformers' own default is
-    ``top_k=50``: pass ``top_k=0`` there to get what is the default here.
-
-    Args:
-        temperature: above 0. Below 1 sharpens, above 1 flattens.
-        top_k: how many tokens to keep; None or 0 keeps all.
-        top_p: the mass to keep, in (0, 1]; 1 keeps all.
-        min_p: keep what has at least this share of the likeliest token's probability, in [0, 1];
-            None or 0 keeps all.
-        repetition_penalty: above 0; 1 penalises nothing.
-    """
-
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float = 1.0
-    min_p: float | None = None
-    repetition_penalty: float = 1.0
-
-    def __post_init__(self):
-        _check_temperature(self.temperature)
-        if self.top_k is not None:
-            check_count("top_k", self.top_k, least=0)
-        _check_mass(self.top_p)
-        if self.min_p is not None:
-            check_number("min_p", self.min_p, least=0, most=1)
-        check_number("repetition_penalty", self.repetition_penalty, above=0)
 
 
 def apply_repetition_penalty(
@@ -95,7 +63,7 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
     T -> 0 is greedy search, T -> infinity the uniform distribution; neither is a temperature. The
     order of the tokens never changes.
     """
-    scaled = check_logits(logits) / _check_temperature(temperature)
+    scaled = check_logits(logits) / check_temperature(temperature)
     check_possible(scaled, f" (divided by the temperature {temperature})")
     return scaled
 
@@ -119,7 +87,7 @@ def top_p_filter(logits: Tensor, p: float, *, min_tokens_to_keep: int = 1) -> Te
     tiny probabilities are added first, where float32 can still see them. Which of several equally
     likely tokens on the edge stay is left to torch's sort. A mass of exactly p is enough.
     """
-    logits, p = check_logits(logits), _check_mass(p)
+    logits, p = check_logits(logits), check_mass(p)
     ascending, order = logits.sort(dim=-1)  # (B, V): the unlikeliest first
     tail_mass = ascending.softmax(-1).cumsum(-1)  # of a token and all that are less likely
     cut = tail_mass <= 1 - p
@@ -195,20 +163,3 @@ def sampling_distribution(
     """
     settings = SamplingSettings(temperature, top_k, top_p, min_p, repetition_penalty)
     return filter_logits(logits, settings, previous_ids=previous_ids).softmax(-1)
-
-
-def _check_temperature(temperature: float) -> float:
-    if temperature == 0:
-        raise ValueError(
-            "temperature: 0 divides by zero; for the likeliest token always, use greedy search "
-            "(do_sample=False)"
-        )
-    return check_number("temperature", temperature, above=0)
-
-
-def _check_mass(top_p: float) -> float:
-    try:
-        return check_number("top_p", top_p, above=0, most=1)
-    except ValueError as error:
-        hint = "; for the likeliest token alone use top_k=1" if top_p == 0 else ""
-        raise ValueError(f"{error}{hint}") from None

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from lecture_lib.checks import check_stop
 from lecture_lib.tokens import decode_text
 
 UNFINISHED = "�"  # what a tokenizer decodes a part of a UTF-8 character to
@@ -64,12 +65,3 @@ class TextStream:
         certain = len(text) - n_held
         self._held = text[certain:]
         return text[:certain]
-
-
-def check_stop(stop: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Stop strings as a tuple, or ValueError."""
-    stop = (stop,) if isinstance(stop, str) else tuple(stop or ())
-    for string in stop:
-        if not isinstance(string, str) or not string:
-            raise ValueError(f"stop: needs non-empty strings, got {string!r}")
-    return stop

@@ -73,7 +73,7 @@ def measure_hardware(
     device="cpu",
     *,
     dtypes: tuple[str, ...] | None = None,
-    seconds: float = 4.0,
+    seconds: float = 2.0,
     max_spread: float = 0.25,
     progress: bool = True,
     timer: Timer | None = None,

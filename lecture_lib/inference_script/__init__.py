@@ -15,7 +15,7 @@ timing             time to first token and time per output token, measured and p
 
 from importlib import import_module
 
-# They need torch, and --help does not: each is imported when it is asked for.
+# Most of them need torch, and --help does not: each is imported when it is asked for.
 _MODULES = {"Answer": ".answer", "TaskInfo": ".settings", "generate": ".run"}
 
 

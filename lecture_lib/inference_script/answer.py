@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from lecture_lib.engine.streaming import TextStream, check_stop
+from lecture_lib.engine.streaming import TextStream
 
 from .logprobs import TokenLogprobs
 from .settings import TaskInfo
@@ -55,7 +55,7 @@ def finish(
     For searches that know no stop strings, and for batches, whose rows are padded behind an end.
     A text that a stop string ends keeps the tokens up to the one that completed it.
     """
-    stream, pieces, kept = TextStream(tokenizer, check_stop(stop)), [], []
+    stream, pieces, kept = TextStream(tokenizer, stop), [], []
     for token in token_ids:
         kept.append(token)
         pieces.append(stream.push(token))

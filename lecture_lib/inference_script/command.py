@@ -10,6 +10,9 @@ import functools
 import json
 import sys
 
+from . import prompt
+from .settings import TaskInfo
+
 EXAMPLES = """examples:
   %(prog)s --prompt "The quick brown fox"
   %(prog)s --prompt "Once upon a time" --temperature 0.7 --top-p 0.9 --stop "\\n"
@@ -71,10 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _read_task(args: argparse.Namespace):
+def _read_task(args: argparse.Namespace) -> TaskInfo:
     """The TaskInfo that the arguments describe; a ValueError without a prompt."""
-    from .settings import TaskInfo  # it needs torch, which --help does not wait for
-
     if not args.prompt_seqs:
         raise ValueError("prompt_seqs: needs a text: --prompt TEXT, or --interactive")
     names = [f.name for f in dataclasses.fields(TaskInfo)]
@@ -86,7 +87,6 @@ def _run(args: argparse.Namespace, task_info) -> int:
     print(f"loading {args.model} ...", file=sys.stderr)
     from lecture_lib.loading import load_model
 
-    from . import prompt, sweep
     from .run import engine_or_none
 
     loaded = load_model(args.model, device=args.device)
@@ -96,16 +96,17 @@ def _run(args: argparse.Namespace, task_info) -> int:
     if args.interactive:
         return prompt.loop(loaded, engine, task_info)
     if args.sweep:
+        from . import sweep  # it needs pandas
+
         return sweep.run(args.sweep, args.table, task_info, loaded, engine)
     return _answer(args, task_info, loaded, engine)
 
 
 def _answer(args, task_info, loaded, engine) -> int:
-    from .prompt import show_text
     from .run import generate
 
     if len(task_info.prompts) == 1 and not args.json and not task_info.logprobs:
-        show_text(task_info, loaded, engine)
+        prompt.show_text(task_info, loaded, engine)
         return 0
     for answer in generate(task_info, loaded, engine=engine):
         if args.json:

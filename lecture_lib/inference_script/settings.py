@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from lecture_lib.checks import check_count, check_number
-from lecture_lib.decoding.sampling import SamplingSettings
-from lecture_lib.engine.streaming import check_stop
+from lecture_lib.checks import check_count, check_number, check_stop
+from lecture_lib.sampling_settings import SamplingSettings
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from lecture_lib.costs.measured import ENGINE
 from lecture_lib.engine import Timings
 
 
-def measure_request(engine, prompt_len: int, n_new: int, *, rounds: int = 5) -> Timings:
+def measure_request(engine, prompt_len: int, n_new: int, *, rounds: int = 3) -> Timings:
     """Time a greedy continuation: warmed up, synchronised, each token's median over the rounds.
 
     Args:
