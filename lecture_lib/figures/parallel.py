@@ -1,22 +1,25 @@
 """Pictures of parallelism in numbers: bytes by phase, time against ranks, the comparison."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.transforms import offset_copy
 from pandas import DataFrame
 
 from ..costs.units import format_count
 from ..parallel import ParallelComparison
 from ..parallel.volumes import Volume
 from .costs import stacked_bars
-from .picture import Picture, new_figure
+from .picture import Backdrop, Picture, add_bars, add_ticks, hide_ticks, new_figure
 from .style import CHOSEN, GOOD, KEPT, MARK, in_course_style
 
 _CURVES = ((CHOSEN, "o", "-"), (MARK, "s", "--"), (GOOD, "^", "-."), (KEPT, "D", ":"))
 # Each way of splitting keeps its colour and hatch in every picture: stages send, ranks that split
 # matrices sum up.
 _WAYS = {"send": (KEPT, "///"), "all_reduce": (CHOSEN, "")}
+_GAP = 0.7  # between two groups of bars, in bars
 
 
 @in_course_style
@@ -27,40 +30,64 @@ def volume_bars(volumes: Mapping[str, Volume]) -> Picture:
     sizes = {name: _sizes(volume) for name, volume in volumes.items()}
     shown = [size for parts in sizes.values() for pair in parts.values() for size in pair if size]
     quantities = list(next(iter(sizes.values())))
-    step = len(volumes) + 0.7
-    height = 0.95 + 0.3 * step * len(quantities)
-    figure = new_figure(7.4, height, layout=None)
-    axes = figure.add_axes((0.17, 0.48 / height, 0.8, 1 - 0.85 / height))
+    kinds = {name: volume.transfers[0].kind for name, volume in volumes.items()}
+    frame = _volume_frame(tuple(kinds.items()), tuple(quantities))
+    axes, step = frame.figure.axes[0], len(volumes) + _GAP
     low, high = 10 ** np.floor(np.log10(min(shown)) - 0.3), max(shown) * 40
-    told = []
-    for i, (name, parts) in enumerate(sizes.items()):
-        colour, hatch = _WAYS[volumes[name].transfers[0].kind]
-        look = {"color": colour, "hatch": hatch, "edgecolor": "white"}
-        for j, (payload, wire) in enumerate(parts.values()):
-            y, words = j * step + i, format_count(payload, "B")
-            axes.barh(y, payload - low, left=low, height=0.78, **look)
-            if wire != payload:
-                axes.plot([payload, wire], [y, y], color=colour, linewidth=1.6)
-                axes.plot([wire], [y], "|", color=colour, markersize=9, markeredgewidth=1.6)
-                words += f", wire {format_count(wire, 'B')}"
-            place = {"textcoords": "offset points", "va": "center", "fontsize": 8}
-            axes.annotate(words, (max(payload, wire), y), (5, 0), **place)
-        axes.barh(0, 0, left=low, label=name, **look)
-        listed = ", ".join(
+    beside = offset_copy(axes.transData, frame.figure, x=5, y=0, units="points")
+
+    def draw() -> None:
+        axes.set_xlim(low, high)
+        add_ticks(axes)
+        for i, (name, parts) in enumerate(sizes.items()):
+            payloads, wires = np.transpose(list(parts.values()))
+            colour, hatch = _WAYS[kinds[name]]
+            rows = step * np.arange(len(quantities)) + i
+            add_bars(axes, low, payloads, rows, 0.78, facecolor=colour, hatch=hatch, edgecolor="w")
+            # A line from each payload to what is on the wire, with a mark at its end.
+            more = np.where(wires > payloads, wires, np.nan)
+            x = np.stack([payloads, more, np.full(len(rows), np.nan)])
+            look = {"color": colour, "linewidth": 1.6, "markersize": 9, "markeredgewidth": 1.6}
+            axes.plot(x.T.ravel(), rows.repeat(3), marker="|", markevery=(1, 3), **look)
+            for y, payload, wire in zip(rows, payloads, wires, strict=True):
+                words = format_count(payload, "B")
+                if wire != payload:
+                    words += f", wire {format_count(wire, 'B')}"
+                place = {"transform": beside, "va": "center", "fontsize": 8}
+                axes.text(max(payload, wire), y, words, **place)
+
+    told = [
+        f"{name}: "
+        + ", ".join(
             f"{what} payload {format_count(payload, 'B')} and wire {format_count(wire, 'B')}"
             for what, (payload, wire) in parts.items()
         )
-        told.append(f"{name}: {listed}")
+        for name, parts in sizes.items()
+    ]
+    return Picture(frame.image(draw), "Bytes sent. " + "; ".join(told))
+
+
+@lru_cache(maxsize=4)
+def _volume_frame(kinds: tuple[tuple[str, str], ...], quantities: tuple[str, ...]) -> Backdrop:
+    """The axes around the bars, with the names and the legend."""
+    step = len(kinds) + _GAP
+    height = 0.95 + 0.3 * step * len(quantities)
+    figure = new_figure(7.4, height, layout=None)
+    axes = figure.add_axes((0.17, 0.48 / height, 0.8, 1 - 0.85 / height))
+    for name, kind in kinds:  # for the legend
+        colour, hatch = _WAYS[kind]
+        axes.barh(0, 0, left=1, label=name, color=colour, hatch=hatch, edgecolor="white")
     axes.set_xscale("log")
-    axes.set(xlim=(low, high), ylim=(len(quantities) * step - 1, -0.8))
-    middle = (len(volumes) - 1) / 2
+    axes.set_ylim(len(quantities) * step - 1, -0.8)
+    middle = (len(kinds) - 1) / 2
     axes.set_yticks([j * step + middle for j in range(len(quantities))], quantities)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value, "B")))
     axes.xaxis.set_minor_locator(NullLocator())  # a hundred small ticks take a third of the time
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("bytes, logarithmic; bar: payload, line: on the wire of all ranks together")
+    axes.spines.left.set_animated(True)
+    hide_ticks(axes, "bytes, logarithmic; bar: payload, line: on the wire of all ranks together")
     figure.legend(frameon=False, fontsize=9, ncols=4, loc="upper center")
-    return Picture(figure, "Bytes sent. " + "; ".join(told))
+    return Backdrop(figure)
 
 
 def _sizes(volume: Volume) -> dict[str, tuple[float, float]]:
@@ -141,6 +168,7 @@ def comparison_page(comparison: ParallelComparison) -> Picture:
 def _draw_panel(axes, title: str, unit: str, frame: DataFrame, named: bool) -> None:
     looks = ((KEPT, ""), (MARK, "///"))
     totals = stacked_bars(axes, frame.to_dict("index"), looks, linewidth=0, height=0.7)
+    axes.set_yticks(range(len(frame)), frame.index)
     for y, total in enumerate(totals):
         text = "none" if total == 0 else f"{total:.3g} {unit}"
         axes.text(total + 0.02 * totals.max(), y, text, va="center", fontsize=8)
