@@ -12,13 +12,13 @@ from ..costs.units import format_count
 from ..parallel import ParallelComparison
 from ..parallel.volumes import Volume
 from .costs import stacked_bars
-from .picture import Backdrop, Picture, add_bars, add_ticks, hide_ticks, new_figure
-from .style import CHOSEN, GOOD, KEPT, MARK, in_course_style
+from .picture import Backdrop, Picture, add_bars, add_ticks, bar_axes, new_figure
+from .style import CHOSEN, GOOD, KEPT, MARK, bar_look, in_course_style
 
 _CURVES = ((CHOSEN, "o", "-"), (MARK, "s", "--"), (GOOD, "^", "-."), (KEPT, "D", ":"))
 # Each way of splitting keeps its colour and hatch in every picture: stages send, ranks that split
 # matrices sum up.
-_WAYS = {"send": (KEPT, "///"), "all_reduce": (CHOSEN, "")}
+_WAYS = {"send": bar_look(KEPT, "///"), "all_reduce": bar_look(CHOSEN)}
 _GAP = 0.7  # between two groups of bars, in bars
 
 
@@ -40,30 +40,25 @@ def volume_bars(volumes: Mapping[str, Volume]) -> Picture:
         axes.set_xlim(low, high)
         add_ticks(axes)
         for i, (name, parts) in enumerate(sizes.items()):
-            payloads, wires = np.transpose(list(parts.values()))
-            colour, hatch = _WAYS[kinds[name]]
+            look = _WAYS[kinds[name]]
             rows = step * np.arange(len(quantities)) + i
-            add_bars(axes, low, payloads, rows, 0.78, facecolor=colour, hatch=hatch, edgecolor="w")
-            # A line from each payload to what is on the wire, with a mark at its end.
-            more = np.where(wires > payloads, wires, np.nan)
-            x = np.stack([payloads, more, np.full(len(rows), np.nan)])
-            look = {"color": colour, "linewidth": 1.6, "markersize": 9, "markeredgewidth": 1.6}
-            axes.plot(x.T.ravel(), rows.repeat(3), marker="|", markevery=(1, 3), **look)
-            for y, payload, wire in zip(rows, payloads, wires, strict=True):
+            add_bars(axes, low, [payload for payload, _ in parts.values()], rows, 0.78, **look)
+            line = {"color": look["facecolor"], "linewidth": 1.6, "marker": "|", "markevery": [1]}
+            for y, (payload, wire) in zip(rows, parts.values(), strict=True):
                 words = format_count(payload, "B")
                 if wire != payload:
+                    axes.plot([payload, wire], [y, y], markersize=9, markeredgewidth=1.6, **line)
                     words += f", wire {format_count(wire, 'B')}"
                 place = {"transform": beside, "va": "center", "fontsize": 8}
                 axes.text(max(payload, wire), y, words, **place)
 
-    told = [
-        f"{name}: "
-        + ", ".join(
+    told = []
+    for name, parts in sizes.items():
+        listed = ", ".join(
             f"{what} payload {format_count(payload, 'B')} and wire {format_count(wire, 'B')}"
             for what, (payload, wire) in parts.items()
         )
-        for name, parts in sizes.items()
-    ]
+        told.append(f"{name}: {listed}")
     return Picture(frame.image(draw), "Bytes sent. " + "; ".join(told))
 
 
@@ -73,19 +68,16 @@ def _volume_frame(kinds: tuple[tuple[str, str], ...], quantities: tuple[str, ...
     step = len(kinds) + _GAP
     height = 0.95 + 0.3 * step * len(quantities)
     figure = new_figure(7.4, height, layout=None)
-    axes = figure.add_axes((0.17, 0.48 / height, 0.8, 1 - 0.85 / height))
+    box, ylim = (0.17, 0.48 / height, 0.8, 1 - 0.85 / height), (len(quantities) * step - 1, -0.8)
+    words = "bytes, logarithmic; bar: payload, line: on the wire of all ranks together"
+    axes = bar_axes(figure, box, words, ylim=ylim, xscale="log")
     for name, kind in kinds:  # for the legend
-        colour, hatch = _WAYS[kind]
-        axes.barh(0, 0, left=1, label=name, color=colour, hatch=hatch, edgecolor="white")
-    axes.set_xscale("log")
-    axes.set_ylim(len(quantities) * step - 1, -0.8)
+        axes.barh(0, 0, left=1, label=name, **_WAYS[kind])
     middle = (len(kinds) - 1) / 2
     axes.set_yticks([j * step + middle for j in range(len(quantities))], quantities)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value, "B")))
     axes.xaxis.set_minor_locator(NullLocator())  # a hundred small ticks take a third of the time
     axes.tick_params(axis="y", length=0)
-    axes.spines.left.set_animated(True)
-    hide_ticks(axes, "bytes, logarithmic; bar: payload, line: on the wire of all ranks together")
     figure.legend(frameon=False, fontsize=9, ncols=4, loc="upper center")
     return Backdrop(figure)
 
@@ -166,7 +158,7 @@ def comparison_page(comparison: ParallelComparison) -> Picture:
 
 
 def _draw_panel(axes, title: str, unit: str, frame: DataFrame, named: bool) -> None:
-    looks = ((KEPT, ""), (MARK, "///"))
+    looks = bar_look(KEPT), bar_look(MARK, "///")
     totals = stacked_bars(axes, frame.to_dict("index"), looks, linewidth=0, height=0.7)
     axes.set_yticks(range(len(frame)), frame.index)
     for y, total in enumerate(totals):

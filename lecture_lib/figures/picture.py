@@ -101,40 +101,40 @@ def blank_axes(width: float, height: float, xlim: tuple[float, float], ylim: tup
     return figure, axes
 
 
-def add_bars(axes, starts, ends, rows: Sequence[float], height: float, **look) -> None:
-    """Horizontal bars of one look as one artist: a patch for each would take longer."""
-    bottoms, tops = np.asarray(rows) - height / 2, np.asarray(rows) + height / 2
-    starts, ends = np.broadcast_arrays(starts, ends)
-    x, y = [starts, ends, ends, starts], [bottoms, bottoms, tops, tops]
-    corners = np.stack([x, y]).transpose(2, 1, 0)  # (n_bars, 4, 2)
-    axes.add_collection(PolyCollection(corners, joinstyle="miter", **look), autolim=False)
-
-
-def hide_ticks(axes, x_label: str, fontsize: float = 10, gap: float = 4) -> None:
-    """An x axis without ticks, with its label ``gap`` points below where ``add_ticks`` has words."""
+def bar_axes(
+    figure: Figure, box, x_label: str, *, fontsize: float = 10, gap: float = 4, **settings
+):
+    """Axes for ``add_bars``; the x label is ``gap`` points below the words of ``add_ticks``."""
+    axes = figure.add_axes(box, **settings)
     axes.tick_params(axis="x", bottom=False, labelbottom=False)
     axes.set_xlabel(x_label, fontsize=fontsize, labelpad=_TICK_PAD + fontsize + gap)
+    axes.spines.left.set_animated(True)  # bars begin below it
+    return axes
+
+
+def add_bars(axes, starts, ends, rows: Sequence[float], height: float, **look) -> None:
+    """Horizontal bars of one look as one artist: a patch for each would take longer."""
+    starts, ends, middle = np.broadcast_arrays(starts, ends, rows)
+    low, high = middle - height / 2, middle + height / 2
+    corners = np.transpose([[starts, ends, ends, starts], [low, low, high, high]])  # (n, 4, 2)
+    axes.add_collection(PolyCollection(corners, joinstyle="miter", **look), autolim=False)
 
 
 def add_ticks(axes, fontsize: float = 10) -> None:
     """Ticks of the x axis, placed without measuring: matplotlib's own take three times as long."""
-    places = axes.get_xticks()
-    words = axes.xaxis.get_major_formatter().format_ticks(places)
-    low, high = np.multiply(axes.get_xlim(), (1 - 1e-9, 1 + 1e-9))
-    edge = axes.get_xaxis_transform()
-    below = offset_copy(edge, axes.figure, y=-_TICK_PAD, units="points")
-    shown = [(x, word) for x, word in zip(places, words, strict=True) if low <= x <= high]
-    look = {"color": INK, "markersize": 3.5, "markeredgewidth": 0.8, "clip_on": False}
-    axes.plot(
-        [x for x, _ in shown],
-        [0] * len(shown),
-        marker=TICKDOWN,
-        linestyle="none",
-        transform=edge,
-        **look,
-    )
-    for x, word in shown:
-        axes.text(x, 0, word, transform=below, ha="center", va="top", fontsize=fontsize)
+    places, (low, high) = axes.get_xticks(), axes.get_xlim()
+    places = places[(places >= low * (1 - 1e-9)) & (places <= high * (1 + 1e-9))]
+    edge, formatter = axes.get_xaxis_transform(), axes.xaxis.get_major_formatter()
+    marks = {"marker": TICKDOWN, "markersize": 3.5, "markeredgewidth": 0.8, "linestyle": "none"}
+    axes.plot(places, 0 * places, color=INK, clip_on=False, transform=edge, **marks)
+    words = [
+        (x, _TICK_PAD, "center", word)
+        for x, word in zip(places, formatter.format_ticks(places), strict=True)
+    ]
+    words.append((high, _TICK_PAD + fontsize + 3, "right", formatter.get_offset()))  # such as 1e7
+    for x, down, ha, word in words:
+        below = offset_copy(edge, axes.figure, y=-down, units="points")
+        axes.text(x, 0, word, transform=below, ha=ha, va="top", fontsize=fontsize)
 
 
 class Backdrop:

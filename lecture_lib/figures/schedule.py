@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from ..parallel import Schedule
-from .picture import Backdrop, Picture, add_bars, add_ticks, hide_ticks, new_figure
+from .picture import Backdrop, Picture, add_bars, add_ticks, bar_axes, new_figure
 from .style import DECODE, INK, OTHER, PREFILL, in_course_style
 
 # Prefill and decode differ in colour, in height and in the colour of the number.
@@ -39,14 +39,13 @@ def schedule_chart(
         schedules = {"": schedules}
     if not schedules:
         raise ValueError("schedules: is empty; needs at least one")
-    units = [
-        (1.0, unit) if unit else next((u for u in _UNITS if s.total_s >= u[0]), _UNITS[-1])
-        for s in schedules.values()
-    ]
-    charts = zip(schedules.items(), units, strict=True)
-    frame = _frame(tuple((title, s.n_stages, name) for (title, s), (_, name) in charts))
-    told = []
-    for (title, schedule), (scale, name) in zip(schedules.items(), units, strict=True):
+    charts, scales, told = [], [], []
+    for title, schedule in schedules.items():
+        scale, name = next((u for u in _UNITS if schedule.total_s >= u[0]), _UNITS[-1])
+        if unit:
+            scale, name = 1.0, unit
+        charts.append((title, schedule.n_stages, name))
+        scales.append(scale)
         n_blocks = {phase: sum(b.phase == phase for b in schedule.blocks) for phase in _LOOKS}
         ends = ", ".join(f"{end / scale:.3g}" for end in schedule.completion_s.values())
         busy = ", ".join(f"{share:.0%}" for share in schedule.utilisation)
@@ -56,14 +55,9 @@ def schedule_chart(
             f"{schedule.bubble_fraction:.0%} of the stages' time is bubbles. Requests complete at "
             f"{ends} {name}; the stages are busy {busy} of the time."
         )
-
-    def draw() -> None:
-        for axes, schedule, (scale, _) in zip(
-            frame.figure.axes, schedules.values(), units, strict=False
-        ):
-            _draw_schedule(axes, schedule, scale)
-
-    return Picture(frame.image(draw), " ".join(told))
+    frame = _frame(tuple(charts))
+    drawn = list(zip(frame.figure.axes, schedules.values(), scales, strict=False))
+    return Picture(frame.image(lambda: [_draw_schedule(*it) for it in drawn]), " ".join(told))
 
 
 @lru_cache(maxsize=4)
@@ -75,10 +69,10 @@ def _frame(charts: tuple[tuple[str, int, str], ...]) -> Backdrop:
     for title, n_stages, unit in charts:
         bottom -= 0.25 * bool(title) + _ROW * n_stages
         box = (_LEFT / _WIDTH, bottom / height, _INCHES / _WIDTH, _ROW * n_stages / height)
-        axes = figure.add_axes(box)
-        hide_ticks(axes, f"time, {unit}", fontsize=9, gap=1)
+        axes = bar_axes(
+            figure, box, f"time, {unit}", fontsize=9, gap=1, ylim=(n_stages - 0.5, -0.5)
+        )
         axes.set_title(title, fontsize=10)
-        axes.set_ylim(n_stages - 0.5, -0.5)
         axes.set_yticks(range(n_stages), [f"stage {i}" for i in range(n_stages)])
         axes.tick_params(axis="y", length=0, labelsize=9)
         axes.spines["left"].set_visible(False)
