@@ -11,10 +11,8 @@ from ..costs.units import format_count
 from .picture import Backdrop, Picture, add_bars, add_ticks, bar_axes, new_figure
 from .style import CHOSEN, GOOD, INK, KEPT, LINES, MARK, OTHER, bar_look, in_course_style
 
-_PARTS = [
-    bar_look(*look)
-    for look in ((KEPT, ""), (CHOSEN, "///"), (GOOD, "..."), (MARK, "xxx"), (OTHER, "---"))
-]
+_COLOURS, _HATCHES = (KEPT, CHOSEN, GOOD, MARK, OTHER), ("", "///", "...", "xxx", "---")
+_PARTS = list(map(bar_look, _COLOURS, _HATCHES))
 _BOUNDS = dict(zip(("memory", "compute"), _PARTS, strict=False))  # what an operation waits for
 
 
@@ -43,13 +41,27 @@ def memory_bars(
         raise ValueError(f"bars: need 1 to {len(_PARTS)} different parts, got {len(parts)}")
     frame, capacity = _memory_frame(tuple(bars), tuple(parts)), capacity_bytes / 1e9
     gigabytes = {name: {p: n / 1e9 for p, n in bar.items()} for name, bar in bars.items()}
-    image = frame.image(lambda: _fill_memory(frame.figure.axes[0], gigabytes, capacity))
+    axes = frame.figure.axes[0]
+
+    def draw() -> None:
+        totals = stacked_bars(axes, gigabytes, height=0.62, linewidth=0.5)
+        room = max(totals.max(), capacity)
+        add_ticks(axes, 0, room * 1.15)
+        for y, total in enumerate(totals):
+            axes.text(
+                total + 0.008 * room, y, f"{total:.3g} GB", va="center", fontsize=9,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, zorder=3,
+            )  # fmt: skip
+        axes.axvline(capacity, color=INK, linestyle="--", linewidth=1.4)
+        words = f"memory {capacity:.3g} GB "
+        axes.text(capacity, -0.62, words, ha="right", fontsize=9, va="bottom")
+
     told = []
     for label, bar in bars.items():
         listed = ", ".join(f"{part} {n / 1e9:.3g} GB" for part, n in bar.items())
         fits = "fits" if sum(bar.values()) <= capacity_bytes else "does not fit"
         told.append(f"{label}: {listed}; {fits} into {capacity:.3g} GB")
-    return Picture(image, "Memory: " + "; ".join(told), caption)
+    return Picture(frame.image(draw), "Memory: " + "; ".join(told), caption)
 
 
 @lru_cache(maxsize=4)
@@ -57,9 +69,8 @@ def _memory_frame(names: tuple[str, ...], parts: tuple[str, ...]) -> Backdrop:
     """The axes around the bars, with the names and the legend."""
     height = 1.35 + 0.4 * len(names)
     figure = new_figure(7.4, height, layout=None)
-    box, rows = (0.22, 0.85 / height, 0.76, 1 - 0.9 / height), range(len(names))
-    settings = {"ylim": (len(names) - 0.5, -0.95), "yticks": rows, "yticklabels": names}
-    bar_axes(figure, box, "GB (10⁹ bytes)", **settings)
+    box = (0.22, 0.85 / height, 0.76, 1 - 0.9 / height)
+    bar_axes(figure, box, (len(names) - 0.5, -0.95), names, "GB (10⁹ bytes)")
     tall, wide, column = 0.11 / height, 0.28 / 7.4, 0.16
     for i, (part, look) in enumerate(zip(parts, _PARTS, strict=False)):  # a legend
         x, y = 0.98 - column * (len(parts) - i), 0.09 / height
@@ -67,21 +78,6 @@ def _memory_frame(names: tuple[str, ...], parts: tuple[str, ...]) -> Backdrop:
         figure.add_artist(Rectangle((x, y), wide, tall, **place, **look))
         figure.text(x + 1.25 * wide, y + tall / 2, part, va="center_baseline", fontsize=9)
     return Backdrop(figure)
-
-
-def _fill_memory(axes, gigabytes: Mapping[str, Mapping[str, float]], capacity: float) -> None:
-    totals = stacked_bars(axes, gigabytes, height=0.62, linewidth=0.5)
-    room = max(totals.max(), capacity)
-    axes.set_xlim(0, room * 1.15)
-    add_ticks(axes)
-    for y, total in enumerate(totals):
-        axes.text(
-            total + 0.008 * room, y, f"{total:.3g} GB", va="center", fontsize=9,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, zorder=3,
-        )  # fmt: skip
-    axes.axvline(capacity, color=INK, linestyle="--", linewidth=1.4)
-    words = f"memory {capacity:.3g} GB "
-    axes.text(capacity, -0.62, words, ha="right", fontsize=9, va="bottom")
 
 
 @in_course_style
@@ -94,8 +90,7 @@ def time_breakdown(parts: Sequence[tuple[str, float, str]], *, title: str = "") 
     axes = frame.figure.axes[0]
 
     def draw() -> None:
-        axes.set_xlim(0, 1.13e3 * max(seconds for _, seconds, _ in parts))
-        add_ticks(axes)
+        add_ticks(axes, 0, 1.13e3 * max(seconds for _, seconds, _ in parts))
         for y, (_, seconds, _) in enumerate(parts):
             axes.text(1e3 * seconds, y, f" {seconds / total:.1%}", va="center", fontsize=8)
         for bound, look in _BOUNDS.items():
@@ -112,10 +107,10 @@ def _time_frame(names: tuple[str, ...], title: str) -> Backdrop:
     """The axes around the bars, with the names and the legend."""
     height = 1.15 + 0.27 * len(names)
     figure = new_figure(7.4, height, layout=None)
-    box, rows = (0.2, 0.5 / height, 0.77, 1 - 0.9 / height), range(len(names))
-    settings = {"ylim": (len(names) - 0.4, -0.6), "yticks": rows, "yticklabels": names}
-    axes = bar_axes(figure, box, "milliseconds", title=title, **settings)
+    box = (0.2, 0.5 / height, 0.77, 1 - 0.9 / height)
+    axes = bar_axes(figure, box, (len(names) - 0.4, -0.6), names, "milliseconds")
     axes.tick_params(axis="y", labelsize=9)
+    axes.set_title(title)
     for bound, look in _BOUNDS.items():
         axes.barh(0, 0, label=f"{bound} bound", **look)
     figure.legend(frameon=False, fontsize=9, ncols=2, loc="upper right")

@@ -37,11 +37,9 @@ def volume_bars(volumes: Mapping[str, Volume]) -> Picture:
     beside = offset_copy(axes.transData, frame.figure, x=5, y=0, units="points")
 
     def draw() -> None:
-        axes.set_xlim(low, high)
-        add_ticks(axes)
+        add_ticks(axes, low, high)
         for i, (name, parts) in enumerate(sizes.items()):
-            look = _WAYS[kinds[name]]
-            rows = step * np.arange(len(quantities)) + i
+            look, rows = _WAYS[kinds[name]], [j * step + i for j in range(len(parts))]
             add_bars(axes, low, [payload for payload, _ in parts.values()], rows, 0.78, **look)
             line = {"color": look["facecolor"], "linewidth": 1.6, "marker": "|", "markevery": [1]}
             for y, (payload, wire) in zip(rows, parts.values(), strict=True):
@@ -70,7 +68,8 @@ def _volume_frame(kinds: tuple[tuple[str, str], ...], quantities: tuple[str, ...
     figure = new_figure(7.4, height, layout=None)
     box, ylim = (0.17, 0.48 / height, 0.8, 1 - 0.85 / height), (len(quantities) * step - 1, -0.8)
     words = "bytes, logarithmic; bar: payload, line: on the wire of all ranks together"
-    axes = bar_axes(figure, box, words, ylim=ylim, xscale="log")
+    axes = bar_axes(figure, box, ylim, (), words)
+    axes.set_xscale("log")
     for name, kind in kinds:  # for the legend
         axes.barh(0, 0, left=1, label=name, **_WAYS[kind])
     middle = (len(kinds) - 1) / 2

@@ -101,13 +101,12 @@ def blank_axes(width: float, height: float, xlim: tuple[float, float], ylim: tup
     return figure, axes
 
 
-def bar_axes(
-    figure: Figure, box, x_label: str, *, fontsize: float = 10, gap: float = 4, **settings
-):
-    """Axes for ``add_bars``; the x label is ``gap`` points below the words of ``add_ticks``."""
-    axes = figure.add_axes(box, **settings)
+def bar_axes(figure: Figure, box, ylim, names, x_label: str, *, x_size=10, gap=4):
+    """Axes for ``add_bars``, a name a row; ``gap`` points between x label and ``add_ticks``."""
+    axes = figure.add_axes(box, ylim=ylim)
+    axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="x", bottom=False, labelbottom=False)
-    axes.set_xlabel(x_label, fontsize=fontsize, labelpad=_TICK_PAD + fontsize + gap)
+    axes.set_xlabel(x_label, fontsize=x_size, labelpad=_TICK_PAD + x_size + gap)
     axes.spines.left.set_animated(True)  # bars begin below it
     return axes
 
@@ -120,21 +119,19 @@ def add_bars(axes, starts, ends, rows: Sequence[float], height: float, **look) -
     axes.add_collection(PolyCollection(corners, joinstyle="miter", **look), autolim=False)
 
 
-def add_ticks(axes, fontsize: float = 10) -> None:
-    """Ticks of the x axis, placed without measuring: matplotlib's own take three times as long."""
-    places, (low, high) = axes.get_xticks(), axes.get_xlim()
-    places = places[(places >= low * (1 - 1e-9)) & (places <= high * (1 + 1e-9))]
+def add_ticks(axes, low: float, high: float, *, size=10) -> None:
+    """The x axis, from low to high: matplotlib's own measures each word several times."""
+    axes.set_xlim(low, high)
     edge, formatter = axes.get_xaxis_transform(), axes.xaxis.get_major_formatter()
+    at = [x for x in axes.get_xticks() if low * (1 - 1e-9) <= x <= high * (1 + 1e-9)]
     marks = {"marker": TICKDOWN, "markersize": 3.5, "markeredgewidth": 0.8, "linestyle": "none"}
-    axes.plot(places, 0 * places, color=INK, clip_on=False, transform=edge, **marks)
-    words = [
-        (x, _TICK_PAD, "center", word)
-        for x, word in zip(places, formatter.format_ticks(places), strict=True)
-    ]
-    words.append((high, _TICK_PAD + fontsize + 3, "right", formatter.get_offset()))  # such as 1e7
-    for x, down, ha, word in words:
+    axes.plot(at, [0] * len(at), color=INK, clip_on=False, transform=edge, **marks)
+    words = [(x, _TICK_PAD, word) for x, word in zip(at, formatter.format_ticks(at), strict=True)]
+    words.append((high, _TICK_PAD + size + 3, formatter.get_offset()))  # such as 1e7
+    for x, down, word in words:
         below = offset_copy(edge, axes.figure, y=-down, units="points")
-        axes.text(x, 0, word, transform=below, ha=ha, va="top", fontsize=fontsize)
+        place = {"ha": "center" if down == _TICK_PAD else "right", "va": "top", "transform": below}
+        axes.text(x, 0, word, fontsize=size, **place)
 
 
 class Backdrop:

@@ -69,11 +69,9 @@ def _frame(charts: tuple[tuple[str, int, str], ...]) -> Backdrop:
     for title, n_stages, unit in charts:
         bottom -= 0.25 * bool(title) + _ROW * n_stages
         box = (_LEFT / _WIDTH, bottom / height, _INCHES / _WIDTH, _ROW * n_stages / height)
-        axes = bar_axes(
-            figure, box, f"time, {unit}", fontsize=9, gap=1, ylim=(n_stages - 0.5, -0.5)
-        )
+        ylim, names = (n_stages - 0.5, -0.5), [f"stage {i}" for i in range(n_stages)]
+        axes = bar_axes(figure, box, ylim, names, f"time, {unit}", x_size=9, gap=1)
         axes.set_title(title, fontsize=10)
-        axes.set_yticks(range(n_stages), [f"stage {i}" for i in range(n_stages)])
         axes.tick_params(axis="y", length=0, labelsize=9)
         axes.spines["left"].set_visible(False)
         bottom -= 0.55
@@ -98,8 +96,7 @@ def _draw_schedule(axes, schedule: Schedule, scale: float) -> None:
                 block.start_s / scale + width / 2, block.stage, number, ha="center",
                 va="center_baseline", fontsize=8, color=_LOOKS[block.phase][2],
             )  # fmt: skip
-    axes.set_xlim(0, length)
-    add_ticks(axes, fontsize=9)
+    add_ticks(axes, 0, length, size=9)
 
 
 def _draw_legend(figure, height: float) -> None:
