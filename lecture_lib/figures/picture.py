@@ -116,7 +116,7 @@ def add_bars(axes, starts, ends, rows: Sequence[float], height: float, **look) -
     starts, ends, middle = np.broadcast_arrays(starts, ends, rows)
     low, high = middle - height / 2, middle + height / 2
     corners = np.transpose([[starts, ends, ends, starts], [low, low, high, high]])  # (n, 4, 2)
-    axes.add_collection(PolyCollection(corners, joinstyle="miter", **look), autolim=False)
+    axes.add_collection(PolyCollection(corners, **look), autolim=False)
 
 
 def add_ticks(axes, low: float, high: float, *, size=10) -> None:

@@ -20,7 +20,7 @@ LINES = ((KEPT, "o", "-"), (CHOSEN, "s", "--"), (MARK, "^", "-."), (OTHER, "D", 
 
 def bar_look(colour: str, hatch: str = "") -> dict[str, str]:
     """How the bars of one meaning look; neighbours differ in their hatch too."""
-    return {"facecolor": colour, "hatch": hatch, "edgecolor": "white"}
+    return {"facecolor": colour, "hatch": hatch, "edgecolor": "white", "joinstyle": "miter"}
 
 
 # What a filter cut away: told apart from what is kept in grey print too.
