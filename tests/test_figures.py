@@ -7,11 +7,12 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.ticker import NullLocator
 from PIL import Image
 
 from lecture_lib import figures
 from lecture_lib.figures import Picture, style
-from lecture_lib.figures.picture import Backdrop, new_figure
+from lecture_lib.figures.picture import Backdrop, add_ticks, bar_axes, new_figure
 from lecture_lib.figures.scores import surprise_colour
 from lecture_lib.scoring import TextScore
 
@@ -119,6 +120,27 @@ def test_a_backdrop_gives_what_a_whole_drawing_gives():
         image = kept.image(lambda y=y: add(kept.figure, y))
         assert Picture(image, "words").png == Picture(whole, "words").png
     assert not kept.figure.axes[0].lines
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "scale"), [(0, 7, "linear"), (0, 3e9, "linear"), (1e3, 2e14, "log")]
+)
+def test_ticks_and_their_label_lie_where_matplotlib_puts_them(low, high, scale):
+    ours, theirs = new_figure(4, 2, layout=None), new_figure(4, 2, layout=None)
+    box, names = (0.2, 0.3, 0.7, 0.6), ["a", "b"]
+
+    @style.in_course_style
+    def draw():
+        axes = bar_axes(ours, box, (1, 0), names, "x")
+        axes.set_xscale(scale)
+        axes.spines.left.set_animated(False)
+        add_ticks(axes, low, high)
+        axes = theirs.add_axes(box, ylim=(1, 0), xscale=scale, xlim=(low, high), xlabel="x")
+        axes.set_yticks(range(2), names)
+        axes.xaxis.set_minor_locator(NullLocator())
+        return Picture(ours, "words").png == Picture(theirs, "words").png
+
+    assert draw()
 
 
 def test_surprise_gets_darker_as_log_p_falls():

@@ -1,28 +1,28 @@
 """Pictures of compute and memory: budgets, where a step's time goes, what batching does."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from ..costs.units import format_count
-from .picture import Picture, new_figure
-from .style import CHOSEN, GOOD, INK, KEPT, LINES, MARK, OTHER, in_course_style
+from .picture import Backdrop, Picture, add_bars, add_ticks, bar_axes, new_figure
+from .style import CHOSEN, GOOD, INK, KEPT, LINES, MARK, OTHER, bar_look, in_course_style
 
-_PARTS = ((KEPT, ""), (CHOSEN, "///"), (GOOD, "..."), (MARK, "xxx"), (OTHER, "---"))
+_COLOURS, _HATCHES = (KEPT, CHOSEN, GOOD, MARK, OTHER), ("", "///", "...", "xxx", "---")
+_PARTS = list(map(bar_look, _COLOURS, _HATCHES))
+_BOUNDS = dict(zip(("memory", "compute"), _PARTS, strict=False))  # what an operation waits for
 
 
 def stacked_bars(axes, bars: Mapping[str, Mapping[str, float]], looks=_PARTS, **options):
     """Draw bars (name -> part -> size), the parts side by side; returns the bars' totals."""
     end = np.zeros(len(bars))
     parts = dict.fromkeys(part for bar in bars.values() for part in bar)
-    for part, (colour, hatch) in zip(parts, looks, strict=False):
-        sizes = np.array([bar.get(part, 0) for bar in bars.values()])
-        look = {"color": colour, "hatch": hatch, "edgecolor": "white", "label": part}
-        axes.barh(range(len(bars)), sizes, left=end, **look, **options)
-        end = end + sizes
-    axes.set_yticks(range(len(bars)), list(bars))
+    for part, look in zip(parts, looks, strict=False):
+        start, end = end, end + [bar.get(part, 0) for bar in bars.values()]
+        add_bars(axes, start, end, range(len(bars)), label=part, **look, **options)
     return end
 
 
@@ -39,35 +39,45 @@ def memory_bars(
     parts = list(dict.fromkeys(part for bar in bars.values() for part in bar))
     if not 1 <= len(parts) <= len(_PARTS):
         raise ValueError(f"bars: need 1 to {len(_PARTS)} different parts, got {len(parts)}")
-    height = 1.35 + 0.4 * len(bars)
-    figure = new_figure(7.4, height, layout=None)
-    axes = figure.add_axes((0.22, 0.85 / height, 0.76, 1 - 0.9 / height))
+    frame, capacity = _memory_frame(tuple(bars), tuple(parts)), capacity_bytes / 1e9
     gigabytes = {name: {p: n / 1e9 for p, n in bar.items()} for name, bar in bars.items()}
-    totals = stacked_bars(axes, gigabytes, height=0.62, linewidth=0.5)
-    capacity = capacity_bytes / 1e9
-    room = max(totals.max(), capacity)
-    for y, total in enumerate(totals):
-        axes.text(
-            total + 0.008 * room, y, f"{total:.3g} GB", va="center", fontsize=9,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, zorder=3,
-        )  # fmt: skip
-    axes.axvline(capacity, color=INK, linestyle="--", linewidth=1.4)
-    words = f"memory {capacity:.3g} GB "
-    axes.text(capacity, -0.62, words, ha="right", fontsize=9, va="bottom")
-    axes.set(ylim=(len(bars) - 0.5, -0.95), xlim=(0, room * 1.15), xlabel="GB (10⁹ bytes)")
-    # A legend by hand: matplotlib's own takes a fifth of a widget's redraw.
-    tall, wide, column = 0.11 / height, 0.28 / 7.4, 0.16
-    for i, (part, (colour, hatch)) in enumerate(zip(parts, _PARTS, strict=False)):
-        x, y = 0.98 - column * (len(parts) - i), 0.09 / height
-        look = {"facecolor": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.5}
-        figure.add_artist(Rectangle((x, y), wide, tall, transform=figure.transFigure, **look))
-        figure.text(x + 1.25 * wide, y + tall / 2, part, va="center_baseline", fontsize=9)
+    axes = frame.figure.axes[0]
+
+    def draw() -> None:
+        totals = stacked_bars(axes, gigabytes, height=0.62, linewidth=0.5)
+        room = max(totals.max(), capacity)
+        add_ticks(axes, 0, room * 1.15)
+        for y, total in enumerate(totals):
+            axes.text(
+                total + 0.008 * room, y, f"{total:.3g} GB", va="center", fontsize=9,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, zorder=3,
+            )  # fmt: skip
+        axes.axvline(capacity, color=INK, linestyle="--", linewidth=1.4)
+        words = f"memory {capacity:.3g} GB "
+        axes.text(capacity, -0.62, words, ha="right", fontsize=9, va="bottom")
+
     told = []
     for label, bar in bars.items():
         listed = ", ".join(f"{part} {n / 1e9:.3g} GB" for part, n in bar.items())
         fits = "fits" if sum(bar.values()) <= capacity_bytes else "does not fit"
         told.append(f"{label}: {listed}; {fits} into {capacity:.3g} GB")
-    return Picture(figure, "Memory: " + "; ".join(told), caption)
+    return Picture(frame.image(draw), "Memory: " + "; ".join(told), caption)
+
+
+@lru_cache(maxsize=4)
+def _memory_frame(names: tuple[str, ...], parts: tuple[str, ...]) -> Backdrop:
+    """The axes around the bars, with the names and the legend."""
+    height = 1.35 + 0.4 * len(names)
+    figure = new_figure(7.4, height, layout=None)
+    box = (0.22, 0.85 / height, 0.76, 1 - 0.9 / height)
+    bar_axes(figure, box, (len(names) - 0.5, -0.95), names, "GB (10⁹ bytes)")
+    tall, wide, column = 0.11 / height, 0.28 / 7.4, 0.16
+    for i, (part, look) in enumerate(zip(parts, _PARTS, strict=False)):  # a legend
+        x, y = 0.98 - column * (len(parts) - i), 0.09 / height
+        place = {"transform": figure.transFigure, "linewidth": 0.5}
+        figure.add_artist(Rectangle((x, y), wide, tall, **place, **look))
+        figure.text(x + 1.25 * wide, y + tall / 2, part, va="center_baseline", fontsize=9)
+    return Backdrop(figure)
 
 
 @in_course_style
@@ -76,22 +86,35 @@ def time_breakdown(parts: Sequence[tuple[str, float, str]], *, title: str = "") 
     if not parts:
         raise ValueError("parts: is empty; needs at least one operation")
     total = sum(seconds for _, seconds, _ in parts)
-    height = 1.15 + 0.27 * len(parts)
-    figure = new_figure(7.4, height, layout=None)
-    axes = figure.add_axes((0.2, 0.5 / height, 0.77, 1 - 0.9 / height))
-    for y, (_, seconds, _) in enumerate(parts):
-        axes.text(1e3 * seconds, y, f" {seconds / total:.1%}", va="center", fontsize=8)
-    for bound, (colour, hatch) in zip(("memory", "compute"), _PARTS, strict=False):
-        widths = [1e3 * seconds if waits_for == bound else 0 for _, seconds, waits_for in parts]
-        look = {"color": colour, "hatch": hatch, "edgecolor": "white"}
-        axes.barh(range(len(parts)), widths, height=0.7, label=f"{bound} bound", **look)
-    axes.set_yticks(range(len(parts)), [name for name, _, _ in parts], fontsize=9)
-    longest = max(seconds for _, seconds, _ in parts)
-    axes.set(ylim=(len(parts) - 0.4, -0.6), xlim=(0, 1.13e3 * longest))
-    axes.set(xlabel="milliseconds", title=title)
-    figure.legend(frameon=False, fontsize=9, ncols=2, loc="upper right")
+    frame = _time_frame(tuple(name for name, _, _ in parts), title)
+    axes = frame.figure.axes[0]
+
+    def draw() -> None:
+        add_ticks(axes, 0, 1.13e3 * max(seconds for _, seconds, _ in parts))
+        for y, (_, seconds, _) in enumerate(parts):
+            axes.text(1e3 * seconds, y, f" {seconds / total:.1%}", va="center", fontsize=8)
+        for bound, look in _BOUNDS.items():
+            widths = [1e3 * seconds if waits_for == bound else 0 for _, seconds, waits_for in parts]
+            add_bars(axes, 0, widths, range(len(parts)), 0.7, **look)
+
     told = [f"{name} {seconds / total:.1%} ({bound} bound)" for name, seconds, bound in parts]
-    return Picture(figure, f"A step of {1e3 * total:.3g} ms by operation: " + "; ".join(told))
+    alt = f"A step of {1e3 * total:.3g} ms by operation: " + "; ".join(told)
+    return Picture(frame.image(draw), alt)
+
+
+@lru_cache(maxsize=4)
+def _time_frame(names: tuple[str, ...], title: str) -> Backdrop:
+    """The axes around the bars, with the names and the legend."""
+    height = 1.15 + 0.27 * len(names)
+    figure = new_figure(7.4, height, layout=None)
+    box = (0.2, 0.5 / height, 0.77, 1 - 0.9 / height)
+    axes = bar_axes(figure, box, (len(names) - 0.4, -0.6), names, "milliseconds")
+    axes.tick_params(axis="y", labelsize=9)
+    axes.set_title(title)
+    for bound, look in _BOUNDS.items():
+        axes.barh(0, 0, label=f"{bound} bound", **look)
+    figure.legend(frameon=False, fontsize=9, ncols=2, loc="upper right")
+    return Backdrop(figure)
 
 
 @in_course_style

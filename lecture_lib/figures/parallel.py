@@ -1,22 +1,25 @@
 """Pictures of parallelism in numbers: bytes by phase, time against ranks, the comparison."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.transforms import offset_copy
 from pandas import DataFrame
 
 from ..costs.units import format_count
 from ..parallel import ParallelComparison
 from ..parallel.volumes import Volume
 from .costs import stacked_bars
-from .picture import Picture, new_figure
-from .style import CHOSEN, GOOD, KEPT, MARK, in_course_style
+from .picture import Backdrop, Picture, add_bars, add_ticks, bar_axes, new_figure
+from .style import CHOSEN, GOOD, KEPT, MARK, bar_look, in_course_style
 
 _CURVES = ((CHOSEN, "o", "-"), (MARK, "s", "--"), (GOOD, "^", "-."), (KEPT, "D", ":"))
 # Each way of splitting keeps its colour and hatch in every picture: stages send, ranks that split
 # matrices sum up.
-_WAYS = {"send": (KEPT, "///"), "all_reduce": (CHOSEN, "")}
+_WAYS = {"send": bar_look(KEPT, "///"), "all_reduce": bar_look(CHOSEN)}
+_GAP = 0.7  # between two groups of bars, in bars
 
 
 @in_course_style
@@ -27,40 +30,55 @@ def volume_bars(volumes: Mapping[str, Volume]) -> Picture:
     sizes = {name: _sizes(volume) for name, volume in volumes.items()}
     shown = [size for parts in sizes.values() for pair in parts.values() for size in pair if size]
     quantities = list(next(iter(sizes.values())))
-    step = len(volumes) + 0.7
-    height = 0.95 + 0.3 * step * len(quantities)
-    figure = new_figure(7.4, height, layout=None)
-    axes = figure.add_axes((0.17, 0.48 / height, 0.8, 1 - 0.85 / height))
+    kinds = {name: volume.transfers[0].kind for name, volume in volumes.items()}
+    frame = _volume_frame(tuple(kinds.items()), tuple(quantities))
+    axes, step = frame.figure.axes[0], len(volumes) + _GAP
     low, high = 10 ** np.floor(np.log10(min(shown)) - 0.3), max(shown) * 40
+    beside = offset_copy(axes.transData, frame.figure, x=5, y=0, units="points")
+
+    def draw() -> None:
+        add_ticks(axes, low, high)
+        for i, (name, parts) in enumerate(sizes.items()):
+            look, rows = _WAYS[kinds[name]], [j * step + i for j in range(len(parts))]
+            add_bars(axes, low, [payload for payload, _ in parts.values()], rows, 0.78, **look)
+            line = {"color": look["facecolor"], "linewidth": 1.6, "marker": "|", "markevery": [1]}
+            for y, (payload, wire) in zip(rows, parts.values(), strict=True):
+                words = format_count(payload, "B")
+                if wire != payload:
+                    axes.plot([payload, wire], [y, y], markersize=9, markeredgewidth=1.6, **line)
+                    words += f", wire {format_count(wire, 'B')}"
+                place = {"transform": beside, "va": "center", "fontsize": 8}
+                axes.text(max(payload, wire), y, words, **place)
+
     told = []
-    for i, (name, parts) in enumerate(sizes.items()):
-        colour, hatch = _WAYS[volumes[name].transfers[0].kind]
-        look = {"color": colour, "hatch": hatch, "edgecolor": "white"}
-        for j, (payload, wire) in enumerate(parts.values()):
-            y, words = j * step + i, format_count(payload, "B")
-            axes.barh(y, payload - low, left=low, height=0.78, **look)
-            if wire != payload:
-                axes.plot([payload, wire], [y, y], color=colour, linewidth=1.6)
-                axes.plot([wire], [y], "|", color=colour, markersize=9, markeredgewidth=1.6)
-                words += f", wire {format_count(wire, 'B')}"
-            place = {"textcoords": "offset points", "va": "center", "fontsize": 8}
-            axes.annotate(words, (max(payload, wire), y), (5, 0), **place)
-        axes.barh(0, 0, left=low, label=name, **look)
+    for name, parts in sizes.items():
         listed = ", ".join(
             f"{what} payload {format_count(payload, 'B')} and wire {format_count(wire, 'B')}"
             for what, (payload, wire) in parts.items()
         )
         told.append(f"{name}: {listed}")
+    return Picture(frame.image(draw), "Bytes sent. " + "; ".join(told))
+
+
+@lru_cache(maxsize=4)
+def _volume_frame(kinds: tuple[tuple[str, str], ...], quantities: tuple[str, ...]) -> Backdrop:
+    """The axes around the bars, with the names and the legend."""
+    step = len(kinds) + _GAP
+    height = 0.95 + 0.3 * step * len(quantities)
+    figure = new_figure(7.4, height, layout=None)
+    box, ylim = (0.17, 0.48 / height, 0.8, 1 - 0.85 / height), (len(quantities) * step - 1, -0.8)
+    words = "bytes, logarithmic; bar: payload, line: on the wire of all ranks together"
+    axes = bar_axes(figure, box, ylim, (), words)
     axes.set_xscale("log")
-    axes.set(xlim=(low, high), ylim=(len(quantities) * step - 1, -0.8))
-    middle = (len(volumes) - 1) / 2
+    for name, kind in kinds:  # for the legend
+        axes.barh(0, 0, left=1, label=name, **_WAYS[kind])
+    middle = (len(kinds) - 1) / 2
     axes.set_yticks([j * step + middle for j in range(len(quantities))], quantities)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value, "B")))
     axes.xaxis.set_minor_locator(NullLocator())  # a hundred small ticks take a third of the time
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("bytes, logarithmic; bar: payload, line: on the wire of all ranks together")
     figure.legend(frameon=False, fontsize=9, ncols=4, loc="upper center")
-    return Picture(figure, "Bytes sent. " + "; ".join(told))
+    return Backdrop(figure)
 
 
 def _sizes(volume: Volume) -> dict[str, tuple[float, float]]:
@@ -139,8 +157,9 @@ def comparison_page(comparison: ParallelComparison) -> Picture:
 
 
 def _draw_panel(axes, title: str, unit: str, frame: DataFrame, named: bool) -> None:
-    looks = ((KEPT, ""), (MARK, "///"))
+    looks = bar_look(KEPT), bar_look(MARK, "///")
     totals = stacked_bars(axes, frame.to_dict("index"), looks, linewidth=0, height=0.7)
+    axes.set_yticks(range(len(frame)), frame.index)
     for y, total in enumerate(totals):
         text = "none" if total == 0 else f"{total:.3g} {unit}"
         axes.text(total + 0.02 * totals.max(), y, text, va="center", fontsize=8)

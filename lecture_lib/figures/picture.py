@@ -3,18 +3,23 @@
 import base64
 import html
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
+from matplotlib.markers import TICKDOWN
+from matplotlib.transforms import offset_copy
 from PIL import Image
 
-from .style import in_course_style
+from .style import INK, in_course_style
 
 _DPI = 144  # half as much again as a plain screen, so that small print stays sharp
 _SCREEN_DPI = 96
+_TICK_PAD = 7  # points from an axis to the words of its ticks
 
 
 class Picture:
@@ -96,10 +101,44 @@ def blank_axes(width: float, height: float, xlim: tuple[float, float], ylim: tup
     return figure, axes
 
 
+def bar_axes(figure: Figure, box, ylim, names, x_label: str, *, x_size=10, gap=4):
+    """Axes for ``add_bars``, a name a row; ``gap`` points between x label and ``add_ticks``."""
+    axes = figure.add_axes(box, ylim=ylim)
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="x", bottom=False, labelbottom=False)
+    axes.set_xlabel(x_label, fontsize=x_size, labelpad=_TICK_PAD + x_size + gap)
+    axes.spines.left.set_animated(True)  # bars begin below it
+    return axes
+
+
+def add_bars(axes, starts, ends, rows: Sequence[float], height: float, **look) -> None:
+    """Horizontal bars of one look as one artist: a patch for each would take longer."""
+    starts, ends, middle = np.broadcast_arrays(starts, ends, rows)
+    low, high = middle - height / 2, middle + height / 2
+    corners = np.transpose([[starts, ends, ends, starts], [low, low, high, high]])  # (n, 4, 2)
+    axes.add_collection(PolyCollection(corners, **look), autolim=False)
+
+
+def add_ticks(axes, low: float, high: float, *, size=10) -> None:
+    """The x axis, from low to high: matplotlib's own measures each word several times."""
+    axes.set_xlim(low, high)
+    edge, formatter = axes.get_xaxis_transform(), axes.xaxis.get_major_formatter()
+    at = [x for x in axes.get_xticks() if low * (1 - 1e-9) <= x <= high * (1 + 1e-9)]
+    marks = {"marker": TICKDOWN, "markersize": 3.5, "markeredgewidth": 0.8, "linestyle": "none"}
+    axes.plot(at, [0] * len(at), color=INK, clip_on=False, transform=edge, **marks)
+    words = [(x, _TICK_PAD, word) for x, word in zip(at, formatter.format_ticks(at), strict=True)]
+    words.append((high, _TICK_PAD + size + 3, formatter.get_offset()))  # such as 1e7
+    for x, down, word in words:
+        below = offset_copy(edge, axes.figure, y=-down, units="points")
+        place = {"ha": "center" if down == _TICK_PAD else "right", "va": "top", "transform": below}
+        axes.text(x, 0, word, fontsize=size, **place)
+
+
 class Backdrop:
     """What stays in a picture while a slider moves: drawn once, and kept as pixels.
 
-    Ticks, labels and frames are most of a picture's time; what is drawn over them is not.
+    Ticks, labels and frames are most of a picture's time; what is drawn over them is not. What lies
+    over that again, such as the line that bars begin at, is animated: drawn into every picture.
     """
 
     def __init__(self, figure: Figure):
@@ -108,15 +147,19 @@ class Backdrop:
 
     def image(self, draw: Callable[[], object]) -> Image.Image:
         """The picture with what ``draw`` adds to the figure's axes; afterwards it is taken off."""
-        (axes,) = self.figure.axes
-        before = set(axes.get_children())
+        before = set(self._artists())
         draw()
         self._canvas.restore_region(self._kept)
-        added = [artist for artist in axes.get_children() if artist not in before]
-        for artist in sorted(added, key=lambda artist: artist.get_zorder()):
-            axes.draw_artist(artist)
+        added = set(self._artists()) - before
+        moving = [a for a in self._artists() if a in added or a.get_animated()]
+        for artist in sorted(moving, key=lambda artist: artist.get_zorder()):
+            artist.axes.draw_artist(artist)
+        for artist in added:
             artist.remove()
         return _pixels(self._canvas)
+
+    def _artists(self) -> list[Artist]:
+        return [artist for axes in self.figure.axes for artist in axes.get_children()]
 
 
 @in_course_style

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from matplotlib.collections import PolyCollection
 
-from .picture import Picture, blank_axes, new_figure
+from .picture import Picture, add_bars, blank_axes, new_figure
 from .style import CHOSEN, CUT_LOOK, INK, KEPT, MARK, OTHER, in_course_style, visible
 
 _MOST_ROWS = 10  # the other tokens share one more
@@ -134,13 +133,7 @@ class _Panel:
 
     def bars(self, values, shown, **look) -> None:
         """Bars for the rows that are ``shown``, (n_rows,) of bool."""
-        corners = [
-            [(self.x0, r - 0.38), (x, r - 0.38), (x, r + 0.38), (self.x0, r + 0.38)]
-            for r, x in enumerate(self.x(values))
-            if shown[r]
-        ]
-        if corners:
-            self.axes.add_collection(PolyCollection(corners, **look), autolim=False)
+        add_bars(self.axes, self.x0, self.x(values)[shown], np.flatnonzero(shown), 0.76, **look)
 
     def label(self, value: float, row: float, text: str) -> None:
         self.axes.text(float(self.x(value)) + 0.06, row, text, va="center", fontsize=9)

@@ -1,11 +1,13 @@
 """Picture of a pipeline's schedule: stage by time, with the bubbles."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
+import numpy as np
 from matplotlib.patches import Rectangle
 
 from ..parallel import Schedule
-from .picture import Picture, new_figure
+from .picture import Backdrop, Picture, add_bars, add_ticks, bar_axes, new_figure
 from .style import DECODE, INK, OTHER, PREFILL, in_course_style
 
 # Prefill and decode differ in colour, in height and in the colour of the number.
@@ -37,20 +39,13 @@ def schedule_chart(
         schedules = {"": schedules}
     if not schedules:
         raise ValueError("schedules: is empty; needs at least one")
-    heights = [0.55 + _ROW * s.n_stages + 0.25 * bool(title) for title, s in schedules.items()]
-    height = sum(heights) + 0.2
-    figure = new_figure(_WIDTH, height, layout=None)
-    top, told = height - 0.32, []
-    for (title, schedule), tall in zip(schedules.items(), heights, strict=True):
+    charts, scales, told = [], [], []
+    for title, schedule in schedules.items():
         scale, name = next((u for u in _UNITS if schedule.total_s >= u[0]), _UNITS[-1])
         if unit:
             scale, name = 1.0, unit
-        bottom = top - 0.25 * bool(title) - _ROW * schedule.n_stages
-        box = (_LEFT / _WIDTH, bottom / height, _INCHES / _WIDTH, _ROW * schedule.n_stages / height)
-        axes = figure.add_axes(box)
-        _draw_schedule(axes, schedule, scale)
-        axes.set_xlabel(f"time, {name}", fontsize=9, labelpad=1)
-        axes.set_title(title, fontsize=10)
+        charts.append((title, schedule.n_stages, name))
+        scales.append(scale)
         n_blocks = {phase: sum(b.phase == phase for b in schedule.blocks) for phase in _LOOKS}
         ends = ", ".join(f"{end / scale:.3g}" for end in schedule.completion_s.values())
         busy = ", ".join(f"{share:.0%}" for share in schedule.utilisation)
@@ -60,22 +55,39 @@ def schedule_chart(
             f"{schedule.bubble_fraction:.0%} of the stages' time is bubbles. Requests complete at "
             f"{ends} {name}; the stages are busy {busy} of the time."
         )
-        top -= tall
+    frame = _frame(tuple(charts))
+    drawn = list(zip(frame.figure.axes, schedules.values(), scales, strict=False))
+    return Picture(frame.image(lambda: [_draw_schedule(*it) for it in drawn]), " ".join(told))
+
+
+@lru_cache(maxsize=4)
+def _frame(charts: tuple[tuple[str, int, str], ...]) -> Backdrop:
+    """The axes of charts, (title, stages, unit of time), below one another, and a legend."""
+    height = 0.2 + sum(0.55 + _ROW * n_stages + 0.25 * bool(title) for title, n_stages, _ in charts)
+    figure = new_figure(_WIDTH, height, layout=None)
+    bottom = height - 0.32
+    for title, n_stages, unit in charts:
+        bottom -= 0.25 * bool(title) + _ROW * n_stages
+        box = (_LEFT / _WIDTH, bottom / height, _INCHES / _WIDTH, _ROW * n_stages / height)
+        ylim, names = (n_stages - 0.5, -0.5), [f"stage {i}" for i in range(n_stages)]
+        axes = bar_axes(figure, box, ylim, names, f"time, {unit}", x_size=9, gap=1)
+        axes.set_title(title, fontsize=10)
+        axes.tick_params(axis="y", length=0, labelsize=9)
+        axes.spines["left"].set_visible(False)
+        bottom -= 0.55
     _draw_legend(figure, height)
-    return Picture(figure, " ".join(told))
+    return Backdrop(figure)
 
 
 def _draw_schedule(axes, schedule: Schedule, scale: float) -> None:
+    # All blocks of one look in one collection: a thousand patches take half a second.
     kinds = [(schedule.bubbles, _BUBBLE | {"edgecolor": "#C4C4C4"}, 0.84)]
     for phase, (look, tall, _) in _LOOKS.items():
         blocks = [b for b in schedule.blocks if b.phase == phase]
         kinds.append((blocks, look | {"linewidth": 0.7}, tall))
-    # All blocks of one look and stage in one collection: a thousand patches take half a second.
-    for stage in range(schedule.n_stages):
-        for blocks, look, tall in kinds:
-            here = [b for b in blocks if b.stage == stage]
-            spans = [(b.start_s / scale, (b.end_s - b.start_s) / scale) for b in here]
-            axes.broken_barh(spans, (stage - tall / 2, tall), **look)
+    for blocks, look, tall in kinds:
+        spans = np.array([(b.start_s / scale, b.end_s / scale, b.stage) for b in blocks])
+        add_bars(axes, *spans.reshape(-1, 3).T, tall, **look)
     length = schedule.total_s / scale
     for block in schedule.blocks:
         number, width = str(block.request), (block.end_s - block.start_s) / scale
@@ -84,11 +96,7 @@ def _draw_schedule(axes, schedule: Schedule, scale: float) -> None:
                 block.start_s / scale + width / 2, block.stage, number, ha="center",
                 va="center_baseline", fontsize=8, color=_LOOKS[block.phase][2],
             )  # fmt: skip
-    axes.set(xlim=(0, length), ylim=(schedule.n_stages - 0.5, -0.5))
-    axes.set_yticks(range(schedule.n_stages), [f"stage {i}" for i in range(schedule.n_stages)])
-    axes.tick_params(axis="y", length=0)
-    axes.tick_params(labelsize=9)
-    axes.spines["left"].set_visible(False)
+    add_ticks(axes, 0, length, size=9)
 
 
 def _draw_legend(figure, height: float) -> None:

@@ -17,6 +17,12 @@ INK = "#222222"
 # Curves differ in colour, marker and line.
 LINES = ((KEPT, "o", "-"), (CHOSEN, "s", "--"), (MARK, "^", "-."), (OTHER, "D", ":"))
 
+
+def bar_look(colour: str, hatch: str = "") -> dict[str, str]:
+    """How the bars of one meaning look; neighbours differ in their hatch too."""
+    return {"facecolor": colour, "hatch": hatch, "edgecolor": "white", "joinstyle": "miter"}
+
+
 # What a filter cut away: told apart from what is kept in grey print too.
 CUT_LOOK = {"facecolor": "white", "edgecolor": OTHER, "hatch": "////", "linewidth": 0.8}
 
