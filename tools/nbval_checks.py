@@ -93,8 +93,8 @@ class CheckedNotebook(IPyNbFile):
         environment = self.resources.enter_context(kernel_environment())
         timeout = self.config.option.nbval_kernel_startup_timeout
         # Small notebooks of the tests elsewhere don't need what such a kernel has imported.
-        forked = self.path.is_relative_to(ROOT) and sys.platform == "linux"
-        kernels = forked_kernels() if forked else ThisInterpreterKernels()
+        inside = self.path.is_relative_to(ROOT)
+        kernels = forked_kernels() if inside else ThisInterpreterKernels()
         self.kernel = WatchedKernel(kernels, self.path.parent, environment, timeout)
         self.setup_sanitize_files()
 
@@ -136,7 +136,9 @@ class CommittedOutputs(pytest.Item):
 
 @cache
 def forked_kernels() -> KernelSpecManager:
-    """The kernels of this process, which are forks of another one that has imported torch."""
+    """The kernels of this process: forks of another one that has imported torch, on Linux."""
+    if sys.platform != "linux":
+        return ThisInterpreterKernels()
     folder = OF_THIS_PROCESS.enter_context(tempfile.TemporaryDirectory())
     environment = OF_THIS_PROCESS.enter_context(kernel_environment())
     address = os.path.join(folder, "socket")
