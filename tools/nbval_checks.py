@@ -94,9 +94,7 @@ class CheckedNotebook(IPyNbFile):
         timeout = self.config.option.nbval_kernel_startup_timeout
         # Small notebooks of the tests elsewhere don't need what a lecture imports.
         inside = self.path.is_relative_to(ROOT)
-        imports = forked_kernel.LECTURE if inside else forked_kernel.KERNEL
-        on_linux = sys.platform == "linux"
-        kernels = forked_kernels(imports) if on_linux else ThisInterpreterKernels()
+        kernels = forked_kernels(forked_kernel.LECTURE if inside else forked_kernel.KERNEL)
         self.kernel = WatchedKernel(kernels, self.path.parent, environment, timeout)
         self.setup_sanitize_files()
 
@@ -137,8 +135,10 @@ class CommittedOutputs(pytest.Item):
 
 
 @cache
-def forked_kernels(imports: tuple[str, ...]) -> KernelSpecManager:
-    """The kernels of this process, which are forks of another one that has run these imports."""
+def forked_kernels(imports: tuple[str, ...] = forked_kernel.LECTURE) -> KernelSpecManager:
+    """The kernels of this process: on Linux forks of another one, which has run these imports."""
+    if sys.platform != "linux":
+        return ThisInterpreterKernels()
     folder = OF_THIS_PROCESS.enter_context(tempfile.TemporaryDirectory())
     environment = OF_THIS_PROCESS.enter_context(kernel_environment())
     address = os.path.join(folder, "socket")

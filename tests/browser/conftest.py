@@ -2,7 +2,8 @@
 
 import needs
 import pytest
-from lab_browser import CHROMIUM, pages, running_chromium
+from lab_browser import CHROMIUM, running_chromium, watched
+from nbval_checks import forked_kernels
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -14,10 +15,10 @@ def a_browser():
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
-    """One JupyterLab for all tests of this process."""
+    """One JupyterLab for all tests of this process. Its kernels need not import torch again."""
     from lab_server import running_lab
 
-    with running_lab(tmp_path_factory.mktemp("lab")) as server:
+    with running_lab(tmp_path_factory.mktemp("lab"), forked_kernels()) as server:
         yield server
 
 
@@ -28,25 +29,30 @@ def chromium():
         yield browser
 
 
+@pytest.fixture(scope="module")
+def page_of_module(lab, chromium):
+    """One page for all tests of a module: to load JupyterLab takes longer than a notebook."""
+    from lab_page import LabPage
+
+    with watched(chromium):
+        yield LabPage(chromium.new_page(), lab)
+
+
 @pytest.fixture
-def lab_page(lab, chromium):
-    """Opens notebooks, freshly copied: ``lab_page("notebooks/NAME.ipynb")`` is a ``LabPage``."""
-    with pages(lab, chromium) as open_notebook:
-        yield open_notebook
+def lab_page(lab, page_of_module):
+    """Opens a notebook, freshly copied: ``lab_page("notebooks/NAME.ipynb")`` is a ``LabPage``."""
+    lab.restore()
+    yield page_of_module.open
+    page_of_module.close()
+    lab.end_kernels()
 
 
 @pytest.fixture(scope="module")
-def lab_page_of_module(lab, chromium):
-    """The same, with pages that stay open for all tests of a module."""
-    with pages(lab, chromium) as open_notebook:
-        yield open_notebook
-
-
-@pytest.fixture(scope="module")
-def widgets_page(lab_page_of_module):
+def widgets_page(lab, page_of_module):
     """The notebook with every lecture's widgets, the model loaded: one kernel for a module."""
     from lab_server import WIDGETS
 
-    page = lab_page_of_module(WIDGETS)
-    page.run_setup()
-    return page
+    page_of_module.open(WIDGETS)
+    page_of_module.run_setup()
+    yield page_of_module
+    lab.end_kernels()

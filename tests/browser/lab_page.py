@@ -27,7 +27,7 @@ _READY = """async () => {
 }"""
 # JupyterLab asks whether to save a notebook with changes, and notes the kernel's version in it.
 _CLOSE = """() => {
-    const widget = window.jupyterapp.shell.currentWidget;
+    const widget = window.jupyterapp?.shell.currentWidget;
     if (widget?.context?.model) widget.context.model.dirty = false;
     widget?.close();
 }"""

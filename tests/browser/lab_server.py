@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
+from jupyter_client.kernelspec import KernelSpecManager
 from notebook_kernel import kernel_environment
 
 from lecture_lib import widgets
@@ -73,8 +74,12 @@ class LabServer:
 
 
 @contextmanager
-def running_lab(folder: Path):
+def running_lab(folder: Path, kernels: KernelSpecManager | None = None):
     """A ``LabServer`` that answers; it is stopped at the end.
+
+    Args:
+        folder: an empty one, for all that belongs to the server.
+        kernels: what its notebooks run in, where it isn't the plain kernel of its Python.
 
     Raises:
         RuntimeError: it ended, or did not answer in time; with the last lines of its log.
@@ -83,6 +88,10 @@ def running_lab(folder: Path):
     lab.restore()
     nbformat.write(_widgets(lab.root / "notebooks"), lab.root / WIDGETS)
     _write_settings(folder / "settings")
+    if kernels is not None:
+        spec = folder / "data" / "kernels" / "python3" / "kernel.json"
+        spec.parent.mkdir(parents=True)
+        spec.write_text(kernels.get_kernel_spec("python3").to_json())
     with kernel_environment() as environment, lab.log.open("wb") as log:
         process = subprocess.Popen(
             _command(lab), cwd=lab.root, env=_private(environment, lab), stdout=log, stderr=log
@@ -137,7 +146,11 @@ def _private(environment: dict[str, str], lab: LabServer) -> dict[str, str]:
     for name in folders.values():
         (lab.folder / name).mkdir(exist_ok=True)
     private = {variable: str(lab.folder / name) for variable, name in folders.items()}
-    return {**kept, **caches, **private, "JUPYTER_TOKEN": lab.token, "JUPYTER_PLATFORM_DIRS": "0"}
+    jupyter = {
+        "JUPYTER_TOKEN": lab.token, "JUPYTER_PLATFORM_DIRS": "0",
+        "JUPYTER_PREFER_ENV_PATH": "0",  # a kernel in the data folder comes first
+    }  # fmt: skip
+    return {**kept, **caches, **private, **jupyter}
 
 
 def _write_settings(folder: Path) -> None:

@@ -12,31 +12,13 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 LECTURES = sorted(path.name for path in (COURSE / "notebooks").glob("*.ipynb"))
 
 
-@pytest.fixture(scope="module")
-def first_page(lab_page_of_module):
-    """One page for all lectures, which are opened in it one after the other."""
-    return lab_page_of_module(f"notebooks/{LECTURES[0]}")
-
-
-@pytest.fixture
-def shown(lab, first_page):
-    """Opens a lecture; it must not get further than what was saved in the file."""
-
-    def open_only(name):
-        lecture = first_page.open(name)
-        numbers = [c["execution_count"] for c in lecture.nb["cells"] if c["cell_type"] == "code"]
-        assert lecture.prompts == [f"[{number}]:" for number in numbers]
-        return lecture
-
-    yield open_only
-    first_page.close()
-    lab.end_kernels()
-
-
 @pytest.mark.parametrize("name", LECTURES)
-def test_a_fresh_clone_shows_its_pictures_and_formulas(shown, name):
+def test_a_fresh_clone_shows_its_pictures_and_formulas(lab_page, name):
     """It is untrusted: JupyterLab cleans HTML outputs, and shows no widget."""
-    lecture = shown(f"notebooks/{name}")
+    lecture = lab_page(f"notebooks/{name}")
+    # It must not get further than what was saved in the file.
+    numbers = [c["execution_count"] for c in lecture.nb["cells"] if c["cell_type"] == "code"]
+    assert lecture.prompts == [f"[{number}]:" for number in numbers]
     assert not is_trusted(lecture)
     saved = [picture for output in outputs(lecture) for picture in pictures_in(output)]
     expect(lecture.page.locator(".jp-Notebook img")).to_have_count(len(saved))
@@ -80,7 +62,7 @@ def test_a_saved_run_of_ones_own_shows_no_widget(lab_page):
     mine.run(mine.find_cell("loaded = load_model()"), cell)
     expect(mine.cell(cell).get_by_role("textbox", name="Sentences")).to_be_visible()
     mine.command("docmanager:save")
-    mine.page.close()
+    mine.close()
     mine.lab.end_kernels()
 
     again = lab_page(WITH_A_WIDGET)

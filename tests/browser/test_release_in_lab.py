@@ -14,7 +14,10 @@ LECTURE = "notebooks/01_language_models.ipynb"
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """A JupyterLab of the student's environment, on the unpacked release."""
+    """A JupyterLab of the student's environment, on the unpacked release.
+
+    Its kernels are plain ones, as students have them: here nothing was imported before.
+    """
     folder = tmp_path_factory.mktemp("release")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(release, "check_exercises", lambda root: None)  # tests/test_release.py
