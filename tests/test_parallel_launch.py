@@ -21,6 +21,12 @@ from lecture_lib.parallel.ranks.failures import RankError, RankTimeoutError
 from lecture_lib.parallel.ranks.launch import progress_line, run_ranks
 
 TESTS = str(Path(__file__).parent)
+# For scripts and notebooks with a server of their own, which then imports no more than it needs.
+LAUNCH = """
+import parallel_targets
+from lecture_lib.parallel.ranks import launch
+launch.PRELOADED = ["parallel_targets"]
+"""
 
 
 def pids(folder) -> list[int]:
@@ -177,9 +183,9 @@ def test_ranks_and_what_they_started_do_not_outlive_a_script_that_is_killed(tmp_
     script = tmp_path / "script.py"
     script.write_text(
         f"open({str(tmp_path / 'times')!r}, 'a').write('once ')\n"
-        "import parallel_targets\n"
-        "from lecture_lib.parallel.ranks.launch import run_ranks\n"
-        f"run_ranks(parallel_targets.hang_with_a_child, {{'folder': {str(pid_folder)!r}}}, 2)"
+        f"{LAUNCH}\n"
+        f"arguments = {{'folder': {str(pid_folder)!r}}}\n"
+        "launch.run_ranks(parallel_targets.hang_with_a_child, arguments, 2)"
     )
     # It leaves its temporary folder behind, in one that is cleared in the end. Its path is short,
     # since the server's socket lies in it, and a socket's path may have 107 characters.
@@ -248,13 +254,11 @@ def test_a_notebook_cell_is_interrupted_at_any_time_and_runs_again(tmp_path):
     first, second, third = (tmp_path / name for name in ("first", "second", "third"))
     for folder in (first, second, third):
         folder.mkdir()
-    hang = "run_ranks(parallel_targets.hang_one, {{'folder': {!r}, 'hung': 0}}, 2)"
-    run = "[r['total'] for r in run_ranks(parallel_targets.add_up, {{'folder': {!r}}}, 2)]"
+    hang = "launch.run_ranks(parallel_targets.hang_one, {{'folder': {!r}, 'hung': 0}}, 2)"
+    run = "[r['total'] for r in launch.run_ranks(parallel_targets.add_up, {{'folder': {!r}}}, 2)]"
     notebook = Notebook()
     try:
-        notebook.start(
-            "import parallel_targets; from lecture_lib.parallel.ranks.launch import run_ranks"
-        )
+        notebook.start(LAUNCH)
         assert not notebook.outputs()
         notebook.start(hang.format(str(first)))
         notebook.wait_for("2 ranks")  # the server has just begun to import torch
