@@ -7,7 +7,6 @@ After that nothing reads the package.
 
 import contextlib
 import errno
-import functools
 import importlib.util
 import io
 import json
@@ -110,7 +109,7 @@ def _convert(gguf: Path, target: Path) -> Iterator[str]:
 
     source = {"gguf_file": gguf.name, "local_files_only": True}
     # Transformers shows a progress bar here whatever it is told; ours, made before, is enough.
-    with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()), _parsed_once():
+    with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
         yield "reading and dequantising the weights"
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **source)
         # It is a plain float32 model now; left as they are, these say that it is quantised.
@@ -133,23 +132,6 @@ def _convert(gguf: Path, target: Path) -> Iterator[str]:
         kept = {key: value for key, value in saved.items() if key not in origin}
         text = json.dumps(kept, indent=2, sort_keys=True) + "\n"
         (target / name).write_text(text, encoding="utf-8")
-
-
-@contextlib.contextmanager
-def _parsed_once() -> Iterator[None]:
-    """Inside: a GGUF file's head is parsed once.
-
-    Transformers would parse it for the config, the weights and the tokenizer, and that takes longer
-    than all the rest, since the vocabulary stands in it.
-    """
-    import gguf
-
-    reader = gguf.GGUFReader
-    gguf.GGUFReader = functools.cache(reader)
-    try:
-        yield
-    finally:
-        gguf.GGUFReader = reader
 
 
 def _restore_pre_tokenizer(tokenizer) -> None:
