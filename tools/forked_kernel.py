@@ -18,10 +18,10 @@ import fork_server
 
 # What the kernel and its widgets import. Not ipykernel.kernelapp: it reads the environment then.
 KERNEL = ("ipykernel.ipkernel", "ipykernel.zmqshell", "ipywidgets")
-# And all that load_model() and the engine do. Not lecture_lib: a notebook imports that itself.
+# And all that load_model() and the engine do. Not lecture_lib: a notebook imports that itself. Not
+# pandas: it looks once, when it is imported, whether it is in a kernel, for the width of tables.
 LECTURE = (
     *KERNEL,
-    "pandas",
     "transformers.pipelines",
     "transformers.models.llama.modeling_llama",
     "transformers.models.llama.tokenization_llama",
