@@ -11,6 +11,7 @@ measured     measure_ops(): each operation of the real model, timed; predict_ste
              predicted against measured; what is timed is in timed_ops
 units        numbers as people read them
 """
+# ruff: noqa: F401  # all that is imported here is for others
 
 from .conventions import FORMATS, LECTURE, Conventions
 from .dimensions import LectureBlock, with_kv_heads
@@ -26,25 +27,3 @@ from .memory import (
 from .symbolic import lecture_table
 from .table import arithmetic_intensity, cost_table, op_costs
 from .units import format_count
-
-__all__ = [
-    "FORMATS",
-    "LECTURE",
-    "Conventions",
-    "LectureBlock",
-    "activation_bytes",
-    "arithmetic_intensity",
-    "cost_table",
-    "critical_batch_size",
-    "format_count",
-    "kv_cache_bytes",
-    "kv_overtakes_weights",
-    "lecture_table",
-    "measure_ops",
-    "memory_budget",
-    "op_costs",
-    "predict_step",
-    "step_latency",
-    "weight_bytes",
-    "with_kv_heads",
-]

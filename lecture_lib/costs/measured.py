@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import pandas as pd
 from tqdm.auto import tqdm
 
-from lecture_lib.checks import check_choice, check_number
+from lecture_lib.checks import check_number
 from lecture_lib.hardware import Hardware, as_hardware
 from lecture_lib.hardware.measure import Timer, time_rounds, wall_clock
 
 from .conventions import ENGINE
-from .dimensions import PHASES, check_size
 from .latency import step_latency
 from .table import op_costs
 from .units import format_seconds
@@ -50,13 +49,10 @@ def measure_ops(
 
     from .timed_ops import timed_ops
 
-    check_choice("phase", phase, PHASES)
-    check_size("batch_size", batch_size)
-    check_size("seq_len", seq_len)
+    costs = engine_costs(engine, phase, batch_size, seq_len).set_index("op")
     check_number("seconds", seconds, above=0)
     engine.check_context(seq_len + (phase == "decode"), "seq_len")
     timer = timer or wall_clock(engine.device)
-    costs = engine_costs(engine, phase, batch_size, seq_len).set_index("op")
     rows = []
     with torch.inference_mode():
         ops = timed_ops(engine, phase, batch_size, seq_len)

@@ -34,7 +34,6 @@ def timed_ops(engine, phase: str, batch_size: int, seq_len: int) -> dict[str, Ca
 
 def _each(items: Iterable, work: Callable[..., object]) -> Call:
     """A call that does the work on every item, layer by layer."""
-    items = list(items)
 
     def run() -> None:
         for item in items:

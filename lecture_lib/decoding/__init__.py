@@ -12,6 +12,7 @@ draws                draws from a distribution, and a test that they follow it
 strategies           which arguments of generate select what
 text_statistics      how varied, repetitive and likely a text is
 """
+# ruff: noqa: F401  # all that is imported here is for others
 
 from .beam_engine import engine_beam_search
 from .beam_search import beam_search
@@ -39,34 +40,3 @@ from .toy_models import (
     mouse_and_cheese,
     toy_logits,
 )
-
-__all__ = [
-    "BeamTrace",
-    "GenerationSession",
-    "Sampler",
-    "SamplingSettings",
-    "ToyLM",
-    "apply_repetition_penalty",
-    "apply_temperature",
-    "beam_finds_what_greedy_misses",
-    "beam_loses_to_greedy",
-    "beam_search",
-    "chi_square_test",
-    "distinct_n",
-    "draw_tokens",
-    "engine_beam_search",
-    "find_toy_model",
-    "greedy_search",
-    "lecture_greedy",
-    "lecture_tree",
-    "mean_log_prob",
-    "mouse_and_cheese",
-    "repeated_ngrams",
-    "sample_generate",
-    "sampling_distribution",
-    "strategy_table",
-    "token_log_probs",
-    "top_k_filter",
-    "top_p_filter",
-    "toy_logits",
-]

@@ -54,10 +54,6 @@ def _one_tokenizer_class() -> bool:
     return one is other and issubclass(one, transformers.TokenizersBackend)
 
 
-def _templates_give_a_dict() -> bool:
-    return _defaults(transformers.PreTrainedTokenizerBase.apply_chat_template)["return_dict"]
-
-
 def _is_the_command_hf() -> bool:
     scripts = importlib.metadata.distribution("huggingface_hub").entry_points
     names = {script.name for script in scripts if script.group == "console_scripts"}
@@ -116,7 +112,7 @@ CHANGES = (
     Change(
         "apply_chat_template", "returns a list of ids",
         "returns a dict: input_ids, attention_mask",
-        _templates_give_a_dict,
+        lambda: _defaults(transformers.PreTrainedTokenizerBase.apply_chat_template)["return_dict"],
     ),
     Change("command line", "huggingface-cli login", "hf auth login", _is_the_command_hf),
 )  # fmt: skip

@@ -208,13 +208,10 @@ def compare_truncation_sides(tokenizer, text: str, *, max_length: int) -> pd.Dat
         raise ValueError(
             f"text: has {n_tokens} tokens and max_length is {max_length}; nothing would be cut"
         )
-    before, rows = tokenizer.truncation_side, []
-    try:
-        for side in ("right", "left"):
-            tokenizer.truncation_side = side
-            input_ids = tokenizer(text, truncation=True, max_length=max_length).input_ids
-            kept = tokenizer.decode(input_ids, skip_special_tokens=True)
-            rows.append({"side": side, "tokens": len(input_ids), "kept": kept})
-    finally:
-        tokenizer.truncation_side = before
+    tokenizer, rows = copy.deepcopy(tokenizer), []
+    for side in ("right", "left"):
+        tokenizer.truncation_side = side
+        input_ids = tokenizer(text, truncation=True, max_length=max_length).input_ids
+        kept = tokenizer.decode(input_ids, skip_special_tokens=True)
+        rows.append({"side": side, "tokens": len(input_ids), "kept": kept})
     return pd.DataFrame(rows)

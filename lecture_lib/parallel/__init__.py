@@ -16,6 +16,7 @@ Run, by processes under torch.distributed (torch is imported when they are calle
     traffic     what was sent; meters: what the system counts of the wire and the memory
     ranks       starts the ranks, and ends all of them when one fails
 """
+# ruff: noqa: F401  # all that is imported here is for others
 
 from .compare import ParallelComparison, compare_parallelism, times_by_ranks
 from .degrees import (
@@ -31,33 +32,3 @@ from .ring import ring_all_reduce, ring_steps, ring_wire_bytes, tree_wire_bytes
 from .run import run_pipeline_parallel, run_tensor_parallel
 from .schedule import Schedule, StageBlock, pipeline_schedule, schedule_from_timestamps
 from .volumes import pipeline_volume, tensor_parallel_volume
-
-__all__ = [
-    "LINKS",
-    "Link",
-    "ParallelComparison",
-    "ParallelDegreeError",
-    "RankError",
-    "RankTimeoutError",
-    "Schedule",
-    "StageBlock",
-    "all_reduce_time_s",
-    "check_pipeline_degree",
-    "check_tensor_parallel_degree",
-    "communication_time_s",
-    "compare_parallelism",
-    "pipeline_degrees",
-    "pipeline_schedule",
-    "pipeline_volume",
-    "ring_all_reduce",
-    "ring_steps",
-    "ring_wire_bytes",
-    "run_pipeline_parallel",
-    "run_tensor_parallel",
-    "schedule_from_timestamps",
-    "tensor_parallel_degrees",
-    "tensor_parallel_volume",
-    "times_by_ranks",
-    "transfer_time_s",
-    "tree_wire_bytes",
-]

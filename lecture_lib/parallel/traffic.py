@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode  # there is no public name
+from torch.utils._pytree import tree_leaves  # there is no public name
 
 # Kinds of communication. torch's operators are called after them, with more or fewer underscores
 # and with an ending: allreduce_, _allgather_base_, all_gather_into_tensor.
@@ -72,7 +72,7 @@ class TrafficRecorder(TorchDispatchMode):
         peer = None
         if kind in ("send", "recv"):  # the operator knows the peer by its number in the group
             peer = dist.get_global_rank(dist.ProcessGroup.unbox(args[1]), int(args[2]))
-        for tensor in _tensors_in(args[output_first]):
+        for tensor in tree_leaves(args[output_first]):
             record = CommRecord(
                 kind=kind,
                 shape=tuple(tensor.shape),
@@ -89,13 +89,6 @@ def _kind_of(name: str) -> str | None:
     """The kind of an operator of that name; None where it moves nothing (barrier, wait_tensor)."""
     plain = name.replace("_", "")
     return next((kind for kind in _KINDS if plain.startswith(kind.replace("_", ""))), None)
-
-
-def _tensors_in(value) -> list[torch.Tensor]:
-    """A tensor, or those in a list of (lists of) tensors."""
-    if isinstance(value, torch.Tensor):
-        return [value]
-    return [tensor for each in value for tensor in _tensors_in(each)]
 
 
 def traffic_table(records: list[CommRecord]):

@@ -31,18 +31,12 @@ from ..loading.quiet import quiet_transformers
 from .label_words import TextClassification
 from .text_to_text import SummarizationPipeline, TranslationPipeline
 
-# The lecture's own models, one a task.
-LECTURE_MODELS = {
-    "text-classification": "distilbert/distilbert-base-uncased-finetuned-sst-2-english",
-    "translation": "google/flan-t5-small",
-    "summarization": "google/flan-t5-small",
-    "text-generation": "facebook/opt-350m",
-}
-STAND_INS = {
-    "text-classification": SMOLLM2,
-    "translation": COURSE_T5,
-    "summarization": COURSE_T5,
-    "text-generation": SMOLLM2,
+# A task: the lecture's own model, and the course's stand-in.
+MODELS = {
+    "text-classification": ("distilbert/distilbert-base-uncased-finetuned-sst-2-english", SMOLLM2),
+    "translation": ("google/flan-t5-small", COURSE_T5),
+    "summarization": ("google/flan-t5-small", COURSE_T5),
+    "text-generation": ("facebook/opt-350m", SMOLLM2),
 }
 _ALIASES = {"sentiment-analysis": "text-classification"}
 
@@ -65,7 +59,7 @@ def register_pipelines() -> None:
             getattr(transformers.pipelines, "REMOVED_TASKS", {}).pop(task, None)
             PIPELINE_REGISTRY.register_pipeline(
                 task, pipeline_class, pt_model=model_classes, type="text",
-                default={"model": (LECTURE_MODELS[task], "main")},
+                default={"model": (MODELS[task][0], "main")},
             )  # fmt: skip
 
 
@@ -91,8 +85,8 @@ def load_pipeline(
         ModelLoadError: a model that was named can't be loaded. (The lecture's gives way.)
     """
     name = _ALIASES.get(task, task)
-    if name not in LECTURE_MODELS:
-        tasks = ", ".join([*LECTURE_MODELS, *_ALIASES])
+    if name not in MODELS:
+        tasks = ", ".join([*MODELS, *_ALIASES])
         raise ValueError(f"task: {task!r} is none of {tasks}")
     device = choose_device(device)
     dtype = choose_dtype(dtype, device)
@@ -100,7 +94,7 @@ def load_pipeline(
         made = _make(name, str(model), device, dtype, kwargs)
         print(f"{task}: {model} runs, as asked.")
         return made
-    wanted, stand_in = LECTURE_MODELS[name], STAND_INS[name]
+    wanted, stand_in = MODELS[name]
     try:
         made = _make(name, wanted, device, dtype, kwargs)
     except ModelLoadError as error:
