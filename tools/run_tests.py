@@ -95,8 +95,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def stages(part: str, expression: str) -> list:
     """(title, function that runs the stage and counts) of each stage of a part, in order."""
-    # The few tests that an expression selects start faster without workers.
-    n_workers = 1 if expression else min(os.cpu_count() or 1, MAX_WORKERS)
+    # One worker more than there are cores, since a third of their time they wait: for a browser, a
+    # server, a limit. The few tests that an expression selects start faster without workers.
+    n_workers = 1 if expression else min((os.cpu_count() or 1) + 1, MAX_WORKERS)
     options = ["-k", expression] if expression else []
     if n_workers > 1:
         # All tests of a file on one worker: the cells of a notebook share a kernel, and fixtures
