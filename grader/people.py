@@ -54,11 +54,8 @@ class Owner(NamedTuple):
 def find_owner(top: str, parts: Sequence[str], exercises: Iterable[str]) -> Owner:
     """The owner of a file; ``parts`` are its path below a folder called ``top``."""
     parts = [unicodedata.normalize("NFC", part) for part in parts]
-    folders = [_split(part, exercises) for part in parts[:-1]]
     # "Team (2)" as a folder is no second version of "Team".
-    split = [
-        each if each[1] else (part, None, 0) for part, each in zip(parts, folders, strict=False)
-    ]
+    split = [each if (each := _split(p, exercises))[1] else (p, None, 0) for p in parts[:-1]]
     split.append(_split(parts[-1], exercises))
     version = split[-1][2]
     exercise = next((known for _, known, _ in reversed(split) if known), None)
@@ -79,13 +76,8 @@ def find_owner(top: str, parts: Sequence[str], exercises: Iterable[str]) -> Owne
     apart = [words for words in names[1:] if words.casefold() not in OF_ONE_PERSON]
     if version and split[-1] == (*names, None, version):
         apart = [f"({version})"]  # "student (1)" and "student (2)" may be two students
-    return Owner(
-        names,
-        exercise,
-        version,
-        "/".join(apart),
-        collected=split[0][0] in names[:1] and len(parts) == 3,
-    )
+    collected = len(parts) == 3 and split[0][0] in names[:1]
+    return Owner(names, exercise, version, "/".join(apart), collected=collected)
 
 
 def _split(text: str, exercises: Iterable[str]) -> tuple[str, str | None, int]:
@@ -111,20 +103,11 @@ def _pattern(exercise: str) -> re.Pattern:
 
 
 def find_in_roster(names: Iterable[str], roster: dict[str, list[str]]) -> list[str]:
-    """Whom of the roster these words name; ``roster`` has all that each student is called."""
+    """Whom of the roster these words name, by the most of what each student is called there."""
     said = _words(" ".join(names))
-    found = {student: [words for words in map(_words, known) if words in said]
+    found = {student: sum(_words(each) in said for each in known)
              for student, known in roster.items()}  # fmt: skip
-
-    def covers(one: str, other: str) -> bool:
-        return all(any(part in whole for whole in found[one]) for part in found[other])
-
-    named = [student for student in found if found[student]]
-    # "ann_lee" names Ann Lee, and not Ann as well.
-    less = {
-        one for one in named for other in named if covers(other, one) and not covers(one, other)
-    }
-    return [student for student in named if student not in less]
+    return [student for student, n in found.items() if n and n == max(found.values())]
 
 
 @cache

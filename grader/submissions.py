@@ -143,9 +143,7 @@ def _read(path: Path, given: Collection[str]) -> SubmittedNotebook:
         return SubmittedNotebook(error=why)
 
 
-def _student(
-    path: Path, owner: Owner, roster: dict[str, list[str]] | None, pattern: re.Pattern | None
-) -> str:
+def _student(path: Path, owner: Owner, roster: dict | None, pattern: re.Pattern | None) -> str:
     names = owner.names
     if pattern:
         match = pattern.search(path.as_posix())
@@ -176,14 +174,11 @@ def _check_clear(groups: dict[tuple[str, str], list[Submission]]) -> None:
         raise ValueError(UNCLEAR.format("\n".join(unclear[:10])))
 
 
-def _exercise(
-    named: str | None, notebook: SubmittedNotebook, exercises: dict[str, Iterable[str]]
-) -> str | None:
+def _exercise(named: str | None, notebook: SubmittedNotebook, exercises: dict) -> str | None:
     """The exercise with the most of these tasks; the named one if it has any, or none has."""
     common = {name: len(set(ids) & set(notebook.answers)) for name, ids in exercises.items()}
-    if common.get(named):
-        return named
-    return max(filter(common.get, common), key=common.get, default=named)
+    best = max(filter(common.get, common), key=common.get, default=named)
+    return named if common.get(named) else best
 
 
 def _times(path: Path, owner: Owner) -> tuple[datetime, datetime | None, str | None]:

@@ -67,10 +67,8 @@ def read_submitted(path: Path, given: Collection[str] = ()) -> SubmittedNotebook
         own = [part for part in parts if as_given(part) not in given]
         worked_on = worked_on or bool(own)
         if len(parts) > 1:
-            left_out = f", but for {len(parts) - len(own)} as handed out" if own != parts else ""
-            remarks[task] = (
-                f"{len(parts)} cells had this task's mark: joined in their order{left_out}"
-            )
+            remarks[task] = f"{len(parts)} cells had this task's mark: joined in their order"
+            remarks[task] += ", without copies of the stub" if own and own != parts else ""
         answers[task] = "\n\n".join(own or parts[:1])
         if len(answers[task]) > MAX_ANSWER:
             answers[task] = ""

@@ -35,8 +35,8 @@ LAYOUTS = {
     "by exercise, folders": ["01_lists/{}/answers.ipynb", "02_more/{}/answers.ipynb"],
     "JupyterHub": ["homes/{}/course/exercises/01_lists.ipynb",
                    "homes/{}/course/exercises/02_more__20300131120000.ipynb"],
-    "JupyterHub, volumes": ["{}/work/course/exercises/01_lists.ipynb",
-                            "{}/work/course/exercises/02_more.ipynb"],
+    "JupyterHub, volumes": ["{}/repository/course/exercises/01_lists.ipynb",
+                            "{}/repository/course/exercises/02_more.ipynb"],
     "Colab": ["{}_Copy of 01_lists.ipynb", "{}_Kopie von 02_more.ipynb"],
     "other capitals": ["{}_01_LISTS.ipynb", "{}_02 More.ipynb"],
     "Safari": ["{}_01_lists.ipynb.json", "{}_02_more.ipynb.txt"],
@@ -177,9 +177,10 @@ def test_a_roster_says_whose_a_file_is(put, tmp_path):
 
 def test_a_roster_does_not_guess():
     roster = {"Ann": ["ann"], "Ann Lee": ["ann lee"], "Bo": ["bo", "b@x.example"]}
-    assert find_in_roster(["ann_lee"], roster) == ["Ann Lee"]
+    assert find_in_roster(["ann_lee"], roster) == ["Ann", "Ann Lee"]
+    assert find_in_roster(["Bo", "b@x.example", "lee"], roster) == ["Bo"]
     assert find_in_roster(["group", "ANN"], roster) == ["Ann"]
-    assert find_in_roster(["ann", "b@x.example"], roster) == ["Ann", "Bo"]
+    assert find_in_roster(["ann", "bo"], roster) == ["Ann", "Bo"]
     assert find_in_roster(["annika"], roster) == []
 
 

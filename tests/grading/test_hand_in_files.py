@@ -25,7 +25,7 @@ def test_a_copy_of_the_cell_as_handed_out_is_skipped(course, tmp_path, grade_her
     outcome = grade_here()
     assert points(outcome) == {"ann": FULL}
     assert answer(outcome, "ann", "double")["remark"] == (
-        "2 cells had this task's mark: joined in their order, but for 1 as handed out"
+        "2 cells had this task's mark: joined in their order, without copies of the stub"
     )
 
 
