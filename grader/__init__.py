@@ -9,7 +9,8 @@
 
     freeze           a task (written with ``checks``) and a seed -> JSON: what a worker is asked,
                      and the key that stays outside
-    submissions      whose a notebook is and for which exercise; submitted_file reads its answers
+    submissions      which notebooks there are, and which of several counts; people says by its
+                     path whose one is, submitted_file reads its answers
     store            results in SQLite, by a hash of answer and checks: a run goes on where it was
     self_test        makes the attempts to get out of the sandbox before anything is graded
     pool             many submissions at once, in threads or on a Dask cluster; for each

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +14,8 @@ from .sandbox import Sandbox
 NO_SANDBOX = """check runs the notebook's code on this machine as you, without a sandbox: it can
 read and delete your files. If you trust it, add --unsafe."""
 EPILOG = """exit status of grade: 0 all graded; 1 some answers could not be graded (no student's
-fault); 2 nothing was graded; 130 interrupted. Run it again to go on where it stopped."""
+fault), or files were not taken: summary.html lists them; 2 nothing was graded; 130 interrupted.
+Run it again to go on where it stopped."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
         help="only this one; may be repeated")  # fmt: skip
     add("--seed", "--course-seed", type=int, help="of the hidden inputs (default: drawn once)")
     add("--deadline", type=_moment, metavar="YYYY-MM-DDTHH:MM", help="later ones are marked late")
+    add("--roster", type=Path, help="table of all students: a file is whose name its path has")
+    add("--pattern", type=re.compile, metavar="REGEX",
+        help="finds (?P<student>...) in the path of each file")  # fmt: skip
     add("--jobs", type=int, default=os.cpu_count() or 1, help="at the same time (default: cores)")
     add("--regrade", action="append", default=[], metavar="STUDENT|TASK|EXERCISE|all")
     add("--adjustments", type=Path, help="CSV (default: RESULTS/adjustments.csv)")
@@ -120,11 +125,15 @@ def _grade(arguments: argparse.Namespace) -> int:
     print(*not_graded[:10], sep="\n", end="\n" if not_graded else "")
     if len(not_graded) > 10:
         print(f"... and {len(not_graded) - 10} more that are not graded")
+    for path, why in outcome.rejected[:10]:
+        print(f"not taken: {path}: {why}")
+    if len(outcome.rejected) > 10:
+        print(f"... and {len(outcome.rejected) - 10} more files that are not taken")
     print(f"grades.csv, results.jsonl, summary.html, feedback/: in {arguments.out}")
     if outcome.interrupted:
         print("interrupted: run the same command again to go on", file=sys.stderr)
         return 130
-    return int(totals.isna().any())
+    return int(totals.isna().any() or bool(outcome.rejected))
 
 
 if __name__ == "__main__":

@@ -4,11 +4,13 @@
 """
 
 import json
+import re
 import signal
 import sys
 import threading
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 
 from tqdm import tqdm
@@ -18,11 +20,13 @@ from lecture_lib.checks import check_count
 from . import GradingError, cells, reports, self_test
 from .freeze import draw_seed, find_exercises, freeze_exercises
 from .gradebook import Gradebook, by_student, make_gradebook, read_adjustments
+from .lms import read_students
 from .pool import Job, dask_executor, grade_all, local_executor
 from .sandbox import Sandbox
 from .similar import Pair, similar_pairs
 from .store import Store, open_store
 from .submissions import find_submissions
+from .submitted_file import as_given
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Settings:
     scheduler: str | None = None  # address of a Dask scheduler
     unsafe: bool = False  # grade even if the sandbox is missing or does not hold
     adjustments: Path | None = None  # None: adjustments.csv in the results folder
+    roster: Path | None = None  # a table of all students: whose a file is
+    pattern: re.Pattern | None = None  # finds (?P<student>...) in each path
     sandbox: Sandbox = field(default_factory=Sandbox)
 
 
@@ -48,6 +54,7 @@ class Outcome:
     book: Gradebook
     seed: int
     interrupted: bool = False
+    rejected: list[tuple[str, str]] = field(default_factory=list)  # files not taken, and why
 
 
 def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> Outcome:
@@ -66,7 +73,10 @@ def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> O
                         else (int(seed), freeze_exercises(root, names, int(seed))))  # fmt: skip
         store.set_fact("seed", str(seed))
         tasks_of = {name: [t for e, t in frozen if e == name] for name in names}
-        found = find_submissions(submissions, tasks_of, settings.deadline)
+        given = {name: _given(root, name) for name in names}
+        found = find_submissions(
+            submissions, tasks_of, settings.deadline, set(map(as_given, chain(*given.values()))),
+            settings.roster and read_students(settings.roster), settings.pattern)  # fmt: skip
         for submission in found.submissions:
             store.save_submission(submission, tasks_of[submission.exercise])
         store.set_keys(frozen)
@@ -77,9 +87,9 @@ def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> O
         private = (root / "solutions", root / "tests", submissions, results)
         n_graded, failures, interrupted = _run(todo, settings, tuple(map(str, private)), store)
         book = make_gradebook(store, tasks, adjustments, failures)
-        pairs = [pair for name in names for pair in _similar(root, name, book)]
+        pairs = [pair for name in names for pair in _similar(name, book, given[name])]
         reports.write_reports(results, book, seed=seed, pairs=pairs, rejected=found.rejected)
-    return Outcome(n_graded, book, seed, interrupted)
+    return Outcome(n_graded, book, seed, interrupted, found.rejected)
 
 
 def _catalogue(store: Store, frozen: dict[tuple[str, str], dict]) -> dict:
@@ -157,10 +167,14 @@ def _sandbox(settings: Settings, private: tuple[str, ...]) -> Sandbox:
         return replace(sandbox, bubblewrap=isinstance(error, self_test.EscapeError))
 
 
-def _similar(root: Path, name: str, book: Gradebook) -> list[Pair]:
+def _given(root: Path, name: str) -> list[str]:
+    """The code cells of an exercise as they are handed out."""
     exercise = root / "exercises" / f"{name}.ipynb"
     cells_given = cells.read_notebook(exercise).cells if exercise.exists() else []
-    given = [cell.source for cell in cells_given if cell.cell_type == "code"]
+    return [cell.source for cell in cells_given if cell.cell_type == "code"]
+
+
+def _similar(name: str, book: Gradebook, given: list[str]) -> list[Pair]:
     sources = {who: [row["source"] or "" for row in rows if row["exercise"] == name]
                for who, rows in by_student(book.rows).items()}  # fmt: skip
     return similar_pairs(name, sources, given)

@@ -180,4 +180,5 @@ def read_table(what: str, path: Path) -> pd.DataFrame:
             table = pd.DataFrame(list(reader), columns=reader.fieldnames or [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{what}: {path} cannot be read: {error}") from error
-    return table.apply(lambda column: column.str.strip())
+    # macOS writes é as two characters, others as one.
+    return table.apply(lambda column: column.str.normalize("NFC").str.strip())

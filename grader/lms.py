@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,7 +85,29 @@ def _read_roster(kind: str, path: Path) -> pd.DataFrame:
     return table[table["Student"] != "Points Possible"] if "Student" in table else table
 
 
+def read_students(path: Path) -> dict[str, list[str]]:
+    """All that each student is called in a platform's list, or in any table, by one of the names.
+
+    ValueError for a table that can't be read, or has no column that tells all students apart.
+    """
+    from .gradebook import read_table
+
+    table = read_table("roster", path)
+    known = {name for names in COLUMNS.values() for name in names} - NOT_IDENTIFYING
+    columns = [name for name in table if name in known] or list(table)
+    rows = table[
+        table[columns].ne("").any(axis=1) & table[columns].ne("Points Possible").all(axis=1)
+    ]
+    for name in ("Student", "Full name", *columns):
+        if name in rows and rows[name].is_unique and rows[name].all():
+            called = [[text.removeprefix("Participant ") for text in row if text]
+                      for row in rows[columns].values.tolist()]  # fmt: skip
+            return dict(zip(rows[name], called, strict=True))
+    raise ValueError(f"roster: {path} has no column in which each student has another name")
+
+
 def _find_row(student: str, table: pd.DataFrame) -> int | None:
+    student = unicodedata.normalize("NFC", student)
     names = {student}
     if number := re.search(r"_(\d+)$", student):
         names |= {number.group(1), f"Participant {number.group(1)}"}

@@ -15,7 +15,8 @@ from .gradebook import RESULT, Gradebook, by_student
 from .similar import Pair
 
 BINS = 10
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# What begins a formula, in the first cell or in one behind another country's separator.
+FORMULA = re.compile(r"(^|[;\t\r\n|])(?=\s*[=+\-@＝＋－＠])|^(?=[\t\r])")
 
 
 def write_reports(
@@ -54,7 +55,7 @@ def write_whole(path: Path, text: str) -> None:
 def file_name(student: str) -> str:
     """A file name for a student, whatever the name: different ones for different students."""
     plain = re.sub(r"[^\w.@+-]", "_", student, flags=re.ASCII)[:80]
-    if plain == student and not plain.startswith((".", "-")):
+    if plain == student and not re.match(r"[.-]|.*-[0-9a-f]{8}$", plain):
         return plain
     return f"{plain.lstrip('.-')}-{hashlib.sha256(student.encode()).hexdigest()[:8]}"
 
@@ -73,7 +74,7 @@ def format_points(points: float) -> str:
 
 def no_formula(text: str) -> str:
     """A spreadsheet would run a name such as ``=cmd()``."""
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return FORMULA.sub(r"\1'", text)
 
 
 def _grades_csv(book: Gradebook) -> str:

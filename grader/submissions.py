@@ -1,30 +1,40 @@
-"""Which notebooks were handed in: whose, for which exercise, when.
+"""Which notebooks were handed in: whose (by ``people``), for which exercise, when.
 
-Any of these, mixed as they come; links are never followed:
-
-    STUDENT/01_topic.ipynb                    folders, also deeper (STUDENT/01_topic/01_topic.ipynb)
-    STUDENT_01_topic.ipynb                    files, as Moodle and Canvas name them:
-    STUDENT_81_4711_01_topic-1.ipynb          the student is what stands before the exercise
-                                              (here: STUDENT_81, by Canvas's numbers)
-    STUDENT.ipynb                             the exercise is known by its tasks
+Folders and files mixed as they come; links are never followed. What is a notebook is read, however
+its name ends; every other file is listed with the reason. Nothing is graded where the work of two
+persons would get one name: the message says what decides.
 """
 
 import os
 import re
+import time
+import zoneinfo
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
-from .submitted_file import SubmittedNotebook, UnreadableError, read_submitted
+from .people import Owner, clean_name, find_in_roster, find_owner
+from .submitted_file import (
+    SubmittedNotebook,
+    UnreadableError,
+    may_be_notebook,
+    read_bytes,
+    read_submitted,
+)
 
-VERSION = re.compile(r"(?:[ _-]*\((\d+)\)|[ _-]+copy[ _-]?(\d*)|-(\d+))$", re.IGNORECASE)
-CANVAS = re.compile(r"^([^_]+)(?:_LATE)?_(\d+)_\d+(?=_|$).*")
-MOODLE = re.compile(r"_(\d+)_assignsubmission_\w+$")
-SKIPPED = {".ipynb_checkpoints", "__MACOSX", ".git"}
+SKIPPED = {".ipynb_checkpoints", "__MACOSX", ".git", ".DS_Store", "timestamp.txt"}
 MAX_FILES = 100_000
+LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+NO_NOTEBOOK = "no notebook; archives are not unpacked"
 NO_EXERCISE = "of no exercise that is graded: neither its name nor its tasks tell"
+NO_STUDENT = "its path names no student: put it into a folder of that name"
+UNCLEAR = """submissions: these could be of several students:
+{}
+Say whose they are with --pattern, a regular expression that finds (?P<student>...) in each path
+('^(?P<student>[^/]+)' is the first folder), or with --roster, a CSV table of all students."""
+TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d[ T][\d:.]+) ?([+-]\d\d(?::?\d\d)?|[A-Za-z]\S*)?")
 
 
 @dataclass(frozen=True)
@@ -35,108 +45,175 @@ class Submission:
     """
 
     student: str
-    exercise: str | None  # None if neither names nor tasks tell
+    exercise: str
     path: str  # relative to the folder of submissions
-    submitted: datetime  # by timestamp.txt (nbgrader's) beside it, else by the file's own time
+    submitted: datetime  # by a collector's timestamp.txt, else by the file's own time
     late: bool
-    version: int
     notebook: SubmittedNotebook  # without answers where the file cannot be read
+    owner: Owner
+    remark: str | None = None  # on its time
     remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Found:
-    """All submissions, and the files that are none: (path, why)."""
+    """All submissions, and the files that are not taken: (path, why)."""
 
     submissions: list[Submission]
     rejected: list[tuple[str, str]]
 
 
 def find_submissions(
-    folder: Path, exercises: dict[str, Iterable[str]], deadline: datetime | None = None
+    folder: Path,
+    exercises: dict[str, Iterable[str]],
+    deadline: datetime | None = None,
+    given: Collection[str] = (),
+    roster: dict[str, list[str]] | None = None,
+    pattern: re.Pattern | None = None,
 ) -> Found:
-    """For each student and exercise the newest version that can be read.
+    """For each student and exercise the newest version that was worked on.
 
-    ``exercises`` are looked for, by their names and their tasks' grade_ids. ValueError if there is
-    no such folder, or there are no notebooks in it.
+    ``exercises`` are looked for, by their names and their tasks' grade_ids; ``given`` are the cells
+    handed out, by ``as_given``. ``roster`` is for `people.find_in_roster`, and ``pattern`` finds
+    (?P<student>...) in a path. ValueError if there is no such folder, there are no notebooks in
+    it, or whose they are can't be told.
     """
     if not folder.is_dir():
         raise ValueError(f"submissions: {folder} is no folder")
+    if pattern and "student" not in pattern.groupindex:
+        raise ValueError(f"pattern: {pattern.pattern!r} needs a group (?P<student>...)")
     paths, rejected = _walk(folder)
     if not paths and not rejected:
         raise ValueError(f"submissions: no .ipynb files in {folder}")
     groups: dict[tuple[str, str], list[Submission]] = defaultdict(list)
     for path in paths:
-        found = _look_at(folder, path, exercises, deadline)
-        if found.exercise is None:
-            rejected.append((found.path, (*found.remarks, NO_EXERCISE)[0]))
-        else:
-            groups[found.student, found.exercise].append(found)
+        shown = _shown(folder, path)
+        try:
+            notebook = _read(path, given)
+            relative = path.relative_to(folder)
+            owner = find_owner(folder.resolve().name, relative.parts, exercises)
+            exercise = _exercise(owner.exercise, notebook, exercises)
+            if exercise is None:
+                raise UnreadableError(notebook.error or NO_EXERCISE)
+            student = _student(relative, owner, roster, pattern)
+        except UnreadableError as error:
+            rejected.append((shown, str(error)))
+            continue
+        if notebook.error:
+            rejected.append((shown, notebook.error))
+        own, stamp, remark = _times(path, owner)
+        late = False
+        if deadline:
+            late = (stamp or own) > deadline.astimezone() if owner.late is None else owner.late
+            if stamp and not late and own > deadline.astimezone():
+                remark = f"{shown}: in time by timestamp.txt, late by the file's own time"
+        found = Submission(student, exercise, shown, stamp or own, late, notebook, owner, remark)
+        groups[student, exercise].append(found)
+    if pattern is None and roster is None:
+        _check_clear(groups)
     return Found([_newest(group) for _, group in sorted(groups.items())], sorted(rejected))
 
 
 def _walk(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
+    """Files that may be notebooks, and whatever else there is: (path, why)."""
     paths, rejected = [], []
-    for where, folders, names in os.walk(folder, followlinks=False):
+    for where, folders, files in os.walk(folder, followlinks=False):
         here = Path(where)
-        links = [name for name in folders if (here / name).is_symlink()]
-        rejected += [(_shown(folder, here / n), "a link: not followed") for n in links]
-        folders[:] = sorted(set(folders) - set(links) - SKIPPED)
-        paths += [here / name for name in sorted(names) if name.lower().endswith(".ipynb")]
+        # "._x" is how macOS keeps a file's properties elsewhere.
+        names = sorted(name for name in set(files) - SKIPPED if not name.startswith("._"))
+        out = {name: NO_NOTEBOOK for name in names if not may_be_notebook(here / name)}
+        out |= {name: "hidden: not looked into" for name in folders if name.startswith(".")}
+        out |= {name: "a link: not followed" for name in folders if (here / name).is_symlink()}
+        folders[:] = sorted(set(folders) - set(out) - SKIPPED)
+        paths += [here / name for name in names if name not in out]
+        rejected += [(_shown(folder, here / n), why) for n, why in out.items() if n not in SKIPPED]
         if len(paths) > MAX_FILES:
             raise ValueError(f"submissions: more than {MAX_FILES} notebooks in {folder}")
     return paths, rejected
 
 
-def _look_at(
-    folder: Path, path: Path, exercises: dict[str, Iterable[str]], deadline: datetime | None
-) -> Submission:
-    notebook, remarks = SubmittedNotebook(), ()
+def _read(path: Path, given: Collection[str]) -> SubmittedNotebook:
     try:
-        notebook = read_submitted(path)
+        return read_submitted(path, given)
     except Exception as error:  # whatever one file does, the others are still looked at
         known = isinstance(error, UnreadableError)
-        remarks = (str(error) if known else f"cannot be read ({type(error).__name__})",)
-    folders = path.relative_to(folder).parts[:-1]
-    # "01_topic (2)" is version 2 of "01_topic": so name Canvas, browsers and Jupyter.
-    found = VERSION.search(path.stem)
-    stem = path.stem[: found.start()] if found else path.stem
-    version = int(next(filter(None, found.groups()), "1")[:9]) if found else 0
-    named = next((name for name in exercises if name in stem), None)
-    exercise = named or next((name for name in exercises if name in folders), None)
-    student = folders[0] if folders else stem
-    if named and not folders:
-        # The student is before the exercise, or behind it where nothing is before.
-        before, _, behind = stem.partition(named)
-        student = before.strip(" _-.") or behind.strip(" _-.") or stem
-        student = CANVAS.sub(r"\1_\2", student)
-    submitted = _submitted(path)
-    late = deadline is not None and submitted > deadline.astimezone()
-    exercise = exercise or _by_tasks(notebook, exercises)
-    return Submission(_clean_student(student), exercise, _shown(folder, path), submitted, late,
-                      version, notebook, remarks)  # fmt: skip
+        why = str(error) if known else f"cannot be read ({type(error).__name__})"
+        if not path.name.lower().endswith(".ipynb"):
+            raise UnreadableError(why) from error
+        return SubmittedNotebook(error=why)
 
 
-def _clean_student(name: str) -> str:
-    name = MOODLE.sub(r"_\1", name).encode("utf-8", "replace").decode("utf-8")
-    return "".join(c if c.isprintable() else "?" for c in name)[:120] or "?"
+def _student(path: Path, owner: Owner, roster: dict | None, pattern: re.Pattern | None) -> str:
+    names = owner.names
+    if pattern:
+        match = pattern.search(path.as_posix())
+        names = [match["student"]] if match and match["student"] else []
+    if not names:
+        raise UnreadableError("--pattern does not fit its path" if pattern else NO_STUDENT)
+    if roster is None:
+        return clean_name(names[0])
+    found = find_in_roster(names, roster)
+    if len(found) != 1:
+        raise UnreadableError(f"its path fits {', '.join(found[:9]) or 'nobody'} of the roster")
+    return found[0]
 
 
-def _by_tasks(notebook: SubmittedNotebook, exercises: dict[str, Iterable[str]]) -> str | None:
-    """The exercise with the most of these tasks; None if no exercise has any."""
+def _check_clear(groups: dict[tuple[str, str], list[Submission]]) -> None:
+    """ValueError if files that were given one student's name could be of several."""
+    # Where everything has one student's name, that may be the name of a folder around all.
+    one = len({student for student, _ in groups}) == 1
+    pooled: dict[tuple[str, str], list[Submission]] = defaultdict(list)
+    for (student, exercise), group in groups.items():
+        pooled[student, "" if one else exercise] += [s for s in group if s.notebook.worked_on]
+    unclear = []
+    for group in pooled.values():
+        only = [each.owner.only for each in group if each.owner.only]
+        if len({each.owner.apart for each in group} - {""}) > 1 or len(set(only)) < len(only):
+            unclear.append(", ".join(sorted(each.path for each in group)[:5]))
+    if unclear:
+        raise ValueError(UNCLEAR.format("\n".join(unclear[:10])))
+
+
+def _exercise(named: str | None, notebook: SubmittedNotebook, exercises: dict) -> str | None:
+    """The exercise with the most of these tasks; the named one if it has any, or none has."""
     common = {name: len(set(ids) & set(notebook.answers)) for name, ids in exercises.items()}
-    return max(filter(common.get, common), key=common.get, default=None)
+    best = max(filter(common.get, common), key=common.get, default=named)
+    return named if common.get(named) else best
 
 
-def _submitted(path: Path) -> datetime:
-    stamp = path.parent / "timestamp.txt"
+def _times(path: Path, owner: Owner) -> tuple[datetime, datetime | None, str | None]:
+    """The file's own time, nbgrader's, and why the latter does not count."""
+    own = datetime.fromtimestamp(min(max(os.lstat(path).st_mtime, 0), LATEST)).astimezone()
+    stamp = path.with_name("timestamp.txt")
+    if not os.path.lexists(stamp):
+        return own, None, None
     try:
-        if not stamp.is_symlink() and stamp.stat().st_size < 100:
-            text = re.sub(r" (UTC|GMT)$", "+00:00", stamp.read_text(encoding="utf-8").strip())
-            return datetime.fromisoformat(text).astimezone()
-    except (OSError, ValueError, OverflowError):
-        pass
-    return datetime.fromtimestamp(os.lstat(path).st_mtime).astimezone()
+        if not owner.collected:
+            raise ValueError("this is not where nbgrader writes it")
+        return own, parse_timestamp(read_bytes(stamp, 100).decode()), None
+    except (ValueError, OverflowError) as error:
+        return own, None, f"timestamp.txt does not count, the file's own time does: {error}"
+
+
+def parse_timestamp(text: str) -> datetime:
+    """A time as nbgrader writes it, with a zone's name or offset; without one it is UTC.
+
+    ValueError or OverflowError for anything else, and for "CST", which is in China and America,
+    unless it is this machine's.
+    """
+    if not (match := TIMESTAMP.fullmatch(text.strip())):
+        raise ValueError(f"{text[:40]!r} is no time")
+    moment, zone = match.groups("UTC")
+    if not zone[0].isalpha():
+        return datetime.fromisoformat(moment + zone).astimezone()
+    known, moment = zoneinfo.available_timezones(), datetime.fromisoformat(moment)
+    if zone in time.tzname:
+        return moment.astimezone()
+    there = [moment.replace(tzinfo=zoneinfo.ZoneInfo(name)) for name in known & {zone} or known]
+    there = [each for each in there if zone in known or each.tzname() == zone]
+    if len({each.utcoffset() for each in there}) != 1:
+        raise ValueError(f"{zone[:40]!r} is no time zone, or several")
+    return there[0].astimezone()
 
 
 def _shown(folder: Path, path: Path) -> str:
@@ -145,11 +222,14 @@ def _shown(folder: Path, path: Path) -> str:
 
 
 def _newest(group: list[Submission]) -> Submission:
-    ordered = sorted(group, key=lambda each: (each.submitted, each.version, each.path))
-    readable = [each for each in ordered if not each.remarks]
-    # A lecture has its exercise's name, and may be beside it.
-    best = ([each for each in readable if each.notebook.answers] or readable or ordered)[-1]
-    remarks = [f"{each.path}: {text}" for each in ordered for text in each.remarks]
+    ordered = sorted(group, key=lambda each: (each.submitted, each.owner.version, each.path))
+    readable = [each for each in ordered if each.notebook.error is None]
+    # A lecture has its exercise's name, and may be beside it; so may a fresh copy of the exercise.
+    answered = [each for each in readable if each.notebook.answers]
+    worked_on = [each for each in answered if each.notebook.worked_on]
+    best = (worked_on or answered or readable or ordered)[-1]
+    remarks = [f"{each.path}: {each.notebook.error}" for each in ordered if each.notebook.error]
+    remarks += [best.remark] if best.remark else []
     if len(ordered) > 1:
         remarks.append(f"{len(ordered)} versions: {best.path} counts")
     if readable and not best.notebook.answers:

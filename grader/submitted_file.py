@@ -1,21 +1,25 @@
 """A file that a student handed in -> its answer cells. Whatever the file is, nothing breaks."""
 
+import contextlib
 import json
 import os
 import re
 import stat
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from . import cells
 
-MAX_BYTES = 20_000_000
+MAX_BYTES = 100_000_000
+MAX_STRUCTURE = 20_000_000  # bytes that are not inside texts
 MAX_ANSWER = 200_000  # characters; longer ones are no one's own work
+TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 
 
 class UnreadableError(ValueError):
-    """A file that holds no notebook; the message says why, in words for its author."""
+    """A file that is not taken; the message says why, in words for its author."""
 
 
 @dataclass(frozen=True)
@@ -24,54 +28,84 @@ class SubmittedNotebook:
 
     answers: dict[str, str] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
+    worked_on: bool = False  # an answer is not as it was handed out
+    error: str | None = None
 
 
-def read_submitted(path: Path) -> SubmittedNotebook:
+def as_given(source: str) -> str:
+    """A cell's source as it is compared with those that were handed out: white space is free."""
+    return "".join(source.split())
+
+
+def may_be_notebook(path: Path) -> bool:
+    """Is it called one, or does it begin like one? Browsers and mail programs rename files."""
+    if path.name.lower().endswith(".ipynb"):
+        return True
+    with contextlib.suppress(UnreadableError):
+        return read_bytes(path, 100).lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n")[:1] == b"{"
+    return False
+
+
+def read_submitted(path: Path, given: Collection[str] = ()) -> SubmittedNotebook:
     """The answer cells of a notebook. UnreadableError if it is none, too large, or a link.
 
-    A cell that was split or copied gives one source, in the order of the notebook; one that was
-    turned into text counts as the code it was.
+    A cell that was split or copied gives one source, in the order of the notebook, without copies
+    that are as they were handed out (``given``, by ``as_given``). A cell that was turned into text
+    counts as the code it was.
     """
     sources: dict[str, list[str]] = {}
     remarks: dict[str, str] = {}
-    for cell in _parse(_read_bytes(path)):
+    for cell in _parse(read_bytes(path)):
         if (answer := _answer(cell)) is None:
             continue
         grade_id, source = answer
         sources.setdefault(grade_id, []).append(source)
         if cell.get("cell_type") != "code":
             remarks[grade_id] = f"the answer was a {str(cell.get('cell_type'))[:20]} cell"
-        if (n := len(sources[grade_id])) > 1:
-            remarks[grade_id] = f"{n} cells had this task's mark: joined in their order"
-    answers = {task: cells.as_python("\n\n".join(parts)) for task, parts in sources.items()}
-    for task, answer in answers.items():
-        if len(answer) > MAX_ANSWER:
+    answers, worked_on = {}, False
+    for task, parts in sources.items():
+        own = [part for part in parts if as_given(part) not in given]
+        worked_on = worked_on or bool(own)
+        if len(parts) > 1:
+            remarks[task] = f"{len(parts)} cells had this task's mark: joined in their order"
+            remarks[task] += ", without copies of the stub" if own and own != parts else ""
+        answers[task] = "\n\n".join(own or parts[:1])
+        if len(answers[task]) > MAX_ANSWER:
             answers[task] = ""
             remarks[task] = f"longer than {MAX_ANSWER} characters: not read"
-    return SubmittedNotebook(answers, remarks)
+        with contextlib.suppress(RecursionError, MemoryError):  # too deep: left to the worker
+            answers[task] = cells.as_python(answers[task])
+    return SubmittedNotebook(answers, remarks, worked_on)
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, first: int | None = None) -> bytes:
+    """A regular file, or its first bytes. UnreadableError for others, and for large ones."""
     try:
         # O_NONBLOCK: a pipe that nobody writes to must not stop the grader.
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        flags = os.O_NOFOLLOW | os.O_NONBLOCK
+        with open(path, "rb", opener=lambda path, read: os.open(path, read | flags)) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise UnreadableError("not read: no regular file")
+            if first is None and status.st_size >= MAX_BYTES:
+                size = f"{status.st_size / 1e6:.0f} MB, less than {MAX_BYTES / 1e6:g} MB"
+                raise UnreadableError(f"not read: {size} are allowed")
+            return file.read(first or MAX_BYTES)
     except OSError as error:
         what = "a link; hand in the file itself" if path.is_symlink() else error.strerror
         raise UnreadableError(f"not read: {what}") from error
-    with os.fdopen(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise UnreadableError("not read: no regular file")
-        if status.st_size > MAX_BYTES:
-            size = f"{status.st_size / 1e6:.0f} MB"
-            raise UnreadableError(f"not read: {size}, at most {MAX_BYTES // 10**6} MB are allowed")
-        return file.read(MAX_BYTES + 1)
 
 
 def _parse(raw: bytes) -> list:
     """The notebook's cells, which may be anything."""
     if not raw.strip():
         raise UnreadableError("the file is empty")
+    # A long text takes as much memory as it has bytes, lists of lists take thirty times as much.
+    if len(raw) > MAX_STRUCTURE and (
+        raw.count(b'"') > MAX_STRUCTURE
+        or len(raw) - sum(len(text[0]) - 2 for text in TEXT.finditer(raw)) > MAX_STRUCTURE
+    ):
+        raise UnreadableError(f"not read: more than {MAX_STRUCTURE / 1e6:g} MB besides its texts")
     try:
         try:
             data = json.loads(raw)  # UTF-8, 16 or 32, found out by itself

@@ -1,8 +1,11 @@
 """A small course, submissions to it, and the sandbox where there is one."""
 
 import contextlib
+import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import nbformat
 import needs
 import pytest
 import small_course
@@ -32,6 +35,20 @@ def tried():
 def sandbox(tried):
     """Bubblewrap, if it holds on this machine."""
     return Sandbox()
+
+
+@pytest.fixture
+def put(course, tmp_path):
+    """Hands a notebook in as ``tmp_path/path``."""
+
+    def write(path: str, when: int = 1_000_000_000, exercise: str = "01_lists", **answers) -> Path:
+        target = tmp_path / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(small_course.notebook(course, exercise, **answers), target)
+        os.utime(target, (when, when))
+        return target
+
+    return write
 
 
 @pytest.fixture
