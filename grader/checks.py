@@ -16,7 +16,7 @@ from lecture_lib.checks import check_choice, check_number
 from .compare import Close, Exact
 
 __all__ = ["Case", "Close", "Edit", "Exact", "Misconception", "Probe", "Raises", "Task",
-           "load_tasks"]  # fmt: skip
+           "between", "load_tasks", "normal"]  # fmt: skip
 
 WATCHES = ("mutated", "n_calls")
 
@@ -43,6 +43,18 @@ class Probe:
         self.bound = bound
 
 
+def between(rng: Any, low: int, high: int) -> int:
+    """A whole number from low to high - 1, for a case."""
+    return int(rng.integers(low, high))
+
+
+def normal(rng: Any, *shape: int, scale: float = 1.0) -> Any:
+    """A tensor of normally distributed float64, for a case."""
+    import torch
+
+    return torch.from_numpy(rng.normal(scale=scale, size=shape))
+
+
 def function_source(function: Callable) -> str:
     """Source of a function that is sent to a worker, so that it may use only its own imports."""
     if function.__name__ == "<lambda>" or function.__closure__:
@@ -55,16 +67,20 @@ def function_source(function: Callable) -> str:
 
 @dataclass(frozen=True)
 class Edit:
-    """The solution cell with one place changed; ``old`` must be in it exactly once."""
+    """The solution cell with one place changed; ``more``: old, new, old, new of further places."""
 
     old: str
     new: str
+    more: tuple[str, ...] = ()
 
     def apply(self, source: str) -> str:
-        """The changed source; ValueError if the old text is not there exactly once."""
-        if (n := source.count(self.old)) != 1:
-            raise ValueError(f"Edit: {self.old!r} is {n} times in the solution cell, not once")
-        return source.replace(self.old, self.new)
+        """The changed source; ValueError if an old text is not there exactly once."""
+        texts = (self.old, self.new, *self.more)
+        for old, new in zip(texts[::2], texts[1::2], strict=True):
+            if (n := source.count(old)) != 1:
+                raise ValueError(f"Edit: {old!r} is {n} times in the solution cell, not once")
+            source = source.replace(old, new)
+        return source
 
 
 @dataclass(frozen=True)
@@ -82,26 +98,40 @@ class Misconception:
     """A known mistake: a name, what one who makes it would return, and what to tell them."""
 
     name: str
-    wrong: Any  # a function, a value, {name: function}, an Edit or Raises
+    wrong: Any  # an Edit, a value, Raises or, if need be, a function or {name: function}
     message: str
+
+    @classmethod
+    def of(cls, name: str, *wrong: Any) -> "Misconception":
+        """From (name, wrong, message), or (name, old, new, message) with an Edit's texts."""
+        *wrong, message = wrong
+        edit = Edit(*wrong[:2], tuple(wrong[2:])) if len(wrong) > 1 else wrong[0]
+        return cls(name, edit, message)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Hidden checks of one answer cell; ValueError for a field that cannot be."""
+    """Hidden checks of one answer cell; ValueError for a field that cannot be.
+
+    The reference is the solution cell, and the points are those of the task's text; only a task
+    without a solution notebook needs its own.
+    """
 
     grade_id: str  # of the answer cell; its visible tests are the cell ``test-<grade_id>``
     entry: str | tuple[str, ...]  # the name, or names, that the answer cell must define
-    points: int  # all or nothing
-    reference: Any  # function or value, or a dict of them; best written unlike the solution
-    compare: Close  # a result with the reference's; or Exact
-    misconceptions: Sequence[Misconception]
+    compare: Close  # a result with the solution's; or Exact
+    misconceptions: Sequence[Misconception | tuple]  # a tuple: (name, old, new, message)
+    points: int = 0  # all or nothing
+    reference: Any = None  # function or value, or a dict of them
     cases: Callable[[Any], Sequence[Case]] | None = None  # of a numpy Generator; None: a value
     drive: Callable | None = None  # a self-contained ``drive(answer, *args)`` of several entries
     watch: Sequence[str] = ()  # what counts besides the result: "mutated", "n_calls"
     timeout_s: float = 10.0  # for one case
 
     def __post_init__(self):
+        known = [m if isinstance(m, Misconception) else Misconception.of(*m)
+                 for m in self.misconceptions]  # fmt: skip
+        object.__setattr__(self, "misconceptions", known)
         for name in self.watch:
             check_choice("watch", name, WATCHES)
         if not self.entries:
