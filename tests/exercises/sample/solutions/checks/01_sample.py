@@ -59,7 +59,6 @@ TASKS = [
     Task(
         grade_id="perplexity",
         entry="perplexity",
-        points=3,
         cases=perplexity_cases,
         reference=perplexity,
         compare=Close(rtol=1e-9),
@@ -89,7 +88,6 @@ TASKS = [
     Task(
         grade_id="greedy",
         entry="greedy",
-        points=4,
         cases=lambda rng: [Case(toy_model(rng), [int(rng.integers(3))], 3) for _ in range(4)],
         reference=greedy,
         compare=Exact(),
@@ -125,7 +123,6 @@ TASKS = [
     Task(
         grade_id="new-rows",
         entry="n_new_rows",
-        points=1,
         reference=1,
         compare=Exact(),
         misconceptions=[
@@ -138,7 +135,6 @@ TASKS = [
     Task(
         grade_id="bits",
         entry="bits_per_token",
-        points=2,
         cases=perplexity_cases,
         reference=lambda log_probs: -sum(log_probs) / len(log_probs) / math.log(2),
         compare=Close(rtol=1e-9),
