@@ -93,20 +93,16 @@ class Raises:
     error: str
 
 
-@dataclass(frozen=True)
 class Misconception:
-    """A known mistake: a name, what one who makes it would return, and what to tell them."""
+    """A known mistake: a name, what one who makes it would return, and what to tell them.
 
-    name: str
-    wrong: Any  # an Edit, a value, Raises or, if need be, a function or {name: function}
-    message: str
+    ``wrong`` is an `Edit`, or its texts (old, new); a value, `Raises` or, if need be, a function.
+    """
 
-    @classmethod
-    def of(cls, name: str, *wrong: Any) -> "Misconception":
-        """From (name, wrong, message), or (name, old, new, message) with an Edit's texts."""
-        *wrong, message = wrong
-        edit = Edit(*wrong[:2], tuple(wrong[2:])) if len(wrong) > 1 else wrong[0]
-        return cls(name, edit, message)
+    def __init__(self, name: str, *wrong: Any):
+        *wrong, self.message = wrong
+        self.name = name
+        self.wrong = wrong[0] if len(wrong) == 1 else Edit(*wrong[:2], tuple(wrong[2:]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +116,7 @@ class Task:
     grade_id: str  # of the answer cell; its visible tests are the cell ``test-<grade_id>``
     entry: str | tuple[str, ...]  # the name, or names, that the answer cell must define
     compare: Close  # a result with the solution's; or Exact
-    misconceptions: Sequence[Misconception | tuple]  # a tuple: (name, old, new, message)
+    misconceptions: Sequence[Misconception | tuple]  # (name, old, new, message)
     points: int = 0  # all or nothing
     reference: Any = None  # function or value, or a dict of them
     cases: Callable[[Any], Sequence[Case]] | None = None  # of a numpy Generator; None: a value
@@ -129,8 +125,7 @@ class Task:
     timeout_s: float = 10.0  # for one case
 
     def __post_init__(self):
-        known = [m if isinstance(m, Misconception) else Misconception.of(*m)
-                 for m in self.misconceptions]  # fmt: skip
+        known = [Misconception(*m) if isinstance(m, tuple) else m for m in self.misconceptions]
         object.__setattr__(self, "misconceptions", known)
         for name in self.watch:
             check_choice("watch", name, WATCHES)

@@ -143,10 +143,7 @@ def _encode_fixture(value: Any) -> dict | None:
 def _records(
     task: Task, session: Session, cases: list[dict], solution: str | None, answer: Any
 ) -> list[dict]:
-    """Records of an author's answer, made with the very code that runs a student's.
-
-    ``solution`` is the source of the solution cell; it is the answer where that is None.
-    """
+    """Records of an author's answer (None: the solution), made with what runs a student's."""
     edited = isinstance(answer, Edit)
     if solution is None and (edited or answer is None):
         raise ValueError("an Edit, or a task without reference, needs the solution notebook")

@@ -70,7 +70,6 @@ SEQUENCE_LOG_PROB = Task(
          "-math.inf"),
     ])  # fmt: skip
 
-
 PERPLEXITY = Task(
     grade_id="perplexity", entry="perplexity", compare=Close(rtol=1e-5),
     cases=lambda rng: [

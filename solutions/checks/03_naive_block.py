@@ -61,7 +61,6 @@ ATTENTION_HEAD = Task(
          "the head took every n_H-th column; its H columns stand side by side, from i·H on"),
     ])  # fmt: skip
 
-
 CAUSAL_MASK = Task(
     grade_id="causal-mask", entry="causal_weights", compare=CLOSE, watch=("mutated",),
     cases=lambda rng: [

@@ -146,7 +146,6 @@ APPEND = Task(
          "(a slice behind the end is empty): raise ValueError"),
     ])  # fmt: skip
 
-
 CHUNK_MASK = Task(
     grade_id="chunk-mask", entry="chunk_mask", compare=Exact(),
     cases=lambda rng: [

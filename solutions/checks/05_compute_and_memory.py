@@ -17,6 +17,27 @@ def table_cases(rng):
     return cases
 
 
+INTENSITY_TABLES = Task(
+    grade_id="intensity-tables", entry=("intensity", "prefill_table", "decode_table"),
+    cases=table_cases, compare=CLOSE, misconceptions=[
+        ("counts-macs", "return 2 * m", "return m",
+         "half of what is asked: a multiplication and an addition are 2 FLOPs"),
+        ("per-element", "(bytes_per_element * elements)", "elements",
+         "this is FLOPs per element; divide by the bytes of the elements"),
+        ("forgets-result", " + m * n  #", "  #",
+         "the operands are read, but the result has to be written, too: m · n elements"),
+        ("whole-width-heads", "    h = d_model // n_heads", "    h = d_model",
+         "keys = d_model // n_heads", "keys = d_model",
+         "attention of ONE head: its width is d_model // n_heads, not d_model"),
+        ("attends-to-past-only", "past_len + 1", "past_len",
+         "in decode the new token attends to itself as well: past_len + 1 keys"),
+        ("mlp-not-widened",
+         'seq_len), ("mlp", d_model, 4 * d_model)', 'seq_len), ("mlp", d_model, d_model)',
+         'keys), ("mlp", d_model, 4 * d_model)', 'keys), ("mlp", d_model, d_model)',
+         "the MLP's W^1 is D × 4D: its result is four times as wide"),
+    ])  # fmt: skip
+
+
 def batch_cases(rng):
     peak = between(rng, 4, 9)
     return [
@@ -26,6 +47,23 @@ def batch_cases(rng):
         Case(4 * peak, 4 * peak, peak, 1000, label="a batch that reaches the ridge exactly"),
         Case(between(rng, 20, 40), between(rng, 20, 40), 312, 2039, label="a small matrix"),
     ]
+
+
+DECODE_BATCH = Task(
+    grade_id="decode-batch", entry="compute_bound_batch", cases=batch_cases, compare=Exact(),
+    misconceptions=[
+        ("takes-the-ridge", "    left =", "    return math.ceil(ridge)\n    left =",
+         "the ridge alone is not enough: inputs and results grow with the batch as well"),
+        ("counts-macs", "* 10**12", "* 2 * 10**12",
+         "a multiplication and an addition are 2 FLOPs; with one, the batch is too large"),
+        ("must-exceed",
+         "math.ceil(ridge * d_in * d_out / left)", "math.floor(ridge * d_in * d_out / left) + 1",
+         "reaching the ridge is enough; your batch is one too large where it is exact"),
+        ("tera-over-giga", "* 10**12 / (bandwidth_gb_per_s * 10**9)", "/ bandwidth_gb_per_s",
+         "the ridge is a thousand times larger: T is 10¹², G is 10⁹"),
+        ("never-none", "return None", "return math.ceil(ridge)",
+         "for a small matrix no batch reaches the ridge: return None"),
+    ])  # fmt: skip
 
 
 def any_spec(rng):
@@ -53,6 +91,23 @@ def server_cases(rng):
     ]
 
 
+SERVER_SIZE = Task(
+    grade_id="server-size", entry=("server_gb", "n_gpus"), cases=server_cases, compare=CLOSE,
+    misconceptions=[
+        ("query-heads", "n_kv_heads", "n_heads",
+         "keys and values are kept for n_kv_heads heads, not for the query heads"),
+        ("keys-only", "= 2 * spec", "= spec", "values are cached as well as keys"),
+        ("one-user", " * n_users", "", "every user has a cache of their own"),
+        ("gibibytes", "weight_bits / 8 / 10**9", "weight_bits / 8 / 2**30",
+         "kv_bits / 8 / 10**9", "kv_bits / 8 / 2**30", "a GB is 10⁹ bytes; 2³⁰ is a GiB"),
+        ("weights-for-each", "* weight_bits", "* n_users * weight_bits",
+         "the weights are there once, for all users together"),
+        ("rounds-down", "math.ceil", "math.floor", "what is left over needs a GPU, too: round up"),
+        ("whole-gpu", "(gpu_gb * usable)", "gpu_gb",
+         "only the fraction `usable` of each GPU is free for weights and caches"),
+    ])  # fmt: skip
+
+
 def fitting_cases(rng):
     sizes = [between(rng, 20_000, 160_000) for _ in range(4)]
     cases = [
@@ -62,9 +117,40 @@ def fitting_cases(rng):
     return [*cases, Case(8192, 16.5, 131_072, 8192, label="a GPU smaller than the weights")]
 
 
+USERS_THAT_FIT = Task(
+    grade_id="users-that-fit", entry="users_that_fit", cases=fitting_cases, compare=Exact(),
+    misconceptions=[
+        ("gib-as-gb", "* 2**20", "/ 1024 * 10**9",
+         "memory_mib / 1024 are GiB and not GB: the very error of the colleague"),
+        ("mib-as-mb", "2**20", "10**6", "a MiB has 2²⁰ bytes; 10⁶ are an MB"),
+        ("weights-in-gib", "weights_gb * 10**9", "weights_gb * 2**30",
+         "weights_gb is in GB: 10⁹ bytes each, not 2³⁰"),
+        ("negative-users",
+         "max(0, int(free_bytes // bytes_of_a_user))", "int(free_bytes // bytes_of_a_user)",
+         "where the weights don't fit there are 0 users, not a negative number"),
+        ("forgets-weights", " - weights_gb * 10**9", "",
+         "the weights take their part of the memory first"),
+    ])  # fmt: skip
+
+
 def crossing_cases(rng):
     settings = [("gqa", 1, 16, 16), ("mha", 4, 16, 16), ("mqa", 3, 8, 16), ("gqa", 7, 4, 8)]
     return [Case(any_spec(rng), *setting) for setting in settings]
+
+
+CROSSOVER = Task(
+    grade_id="crossover", entry="crossover_length", cases=crossing_cases, compare=Exact(),
+    misconceptions=[
+        ("keys-only", "= 2 * spec", "= spec", "a token leaves a key AND a value"),
+        ("ignores-kind", '{"mha": spec["n_heads"], "gqa": spec["n_kv_heads"], "mqa": 1}[attention]',
+         'spec["n_kv_heads"]',
+         "mha caches n_heads keys and values, mqa a single one; only gqa n_kv_heads"),
+        ("not-yet-larger", ") + 1", ")",
+         "one token too early: there the cache is not LARGER than the weights yet"),
+        ("bits-cancel", " * weight_bits", "", " * kv_bits", "",
+         "weights and cache may have different bits: they don't cancel"),
+        ("ignores-batch", " * batch_size", "", "each of the sequences has a cache"),
+    ])  # fmt: skip
 
 
 def roof_cases(rng):
@@ -83,99 +169,21 @@ def roof_cases(rng):
     ]  # fmt: skip
 
 
-TASKS = [
-    Task(
-        grade_id="intensity-tables", entry=("intensity", "prefill_table", "decode_table"),
-        cases=table_cases, compare=CLOSE, misconceptions=[
-            ("counts-macs", "return 2 * m", "return m",
-             "half of what is asked: a multiplication and an addition are 2 FLOPs"),
-            ("per-element", "(bytes_per_element * elements)", "elements",
-             "this is FLOPs per element; divide by the bytes of the elements"),
-            ("forgets-result", " + m * n  #", "  #",
-             "the operands are read, but the result has to be written, too: m · n elements"),
-            ("whole-width-heads", "    h = d_model // n_heads", "    h = d_model",
-             "keys = d_model // n_heads", "keys = d_model",
-             "attention of ONE head: its width is d_model // n_heads, not d_model"),
-            ("attends-to-past-only", "past_len + 1", "past_len",
-             "in decode the new token attends to itself as well: past_len + 1 keys"),
-            ("mlp-not-widened",
-             'seq_len), ("mlp", d_model, 4 * d_model)', 'seq_len), ("mlp", d_model, d_model)',
-             'keys), ("mlp", d_model, 4 * d_model)', 'keys), ("mlp", d_model, d_model)',
-             "the MLP's W^1 is D × 4D: its result is four times as wide"),
-        ]),
-    Task(
-        grade_id="decode-batch", entry="compute_bound_batch", cases=batch_cases, compare=Exact(),
-        misconceptions=[
-            ("takes-the-ridge", "    left =", "    return math.ceil(ridge)\n    left =",
-             "the ridge alone is not enough: inputs and results grow with the batch as well"),
-            ("counts-macs", "* 10**12", "* 2 * 10**12",
-             "a multiplication and an addition are 2 FLOPs; with one, the batch is too large"),
-            ("must-exceed", "math.ceil(ridge * d_in * d_out / left)",
-             "math.floor(ridge * d_in * d_out / left) + 1",
-             "reaching the ridge is enough; your batch is one too large where it is exact"),
-            ("tera-over-giga", "* 10**12 / (bandwidth_gb_per_s * 10**9)", "/ bandwidth_gb_per_s",
-             "the ridge is a thousand times larger: T is 10¹², G is 10⁹"),
-            ("never-none", "return None", "return math.ceil(ridge)",
-             "for a small matrix no batch reaches the ridge: return None"),
-        ]),
-    Task(
-        grade_id="server-size", entry=("server_gb", "n_gpus"), cases=server_cases, compare=CLOSE,
-        misconceptions=[
-            ("query-heads", "n_kv_heads", "n_heads",
-             "keys and values are kept for n_kv_heads heads, not for the query heads"),
-            ("keys-only", "= 2 * spec", "= spec", "values are cached as well as keys"),
-            ("one-user", " * n_users", "", "every user has a cache of their own"),
-            ("gibibytes", "weight_bits / 8 / 10**9", "weight_bits / 8 / 2**30",
-             "kv_bits / 8 / 10**9", "kv_bits / 8 / 2**30", "a GB is 10⁹ bytes; 2³⁰ is a GiB"),
-            ("weights-for-each", "* weight_bits", "* n_users * weight_bits",
-             "the weights are there once, for all users together"),
-            ("rounds-down", "math.ceil", "math.floor",
-             "what is left over needs a GPU, too: round up"),
-            ("whole-gpu", "(gpu_gb * usable)", "gpu_gb",
-             "only the fraction `usable` of each GPU is free for weights and caches"),
-        ]),
-    Task(
-        grade_id="users-that-fit", entry="users_that_fit", cases=fitting_cases, compare=Exact(),
-        misconceptions=[
-            ("gib-as-gb", "* 2**20", "/ 1024 * 10**9",
-             "memory_mib / 1024 are GiB and not GB: the very error of the colleague"),
-            ("mib-as-mb", "2**20", "10**6", "a MiB has 2²⁰ bytes; 10⁶ are an MB"),
-            ("weights-in-gib", "weights_gb * 10**9", "weights_gb * 2**30",
-             "weights_gb is in GB: 10⁹ bytes each, not 2³⁰"),
-            ("negative-users",
-             "max(0, int(free_bytes // bytes_of_a_user))", "int(free_bytes // bytes_of_a_user)",
-             "where the weights don't fit there are 0 users, not a negative number"),
-            ("forgets-weights", " - weights_gb * 10**9", "",
-             "the weights take their part of the memory first"),
-        ]),
-    Task(
-        grade_id="crossover", entry="crossover_length", cases=crossing_cases, compare=Exact(),
-        misconceptions=[
-            ("keys-only", "= 2 * spec", "= spec", "a token leaves a key AND a value"),
-            ("ignores-kind",
-             '{"mha": spec["n_heads"], "gqa": spec["n_kv_heads"], "mqa": 1}[attention]',
-             'spec["n_kv_heads"]',
-             "mha caches n_heads keys and values, mqa a single one; only gqa n_kv_heads"),
-            ("not-yet-larger", ") + 1", ")",
-             "one token too early: there the cache is not LARGER than the weights yet"),
-            ("bits-cancel", " * weight_bits", "", " * kv_bits", "",
-             "weights and cache may have different bits: they don't cancel"),
-            ("ignores-batch", " * batch_size", "", "each of the sequences has a cache"),
-        ]),
-    Task(
-        grade_id="roofline", entry=("attainable_flops", "step_time_s"), cases=roof_cases,
-        compare=CLOSE, misconceptions=[
-            ("takes-the-larger", "min(peak", "max(peak",
-             "attainable is the SMALLER of peak and intensity × bandwidth"),
-            ("adds-both", "max(flops / peak_flops, n_bytes / bandwidth)",
-             "flops / peak_flops + n_bytes / bandwidth",
-             "computing and reading overlap: the slower one counts, not their sum"),
-            ("max-of-sums",
-             "sum(max(flops / peak_flops, n_bytes / bandwidth) for flops, n_bytes in ops)",
-             "max(sum(f for f, _ in ops) / peak_flops, sum(b for _, b in ops) / bandwidth)",
-             "the operations run one after the other: take the max within each, then the sum"),
-            ("divides-by-no-flops", "max(flops / peak_flops, n_bytes / bandwidth)",
-             "flops / attainable_flops(flops / n_bytes, peak_flops, bandwidth)",
-             "an operation of 0 FLOPs divides by zero; it still takes the time of its bytes"),
-        ]),
-]  # fmt: skip
+ROOFLINE = Task(
+    grade_id="roofline", entry=("attainable_flops", "step_time_s"), cases=roof_cases, compare=CLOSE,
+    misconceptions=[
+        ("takes-the-larger", "min(peak", "max(peak",
+         "attainable is the SMALLER of peak and intensity × bandwidth"),
+        ("adds-both",
+         "max(flops / peak_flops, n_bytes / bandwidth)", "flops / peak_flops + n_bytes / bandwidth",
+         "computing and reading overlap: the slower one counts, not their sum"),
+        ("max-of-sums",
+         "sum(max(flops / peak_flops, n_bytes / bandwidth) for flops, n_bytes in ops)",
+         "max(sum(f for f, _ in ops) / peak_flops, sum(b for _, b in ops) / bandwidth)",
+         "the operations run one after the other: take the max within each, then the sum"),
+        ("divides-by-no-flops", "max(flops / peak_flops, n_bytes / bandwidth)",
+         "flops / attainable_flops(flops / n_bytes, peak_flops, bandwidth)",
+         "an operation of 0 FLOPs divides by zero; it still takes the time of its bytes"),
+    ])  # fmt: skip
+
+TASKS = [INTENSITY_TABLES, DECODE_BATCH, SERVER_SIZE, USERS_THAT_FIT, CROSSOVER, ROOFLINE]

@@ -22,6 +22,27 @@ def postprocess_cases(rng):
     ]
 
 
+POSTPROCESS = Task(
+    grade_id="postprocess", entry="postprocess", cases=postprocess_cases, compare=CLOSE,
+    misconceptions=[
+        ("raw-logits", "weights[i] / sum(weights)", "row[i]",
+         "these are the logits: the scores are their softmax"),
+        ("whole-batch", "sum(weights)", "sum(math.exp(x) for row in logits for x in row)",
+         "the softmax runs over one text's labels: the texts of a batch don't share it"),
+        ("cut-before-softmax", "sum(weights)", "sum(weights[j] for j in best)",
+         "the softmax is over ALL labels, then top_k cuts: the scores needn't sum to 1"),
+        ("unsorted",
+         "sorted(range(len(row)), key=lambda label: -row[label])", "list(range(len(row)))",
+         "the labels stand in the order of their ids: best first"),
+        ("worst-first", "-row[label]", "row[label]", "sorted the wrong way: the best comes first"),
+        ("ids-for-labels", "id2label[i]", "i",
+         "a label is its name, not its number: look it up in id2label"),
+        ("bare-dict",
+         "return answers", "return [answer[0] if top_k == 1 else answer for answer in answers]",
+         "each text's entry is a list of dicts, also where top_k=1 leaves one"),
+    ])  # fmt: skip
+
+
 def padding_cases(rng):
     def prompt(length):
         return rng.integers(3, 100, size=length).tolist()
@@ -33,6 +54,32 @@ def padding_cases(rng):
         Case([[*prompt(3), 2, *prompt(2)], [2, *prompt(2)]], 2, label="pad_id within a prompt"),
         Case([prompt(4)], 1, label="a batch of one"),
     ]
+
+
+PADDING = Task(
+    grade_id="padding", entry="pad_left", cases=padding_cases, compare=Exact(), watch=("mutated",),
+    misconceptions=[
+        ("pads-right", "[pad_id] * n_pad + prompt", "prompt + [pad_id] * n_pad",
+         "[0] * n_pad + [1] * len(prompt)", "[1] * len(prompt) + [0] * n_pad",
+         "[0] * n_pad + list(range(len(prompt)))", "list(range(len(prompt))) + [0] * n_pad",
+         "padded on the right: a decoder-only model would write behind the padding"),
+        ("mask-by-id", "    return batch",
+         '    mask = [[int(i != pad_id) for i in row] for row in batch["input_ids"]]\n'
+         "    places = [[m * (sum(row[: i + 1]) - 1) for i, m in enumerate(row)] for row in "
+         'mask]\n    return batch | {"attention_mask": mask, "position_ids": places}',
+         "a prompt may contain pad_id as a token: take the mask from the lengths, not from the "
+         "ids"),
+        ("padding-takes-positions",
+         "[0] * n_pad + list(range(len(prompt)))", "list(range(longest))",
+         "the positions count the padding: each prompt's first token is at position 0"),
+        ("positions-from-1", "list(range(len(prompt)))", "list(range(1, len(prompt) + 1))",
+         "a prompt's positions begin with 0"),
+        ("mask-inverted", "[0] * n_pad + [1] * len(prompt)", "[1] * n_pad + [0] * len(prompt)",
+         "the mask is the wrong way round: 1 is a token"),
+        ("cuts-to-shortest", "max(len(prompt) for", "min(len(prompt) for",
+         "n_pad = longest - len(prompt)", "prompt, n_pad = prompt[:longest], 0",
+         "the prompts are cut to the shortest: pad them to the longest instead"),
+    ])  # fmt: skip
 
 
 def label_words_cases(rng):
@@ -48,6 +95,27 @@ def label_words_cases(rng):
         Case(measured(one), [measured(one), measured(one)]),
         Case(measured(some), [measured(some), measured(some)], label="words of several tokens"),
     ]
+
+
+LABEL_WORDS = Task(
+    grade_id="label-words", entry="label_scores", cases=label_words_cases, compare=CLOSE,
+    misconceptions=[
+        ("no-prior", ") / prior", ")",
+         "the prior does nothing here: subtract its logarithm from the word's"),
+        ("adds-prior", ") / prior", ") * prior",
+         "the prior is added, which favours the easy word twice: subtract it"),
+        ("mean-of-logs",
+         "sum(math.exp(sum(free[label])) for free in content_free) / len(content_free)",
+         "math.exp(sum(sum(free[label]) for free in content_free) / len(content_free))",
+         "the prior is the mean of the PROBABILITIES: exp, mean, then log"),
+        ("mean-over-tokens", "sum(free[label])", "sum(free[label]) / len(free[label])",
+         "sum(log_probs)", "sum(log_probs) / len(log_probs)",
+         "a word's log-probability is the sum over its tokens, not their mean"),
+        ("no-softmax", "{label: weight / total for", "{label: math.log(weight) for",
+         "these are the scores before the softmax: over the labels they must sum to 1"),
+        ("prior-not-a-log", "(sum(log_probs)) / prior", "(sum(log_probs) - prior)",
+         "a probability is subtracted from a log-probability: take the prior's logarithm"),
+    ])  # fmt: skip
 
 
 def precedence_cases(rng):
@@ -74,6 +142,26 @@ def precedence_cases(rng):
     ]
 
 
+PRECEDENCE = Task(
+    grade_id="precedence", entry="effective_settings", cases=precedence_cases, compare=Exact(),
+    watch=("mutated",), misconceptions=[
+        ("config-replaces-own", "own, config or {})", "own if config is None else config)",
+         "what a config leaves open still comes from the model's own settings"),
+        ("none-overwrites", " if value is not None", "",
+         "None in config or own means 'not set': it must not hide the next place's value"),
+        ("none-in-call-ignored", "settings | call",
+         "settings | {name: value for name, value in call.items() if value is not None}",
+         "None in the CALL counts: top_k=None switches the filter off"),
+        ("falsy-is-unset", "if value is not None", "if value or place is default",
+         "settings | call", "settings | {name: value for name, value in call.items() if value}",
+         "0 and False are values: compare with None, don't ask whether they are true"),
+        ("own-beats-config", "own, config or {})", "config or {}, own)",
+         "a config that is passed to generate beats the model's own"),
+        ("default-beats-own", "(default, own, config", "(own, default, config",
+         "the library's default is the weakest: the model's own settings beat it"),
+    ])  # fmt: skip
+
+
 def resize_drive(answer, embedding, output, n_tokens):
     """output None: tied. Returns both matrices, and whether they are one object."""
     new, new_output = answer.resize(embedding, embedding if output is None else output, n_tokens)
@@ -92,6 +180,26 @@ def resize_cases(rng):
     ]
 
 
+RESIZE = Task(
+    grade_id="resize", entry="resize", cases=resize_cases, drive=resize_drive, compare=CLOSE,
+    watch=("mutated",), misconceptions=[
+        ("zero-rows", "matrix.mean(axis=0)", "0 * matrix[0]",
+         "new rows of zeros: each should be the mean of the old rows"),
+        ("one-number", "matrix.mean(axis=0)", "matrix.mean() + 0 * matrix[0]",
+         "the mean of the whole matrix is one number: take it over the rows (axis 0)"),
+        ("new-in-front", "[matrix[:n_tokens], np.tile(matrix.mean(axis=0), (n_new, 1))]",
+         "[np.tile(matrix.mean(axis=0), (n_new, 1)), matrix[:n_tokens]]",
+         "the new rows stand in front: token i must keep row i, they follow behind"),
+        ("unties", "new if output is embedding else ", "",
+         "tied weights became two arrays: return the same object twice where output is embedding"),
+        ("always-ties", " if output is embedding else resized(output)", "",
+         "a model with its own output matrix keeps it: tie them only where they were one"),
+        ("output-from-embedding",
+         "else resized(output)", "else np.vstack([output[:n_tokens], new[len(output) :]])",
+         "the output's new rows are the mean of the OUTPUT's old rows"),
+    ])  # fmt: skip
+
+
 def shards_cases(rng):
     def model(*sizes):
         return {f"layers.{i}.weight": int(size) for i, size in enumerate(sizes)}
@@ -108,127 +216,27 @@ def shards_cases(rng):
     ]
 
 
-TASKS = [
-    Task(
-        grade_id="postprocess", entry="postprocess", cases=postprocess_cases, compare=CLOSE,
-        misconceptions=[
-            ("raw-logits", "weights[i] / sum(weights)", "row[i]",
-             "these are the logits: the scores are their softmax"),
-            ("whole-batch", "sum(weights)", "sum(math.exp(x) for row in logits for x in row)",
-             "the softmax runs over one text's labels: the texts of a batch don't share it"),
-            ("cut-before-softmax", "sum(weights)", "sum(weights[j] for j in best)",
-             "the softmax is over ALL labels, then top_k cuts: the scores needn't sum to 1"),
-            ("unsorted",
-             "sorted(range(len(row)), key=lambda label: -row[label])", "list(range(len(row)))",
-             "the labels stand in the order of their ids: best first"),
-            ("worst-first", "-row[label]", "row[label]",
-             "sorted the wrong way: the best comes first"),
-            ("ids-for-labels", "id2label[i]", "i",
-             "a label is its name, not its number: look it up in id2label"),
-            ("bare-dict",
-             "return answers", "return [answer[0] if top_k == 1 else answer for answer in answers]",
-             "each text's entry is a list of dicts, also where top_k=1 leaves one"),
-        ]),
-    Task(
-        grade_id="padding", entry="pad_left", cases=padding_cases, compare=Exact(),
-        watch=("mutated",), misconceptions=[
-            ("pads-right", "[pad_id] * n_pad + prompt", "prompt + [pad_id] * n_pad",
-             "[0] * n_pad + [1] * len(prompt)", "[1] * len(prompt) + [0] * n_pad",
-             "[0] * n_pad + list(range(len(prompt)))", "list(range(len(prompt))) + [0] * n_pad",
-             "padded on the right: a decoder-only model would write behind the padding"),
-            ("mask-by-id", "    return batch",
-             '    mask = [[int(i != pad_id) for i in row] for row in batch["input_ids"]]\n'
-             "    places = [[m * (sum(row[: i + 1]) - 1) for i, m in enumerate(row)] for row in "
-             'mask]\n    return batch | {"attention_mask": mask, "position_ids": places}',
-             "a prompt may contain pad_id as a token: take the mask from the lengths, not from the "
-             "ids"),
-            ("padding-takes-positions",
-             "[0] * n_pad + list(range(len(prompt)))", "list(range(longest))",
-             "the positions count the padding: each prompt's first token is at position 0"),
-            ("positions-from-1", "list(range(len(prompt)))", "list(range(1, len(prompt) + 1))",
-             "a prompt's positions begin with 0"),
-            ("mask-inverted", "[0] * n_pad + [1] * len(prompt)", "[1] * n_pad + [0] * len(prompt)",
-             "the mask is the wrong way round: 1 is a token"),
-            ("cuts-to-shortest", "max(len(prompt) for", "min(len(prompt) for",
-             "n_pad = longest - len(prompt)", "prompt, n_pad = prompt[:longest], 0",
-             "the prompts are cut to the shortest: pad them to the longest instead"),
-        ]),
-    Task(
-        grade_id="label-words", entry="label_scores", cases=label_words_cases, compare=CLOSE,
-        misconceptions=[
-            ("no-prior", ") / prior", ")",
-             "the prior does nothing here: subtract its logarithm from the word's"),
-            ("adds-prior", ") / prior", ") * prior",
-             "the prior is added, which favours the easy word twice: subtract it"),
-            ("mean-of-logs",
-             "sum(math.exp(sum(free[label])) for free in content_free) / len(content_free)",
-             "math.exp(sum(sum(free[label]) for free in content_free) / len(content_free))",
-             "the prior is the mean of the PROBABILITIES: exp, mean, then log"),
-            ("mean-over-tokens", "sum(free[label])", "sum(free[label]) / len(free[label])",
-             "sum(log_probs)", "sum(log_probs) / len(log_probs)",
-             "a word's log-probability is the sum over its tokens, not their mean"),
-            ("no-softmax", "{label: weight / total for", "{label: math.log(weight) for",
-             "these are the scores before the softmax: over the labels they must sum to 1"),
-            ("prior-not-a-log", "(sum(log_probs)) / prior", "(sum(log_probs) - prior)",
-             "a probability is subtracted from a log-probability: take the prior's logarithm"),
-        ]),
-    Task(
-        grade_id="precedence", entry="effective_settings", cases=precedence_cases, compare=Exact(),
-        watch=("mutated",), misconceptions=[
-            ("config-replaces-own", "own, config or {})", "own if config is None else config)",
-             "what a config leaves open still comes from the model's own settings"),
-            ("none-overwrites", " if value is not None", "",
-             "None in config or own means 'not set': it must not hide the next place's value"),
-            ("none-in-call-ignored", "settings | call",
-             "settings | {name: value for name, value in call.items() if value is not None}",
-             "None in the CALL counts: top_k=None switches the filter off"),
-            ("falsy-is-unset", "if value is not None", "if value or place is default",
-             "settings | call", "settings | {name: value for name, value in call.items() if value}",
-             "0 and False are values: compare with None, don't ask whether they are true"),
-            ("own-beats-config", "own, config or {})", "config or {}, own)",
-             "a config that is passed to generate beats the model's own"),
-            ("default-beats-own", "(default, own, config", "(own, default, config",
-             "the library's default is the weakest: the model's own settings beat it"),
-        ]),
-    Task(
-        grade_id="resize", entry="resize", cases=resize_cases, drive=resize_drive, compare=CLOSE,
-        watch=("mutated",), misconceptions=[
-            ("zero-rows", "matrix.mean(axis=0)", "0 * matrix[0]",
-             "new rows of zeros: each should be the mean of the old rows"),
-            ("one-number", "matrix.mean(axis=0)", "matrix.mean() + 0 * matrix[0]",
-             "the mean of the whole matrix is one number: take it over the rows (axis 0)"),
-            ("new-in-front", "[matrix[:n_tokens], np.tile(matrix.mean(axis=0), (n_new, 1))]",
-             "[np.tile(matrix.mean(axis=0), (n_new, 1)), matrix[:n_tokens]]",
-             "the new rows stand in front: token i must keep row i, they follow behind"),
-            ("unties", "new if output is embedding else ", "",
-             "tied weights became two arrays: return the same object twice where output is "
-             "embedding"),
-            ("always-ties", " if output is embedding else resized(output)", "",
-             "a model with its own output matrix keeps it: tie them only where they were one"),
-            ("output-from-embedding",
-             "else resized(output)", "else np.vstack([output[:n_tokens], new[len(output) :]])",
-             "the output's new rows are the mean of the OUTPUT's old rows"),
-        ]),
-    Task(
-        grade_id="shards", entry="shard_index", cases=shards_cases, compare=Exact(),
-        watch=("mutated",), misconceptions=[
-            ("closes-for-big", "if size > max_shard_size:", "if False:",
-             "if sum(", "if open_shard and sum(",
-             "a tensor above the maximum gets its own shard while the open one stays open"),
-            ("fills-gaps", "        if size > max_shard_size:", "        for shard in done:\n"
-             "            if sum(sizes[other] for other in shard) + size <= max_shard_size:\n"
-             "                shard.append(name)\n                break\n        else:\n"
-             "            done.append([name])\n        continue\n        if size > max_shard_size:",
-             "a shard that is closed stays so: don't go back to fill its gap"),
-            ("overshoots", "if size > max_shard_size:", "if False:",
-             "open_shard) + size > max", "open_shard) >= max",
-             "shards hold more than the maximum: ask before the tensor is added, not after"),
-            ("binary-units", "1000**power", "1024**power",
-             "KB, MB, GB and TB are powers of 1000, not of 1024"),
-            ("counts-from-0", "number:05d", "number - 1:05d", "shards are numbered from 1"),
-            ("one-is-numbered", ' if len(done) > 1 else ""', "",
-             "a single shard is called model.safetensors"),
-            ("exactly-does-not-fit", "+ size > max_shard_size", "+ size >= max_shard_size",
-             "exactly the maximum fits: close the shard only where it would hold more"),
-        ]),
-]  # fmt: skip
+SHARDS = Task(
+    grade_id="shards", entry="shard_index", cases=shards_cases, compare=Exact(), watch=("mutated",),
+    misconceptions=[
+        ("closes-for-big", "if size > max_shard_size:", "if False:",
+         "if sum(", "if open_shard and sum(",
+         "a tensor above the maximum gets its own shard while the open one stays open"),
+        ("fills-gaps", "        if size > max_shard_size:", "        for shard in done:\n"
+         "            if sum(sizes[other] for other in shard) + size <= max_shard_size:\n"
+         "                shard.append(name)\n                break\n        else:\n"
+         "            done.append([name])\n        continue\n        if size > max_shard_size:",
+         "a shard that is closed stays so: don't go back to fill its gap"),
+        ("overshoots", "if size > max_shard_size:", "if False:",
+         "open_shard) + size > max", "open_shard) >= max",
+         "shards hold more than the maximum: ask before the tensor is added, not after"),
+        ("binary-units", "1000**power", "1024**power",
+         "KB, MB, GB and TB are powers of 1000, not of 1024"),
+        ("counts-from-0", "number:05d", "number - 1:05d", "shards are numbered from 1"),
+        ("one-is-numbered", ' if len(done) > 1 else ""', "",
+         "a single shard is called model.safetensors"),
+        ("exactly-does-not-fit", "+ size > max_shard_size", "+ size >= max_shard_size",
+         "exactly the maximum fits: close the shard only where it would hold more"),
+    ])  # fmt: skip
+
+TASKS = [POSTPROCESS, PADDING, LABEL_WORDS, PRECEDENCE, RESIZE, SHARDS]

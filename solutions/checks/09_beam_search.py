@@ -6,6 +6,20 @@ from grader.checks import Case, Close, Exact, Task
 
 END = 0
 
+TRACK = Task(
+    grade_id="track", entry="track", compare=Close(rtol=1e-6), misconceptions=[
+        ("two-per-parent", '["bc", "aa"], ["bca", "aaa"]', '["aa", "bc"], ["aaa", "bca"]',
+         "the better text comes first: compare bc (.24) with aa (.20)"),
+        ("step-probabilities", "0.3 * 0.8 * 0.6", "0.6",
+         "the probability of a text is the product of all its steps, not the last of them"),
+        ("greedy", '["bc", "aa"], ["bca", "aaa"]], "probability": 0.3 * 0.8 * 0.6',
+         '["aa", "ab"], ["aba", "aaa"]], "probability": 0.135',
+         "all candidates compete: those of b as well as those of a"),
+        ("unpruned",
+         '["bca", "aaa"]], "probability": 0.3 * 0.8 * 0.6', '["caa", "bca"]], "probability": 0.162',
+         "caa has .162, but c was pruned at step 1: a beam never comes back to it"),
+    ])  # fmt: skip
+
 
 def step_cases(rng):
     def case(n_beams, vocab_size, num_beams, label="", grid=None):
@@ -29,6 +43,25 @@ def step_cases(rng):
     ]
 
 
+STEP = Task(
+    grade_id="step", entry="beam_step", cases=step_cases, compare=Close(rtol=1e-9),
+    watch=("mutated",), misconceptions=[
+        ("forgets-the-past", "score + log_prob", "log_prob",
+         "the score of a text is its parent's score plus the new log-probability"),
+        ("multiplies", "score + log_prob", "score * log_prob",
+         "log-probabilities are added; it is the probabilities that are multiplied"),
+        ("best-of-each-beam",
+         "enumerate(row):", "sorted(enumerate(row), key=lambda pair: -pair[1])[:num_beams]:",
+         "candidates.sort(key=lambda candidate: -candidate[1])", "pass",
+         "return candidates[:num_beams]", "return candidates",
+         "num_beams of all candidates together, not of each beam"),
+        ("worst-first", "-candidate[1]", "candidate[1]",
+         "the best are those with the LARGEST log-probability, nearest to 0"),
+        ("ties-by-token", "-candidate[1]", "(-candidate[1], candidate[0][-1])",
+         "of equal scores the earlier beam comes first, then the smaller token"),
+    ])  # fmt: skip
+
+
 def choice_cases(rng):
     cases = [
         Case([(2, -2.0), (8, -4.0), (5, -3.0)], 0.0, label="penalty 0"),
@@ -46,6 +79,20 @@ def choice_cases(rng):
     return cases
 
 
+CHOICE = Task(
+    grade_id="choice", entry="best_hypothesis", cases=choice_cases, compare=Exact(),
+    misconceptions=[
+        ("multiplies", "total / n", "total * n",
+         "divide by the length to the power; multiplying favours short texts"),
+        ("ignores-the-power", "**length_penalty", "",
+         "length_penalty is the power of the length; 1 is only one of its values"),
+        ("no-normalisation", "total / n_tokens**length_penalty", "total",
+         "this compares the plain sums, which favours short texts"),
+        ("length-times-power", "n_tokens**length_penalty", "(n_tokens * length_penalty or 1)",
+         "n to the power length_penalty, not n times it"),
+    ])  # fmt: skip
+
+
 def select_cases(rng):
     def case(num_beams, ends):
         scores = sorted((-rng.exponential(1.0, 2 * num_beams) - 0.1).tolist(), reverse=True)
@@ -60,69 +107,28 @@ def select_cases(rng):
     return [case(3, {0, 2, 4}), case(4, {1, 3, 6}), case(2, {3}), case(3, set()), case(4, {0, 2})]
 
 
-TASKS = [
-    Task(
-        grade_id="track", entry="track", compare=Close(rtol=1e-6), misconceptions=[
-            ("two-per-parent", '["bc", "aa"], ["bca", "aaa"]', '["aa", "bc"], ["aaa", "bca"]',
-             "the better text comes first: compare bc (.24) with aa (.20)"),
-            ("step-probabilities", "0.3 * 0.8 * 0.6", "0.6",
-             "the probability of a text is the product of all its steps, not the last of them"),
-            ("greedy", '["bc", "aa"], ["bca", "aaa"]], "probability": 0.3 * 0.8 * 0.6',
-             '["aa", "ab"], ["aba", "aaa"]], "probability": 0.135',
-             "all candidates compete: those of b as well as those of a"),
-            ("unpruned", '["bca", "aaa"]], "probability": 0.3 * 0.8 * 0.6',
-             '["caa", "bca"]], "probability": 0.162',
-             "caa has .162, but c was pruned at step 1: a beam never comes back to it"),
-        ]),
-    Task(
-        grade_id="step", entry="beam_step", cases=step_cases, compare=Close(rtol=1e-9),
-        watch=("mutated",), misconceptions=[
-            ("forgets-the-past", "score + log_prob", "log_prob",
-             "the score of a text is its parent's score plus the new log-probability"),
-            ("multiplies", "score + log_prob", "score * log_prob",
-             "log-probabilities are added; it is the probabilities that are multiplied"),
-            ("best-of-each-beam",
-             "enumerate(row):", "sorted(enumerate(row), key=lambda pair: -pair[1])[:num_beams]:",
-             "candidates.sort(key=lambda candidate: -candidate[1])", "pass",
-             "return candidates[:num_beams]", "return candidates",
-             "num_beams of all candidates together, not of each beam"),
-            ("worst-first", "-candidate[1]", "candidate[1]",
-             "the best are those with the LARGEST log-probability, nearest to 0"),
-            ("ties-by-token", "-candidate[1]", "(-candidate[1], candidate[0][-1])",
-             "of equal scores the earlier beam comes first, then the smaller token"),
-        ]),
-    Task(
-        grade_id="choice", entry="best_hypothesis", cases=choice_cases, compare=Exact(),
-        misconceptions=[
-            ("multiplies", "total / n", "total * n",
-             "divide by the length to the power; multiplying favours short texts"),
-            ("ignores-the-power", "**length_penalty", "",
-             "length_penalty is the power of the length; 1 is only one of its values"),
-            ("no-normalisation", "total / n_tokens**length_penalty", "total",
-             "this compares the plain sums, which favours short texts"),
-            ("length-times-power", "n_tokens**length_penalty", "(n_tokens * length_penalty or 1)",
-             "n to the power length_penalty, not n times it"),
-        ]),
-    Task(
-        grade_id="select", entry="select", cases=select_cases, compare=Exact(), misconceptions=[
-            ("narrows",
-             "candidates if c[2] != eos][:num_beams]", "candidates[:num_beams] if c[2] != eos]",
-             "the colleague's bug: a finished text leaves its place empty"),
-            ("finishes-at-any-rank", "candidates[:num_beams] if", "candidates if",
-             "only what ends among the best num_beams is finished; the rest is dropped"),
-            ("runs-on", " if c[2] != eos", "", "a text that has ended must not run on"),
-            ("one-finished", "return running, finished", "return running, finished[:1]",
-             "several texts may finish in the same step"),
-        ]),
-    Task(
-        grade_id="threshold", entry="x_threshold", compare=Close(rtol=5e-3), misconceptions=[
-            ("ratio-of-first-steps", "0.35 * 0.48 / 0.40", "0.35 / 0.40",
-             "you compare A with B after one step; compare AA with BA and BB after two"),
-            ("second-step-only", "0.35 * 0.48 / 0.40", "0.48",
-             "compare whole texts: .40 x against .35 · .48, not x against .48"),
-            ("probability-of-ba", " / 0.40", "",
-             "that is the probability of BA; x times .40 has to reach it"),
-            ("greedy-s-limit", "0.35 * 0.48 / 0.40", "1 / 3",
-             "above 1/3 greedy takes AA; the beam still prunes it for a while"),
-        ]),
-]  # fmt: skip
+SELECT = Task(
+    grade_id="select", entry="select", cases=select_cases, compare=Exact(), misconceptions=[
+        ("narrows",
+         "candidates if c[2] != eos][:num_beams]", "candidates[:num_beams] if c[2] != eos]",
+         "the colleague's bug: a finished text leaves its place empty"),
+        ("finishes-at-any-rank", "candidates[:num_beams] if", "candidates if",
+         "only what ends among the best num_beams is finished; the rest is dropped"),
+        ("runs-on", " if c[2] != eos", "", "a text that has ended must not run on"),
+        ("one-finished", "return running, finished", "return running, finished[:1]",
+         "several texts may finish in the same step"),
+    ])  # fmt: skip
+
+THRESHOLD = Task(
+    grade_id="threshold", entry="x_threshold", compare=Close(rtol=5e-3), misconceptions=[
+        ("ratio-of-first-steps", "0.35 * 0.48 / 0.40", "0.35 / 0.40",
+         "you compare A with B after one step; compare AA with BA and BB after two"),
+        ("second-step-only", "0.35 * 0.48 / 0.40", "0.48",
+         "compare whole texts: .40 x against .35 · .48, not x against .48"),
+        ("probability-of-ba", " / 0.40", "",
+         "that is the probability of BA; x times .40 has to reach it"),
+        ("greedy-s-limit", "0.35 * 0.48 / 0.40", "1 / 3",
+         "above 1/3 greedy takes AA; the beam still prunes it for a while"),
+    ])  # fmt: skip
+
+TASKS = [TRACK, STEP, CHOICE, SELECT, THRESHOLD]

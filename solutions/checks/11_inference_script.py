@@ -8,6 +8,26 @@ from grader.checks import Case, Close, Exact, Raises, Task
 
 CLOSE = Close(rtol=1e-6, atol=1e-9)
 
+SETTINGS = Task(
+    grade_id="settings", entry="answers", compare=Exact(), misconceptions=[
+        ("passed-on-acts",
+         "### END SOLUTION", 'answers |= {"temperature": "acts", "top_p": "acts"}',
+         "top_k=1 leaves one token to draw from: temperature and top_p are read, and the text "
+         "stays the same"),
+        ("seed-acts", "### END SOLUTION", 'answers |= {"seed": "acts"}',
+         "with top_k=1 the draw is among one token: no seed changes it"),
+        ("penalty-is-lost", "### END SOLUTION", 'answers |= {"repetition_penalty": "no effect"}',
+         "the repetition penalty acts even on greedy search: it changes which token is the "
+         "likeliest"),
+        ("len-penalty-acts", "### END SOLUTION", 'answers |= {"len_penalty": "acts"}',
+         "length_penalty compares finished beams of a beam search; here num_beams stays 1"),
+        ("scores-are-logprobs", "### END SOLUTION", 'answers |= {"logprobs": "no effect"}',
+         "output_scores=True makes generate return scores, but task_info['logprobs'] is never "
+         "looked up"),
+        ("top-k-is-read", "### END SOLUTION", 'answers |= {"top_k": "no effect"}',
+         "the script passes a top_k of its own, 1; it never looks up task_info['top_k']"),
+    ])  # fmt: skip
+
 
 def cut_up(rng, text):
     """The text in pieces of 0 to 3 characters."""
@@ -34,6 +54,34 @@ def stop_cases(rng):
     ]
 
 
+STOP = Task(
+    grade_id="stop", entry="shown", cases=stop_cases, compare=Exact(), misconceptions=[
+        ("piece-by-piece", "waiting + piece", "piece",
+         "min(begins, default=len(text))", "len(text)",
+         "a stop string may begin in one piece and end in another: look at the text, not at each "
+         "piece alone"),
+        ("shows-the-beginning", "text[: min(found)]", "text[len(waiting) : min(found)]",
+         "text[:cut]", "piece", "waiting = text[cut:]", "waiting = text",
+         "[*result, waiting]", '[*result, ""]',
+         "the beginning of a stop string was shown before the rest of it came: an end of the text "
+         "that a stop begins with has to wait"),
+        ("stop-included", "[text.find(stop) for", "[text.find(stop) + len(stop) for",
+         "the stop string itself is not part of the text"),
+        ("waits-too-long", "min(begins, default=len(text))",
+         "max(0, len(text) - max((len(s) - 1 for s in stops), default=0))",
+         "only an end that a stop string begins with has to wait; you always hold back as many "
+         "characters as a stop has"),
+        ("loses-the-end", "[*result, waiting]", '[*result, ""]',
+         "when the pieces end without a stop, what was waiting is text: show it"),
+        ("first-listed", "min(found)", "found[0]",
+         "of two stops in a piece the one that begins first in the TEXT counts, not the first in "
+         "the list"),
+        ("whole-or-nothing", "min(begins, default=len(text))", "0 if 0 in begins else len(text)",
+         "a stop may begin in the middle of what is there: test every end of the text, not only "
+         "the whole of it"),
+    ])  # fmt: skip
+
+
 def logprob_cases(rng):
     def drawn(n_vocab, prompt_len, length, n, label=""):
         rows = rng.normal(0, 2, (prompt_len + length, n_vocab))
@@ -55,6 +103,28 @@ def logprob_cases(rng):
     ]
 
 
+LOGPROBS = Task(
+    grade_id="logprobs", entry="logprobs", cases=logprob_cases, compare=CLOSE, misconceptions=[
+        ("own-row", "[position - 1]", "[position]",
+         "row i is the forecast of token i + 1: a token's row is the one before its own"),
+        ("raw-logits", "[x - log_sum for x in row]", "row",
+         "these are the logits themselves: subtract log Σ exp of the row"),
+        ("probabilities", "x - log_sum for", "math.exp(x - log_sum) for",
+         "these are the probabilities: their logarithms are asked for"),
+        ("chosen-is-likeliest", "log_probs[token]", "log_probs[best[0]]",
+         "log_prob belongs to the token of the text, which need not be the likeliest"),
+        ("only-over-the-top", "        top = ",
+         "        log_top = math.log(sum(math.exp(log_probs[i]) for i in best))\n"
+         "        log_probs = [x - log_top for x in log_probs]\n        top = ",
+         "the softmax runs over the whole vocabulary, not over the n likeliest"),
+        ("overflows", "highest = max(row)", "highest = 0.0",
+         "exp of a large logit overflows: subtract the row's largest logit first"),
+        ("log-of-zero", "x - log_sum for", "math.log(math.exp(x - log_sum)) for",
+         "a probability can be 0 in floating point, and math.log(0) is an error: compute x - log Σ "
+         "exp without forming the probability"),
+    ])  # fmt: skip
+
+
 def penalty_cases(rng):
     def drawn(n_vocab, penalty):
         logits = rng.normal(0, 3, n_vocab)
@@ -70,6 +140,26 @@ def penalty_cases(rng):
     ]
 
 
+PENALTY = Task(
+    grade_id="penalty", entry="penalised", cases=penalty_cases, compare=CLOSE, watch=("mutated",),
+    misconceptions=[
+        ("divides-all", " if x > 0 else x * penalty", "",
+         "dividing a negative logit makes the token MORE likely: multiply it"),
+        ("multiplies-all", "x / penalty if x > 0 else x * penalty", "x * penalty",
+         "multiplying a positive logit makes the token MORE likely: divide it"),
+        ("each-time", "set(token_ids)", "token_ids", "x = logits[token]", "x = result[token]",
+         "a token is penalised once, however often it occurred"),
+        ("subtracts", "x / penalty if x > 0 else x * penalty", "x - penalty",
+         "subtracting is another penalty (the presence penalty): divide or multiply here"),
+        ("penalises-the-others", "set(token_ids)", "set(range(len(logits))) - set(token_ids)",
+         "the tokens that occurred are penalised, not the others"),
+        ("last-token-only", "set(token_ids)", "token_ids[-1:]",
+         "all tokens so far count, not only the last one"),
+        ("changes-its-argument", "list(logits)", "logits",
+         "the values are right, but the caller's logits were changed: work on a copy"),
+    ])  # fmt: skip
+
+
 def latency_cases(rng):
     def call(n_tokens, slow=1.0):
         start, first = rng.uniform(10, 2000), rng.uniform(0.2, 0.9) * slow
@@ -82,6 +172,30 @@ def latency_cases(rng):
         Case([call(4, slow=9), call(1), call(7)], label="a call with one token"),
         Case([call(4, slow=9), call(1), call(1)], label="no call with two tokens"),
     ]
+
+
+LATENCY = Task(
+    grade_id="latency", entry="latencies", cases=latency_cases, compare=CLOSE, misconceptions=[
+        ("keeps-the-warm-up", "calls[1:]", "calls", "the first call is the warm-up: leave it out"),
+        ("prefill-in-tpot", "sum(len(times) - 2 for times in measured)",
+         "sum(len(times) - 1 for times in measured) * (max(map(len, measured)) > 2)",
+         "times[-1] - times[1]", "times[-1] - times[0]",
+         "the time to the first token is prefill: TPOT begins at the first token"),
+        ("n-intervals", "sum(len(times) - 2 for times in measured)",
+         "sum(len(times) - 1 for times in measured) * (max(map(len, measured)) > 2)",
+         "n tokens have n - 1 intervals between them"),
+        ("mean-of-means", "    return {",
+         "    paces = [(t[-1] - t[1]) / (len(t) - 2) for t in measured if len(t) > 2]\n"
+         "    decode, n_intervals = sum(paces), len(paces)\n    return {",
+         "take the mean over all intervals together: a long call has more of them"),
+        ("seconds", '"ttft_ms": 1000 * ', '"ttft_ms": ', '"tpot_ms": 1000 * ', '"tpot_ms": ',
+         "ttft_ms and tpot_ms are in milliseconds"),
+        ("rate-with-prefill", "n_intervals / decode",
+         "sum(len(t) - 1 for t in measured) / sum(t[-1] - t[0] for t in measured)",
+         "tokens a second of decode is 1 / TPOT: leave the prefill out of it"),
+        ("divides-by-zero", Raises("ZeroDivisionError"),
+         "a call may have a single token, and so no interval at all"),
+    ])  # fmt: skip
 
 
 def use_check(answer, given):
@@ -128,142 +242,33 @@ def check_cases(rng):
     ]
 
 
-TASKS = [
-    Task(
-        grade_id="settings", entry="answers", compare=Exact(), misconceptions=[
-            ("passed-on-acts",
-             "### END SOLUTION", 'answers |= {"temperature": "acts", "top_p": "acts"}',
-             "top_k=1 leaves one token to draw from: temperature and top_p are read, and the text "
-             "stays the same"),
-            ("seed-acts", "### END SOLUTION", 'answers |= {"seed": "acts"}',
-             "with top_k=1 the draw is among one token: no seed changes it"),
-            ("penalty-is-lost",
-             "### END SOLUTION", 'answers |= {"repetition_penalty": "no effect"}',
-             "the repetition penalty acts even on greedy search: it changes which token is the "
-             "likeliest"),
-            ("len-penalty-acts", "### END SOLUTION", 'answers |= {"len_penalty": "acts"}',
-             "length_penalty compares finished beams of a beam search; here num_beams stays 1"),
-            ("scores-are-logprobs", "### END SOLUTION", 'answers |= {"logprobs": "no effect"}',
-             "output_scores=True makes generate return scores, but task_info['logprobs'] is never "
-             "looked up"),
-            ("top-k-is-read", "### END SOLUTION", 'answers |= {"top_k": "no effect"}',
-             "the script passes a top_k of its own, 1; it never looks up task_info['top_k']"),
-        ]),
-    Task(
-        grade_id="stop", entry="shown", cases=stop_cases, compare=Exact(), misconceptions=[
-            ("piece-by-piece", "waiting + piece", "piece",
-             "min(begins, default=len(text))", "len(text)",
-             "a stop string may begin in one piece and end in another: look at the text, not at "
-             "each piece alone"),
-            ("shows-the-beginning", "text[: min(found)]", "text[len(waiting) : min(found)]",
-             "text[:cut]", "piece", "waiting = text[cut:]", "waiting = text",
-             "[*result, waiting]", '[*result, ""]',
-             "the beginning of a stop string was shown before the rest of it came: an end of the "
-             "text that a stop begins with has to wait"),
-            ("stop-included", "[text.find(stop) for", "[text.find(stop) + len(stop) for",
-             "the stop string itself is not part of the text"),
-            ("waits-too-long", "min(begins, default=len(text))",
-             "max(0, len(text) - max((len(s) - 1 for s in stops), default=0))",
-             "only an end that a stop string begins with has to wait; you always hold back as many "
-             "characters as a stop has"),
-            ("loses-the-end", "[*result, waiting]", '[*result, ""]',
-             "when the pieces end without a stop, what was waiting is text: show it"),
-            ("first-listed", "min(found)", "found[0]",
-             "of two stops in a piece the one that begins first in the TEXT counts, not the first "
-             "in the list"),
-            ("whole-or-nothing",
-             "min(begins, default=len(text))", "0 if 0 in begins else len(text)",
-             "a stop may begin in the middle of what is there: test every end of the text, not "
-             "only the whole of it"),
-        ]),
-    Task(
-        grade_id="logprobs", entry="logprobs", cases=logprob_cases, compare=CLOSE, misconceptions=[
-            ("own-row", "[position - 1]", "[position]",
-             "row i is the forecast of token i + 1: a token's row is the one before its own"),
-            ("raw-logits", "[x - log_sum for x in row]", "row",
-             "these are the logits themselves: subtract log Σ exp of the row"),
-            ("probabilities", "x - log_sum for", "math.exp(x - log_sum) for",
-             "these are the probabilities: their logarithms are asked for"),
-            ("chosen-is-likeliest", "log_probs[token]", "log_probs[best[0]]",
-             "log_prob belongs to the token of the text, which need not be the likeliest"),
-            ("only-over-the-top", "        top = ",
-             "        log_top = math.log(sum(math.exp(log_probs[i]) for i in best))\n"
-             "        log_probs = [x - log_top for x in log_probs]\n        top = ",
-             "the softmax runs over the whole vocabulary, not over the n likeliest"),
-            ("overflows", "highest = max(row)", "highest = 0.0",
-             "exp of a large logit overflows: subtract the row's largest logit first"),
-            ("log-of-zero", "x - log_sum for", "math.log(math.exp(x - log_sum)) for",
-             "a probability can be 0 in floating point, and math.log(0) is an error: compute x - "
-             "log Σ exp without forming the probability"),
-        ]),
-    Task(
-        grade_id="penalty", entry="penalised", cases=penalty_cases, compare=CLOSE,
-        watch=("mutated",), misconceptions=[
-            ("divides-all", " if x > 0 else x * penalty", "",
-             "dividing a negative logit makes the token MORE likely: multiply it"),
-            ("multiplies-all", "x / penalty if x > 0 else x * penalty", "x * penalty",
-             "multiplying a positive logit makes the token MORE likely: divide it"),
-            ("each-time", "set(token_ids)", "token_ids", "x = logits[token]", "x = result[token]",
-             "a token is penalised once, however often it occurred"),
-            ("subtracts", "x / penalty if x > 0 else x * penalty", "x - penalty",
-             "subtracting is another penalty (the presence penalty): divide or multiply here"),
-            ("penalises-the-others", "set(token_ids)", "set(range(len(logits))) - set(token_ids)",
-             "the tokens that occurred are penalised, not the others"),
-            ("last-token-only", "set(token_ids)", "token_ids[-1:]",
-             "all tokens so far count, not only the last one"),
-            ("changes-its-argument", "list(logits)", "logits",
-             "the values are right, but the caller's logits were changed: work on a copy"),
-        ]),
-    Task(
-        grade_id="latency", entry="latencies", cases=latency_cases, compare=CLOSE, misconceptions=[
-            ("keeps-the-warm-up", "calls[1:]", "calls",
-             "the first call is the warm-up: leave it out"),
-            ("prefill-in-tpot", "sum(len(times) - 2 for times in measured)",
-             "sum(len(times) - 1 for times in measured) * (max(map(len, measured)) > 2)",
-             "times[-1] - times[1]", "times[-1] - times[0]",
-             "the time to the first token is prefill: TPOT begins at the first token"),
-            ("n-intervals", "sum(len(times) - 2 for times in measured)",
-             "sum(len(times) - 1 for times in measured) * (max(map(len, measured)) > 2)",
-             "n tokens have n - 1 intervals between them"),
-            ("mean-of-means", "    return {",
-             "    paces = [(t[-1] - t[1]) / (len(t) - 2) for t in measured if len(t) > 2]\n"
-             "    decode, n_intervals = sum(paces), len(paces)\n    return {",
-             "take the mean over all intervals together: a long call has more of them"),
-            ("seconds", '"ttft_ms": 1000 * ', '"ttft_ms": ', '"tpot_ms": 1000 * ', '"tpot_ms": ',
-             "ttft_ms and tpot_ms are in milliseconds"),
-            ("rate-with-prefill", "n_intervals / decode",
-             "sum(len(t) - 1 for t in measured) / sum(t[-1] - t[0] for t in measured)",
-             "tokens a second of decode is 1 / TPOT: leave the prefill out of it"),
-            ("divides-by-zero", Raises("ZeroDivisionError"),
-             "a call may have a single token, and so no interval at all"),
-        ]),
-    Task(
-        grade_id="check", entry="check_settings", cases=check_cases, drive=use_check,
-        compare=Exact(), watch=("mutated",), misconceptions=[
-            ("nameless", 'f"{name}: there', 'f"there', 'f"{name}: {settings', 'f"{settings',
-             "the message has to begin with the setting's name and a colon"),
-            ("nan-and-infinity-pass", "0 <= x < math.inf", "0 <= x",
-             "0 < x <= 1", "not (x <= 0 or x > 1)",
-             "nan is neither below nor above anything: ask whether a value is IN its range (0 < p "
-             "<= 1), and refuse infinity"),
-            ("true-is-one",
-             '"output_len": lambda x: type(x) is int', '"output_len": lambda x: isinstance(x, int)',
-             "type(settings[name]) not in (int, float)",
-             "not isinstance(settings[name], (int, float))",
-             "True is an int to isinstance: refuse it as a number"),
-            ("unknown-passes", "in given.keys() - DEFAULTS.keys()", "in ()",
-             "a misspelt setting must be refused, or it is silently ignored"),
-            ("no-combinations", " and (x == 1 or not greedy)", "",
-             ' and (x == 0 or settings["beam_width"] > 1)', "",
-             "a setting that would do nothing must be refused too: len_penalty without beams, "
-             "top_p where the choice is greedy"),
-            ("top-p-zero-passes", "0 < x <= 1", "0 <= x <= 1",
-             "top_p is above 0: at 0 no token is left"),
-            ("only-the-given", "return settings", "return dict(given)",
-             "all settings come back: the defaults with the given ones in their place"),
-            ("asserts", Raises("AssertionError"),
-             "raise a ValueError: assert is for tests, and python -O leaves it out"),
-            ("type-error", Raises("TypeError"),
-             "a string or None must give your ValueError too: look at the type before you compare"),
-        ]),
-]  # fmt: skip
+CHECK = Task(
+    grade_id="check", entry="check_settings", cases=check_cases, drive=use_check, compare=Exact(),
+    watch=("mutated",), misconceptions=[
+        ("nameless", 'f"{name}: there', 'f"there', 'f"{name}: {settings', 'f"{settings',
+         "the message has to begin with the setting's name and a colon"),
+        ("nan-and-infinity-pass", "0 <= x < math.inf", "0 <= x",
+         "0 < x <= 1", "not (x <= 0 or x > 1)",
+         "nan is neither below nor above anything: ask whether a value is IN its range (0 < p <= "
+         "1), and refuse infinity"),
+        ("true-is-one",
+         '"output_len": lambda x: type(x) is int', '"output_len": lambda x: isinstance(x, int)',
+         "type(settings[name]) not in (int, float)", "not isinstance(settings[name], (int, float))",
+         "True is an int to isinstance: refuse it as a number"),
+        ("unknown-passes", "in given.keys() - DEFAULTS.keys()", "in ()",
+         "a misspelt setting must be refused, or it is silently ignored"),
+        ("no-combinations", " and (x == 1 or not greedy)", "",
+         ' and (x == 0 or settings["beam_width"] > 1)', "",
+         "a setting that would do nothing must be refused too: len_penalty without beams, top_p "
+         "where the choice is greedy"),
+        ("top-p-zero-passes", "0 < x <= 1", "0 <= x <= 1",
+         "top_p is above 0: at 0 no token is left"),
+        ("only-the-given", "return settings", "return dict(given)",
+         "all settings come back: the defaults with the given ones in their place"),
+        ("asserts", Raises("AssertionError"),
+         "raise a ValueError: assert is for tests, and python -O leaves it out"),
+        ("type-error", Raises("TypeError"),
+         "a string or None must give your ValueError too: look at the type before you compare"),
+    ])  # fmt: skip
+
+TASKS = [SETTINGS, STOP, LOGPROBS, PENALTY, LATENCY, CHECK]
