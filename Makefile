@@ -4,7 +4,7 @@ COURSE = $(PYTHON) tools/course.py
 # A command with what the tests and the instructors' tools need.
 RUN = $(COURSE) run python
 
-.PHONY: help setup lab test test-fast test-rounding notebooks exercises release grade site bench clean
+.PHONY: help setup lab test test-fast test-rounding notebooks exercises new-task try-task release grade site bench clean
 
 help:
 	@echo "make lab         set up if needed, open the course in JupyterLab   (ARGS=... for jupyter)"
@@ -13,6 +13,8 @@ help:
 	@echo "make test-rounding   notebooks and parity tests, computed as another processor would"
 	@echo "make notebooks   run the notebooks again and save their outputs    (ONLY=01_language_models)"
 	@echo "make exercises   write exercises/ from solutions/"
+	@echo "make new-task    start a task of an exercise        (EXERCISE=09_beam_search NAME=my-task)"
+	@echo "make try-task    try one in a few seconds: solution, stub, each misconception"
 	@echo "make release     write what students get into dist/: a folder and a zip"
 	@echo "make grade       grade a folder of submissions      (SUBMISSIONS=folder OUT=results)"
 	@echo "make site        build the static site of the lectures into build/site"
@@ -39,6 +41,9 @@ notebooks:
 
 exercises:
 	@$(RUN) -m grader build
+
+new-task try-task:
+	@$(RUN) tools/exercise_task.py $(@:-task=) $(EXERCISE) $(NAME)
 
 release:
 	@$(RUN) tools/release.py $(ARGS)

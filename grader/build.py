@@ -5,7 +5,6 @@ notebook that would come out wrong (a leaked answer, a lost signature) is refuse
 """
 
 import ast
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,6 @@ STUB = 'raise NotImplementedError("replace this line with your answer")'
 TEXT_STUB = "*Replace this line with your answer.*"
 ORPHANED = "orphaned, solutions/ has no such file"
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
-TASK_LINE = re.compile(r"Difficulty [1-5] of 5 · (\d+) minutes · (\d+) points?\b")
 REFUSED_MARKS = ("HIDDEN TESTS", "MARK SCHEME", "AUTOTEST")
 FIELDS = ("grade", "solution", "locked", "grade_id", "schema_version", "cell_type")
 KERNEL = {
@@ -150,17 +148,13 @@ def _task_problems(notebook: NotebookNode, grade_id: str) -> Iterator[str]:
     tests_id = cells.visible_tests_id(grade_id)
     try:
         answer, tests = (cells.find_cell(notebook, each) for each in (grade_id, tests_id))
+        points = cells.points(notebook, grade_id)
     except cells.NotebookError as error:
         yield str(error)
         return
-    i = notebook.cells.index(answer)
     if cells.nbgrader_field(answer, "grade"):
         yield "an answer's own grade must be false; its visible tests carry the points"
-    if not cells.is_test(tests) or notebook.cells.index(tests) < i:
+    if not cells.is_test(tests) or notebook.cells.index(tests) < notebook.cells.index(answer):
         yield f"{tests_id!r} must be a graded cell after it"
-    before = notebook.cells[i - 1] if i else None
-    line = TASK_LINE.search(before.source) if before and before.cell_type == "markdown" else None
-    if line is None:
-        yield "the text before it lacks 'Difficulty D of 5 · M minutes · P points'"
-    elif int(line[2]) != cells.nbgrader_field(tests, "points"):
-        yield f"the text says {line[2]} points, the tests' metadata say otherwise"
+    if points != cells.nbgrader_field(tests, "points"):
+        yield f"the text says {points} points, the tests' metadata say otherwise"

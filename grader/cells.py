@@ -7,6 +7,8 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+TASK_LINE = re.compile(r"Difficulty [1-5] of 5 · (\d+) minutes · (\d+) points?\b")
+
 
 class NotebookError(ValueError):
     """A notebook that does not hold what it should; the message names the cell."""
@@ -55,6 +57,16 @@ def answer_ids(notebook: NotebookNode) -> list[str]:
 def visible_tests_id(grade_id: str) -> str:
     """grade_id of the visible tests of an answer cell."""
     return f"test-{grade_id}"
+
+
+def points(notebook: NotebookNode, grade_id: str) -> int:
+    """The points of a task, from the text in front of its answer. NotebookError if it has none."""
+    i = notebook.cells.index(find_cell(notebook, grade_id))
+    before = notebook.cells[i - 1] if i else None
+    line = TASK_LINE.search(before.source) if before and before.cell_type == "markdown" else None
+    if line is None:
+        raise NotebookError("the text before it lacks 'Difficulty D of 5 · M minutes · P points'")
+    return int(line[2])
 
 
 def answer_source(notebook: NotebookNode, grade_id: str) -> str:

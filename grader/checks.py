@@ -16,7 +16,7 @@ from lecture_lib.checks import check_choice, check_number
 from .compare import Close, Exact
 
 __all__ = ["Case", "Close", "Edit", "Exact", "Misconception", "Probe", "Raises", "Task",
-           "load_tasks"]  # fmt: skip
+           "between", "load_tasks", "normal"]  # fmt: skip
 
 WATCHES = ("mutated", "n_calls")
 
@@ -43,6 +43,18 @@ class Probe:
         self.bound = bound
 
 
+def between(rng: Any, low: int, high: int) -> int:
+    """A whole number from low to high - 1, for a case."""
+    return int(rng.integers(low, high))
+
+
+def normal(rng: Any, *shape: int, scale: float = 1.0) -> Any:
+    """A tensor of normally distributed float64, for a case."""
+    import torch
+
+    return torch.from_numpy(rng.normal(scale=scale, size=shape))
+
+
 def function_source(function: Callable) -> str:
     """Source of a function that is sent to a worker, so that it may use only its own imports."""
     if function.__name__ == "<lambda>" or function.__closure__:
@@ -55,16 +67,20 @@ def function_source(function: Callable) -> str:
 
 @dataclass(frozen=True)
 class Edit:
-    """The solution cell with one place changed; ``old`` must be in it exactly once."""
+    """The solution cell with one place changed; ``more``: old, new, old, new of further places."""
 
     old: str
     new: str
+    more: tuple[str, ...] = ()
 
     def apply(self, source: str) -> str:
-        """The changed source; ValueError if the old text is not there exactly once."""
-        if (n := source.count(self.old)) != 1:
-            raise ValueError(f"Edit: {self.old!r} is {n} times in the solution cell, not once")
-        return source.replace(self.old, self.new)
+        """The changed source; ValueError if an old text is not there exactly once."""
+        texts = (self.old, self.new, *self.more)
+        for old, new in zip(texts[::2], texts[1::2], strict=True):
+            if (n := source.count(old)) != 1:
+                raise ValueError(f"Edit: {old!r} is {n} times in the solution cell, not once")
+            source = source.replace(old, new)
+        return source
 
 
 @dataclass(frozen=True)
@@ -77,31 +93,40 @@ class Raises:
     error: str
 
 
-@dataclass(frozen=True)
 class Misconception:
-    """A known mistake: a name, what one who makes it would return, and what to tell them."""
+    """A known mistake: a name, what one who makes it would return, and what to tell them.
 
-    name: str
-    wrong: Any  # a function, a value, {name: function}, an Edit or Raises
-    message: str
+    ``wrong`` is an `Edit`, or its texts (old, new); a value, `Raises` or, if need be, a function.
+    """
+
+    def __init__(self, name: str, *wrong: Any):
+        *wrong, self.message = wrong
+        self.name = name
+        self.wrong = wrong[0] if len(wrong) == 1 else Edit(*wrong[:2], tuple(wrong[2:]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Hidden checks of one answer cell; ValueError for a field that cannot be."""
+    """Hidden checks of one answer cell; ValueError for a field that cannot be.
+
+    The reference is the solution cell, and the points are those of the task's text; only a task
+    without a solution notebook needs its own.
+    """
 
     grade_id: str  # of the answer cell; its visible tests are the cell ``test-<grade_id>``
     entry: str | tuple[str, ...]  # the name, or names, that the answer cell must define
-    points: int  # all or nothing
-    reference: Any  # function or value, or a dict of them; best written unlike the solution
-    compare: Close  # a result with the reference's; or Exact
-    misconceptions: Sequence[Misconception]
+    compare: Close  # a result with the solution's; or Exact
+    misconceptions: Sequence[Misconception | tuple]  # (name, old, new, message)
+    points: int = 0  # all or nothing
+    reference: Any = None  # function or value, or a dict of them
     cases: Callable[[Any], Sequence[Case]] | None = None  # of a numpy Generator; None: a value
     drive: Callable | None = None  # a self-contained ``drive(answer, *args)`` of several entries
     watch: Sequence[str] = ()  # what counts besides the result: "mutated", "n_calls"
     timeout_s: float = 10.0  # for one case
 
     def __post_init__(self):
+        known = [Misconception(*m) if isinstance(m, tuple) else m for m in self.misconceptions]
+        object.__setattr__(self, "misconceptions", known)
         for name in self.watch:
             check_choice("watch", name, WATCHES)
         if not self.entries:

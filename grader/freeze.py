@@ -94,13 +94,14 @@ def _freeze(task: Task, seed: int, notebook: NotebookNode | None) -> dict:
     setup = [] if notebook is None else cells.setup_sources(notebook, task.grade_id)
     if given := cells.defined_functions(setup) & set(task.entries):
         raise ValueError(f"{sorted(given)} is in front of it: an empty answer would pass")
+    solution = None if notebook is None else cells.find_cell(notebook, task.grade_id).source
     drive = task.drive and {"source": function_source(task.drive), "name": task.drive.__name__}
     ask = {"setup": setup, "entries": list(task.entries), "drive": drive}
     drawn = [Case()] if task.cases is None else list(task.cases(np.random.default_rng(seed)))
     if not drawn:
         raise ValueError("cases: needs at least one")
     cases = [_frozen_case(task, case, 1000 * seed + i) for i, case in enumerate(drawn)]
-    records = partial(_records, task, ask, cases, notebook)
+    records = partial(_records, task, Session(ask), cases, solution)
     key = {
         "labels": [case.label for case in drawn],
         "compare": {"kind": type(task.compare).__name__, **vars(task.compare)},
@@ -109,7 +110,8 @@ def _freeze(task: Task, seed: int, notebook: NotebookNode | None) -> dict:
         "misconceptions": [_frozen_misconception(m, records) for m in task.misconceptions],
     }
     _check_distinct(key)
-    return {"grade_id": task.grade_id, "points": task.points, "ask": ask, "cases": cases,
+    points = task.points if notebook is None else cells.points(notebook, task.grade_id)
+    return {"grade_id": task.grade_id, "points": points, "ask": ask, "cases": cases,
             "timeout_s": task.timeout_s, "key": key}  # fmt: skip
 
 
@@ -139,26 +141,32 @@ def _encode_fixture(value: Any) -> dict | None:
 
 
 def _records(
-    task: Task, ask: dict, cases: list[dict], notebook: NotebookNode | None, answer: Any
+    task: Task, session: Session, cases: list[dict], solution: str | None, answer: Any
 ) -> list[dict]:
-    """Records of an author's answer, made with the very code that runs a student's."""
-    if isinstance(answer, Edit):
-        if notebook is None:
-            raise ValueError("an Edit needs the solution notebook")
-        session = Session(ask)
-        if error := session.load(answer.apply(cells.find_cell(notebook, task.grade_id).source)):
-            raise ValueError(f"the solution cell with {answer} ends with {error}")
-    else:
-        session, several = Session(ask, base={}), not isinstance(task.entry, str)
-        if several and not (isinstance(answer, dict) and set(answer) <= set(task.entries)):
-            raise ValueError(f"needs a dict of answers to {task.entries}")
-        session.names = {**task.reference, **answer} if several else {task.entry: answer}
+    """Records of an author's answer (None: the solution), made with what runs a student's."""
+    edited = isinstance(answer, Edit)
+    if solution is None and (edited or answer is None):
+        raise ValueError("an Edit, or a task without reference, needs the solution notebook")
+    session.names, source = {}, answer.apply(solution) if edited else solution
+    if source is not None and (error := session.load(source)):
+        raise ValueError(f"the solution cell with {answer} ends with {error}")
+    if not edited and answer is not None:
+        session.names |= _own_names(task, answer)
     records = [session.call(case) for case in cases]
     mistakes = MISTAKES_OF_REFERENCE if answer is task.reference else MISTAKES
     for error in (record["error"] for record in records if "error" in record):
         if mistakes & set(error["types"]):
             raise ValueError(f"{answer} ends with {error['types'][0]}: {error['text']}")
     return records
+
+
+def _own_names(task: Task, answer: Any) -> dict[str, Any]:
+    """The names that an answer in the checks file stands for."""
+    if isinstance(task.entry, str):
+        return {task.entry: answer}
+    if not isinstance(answer, dict) or not set(answer) <= set(task.entries):
+        raise ValueError(f"needs a dict of answers to {task.entries}")
+    return {**(task.reference or {}), **answer}
 
 
 def _frozen_misconception(known: Misconception, records: Callable[[Any], list[dict]]) -> dict:

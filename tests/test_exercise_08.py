@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import split_state_dict_into_shards_factory
 from tiny_models import WORDS, tiny_config, tiny_tokenizer
 from transformers import (
     GenerationConfig,
@@ -15,19 +16,27 @@ from transformers import (
     TextClassificationPipeline,
 )
 
+from grader import cells
 from grader.checks import load_tasks
+from grader.session import run_setup
 from lecture_lib.pipelines import LabelWordsPipeline
 
-CHECKS = Path(__file__).parents[1] / "solutions" / "checks" / "08_hugging_face.py"
-TASKS = {task.grade_id: task for task in load_tasks(CHECKS)}
+SOLUTIONS = Path(__file__).parents[1] / "solutions"
+NOTEBOOK = cells.read_notebook(SOLUTIONS / "08_hugging_face.ipynb")
+TASKS = {task.grade_id: task for task in load_tasks(SOLUTIONS / "checks" / "08_hugging_face.py")}
 SEEDS = range(5)
 
 
+def solution(grade_id):
+    """The function of a solution cell."""
+    sources = [*cells.setup_sources(NOTEBOOK, grade_id), cells.answer_source(NOTEBOOK, grade_id)]
+    return run_setup(sources)[TASKS[grade_id].entry]
+
+
 def hidden_cases(grade_id):
-    """The reference, and the cases of several seeds."""
-    task = TASKS[grade_id]
-    cases = [case for seed in SEEDS for case in task.cases(np.random.default_rng(seed))]
-    return task.reference, cases
+    """The solution, and the cases of several seeds."""
+    cases = [case for seed in SEEDS for case in TASKS[grade_id].cases(np.random.default_rng(seed))]
+    return solution(grade_id), cases
 
 
 def tiny_causal():
@@ -100,7 +109,7 @@ def test_label_scores_are_the_label_words_pipelines():
         log_probs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
         return [log_probs[i - 1, ids[i]].item() for i in range(len(prompt), len(ids))]
 
-    got = TASKS["label-words"].reference(measure("brown cheese"), [measure("N/A"), measure("")])
+    got = solution("label-words")(measure("brown cheese"), [measure("N/A"), measure("")])
     expected = {a["label"]: a["score"] for a in pipe("brown cheese", top_k=None)}
     assert got == pytest.approx(expected, rel=1e-5)
     assert abs(got["A"] - 0.5) > 1e-3
@@ -144,7 +153,7 @@ def test_index_is_the_one_that_save_pretrained_writes(max_shard_size, tmp_path):
     model = tiny_causal()
     sizes = {name: tensor.nbytes for name, tensor in model.state_dict().items()}
     model.save_pretrained(tmp_path, max_shard_size=max_shard_size)
-    got = TASKS["shards"].reference(sizes, max_shard_size)
+    got = solution("shards")(sizes, max_shard_size)
     path = tmp_path / "model.safetensors.index.json"
     if max_shard_size == "1MB":
         assert not path.exists()
@@ -154,3 +163,17 @@ def test_index_is_the_one_that_save_pretrained_writes(max_shard_size, tmp_path):
     assert len(set(index["weight_map"].values())) > 2
     assert got["weight_map"] == index["weight_map"]
     assert got["metadata"]["total_size"] == index["metadata"]["total_size"]
+
+
+def test_index_is_the_one_of_the_hub_library_on_the_hidden_cases():
+    reference, cases = hidden_cases("shards")
+    for case in cases:
+        sizes, max_shard_size = case.args
+        split = split_state_dict_into_shards_factory(
+            sizes,
+            get_storage_size=lambda size: size,
+            filename_pattern="model{suffix}.safetensors",
+            max_shard_size=max_shard_size,
+        )
+        expected = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
+        assert reference(sizes, max_shard_size) == expected, case.label

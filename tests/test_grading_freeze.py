@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from small_tasks import mean, mean_task, trusted_verdict
 
 from grader import encoding
@@ -95,10 +95,12 @@ def test_a_notebook_that_gives_the_answer_away_or_cannot_run_is_refused(source, 
         fields = {"grade_id": grade_id, "solution": True, "grade": False, "locked": False}
         return new_code_cell(source, metadata={"nbgrader": fields})
 
-    mine = answer("mean", "def mean(x): return sum(x) / len(x)")
-    freeze(mean_task(), notebook=new_notebook(cells=[answer("sum", "def add(x): ..."), mine]))
+    text = new_markdown_cell("Difficulty 1 of 5 · 2 minutes · 3 points")
+    mine = [text, answer("mean", "def mean(x): return sum(x) / len(x)")]
+    good = new_notebook(cells=[answer("sum", "def add(x): ..."), *mine])
+    assert freeze(mean_task(), notebook=good)["points"] == 3
     with pytest.raises(FreezeError, match=message):
-        freeze(mean_task(), notebook=new_notebook(cells=[answer("sum", source), mine]))
+        freeze(mean_task(), notebook=new_notebook(cells=[answer("sum", source), *mine]))
 
 
 @pytest.mark.parametrize(

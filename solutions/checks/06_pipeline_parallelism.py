@@ -2,38 +2,7 @@
 
 import itertools
 
-from grader.checks import Case, Close, Exact, Misconception, Task
-
-
-def between(rng, low, high):
-    return int(rng.integers(low, high))
-
-
-# --- Task 1: what crosses the boundaries ------------------------------------------------------
-
-
-def volume_with(
-    boundaries=lambda spec, n_stages: n_stages - 1,
-    passes=lambda n_new: n_new - 1,
-    width=lambda spec: spec["d_model"],
-    batch=lambda batch: batch,
-    element=lambda dtype_bytes: dtype_bytes,
-    decode_tokens=lambda seq_len: 1,
-    prefill_counts=1,
-):
-    """pipeline_bytes with one thing changed; unchanged it is the reference."""
-
-    def pipeline_bytes(spec, n_stages, seq_len, batch_size, max_new_tokens, dtype_bytes):
-        token = width(spec) * element(dtype_bytes) * batch(batch_size)
-        prefill, decode = token * seq_len, token * decode_tokens(seq_len)
-        total = prefill * prefill_counts + decode * passes(max_new_tokens)
-        return {
-            "request": total * boundaries(spec, n_stages),
-            "decode": decode,
-            "prefill": prefill,
-        }
-
-    return pipeline_bytes
+from grader.checks import Case, Close, Exact, Task, between
 
 
 def volume_cases(rng):
@@ -54,115 +23,33 @@ def volume_cases(rng):
 
 
 VOLUME = Task(
-    grade_id="pipeline-bytes",
-    entry="pipeline_bytes",
-    points=3,
-    cases=volume_cases,
-    reference=volume_with(),
-    compare=Close(rtol=1e-9),
+    grade_id="pipeline-bytes", entry="pipeline_bytes", cases=volume_cases, compare=Close(rtol=1e-9),
     misconceptions=[
-        Misconception(
-            "a-pass-for-each-token",
-            volume_with(passes=lambda n_new: n_new),
-            "counted max_new_tokens decode passes; the prefill gives the first token, and the last "
-            "one is never put in, so there is one fewer",
-        ),
-        Misconception(
-            "counts-stages",
-            volume_with(boundaries=lambda spec, n_stages: n_stages),
-            "counted a boundary for each stage; the last stage sends no activations on",
-        ),
-        Misconception(
-            "every-layer-sends",
-            volume_with(boundaries=lambda spec, n_stages: spec["n_layers"]),
-            "counted every layer; inside a stage nothing is sent, only its last layer's output is",
-        ),
-        Misconception(
-            "one-boundary",
-            volume_with(boundaries=lambda spec, n_stages: 1),
-            "the request's bytes are those of one boundary; there are n_stages - 1",
-        ),
-        Misconception(
-            "sends-the-past-again",
-            volume_with(decode_tokens=lambda seq_len: seq_len),
-            "a decode pass sends the prompt's activations again here; each stage has its past in "
-            "its cache, so only the new token's travel",
-        ),
-        Misconception(
-            "inner-width",
-            volume_with(width=lambda spec: spec["d_ff"]),
-            "counted with F, the MLP's inner width; what goes from layer to layer is D wide",
-        ),
-        Misconception(
-            "elements-for-bytes",
-            volume_with(element=lambda dtype_bytes: 1),
-            "these are elements; each has dtype_bytes bytes",
-        ),
-        Misconception(
-            "always-fp16",
-            volume_with(element=lambda dtype_bytes: 2),
-            "always counted with 2 bytes an element; dtype_bytes says how large one is",
-        ),
-        Misconception(
-            "one-sequence",
-            volume_with(batch=lambda batch: 1),
-            "counted one sequence; each of the batch_size sequences sends its own activations",
-        ),
-        Misconception(
-            "prefill-forgotten",
-            volume_with(prefill_counts=0),
-            "the request's bytes are those of the decode passes alone; the prefill crosses the "
-            "boundaries, too, and is the larger part",
-        ),
-    ],
-)
-
-# --- Task 2: split the layers -----------------------------------------------------------------
-
-
-def refuse_bad(n_layers, n_stages):
-    if n_stages < 1 or n_stages > n_layers:
-        raise ValueError("n_stages")
-
-
-def split_at(n_layers, sizes, first=0, extra=0):
-    ends = list(itertools.accumulate(sizes, initial=first))
-    return [list(range(a, b + extra)) for a, b in itertools.pairwise(ends)]
-
-
-def split_with(sizes, check=refuse_bad, **how):
-    def split_layers(n_layers, n_stages):
-        check(n_layers, n_stages)
-        return split_at(n_layers, sizes(n_layers, n_stages), **how)
-
-    return split_layers
-
-
-def larger_first(n, s):
-    return [n // s + (i < n % s) for i in range(s)]
-
-
-def dealt(n_layers, n_stages):
-    refuse_bad(n_layers, n_stages)
-    return [list(range(stage, n_layers, n_stages)) for stage in range(n_stages)]
-
-
-def ceil_chunks(n_layers, n_stages):
-    refuse_bad(n_layers, n_stages)
-    size = -(-n_layers // n_stages)
-    bounds = [(min(i * size, n_layers), min((i + 1) * size, n_layers)) for i in range(n_stages)]
-    return [list(range(a, b)) for a, b in bounds]
-
-
-def refuse_uneven(n_layers, n_stages):
-    refuse_bad(n_layers, n_stages)
-    if n_layers % n_stages:
-        raise ValueError("uneven")
-
-
-def refuse_zero_only(n_layers, n_stages):
-    if n_stages < 1:
-        raise ValueError("n_stages")
+        ("a-pass-for-each-token", "(max_new_tokens - 1)", "max_new_tokens",
+         "counted max_new_tokens decode passes; the prefill gives the first token, and the last "
+         "one is never put in, so there is one fewer"),
+        ("counts-stages", "(n_stages - 1)", "n_stages",
+         "counted a boundary for each stage; the last stage sends no activations on"),
+        ("every-layer-sends", "(n_stages - 1)", 'spec["n_layers"]',
+         "counted every layer; inside a stage nothing is sent, only its last layer's output is"),
+        ("one-boundary", "(n_stages - 1) * ", "",
+         "the request's bytes are those of one boundary; there are n_stages - 1"),
+        ("sends-the-past-again", "dtype_bytes  #", "dtype_bytes * seq_len  #",
+         "seq_len * decode", "decode",
+         "a decode pass sends the prompt's activations again here; each stage has its past in its "
+         "cache, so only the new token's travel"),
+        ("inner-width", 'spec["d_model"]', 'spec["d_ff"]',
+         "counted with F, the MLP's inner width; what goes from layer to layer is D wide"),
+        ("elements-for-bytes", " * dtype_bytes", "",
+         "these are elements; each has dtype_bytes bytes"),
+        ("always-fp16", "* dtype_bytes", "* 2",
+         "always counted with 2 bytes an element; dtype_bytes says how large one is"),
+        ("one-sequence", "batch_size * spec", "spec",
+         "counted one sequence; each of the batch_size sequences sends its own activations"),
+        ("prefill-forgotten", "= prefill + ", "= ",
+         "the request's bytes are those of the decode passes alone; the prefill crosses the "
+         "boundaries, too, and is the larger part"),
+    ])  # fmt: skip
 
 
 def split_cases(rng):
@@ -179,74 +66,32 @@ def split_cases(rng):
 
 
 SPLIT = Task(
-    grade_id="split-layers",
-    entry="split_layers",
-    points=3,
-    cases=split_cases,
-    reference=split_with(larger_first),
-    compare=Exact(),
+    grade_id="split-layers", entry="split_layers", cases=split_cases, compare=Exact(),
     misconceptions=[
-        Misconception(
-            "dealt-like-cards",
-            dealt,
-            "the layers are dealt like cards; a stage needs consecutive ones, or each pass has to "
-            "cross every boundary many times",
-        ),
-        Misconception(
-            "drops-the-rest",
-            split_with(lambda n, s: [n // s] * s),
-            "if the layers don't divide, the last n_layers % n_stages of them are in no stage",
-        ),
-        Misconception(
-            "rest-to-the-last",
-            split_with(lambda n, s: [n // s] * (s - 1) + [n // s + n % s]),
-            "the last stage gets all the layers that are left over, and everyone waits for it: "
-            "spread them, one for each of the first stages",
-        ),
-        Misconception(
-            "larger-last",
-            split_with(lambda n, s: larger_first(n, s)[::-1]),
-            "the larger stages come last; the last one has the output matrix as well, so they "
-            "come first",
-        ),
-        Misconception(
-            "rounds-up",
-            ceil_chunks,
-            "each stage takes n_layers / n_stages rounded up, so that too little remains for the "
-            "last ones; sizes may differ by one only",
-        ),
-        Misconception(
-            "counts-from-one",
-            split_with(larger_first, first=1),
-            "layers are counted from 0 to n_layers - 1",
-        ),
-        Misconception(
-            "shared-layer",
-            split_with(larger_first, extra=1),
-            "each stage's end is one too far: its last layer is also the next one's first (a "
-            "range's end is not part of it)",
-        ),
-        Misconception(
-            "refuses-uneven",
-            split_with(larger_first, check=refuse_uneven),
-            "layers that don't divide are refused; here sizes may differ by one",
-        ),
-        Misconception(
-            "empty-stages",
-            split_with(larger_first, check=refuse_zero_only),
-            "with more stages than layers some stages are empty: raise a ValueError",
-        ),
-    ],
-)
-
-# --- Task 3: fill and drain -------------------------------------------------------------------
-
-
-def completion_with(first=sum, every=max, shift=0):
-    def completion_times(n_requests, stage_s):
-        return [first(stage_s) + (r + shift) * every(stage_s) for r in range(n_requests)]
-
-    return completion_times
+        ("dealt-like-cards", "range(first, end)", "range(stage, n_layers, n_stages)",
+         "the layers are dealt like cards; a stage needs consecutive ones, or each pass has to "
+         "cross every boundary many times"),
+        ("drops-the-rest", " + (stage < n_larger)", "",
+         "if the layers don't divide, the last n_layers % n_stages of them are in no stage"),
+        ("rest-to-the-last", "(stage < n_larger)", "n_larger * (stage == n_stages - 1)",
+         "the last stage gets all the layers that are left over, and everyone waits for it: spread "
+         "them, one for each of the first stages"),
+        ("larger-last", "stage < n_larger", "stage >= n_stages - n_larger",
+         "the larger stages come last; the last one has the output matrix as well, so they come "
+         "first"),
+        ("rounds-up",
+         "first + size + (stage < n_larger)", "min(first + size + (n_larger > 0), n_layers)",
+         "each stage takes n_layers / n_stages rounded up, so that too little remains for the last "
+         "ones; sizes may differ by one only"),
+        ("counts-from-one", "[], 0", "[], 1", "layers are counted from 0 to n_layers - 1"),
+        ("shared-layer", "(first, end)", "(first, end + 1)",
+         "each stage's end is one too far: its last layer is also the next one's first (a range's "
+         "end is not part of it)"),
+        ("refuses-uneven", "<= n_layers:", "<= n_layers or n_layers % n_stages:",
+         "layers that don't divide are refused; here sizes may differ by one"),
+        ("empty-stages", "<= n_stages <= n_layers", "<= n_stages",
+         "with more stages than layers some stages are empty: raise a ValueError"),
+    ])  # fmt: skip
 
 
 def completion_cases(rng):
@@ -264,88 +109,32 @@ def completion_cases(rng):
 
 
 COMPLETION = Task(
-    grade_id="completion-times",
-    entry="completion_times",
-    points=3,
-    cases=completion_cases,
-    reference=completion_with(),
-    compare=Close(rtol=1e-9),
-    misconceptions=[
-        Misconception(
-            "one-after-the-other",
-            completion_with(every=sum),
-            "each request waits until the one before it has left the whole pipeline; it may enter "
-            "a stage as soon as that stage is free",
-        ),
-        Misconception(
-            "all-at-once",
-            completion_with(every=lambda stage_s: 0),
-            "all requests finish at the same time here; a stage does one thing at a time",
-        ),
-        Misconception(
-            "pace-of-the-first",
-            completion_with(every=lambda stage_s: stage_s[0]),
-            "the first stage sets the pace here; if a later one is slower, requests queue there",
-        ),
-        Misconception(
-            "pace-of-the-last",
-            completion_with(every=lambda stage_s: stage_s[-1]),
-            "the last stage sets the pace here; if another is slower, the last one has to wait",
-        ),
-        Misconception(
-            "mean-pace",
-            completion_with(every=lambda stage_s: sum(stage_s) / len(stage_s)),
-            "one comes out every MEAN stage time here; the slowest stage sets the pace",
-        ),
-        Misconception(
-            "all-as-slow-as-the-slowest",
-            completion_with(first=lambda stage_s: len(stage_s) * max(stage_s)),
-            "the first request takes the slowest stage's time in every stage; it waits for nobody "
-            "and takes the sum",
-        ),
-        Misconception(
-            "enters-the-last-stage",
-            completion_with(first=lambda stage_s: sum(stage_s[:-1])),
-            "these are the times of entering the last stage (if nobody waits there); a request is "
-            "done when it leaves it",
-        ),
-        Misconception(
-            "first-one-waits",
-            completion_with(shift=1),
-            "off by one request: the first one waits for nobody and leaves after the sum",
-        ),
-    ],
-)
-
-# --- Task 4: decode ---------------------------------------------------------------------------
-
-
-def decode_with(
-    period=max,
-    end=lambda request, n_stages: request + n_stages,
-    arrange=lambda rows: rows,
-):
-    """Everyone comes round once a period; what else can go wrong."""
-
-    def decode_times(n_requests, n_stages, n_steps):
-        round_s = period(n_requests, n_stages)
-        return arrange(
-            [
-                [t * round_s + end(request, n_stages) for t in range(n_steps)]
-                for request in range(n_requests)
-            ]
-        )
-
-    return decode_times
-
-
-def one_by_one(n_requests, n_stages, n_steps):
-    return [[(r * n_steps + t + 1) * n_stages for t in range(n_steps)] for r in range(n_requests)]
-
-
-def step_queue(n_requests, n_stages, n_steps):
-    """All steps of request 0 enter stage 0 back to back, then those of request 1, ..."""
-    return [[r * n_steps + t + n_stages for t in range(n_steps)] for r in range(n_requests)]
+    grade_id="completion-times", entry="completion_times", cases=completion_cases,
+    compare=Close(rtol=1e-9), misconceptions=[
+        ("one-after-the-other", "now = 0", "now = times[-1] if times else 0",
+         "each request waits until the one before it has left the whole pipeline; it may enter a "
+         "stage as soon as that stage is free"),
+        ("all-at-once", "max(now, free_s[stage])", "now",
+         "all requests finish at the same time here; a stage does one thing at a time"),
+        ("pace-of-the-first",
+         "return times", "return [sum(stage_s) + r * stage_s[0] for r in range(n_requests)]",
+         "the first stage sets the pace here; if a later one is slower, requests queue there"),
+        ("pace-of-the-last",
+         "return times", "return [sum(stage_s) + r * stage_s[-1] for r in range(n_requests)]",
+         "the last stage sets the pace here; if another is slower, the last one has to wait"),
+        ("mean-pace", "return times",
+         "return [sum(stage_s) * (1 + r / len(stage_s)) for r in range(n_requests)]",
+         "one comes out every MEAN stage time here; the slowest stage sets the pace"),
+        ("all-as-slow-as-the-slowest",
+         "return times", "return [(len(stage_s) + r) * max(stage_s) for r in range(n_requests)]",
+         "the first request takes the slowest stage's time in every stage; it waits for nobody and "
+         "takes the sum"),
+        ("enters-the-last-stage", "return times", "return [time - stage_s[-1] for time in times]",
+         "these are the times of entering the last stage (if nobody waits there); a request is "
+         "done when it leaves it"),
+        ("first-one-waits", "return times", "return [time + max(stage_s) for time in times]",
+         "off by one request: the first one waits for nobody and leaves after the sum"),
+    ])  # fmt: skip
 
 
 def decode_cases(rng):
@@ -361,103 +150,45 @@ def decode_cases(rng):
 
 
 DECODE = Task(
-    grade_id="decode-times",
-    entry="decode_times",
-    points=4,
-    cases=decode_cases,
-    reference=decode_with(),
-    compare=Exact(),
+    grade_id="decode-times", entry="decode_times", cases=decode_cases, compare=Exact(),
     misconceptions=[
-        Misconception(
-            "no-dependency",
-            decode_with(period=lambda m, s: m),
-            "with few requests a step enters stage 0 before its token is chosen: step t + 1 waits "
-            "until step t has left the LAST stage",
-        ),
-        Misconception(
-            "steps-back-to-back",
-            step_queue,
-            "all steps of a request enter stage 0 one behind the other; each needs the token of "
-            "the step before, which is only known when that one has left the last stage",
-        ),
-        Misconception(
-            "waits-for-stage-0-only",
-            decode_with(period=lambda m, s: max(m, 2 if s > 1 else 1)),
-            "a step goes on when the one before it has left stage 0 and one more stage; it has to "
-            "leave all of them",
-        ),
-        Misconception(
-            "stage-0-not-busy",
-            decode_with(period=lambda m, s: s),
-            "a request comes round every n_stages seconds here, however many there are; with more "
-            "requests than stages it has to wait until stage 0 is free",
-        ),
-        Misconception(
-            "runs-empty-each-step",
-            decode_with(period=lambda m, s: m + s - 1),
-            "the pipeline runs empty after each round of steps; request 0 may enter as soon as its "
-            "own token is there",
-        ),
-        Misconception(
-            "one-request-at-a-time",
-            one_by_one,
-            "each request (and each step) has the whole pipeline to itself; others may use the "
-            "stages that it has left",
-        ),
-        Misconception(
-            "entry-times",
-            decode_with(end=lambda request, n_stages: request),
-            "these are the times of entering stage 0; a step is done n_stages seconds later",
-        ),
-        Misconception(
-            "leaves-stage-0",
-            decode_with(end=lambda request, n_stages: request + 1),
-            "these are the times of leaving stage 0; the token is there after the last stage",
-        ),
-        Misconception(
-            "all-enter-together",
-            decode_with(end=lambda request, n_stages: n_stages),
-            "all requests enter stage 0 at the same time; request r waits r seconds there",
-        ),
-        Misconception(
-            "steps-by-requests",
-            decode_with(arrange=lambda rows: [list(column) for column in zip(*rows, strict=True)]),
-            "the numbers are right, their order is not: one list for each REQUEST, of its steps",
-        ),
-    ],
-)
-
-# --- Task 5: how large is the bubble? ---------------------------------------------------------
-
-
-def fewest(bubble, n_stages, max_percent):
-    return next(m for m in itertools.count(1) if round(bubble(m, n_stages) * 100, 9) <= max_percent)
-
-
-def bubble_fraction(n_requests, n_stages):
-    return 1 - n_requests / (n_requests + n_stages - 1)
-
-
-def requests_for(n_stages, max_percent):
-    idle, allowed = (n_stages - 1) * (100 - max_percent), max_percent
-    return max(1, -(-idle // allowed))
-
-
-def both(bubble):
-    """Who has a wrong formula uses it in both functions."""
-
-    def wrong_requests(n_stages, max_percent):
-        return fewest(bubble, n_stages, max_percent)
-
-    return {"bubble_fraction": bubble, "requests_for": wrong_requests}
-
-
-def only_requests(change):
-    def wrong(n_stages, max_percent):
-        exact = (n_stages - 1) * (100 - max_percent) / max_percent
-        return change(exact)
-
-    return {"requests_for": wrong}
+        ("no-dependency", "max(token_there, stage_0_free)", "stage_0_free",
+         "with few requests a step enters stage 0 before its token is chosen: step t + 1 waits "
+         "until step t has left the LAST stage"),
+        ("steps-back-to-back", "return times",
+         "return [[r * n_steps + t + n_stages for t in range(n_steps)] for r in range(n_requests)]",
+         "all steps of a request enter stage 0 one behind the other; each needs the token of the "
+         "step before, which is only known when that one has left the last stage"),
+        ("waits-for-stage-0-only", "own[-1] if", "own[-1] - n_stages + min(n_stages, 2) if",
+         "a step goes on when the one before it has left stage 0 and one more stage; it has to "
+         "leave all of them"),
+        ("stage-0-not-busy", "return times",
+         "return [[(t + 1) * n_stages + r for t in range(n_steps)] for r in range(n_requests)]",
+         "a request comes round every n_stages seconds here, however many there are; with more "
+         "requests than stages it has to wait until stage 0 is free"),
+        ("runs-empty-each-step", "        for own in times:",
+         "        stage_0_free = max((own[-1] for own in times if own), default=0)\n"
+         "        for own in times:",
+         "the pipeline runs empty after each round of steps; request 0 may enter as soon as its "
+         "own token is there"),
+        ("one-request-at-a-time", "return times",
+         "return [[(r * n_steps + t + 1) * n_stages for t in range(n_steps)] for r in "
+         "range(n_requests)]",
+         "each request (and each step) has the whole pipeline to itself; others may use the stages "
+         "that it has left"),
+        ("entry-times",
+         "return times", "return [[time - n_stages for time in own] for own in times]",
+         "these are the times of entering stage 0; a step is done n_stages seconds later"),
+        ("leaves-stage-0",
+         "return times", "return [[time - n_stages + 1 for time in own] for own in times]",
+         "these are the times of leaving stage 0; the token is there after the last stage"),
+        ("all-enter-together",
+         "return times", "return [[time - r for time in own] for r, own in enumerate(times)]",
+         "all requests enter stage 0 at the same time; request r waits r seconds there"),
+        ("steps-by-requests",
+         "return times", "return [list(row) for row in zip(*times, strict=True)]",
+         "the numbers are right, their order is not: one list for each REQUEST, of its steps"),
+    ])  # fmt: skip
 
 
 def bubble_cases(rng):
@@ -479,88 +210,35 @@ def bubble_cases(rng):
 
 
 BUBBLE = Task(
-    grade_id="bubble",
-    entry=("bubble_fraction", "requests_for"),
-    points=2,
-    cases=bubble_cases,
-    reference={"bubble_fraction": bubble_fraction, "requests_for": requests_for},
-    compare=Close(rtol=1e-9, atol=1e-9),
-    misconceptions=[
-        Misconception(
-            "of-the-ideal-time",
-            both(lambda m, s: (s - 1) / m),
-            "this is the bubble in terms of the ideal time, as in papers on training; here it is a "
-            "part of the whole chart, n_requests + n_stages - 1 steps",
-        ),
-        Misconception(
-            "one-step-too-long",
-            both(lambda m, s: s / (m + s)),
-            "off by one: the first request needs n_stages steps, each further one a single step "
-            "more, so the chart has n_requests + n_stages - 1",
-        ),
-        Misconception(
-            "fill-only",
-            both(lambda m, s: (s - 1) / 2 / (m + s - 1)),
-            "only one of the triangles is counted: stages are idle while the pipeline fills AND "
-            "while it drains",
-        ),
-        Misconception(
-            "roles-swapped",
-            both(lambda m, s: (m - 1) / (m + s - 1)),
-            "requests and stages are swapped: more STAGES make more bubble, more requests less",
-        ),
-        Misconception(
-            "busy-part",
-            {"bubble_fraction": lambda m, s: m / (m + s - 1)},
-            "bubble_fraction is the busy part; the bubble is the rest",
-        ),
-        Misconception(
-            "rounds-down",
-            only_requests(lambda exact: max(1, int(exact))),
-            "requests_for rounds down: one request fewer than needed leaves a bubble that is too "
-            "large",
-        ),
-        Misconception(
-            "strictly-below",
-            only_requests(lambda exact: int(exact) + 1),
-            "a bubble of exactly max_percent is allowed; you ask for one request more",
-        ),
-        Misconception(
-            "no-request",
-            only_requests(lambda exact: -int(-exact // 1)),
-            "a single stage needs no others to fill it, but the answer is 1 request or more",
-        ),
-    ],
-)
-
-# --- Task 6: find the bug in a schedule -------------------------------------------------------
-
-
-def problems_with(
-    overlap=lambda one, other: one[0] < other[1] and other[0] < one[1],
-    pairs=lambda blocks: itertools.combinations(blocks, 2),
-    enters=lambda start, left: start >= left,
-    awaited=lambda request, step, last: [last[request, step - 1]],
-    token_stage=lambda n_stages: n_stages - 1,
-    rules=("two at once", "not left yet", "no token yet"),
-    report=sorted,
-):
-    """schedule_problems with one thing changed; unchanged it is the reference."""
-
-    def schedule_problems(blocks, n_stages):
-        ends = {tuple(block[:3]): block[4] for block in blocks}
-        last = {(r, t): ends[token_stage(n_stages), r, t] for _, r, t in ends}
-        found = set()
-        if any(a[0] == b[0] and overlap(a[3:], b[3:]) for a, b in pairs(blocks)):
-            found.add("two at once")
-        for stage, request, step, start_s, _ in blocks:
-            if stage and not enters(start_s, ends[stage - 1, request, step]):
-                found.add("not left yet")
-            if not stage and step and start_s < max(awaited(request, step, last)):
-                found.add("no token yet")
-        return report(found & set(rules))
-
-    return schedule_problems
+    grade_id="bubble", entry=("bubble_fraction", "requests_for"), cases=bubble_cases,
+    compare=Close(rtol=1e-9, atol=1e-9), misconceptions=[
+        ("of-the-ideal-time", "/ (n_requests + n_stages - 1)", "/ n_requests",
+         "* (n_requests + n_stages - 1)", "* n_requests",
+         "this is the bubble in terms of the ideal time, as in papers on training; here it is a "
+         "part of the whole chart, n_requests + n_stages - 1 steps"),
+        ("one-step-too-long",
+         "(n_stages - 1) / (n_requests + n_stages - 1)", "n_stages / (n_requests + n_stages)",
+         "(n_stages - 1) > max_percent * (n_requests + n_stages - 1)",
+         "n_stages > max_percent * (n_requests + n_stages)",
+         "off by one: the first request needs n_stages steps, each further one a single step more, "
+         "so the chart has n_requests + n_stages - 1"),
+        ("fill-only", "(n_stages - 1) /", "(n_stages - 1) / 2 /", "while 100", "while 50",
+         "only one of the triangles is counted: stages are idle while the pipeline fills AND while "
+         "it drains"),
+        ("roles-swapped", "(n_stages - 1) /", "(n_requests - 1) /",
+         "(n_stages - 1) >", "(n_requests - 1) >",
+         "requests and stages are swapped: more STAGES make more bubble, more requests less"),
+        ("busy-part", "(n_stages - 1) /", "n_requests /",
+         "bubble_fraction is the busy part; the bubble is the rest"),
+        ("rounds-down",
+         "return n_requests", "return max(1, (n_stages - 1) * (100 - max_percent) // max_percent)",
+         "requests_for rounds down: one request fewer than needed leaves a bubble that is too "
+         "large"),
+        ("strictly-below", "(n_stages - 1) >", "(n_stages - 1) >=",
+         "a bubble of exactly max_percent is allowed; you ask for one request more"),
+        ("no-request", "n_requests = 1", "n_requests = 0",
+         "a single stage needs no others to fill it, but the answer is 1 request or more"),
+    ])  # fmt: skip
 
 
 def honest_blocks(n_requests, n_stages, n_steps, prefill_s):
@@ -611,72 +289,39 @@ def problem_cases(rng):
 
 
 PROBLEMS = Task(
-    grade_id="schedule-problems",
-    entry="schedule_problems",
-    points=2,
-    cases=problem_cases,
-    reference=problems_with(),
-    compare=Exact(),
+    grade_id="schedule-problems", entry="schedule_problems", cases=problem_cases, compare=Exact(),
     misconceptions=[
-        Misconception(
-            "overlap-not-checked",
-            problems_with(rules=("not left yet", "no token yet")),
-            "two blocks of one stage at the same time are not found",
-        ),
-        Misconception(
-            "boundary-not-checked",
-            problems_with(rules=("two at once", "no token yet")),
-            "a pass that starts in a stage before it has left the one before is not found",
-        ),
-        Misconception(
-            "token-not-checked",
-            problems_with(rules=("two at once", "not left yet")),
-            "a step that starts before its token is chosen is not found",
-        ),
-        Misconception(
-            "token-after-stage-0",
-            problems_with(token_stage=lambda n_stages: 0),
-            "a step may start here when the one before it has left stage 0; its token is only "
-            "there when it has left the LAST stage",
-        ),
-        Misconception(
-            "waits-for-all-tokens",
-            problems_with(
-                awaited=lambda request, step, last: [
-                    end for (_, t), end in last.items() if t == step - 1
-                ]
-            ),
-            "a step waits for the tokens of ALL requests here; it needs its own only, so right "
-            "schedules are called wrong",
-        ),
-        Misconception(
-            "touching-is-overlap",
-            problems_with(overlap=lambda one, other: one[0] <= other[1] and other[0] <= one[1]),
-            "a block that starts when another one ends is called an overlap; that is the rule, not "
-            "a problem",
-        ),
-        Misconception(
-            "has-to-pause",
-            problems_with(enters=lambda start, left: start > left),
-            "a pass that enters a stage at the very moment at which it left the one before is "
-            "called too early",
-        ),
-        Misconception(
-            "same-start-only",
-            problems_with(overlap=lambda one, other: one[0] == other[0]),
-            "only blocks that START at the same time are found to overlap",
-        ),
-        Misconception(
-            "neighbours-in-the-list",
-            problems_with(pairs=lambda blocks: itertools.pairwise(blocks)),
-            "only blocks that are neighbours in the list are compared; they come in any order",
-        ),
-        Misconception(
-            "first-problem-only",
-            problems_with(report=lambda found: sorted(found)[:1]),
-            "only one of the broken rules is named; a schedule may break several",
-        ),
-    ],
-)
+        ("overlap-not-checked", "and overlap", "and False",
+         "two blocks of one stage at the same time are not found"),
+        ("boundary-not-checked", "stage > 0 and", "False and",
+         "a pass that starts in a stage before it has left the one before is not found"),
+        ("token-not-checked", "step > 0 and", "False and",
+         "a step that starts before its token is chosen is not found"),
+        ("token-after-stage-0", "when[n_stages - 1,", "when[0,",
+         "a step may start here when the one before it has left stage 0; its token is only there "
+         "when it has left the LAST stage"),
+        ("waits-for-all-tokens", "when[n_stages - 1, request, step - 1][1]",
+         "max(when[n_stages - 1, r, t][1] for _, r, t in when if t == step - 1)",
+         "a step waits for the tokens of ALL requests here; it needs its own only, so right "
+         "schedules are called wrong"),
+        ("touching-is-overlap", "start_s < other_end_s and other_start_s < end_s",
+         "start_s <= other_end_s and other_start_s <= end_s",
+         "a block that starts when another one ends is called an overlap; that is the rule, not a "
+         "problem"),
+        ("has-to-pause", "start_s < when[stage", "start_s <= when[stage",
+         "a pass that enters a stage at the very moment at which it left the one before is called "
+         "too early"),
+        ("same-start-only",
+         "start_s < other_end_s and other_start_s < end_s", "start_s == other_start_s",
+         "only blocks that START at the same time are found to overlap"),
+        ("neighbours-in-the-list",
+         "        for other, (other_start_s, other_end_s) in when.items():",
+         "        after = list(when)[list(when).index((stage, request, step)) + 1 :]\n"
+         "        for other, (other_start_s, other_end_s) in [(key, when[key]) for key in "
+         "after[:1]]:",
+         "only blocks that are neighbours in the list are compared; they come in any order"),
+        ("first-problem-only", "sorted(broken)", "sorted(broken)[:1]",
+         "only one of the broken rules is named; a schedule may break several"),
+    ])  # fmt: skip
 
 TASKS = [VOLUME, SPLIT, COMPLETION, DECODE, BUBBLE, PROBLEMS]

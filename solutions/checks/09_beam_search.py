@@ -2,30 +2,23 @@
 
 import math
 
-from grader.checks import Case, Close, Exact, Misconception, Task
+from grader.checks import Case, Close, Exact, Task
 
 END = 0
 
-
-# --- Task 2: one step of the search ------------------------------------------------------------
-
-
-def steps(add=lambda score, log_prob: score + log_prob, each=False, worst=False, by_token=False):
-    def beam_step(beams, log_probs, num_beams):
-        groups = [
-            [([*tokens, token], add(score, log_prob)) for token, log_prob in enumerate(row)]
-            for (tokens, score), row in zip(beams, log_probs, strict=True)
-        ]
-
-        def rank(candidate):
-            tie = (candidate[0][-1],) if by_token else ()
-            return (candidate[1] if worst else -candidate[1], *tie)
-
-        if each:
-            return [c for group in groups for c in sorted(group, key=rank)[:num_beams]]
-        return sorted((c for group in groups for c in group), key=rank)[:num_beams]
-
-    return beam_step
+TRACK = Task(
+    grade_id="track", entry="track", compare=Close(rtol=1e-6), misconceptions=[
+        ("two-per-parent", '["bc", "aa"], ["bca", "aaa"]', '["aa", "bc"], ["aaa", "bca"]',
+         "the better text comes first: compare bc (.24) with aa (.20)"),
+        ("step-probabilities", "0.3 * 0.8 * 0.6", "0.6",
+         "the probability of a text is the product of all its steps, not the last of them"),
+        ("greedy", '["bc", "aa"], ["bca", "aaa"]], "probability": 0.3 * 0.8 * 0.6',
+         '["aa", "ab"], ["aba", "aaa"]], "probability": 0.135',
+         "all candidates compete: those of b as well as those of a"),
+        ("unpruned",
+         '["bca", "aaa"]], "probability": 0.3 * 0.8 * 0.6', '["caa", "bca"]], "probability": 0.162',
+         "caa has .162, but c was pruned at step 1: a beam never comes back to it"),
+    ])  # fmt: skip
 
 
 def step_cases(rng):
@@ -50,15 +43,23 @@ def step_cases(rng):
     ]
 
 
-# --- Task 3: short against long ----------------------------------------------------------------
-
-
-def choices(score):
-    def best_hypothesis(hypotheses, length_penalty):
-        scores = [score(n, total, length_penalty) for n, total in hypotheses]
-        return scores.index(max(scores))
-
-    return best_hypothesis
+STEP = Task(
+    grade_id="step", entry="beam_step", cases=step_cases, compare=Close(rtol=1e-9),
+    watch=("mutated",), misconceptions=[
+        ("forgets-the-past", "score + log_prob", "log_prob",
+         "the score of a text is its parent's score plus the new log-probability"),
+        ("multiplies", "score + log_prob", "score * log_prob",
+         "log-probabilities are added; it is the probabilities that are multiplied"),
+        ("best-of-each-beam",
+         "enumerate(row):", "sorted(enumerate(row), key=lambda pair: -pair[1])[:num_beams]:",
+         "candidates.sort(key=lambda candidate: -candidate[1])", "pass",
+         "return candidates[:num_beams]", "return candidates",
+         "num_beams of all candidates together, not of each beam"),
+        ("worst-first", "-candidate[1]", "candidate[1]",
+         "the best are those with the LARGEST log-probability, nearest to 0"),
+        ("ties-by-token", "-candidate[1]", "(-candidate[1], candidate[0][-1])",
+         "of equal scores the earlier beam comes first, then the smaller token"),
+    ])  # fmt: skip
 
 
 def choice_cases(rng):
@@ -78,17 +79,18 @@ def choice_cases(rng):
     return cases
 
 
-# --- Task 4: the search that narrows -----------------------------------------------------------
-
-
-def selections(narrow=False, any_rank=False, ended_runs_on=False, first_only=False):
-    def select(candidates, num_beams, eos):
-        going = [c for c in candidates if ended_runs_on or c[2] != eos]
-        pool = [c for c in candidates[:num_beams] if c[2] != eos] if narrow else going
-        ended = [c for c in (candidates if any_rank else candidates[:num_beams]) if c[2] == eos]
-        return pool[:num_beams], ended[:1] if first_only else ended
-
-    return select
+CHOICE = Task(
+    grade_id="choice", entry="best_hypothesis", cases=choice_cases, compare=Exact(),
+    misconceptions=[
+        ("multiplies", "total / n", "total * n",
+         "divide by the length to the power; multiplying favours short texts"),
+        ("ignores-the-power", "**length_penalty", "",
+         "length_penalty is the power of the length; 1 is only one of its values"),
+        ("no-normalisation", "total / n_tokens**length_penalty", "total",
+         "this compares the plain sums, which favours short texts"),
+        ("length-times-power", "n_tokens**length_penalty", "(n_tokens * length_penalty or 1)",
+         "n to the power length_penalty, not n times it"),
+    ])  # fmt: skip
 
 
 def select_cases(rng):
@@ -105,143 +107,28 @@ def select_cases(rng):
     return [case(3, {0, 2, 4}), case(4, {1, 3, 6}), case(2, {3}), case(3, set()), case(4, {0, 2})]
 
 
-TASKS = [
-    Task(
-        grade_id="track",
-        entry="track",
-        points=2,
-        reference={"kept": [["a", "b"], ["bc", "aa"], ["bca", "aaa"]], "probability": 0.144},
-        compare=Close(rtol=1e-6),
-        misconceptions=[
-            Misconception(
-                "two-per-parent",
-                {"kept": [["a", "b"], ["aa", "bc"], ["aaa", "bca"]], "probability": 0.144},
-                "the better text comes first: compare bc (.24) with aa (.20)",
-            ),
-            Misconception(
-                "step-probabilities",
-                {"kept": [["a", "b"], ["bc", "aa"], ["bca", "aaa"]], "probability": 0.6},
-                "the probability of a text is the product of all its steps, not the last of them",
-            ),
-            Misconception(
-                "greedy",
-                {"kept": [["a", "b"], ["aa", "ab"], ["aba", "aaa"]], "probability": 0.135},
-                "all candidates compete: those of b as well as those of a",
-            ),
-            Misconception(
-                "unpruned",
-                {"kept": [["a", "b"], ["bc", "aa"], ["caa", "bca"]], "probability": 0.162},
-                "caa has .162, but c was pruned at step 1: a beam never comes back to it",
-            ),
-        ],
-    ),
-    Task(
-        grade_id="step",
-        entry="beam_step",
-        points=4,
-        cases=step_cases,
-        reference=steps(),
-        compare=Close(rtol=1e-9),
-        watch=("mutated",),
-        misconceptions=[
-            Misconception(
-                "forgets-the-past", steps(add=lambda score, log_prob: log_prob),
-                "the score of a text is its parent's score plus the new log-probability",
-            ),
-            Misconception(
-                "multiplies", steps(add=lambda score, log_prob: score * log_prob),
-                "log-probabilities are added; it is the probabilities that are multiplied",
-            ),
-            Misconception(
-                "best-of-each-beam", steps(each=True),
-                "num_beams of all candidates together, not of each beam",
-            ),
-            Misconception(
-                "worst-first", steps(worst=True),
-                "the best are those with the LARGEST log-probability, nearest to 0",
-            ),
-            Misconception(
-                "ties-by-token", steps(by_token=True),
-                "of equal scores the earlier beam comes first, then the smaller token",
-            ),
-        ],
-    ),
-    Task(
-        grade_id="choice",
-        entry="best_hypothesis",
-        points=2,
-        cases=choice_cases,
-        reference=choices(lambda n, total, power: total * n**-power),
-        compare=Exact(),
-        misconceptions=[
-            Misconception(
-                "multiplies", choices(lambda n, total, power: total * n**power),
-                "divide by the length to the power; multiplying favours short texts",
-            ),
-            Misconception(
-                "ignores-the-power", choices(lambda n, total, power: total / n),
-                "length_penalty is the power of the length; 1 is only one of its values",
-            ),
-            Misconception(
-                "no-normalisation", choices(lambda n, total, power: total),
-                "this compares the plain sums, which favours short texts",
-            ),
-            Misconception(
-                "length-times-power",
-                choices(lambda n, total, power: total / (n * power) if power else total),
-                "n to the power length_penalty, not n times it",
-            ),
-        ],
-    ),
-    Task(
-        grade_id="select",
-        entry="select",
-        points=3,
-        cases=select_cases,
-        reference=selections(),
-        compare=Exact(),
-        misconceptions=[
-            Misconception(
-                "narrows", selections(narrow=True),
-                "the colleague's bug: a finished text leaves its place empty",
-            ),
-            Misconception(
-                "finishes-at-any-rank", selections(any_rank=True),
-                "only what ends among the best num_beams is finished; the rest is dropped",
-            ),
-            Misconception(
-                "runs-on", selections(ended_runs_on=True),
-                "a text that has ended must not run on",
-            ),
-            Misconception(
-                "one-finished", selections(first_only=True),
-                "several texts may finish in the same step",
-            ),
-        ],
-    ),
-    Task(
-        grade_id="threshold",
-        entry="x_threshold",
-        points=3,
-        reference=0.42,
-        compare=Close(rtol=5e-3),
-        misconceptions=[
-            Misconception(
-                "ratio-of-first-steps", 0.875,
-                "you compare A with B after one step; compare AA with BA and BB after two",
-            ),
-            Misconception(
-                "second-step-only", 0.48,
-                "compare whole texts: .40 x against .35 · .48, not x against .48",
-            ),
-            Misconception(
-                "probability-of-ba", 0.168,
-                "that is the probability of BA; x times .40 has to reach it",
-            ),
-            Misconception(
-                "greedy-s-limit", 1 / 3,
-                "above 1/3 greedy takes AA; the beam still prunes it for a while",
-            ),
-        ],
-    ),
-]  # fmt: skip
+SELECT = Task(
+    grade_id="select", entry="select", cases=select_cases, compare=Exact(), misconceptions=[
+        ("narrows",
+         "candidates if c[2] != eos][:num_beams]", "candidates[:num_beams] if c[2] != eos]",
+         "the colleague's bug: a finished text leaves its place empty"),
+        ("finishes-at-any-rank", "candidates[:num_beams] if", "candidates if",
+         "only what ends among the best num_beams is finished; the rest is dropped"),
+        ("runs-on", " if c[2] != eos", "", "a text that has ended must not run on"),
+        ("one-finished", "return running, finished", "return running, finished[:1]",
+         "several texts may finish in the same step"),
+    ])  # fmt: skip
+
+THRESHOLD = Task(
+    grade_id="threshold", entry="x_threshold", compare=Close(rtol=5e-3), misconceptions=[
+        ("ratio-of-first-steps", "0.35 * 0.48 / 0.40", "0.35 / 0.40",
+         "you compare A with B after one step; compare AA with BA and BB after two"),
+        ("second-step-only", "0.35 * 0.48 / 0.40", "0.48",
+         "compare whole texts: .40 x against .35 · .48, not x against .48"),
+        ("probability-of-ba", " / 0.40", "",
+         "that is the probability of BA; x times .40 has to reach it"),
+        ("greedy-s-limit", "0.35 * 0.48 / 0.40", "1 / 3",
+         "above 1/3 greedy takes AA; the beam still prunes it for a while"),
+    ])  # fmt: skip
+
+TASKS = [TRACK, STEP, CHOICE, SELECT, THRESHOLD]

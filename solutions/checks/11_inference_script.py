@@ -4,99 +4,29 @@ import math
 
 import numpy as np
 
-from grader.checks import Case, Close, Exact, Misconception, Raises, Task
+from grader.checks import Case, Close, Exact, Raises, Task
 
 CLOSE = Close(rtol=1e-6, atol=1e-9)
 
-
-# --- Task 1: which settings act? ---------------------------------------------------------------
-
-ANSWERS = {
-    "prompt_seqs": "acts",
-    "seed": "no effect",
-    "output_len": "acts",
-    "beam_width": "never read",
-    "top_k": "never read",
-    "top_p": "no effect",
-    "temperature": "no effect",
-    "beam_search_diversity_rate": "never read",
-    "len_penalty": "no effect",
-    "repetition_penalty": "acts",
-    "stop": "never read",
-    "logprobs": "never read",
-}
-
-
-# --- Task 2: stop strings ----------------------------------------------------------------------
-
-
-def shown(pieces, stops):
-    """By the text as a whole: where may it be shown up to, after each piece?"""
-    text, done, result = "", 0, []
-    for piece in pieces:
-        text += piece
-        starts = [text.index(stop) for stop in stops if stop in text]
-        end = min(starts) if starts else len(text) - waiting(text, stops)
-        result.append(text[done:end])
-        done = end
-        if starts:
-            return result
-    return [*result, text[done:]]
-
-
-def waiting(text, stops):
-    """Length of the longest end of the text that a stop string begins with."""
-    ends = [n for stop in stops for n in range(len(stop)) if text.endswith(stop[:n])]
-    return max(ends, default=0)
-
-
-def shows(hold=waiting, included=False, first_listed=False, lost=False):
-    """The same with one thing got wrong; ``hold(text, stops)``: how many characters wait."""
-
-    def wrong(pieces, stops):
-        text, done, result = "", 0, []
-        for piece in pieces:
-            text += piece
-            found = [stop for stop in stops if stop in text]
-            if found:
-                stop = found[0] if first_listed else min(found, key=text.index)
-                end = text.index(stop) + (len(stop) if included else 0)
-                return [*result, text[done:end]]
-            end = max(done, len(text) - hold(text, stops))
-            result.append(text[done:end])
-            done = end
-        return [*result, "" if lost else text[done:]]
-
-    return wrong
-
-
-def piece_by_piece(pieces, stops):
-    result = []
-    for piece in pieces:
-        found = [piece.index(stop) for stop in stops if stop in piece]
-        if found:
-            return [*result, piece[: min(found)]]
-        result.append(piece)
-    return [*result, ""]
-
-
-def whole_or_nothing(pieces, stops):
-    result, text = [], ""
-    for piece in pieces:
-        text += piece
-        found = [text.index(stop) for stop in stops if stop in text]
-        if found:
-            return [*result, text[: min(found)]]
-        if any(stop.startswith(text) for stop in stops):
-            result.append("")
-        else:
-            result.append(text)
-            text = ""
-    return [*result, text]
-
-
-def always_some(text, stops):
-    return max((len(stop) - 1 for stop in stops), default=0)
+SETTINGS = Task(
+    grade_id="settings", entry="answers", compare=Exact(), misconceptions=[
+        ("passed-on-acts",
+         "### END SOLUTION", 'answers |= {"temperature": "acts", "top_p": "acts"}',
+         "top_k=1 leaves one token to draw from: temperature and top_p are read, and the text "
+         "stays the same"),
+        ("seed-acts", "### END SOLUTION", 'answers |= {"seed": "acts"}',
+         "with top_k=1 the draw is among one token: no seed changes it"),
+        ("penalty-is-lost", "### END SOLUTION", 'answers |= {"repetition_penalty": "no effect"}',
+         "the repetition penalty acts even on greedy search: it changes which token is the "
+         "likeliest"),
+        ("len-penalty-acts", "### END SOLUTION", 'answers |= {"len_penalty": "acts"}',
+         "length_penalty compares finished beams of a beam search; here num_beams stays 1"),
+        ("scores-are-logprobs", "### END SOLUTION", 'answers |= {"logprobs": "no effect"}',
+         "output_scores=True makes generate return scores, but task_info['logprobs'] is never "
+         "looked up"),
+        ("top-k-is-read", "### END SOLUTION", 'answers |= {"top_k": "no effect"}',
+         "the script passes a top_k of its own, 1; it never looks up task_info['top_k']"),
+    ])  # fmt: skip
 
 
 def cut_up(rng, text):
@@ -124,36 +54,32 @@ def stop_cases(rng):
     ]
 
 
-# --- Task 3: logprobs --------------------------------------------------------------------------
-
-
-def judged(row=-1, log_prob=None, chosen=True, over_top=False):
-    """logprobs; each argument is one thing that can be got wrong."""
-
-    def log_softmax(logits):
-        return np.asarray(logits) - np.logaddexp.reduce(np.asarray(logits))
-
-    def logprobs(logits, token_ids, prompt_len, n):
-        result = []
-        for i in range(prompt_len, len(token_ids)):
-            values = (log_prob or log_softmax)(logits[i + row])
-            best = np.argsort(-np.asarray(logits[i + row]), kind="stable")[:n]
-            if over_top:
-                values = values - np.logaddexp.reduce(values[best])
-            result.append(
-                {
-                    "token": token_ids[i],
-                    "log_prob": float(values[token_ids[i] if chosen else best[0]]),
-                    "top": [(int(token), float(values[token])) for token in best],
-                }
-            )
-        return result
-
-    return logprobs
-
-
-def probabilities(logits):
-    return np.exp(np.asarray(logits) - np.logaddexp.reduce(np.asarray(logits)))
+STOP = Task(
+    grade_id="stop", entry="shown", cases=stop_cases, compare=Exact(), misconceptions=[
+        ("piece-by-piece", "waiting + piece", "piece",
+         "min(begins, default=len(text))", "len(text)",
+         "a stop string may begin in one piece and end in another: look at the text, not at each "
+         "piece alone"),
+        ("shows-the-beginning", "text[: min(found)]", "text[len(waiting) : min(found)]",
+         "text[:cut]", "piece", "waiting = text[cut:]", "waiting = text",
+         "[*result, waiting]", '[*result, ""]',
+         "the beginning of a stop string was shown before the rest of it came: an end of the text "
+         "that a stop begins with has to wait"),
+        ("stop-included", "[text.find(stop) for", "[text.find(stop) + len(stop) for",
+         "the stop string itself is not part of the text"),
+        ("waits-too-long", "min(begins, default=len(text))",
+         "max(0, len(text) - max((len(s) - 1 for s in stops), default=0))",
+         "only an end that a stop string begins with has to wait; you always hold back as many "
+         "characters as a stop has"),
+        ("loses-the-end", "[*result, waiting]", '[*result, ""]',
+         "when the pieces end without a stop, what was waiting is text: show it"),
+        ("first-listed", "min(found)", "found[0]",
+         "of two stops in a piece the one that begins first in the TEXT counts, not the first in "
+         "the list"),
+        ("whole-or-nothing", "min(begins, default=len(text))", "0 if 0 in begins else len(text)",
+         "a stop may begin in the middle of what is there: test every end of the text, not only "
+         "the whole of it"),
+    ])  # fmt: skip
 
 
 def logprob_cases(rng):
@@ -177,38 +103,26 @@ def logprob_cases(rng):
     ]
 
 
-# --- Task 4: the repetition penalty ------------------------------------------------------------
-
-
-def penalised(logits, token_ids, penalty):
-    seen = np.isin(np.arange(len(logits)), token_ids)
-    x = np.array(logits)
-    return np.where(seen, np.where(x < 0, x * penalty, x / penalty), x).tolist()
-
-
-def changed(change, seen=set):
-    """Every token of ``seen(token_ids)`` changed by ``change(logit, penalty)``."""
-
-    def wrong(logits, token_ids, penalty):
-        result = list(logits)
-        for token in seen(token_ids):
-            result[token] = change(result[token], penalty)
-        return result
-
-    return wrong
-
-
-def rule(x, penalty):
-    return x / penalty if x > 0 else x * penalty
-
-
-def penalises_others(logits, token_ids, penalty):
-    return [x if i in token_ids else rule(x, penalty) for i, x in enumerate(logits)]
-
-
-def in_place(logits, token_ids, penalty):
-    logits[:] = penalised(logits, token_ids, penalty)
-    return logits
+LOGPROBS = Task(
+    grade_id="logprobs", entry="logprobs", cases=logprob_cases, compare=CLOSE, misconceptions=[
+        ("own-row", "[position - 1]", "[position]",
+         "row i is the forecast of token i + 1: a token's row is the one before its own"),
+        ("raw-logits", "[x - log_sum for x in row]", "row",
+         "these are the logits themselves: subtract log Σ exp of the row"),
+        ("probabilities", "x - log_sum for", "math.exp(x - log_sum) for",
+         "these are the probabilities: their logarithms are asked for"),
+        ("chosen-is-likeliest", "log_probs[token]", "log_probs[best[0]]",
+         "log_prob belongs to the token of the text, which need not be the likeliest"),
+        ("only-over-the-top", "        top = ",
+         "        log_top = math.log(sum(math.exp(log_probs[i]) for i in best))\n"
+         "        log_probs = [x - log_top for x in log_probs]\n        top = ",
+         "the softmax runs over the whole vocabulary, not over the n likeliest"),
+        ("overflows", "highest = max(row)", "highest = 0.0",
+         "exp of a large logit overflows: subtract the row's largest logit first"),
+        ("log-of-zero", "x - log_sum for", "math.log(math.exp(x - log_sum)) for",
+         "a probability can be 0 in floating point, and math.log(0) is an error: compute x - log Σ "
+         "exp without forming the probability"),
+    ])  # fmt: skip
 
 
 def penalty_cases(rng):
@@ -226,30 +140,24 @@ def penalty_cases(rng):
     ]
 
 
-# --- Task 5: latency ---------------------------------------------------------------------------
-
-
-def latency(skip=1, to_ms=1000, from_first=1, denominator=-1, by_call=False, rate=None):
-    """latencies; each argument is one thing that can be got wrong."""
-
-    def latencies(calls):
-        calls = calls[skip:]
-        ttft = sum(times[1] - times[0] for times in calls) / len(calls)
-        n_tokens = [len(times) - 1 for times in calls]
-        spans = [times[-1] - times[from_first] for times in calls]
-        result = {"ttft_ms": to_ms * ttft, "tpot_ms": None, "tokens_per_s": None}
-        if max(n_tokens) == 1:
-            return result
-        if by_call:
-            pairs = [(s, n - 1) for s, n in zip(spans, n_tokens, strict=True) if n > 1]
-            tpot = sum(s / n for s, n in pairs) / len(pairs)
-        else:
-            tpot = sum(spans) / sum(n + denominator for n in n_tokens)
-        whole = sum(times[-1] - times[0] for times in calls)
-        per_s = sum(n_tokens) / whole if rate else 1 / tpot
-        return result | {"tpot_ms": to_ms * tpot, "tokens_per_s": per_s}
-
-    return latencies
+PENALTY = Task(
+    grade_id="penalty", entry="penalised", cases=penalty_cases, compare=CLOSE, watch=("mutated",),
+    misconceptions=[
+        ("divides-all", " if x > 0 else x * penalty", "",
+         "dividing a negative logit makes the token MORE likely: multiply it"),
+        ("multiplies-all", "x / penalty if x > 0 else x * penalty", "x * penalty",
+         "multiplying a positive logit makes the token MORE likely: divide it"),
+        ("each-time", "set(token_ids)", "token_ids", "x = logits[token]", "x = result[token]",
+         "a token is penalised once, however often it occurred"),
+        ("subtracts", "x / penalty if x > 0 else x * penalty", "x - penalty",
+         "subtracting is another penalty (the presence penalty): divide or multiply here"),
+        ("penalises-the-others", "set(token_ids)", "set(range(len(logits))) - set(token_ids)",
+         "the tokens that occurred are penalised, not the others"),
+        ("last-token-only", "set(token_ids)", "token_ids[-1:]",
+         "all tokens so far count, not only the last one"),
+        ("changes-its-argument", "list(logits)", "logits",
+         "the values are right, but the caller's logits were changed: work on a copy"),
+    ])  # fmt: skip
 
 
 def latency_cases(rng):
@@ -266,19 +174,28 @@ def latency_cases(rng):
     ]
 
 
-# --- Task 6: refuse what can't work ------------------------------------------------------------
-
-DEFAULTS = {
-    "output_len": 16,
-    "beam_width": 1,
-    "top_k": 50,
-    "temperature": 1.0,
-    "top_p": 1.0,
-    "repetition_penalty": 1.0,
-    "len_penalty": 0.0,
-    "beam_search_diversity_rate": 0.0,
-}
-LEAST = {"output_len": 1, "beam_width": 1, "top_k": 0}
+LATENCY = Task(
+    grade_id="latency", entry="latencies", cases=latency_cases, compare=CLOSE, misconceptions=[
+        ("keeps-the-warm-up", "calls[1:]", "calls", "the first call is the warm-up: leave it out"),
+        ("prefill-in-tpot", "sum(len(times) - 2 for times in measured)",
+         "sum(len(times) - 1 for times in measured) * (max(map(len, measured)) > 2)",
+         "times[-1] - times[1]", "times[-1] - times[0]",
+         "the time to the first token is prefill: TPOT begins at the first token"),
+        ("n-intervals", "sum(len(times) - 2 for times in measured)",
+         "sum(len(times) - 1 for times in measured) * (max(map(len, measured)) > 2)",
+         "n tokens have n - 1 intervals between them"),
+        ("mean-of-means", "    return {",
+         "    paces = [(t[-1] - t[1]) / (len(t) - 2) for t in measured if len(t) > 2]\n"
+         "    decode, n_intervals = sum(paces), len(paces)\n    return {",
+         "take the mean over all intervals together: a long call has more of them"),
+        ("seconds", '"ttft_ms": 1000 * ', '"ttft_ms": ', '"tpot_ms": 1000 * ', '"tpot_ms": ',
+         "ttft_ms and tpot_ms are in milliseconds"),
+        ("rate-with-prefill", "n_intervals / decode",
+         "sum(len(t) - 1 for t in measured) / sum(t[-1] - t[0] for t in measured)",
+         "tokens a second of decode is 1 / TPOT: leave the prefill out of it"),
+        ("divides-by-zero", Raises("ZeroDivisionError"),
+         "a call may have a single token, and so no interval at all"),
+    ])  # fmt: skip
 
 
 def use_check(answer, given):
@@ -290,51 +207,6 @@ def use_check(answer, given):
     except ValueError as error:
         name = str(error).partition(":")[0].strip(" '\"`")
         return f"refused: {name}" if name in known else "refused, but no name begins the message"
-
-
-def checker(
-    named=True, nan=False, true=False, unknown=False, combined=True, zero=False, only_given=False
-):
-    """check_settings; each argument is one thing that can be got wrong."""
-
-    def is_number(x, kinds=(int, float)):
-        return isinstance(x, kinds) and (true or not isinstance(x, bool))
-
-    def wrong_name(given, s):
-        for name in given:
-            if name not in DEFAULTS and not unknown:
-                return name
-        for name, least in LEAST.items():
-            if not is_number(s[name], int) or s[name] < least:
-                return name
-        for name in DEFAULTS:
-            if not is_number(s[name]) or (not math.isfinite(s[name]) and not nan):
-                return name
-        if s["temperature"] < 0:
-            return "temperature"
-        if s["top_p"] < 0 or s["top_p"] > 1 or (s["top_p"] == 0 and not zero):
-            return "top_p"
-        if s["repetition_penalty"] <= 0:
-            return "repetition_penalty"
-        if s["beam_search_diversity_rate"] != 0:
-            return "beam_search_diversity_rate"
-        return combination(s) if combined else None
-
-    def combination(s):
-        if s["len_penalty"] != 0 and s["beam_width"] == 1:
-            return "len_penalty"
-        if s["top_p"] < 1 and (s["temperature"] == 0 or s["top_k"] == 1):
-            return "top_p"
-        return None
-
-    def check_settings(given):
-        settings = DEFAULTS | given
-        name = wrong_name(given, settings)
-        if name is not None:
-            raise ValueError(f"{name}: no" if named else f"wrong value for {name}")
-        return dict(given) if only_given else settings
-
-    return check_settings
 
 
 def check_cases(rng):
@@ -370,246 +242,33 @@ def check_cases(rng):
     ]
 
 
-TASKS = [
-    Task(
-        grade_id="settings",
-        entry="answers",
-        points=2,
-        reference=ANSWERS,
-        compare=Exact(),
-        misconceptions=[
-            Misconception(
-                "passed-on-acts", ANSWERS | {"temperature": "acts", "top_p": "acts"},
-                "top_k=1 leaves one token to draw from: temperature and top_p are read, and the "
-                "text stays the same",
-            ),
-            Misconception(
-                "seed-acts", ANSWERS | {"seed": "acts"},
-                "with top_k=1 the draw is among one token: no seed changes it",
-            ),
-            Misconception(
-                "penalty-is-lost", ANSWERS | {"repetition_penalty": "no effect"},
-                "the repetition penalty acts even on greedy search: it changes which token is the "
-                "likeliest",
-            ),
-            Misconception(
-                "len-penalty-acts", ANSWERS | {"len_penalty": "acts"},
-                "length_penalty compares finished beams of a beam search; here num_beams stays 1",
-            ),
-            Misconception(
-                "scores-are-logprobs", ANSWERS | {"logprobs": "no effect"},
-                "output_scores=True makes generate return scores, but task_info['logprobs'] is "
-                "never looked up",
-            ),
-            Misconception(
-                "top-k-is-read", ANSWERS | {"top_k": "no effect"},
-                "the script passes a top_k of its own, 1; it never looks up task_info['top_k']",
-            ),
-        ],
-    ),
-    Task(
-        grade_id="stop",
-        entry="shown",
-        points=5,
-        cases=stop_cases,
-        reference=shown,
-        compare=Exact(),
-        misconceptions=[
-            Misconception(
-                "piece-by-piece", piece_by_piece,
-                "a stop string may begin in one piece and end in another: look at the text, not "
-                "at each piece alone",
-            ),
-            Misconception(
-                "shows-the-beginning", shows(hold=lambda text, stops: 0),
-                "the beginning of a stop string was shown before the rest of it came: an end of "
-                "the text that a stop begins with has to wait",
-            ),
-            Misconception(
-                "stop-included", shows(included=True),
-                "the stop string itself is not part of the text",
-            ),
-            Misconception(
-                "waits-too-long", shows(hold=always_some),
-                "only an end that a stop string begins with has to wait; you always hold back as "
-                "many characters as a stop has",
-            ),
-            Misconception(
-                "loses-the-end", shows(lost=True),
-                "when the pieces end without a stop, what was waiting is text: show it",
-            ),
-            Misconception(
-                "first-listed", shows(first_listed=True),
-                "of two stops in a piece the one that begins first in the TEXT counts, not the "
-                "first in the list",
-            ),
-            Misconception(
-                "whole-or-nothing", whole_or_nothing,
-                "a stop may begin in the middle of what is there: test every end of the text, not "
-                "only the whole of it",
-            ),
-        ],
-    ),
-    Task(
-        grade_id="logprobs",
-        entry="logprobs",
-        points=4,
-        cases=logprob_cases,
-        reference=judged(),
-        compare=CLOSE,
-        misconceptions=[
-            Misconception(
-                "own-row", judged(row=0),
-                "row i is the forecast of token i + 1: a token's row is the one before its own",
-            ),
-            Misconception(
-                "raw-logits", judged(log_prob=np.asarray),
-                "these are the logits themselves: subtract log Σ exp of the row",
-            ),
-            Misconception(
-                "probabilities", judged(log_prob=probabilities),
-                "these are the probabilities: their logarithms are asked for",
-            ),
-            Misconception(
-                "chosen-is-likeliest", judged(chosen=False),
-                "log_prob belongs to the token of the text, which need not be the likeliest",
-            ),
-            Misconception(
-                "only-over-the-top", judged(over_top=True),
-                "the softmax runs over the whole vocabulary, not over the n likeliest",
-            ),
-            Misconception(
-                "overflows", Raises("OverflowError"),
-                "exp of a large logit overflows: subtract the row's largest logit first",
-            ),
-            Misconception(
-                "log-of-zero", Raises("ValueError"),
-                "a probability can be 0 in floating point, and math.log(0) is an error: compute "
-                "x - log Σ exp without forming the probability",
-            ),
-        ],
-    ),
-    Task(
-        grade_id="penalty",
-        entry="penalised",
-        points=3,
-        cases=penalty_cases,
-        reference=penalised,
-        compare=CLOSE,
-        watch=("mutated",),
-        misconceptions=[
-            Misconception(
-                "divides-all", changed(lambda x, penalty: x / penalty),
-                "dividing a negative logit makes the token MORE likely: multiply it",
-            ),
-            Misconception(
-                "multiplies-all", changed(lambda x, penalty: x * penalty),
-                "multiplying a positive logit makes the token MORE likely: divide it",
-            ),
-            Misconception(
-                "each-time", changed(rule, seen=list),
-                "a token is penalised once, however often it occurred",
-            ),
-            Misconception(
-                "subtracts", changed(lambda x, penalty: x - penalty),
-                "subtracting is another penalty (the presence penalty): divide or multiply here",
-            ),
-            Misconception(
-                "penalises-the-others", penalises_others,
-                "the tokens that occurred are penalised, not the others",
-            ),
-            Misconception(
-                "last-token-only", changed(rule, seen=lambda ids: ids[-1:]),
-                "all tokens so far count, not only the last one",
-            ),
-            Misconception(
-                "changes-its-argument", in_place,
-                "the values are right, but the caller's logits were changed: work on a copy",
-            ),
-        ],
-    ),
-    Task(
-        grade_id="latency",
-        entry="latencies",
-        points=3,
-        cases=latency_cases,
-        reference=latency(),
-        compare=CLOSE,
-        misconceptions=[
-            Misconception(
-                "keeps-the-warm-up", latency(skip=0), "the first call is the warm-up: leave it out"
-            ),
-            Misconception(
-                "prefill-in-tpot", latency(from_first=0, denominator=0),
-                "the time to the first token is prefill: TPOT begins at the first token",
-            ),
-            Misconception(
-                "n-intervals", latency(denominator=0),
-                "n tokens have n - 1 intervals between them",
-            ),
-            Misconception(
-                "mean-of-means", latency(by_call=True),
-                "take the mean over all intervals together: a long call has more of them",
-            ),
-            Misconception("seconds", latency(to_ms=1), "ttft_ms and tpot_ms are in milliseconds"),
-            Misconception(
-                "rate-with-prefill", latency(rate=True),
-                "tokens a second of decode is 1 / TPOT: leave the prefill out of it",
-            ),
-            Misconception(
-                "divides-by-zero", Raises("ZeroDivisionError"),
-                "a call may have a single token, and so no interval at all",
-            ),
-        ],
-    ),
-    Task(
-        grade_id="check",
-        entry="check_settings",
-        points=3,
-        cases=check_cases,
-        drive=use_check,
-        reference=checker(),
-        compare=Exact(),
-        watch=("mutated",),
-        misconceptions=[
-            Misconception(
-                "nameless", checker(named=False),
-                "the message has to begin with the setting's name and a colon",
-            ),
-            Misconception(
-                "nan-and-infinity-pass", checker(nan=True),
-                "nan is neither below nor above anything: ask whether a value is IN its range "
-                "(0 < p <= 1), and refuse infinity",
-            ),
-            Misconception(
-                "true-is-one", checker(true=True),
-                "True is an int to isinstance: refuse it as a number",
-            ),
-            Misconception(
-                "unknown-passes", checker(unknown=True),
-                "a misspelt setting must be refused, or it is silently ignored",
-            ),
-            Misconception(
-                "no-combinations", checker(combined=False),
-                "a setting that would do nothing must be refused too: len_penalty without beams, "
-                "top_p where the choice is greedy",
-            ),
-            Misconception(
-                "top-p-zero-passes", checker(zero=True), "top_p is above 0: at 0 no token is left"
-            ),
-            Misconception(
-                "only-the-given", checker(only_given=True),
-                "all settings come back: the defaults with the given ones in their place",
-            ),
-            Misconception(
-                "asserts", Raises("AssertionError"),
-                "raise a ValueError: assert is for tests, and python -O leaves it out",
-            ),
-            Misconception(
-                "type-error", Raises("TypeError"),
-                "a string or None must give your ValueError too: look at the type before you "
-                "compare",
-            ),
-        ],
-    ),
-]  # fmt: skip
+CHECK = Task(
+    grade_id="check", entry="check_settings", cases=check_cases, drive=use_check, compare=Exact(),
+    watch=("mutated",), misconceptions=[
+        ("nameless", 'f"{name}: there', 'f"there', 'f"{name}: {settings', 'f"{settings',
+         "the message has to begin with the setting's name and a colon"),
+        ("nan-and-infinity-pass", "0 <= x < math.inf", "0 <= x",
+         "0 < x <= 1", "not (x <= 0 or x > 1)",
+         "nan is neither below nor above anything: ask whether a value is IN its range (0 < p <= "
+         "1), and refuse infinity"),
+        ("true-is-one",
+         '"output_len": lambda x: type(x) is int', '"output_len": lambda x: isinstance(x, int)',
+         "type(settings[name]) not in (int, float)", "not isinstance(settings[name], (int, float))",
+         "True is an int to isinstance: refuse it as a number"),
+        ("unknown-passes", "in given.keys() - DEFAULTS.keys()", "in ()",
+         "a misspelt setting must be refused, or it is silently ignored"),
+        ("no-combinations", " and (x == 1 or not greedy)", "",
+         ' and (x == 0 or settings["beam_width"] > 1)', "",
+         "a setting that would do nothing must be refused too: len_penalty without beams, top_p "
+         "where the choice is greedy"),
+        ("top-p-zero-passes", "0 < x <= 1", "0 <= x <= 1",
+         "top_p is above 0: at 0 no token is left"),
+        ("only-the-given", "return settings", "return dict(given)",
+         "all settings come back: the defaults with the given ones in their place"),
+        ("asserts", Raises("AssertionError"),
+         "raise a ValueError: assert is for tests, and python -O leaves it out"),
+        ("type-error", Raises("TypeError"),
+         "a string or None must give your ValueError too: look at the type before you compare"),
+    ])  # fmt: skip
+
+TASKS = [SETTINGS, STOP, LOGPROBS, PENALTY, LATENCY, CHECK]

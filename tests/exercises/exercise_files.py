@@ -1,4 +1,4 @@
-"""Finding the exercises, and reading the answer cells that stand in NN_topic_answers.py."""
+"""Finding the exercises, and their answers: written in NN_topic_answers.py, or made from edits."""
 
 import re
 from dataclasses import dataclass
@@ -37,11 +37,29 @@ class Exercise:
         return _tasks(self.root / "solutions" / "checks" / f"{self.name}.py")
 
     @property
-    def answers(self) -> list[tuple[str, str, str]]:
-        """(grade_id, "right" or a misconception's name, source) of every answer cell."""
+    def written(self) -> list[tuple[str, str, str]]:
+        """(grade_id, "right" or a misconception's name, source) of each written answer."""
         path = self.answers_folder / f"{self.name}_answers.py"
         parts = TITLE.split(path.read_text(encoding="utf-8")) if path.exists() else [""]
         return list(zip(parts[1::3], parts[2::3], parts[3::3], strict=True))
+
+    @property
+    def answers(self) -> list[tuple[str, str, str]]:
+        """Those, and a wrong one for every misconception that is an edit or a value."""
+        made = [
+            (task.grade_id, known.name, source)
+            for task in self.tasks
+            for known in task.misconceptions
+            if (source := wrong_answer(self.solution, task, known)) is not None
+        ]
+        return self.written + made
+
+
+def wrong_answer(solution, task: checks.Task, known: checks.Misconception) -> str | None:
+    """Source of an answer cell with this mistake; None if its function or error gives no source."""
+    if isinstance(known.wrong, checks.Edit):
+        return known.wrong.apply(cells.answer_source(solution, task.grade_id))
+    return f"{task.entry} = {known.wrong!r}" if task.cases is None else None
 
 
 def find_exercises() -> list[Exercise]:

@@ -34,9 +34,16 @@ def test_exercises_are_what_the_solutions_give(root):
 @each_exercise
 def test_notebook_and_checks_hold_the_same_tasks(exercise):
     assert [task.grade_id for task in exercise.tasks] == cells.answer_ids(exercise.solution)
-    for task in exercise.tasks:
-        tests = cells.find_cell(exercise.solution, cells.visible_tests_id(task.grade_id))
-        assert task.points == cells.nbgrader_field(tests, "points"), task.grade_id
+    written = {grade_id for grade_id, _, _ in exercise.written}
+    assert written <= {task.grade_id for task in exercise.tasks}
+
+
+@each_task
+def test_points_are_the_same_for_students_and_in_the_grades(exercise, task):
+    tests = cells.find_cell(exercise.exercise, cells.visible_tests_id(task.grade_id))
+    points = frozen(exercise, task.grade_id)["points"]
+    assert points == cells.nbgrader_field(tests, "points")
+    assert points == cells.points(exercise.exercise, task.grade_id) > 0
 
 
 @each_exercise
@@ -55,9 +62,9 @@ def code_of(notebook):
 
 
 @each_task
-def test_task_has_its_answers(exercise, task):
-    written = {name for grade_id, name, _ in exercise.answers if grade_id == task.grade_id}
-    assert written == {"right", *(m.name for m in task.misconceptions)}
+def test_every_misconception_has_an_answer(exercise, task):
+    answered = {name for grade_id, name, _ in exercise.answers if grade_id == task.grade_id}
+    assert answered - {"right"} == {m.name for m in task.misconceptions}
     assert len(task.misconceptions) >= 4
 
 
@@ -66,7 +73,7 @@ def test_solution_passes(exercise, task):
     source = cells.answer_source(exercise.solution, task.grade_id)
     result = verdict(exercise, task.grade_id, source)
     assert result.passed, result.message
-    assert result.points == task.points
+    assert result.points == frozen(exercise, task.grade_id)["points"]
 
 
 @each_task

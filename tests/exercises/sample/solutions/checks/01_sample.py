@@ -1,17 +1,8 @@
 """Hidden checks of the sample exercise."""
 
-import math
-
 import torch
 
 from grader.checks import Case, Close, Edit, Exact, Misconception, Probe, Raises, Task
-
-
-def perplexity(log_probs):
-    total = 0.0
-    for log_p in log_probs:
-        total += log_p
-    return math.exp(total) ** (-1 / len(log_probs))
 
 
 def perplexity_cases(rng):
@@ -55,104 +46,72 @@ def greedy_asks_twice(next_log_probs, prompt_ids, n):
     return greedy(next_log_probs, prompt_ids, n)
 
 
-TASKS = [
-    Task(
-        grade_id="perplexity",
-        entry="perplexity",
-        points=3,
-        cases=perplexity_cases,
-        reference=perplexity,
-        compare=Close(rtol=1e-9),
-        misconceptions=[
-            Misconception(
-                "forgets-mean",
-                Edit(" / len(log_probs)", ""),
-                "this is 1 / p of the whole text: take the mean over its tokens before exp",
-            ),
-            Misconception(
-                "forgets-sign",
-                Edit("-sum", "sum"),
-                "perplexity is at least 1: the exponent is the NEGATIVE mean log-probability",
-            ),
-            Misconception(
-                "base-two",
-                lambda log_probs: 2 ** (-sum(log_probs) / len(log_probs)),
-                "the log-probabilities are natural ones: undo them with exp, not with 2 ** x",
-            ),
-            Misconception(
-                "returns-loss",
-                lambda log_probs: -sum(log_probs) / len(log_probs),
-                "this is the cross-entropy in nats: perplexity is its exponential",
-            ),
-        ],
-    ),
-    Task(
-        grade_id="greedy",
-        entry="greedy",
-        points=4,
-        cases=lambda rng: [Case(toy_model(rng), [int(rng.integers(3))], 3) for _ in range(4)],
-        reference=greedy,
-        compare=Exact(),
-        watch=("mutated", "n_calls"),
-        timeout_s=2.0,
-        misconceptions=[
-            Misconception(
-                "returns-prompt",
-                Edit("token_ids[len(prompt_ids) :]", "token_ids"),
-                "return the new tokens only, without the prompt",
-            ),
-            Misconception(
-                "ignores-prompt", greedy_from_start, "the model was not given the prompt's tokens"
-            ),
-            Misconception("spoils-prompt", greedy_spoils, "the caller's prompt_ids have grown"),
-            Misconception(
-                "least-probable",
-                Edit("argmax", "argmin"),
-                "this takes the LEAST probable token: log-probabilities are negative",
-            ),
-            Misconception(
-                "asks-again",
-                greedy_asks_twice,
-                "the model was asked again for tokens that were already chosen",
-            ),
-            Misconception(
-                "never-stops",
-                Raises("TimeLimit"),
-                "the loop never ends: nothing counts the new tokens",
-            ),
-        ],
-    ),
-    Task(
-        grade_id="new-rows",
-        entry="n_new_rows",
-        points=1,
-        reference=1,
-        compare=Exact(),
-        misconceptions=[
-            Misconception("all", 11, "a key depends on its own position and what is left of it"),
-            Misconception("old", 10, "this counts the rows that stay as they were"),
-            Misconception("none", 0, "the new token has a row of its own"),
-            Misconception("two", 2, "only the new token's row is new"),
-        ],
-    ),
-    Task(
-        grade_id="bits",
-        entry="bits_per_token",
-        points=2,
-        cases=perplexity_cases,
-        reference=lambda log_probs: -sum(log_probs) / len(log_probs) / math.log(2),
-        compare=Close(rtol=1e-9),
-        misconceptions=[
-            Misconception("nats", Edit("log2", "log"), "these are nats: divide by ln 2, or log2"),
-            Misconception(
-                "digits", Edit("log2", "log10"), "these are decimal digits: bits need log2"
-            ),
-            Misconception("no-log", Edit("math.log2", ""), "this is the perplexity itself"),
-            Misconception(
-                "of-the-text",
-                lambda log_probs: -sum(log_probs) / math.log(2),
-                "these are the bits of the whole text: divide by the number of tokens",
-            ),
-        ],
-    ),
-]
+PERPLEXITY = Task(
+    grade_id="perplexity", entry="perplexity", cases=perplexity_cases, compare=Close(rtol=1e-9),
+    misconceptions=[
+        ("forgets-mean", " / len(log_probs)", "",
+         "this is 1 / p of the whole text: take the mean over its tokens before exp"),
+        ("forgets-sign", "-sum", "sum",
+         "perplexity is at least 1: the exponent is the NEGATIVE mean log-probability"),
+        ("base-two", "math.exp(", "2 ** (",
+         "the log-probabilities are natural ones: undo them with exp, not with 2 ** x"),
+        ("returns-loss", "math.exp", "",
+         "this is the cross-entropy in nats: perplexity is its exponential"),
+    ])  # fmt: skip
+
+# The long form, with a reference and functions, which a task may need.
+GREEDY = Task(
+    grade_id="greedy",
+    entry="greedy",
+    cases=lambda rng: [Case(toy_model(rng), [int(rng.integers(3))], 3) for _ in range(4)],
+    reference=greedy,
+    compare=Exact(),
+    watch=("mutated", "n_calls"),
+    timeout_s=2.0,
+    misconceptions=[
+        Misconception(
+            "returns-prompt",
+            Edit("token_ids[len(prompt_ids) :]", "token_ids"),
+            "return the new tokens only, without the prompt",
+        ),
+        Misconception(
+            "ignores-prompt", greedy_from_start, "the model was not given the prompt's tokens"
+        ),
+        Misconception("spoils-prompt", greedy_spoils, "the caller's prompt_ids have grown"),
+        Misconception(
+            "least-probable",
+            Edit("argmax", "argmin"),
+            "this takes the LEAST probable token: log-probabilities are negative",
+        ),
+        Misconception(
+            "asks-again",
+            greedy_asks_twice,
+            "the model was asked again for tokens that were already chosen",
+        ),
+        Misconception(
+            "never-stops",
+            Raises("TimeLimit"),
+            "the loop never ends: nothing counts the new tokens",
+        ),
+    ],
+)
+
+NEW_ROWS = Task(
+    grade_id="new-rows", entry="n_new_rows", compare=Exact(), misconceptions=[
+        ("all", 11, "a key depends on its own position and what is left of it"),
+        ("old", 10, "this counts the rows that stay as they were"),
+        ("none", 0, "the new token has a row of its own"),
+        ("two", 2, "only the new token's row is new"),
+    ])  # fmt: skip
+
+BITS = Task(
+    grade_id="bits", entry="bits_per_token", cases=perplexity_cases, compare=Close(rtol=1e-9),
+    misconceptions=[
+        ("nats", "log2", "log", "these are nats: divide by ln 2, or log2"),
+        ("digits", "log2", "log10", "these are decimal digits: bits need log2"),
+        ("no-log", "math.log2", "", "this is the perplexity itself"),
+        ("of-the-text", "perplexity(log_probs)", "math.exp(-sum(log_probs))",
+         "these are the bits of the whole text: divide by the number of tokens"),
+    ])  # fmt: skip
+
+TASKS = [PERPLEXITY, GREEDY, NEW_ROWS, BITS]
