@@ -68,7 +68,9 @@ def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> O
         tasks_of = {name: [t for e, t in frozen if e == name] for name in names}
         found = find_submissions(submissions, tasks_of, settings.deadline)
         for submission in found.submissions:
-            store.save_submission(submission, tasks_of[submission.exercise])
+            setups = {task: frozen[submission.exercise, task]["ask"]["setup"]
+                      for task in tasks_of[submission.exercise]}  # fmt: skip
+            store.save_submission(submission, setups)
         store.set_keys(frozen)
         store.forget(settings.regrade)
         tasks = _catalogue(store, frozen)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from . import encoding
 from .compare import compare_from_json
+from .hints import no_return
 
 # Errors that no Python class stands for; a worker or its runner reports them by these names.
 OWN_ERRORS = {
@@ -28,18 +29,27 @@ class Verdict:
     misconception: str | None = None
 
 
-def judge(frozen: dict, records: list[dict]) -> Verdict:
-    """Compare what came back, untrusted JSON of the form that ``exchange`` checks, with the key."""
+def judge(frozen: dict, records: list[dict], answer: str = "") -> Verdict:
+    """Compare what came back, untrusted JSON of the form that ``exchange`` checks, with the key.
+
+    ``answer`` is the source of the cell, to tell what is missing in it.
+    """
     points, key = frozen["points"], frozen["key"]
     reasons = case_reasons(frozen, records)
     case = next((i for i, reason in enumerate(reasons) if reason is not None), None)
+    failed = records[0].get("load")
+    defined = f"; after {' and '.join(frozen['ask']['entries'])} was defined, the cell fails: "
+    note = defined + _what_happened({"error": failed}) if failed else ""
     if case is None:
-        return Verdict(True, points, points, "all hidden checks pass")
+        return Verdict(True, points, points, f"all hidden checks pass{note}")
     for wrong in key["misconceptions"]:
         if matches(records, wrong, key):
             return Verdict(False, 0, points, wrong["message"], wrong["name"])
-    label = "" if _failed_to_load(records[case]) else f"{case_labels(frozen)[case]}: "
-    return Verdict(False, 0, points, f"{label}{reasons[case]}")
+    if not _failed_to_load(records[case]):
+        reasons[case] = f"{case_labels(frozen)[case]}: {reasons[case]}"
+    if "value" in records[case] and records[case]["value"] is None:
+        note = no_return(answer, frozen["cases"][case]["entry"]) + note
+    return Verdict(False, 0, points, reasons[case] + note)
 
 
 def case_reasons(frozen: dict, records: list[dict]) -> list[str | None]:

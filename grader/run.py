@@ -21,14 +21,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import GradingError, worker
-from .exchange import Exchange, Fault
+from .exchange import FAULTS, Exchange, Fault
 from .limits import counted
 from .sandbox import Sandbox
 
 WORKER = Path(worker.__file__).resolve()
 END_S = 20.0
 BARE = Sandbox(bubblewrap=False)
-FAULTS = {"Died", "TimeLimit", "Protocol"}
 
 
 class Worker(contextlib.ExitStack):
@@ -132,5 +131,5 @@ def resident_bytes(pid: int | str) -> int:
 
 def _errors(records: list[dict]) -> set[str]:
     """What kinds of errors the records are, and in which phases they were raised."""
-    errors = [record["error"] for record in records if "error" in record]
+    errors = [record[name] for record in records for name in ("error", "load") if name in record]
     return {name for error in errors for name in (error["types"][0], error["phase"])}

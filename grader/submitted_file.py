@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import cells
-
 MAX_BYTES = 20_000_000
 MAX_ANSWER = 200_000  # characters; longer ones are no one's own work
 
@@ -20,10 +18,14 @@ class UnreadableError(ValueError):
 
 @dataclass(frozen=True)
 class SubmittedNotebook:
-    """What was found: sources by grade_id, and remarks on what was odd about them."""
+    """What was found: sources by grade_id, and remarks on what was odd about them.
+
+    ``others`` are the other code cells, of which hints are made: what to call each, and its source.
+    """
 
     answers: dict[str, str] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
+    others: list[tuple[str, str]] = field(default_factory=list)
 
 
 def read_submitted(path: Path) -> SubmittedNotebook:
@@ -33,22 +35,28 @@ def read_submitted(path: Path) -> SubmittedNotebook:
     turned into text counts as the code it was.
     """
     sources: dict[str, list[str]] = {}
+    others: list[tuple[str, str]] = []
     remarks: dict[str, str] = {}
-    for cell in _parse(_read_bytes(path)):
-        if (answer := _answer(cell)) is None:
+    for i, cell in enumerate(_parse(_read_bytes(path)), start=1):
+        mark, source = _mark(cell), _source(cell)
+        if source is None:
             continue
-        grade_id, source = answer
+        if not mark.get("solution") or mark.get("grade"):
+            if cell.get("cell_type") == "code":
+                others.append(("the visible tests" if mark.get("grade") else f"cell {i}", source))
+            continue
+        grade_id = mark["grade_id"]
         sources.setdefault(grade_id, []).append(source)
         if cell.get("cell_type") != "code":
             remarks[grade_id] = f"the answer was a {str(cell.get('cell_type'))[:20]} cell"
         if (n := len(sources[grade_id])) > 1:
             remarks[grade_id] = f"{n} cells had this task's mark: joined in their order"
-    answers = {task: cells.as_python("\n\n".join(parts)) for task, parts in sources.items()}
+    answers = {task: "\n\n".join(parts) for task, parts in sources.items()}
     for task, answer in answers.items():
         if len(answer) > MAX_ANSWER:
             answers[task] = ""
             remarks[task] = f"longer than {MAX_ANSWER} characters: not read"
-    return SubmittedNotebook(answers, remarks)
+    return SubmittedNotebook(answers, remarks, others)
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -85,13 +93,18 @@ def _parse(raw: bytes) -> list:
     return data["cells"]
 
 
-def _answer(cell: Any) -> tuple[str, str] | None:
-    """Task and source of an answer cell; None for tests, setup, text and rubbish."""
+def _mark(cell: Any) -> dict:
+    """nbgrader's mark of a cell, with a grade_id; empty for a cell without one, and rubbish."""
     match cell:
-        case {"source": source, "metadata": {"nbgrader": {"grade_id": str(task), **mark}}}:
-            lines = source if isinstance(source, list) else [source]
-            if mark.get("solution") and not mark.get("grade") and {*map(type, lines)} <= {str}:
-                # Surrogates alone (from "\\ud800") could be neither stored nor sent.
-                text = "".join(lines).encode("utf-8", "replace").decode("utf-8")
-                return task, re.sub("\r\n?", "\n", text.removeprefix("\ufeff"))
+        case {"metadata": {"nbgrader": {"grade_id": str()} as mark}}:
+            return mark
+    return {}
+
+
+def _source(cell: Any) -> str | None:
+    match cell:
+        case {"source": str() | list() as lines} if {*map(type, lines)} <= {str}:
+            # Surrogates alone (from "\\ud800") could be neither stored nor sent.
+            text = "".join(lines).encode("utf-8", "replace").decode("utf-8")
+            return re.sub("\r\n?", "\n", text.removeprefix("\ufeff"))
     return None
