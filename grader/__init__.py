@@ -19,9 +19,11 @@
             worker   in the sandbox: imports once, and forks for each task; seccomp takes system
                      calls away
             session  in the fork: runs the answer cell on the cases, which gives records
+              jupyter  magics, display, await: what JupyterLab gives a cell beyond Python
             encoding values as plain JSON and back: the only form that crosses the border
 
       judge          records and key -> verdict, with ``compare``
+        hints        what an answer lacks, or only another cell has: read as data, never run
       discretion     what of it a student may be told: fixed words
     gradebook        a row for each answer and a table of their points; a person's adjustments
     similar          answers that look alike, as a hint

@@ -32,14 +32,15 @@ class Verdict:
 def judge(frozen: dict, records: list[dict], answer: str = "") -> Verdict:
     """Compare what came back, untrusted JSON of the form that ``exchange`` checks, with the key.
 
-    ``answer`` is the source of the cell, to tell what is missing in it.
+    ``answer``, the cell's source, is looked at for a missing return.
     """
     points, key = frozen["points"], frozen["key"]
     reasons = case_reasons(frozen, records)
     case = next((i for i, reason in enumerate(reasons) if reason is not None), None)
     failed = records[0].get("load")
-    defined = f"; after {' and '.join(frozen['ask']['entries'])} was defined, the cell fails: "
-    note = defined + _what_happened({"error": failed}) if failed else ""
+    defined = " and ".join(frozen["ask"]["entries"])
+    note = (f"; the cell fails after it has defined {defined}: {_what_happened({'error': failed})}"
+            if failed else "")  # fmt: skip
     if case is None:
         return Verdict(True, points, points, f"all hidden checks pass{note}")
     for wrong in key["misconceptions"]:

@@ -39,9 +39,8 @@ class Shell(list):
         if RUNS_ITS_CODE.match(f"%%{magic}"):
             run_cell(cell, sys._getframe(1).f_globals)
 
-
-def no_input(prompt: object = "") -> str:
-    raise EOFError("nobody is there to answer input()")
+    def input(self, prompt: object = "") -> str:
+        raise EOFError("nobody is there to answer input()")
 
 
 def names() -> dict[str, Any]:
@@ -49,7 +48,7 @@ def names() -> dict[str, Any]:
     shell = Shell([""])  # one empty line: who reads the first line of some output finds one
     return {**dict.fromkeys(("_", "__", "___", "_i", "_ii", "_iii"), ""), "In": defaultdict(str),
             "Out": defaultdict(str), "get_ipython": lambda: shell, "display": shell,
-            "input": no_input}  # fmt: skip
+            "input": shell.input}  # fmt: skip
 
 
 def run_cell(source: str, names: dict[str, Any]) -> None:
@@ -73,10 +72,7 @@ def run_cell(source: str, names: dict[str, Any]) -> None:
 
 
 def as_python(source: str) -> str:
-    """The cell as plain Python, rewritten by IPython if it is none; every line stays where it is.
-
-    SyntaxErrors are left for who compiles it.
-    """
+    """The cell as plain Python, by IPython's rules if it is none; each line stays where it is."""
     try:
         ast.parse(source)
         return source

@@ -81,6 +81,9 @@ RIGHT = {
     "prompts": ">>> def double(x):\n...     return [2 * item for item in x]\n",
     "prompts-of-ipython": "In [3]: def double(x):\n   ...:     return [2 * item for item in x]\n",
     "indented": "    def double(x):\n        return [2 * item for item in x]\n",
+    "plot": f"import matplotlib.pyplot as plt\n{GOOD}plt.plot(double([1, 2]))\nplt.show()",
+    "progress-bar": f"from tqdm.auto import tqdm\n{GOOD}for i in tqdm(range(3)): pass",
+    "widget": f"import ipywidgets\n{GOOD}ipywidgets.interact(lambda n: print(n), n=3)",
     "print-flood": f"{GOOD}for i in range(200_000): print('x' * 100)",
     "print-flood-in-calls": DEF + "print('x' * 10**7)\n    return [2 * item for item in x]",
     "source": f"import inspect\n{GOOD}assert inspect.getsource(double).startswith('def double')",
@@ -95,7 +98,7 @@ def test_a_right_answer_gets_its_points(told, name):
     assert told(RIGHT[name]) == (2, PASS)
 
 
-LATER = f"{PASS}; after double was defined, the cell fails: "
+LATER = f"{PASS}; the cell fails after it has defined double: "
 FAILS_LATER = {
     "trial-call": (f"{GOOD}print(double(y))", LATER + UNDEFINED.format(3)),
     "return-outside": (f"{GOOD}return 3", LATER + "SyntaxError in line 3 of the answer cell: "),
@@ -118,7 +121,7 @@ def test_what_is_defined_before_the_cell_fails_counts(told, name):
 
 
 def test_a_wrong_answer_whose_cell_fails_later_is_told_both(told):
-    message = "; after double was defined, the cell fails: " + UNDEFINED.format(3)
+    message = "; the cell fails after it has defined double: " + UNDEFINED.format(3)
     n, got = told(f"{DEF}return [0, 0]\ny")
     assert n == 0
     assert got.startswith("hidden case 1 of 2: the result has 2 of 2 entries wrong")
