@@ -10,6 +10,7 @@
     freeze           a task (written with ``checks``) and a seed -> JSON: what a worker is asked,
                      and the key that stays outside
     submissions      whose a notebook is and for which exercise; submitted_file reads its answers
+      hints          which names an answer uses that only another cell has: read, never run
     store            results in SQLite, by a hash of answer and checks: a run goes on where it was
     self_test        makes the attempts to get out of the sandbox before anything is graded
     pool             many submissions at once, in threads or on a Dask cluster; for each
@@ -23,7 +24,6 @@
             encoding values as plain JSON and back: the only form that crosses the border
 
       judge          records and key -> verdict, with ``compare``
-        hints        what an answer lacks, or only another cell has: read as data, never run
       discretion     what of it a student may be told: fixed words
     gradebook        a row for each answer and a table of their points; a person's adjustments
     similar          answers that look alike, as a hint

@@ -97,8 +97,7 @@ def _check(arguments: argparse.Namespace) -> int:
     if not tasks:
         raise ValueError(f"--task: {name} has no checks for {arguments.task!r}")
     for (_, task), frozen in tasks.items():
-        answer = cells.answer_source(submission, task)
-        verdict = judge.judge(frozen, run.run_answer(frozen, answer), answer)
+        verdict = judge.judge(frozen, run.run_answer(frozen, cells.answer_source(submission, task)))
         print(f"{verdict.points}/{verdict.max_points}  {task}: {verdict.message}")
         passed = passed and verdict.passed
     return int(not passed)

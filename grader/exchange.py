@@ -18,11 +18,10 @@ from .session import MAX_CALLS, MAX_TEXT, plain_error
 
 WATCH_S = 0.1  # how often a worker's memory is looked at
 MAX_ITEMS = 2_000_000  # in all replies: as objects each costs far more than its bytes
-FAULTS = {"Died", "TimeLimit", "Protocol"}
 
 
 class Fault(Exception):
-    """No reply that can be used; one of FAULTS."""
+    """No reply that can be used: "Died", "TimeLimit" or "Protocol"."""
 
 
 class Exchange:
@@ -43,7 +42,7 @@ class Exchange:
         if error := self._error_of(frozen["ask"], limits.load_s, "setup"):
             raise GradingError(f"setup of task {frozen['grade_id']!r} failed: {error}")
         failed = self._error_of(answer, limits.answer_s, "load")
-        if failed and failed["types"][0] in FAULTS:
+        if failed and failed["types"][0] in ("Died", "TimeLimit", "Protocol"):
             return [error_record(failed)] * len(cases)
         records: list[dict] = []
         for case in cases:

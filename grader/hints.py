@@ -1,6 +1,5 @@
-"""What an answer lacks, found by reading it and its notebook as data: nothing here runs them."""
+"""What only another cell has, found by reading a notebook as data: nothing here runs it."""
 
-import ast
 import builtins
 import re
 import symtable
@@ -10,9 +9,8 @@ from functools import lru_cache
 from .jupyter import names
 from .submitted_file import SubmittedNotebook
 
-MAX_READ = 100_000  # characters of a notebook's code; a longer one gets no hints
+MAX_READ = 100_000  # characters of a notebook's code, 100 more for each cell; else no hints
 MAGIC = re.compile(r"(^|=)([ \t]*)(?:[%!].*|\w[\w.]*\?+)$", re.MULTILINE)
-UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 GIVEN = {*dir(builtins), *names(), "__name__"}
 
 
@@ -23,7 +21,7 @@ def elsewhere(notebook: SubmittedNotebook, task: str, setup: list[str]) -> str |
     """
     answers = [(f"the answer {name}", source) for name, source in notebook.answers.items()]
     others, own = [*notebook.others, *answers], notebook.answers.get(task, "")
-    if sum(len(source) for _, source in others) > MAX_READ:
+    if sum(len(source) + 100 for _, source in others) > MAX_READ:
         return None
     defined, used = _names(own)
     missing = used.difference(defined, GIVEN, *(_names(source)[0] for source in setup))
@@ -32,23 +30,11 @@ def elsewhere(notebook: SubmittedNotebook, task: str, setup: list[str]) -> str |
     return f"{', '.join(told[:4])}: an answer is graded without other cells" if told else None
 
 
-def no_return(answer: str, function: str) -> str:
-    """What to say of a function that gave None; nothing where it does not lack a return."""
-    with suppress(*UNREADABLE):
-        for node in ast.walk(ast.parse(MAGIC.sub(r"\1\2None", answer))):
-            if isinstance(node, ast.FunctionDef) and node.name == function:
-                if not any(isinstance(n, ast.Return) and n.value for n in ast.walk(node)):
-                    return f"; {function} has no return"
-                if not isinstance(node.body[-1], ast.Return):
-                    return f"; {function} can end without a return"
-    return ""
-
-
 @lru_cache(1000)
 def _names(source: str) -> tuple[set[str], set[str]]:
     """The names that a source defines for what comes after it, and those that it uses."""
     defined, used = set(), set()
-    with suppress(*UNREADABLE):
+    with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
         tables = [symtable.symtable(MAGIC.sub(r"\1\2None", source), "", "exec")]
         for table in tables:  # it grows
             tables += table.get_children()

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from . import encoding
 from .compare import compare_from_json
-from .hints import no_return
 
 # Errors that no Python class stands for; a worker or its runner reports them by these names.
 OWN_ERRORS = {
@@ -29,11 +28,8 @@ class Verdict:
     misconception: str | None = None
 
 
-def judge(frozen: dict, records: list[dict], answer: str = "") -> Verdict:
-    """Compare what came back, untrusted JSON of the form that ``exchange`` checks, with the key.
-
-    ``answer``, the cell's source, is looked at for a missing return.
-    """
+def judge(frozen: dict, records: list[dict]) -> Verdict:
+    """Compare what came back, untrusted JSON of the form that ``exchange`` checks, with the key."""
     points, key = frozen["points"], frozen["key"]
     reasons = case_reasons(frozen, records)
     case = next((i for i, reason in enumerate(reasons) if reason is not None), None)
@@ -46,11 +42,8 @@ def judge(frozen: dict, records: list[dict], answer: str = "") -> Verdict:
     for wrong in key["misconceptions"]:
         if matches(records, wrong, key):
             return Verdict(False, 0, points, wrong["message"], wrong["name"])
-    if not _failed_to_load(records[case]):
-        reasons[case] = f"{case_labels(frozen)[case]}: {reasons[case]}"
-    if "value" in records[case] and records[case]["value"] is None:
-        note = no_return(answer, frozen["cases"][case]["entry"]) + note
-    return Verdict(False, 0, points, reasons[case] + note)
+    label = "" if _failed_to_load(records[case]) else f"{case_labels(frozen)[case]}: "
+    return Verdict(False, 0, points, f"{label}{reasons[case]}{note}")
 
 
 def case_reasons(frozen: dict, records: list[dict]) -> list[str | None]:

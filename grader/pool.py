@@ -82,8 +82,8 @@ def _grade(job: Job, worker: Worker) -> dict:
     reasons = case_reasons(frozen, records)
     rows = itertools.zip_longest(case_labels(frozen), reasons, records, seconds)  # not all may run
     return {
-        **asdict(judge(frozen, records, job.answer)),
-        "student_message": discretion.discreet_message(judge(frozen, told, job.answer).message),
+        **asdict(judge(frozen, records)),
+        "student_message": discretion.discreet_message(judge(frozen, told).message),
         "seconds": round(sum(seconds), 3),
         "checks": [
             {"label": label, "outcome": _outcome(reason, record), "message": reason,

@@ -21,13 +21,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import GradingError, worker
-from .exchange import FAULTS, Exchange, Fault
+from .exchange import Exchange, Fault
 from .limits import counted
 from .sandbox import Sandbox
 
 WORKER = Path(worker.__file__).resolve()
 END_S = 20.0
 BARE = Sandbox(bubblewrap=False)
+FAULTS = {"Died", "TimeLimit", "Protocol"}
 
 
 class Worker(contextlib.ExitStack):

@@ -30,7 +30,7 @@ class Session:
 
     def load(self, answer: str) -> dict | None:
         """Run the answer cell; the error it ended with, or None."""
-        self.names = {**jupyter.names(), **self.base}
+        self.names.update(jupyter.names() | self.base)
         try:
             jupyter.run_cell(answer, self.names)
         except KeyboardInterrupt:

@@ -18,14 +18,11 @@ class UnreadableError(ValueError):
 
 @dataclass(frozen=True)
 class SubmittedNotebook:
-    """What was found: sources by grade_id, and remarks on what was odd about them.
-
-    ``others`` are the other code cells, of which hints are made: what to call each, and its source.
-    """
+    """What was found: sources by grade_id, remarks on what was odd about them, other code cells."""
 
     answers: dict[str, str] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
-    others: list[tuple[str, str]] = field(default_factory=list)
+    others: list[tuple[str, str]] = field(default_factory=list)  # what to call it, its source
 
 
 def read_submitted(path: Path) -> SubmittedNotebook:
@@ -35,17 +32,12 @@ def read_submitted(path: Path) -> SubmittedNotebook:
     turned into text counts as the code it was.
     """
     sources: dict[str, list[str]] = {}
-    others: list[tuple[str, str]] = []
     remarks: dict[str, str] = {}
-    for i, cell in enumerate(_parse(_read_bytes(path)), start=1):
-        mark, source = _mark(cell), _source(cell)
-        if source is None:
+    found = _parse(_read_bytes(path))
+    for cell in found:
+        if (answer := _answer(cell)) is None:
             continue
-        if not mark.get("solution") or mark.get("grade"):
-            if cell.get("cell_type") == "code":
-                others.append(("the visible tests" if mark.get("grade") else f"cell {i}", source))
-            continue
-        grade_id = mark["grade_id"]
+        grade_id, source = answer
         sources.setdefault(grade_id, []).append(source)
         if cell.get("cell_type") != "code":
             remarks[grade_id] = f"the answer was a {str(cell.get('cell_type'))[:20]} cell"
@@ -56,7 +48,7 @@ def read_submitted(path: Path) -> SubmittedNotebook:
         if len(answer) > MAX_ANSWER:
             answers[task] = ""
             remarks[task] = f"longer than {MAX_ANSWER} characters: not read"
-    return SubmittedNotebook(answers, remarks, others)
+    return SubmittedNotebook(answers, remarks, others=_others(found))
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -93,18 +85,29 @@ def _parse(raw: bytes) -> list:
     return data["cells"]
 
 
-def _mark(cell: Any) -> dict:
-    """nbgrader's mark of a cell, with a grade_id; empty for a cell without one, and rubbish."""
+def _answer(cell: Any) -> tuple[str, str] | None:
+    """Task and source of an answer cell; None for tests, setup, text and rubbish."""
     match cell:
-        case {"metadata": {"nbgrader": {"grade_id": str()} as mark}}:
-            return mark
-    return {}
-
-
-def _source(cell: Any) -> str | None:
-    match cell:
-        case {"source": str() | list() as lines} if {*map(type, lines)} <= {str}:
-            # Surrogates alone (from "\\ud800") could be neither stored nor sent.
-            text = "".join(lines).encode("utf-8", "replace").decode("utf-8")
-            return re.sub("\r\n?", "\n", text.removeprefix("\ufeff"))
+        case {"source": source, "metadata": {"nbgrader": {"grade_id": str(task), **mark}}}:
+            lines = source if isinstance(source, list) else [source]
+            if mark.get("solution") and not mark.get("grade") and {*map(type, lines)} <= {str}:
+                # Surrogates alone (from "\\ud800") could be neither stored nor sent.
+                text = "".join(lines).encode("utf-8", "replace").decode("utf-8")
+                return task, re.sub("\r\n?", "\n", text.removeprefix("\ufeff"))
     return None
+
+
+def _others(found: list) -> list[tuple[str, str]]:
+    """The code cells that are no answers: what to call each, and its source."""
+    others = []
+    for cell in found:
+        match cell:
+            case {"cell_type": "code", "source": str() | list() as lines}:
+                if _answer(cell) is None and {*map(type, lines)} <= {str}:
+                    text = "".join(lines)
+                    where = f"the cell that begins with {text.strip().partition(chr(10))[0][:40]!r}"
+                    match cell:
+                        case {"metadata": {"nbgrader": {"grade": True}}}:
+                            where = "the visible tests"
+                    others.append((where, text))
+    return others
