@@ -11,6 +11,7 @@
                      and the key that stays outside
     submissions      which notebooks there are, and which of several counts; people says by its
                      path whose one is, submitted_file reads its answers
+      hints          which names an answer uses that only another cell has: read, never run
     store            results in SQLite, by a hash of answer and checks: a run goes on where it was
     self_test        makes the attempts to get out of the sandbox before anything is graded
     pool             many submissions at once, in threads or on a Dask cluster; for each
@@ -20,6 +21,7 @@
             worker   in the sandbox: imports once, and forks for each task; seccomp takes system
                      calls away
             session  in the fork: runs the answer cell on the cases, which gives records
+              jupyter  magics, display, await: what JupyterLab gives a cell beyond Python
             encoding values as plain JSON and back: the only form that crosses the border
 
       judge          records and key -> verdict, with ``compare``

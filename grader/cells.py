@@ -70,20 +70,8 @@ def points(notebook: NotebookNode, grade_id: str) -> int:
 
 
 def answer_source(notebook: NotebookNode, grade_id: str) -> str:
-    """Source of an answer cell as plain Python."""
-    return as_python(find_cell(notebook, grade_id).source)
-
-
-def as_python(source: str) -> str:
-    """A student may have left ``%time`` or ``!ls`` in a cell.
-
-    Such lines are dropped if they are what keeps the cell from being Python.
-    """
-    try:
-        ast.parse(source)
-    except (SyntaxError, ValueError):  # ValueError: a null byte
-        return re.sub(r"^([ \t]*)[%!].*$", r"\1pass", source, flags=re.MULTILINE)
-    return source
+    """Source of an answer cell."""
+    return find_cell(notebook, grade_id).source
 
 
 def setup_sources(notebook: NotebookNode, grade_id: str) -> list[str]:

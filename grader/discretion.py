@@ -19,6 +19,7 @@ SENTENCES = {
     "NotPlainData": "a value that is no plain data, or too large",
     "AssertionError": "an assert does not hold",
     "AttributeError": "an object has no attribute of that name",
+    "EOFError": "nobody is there to answer input()",
     "ImportError": "something could not be imported",
     "IndexError": "an index is out of range",
     "KeyError": "a dict has no such key",
@@ -41,8 +42,8 @@ def without_inputs(records: list[dict], answer: str, entries: list[str]) -> list
     ``answer`` is the source of the answer cell, ``entries`` are the names that the task asks for.
     """
     n_lines = len(answer.splitlines())
-    return [{**record, "error": _discreet(record["error"], entries, n_lines)}
-            if "error" in record else record for record in records]  # fmt: skip
+    return [{name: _discreet(part, entries, n_lines) if name in ("error", "load") else part
+             for name, part in record.items()} for record in records]  # fmt: skip
 
 
 def discreet_message(message: str) -> str:

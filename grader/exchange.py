@@ -41,14 +41,15 @@ class Exchange:
         cases, limits = frozen["cases"], self.limits
         if error := self._error_of(frozen["ask"], limits.load_s, "setup"):
             raise GradingError(f"setup of task {frozen['grade_id']!r} failed: {error}")
-        if error := self._error_of(answer, limits.answer_s, "load"):
-            return [error_record(error)] * len(cases)
+        failed = self._error_of(answer, limits.answer_s, "load")
+        if failed and failed["types"][0] in ("Died", "TimeLimit", "Protocol"):
+            return [error_record(failed)] * len(cases)
         records: list[dict] = []
         for case in cases:
             start = time.monotonic()
             try:
                 record = self.ask(case, frozen["timeout_s"] * limits.time_factor)
-                records.append(_checked_record(record, case))
+                records.append(with_load(failed, _checked_record(record, case)))
             except Fault as fault:
                 not_run = [error_record(plain_error("NotRun"))] * (len(cases) - len(records) - 1)
                 return [*records, error_record(plain_error(str(fault))), *not_run]
@@ -100,6 +101,13 @@ class Exchange:
 
 def error_record(error: dict) -> dict:
     return {"error": error, "mutated": [], "n_calls": 0}
+
+
+def with_load(failed: dict | None, record: dict) -> dict:
+    """The record, if the cell ended with the error ``failed``; what it had defined then counts."""
+    if failed and "error" in record and record["error"]["types"][0] == "MissingName":
+        return error_record(failed)
+    return {**record, "load": failed} if failed else record
 
 
 def _checked_record(record: Any, case: dict) -> dict:

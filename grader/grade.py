@@ -78,7 +78,9 @@ def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> O
             submissions, tasks_of, settings.deadline, set(map(as_given, chain(*given.values()))),
             settings.roster and read_students(settings.roster), settings.pattern)  # fmt: skip
         for submission in found.submissions:
-            store.save_submission(submission, tasks_of[submission.exercise])
+            setups = {task: frozen[submission.exercise, task]["ask"]["setup"]
+                      for task in tasks_of[submission.exercise]}  # fmt: skip
+            store.save_submission(submission, setups)
         store.set_keys(frozen)
         store.forget(settings.regrade)
         tasks = _catalogue(store, frozen)

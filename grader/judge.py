@@ -33,13 +33,17 @@ def judge(frozen: dict, records: list[dict]) -> Verdict:
     points, key = frozen["points"], frozen["key"]
     reasons = case_reasons(frozen, records)
     case = next((i for i, reason in enumerate(reasons) if reason is not None), None)
+    failed = records[0].get("load")
+    defined = " and ".join(frozen["ask"]["entries"])
+    note = (f"; the cell fails after it has defined {defined}: {_what_happened({'error': failed})}"
+            if failed else "")  # fmt: skip
     if case is None:
-        return Verdict(True, points, points, "all hidden checks pass")
+        return Verdict(True, points, points, f"all hidden checks pass{note}")
     for wrong in key["misconceptions"]:
         if matches(records, wrong, key):
             return Verdict(False, 0, points, wrong["message"], wrong["name"])
     label = "" if _failed_to_load(records[case]) else f"{case_labels(frozen)[case]}: "
-    return Verdict(False, 0, points, f"{label}{reasons[case]}")
+    return Verdict(False, 0, points, f"{label}{reasons[case]}{note}")
 
 
 def case_reasons(frozen: dict, records: list[dict]) -> list[str | None]:

@@ -132,5 +132,5 @@ def resident_bytes(pid: int | str) -> int:
 
 def _errors(records: list[dict]) -> set[str]:
     """What kinds of errors the records are, and in which phases they were raised."""
-    errors = [record["error"] for record in records if "error" in record]
+    errors = [record[name] for record in records for name in ("error", "load") if name in record]
     return {name for error in errors for name in (error["types"][0], error["phase"])}

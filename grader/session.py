@@ -8,7 +8,7 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
-from . import encoding
+from . import encoding, jupyter
 
 MAX_TEXT = 200
 MAX_CALLS = 10_000  # nobody needs to know how many more
@@ -30,9 +30,9 @@ class Session:
 
     def load(self, answer: str) -> dict | None:
         """Run the answer cell; the error it ended with, or None."""
-        self.names = dict(self.base)
+        self.names.update(jupyter.names() | self.base)
         try:
-            exec(compile(answer, "<answer>", "exec"), self.names)
+            jupyter.run_cell(answer, self.names)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: it must not end the grading
@@ -139,7 +139,7 @@ def describe_error(error: BaseException, phase: str) -> dict:
     line = error.lineno if isinstance(error, SyntaxError) else None
     traceback = error.__traceback__
     while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == "<answer>":
+        if traceback.tb_frame.f_code.co_filename == jupyter.NAME:
             line = traceback.tb_lineno
         traceback = traceback.tb_next
     return {"types": types[:16], "text": text, "line": line, "phase": phase}

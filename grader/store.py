@@ -16,6 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from . import GradingError, encoding
+from .hints import elsewhere
 from .submissions import Submission
 
 FILE = "grading.sqlite"
@@ -52,16 +53,17 @@ class Store:
         with self.database:
             self._replace("facts", name, value)
 
-    def save_submission(self, submission: Submission, tasks: list[str]) -> None:
-        """Put a submission, with its answers to these tasks, in the place of the one before."""
+    def save_submission(self, submission: Submission, setups: dict[str, list[str]]) -> None:
+        """Put a submission in the place of the one before; by task, the setup of its answer."""
         s, who = submission, [submission.student, submission.exercise]
         with self.database:  # one transaction: all of it or nothing
             time, remarks = s.submitted.isoformat(), json.dumps(s.remarks)
             self._replace("submissions", *who, s.path, time, s.late, remarks)
             self.database.execute("DELETE FROM answers WHERE student=? AND exercise=?", who)
-            for task in tasks:
-                found = s.notebook.answers.get(task), s.notebook.remarks.get(task)
-                self._replace("answers", *who, task, None, *found)
+            for task, setup in setups.items():
+                remarks = s.notebook.remarks.get(task), elsewhere(s.notebook, task, setup)
+                remark = "; ".join(filter(None, remarks)) or None
+                self._replace("answers", *who, task, None, s.notebook.answers.get(task), remark)
 
     def set_keys(self, frozen: dict[tuple[str, str], dict]) -> None:
         """Find out under which key each answer's result is kept, by these checks of its task."""

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import cells
-
 MAX_BYTES = 100_000_000
 MAX_STRUCTURE = 20_000_000  # bytes that are not inside texts
 MAX_ANSWER = 200_000  # characters; longer ones are no one's own work
@@ -24,12 +22,13 @@ class UnreadableError(ValueError):
 
 @dataclass(frozen=True)
 class SubmittedNotebook:
-    """What was found: sources by grade_id, and remarks on what was odd about them."""
+    """What was found: sources by grade_id, remarks on what was odd about them, other code cells."""
 
     answers: dict[str, str] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
     worked_on: bool = False  # an answer is not as it was handed out
     error: str | None = None
+    others: list[tuple[str, str]] = field(default_factory=list)  # what to call it, its source
 
 
 def as_given(source: str) -> str:
@@ -55,7 +54,8 @@ def read_submitted(path: Path, given: Collection[str] = ()) -> SubmittedNotebook
     """
     sources: dict[str, list[str]] = {}
     remarks: dict[str, str] = {}
-    for cell in _parse(read_bytes(path)):
+    found = _parse(read_bytes(path))
+    for cell in found:
         if (answer := _answer(cell)) is None:
             continue
         grade_id, source = answer
@@ -73,9 +73,7 @@ def read_submitted(path: Path, given: Collection[str] = ()) -> SubmittedNotebook
         if len(answers[task]) > MAX_ANSWER:
             answers[task] = ""
             remarks[task] = f"longer than {MAX_ANSWER} characters: not read"
-        with contextlib.suppress(RecursionError, MemoryError):  # too deep: left to the worker
-            answers[task] = cells.as_python(answers[task])
-    return SubmittedNotebook(answers, remarks, worked_on)
+    return SubmittedNotebook(answers, remarks, worked_on, others=_others(found))
 
 
 def read_bytes(path: Path, first: int | None = None) -> bytes:
@@ -129,3 +127,19 @@ def _answer(cell: Any) -> tuple[str, str] | None:
                 text = "".join(lines).encode("utf-8", "replace").decode("utf-8")
                 return task, re.sub("\r\n?", "\n", text.removeprefix("\ufeff"))
     return None
+
+
+def _others(found: list) -> list[tuple[str, str]]:
+    """The code cells that are no answers: what to call each, and its source."""
+    others = []
+    for cell in found:
+        match cell:
+            case {"cell_type": "code", "source": str() | list() as lines}:
+                if _answer(cell) is None and {*map(type, lines)} <= {str}:
+                    text = "".join(lines)
+                    where = f"the cell that begins with {text.strip().partition(chr(10))[0][:40]!r}"
+                    match cell:
+                        case {"metadata": {"nbgrader": {"grade": True}}}:
+                            where = "the visible tests"
+                    others.append((where, text))
+    return others

@@ -28,6 +28,7 @@ import signal
 import socket
 import sys
 import time
+import types
 from typing import TextIO
 
 if __package__ in (None, ""):  # as a script under -I the package's folder is not on the path
@@ -51,6 +52,9 @@ def serve(requests: TextIO, replies: TextIO) -> None:
     except Exception as error:
         return reply(describe_error(error, "setup"))
     reply(None)
+    # As in JupyterLab, `from __main__ import f` and pickle find what the cell defines.
+    sys.modules["__main__"] = main = types.ModuleType("__main__")
+    session.names = vars(main)
     reply(session.load(json.loads(requests.readline())))
     for line in requests:
         reply(session.call(json.loads(line)))

@@ -81,11 +81,10 @@ def run_trusted(frozen, answer, base=None):
     ``base``: what ``session.run_setup`` gave, to run the setup once for many answers.
     """
     trusted = session.Session(frozen["ask"], base)
-    error = trusted.load(answer)
-    if error is not None:
-        return [exchange.error_record(error)] * len(frozen["cases"])
+    failed = trusted.load(answer)
     # Through JSON, as from a worker; what is not JSON must not come back here either.
-    return [json.loads(encoding.dumps(trusted.call(case))) for case in frozen["cases"]]
+    records = [json.loads(encoding.dumps(trusted.call(case))) for case in frozen["cases"]]
+    return [exchange.with_load(failed, record) for record in records]
 
 
 def trusted_verdict(answer, frozen):

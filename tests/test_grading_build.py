@@ -173,14 +173,6 @@ def test_a_folder_without_solutions_is_refused(tmp_path, capsys):
     assert "has no folder solutions/" in capsys.readouterr().err
 
 
-def test_an_answer_keeps_running_with_magics_in_it(solution):
-    cell = cells.find_cell(solution, "new-rows")
-    cell.source = "%time x\nif True:\n    !ls\nn_new_rows = 7 \\\n% 3"
-    assert cells.answer_source(solution, "new-rows").splitlines()[0] == "pass"
-    cell.source = "n_new_rows = (7\n% 3)"
-    assert cells.answer_source(solution, "new-rows") == cell.source
-
-
 def test_a_copied_answer_cell_is_ambiguous(solution):
     solution.cells.append(copy.deepcopy(cells.find_cell(solution, "greedy")))
     with pytest.raises(cells.NotebookError, match="2 cells have the grade_id 'greedy'"):

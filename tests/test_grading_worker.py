@@ -69,7 +69,7 @@ def double(x): return x
         ("raise NotImplementedError('x')", "NotImplementedError"),
         (DEF + "return x[9]", "IndexError in line 2 of the answer cell: list index out of range"),
         ("def double(x) return x", "SyntaxError in line 1"),
-        ("%matplotlib inline", "SyntaxError in line 1"),
+        ("%matplotlib inline", "does not define double"),
         ("import no_such_module", "ModuleNotFoundError"),
         ("def other(x): pass", "does not define double"),
         ("double = 3", "double is not a function"),

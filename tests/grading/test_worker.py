@@ -230,7 +230,8 @@ def test_who_fails_after_others_gets_a_fresh_worker(worker, monkeypatch):
     start = run.Worker._start
     monkeypatch.setattr(run.Worker, "_start", lambda self: started.append(1) or start(self))
     for answer, n in ((DEF + GOOD, 0), (DEF + "return 0", 0), (DEF + "return 1 / 0", 0),
-                      ("1 / 0", 1), (DEF + GOOD, 0), (DEF + "os._exit(0)", 1)):  # fmt: skip
+                      ("1 / 0", 1), (f"{DEF}{GOOD}\n1 / 0", 1), (DEF + GOOD, 0),
+                      (DEF + "os._exit(0)", 1)):  # fmt: skip
         value(worker, DEF + GOOD)
         started.clear()
         value(worker, answer)
