@@ -43,6 +43,56 @@ def test_the_label_names_the_case():
     assert verdict.message.startswith("one item: the result is not the right number")
 
 
+def max_of_three(x):
+    return max(x) if len(x) == 3 else sum(x)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        # Right for two items, so that it is not quite the known mistake.
+        ("sum(x) if len(x) != 2 else mean(x)", "Perhaps: divide by the number of items"),
+        ("sum(x) if len(x) == 3 else mean(x)", "Perhaps: divide by the number of items"),
+        ("sum(x) if len(x) == 4 else mean(x)", None),  # two known mistakes give this
+        ("sum(x) if len(x) == 3 else 0.0 if len(x) == 4 else mean(x)", None),
+        ("[][0] if len(x) == 1 else mean(x)", None),  # an IndexError alone says little
+    ],
+)
+def test_the_only_mistake_that_explains_what_fails_is_a_guess(wrong, told):
+    frozen = freeze(
+        mean_task(
+            cases=lambda rng: [Case([1.0] * n, label=f"{n} items") for n in (4, 3, 2, 1)],
+            misconceptions=[
+                Misconception("sum", sum, "divide by the number of items"),
+                Misconception("max", max_of_three, "another one"),
+                Misconception("empty", lambda x: [2.0][len(x) == 1], "there is one item"),
+            ],
+        )
+    )
+    head = "def mean(x): return sum(x) / len(x)\nright = mean\n"
+    verdict = trusted_verdict(f"{head}def mean(x): return {wrong.replace('mean', 'right')}", frozen)
+    assert (verdict.passed, verdict.points, verdict.misconception) == (False, 0, None)
+    assert " items: " in verdict.message
+    assert ("Perhaps: " in verdict.message) == (told is not None)
+    assert (told or "") in verdict.message
+
+
+def test_none_is_called_a_missing_return_only_where_it_is_never_right():
+    body = "def mean(x):\n    total = sum(x) / len(x)\n    if len(x) == 1: return total"
+    message = trusted_verdict(body, freeze(mean_task())).message
+    assert "is None; a float is expected: a `return` is missing" in message
+    maybe = mean_task(
+        cases=lambda rng: [Case([1.0, 2.0]), Case([])],
+        reference=lambda x: mean(x) if x else None,
+        misconceptions=[],
+    )
+    message = trusted_verdict("def mean(x): return None", freeze(maybe)).message
+    assert message == "hidden case 1 of 2: the result is None; a float is expected"
+    value = mean_task(entry="n", cases=None, reference=3, misconceptions=[])
+    message = trusted_verdict("n = None", freeze(value)).message
+    assert message == "the result is None; an int is expected"
+
+
 def test_a_reference_may_raise():
     def strict_mean(x):
         if not x:
