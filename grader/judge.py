@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from . import encoding
 from .compare import compare_from_json
 
+MIN_CHARACTERS = 10  # of JSON, in which an answer must agree with a known mistake
 # Errors that no Python class stands for; a worker or its runner reports them by these names.
 OWN_ERRORS = {
     "MissingName": "the answer cell does not define {text}",
@@ -50,7 +51,9 @@ def _hint(frozen: dict, records: list[dict], reasons: list[str | None]) -> str:
     values = [record.get("value", "none") for record in (records[failing[0]], *key["expected"])]
     if values[0] is None and None not in values[1:] and not frozen["cases"][0]["read"]:
         return ": a `return` is missing, or what it returns is None"
-    if all("error" in records[i] for i in failing):  # there are few kinds, they agree by chance
+    # A bool, a small number or a kind of error, even in several cases, agrees by chance.
+    given = {encoding.dumps(records[i].get("value")) for i in failing}
+    if sum(map(len, given)) < MIN_CHARACTERS:
         return ""
     known = [wrong["message"] for wrong in key["misconceptions"]
              if "records" in wrong and _agree(failing, records, wrong, key)]  # fmt: skip

@@ -43,38 +43,48 @@ def test_the_label_names_the_case():
     assert verdict.message.startswith("one item: the result is not the right number")
 
 
-def max_of_three(x):
-    return max(x) if len(x) == 3 else sum(x)
+SCALE = 1.23456789012
+
+
+def scaled_sum(x):
+    return SCALE * sum(x)
 
 
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        # Right for two items, so that it is not quite the known mistake.
-        ("sum(x) if len(x) != 2 else mean(x)", "Perhaps: divide by the number of items"),
-        ("sum(x) if len(x) == 3 else mean(x)", "Perhaps: divide by the number of items"),
-        ("sum(x) if len(x) == 4 else mean(x)", None),  # two known mistakes give this
-        ("sum(x) if len(x) == 3 else 0.0 if len(x) == 4 else mean(x)", None),
-        ("[][0] if len(x) == 1 else mean(x)", None),  # an IndexError alone says little
+        # Right for some lengths, so that it is not quite the known mistake.
+        ("s(x) if len(x) != 2 else mean(x)", "divide by the number of items"),
+        ("s(x) if len(x) == 4 else mean(x)", "divide by the number of items"),
+        ("s(x) if len(x) == 3 else mean(x)", None),  # two known mistakes give this
+        ("s(x) if len(x) == 4 else 0.0 if len(x) == 2 else mean(x)", None),
+        ("7.0 if len(x) == 1 else mean(x)", None),  # so short a number is right by chance
+        ("[][0] if len(x) == 1 else mean(x)", None),
     ],
 )
 def test_the_only_mistake_that_explains_what_fails_is_a_guess(wrong, told):
+    def of_three(x):
+        return scaled_sum(x) if len(x) == 3 else 0.5
+
+    def of_one(x):
+        return 7.0 if len(x) == 1 else [][len(x)]
+
     frozen = freeze(
         mean_task(
-            cases=lambda rng: [Case([1.0] * n, label=f"{n} items") for n in (4, 3, 2, 1)],
+            cases=lambda rng: [Case([0.5] * n, label=f"{n} items") for n in (4, 3, 2, 1)],
+            reference=lambda x: SCALE * mean(x),
             misconceptions=[
-                Misconception("sum", sum, "divide by the number of items"),
-                Misconception("max", max_of_three, "another one"),
-                Misconception("empty", lambda x: [2.0][len(x) == 1], "there is one item"),
+                Misconception("sum", scaled_sum, "divide by the number of items"),
+                Misconception("three", of_three, "another one"),
+                Misconception("one", of_one, "a third one"),
             ],
         )
     )
-    head = "def mean(x): return sum(x) / len(x)\nright = mean\n"
+    head = f"def s(x): return {SCALE} * sum(x)\nright = lambda x: s(x) / len(x)\n"
     verdict = trusted_verdict(f"{head}def mean(x): return {wrong.replace('mean', 'right')}", frozen)
     assert (verdict.passed, verdict.points, verdict.misconception) == (False, 0, None)
-    assert " items: " in verdict.message
-    assert ("Perhaps: " in verdict.message) == (told is not None)
-    assert (told or "") in verdict.message
+    assert " items: " in verdict.message or " item: " in verdict.message
+    assert verdict.message.partition(". Perhaps: ")[2] == (told or "")
 
 
 def test_none_is_called_a_missing_return_only_where_it_is_never_right():
