@@ -46,7 +46,6 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(function=_mutants)
     command.add_argument("--exercise", dest="exercises", action="append", metavar="NN")
     command.add_argument("--task", help="only this grade_id")
-    command.add_argument("--seed", type=int, default=0)
 
     command = commands.add_parser("grade", help="grade a folder of submissions", epilog=EPILOG)
     command.set_defaults(function=_grade)
@@ -113,12 +112,13 @@ def _mutants(arguments: argparse.Namespace) -> int:
     from . import cells, freeze, mutants
 
     names = freeze.find_exercises(arguments.root, arguments.exercises)
-    frozen = freeze.freeze_exercises(arguments.root, names, arguments.seed, arguments.task)
+    frozen = freeze.freeze_exercises(arguments.root, names, seed=0, only=arguments.task)
     for (name, task), checks in frozen.items():
         notebook = cells.read_notebook(arguments.root / "solutions" / f"{name}.ipynb")
         n, left = mutants.survivors(checks, cells.find_cell(notebook, task).source)
         print(f"{name} {task}: {n - len(left)} of {n} mutants are noticed")
-        print(*left, sep="\n", end="\n" if left else "")
+        for change in left:
+            print(f"    {change}")
     return 0
 
 

@@ -51,13 +51,12 @@ def _hint(frozen: dict, records: list[dict], reasons: list[str | None]) -> str:
     values = [record.get("value", "none") for record in (records[failing[0]], *key["expected"])]
     if values[0] is None and None not in values[1:] and not frozen["cases"][0]["read"]:
         return ": a `return` is missing, or what it returns is None"
-    # A bool, a small number or a kind of error, even in several cases, agrees by chance.
-    given = {encoding.dumps(records[i].get("value")) for i in failing}
-    if sum(map(len, given)) < MIN_CHARACTERS:
-        return ""
-    known = [wrong["message"] for wrong in key["misconceptions"]
+    known = [wrong for wrong in key["misconceptions"]
              if "records" in wrong and _agree(failing, records, wrong, key)]  # fmt: skip
-    return f". Perhaps: {known[0]}" if len(known) == 1 else ""
+    # A bool, a small number or a kind of error, even in several cases, agrees by chance.
+    given = {encoding.dumps(wrong["records"][i].get("value")) for wrong in known for i in failing}
+    telling = len(known) == 1 and sum(map(len, given)) >= MIN_CHARACTERS
+    return f". Perhaps: {known[0]['message']}" if telling else ""
 
 
 def case_reasons(frozen: dict, records: list[dict]) -> list[str | None]:

@@ -1,5 +1,7 @@
 """The judge: mistakes told by their name, for every kind of task."""
 
+import math
+
 import pytest
 from small_tasks import mean, mean_task, trusted_verdict
 
@@ -85,6 +87,15 @@ def test_the_only_mistake_that_explains_what_fails_is_a_guess(wrong, told):
     assert (verdict.passed, verdict.points, verdict.misconception) == (False, 0, None)
     assert " items: " in verdict.message or " item: " in verdict.message
     assert verdict.message.partition(". Perhaps: ")[2] == (told or "")
+
+
+def test_a_value_that_is_no_json_is_only_wrong():
+    """Such as a worker that is no longer ours may send; to guess is no reason to stop."""
+    record = {"value": [math.nan, {"$nothing": 1}], "mutated": [], "n_calls": 0}
+    verdict = judge.judge(freeze(mean_task()), [record, record])
+    assert (verdict.passed, verdict.misconception) == (False, None)
+    nan = {**record, "value": math.nan}
+    assert "is nan or infinite" in judge.judge(freeze(mean_task()), [nan, nan]).message
 
 
 def test_none_is_called_a_missing_return_only_where_it_is_never_right():
