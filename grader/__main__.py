@@ -113,6 +113,8 @@ def _mutants(arguments: argparse.Namespace) -> int:
 
     names = freeze.find_exercises(arguments.root, arguments.exercises)
     frozen = freeze.freeze_exercises(arguments.root, names, seed=0, only=arguments.task)
+    if not frozen:
+        raise ValueError(f"--task: no such task has checks: {arguments.task!r}")
     for (name, task), checks in frozen.items():
         notebook = cells.read_notebook(arguments.root / "solutions" / f"{name}.ipynb")
         n, left = mutants.survivors(checks, cells.find_cell(notebook, task).source)

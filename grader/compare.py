@@ -37,16 +37,14 @@ class Close:
         got_array, expected_array = _as_array(got), _as_array(expected)
         if got_array is not None and expected_array is not None:
             return self._array_difference(got_array, expected_array), []
-        got_list, expected_list = _as_list(got), _as_list(expected)
         if isinstance(expected, dict) and isinstance(got, dict):
             if set(got) != set(expected):
                 return f"has {len(got)} keys, not the {len(expected)} that are expected", []
             return None, [(f"key {k!r}", got[k], value) for k, value in expected.items()]
-        if expected_list is not None and got_list is not None:
-            if len(got_list) != len(expected_list):
-                sizes = len(got_list), len(expected_list)
-                return "is of length {}; of length {} is expected".format(*sizes), []
-            pairs = zip(got_list, expected_list, strict=True)
+        if _has_items(expected) and _has_items(got):
+            if len(got) != len(expected):
+                return f"is of length {len(got)}; of length {len(expected)} is expected", []
+            pairs = zip(_items(got), _items(expected), strict=True)
             return None, [(f"item {i}", g, e) for i, (g, e) in enumerate(pairs)]
         if type(got) is not type(expected):
             return f"is {_type_name(got)}; {_type_name(expected)} is expected", []
@@ -125,10 +123,15 @@ def _leaf_types(value: Any) -> set[type]:
     return set().union(*map(_leaf_types, value)) if nested else types
 
 
-def _as_list(value: Any) -> list | None:
-    if isinstance(value, np.ndarray) and value.ndim:
-        return value.tolist()
-    return list(value) if isinstance(value, list | tuple) else None
+def _has_items(value: Any) -> bool:
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def _items(value: Any) -> Any:
+    """An array's rows stay arrays: as lists they could need a hundred times the memory."""
+    if not isinstance(value, np.ndarray):
+        return value
+    return [each if each.ndim else each.item() for each in value]
 
 
 def _shape_name(array: np.ndarray) -> str:

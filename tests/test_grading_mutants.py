@@ -64,3 +64,4 @@ def test_the_command_names_the_tasks(capsys):
     told = capsys.readouterr().out
     assert " mutants are noticed" in told
     assert main(["--root", str(SAMPLE), "mutants", "--exercise", "99"]) == 2
+    assert main(["--root", str(SAMPLE), "mutants", "--task", "nothing"]) == 2
