@@ -5,6 +5,8 @@
     build            exercises/NN_topic.ipynb from solutions/NN_topic.ipynb, byte for byte the same
       cells          what a notebook holds: setup, answers, visible tests
 
+``python -m grader mutants``: small changes of a solution that no hidden case notices.
+
 ``python -m grader grade SUBMISSIONS --out RESULTS``; ``grade.grade`` is the outline, and calls:
 
     freeze           a task (written with ``checks``) and a seed -> JSON: what a worker is asked,

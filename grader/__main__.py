@@ -1,4 +1,4 @@
-"""``python -m grader``: ``build``, ``check NOTEBOOK``, ``grade SUBMISSIONS --out RESULTS``."""
+"""``python -m grader``: ``build``, ``mutants``, ``check NOTEBOOK``, ``grade FOLDER --out O``."""
 
 import argparse
 import os
@@ -43,6 +43,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--exercise", help="its name, if the file is called otherwise")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--unsafe", action="store_true", help="run the code without a sandbox")
+
+    command = commands.add_parser("mutants", help="mistakes that no hidden case notices")
+    command.set_defaults(function=_mutants)
+    command.add_argument("--exercise", dest="exercises", action="append", metavar="NN")
+    command.add_argument("--task", help="only this grade_id")
 
     command = commands.add_parser("grade", help="grade a folder of submissions", epilog=EPILOG)
     command.set_defaults(function=_grade)
@@ -106,6 +111,22 @@ def _check(arguments: argparse.Namespace) -> int:
         print(f"{verdict.points}/{verdict.max_points}  {task}: {verdict.message}")
         passed = passed and verdict.passed
     return int(not passed)
+
+
+def _mutants(arguments: argparse.Namespace) -> int:
+    from . import cells, freeze, mutants
+
+    names = freeze.find_exercises(arguments.root, arguments.exercises)
+    frozen = freeze.freeze_exercises(arguments.root, names, seed=0, only=arguments.task)
+    if not frozen:
+        raise ValueError(f"--task: no such task has checks: {arguments.task!r}")
+    for (name, task), checks in frozen.items():
+        notebook = cells.read_notebook(arguments.root / "solutions" / f"{name}.ipynb")
+        n, left = mutants.survivors(checks, cells.find_cell(notebook, task).source)
+        print(f"{name} {task}: {n - len(left)} of {n} mutants are noticed")
+        for change in left:
+            print(f"    {change}")
+    return 0
 
 
 def _grade(arguments: argparse.Namespace) -> int:

@@ -2,7 +2,8 @@
 
 Lists, tuples, dicts and arrays are compared part by part. A list, a tuple and an array of the same
 numbers are the same; so are a Python number, a numpy scalar and an array without axes. Shapes must
-agree, and a bool is no number. Reasons are written for students and show no expected value.
+agree, and a bool is no number. Reasons are written for students. They show no expected value and
+no distance from it, from which a student could compute it.
 """
 
 from dataclasses import dataclass
@@ -23,28 +24,32 @@ class Close:
     rtol: float = 1e-6
     atol: float = 1e-9
 
-    def difference(self, got: Any, expected: Any, where: str = "") -> str | None:
-        """Why ``got`` is not what is expected, with ``where`` in front; None if it is."""
+    def difference(self, got: Any, expected: Any, place: tuple[str, ...] = ()) -> str | None:
+        """What is wrong where the two differ first, and where that is; None if they are equal."""
+        reason, parts = self._whole_or_parts(got, expected)
+        if reason is not None:
+            return f"this {reason} ({', '.join(place)})" if place else f"the result {reason}"
+        reasons = (self.difference(g, e, (*place, name)) for name, g, e in parts)
+        return next(filter(None, reasons), None)
+
+    def _whole_or_parts(self, got: Any, expected: Any) -> tuple[str | None, list]:
+        """What is wrong with the whole, or else its parts: (what to call it, got, expected)."""
         got_array, expected_array = _as_array(got), _as_array(expected)
         if got_array is not None and expected_array is not None:
-            reason = self._array_difference(got_array, expected_array)
-            return reason and where + reason
-        got_list, expected_list = _as_list(got), _as_list(expected)
+            return self._array_difference(got_array, expected_array), []
         if isinstance(expected, dict) and isinstance(got, dict):
             if set(got) != set(expected):
-                return f"{where}has {len(got)} keys, not the {len(expected)} that are expected"
-            parts = [(f"{where}value of key {k!r} ", got[k], e) for k, e in expected.items()]
-        elif expected_list is not None and got_list is not None:
-            if len(got_list) != len(expected_list):
-                return f"{where}has {len(got_list)} items; {len(expected_list)} are expected"
-            pairs = zip(got_list, expected_list, strict=True)
-            parts = [(f"{where}item {i} ", g, e) for i, (g, e) in enumerate(pairs)]
-        elif type(got) is not type(expected):
-            return f"{where}is {_type_name(got)}; {_type_name(expected)} is expected"
-        else:
-            wrong = f"{where}is not the {type(expected).__name__} expected"
-            return None if got == expected else wrong
-        return next(filter(None, (self.difference(g, e, place) for place, g, e in parts)), None)
+                return f"has {len(got)} keys, not the {len(expected)} that are expected", []
+            return None, [(f"key {k!r}", got[k], value) for k, value in expected.items()]
+        if _has_items(expected) and _has_items(got):
+            if len(got) != len(expected):
+                return f"is of length {len(got)}; of length {len(expected)} is expected", []
+            pairs = zip(_items(got), _items(expected), strict=True)
+            return None, [(f"item {i}", g, e) for i, (g, e) in enumerate(pairs)]
+        if type(got) is not type(expected):
+            return f"is {_type_name(got)}; {_type_name(expected)} is expected", []
+        wrong = f"is not the right {_type_name(expected).split()[-1]}"
+        return None if got == expected else wrong, []
 
     def _array_difference(self, got: np.ndarray, expected: np.ndarray) -> str | None:
         if got.shape != expected.shape:
@@ -54,14 +59,18 @@ class Close:
         wrong = ~self.right(got, expected)
         if not wrong.any():
             return None
-        with np.errstate(all="ignore"):
-            if np.isfinite(expected).all() and not np.isfinite(got).all():
-                return "has entries that are nan or infinite"
-            size = np.abs(got.astype(np.complex128) - expected.astype(np.complex128)).max()
-        largest = f" (largest difference {size:.2g})" if np.isfinite(size) else ""
+        if np.isfinite(expected).all() and not np.isfinite(got).all():
+            return "has entries that are nan or infinite" if got.ndim else "is nan or infinite"
         if got.ndim == 0:
-            return f"is not the right number{largest}"
-        return f"has {int(wrong.sum())} of {wrong.size} entries wrong{largest}"
+            return f"is not the right {'bool' if expected.dtype.kind == 'b' else 'number'}"
+        told = f"has the right {'length' if got.ndim == 1 else f'shape {got.shape}'}, but"
+        in_order = np.sort(got, axis=None), np.sort(expected, axis=None)
+        if expected.dtype.kind != "b" and self.right(*in_order).all():
+            return f"{told} its entries are in another order"
+        if wrong.all():
+            return f"{told} every entry is wrong"
+        others = ", and others are, too" if wrong.sum() > 1 else ""
+        return f"{told} entry {np.argwhere(wrong)[0].tolist()} is wrong{others}"
 
     def another_kind(self, got: str, expected: str) -> bool:
         return (got == "bool") != (expected == "bool")
@@ -75,13 +84,12 @@ class Close:
         return np.isclose(got, expected, rtol=self.rtol, atol=self.atol, equal_nan=True)
 
 
+@dataclass(frozen=True)
 class Exact(Close):
     """Equal, with int, float and bool told apart; nan = nan."""
 
-    rtol = atol = 0.0
-
-    def __init__(self):
-        pass
+    rtol: float = 0.0
+    atol: float = 0.0
 
     def another_kind(self, got: str, expected: str) -> bool:
         return got != expected
@@ -115,13 +123,20 @@ def _leaf_types(value: Any) -> set[type]:
     return set().union(*map(_leaf_types, value)) if nested else types
 
 
-def _as_list(value: Any) -> list | None:
-    if isinstance(value, np.ndarray) and value.ndim:
-        return value.tolist()
-    return list(value) if isinstance(value, list | tuple) else None
+def _has_items(value: Any) -> bool:
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def _items(value: Any) -> Any:
+    """An array's rows stay arrays: as lists they could need a hundred times the memory."""
+    if not isinstance(value, np.ndarray):
+        return value
+    return [each if each.ndim else each.item() for each in value]
 
 
 def _shape_name(array: np.ndarray) -> str:
+    if array.ndim == 1:
+        return f"of length {array.size}"
     return f"of shape {array.shape}" if array.ndim else "a single number"
 
 
@@ -135,7 +150,7 @@ def _type_name(value: Any) -> str:
         return "None"
     if isinstance(value, np.ndarray):
         return "an array" if value.ndim else _kind_name(value)
-    return _with_article(type(value).__name__)
+    return "a string" if isinstance(value, str) else _with_article(type(value).__name__)
 
 
 def _with_article(name: str) -> str:

@@ -33,7 +33,7 @@ SENTENCES = {
     "ValueError": "a value does not fit there",
     "ZeroDivisionError": "something is divided by zero",
 }  # fmt: skip
-SIZE = re.compile(r"is of shape \([\d, ]*\)|has \d+ (?:items|keys)")
+SIZE = re.compile(r"is of (?:shape \([\d, ]*\)|length \d+)|has \d+ keys")
 
 
 def without_inputs(records: list[dict], answer: str, entries: list[str]) -> list[dict]:

@@ -1,10 +1,12 @@
 """Records and key -> verdict. Runs in the trusted parent, on plain data only."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from . import encoding
 from .compare import compare_from_json
 
+MIN_CHARACTERS = 10  # of JSON, in which an answer must agree with a known mistake
 # Errors that no Python class stands for; a worker or its runner reports them by these names.
 OWN_ERRORS = {
     "MissingName": "the answer cell does not define {text}",
@@ -42,8 +44,23 @@ def judge(frozen: dict, records: list[dict]) -> Verdict:
     for wrong in key["misconceptions"]:
         if matches(records, wrong, key):
             return Verdict(False, 0, points, wrong["message"], wrong["name"])
-    label = "" if _failed_to_load(records[case]) else f"{case_labels(frozen)[case]}: "
-    return Verdict(False, 0, points, f"{label}{reasons[case]}{note}")
+    once = frozen["cases"][case]["read"] or _failed_to_load(records[case])
+    label = "" if once else f"{case_labels(frozen)[case]}: "
+    return Verdict(False, 0, points, f"{label}{reasons[case]}{note}{_hint(frozen, records, reasons)}")
+
+
+def _hint(frozen: dict, records: list[dict], reasons: list[str | None]) -> str:
+    """A guess at the mistake: the one known one that agrees in every case that fails."""
+    key, failing = frozen["key"], [i for i, reason in enumerate(reasons) if reason is not None]
+    values = [record.get("value", "none") for record in (records[failing[0]], *key["expected"])]
+    if values[0] is None and None not in values[1:] and not frozen["cases"][0]["read"]:
+        return ": a `return` is missing, or what it returns is None"
+    known = [wrong for wrong in key["misconceptions"]
+             if "records" in wrong and _agree(failing, records, wrong, key)]  # fmt: skip
+    # A bool, a small number or a kind of error, even in several cases, agrees by chance.
+    given = {encoding.dumps(wrong["records"][i].get("value")) for wrong in known for i in failing}
+    telling = len(known) == 1 and sum(map(len, given)) >= MIN_CHARACTERS
+    return f". Perhaps: {known[0]['message']}" if telling else ""
 
 
 def case_reasons(frozen: dict, records: list[dict]) -> list[str | None]:
@@ -63,8 +80,7 @@ def matches(records: list[dict], wrong: dict, key: dict) -> bool:
     """Are these the records of someone who has this misconception?"""
     expected = key["expected"]
     if "raises" not in wrong:
-        triples = zip(records, wrong["records"], expected, strict=True)
-        return all(_same_mistake(*triple, key) for triple in triples)
+        return _agree(range(len(records)), records, wrong, key)
     kind = wrong["raises"]
     raised = any(_is_error(record, kind) for record in records)
     return raised and all(
@@ -93,6 +109,12 @@ def difference(got: dict, want: dict, key: dict) -> str | None:
     return None
 
 
+def _agree(cases: Iterable[int], records: list[dict], wrong: dict, key: dict) -> bool:
+    """Are the records of these cases the same as those of this misconception?"""
+    return all(_same_mistake(records[i], wrong["records"][i], key["expected"][i], key)
+               for i in cases)  # fmt: skip
+
+
 def _same_mistake(got: dict, wrong: dict, want: dict, key: dict) -> bool:
     if ("error" in got) != ("error" in wrong):
         return False
@@ -111,7 +133,7 @@ def _value_difference(got: dict, want: dict, key: dict) -> str | None:
         value, expected = (encoding.decode(each["value"], native=False) for each in (got, want))
     except encoding.EncodingError:
         return OWN_ERRORS["Protocol"]
-    return compare_from_json(key["compare"]).difference(value, expected, "the result ")
+    return compare_from_json(key["compare"]).difference(value, expected)
 
 
 def _too_many_calls(got: dict, want: dict, key: dict) -> bool:

@@ -1,5 +1,7 @@
 """The judge: mistakes told by their name, for every kind of task."""
 
+import math
+
 import pytest
 from small_tasks import mean, mean_task, trusted_verdict
 
@@ -41,6 +43,75 @@ def test_the_label_names_the_case():
         "def mean(x): return sum(x) / len(x) if len(x) > 1 else 0", freeze(mean_task())
     )
     assert verdict.message.startswith("one item: the result is not the right number")
+
+
+SCALE = 1.23456789012
+
+
+def scaled_sum(x):
+    return SCALE * sum(x)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        # Right for some lengths, so that it is not quite the known mistake.
+        ("s(x) if len(x) != 2 else mean(x)", "divide by the number of items"),
+        ("s(x) if len(x) == 4 else mean(x)", "divide by the number of items"),
+        ("s(x) if len(x) == 3 else mean(x)", None),  # two known mistakes give this
+        ("s(x) if len(x) == 4 else 0.0 if len(x) == 2 else mean(x)", None),
+        ("7.0 if len(x) == 1 else mean(x)", None),  # so short a number is right by chance
+        ("[][0] if len(x) == 1 else mean(x)", None),
+    ],
+)
+def test_the_only_mistake_that_explains_what_fails_is_a_guess(wrong, told):
+    def of_three(x):
+        return scaled_sum(x) if len(x) == 3 else 0.5
+
+    def of_one(x):
+        return 7.0 if len(x) == 1 else [][len(x)]
+
+    frozen = freeze(
+        mean_task(
+            cases=lambda rng: [Case([0.5] * n, label=f"{n} items") for n in (4, 3, 2, 1)],
+            reference=lambda x: SCALE * mean(x),
+            misconceptions=[
+                Misconception("sum", scaled_sum, "divide by the number of items"),
+                Misconception("three", of_three, "another one"),
+                Misconception("one", of_one, "a third one"),
+            ],
+        )
+    )
+    head = f"def s(x): return {SCALE} * sum(x)\nright = lambda x: s(x) / len(x)\n"
+    verdict = trusted_verdict(f"{head}def mean(x): return {wrong.replace('mean', 'right')}", frozen)
+    assert (verdict.passed, verdict.points, verdict.misconception) == (False, 0, None)
+    assert " items: " in verdict.message or " item: " in verdict.message
+    assert verdict.message.partition(". Perhaps: ")[2] == (told or "")
+
+
+def test_a_value_that_is_no_json_is_only_wrong():
+    """Such as a worker that is no longer ours may send; to guess is no reason to stop."""
+    record = {"value": [math.nan, {"$nothing": 1}], "mutated": [], "n_calls": 0}
+    verdict = judge.judge(freeze(mean_task()), [record, record])
+    assert (verdict.passed, verdict.misconception) == (False, None)
+    nan = {**record, "value": math.nan}
+    assert "is nan or infinite" in judge.judge(freeze(mean_task()), [nan, nan]).message
+
+
+def test_none_is_called_a_missing_return_only_where_it_is_never_right():
+    body = "def mean(x):\n    total = sum(x) / len(x)\n    if len(x) == 1: return total"
+    message = trusted_verdict(body, freeze(mean_task())).message
+    assert "is None; a float is expected: a `return` is missing" in message
+    maybe = mean_task(
+        cases=lambda rng: [Case([1.0, 2.0]), Case([])],
+        reference=lambda x: mean(x) if x else None,
+        misconceptions=[],
+    )
+    message = trusted_verdict("def mean(x): return None", freeze(maybe)).message
+    assert message == "hidden case 1 of 2: the result is None; a float is expected"
+    value = mean_task(entry="n", cases=None, reference=3, misconceptions=[])
+    message = trusted_verdict("n = None", freeze(value)).message
+    assert message == "the result is None; an int is expected"
 
 
 def test_a_reference_may_raise():

@@ -85,7 +85,7 @@ HERE = "in line 2 of the answer cell"
         ("return object()", "it returned a value that is no plain data, or too large, where numb"),
         ("return [0.5] * 5_000_000", "it returned a value that is no plain data, or too large"),
         ("raise NotImplementedError('x')", "not answered yet"),
-        ("return [1.0]", "is of shape (1,); of shape (2,) is expected"),
+        ("return [1.0]", "is of length 1; of length 2 is expected"),
         ("return x", "this is the input itself"),
     ],
 )

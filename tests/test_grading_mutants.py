@@ -1,0 +1,67 @@
+"""Mutants of a solution: those that the cases can't tell from it are found, by the line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_tasks import mean_task
+
+from grader.__main__ import main
+from grader.checks import Case
+from grader.freeze import freeze
+from grader.mutants import survivors
+
+SAMPLE = Path(__file__).parent / "exercises" / "sample"
+LAST = "def last(x, n):\n    return x[len(x) - n :]\n"
+FITS = "def fits(x, n):\n    return [a for a in x if a < n]\n"
+BEST = "def best(x):\n    return sorted(range(len(x)), key=lambda i: -x[i])\n"
+FULL = "def full(n, size):\n    return -(-n // size), n // size\n"
+ROWS = "def rows(x):\n    return x[:2]\n"
+COPY = "def copy(x):\n    x = list(x)\n    x.append(1)\n    return x\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "changed", "without", "more"),
+    [
+        (LAST, "n = 0", "[len(x) - n - len(x):]", [([1, 2, 3], 1), ([4, 5], 2)], ([1, 2], 0)),
+        (FITS, "equality", "if a <= n", [([1, 5, 3], 2)], ([1, 3, 5], 3)),
+        (BEST, "ties", "[::-1]", [([1.0, 5.0, 3.0],)], ([1.0, 5.0, 5.0],)),
+        (FULL, "divides", "(n - 1) // (size)", [(7, 3), (8, 3)], (6, 3)),
+        (ROWS, "length 1", "squeeze()", [(np.eye(3),)], (np.eye(3)[:1],)),
+        (COPY, "argument changed", "x = (x)", [([1],)], None),
+    ],
+    ids=lambda value: value if isinstance(value, str) and "\n" not in value else "",
+)
+def test_a_mutant_that_only_a_missing_case_would_show(source, kind, changed, without, more):
+    def found(given, **fields):
+        reference = {}
+        exec(source, reference)
+        name = source.split()[1].partition("(")[0]
+        task = mean_task(
+            entry=name, reference=reference[name], misconceptions=[],
+            cases=lambda rng: [Case(*args) for args in given], **fields,
+        )  # fmt: skip
+        return [line for line in survivors(freeze(task), source)[1] if changed in line]
+
+    assert found(without), kind
+    if more is None:
+        assert not found(without, watch=("mutated",))
+    else:
+        assert not found([*without, more])
+
+
+def test_a_mutant_that_never_ends_is_noticed():
+    source = (
+        "def mean(x):\n    i = 0\n    while i < len(x):\n        i += 1\n    return sum(x) / i\n"
+    )
+    n, left = survivors(freeze(mean_task()), source)
+    assert n >= 10
+    assert not any("i += 1" in line for line in left)  # neither without the line, nor with += 0
+
+
+def test_the_command_names_the_tasks(capsys):
+    assert main(["--root", str(SAMPLE), "mutants", "--exercise", "01"]) == 0
+    told = capsys.readouterr().out
+    assert " mutants are noticed" in told
+    assert main(["--root", str(SAMPLE), "mutants", "--exercise", "99"]) == 2
+    assert main(["--root", str(SAMPLE), "mutants", "--task", "nothing"]) == 2
