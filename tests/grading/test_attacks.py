@@ -297,8 +297,8 @@ class WithEnvironment(Sandbox):
 
 
 class WithWritableSettings(Sandbox):
-    def command(self):
-        command = super().command()
+    def command(self, *filter_fd):
+        command = super().command(*filter_fd)
         at = list(pairwise(command)).index(("--remount-ro", "/proc"))
         return command[:at] + command[at + 2 :]
 
