@@ -29,15 +29,14 @@ class Close:
         if got_array is not None and expected_array is not None:
             reason = self._array_difference(got_array, expected_array)
             return reason and where + reason
-        got_list, expected_list = _as_list(got), _as_list(expected)
         if isinstance(expected, dict) and isinstance(got, dict):
             if set(got) != set(expected):
                 return f"{where}has {len(got)} keys, not the {len(expected)} that are expected"
             parts = [(f"{where}value of key {k!r} ", got[k], e) for k, e in expected.items()]
-        elif expected_list is not None and got_list is not None:
-            if len(got_list) != len(expected_list):
-                return f"{where}has {len(got_list)} items; {len(expected_list)} are expected"
-            pairs = zip(got_list, expected_list, strict=True)
+        elif _has_items(expected) and _has_items(got):
+            if len(got) != len(expected):
+                return f"{where}has {len(got)} items; {len(expected)} are expected"
+            pairs = zip(_items(got), _items(expected), strict=True)
             parts = [(f"{where}item {i} ", g, e) for i, (g, e) in enumerate(pairs)]
         elif type(got) is not type(expected):
             return f"{where}is {_type_name(got)}; {_type_name(expected)} is expected"
@@ -115,10 +114,15 @@ def _leaf_types(value: Any) -> set[type]:
     return set().union(*map(_leaf_types, value)) if nested else types
 
 
-def _as_list(value: Any) -> list | None:
-    if isinstance(value, np.ndarray) and value.ndim:
-        return value.tolist()
-    return list(value) if isinstance(value, list | tuple) else None
+def _has_items(value: Any) -> bool:
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def _items(value: Any) -> Any:
+    """An array's rows stay arrays: as lists they could need a hundred times the memory."""
+    if not isinstance(value, np.ndarray):
+        return value
+    return [each if each.ndim else each.item() for each in value]
 
 
 def _shape_name(array: np.ndarray) -> str:

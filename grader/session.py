@@ -3,6 +3,7 @@
 A worker runs a student's answer this way, and ``freeze`` the author's: with the very same code.
 """
 
+import ast
 import random
 import sys
 from types import SimpleNamespace
@@ -110,7 +111,7 @@ class Session:
 def find_syntax_error(answer: str) -> dict | None:
     """The error that keeps an answer cell from being Python, found without running any of it."""
     try:
-        compile(answer, "<answer>", "exec")
+        ast.parse(answer, "<answer>")
     except Exception as error:
         return describe_error(error, "syntax")
     return None

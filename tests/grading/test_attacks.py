@@ -295,6 +295,9 @@ class WithEnvironment(Sandbox):
     def environment(self):
         return dict(os.environ)
 
+    def command(self, *filter_fd):
+        return [part.replace("/proc/1", "/tmp") for part in super().command(*filter_fd)]
+
 
 class WithWritableSettings(Sandbox):
     def command(self, *filter_fd):
@@ -331,9 +334,9 @@ raise ValueError(str([os.path.exists('/tmp/leak'), os.environ.get('LEAK'),
 
 
 def test_no_hidden_input_gets_out_through_another_task_of_the_student(sandbox):
-    """An error of a cell that does not load is told in full: no inputs may have been there."""
+    """Not even the instructor is told it by a cell that does not load."""
     jobs = [pool.Job("leaks", doubling(), f"{HEAD}{DEF}{LEAK}"),
             pool.Job("reads", doubling(), READ)]  # fmt: skip
     results = pool.grade_submission(jobs, sandbox)
     assert results["leaks"]["passed"], results["leaks"]["message"]
-    assert results["reads"]["student_message"].endswith("[False, None, False, False]")
+    assert results["reads"]["message"].endswith("[False, None, False, False]")
