@@ -40,7 +40,7 @@ def dumps(data: Any) -> str:
 
 
 # What a built-in type with a size costs, in bytes for each of its parts.
-COSTS = {str: 6, bytes: 1, dict: 160, list: 80, tuple: 80, range: 80, set: 80, frozenset: 80}
+COSTS = {str: 6, bytes: 1, dict: 320, **dict.fromkeys((list, tuple, range, set, frozenset), 160)}
 TAGS = {bytes: "$bytes", dict: "$dict", tuple: "$tuple", set: "$set", frozenset: "$set"}
 NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 FROM_LIST = {"$complex": lambda pair: complex(*pair), "$tuple": tuple}

@@ -20,7 +20,7 @@ from .limits import Limits
 from .session import MAX_CALLS, MAX_TEXT, plain_error
 
 WATCH_S = 0.1  # how often a worker's memory and CPU time are looked at
-MAX_ITEMS = 300_000  # in all replies: the grader looks at each of them many times
+MAX_ITEMS = 100_000  # in all replies: the grader looks at each of them many times
 GIVE_UP = threading.Event()  # set when grading is to end at once: who waits gets a GradingError
 
 

@@ -124,6 +124,7 @@ def grade_all(
     """
     alone: list[list[Job]] = []
     with executors() as (executor, size):
+
         def submit(jobs: list[Job]) -> Future:
             return executor.submit(grade_submission, jobs, sandbox, check)
 

@@ -91,9 +91,9 @@ class Worker(contextlib.ExitStack):
         self.control, theirs = map(enter, socket.socketpair())
         handles = [theirs.fileno()]
         if self.sandbox.bubblewrap and (code := seccomp.program(os.uname().machine)):
-            system_calls = enter(tempfile.TemporaryFile())
-            system_calls.write(code)
-            system_calls.seek(0)
+            system_calls, end = map(enter, socket.socketpair())
+            end.sendall(code)
+            end.shutdown(socket.SHUT_WR)
             handles.append(system_calls.fileno())
         command = [*prefix, *self.sandbox.command(*handles[1:]), sys.executable, "-I", "-B",
                    str(WORKER), str(theirs.fileno()), json.dumps(self.modules)]  # fmt: skip
@@ -138,14 +138,14 @@ def used(pid: int | str) -> tuple[int, int]:
 
     0 and 0 where there is no Linux to tell it. Of processes that have ended the parent's count.
     """
-    total = [0, 0]
+    n_bytes = ticks = 0
     with contextlib.suppress(OSError):  # it has ended
-        fields = list(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1:]))
-        total = [mmap.PAGESIZE * fields[20], sum(fields[10:14])]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        n_bytes, ticks = mmap.PAGESIZE * int(fields[21]), sum(map(int, fields[11:15]))
         for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            for child in children.read_text().split():
-                total = [sum(pair) for pair in zip(total, used(child), strict=True)]
-    return tuple(total)
+            for child in map(used, children.read_text().split()):
+                n_bytes, ticks = n_bytes + child[0], ticks + child[1]
+    return n_bytes, ticks
 
 
 def _errors(records: list[dict]) -> set[str]:

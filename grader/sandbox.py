@@ -45,7 +45,8 @@ class Sandbox:
     def command(self, filter_fd: int | None = None) -> list[str]:
         """Command that runs the rest of the line in the sandbox.
 
-        ``filter_fd``: the open file that holds the filter of system calls. GradingError if bubblewrap is not installed, or a private folder would be visible.
+        ``filter_fd``: the open file that holds the filter of system calls. GradingError if
+        bubblewrap is not installed, or a private folder would be visible.
         """
         if not self.bubblewrap:
             return []

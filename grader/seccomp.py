@@ -30,7 +30,8 @@ REFUSED = {
     "perf_event_open": (298, 241), "userfaultfd": (323, 282), "semget": (64, 190),
     "mq_open": (240, 180), "setpriority": (141, 140), "ioprio_set": (251, 30),
     "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
-    "inotify_init": (253, None), "inotify_init1": (294, 26), "fanotify_init": (300, 262),
+    "pidfd_getfd": (438, 438), "inotify_init": (253, None), "inotify_init1": (294, 26),
+    "fanotify_init": (300, 262),
 }  # fmt: skip
 IGNORED = {
     "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),

@@ -6,6 +6,7 @@ import socket
 import time
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from small_course import hand_in, notebook, points
@@ -115,6 +116,12 @@ REFUSED = [
     "bpf",
     "userfaultfd",
     "perf_event_open",
+    "ptrace",
+    "process_vm_readv",
+    "process_vm_writev",
+    "pidfd_getfd",
+    "inotify_init1",
+    "fanotify_init",
 ]
 
 
@@ -127,6 +134,32 @@ def test_calls_that_no_namespace_holds_back_are_refused(value):
     return errors"""
     half = len(REFUSED)
     assert value(code) == [[-1, 1]] * half + [[-1, 38]] * half
+
+
+def test_the_filter_holds_for_every_process_of_the_sandbox(sandbox):
+    """Process 1 too, bubblewrap's own: whoever rules it would have all system calls."""
+
+    def below(pid):
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            for child in children.read_text().split():
+                yield from (child, *below(child))
+
+    with run.Worker(sandbox) as worker:
+        worker.run(doubling(), DEF + "return x")
+        inside = list(below(worker.process.pid))
+        filters = [Path(f"/proc/{pid}/status").read_text() for pid in inside]
+    assert len(inside) == 2
+    assert all("Seccomp:\t2" in text for text in filters)
+
+
+def test_memory_cannot_be_shared_without_a_file(value):
+    """Once the process that made it has ended, it would be in nobody's count."""
+    assert value("import mmap; mmap.mmap(-1, 4096)") == "PermissionError"
+    assert (
+        value("import mmap; mmap.mmap(os.open('/dev/zero', os.O_RDWR), 4096)") == "PermissionError"
+    )
+    private = "mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)"
+    assert value(f"import mmap; return {private}[0]") == 0
 
 
 def test_no_handle_of_another_process_and_no_other_namespace(value):
