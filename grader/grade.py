@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -24,6 +25,10 @@ from .sandbox import Sandbox
 from .similar import Pair, similar_pairs
 from .store import Store, open_store
 from .submissions import find_submissions
+
+WAITING = b"""
+interrupted: waiting for the answers that are being graded. Ctrl-C again gives them up.
+"""
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,7 @@ def _run(
             GIVE_UP.set()
             signal.signal(signal.SIGINT, before)
         stop.set()
+        os.write(2, WAITING)  # a print could be in the middle of another
 
     GIVE_UP.clear()
     signal.signal(signal.SIGINT, interrupt)

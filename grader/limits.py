@@ -59,7 +59,9 @@ class Limits:
         return [
             "prlimit", f"--data={memory}", f"--as={memory + UNTOUCHED}",
             f"--nproc={self.processes}", f"--fsize={self.file_mb << 20}",
-            f"--nofile={self.open_files}", f"--cpu={self.cpu_s}", "--core=0", "--",
+            f"--nofile={self.open_files}", f"--cpu={self.cpu_s}",
+            "--sigpending=256",  # of the user: more than that is left for others
+            "--core=0", "--",
         ]  # fmt: skip
 
 

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import itertools
 import re
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
@@ -23,6 +22,7 @@ OUTCOMES = {
     "Protocol": "unreadable",
     "NotRun": "not run",
 }
+STARVED = {OUTCOMES["TimeLimit"], OUTCOMES["Died"]}  # what work beside it may be the reason of
 IMPORTED = re.compile(r"^\s*(?:import|from)\s+([A-Za-z_][\w.]*)", re.MULTILINE)
 MODULES_OF_CASES = {
     '"$toy_lm"': "lecture_lib.decoding.toy_lm",
@@ -114,57 +114,38 @@ def grade_all(
 ) -> Iterator[tuple[list[Job], dict]]:
     """Grade them all; yields jobs and what ``grade_submission`` gave as each is finished.
 
-    What took too long, or died, beside others' work is graded once more when nothing else runs:
-    others' answers may have taken the processors or the memory.
-
     Args:
         executors: opens an executor, and says how many submissions it grades at the same time.
         stop: once it is set, only what is being graded at that moment is finished.
         check: whether each of the executor's processes tries its sandbox first.
     """
-    alone: list[list[Job]] = []
+    waiting, running, alone = iter(submissions), {}, []
     with executors() as (executor, size):
-
-        def submit(jobs: list[Job]) -> Future:
-            return executor.submit(grade_submission, jobs, sandbox, check)
-
-        # A few at a time: an executor would keep a copy of every task in its queue.
-        for jobs, results in _graded(submissions, submit, 2 * size, stop):
-            again = [job for job in jobs if size > 1 and _starved(results[job.key])]
-            alone += [again] if again else []
-            rest = [job for job in jobs if job not in again]
-            yield rest, {job.key: results[job.key] for job in rest}
-        yield from _graded(alone, submit, 1, stop)
-
-
-def _graded(
-    submissions: list[list[Job]],
-    submit: Callable[[list[Job]], Future],
-    at_once: int,
-    stop: threading.Event,
-) -> Iterator[tuple[list[Job], dict]]:
-    waiting, running, told = iter(submissions), {}, False
-    while True:
-        if stop.is_set():
-            waiting = iter(())
-            running = {future: jobs for future, jobs in running.items() if not future.cancel()}
-            if running and not told:
-                print(f"\ninterrupted: finishing {len(running)} submissions that are being graded; "
-                      "Ctrl-C again gives them up", file=sys.stderr)  # fmt: skip
-            told = True
-        for jobs in itertools.islice(waiting, at_once - len(running)):
-            running[submit(jobs)] = jobs
-        if not running:
-            return
-        for future in wait(running, WAIT_S, FIRST_COMPLETED).done:
-            jobs = running.pop(future)
-            yield jobs, _results(future, jobs)
+        while True:
+            if stop.is_set():
+                waiting = iter(())
+                running = {future: jobs for future, jobs in running.items() if not future.cancel()}
+            # A few at a time: an executor would keep a copy of every task in its queue.
+            for jobs in itertools.islice(waiting, 2 * size - len(running)):
+                running[executor.submit(grade_submission, jobs, sandbox, check)] = jobs
+            if not running:
+                break
+            for future in wait(running, WAIT_S, FIRST_COMPLETED).done:
+                jobs = running.pop(future)
+                results = _results(future, jobs)
+                again = [job for job in jobs if size > 1 and _starved(results[job.key])]
+                alone += [[job] for job in again]
+                done = [job for job in jobs if job not in again]
+                yield done, {job.key: results[job.key] for job in done}
+        # Others' answers may have taken the processors or the memory that these needed.
+        for jobs in alone:
+            if not stop.is_set():
+                yield jobs, _results(executor.submit(grade_submission, jobs, sandbox, check), jobs)
 
 
 def _starved(result: dict | str) -> bool:
-    """Whether what others did at the same time may be why an answer failed."""
-    outcomes = {check["outcome"] for check in result["checks"]} if isinstance(result, dict) else ()
-    return not {OUTCOMES["TimeLimit"], OUTCOMES["Died"]}.isdisjoint(outcomes)
+    checks = [] if isinstance(result, str) else result["checks"]
+    return any(check["outcome"] in STARVED for check in checks)
 
 
 def _results(future: Future, jobs: list[Job]) -> dict:

@@ -28,6 +28,7 @@ from .sandbox import Sandbox
 
 WORKER = Path(worker.__file__).resolve()
 END_S = 20.0
+OPEN_FILE = 1 << 19  # bytes that an open file counts: what a socket holds unread is in no count
 BARE = Sandbox(bubblewrap=False)
 FAULTS = {"Died", "TimeLimit", "Protocol"}
 
@@ -145,6 +146,7 @@ def used(pid: int | str) -> tuple[int, int]:
         for children in Path(f"/proc/{pid}/task").glob("*/children"):
             for child in map(used, children.read_text().split()):
                 n_bytes, ticks = n_bytes + child[0], ticks + child[1]
+        n_bytes += OPEN_FILE * len(os.listdir(f"/proc/{pid}/fd"))
     return n_bytes, ticks
 
 

@@ -152,6 +152,15 @@ def test_the_filter_holds_for_every_process_of_the_sandbox(sandbox):
     assert all("Seccomp:\t2" in text for text in filters)
 
 
+def test_a_process_that_names_the_worker_as_its_parent_is_cleaned_up_after(sandbox):
+    """It was never waited for, and so seemed to be there for twenty seconds."""
+    clone = "libc.syscall(56, 0x8000 | 17, 0, 0, 0, 0)"  # CLONE_PARENT, on x86-64
+    answer = f"{HEAD}{DEF}if {clone} == 0: time.sleep(99)\n    return {LIST}"
+    with run.Worker(sandbox) as worker:
+        worker.run(doubling(), answer)
+        assert worker.process is not None
+
+
 def test_memory_cannot_be_shared_without_a_file(value):
     """Once the process that made it has ended, it would be in nobody's count."""
     assert value("import mmap; mmap.mmap(-1, 4096)") == "PermissionError"

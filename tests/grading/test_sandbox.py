@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from small_course import RIGHT
-from small_tasks import doubling
+from small_tasks import DEF, doubling
 
 from grader import GradingError, attempts, judge, limits, run, sandbox, self_test
 from grader.checks import Case
@@ -146,6 +146,28 @@ def test_the_grader_watches_the_memory_of_a_task():
     watched = Sandbox(bubblewrap=False, limits=Limits(memory_mb=200))
     assert run.run_answer(frozen, answer, watched)[0]["error"]["types"] == ["Died"]
     assert "value" in run.run_answer(frozen, answer.replace("(3)", "(0.5)"))[0]
+
+
+def test_open_files_count_as_memory():
+    """What is written into a socket and not read is the kernel's memory, and in no process's."""
+    body = """kept = [socket.socketpair() for _ in range(100)]
+    for _ in range(x[0] - 1): os.fork()
+    time.sleep(2)
+    return len(kept)"""
+    answer, watched = f"import os, socket, time\n{DEF}{body}", Limits(memory_mb=250)
+    for forks, outcome in ((1, "value"), (3, "error")):
+        frozen = doubling(cases=lambda rng, forks=forks: [Case([forks])])
+        assert outcome in run.run_answer(frozen, answer, Sandbox(False, watched))[0]
+
+
+def test_signals_that_wait_are_few(sandbox):
+    """They are counted for the user, whose other processes need some too."""
+    wait = (
+        "n = 0\n    while n < 1000 and libc.sigqueue(os.getpid(), 40, 0) == 0: n += 1\n    return n"
+    )
+    block = "signal.pthread_sigmask(signal.SIG_BLOCK, [40])\n    libc = ctypes.CDLL(None)"
+    answer = f"import ctypes, os, signal\n{DEF}{block}\n    {wait}"
+    assert run.run_answer(doubling(), answer, sandbox)[0]["value"] < 300
 
 
 MAPPED = """
