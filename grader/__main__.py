@@ -25,7 +25,13 @@ def main(argv: list[str] | None = None) -> int:
         return arguments.function(arguments)
     except (ValueError, GradingError) as error:
         print(error, file=sys.stderr)
-        return 2
+    except OSError as error:  # a full disk, or a folder that cannot be
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{where}{error.strerror or error}; nothing that was graded is lost", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted: run the same command again", file=sys.stderr)
+        return 130
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,10 +1,16 @@
 """What a student may be told: what went wrong, but nothing that carries the hidden inputs out.
 
-An answer could raise ``ValueError(repr(x))``, or ask for a name that spells x, and read the inputs
-in its feedback, for a second attempt. So of an error in a case a student is told only words of
-ours: the class, if it is one of Python's, the line of the answer cell, and a fixed sentence. What
-a cell says when it is loaded is told in full, since no input is there yet. The instructor's
-results have every text.
+An answer can read the hidden inputs, and the solutions of earlier tasks that its setup needs. It
+could raise ``ValueError(repr(x))``, or ask for a name that spells x, and its author would read
+them in the feedback, for a second attempt. So of an error a student is told only words of ours:
+the class, if it is one of Python's, the line of the answer cell, and a fixed sentence; while there
+are no inputs yet also a name of that line. In full is told only why a cell is no Python, since it
+has not been run then. The instructor's results have every text.
+
+What an answer can still choose to say is worth its help to honest students: which cases pass, which
+of them comes first, one of the known mistakes or a class of error, a line, how many entries are
+wrong, a shape with up to MAX_DIGITS digits. That is some twenty bits for a task, and two for each
+case, where a hidden input or a solution has thousands.
 """
 
 import builtins
@@ -33,7 +39,9 @@ SENTENCES = {
     "ValueError": "a value does not fit there",
     "ZeroDivisionError": "something is divided by zero",
 }  # fmt: skip
+MAX_DIGITS = 6
 SIZE = re.compile(r"is of (?:shape \([\d, ]*\)|length \d+)|has \d+ keys")
+UNDEFINED = re.compile(r"name '(\w+)' is not defined")
 
 
 def without_inputs(records: list[dict], answer: str, entries: list[str]) -> list[dict]:
@@ -41,8 +49,8 @@ def without_inputs(records: list[dict], answer: str, entries: list[str]) -> list
 
     ``answer`` is the source of the answer cell, ``entries`` are the names that the task asks for.
     """
-    n_lines = len(answer.splitlines())
-    return [{name: _discreet(part, entries, n_lines) if name in ("error", "load") else part
+    lines = answer.splitlines()
+    return [{name: _discreet(part, entries, lines) if name in ("error", "load") else part
              for name, part in record.items()} for record in records]  # fmt: skip
 
 
@@ -51,19 +59,22 @@ def discreet_message(message: str) -> str:
 
     def usual(found: re.Match) -> str:
         sizes = re.findall(r"\d+", found[0])
-        short = len(sizes) <= 4 and all(len(size) <= 4 for size in sizes)
+        short = len("".join(sizes)) <= MAX_DIGITS and all(len(size) <= 4 for size in sizes)
         return found[0] if short else "has another size"
 
     return SIZE.sub(usual, message)
 
 
-def _discreet(error: dict, entries: list[str], n_lines: int) -> dict:
-    if error["phase"] == "load":
+def _discreet(error: dict, entries: list[str], lines: list[str]) -> dict:
+    if error["phase"] == "syntax":
         return error
     kind, text, line = error["types"][0], error["text"], error["line"]
-    if kind not in ("MissingName", "NotCallable") or text not in entries:
+    # A line outside of the cell is a number that was set to say something.
+    line = line if line is not None and 1 <= line <= len(lines) else None
+    name = UNDEFINED.fullmatch(text) if (kind, error["phase"]) == ("NameError", "load") else None
+    if name and line and name[1] in re.findall(r"\w+", lines[line - 1]):
+        text = name[0]
+    elif kind not in ("MissingName", "NotCallable") or text not in entries:
         text = SENTENCES.get(kind)  # None: an error of the answer's own may be called anything
     types = ["an error", *error["types"]] if text is None else error["types"]
-    # A line outside of the cell is a number that was set to say something.
-    line = line if line is not None and 1 <= line <= n_lines else None
     return {**error, "types": types, "text": text or "", "line": line}

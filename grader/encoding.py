@@ -13,6 +13,7 @@ Fixtures (a toy model, a probe) are sent to a worker only: freeze.py and session
 """
 
 import base64
+import itertools
 import json
 import math
 import sys
@@ -21,6 +22,7 @@ from typing import Any
 
 MAX_DEPTH = 32
 MAX_BYTES = 16_000_000
+MAX_SIZE = MAX_BYTES // 4  # of an array, in entries: as Python's lists they cost much more
 MAX_INT_BITS = 4096
 DTYPES = (
     *("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"),
@@ -38,10 +40,31 @@ def dumps(data: Any) -> str:
 
 
 # What a built-in type with a size costs, in bytes for each of its parts.
-COSTS = {str: 6, bytes: 1, dict: 16, list: 8, tuple: 8, range: 8, set: 8, frozenset: 8}
+COSTS = {str: 6, bytes: 1, dict: 320, **dict.fromkeys((list, tuple, range, set, frozenset), 160)}
 TAGS = {bytes: "$bytes", dict: "$dict", tuple: "$tuple", set: "$set", frozenset: "$set"}
 NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
-FROM_LIST = {"$complex": lambda pair: complex(*pair), "$tuple": tuple, "$set": set, "$dict": dict}
+FROM_LIST = {"$complex": lambda pair: complex(*pair), "$tuple": tuple}
+
+
+class Key(str):
+    """An item of a set, or a key of a dict, by a text that equal values share.
+
+    Numbers can be chosen so that they all have one hash, and a set of 100,000 takes hours to make.
+    What hash a text has nobody can foresee.
+    """
+
+    __repr__ = str.__str__
+
+    @classmethod
+    def of(cls, value: Any) -> "Key":
+        """TypeError for what can't be in a set."""
+        hash(value)
+        if isinstance(value, tuple):
+            return cls(f"({', '.join(map(cls.of, value))})")
+        if isinstance(value, bool | float | complex) and value == value.real:
+            whole = math.isfinite(value.real) and value.real == int(value.real)
+            value = int(value.real) if whole else value.real
+        return cls(repr(value))
 
 
 def encode(value: Any, *, fixture: Callable[[Any], Any] = lambda value: None) -> Any:
@@ -111,7 +134,7 @@ def _encode_array(value: Any, spend: Callable[[int], None]) -> Any:
         raise EncodingError(f"a value of type {type(value).__name__}")
     if dtype not in DTYPES:
         raise EncodingError(f"an array of dtype {dtype}")
-    spend(4 * array.nbytes // 3)
+    spend(4 * max(array.nbytes // 3, array.size))
     data = base64.b64encode(array.tobytes()).decode()
     return {"$array": data, "dtype": dtype, "shape": list(value.shape), "lib": lib}
 
@@ -122,9 +145,11 @@ def decode(data: Any, *, fixture: Callable[[str, Any], Any] | None = None, nativ
     Args:
         fixture: called with the tag and its JSON for tags that are not plain data. Without it
             they are refused, as they must be in what a worker returns.
-        native: True gives torch tensors where there were some. False gives numpy arrays only
-            (bfloat16 as float32), so that a grader compares without importing torch.
+        native: False is for a grader, who compares what comes from anyone: numpy arrays only
+            (bfloat16 as float32), not torch's tensors, and a `Key` for all that has to be hashed.
     """
+
+    key = (lambda value: value) if native else Key.of
 
     def decoded(data: Any, depth: int) -> Any:
         if depth > 2 * MAX_DEPTH:
@@ -142,6 +167,10 @@ def decode(data: Any, *, fixture: Callable[[str, Any], Any] | None = None, nativ
         tag = next((key for key in data if key.startswith("$")), None)
         if tag in FROM_LIST:
             return FROM_LIST[tag](each(data[tag]))
+        if tag == "$set":
+            return set(map(key, each(data[tag])))
+        if tag == "$dict":
+            return {key(k): value for k, value in each(data[tag])}
         if tag == "$float":
             return NOT_FINITE[data[tag]]
         if tag == "$bytes":
@@ -169,6 +198,8 @@ def _decode_array(data: dict, native: bool) -> Any:
         raise EncodingError(f"an array of dtype {dtype!r}")
     if not all(type(n) is int and n >= 0 for n in shape):
         raise EncodingError("an array whose shape is not a list of sizes")
+    if math.prod(itertools.takewhile(bool, shape)) > MAX_SIZE:  # (10**9, 0): a billion lists
+        raise EncodingError(f"an array of more than {MAX_SIZE} entries")
     stored = np.dtype("int16" if dtype == "bfloat16" else dtype)
     array = np.frombuffer(raw, dtype=stored).reshape(shape).copy()  # ValueError if they differ
     if native and data["lib"] == "torch":

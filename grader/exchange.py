@@ -1,13 +1,16 @@
 """What the grader sends to one task and what comes back: in time, in size, of the right form.
 
 Everything that comes back is untrusted, since student code runs in the process that answers. Only
-the first reply is not: it says whether the setup ran, before there is any student code. Replies
-need no number of their request. Who sends one ahead answers a case without having seen it, and
-learns nothing from it, because a case is sent when the reply to the one before has been read.
+the first two replies are not: they say whether the setup ran, and whether the answer cell is
+Python, before any of it is run. Replies need no number of their request. Who sends one ahead
+answers a case without having seen it, and learns nothing from it, because a case is sent when the
+reply to the one before has been read.
 """
 
 import json
+import math
 import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,22 +19,28 @@ from . import GradingError, encoding
 from .limits import Limits
 from .session import MAX_CALLS, MAX_TEXT, plain_error
 
-WATCH_S = 0.1  # how often a worker's memory is looked at
-MAX_ITEMS = 2_000_000  # in all replies: as objects each costs far more than its bytes
+FAULTS = {"Died", "TimeLimit", "Protocol"}  # no reply that can be used, by kind
+WATCH_S = 0.1  # how often a worker's memory and CPU time are looked at
+MAX_ITEMS = 100_000  # in all replies: the grader looks at each of them many times
+GIVE_UP = threading.Event()  # set when grading is to end at once: who waits gets a GradingError
 
 
 class Fault(Exception):
-    """No reply that can be used: "Died", "TimeLimit" or "Protocol"."""
+    """No reply that can be used: one of FAULTS."""
 
 
 class Exchange:
-    """The grader's end of a task's socket; ``check_memory`` raises Fault if there is too much."""
+    """The grader's end of a task's socket.
 
-    def __init__(self, ours: socket.socket, limits: Limits, check_memory: Callable[[], None]):
-        self.socket, self.limits, self.check_memory = ours, limits, check_memory
+    ``cpu_s`` gives the CPU seconds that the worker's processes have used together, and raises Fault
+    if they have too much memory.
+    """
+
+    def __init__(self, ours: socket.socket, limits: Limits, cpu_s: Callable[[], float]):
+        self.socket, self.limits, self.cpu_s = ours, limits, cpu_s
         ours.settimeout(WATCH_S)
-        self.next_look = time.monotonic() + WATCH_S
-        self.items_left = MAX_ITEMS
+        self.next_look, self.most_cpu_s = time.monotonic() + WATCH_S, math.inf
+        self.items_left, self.bytes_left = MAX_ITEMS, limits.output_mb << 20
 
     def run(self, frozen: dict, answer: str, seconds: list) -> list[dict]:
         """Records of an answer cell, one for each case, whose time is appended to ``seconds``.
@@ -41,8 +50,9 @@ class Exchange:
         cases, limits = frozen["cases"], self.limits
         if error := self._error_of(frozen["ask"], limits.load_s, "setup"):
             raise GradingError(f"setup of task {frozen['grade_id']!r} failed: {error}")
-        failed = self._error_of(answer, limits.answer_s, "load")
-        if failed and failed["types"][0] in ("Died", "TimeLimit", "Protocol"):
+        failed = (self._error_of(answer, limits.answer_s, "syntax")
+                  or self._error_of(answer, limits.answer_s, "load"))  # fmt: skip
+        if failed and (failed["phase"] == "syntax" or failed["types"][0] in FAULTS):
             return [error_record(failed)] * len(cases)
         records: list[dict] = []
         for case in cases:
@@ -65,15 +75,20 @@ class Exchange:
             return {**plain_error(str(fault)), "phase": phase}
 
     def ask(self, message: Any, timeout_s: float) -> Any:
-        """The one line that comes back; Fault if there is none, or more, in time and size."""
+        """The one line that comes back; Fault if there is none, or more, in time and size.
+
+        The time is also what all processes together may use of CPUs.
+        """
         deadline = time.monotonic() + timeout_s
+        self.most_cpu_s = self.cpu_s() + timeout_s
         line, reply = memoryview(encoding.dumps(message).encode() + b"\n"), bytearray()
         while line:
             line = line[self.wait_for(self.socket.send, line, deadline) :]
         while not reply.endswith(b"\n"):
             reply += self.wait_for(self.socket.recv, 1 << 20, deadline)
-            if len(reply) > self.limits.output_mb << 20:
+            if len(reply) > self.bytes_left:
                 raise Fault("Protocol")
+        self.bytes_left -= len(reply)
         self.items_left -= sum(map(reply.count, (b",", b"[", b"{")))
         if self.items_left < 0:
             raise Fault("Protocol")
@@ -83,10 +98,13 @@ class Exchange:
             raise Fault("Protocol") from error
 
     def wait_for(self, action: Callable, argument: Any, deadline: float) -> Any:
-        """Send or receive as soon as it is possible; until then the memory is watched."""
+        """Send or receive as soon as it is possible; until then the worker is watched."""
         while (now := time.monotonic()) < deadline:
+            if GIVE_UP.is_set():
+                raise GradingError("grading was interrupted")
             if now >= self.next_look:
-                self.check_memory()
+                if self.cpu_s() > self.most_cpu_s:
+                    break
                 self.next_look = now + WATCH_S
             try:
                 if done := action(argument):

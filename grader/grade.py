@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import re
 import signal
 import sys
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from lecture_lib.checks import check_count
 
 from . import GradingError, cells, reports, self_test
+from .exchange import GIVE_UP
 from .freeze import draw_seed, find_exercises, freeze_exercises
 from .gradebook import Gradebook, by_student, make_gradebook, read_adjustments
 from .lms import read_students
@@ -27,6 +29,10 @@ from .similar import Pair, similar_pairs
 from .store import Store, open_store
 from .submissions import find_submissions
 from .submitted_file import as_given
+
+WAITING = b"""
+interrupted: waiting for the answers that are being graded. Ctrl-C again gives them up.
+"""
 
 
 @dataclass(frozen=True)
@@ -132,9 +138,13 @@ def _run(
         return dask_executor(settings.scheduler) if on_cluster else local_executor(settings.jobs)
 
     def interrupt(*_) -> None:
+        if stop.is_set():  # a second Ctrl-C does not wait
+            GIVE_UP.set()
+            signal.signal(signal.SIGINT, before)
         stop.set()
-        signal.signal(signal.SIGINT, before)  # a second Ctrl-C does not wait
+        os.write(2, WAITING)  # a print could be in the middle of another
 
+    GIVE_UP.clear()
     signal.signal(signal.SIGINT, interrupt)
     try:
         with tqdm(total=sum(map(len, todo)), unit="task", desc="grading", file=sys.stderr) as bar:

@@ -46,7 +46,8 @@ def judge(frozen: dict, records: list[dict]) -> Verdict:
             return Verdict(False, 0, points, wrong["message"], wrong["name"])
     once = frozen["cases"][case]["read"] or _failed_to_load(records[case])
     label = "" if once else f"{case_labels(frozen)[case]}: "
-    return Verdict(False, 0, points, f"{label}{reasons[case]}{note}{_hint(frozen, records, reasons)}")
+    hint = _hint(frozen, records, reasons)
+    return Verdict(False, 0, points, f"{label}{reasons[case]}{note}{hint}")
 
 
 def _hint(frozen: dict, records: list[dict], reasons: list[str | None]) -> str:
@@ -146,7 +147,7 @@ def _is_error(record: dict, kind: str) -> bool:
 
 def _failed_to_load(record: dict) -> bool:
     error = record.get("error")
-    return error is not None and (error["phase"] == "load" or error["types"][0] == "MissingName")
+    return error is not None and (error["phase"] != "call" or error["types"][0] == "MissingName")
 
 
 def _what_happened(record: dict) -> str:

@@ -24,8 +24,8 @@ class Limits:
     file_mb: int = 64  # the largest file
     disk_mb: int = 64  # room in each of its two writable folders
     open_files: int = 256  # of each process
-    cpu_s: int = 600  # of each process
-    output_mb: int = 32  # the longest reply
+    cpu_s: int = 600  # of each process; of all together for a case, what the case may take
+    output_mb: int = 32  # all replies to one task
     load_s: float = 120.0  # for imports and setup
     answer_s: float = 30.0  # for the answer cell
     time_factor: float = 1.0  # what the tasks' seconds for one case are multiplied with
@@ -59,7 +59,9 @@ class Limits:
         return [
             "prlimit", f"--data={memory}", f"--as={memory + UNTOUCHED}",
             f"--nproc={self.processes}", f"--fsize={self.file_mb << 20}",
-            f"--nofile={self.open_files}", f"--cpu={self.cpu_s}", "--core=0", "--",
+            f"--nofile={self.open_files}", f"--cpu={self.cpu_s}",
+            "--sigpending=256",  # of the user: more than that is left for others
+            "--core=0", "--",
         ]  # fmt: skip
 
 
@@ -68,14 +70,16 @@ def counted(limits: Limits) -> Iterator[list[str]]:
     """Command that runs the rest of the line in groups of the kernel's counters (cgroups).
 
     They count the processes of one worker and their memory, also what is shared and belongs to no
-    process, and are removed at the end. Only root can make them, and only root needs them for the
-    processes, since ``prlimit`` counts those of anyone else. Where none can be made the command is
-    empty; the self-test then finds out that nothing counts.
+    process; each gets the same share of the CPUs, however many processes it has. They are removed
+    at the end. Only root can make them, and only root needs them for the processes, since
+    ``prlimit`` counts those of anyone else. Where none can be made the command is empty; the
+    self-test then finds out that nothing counts.
     """
     memory = limits.memory_mb << 20
     trees = {  # version 1 has a tree for each counter, version 2 has one
         CGROUPS / "pids": {"pids.max": limits.processes},
         CGROUPS / "memory": {"memory.limit_in_bytes": memory},
+        CGROUPS / "cpu": {},
         CGROUPS: {"pids.max": limits.processes, "memory.max": memory, "memory.swap.max": 0},
     }
     groups, name = [], secrets.token_hex(8)
@@ -85,7 +89,9 @@ def counted(limits: Limits) -> Iterator[list[str]]:
                 group = tree / OURS / name
                 group.parent.mkdir(exist_ok=True)
                 if (control := group.parent / "cgroup.subtree_control").exists():  # version 2
-                    control.write_text("+pids +memory")
+                    for counter in ("+pids", "+memory", "+cpu"):
+                        with contextlib.suppress(OSError):  # not every container has the last
+                            control.write_text(counter)
                 group.mkdir()
                 groups.append(group)
                 for setting, value in settings.items():

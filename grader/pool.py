@@ -22,6 +22,7 @@ OUTCOMES = {
     "Protocol": "unreadable",
     "NotRun": "not run",
 }
+STARVED = {OUTCOMES["TimeLimit"], OUTCOMES["Died"]}  # what work beside it may be the reason of
 IMPORTED = re.compile(r"^\s*(?:import|from)\s+([A-Za-z_][\w.]*)", re.MULTILINE)
 MODULES_OF_CASES = {
     '"$toy_lm"': "lecture_lib.decoding.toy_lm",
@@ -79,11 +80,13 @@ def _grade(job: Job, worker: Worker) -> dict:
     frozen, seconds = job.frozen, []
     records = worker.run(frozen, job.answer, seconds)
     told = discretion.without_inputs(records, job.answer, frozen["ask"]["entries"])
+    verdict = judge(frozen, records)
+    told = verdict if told == records else judge(frozen, told)  # large values are looked at once
     reasons = case_reasons(frozen, records)
     rows = itertools.zip_longest(case_labels(frozen), reasons, records, seconds)  # not all may run
     return {
-        **asdict(judge(frozen, records)),
-        "student_message": discretion.discreet_message(judge(frozen, told).message),
+        **asdict(verdict),
+        "student_message": discretion.discreet_message(told.message),
         "seconds": round(sum(seconds), 3),
         "checks": [
             {"label": label, "outcome": _outcome(reason, record), "message": reason,
@@ -109,14 +112,14 @@ def grade_all(
     stop: threading.Event,
     check: bool = False,
 ) -> Iterator[tuple[list[Job], dict]]:
-    """Grade them all; yields a submission and what ``grade_submission`` gave as each is finished.
+    """Grade them all; yields jobs and what ``grade_submission`` gave as each is finished.
 
     Args:
         executors: opens an executor, and says how many submissions it grades at the same time.
         stop: once it is set, only what is being graded at that moment is finished.
         check: whether each of the executor's processes tries its sandbox first.
     """
-    waiting, running = iter(submissions), {}
+    waiting, running, alone = iter(submissions), {}, []
     with executors() as (executor, size):
         while True:
             if stop.is_set():
@@ -126,10 +129,23 @@ def grade_all(
             for jobs in itertools.islice(waiting, 2 * size - len(running)):
                 running[executor.submit(grade_submission, jobs, sandbox, check)] = jobs
             if not running:
-                return
+                break
             for future in wait(running, WAIT_S, FIRST_COMPLETED).done:
                 jobs = running.pop(future)
-                yield jobs, _results(future, jobs)
+                results = _results(future, jobs)
+                again = [job for job in jobs if size > 1 and _starved(results[job.key])]
+                alone += [[job] for job in again]
+                done = [job for job in jobs if job not in again]
+                yield done, {job.key: results[job.key] for job in done}
+        # Others' answers may have taken the processors or the memory that these needed.
+        for jobs in alone:
+            if not stop.is_set():
+                yield jobs, _results(executor.submit(grade_submission, jobs, sandbox, check), jobs)
+
+
+def _starved(result: dict | str) -> bool:
+    checks = [] if isinstance(result, str) else result["checks"]
+    return any(check["outcome"] in STARVED for check in checks)
 
 
 def _results(future: Future, jobs: list[Job]) -> dict:

@@ -9,6 +9,7 @@ student in full, and no inputs have been in a fresh worker.
 
 import contextlib
 import json
+import math
 import mmap
 import os
 import signal
@@ -20,15 +21,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import GradingError, worker
-from .exchange import Exchange, Fault
+from . import GradingError, seccomp, worker
+from .exchange import FAULTS, Exchange, Fault
 from .limits import counted
 from .sandbox import Sandbox
 
 WORKER = Path(worker.__file__).resolve()
 END_S = 20.0
+OPEN_FILE = 1 << 19  # bytes that an open file counts: what a socket holds unread is in no count
 BARE = Sandbox(bubblewrap=False)
-FAULTS = {"Died", "TimeLimit", "Protocol"}
 
 
 class Worker(contextlib.ExitStack):
@@ -66,17 +67,16 @@ class Worker(contextlib.ExitStack):
             with ours:
                 with theirs:
                     socket.send_fds(self.control, [b"s"], [theirs.fileno()])
-                exchange = Exchange(ours, self.sandbox.limits, self._check_memory)
+                exchange = Exchange(ours, self.sandbox.limits, self._cpu_s)
                 records = exchange.run(frozen, answer, seconds)
             # Only with process ids and folders of its own can a worker clean up after a task.
             if self.sandbox.bubblewrap and not _errors(records) & FAULTS:
                 with contextlib.suppress(OSError, Fault):
                     self.control.send(b"e")
-                    left = Exchange(self.control, self.sandbox.limits, self._check_memory)
-                    left.wait_for(self.control.recv, 1, time.monotonic() + END_S)
+                    self._wait(END_S)
                     clean = True
             return records
-        except OSError as error:
+        except (OSError, Fault) as error:
             raise GradingError(f"cannot start or reach the worker: {error}") from error
         finally:
             if not clean:
@@ -89,19 +89,29 @@ class Worker(contextlib.ExitStack):
         prefix = enter(counted(limits)) if self.sandbox.bubblewrap else []
         folder = enter(tempfile.TemporaryDirectory())
         self.control, theirs = map(enter, socket.socketpair())
-        command = [*prefix, *self.sandbox.command(), sys.executable, "-I", "-B", str(WORKER),
-                   str(theirs.fileno()), json.dumps(self.modules)]  # fmt: skip
+        handles = [theirs.fileno()]
+        if self.sandbox.bubblewrap and (code := seccomp.program(os.uname().machine)):
+            system_calls, end = map(enter, socket.socketpair())
+            end.sendall(code)
+            end.shutdown(socket.SHUT_WR)
+            handles.append(system_calls.fileno())
+        command = [*prefix, *self.sandbox.command(*handles[1:]), sys.executable, "-I", "-B",
+                   str(WORKER), str(theirs.fileno()), json.dumps(self.modules)]  # fmt: skip
         self.process = subprocess.Popen(
             command, env=self.sandbox.environment(), cwd=folder, start_new_session=True,
-            stdin=nothing, stdout=nothing, stderr=nothing, pass_fds=[theirs.fileno()],
+            stdin=nothing, stdout=nothing, stderr=nothing, pass_fds=handles,
         )  # fmt: skip
         self.callback(self._kill)
         theirs.close()
-        self.control.settimeout(limits.load_s)
-        if not self.control.recv(1):
-            raise GradingError("the worker did not start")
+        self.most_bytes = math.inf
+        self._wait(limits.load_s)
         # A fork shares the pages of the worker, and they are counted in both.
-        self.most_bytes = (limits.memory_mb << 20) + resident_bytes(self.process.pid)
+        self.most_bytes = (limits.memory_mb << 20) + used(self.process.pid)[0]
+
+    def _wait(self, seconds: float) -> None:
+        """Until the worker says that it is ready; Fault if it doesn't."""
+        control = Exchange(self.control, self.sandbox.limits, self._cpu_s)
+        control.wait_for(self.control.recv, 1, time.monotonic() + seconds)
 
     def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -109,9 +119,12 @@ class Worker(contextlib.ExitStack):
         self.process.wait()
         self.process = None
 
-    def _check_memory(self) -> None:
-        if resident_bytes(self.process.pid) > self.most_bytes:
+    def _cpu_s(self) -> float:
+        """CPU time of all its processes; Fault if they have too much memory."""
+        n_bytes, ticks = used(self.process.pid)
+        if n_bytes > self.most_bytes:
             raise Fault("Died")
+        return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def run_answer(frozen: dict, answer: str, sandbox: Sandbox = BARE) -> list[dict]:
@@ -120,14 +133,20 @@ def run_answer(frozen: dict, answer: str, sandbox: Sandbox = BARE) -> list[dict]
         return process.run(frozen, answer)
 
 
-def resident_bytes(pid: int | str) -> int:
-    """Memory of a process and of all that came from it; 0 where there is no Linux to tell it."""
-    total = 0
+def used(pid: int | str) -> tuple[int, int]:
+    """Memory in bytes and CPU time in the kernel's ticks of a process and of all that came from it.
+
+    0 and 0 where there is no Linux to tell it. Of processes that have ended the parent's count.
+    """
+    n_bytes = ticks = 0
     with contextlib.suppress(OSError):  # it has ended
-        total += mmap.PAGESIZE * int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        n_bytes, ticks = mmap.PAGESIZE * int(fields[21]), sum(map(int, fields[11:15]))
         for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            total += sum(map(resident_bytes, children.read_text().split()))
-    return total
+            for child in map(used, children.read_text().split()):
+                n_bytes, ticks = n_bytes + child[0], ticks + child[1]
+        n_bytes += OPEN_FILE * len(os.listdir(f"/proc/{pid}/fd"))
+    return n_bytes, ticks
 
 
 def _errors(records: list[dict]) -> set[str]:

@@ -42,10 +42,11 @@ class Sandbox:
         # Process 1 in a sandbox is bwrap, and shows the environment that it was started with.
         return {"PATH": os.environ.get("PATH", os.defpath)}
 
-    def command(self) -> list[str]:
+    def command(self, filter_fd: int | None = None) -> list[str]:
         """Command that runs the rest of the line in the sandbox.
 
-        GradingError if bubblewrap is not installed, or a private folder would be visible.
+        ``filter_fd``: the open file that holds the filter of system calls. GradingError if
+        bubblewrap is not installed, or a private folder would be visible.
         """
         if not self.bubblewrap:
             return []
@@ -61,11 +62,17 @@ class Sandbox:
             "bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent",
             "--new-session", "--cap-drop", "ALL", "--uid", "65534", "--gid", "65534", "--clearenv",
             # To the kernel root's worker is root, if one without capabilities, and so the owner of
-            # /proc/sys, core_pattern included: a program that the kernel starts outside.
-            "--proc", "/proc", "--remount-ro", "/proc",
+            # /proc/sys, core_pattern included: a program that the kernel starts outside. Process 1,
+            # bwrap's own, has none of the limits, so nobody is to write to its memory.
+            "--proc", "/proc", "--tmpfs", "/proc/1", "--remount-ro", "/proc/1",
+            "--remount-ro", "/proc",
             # What bwrap makes itself is in memory without a limit, so none of it stays writable.
-            "--dev", "/dev", "--remount-ro", "/dev", *size, "/dev/shm", *size, "/tmp",
+            # Memory mapped from /dev/zero can be shared, and then is counted for no process.
+            "--dev", "/dev", "--ro-bind", "/dev/null", "/dev/zero", "--remount-ro", "/dev",
+            *size, "/dev/shm", *size, "/tmp",
         ]  # fmt: skip
+        if filter_fd is not None:
+            command += ["--seccomp", str(filter_fd)]
         for folder in visible:  # after /tmp, which would hide those that are below it
             command += ["--ro-bind-try", str(folder), str(folder)]
         for name, value in VARIABLES.items():

@@ -4,9 +4,13 @@ Namespaces and a read-only file system leave some ways open: keys of the kernel'
 a task, a virtual machine's own sockets (AF_VSOCK) lead out of every network namespace, memory
 behind a file descriptor belongs to no process, and where root grades, student code is the owner
 of the machine's device files. Message queues and semaphores outlive the processes of a task, and
-limits or priorities could be set for the process that forks the next task. Calls that change
-rights or times do nothing and report success, since libraries make them in passing; the others
-fail. Linux on x86-64 and AArch64 only.
+limits or priorities could be set for the process that forks the next task. Who traces another
+process can make it do what it likes. There are few inotify instances, and the user outside needs
+them too. Memory that processes share without a file is counted for none of them. Calls that
+change rights or times do nothing and report success, since libraries make them in passing; the
+others fail. Linux on x86-64 and AArch64 only.
+
+Bubblewrap sets the filter, for its own process 1 as well.
 
 Numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h of Linux;
 the filter's form: Documentation/userspace-api/seccomp_filter.rst.
@@ -14,7 +18,6 @@ the filter's form: Documentation/userspace-api/seccomp_filter.rst.
 
 import ctypes
 import errno
-import os
 import socket
 import struct
 import sys
@@ -26,6 +29,9 @@ REFUSED = {
     "msgget": (68, 186), "io_uring_setup": (425, 425), "bpf": (321, 280),
     "perf_event_open": (298, 241), "userfaultfd": (323, 282), "semget": (64, 190),
     "mq_open": (240, 180), "setpriority": (141, 140), "ioprio_set": (251, 30),
+    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
+    "pidfd_getfd": (438, 438), "inotify_init": (253, None), "inotify_init1": (294, 26),
+    "fanotify_init": (300, 262),
 }  # fmt: skip
 IGNORED = {
     "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
@@ -38,15 +44,17 @@ ONLY_FOR_ITSELF = {  # the first argument is a process, 0 for the one that calls
     "prlimit64": (302, 261), "sched_setaffinity": (203, 122), "sched_setparam": (142, 118),
     "sched_setscheduler": (144, 119), "sched_setattr": (314, 274),
 }  # fmt: skip
+MMAP = (9, 222)
+SHARED_WITHOUT_FILE = 0x21  # MAP_SHARED and MAP_ANONYMOUS
 SOCKET = (41, 198)
 FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, 16)  # 16: netlink, for interfaces
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column, AUDIT_ARCH
 X32 = 0x40000000  # another numbering of the calls, on x86-64
 
-LOAD, EQUAL, AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06
-NUMBER, ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16  # where they stand in struct seccomp_data
+LOAD, AND, EQUAL, AT_LEAST, RETURN = 0x20, 0x54, 0x15, 0x35, 0x06
+NUMBER, ARCHITECTURE, FIRST_ARGUMENT, FLAGS_OF_MMAP = 0, 4, 16, 40  # in struct seccomp_data
 ALLOW, KILL, ERROR = 0x7FFF0000, 0x80000000, 0x00050000
-PR_SET_DUMPABLE, PR_GET_NO_NEW_PRIVS, PR_SET_SECCOMP, MODE_FILTER = 4, 39, 22, 2
+PR_SET_DUMPABLE = 4
 
 
 def set_dumpable(dumpable: bool) -> None:
@@ -55,26 +63,10 @@ def set_dumpable(dumpable: bool) -> None:
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, int(dumpable), 0, 0, 0)
 
 
-def forbid() -> None:
-    """Forbid them to this process and all that come from it, for good.
-
-    Nothing is done where a process may still gain rights, that is without a sandbox, and on other
-    machines; the self-test says so. OSError if the kernel has no such filters.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    machine = os.uname().machine
-    known = sys.platform == "linux" and machine in MACHINES
-    if not known or libc.prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1:
-        return
-    code = program(machine)
-    block = ctypes.create_string_buffer(code, len(code))
-    header = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(block))
-    if libc.prctl(PR_SET_SECCOMP, MODE_FILTER, header, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "no seccomp filter")
-
-
 def program(machine: str) -> bytes:
-    """The filter as the kernel's instructions, 8 bytes each."""
+    """The filter as the kernel's instructions, 8 bytes each; empty for a machine not known here."""
+    if machine not in MACHINES:
+        return b""
     column, architecture = MACHINES[machine]
     lines = [
         (LOAD, 0, 0, ARCHITECTURE), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL),
@@ -86,6 +78,9 @@ def program(machine: str) -> bytes:
     for pair in ONLY_FOR_ITSELF.values():
         lines += [(EQUAL, 0, 4, pair[column]), (LOAD, 0, 0, FIRST_ARGUMENT), (EQUAL, 1, 0, 0),
                   (RETURN, 0, 0, ERROR | errno.EPERM), (RETURN, 0, 0, ALLOW)]  # fmt: skip
+    lines += [(EQUAL, 0, 5, MMAP[column]), (LOAD, 0, 0, FLAGS_OF_MMAP),
+              (AND, 0, 0, SHARED_WITHOUT_FILE), (EQUAL, 0, 1, SHARED_WITHOUT_FILE),
+              (RETURN, 0, 0, ERROR | errno.EPERM), (RETURN, 0, 0, ALLOW)]  # fmt: skip
     lines += [(EQUAL, 1, 0, SOCKET[column]), (RETURN, 0, 0, ALLOW), (LOAD, 0, 0, FIRST_ARGUMENT)]
     for family in FAMILIES:
         lines += [(EQUAL, 0, 1, int(family)), (RETURN, 0, 0, ALLOW)]

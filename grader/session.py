@@ -3,6 +3,7 @@
 A worker runs a student's answer this way, and ``freeze`` the author's: with the very same code.
 """
 
+import ast
 import random
 import sys
 from types import SimpleNamespace
@@ -105,6 +106,15 @@ class Session:
             return {"error": plain_error("NotPlainData", str(error))}
         except Exception as error:  # an object that breaks whoever looks at it
             return {"error": plain_error("NotPlainData", type(error).__name__)}
+
+
+def find_syntax_error(answer: str) -> dict | None:
+    """The error that keeps an answer cell from being Python, found without running any of it."""
+    try:
+        ast.parse(jupyter.as_python(answer), jupyter.NAME)
+    except Exception as error:
+        return describe_error(error, "syntax")
+    return None
 
 
 def run_setup(sources: list[str]) -> dict[str, Any]:

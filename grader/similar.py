@@ -6,7 +6,7 @@ is left out. (Schleimer, Wilkerson, Aiken, "Winnowing: Local Algorithms for Docu
 Fingerprinting", SIGMOD 2003, keep a part of the runs; a course is small enough for all of them.)
 """
 
-import io
+import functools
 import keyword
 import tokenize
 from collections import Counter
@@ -17,6 +17,7 @@ from itertools import combinations
 K = 10  # tokens in a fingerprint: short enough to find a copied function
 MIN_FINGERPRINTS = 30  # shorter programs look alike by themselves
 LEAST = 0.6  # the smallest share, of the smaller of the two, that is reported
+MAX_LINE, MAX_TEXT = 500, 40_000  # characters that are read: tokenize is quadratic in a line's
 COMMON = 0.2  # of the students; a fingerprint that more of them have is dropped
 SKIPPED = {
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
@@ -54,8 +55,9 @@ def similar_pairs(
 def fingerprints(source: str) -> set[tuple[str, ...]]:
     """Fingerprints of a program; of one that is no Python, as far as it can be read."""
     tokens, before = [], tokenize.NEWLINE
+    lines = (f"{line[:MAX_LINE]}\n" for line in source[:MAX_TEXT].splitlines())
     try:
-        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        for token in tokenize.generate_tokens(functools.partial(next, lines, "")):
             if token.type == tokenize.NAME and not keyword.iskeyword(token.string):
                 tokens.append("name")
             elif token.type == tokenize.STRING and before in SKIPPED:

@@ -10,6 +10,7 @@ task, and one more when the task is over, and is told again by a byte once nothi
 On the task's socket a message is one line of JSON, and each is answered by one:
 
     {"setup": [source], "entries": [name], "drive": ...}     -> null or an error
+    the answer cell's source                                 -> null or a SyntaxError; it is not run
     the answer cell's source                                 -> null or an error
     {"entry", "read", "args", "kwargs", "seed"}, any number  -> {"value" or "error",
                                                                  "mutated": [label], "n_calls"}
@@ -35,7 +36,7 @@ if __package__ in (None, ""):  # as a script under -I the package's folder is no
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from grader import encoding, seccomp
-from grader.session import Session, describe_error
+from grader.session import Session, describe_error, find_syntax_error
 
 WRITABLE = ("/tmp", "/dev/shm")
 
@@ -52,6 +53,7 @@ def serve(requests: TextIO, replies: TextIO) -> None:
     except Exception as error:
         return reply(describe_error(error, "setup"))
     reply(None)
+    reply(find_syntax_error(json.loads(requests.readline())))
     # As in JupyterLab, `from __main__ import f` and pickle find what the cell defines.
     sys.modules["__main__"] = main = types.ModuleType("__main__")
     session.names = vars(main)
@@ -72,24 +74,22 @@ def main() -> None:
         os.execv(sys.executable, [*sys.orig_argv[:-1], "[]"])
     gc.collect()
     gc.freeze()  # so that a task's collections do not copy these pages
-    seccomp.forbid()
     seccomp.set_dumpable(False)
     while True:
         control.send(b"r")
         _, handles, _, _ = socket.recv_fds(control, 1, 1)
         if not handles:  # the grader has closed its end
             return
-        task = fork(control, handles[0])
+        fork(control, handles[0])
         control.recv(1)
-        end(task, before)
+        end(before)
 
 
-def fork(control: socket.socket, handle: int) -> int:
-    """Process id of a fork that serves a task on the socket ``handle``."""
-    pid = os.fork()
-    if pid:
+def fork(control: socket.socket, handle: int) -> None:
+    """A fork serves a task on the socket ``handle``."""
+    if os.fork():
         os.close(handle)
-        return pid
+        return
     try:
         control.close()
         seccomp.set_dumpable(True)  # as any process is; it looks into itself by /proc/self
@@ -100,15 +100,17 @@ def fork(control: socket.socket, handle: int) -> int:
         os._exit(1)
 
 
-def end(task: int, before: set[str]) -> None:
-    """Kill all that came from a task and remove its files, or end this process with the sandbox.
+def end(before: set[str]) -> None:
+    """Kill all that came from the task and remove its files, or end this process with the sandbox.
 
     Only as process 2 of a sandbox: there, all processes but this one and the first came from it.
     """
     if os.getpid() != 2:
         sys.exit(1)
     os.kill(-1, signal.SIGKILL)  # no process can fork while it is sent
-    os.waitpid(task, 0)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()  # not the task alone: a process can name this one as its parent
     while any(name.isdigit() and int(name) > 2 for name in os.listdir("/proc")):
         time.sleep(0.001)
     for path in sorted(entries() - before, reverse=True):  # a folder comes after what is in it

@@ -123,7 +123,7 @@ def test_setup_that_fails_is_the_authors_fault():
 
 
 def test_a_command_that_is_not_there_is_a_grading_error(monkeypatch):
-    monkeypatch.setattr(Sandbox, "command", lambda self: ["/no/such/command"])
+    monkeypatch.setattr(Sandbox, "command", lambda self, *_: ["/no/such/command"])
     with pytest.raises(GradingError, match="cannot start"):
         run.run_answer(doubling(), "")
 
@@ -136,9 +136,9 @@ def test_the_worker_is_sent_the_answer_and_inputs_and_nothing_else(monkeypatch):
     )
     frozen = doubling()
     run.run_answer(frozen, DEF + "return x", FAST)
-    ask, answer, *cases = [json.loads(line) for line in sent]
+    ask, answer, again, *cases = [json.loads(line) for line in sent]
     assert ask == {"setup": [], "entries": ["double"], "drive": None}
-    assert answer == DEF + "return x"
+    assert answer == again == DEF + "return x"
     assert cases == frozen["cases"]
     assert [sorted(case) for case in cases] == [["args", "entry", "kwargs", "read", "seed"]] * 2
 
@@ -151,7 +151,7 @@ def test_the_sandbox_is_a_command_in_front(tmp_path, monkeypatch):
         f"open({str(log)!r}, 'w').write(repr(sys.argv[1:]))\n"
         "os.execv(sys.argv[1], sys.argv[1:])"
     )
-    monkeypatch.setattr(Sandbox, "command", lambda self: [sys.executable, "-c", code])
+    monkeypatch.setattr(Sandbox, "command", lambda self, *_: [sys.executable, "-c", code])
     frozen = doubling()
     assert judge.judge(frozen, run.run_answer(frozen, f"{DEF}return {LIST}")).passed
     line = ast.literal_eval(log.read_text())

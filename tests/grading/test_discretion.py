@@ -1,5 +1,7 @@
 """Feedback helps an honest student and carries no hidden input out."""
 
+import re
+
 import numpy as np
 import pytest
 from small_tasks import DEF, doubling, grade_answer, process_verdict
@@ -8,6 +10,15 @@ from grader.sandbox import Sandbox
 
 BARE = Sandbox(bubblewrap=False)
 SECRET = "777"  # stands in the second case's input
+
+
+@pytest.mark.parametrize(
+    "body", ["return [10 * item for item in x]", "return np.ones((77, 1, 77, 125))"]
+)
+def test_numbers_that_an_answer_can_choose_are_few(body):
+    result = told(body, "import numpy as np\n")
+    assert re.search("difference|77, 125", result["message"])
+    assert not re.search("difference|77", result["student_message"])
 
 
 def told(body, head=""):
@@ -28,7 +39,7 @@ def told(body, head=""):
         "return type('T' + str(x).replace('.', '_'), (), {})()",
         "return np.empty((0, 777125, 777125))",
         "return np.empty((0, 777, 1, 2, 3, 4, 5))",
-        "return [None] * 777125",
+        "return [None] * 77712",
         "raise SyntaxError(str(x))",
         "assert False, x",
         "return {}[x[-1]]",
@@ -100,10 +111,30 @@ def test_a_missing_function_is_named():
     assert result["student_message"].endswith("double is not a function")
 
 
-def test_errors_of_the_cell_itself_are_told_in_full():
-    """No input is there yet when the cell is run."""
-    result = grade_answer(doubling(), "raise ValueError('7 and 8')", BARE)
-    assert result["student_message"].endswith("ValueError in line 1 of the answer cell: 7 and 8")
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ("def double(x) return x", "SyntaxError in line 1 of the answer cell: expected ':'"),
+        ("\nx = (1,", "SyntaxError in line 2 of the answer cell: '(' was never closed"),
+        ("n = 1\nm = nn + n", "NameError in line 2 of the answer cell: name 'nn' is not defined"),
+        ("x = [][0]", "IndexError in line 1 of the answer cell: an index is out of range"),
+    ],
+)
+def test_errors_of_the_cell_itself_say_what_is_wrong(answer, text):
+    assert grade_answer(doubling(), answer, BARE)["student_message"].startswith(text)
+
+
+@pytest.mark.parametrize("error", ["ValueError", "SyntaxError", "NameError", "AssertionError"])
+def test_a_cell_cannot_tell_the_solutions_of_earlier_tasks(error):
+    """They are in the worker, since a later task may call them."""
+    frozen = doubling()
+    setup = ["def earlier(n):\n    return 4711 * n"]
+    frozen = {**frozen, "ask": {**frozen["ask"], "setup": setup}}
+    solution = "earlier.__code__.co_consts"
+    text = f"f\"name 'x' is not defined{{{solution}}}\"" if error == "NameError" else solution
+    result = grade_answer(frozen, f"raise {error}({text})", BARE)
+    assert "4711" in result["message"]
+    assert "4711" not in result["student_message"]
 
 
 def test_a_call_cannot_pretend_to_be_the_cell():
