@@ -4,7 +4,7 @@ COURSE = $(PYTHON) tools/course.py
 # A command with what the tests and the instructors' tools need.
 RUN = $(COURSE) run python
 
-.PHONY: help setup lab test test-fast test-rounding notebooks exercises new-task try-task release grade site bench clean
+.PHONY: help setup lab test test-fast test-rounding notebooks exercises new-task try-task release grade gradescope site bench clean
 
 help:
 	@echo "make lab         set up if needed, open the course in JupyterLab   (ARGS=... for jupyter)"
@@ -17,6 +17,7 @@ help:
 	@echo "make try-task    try one in a few seconds: solution, stub, each misconception"
 	@echo "make release     write what students get into dist/: a folder and a zip"
 	@echo "make grade       grade a folder of submissions      (SUBMISSIONS=folder OUT=results)"
+	@echo "make gradescope  write autograders for Gradescope into dist/   (ONLY=01_language_models)"
 	@echo "make site        build the static site of the lectures into build/site"
 	@echo "make bench       measure speed, write benchmarks/RESULTS.md"
 	@echo "make clean       remove .venv and caches"
@@ -50,6 +51,9 @@ release:
 
 grade:
 	@$(RUN) -m grader grade $(SUBMISSIONS) --out $(or $(OUT),results) $(ARGS)
+
+gradescope:
+	@$(RUN) tools/gradescope.py $(ONLY) $(ARGS)
 
 site:
 	@$(COURSE) site $(ARGS)

@@ -32,8 +32,9 @@
     similar          answers that look alike, as a hint
     reports          grades.csv, results.jsonl, summary.html, feedback/; lms makes uploads of them
 
-Nothing that a worker is sent holds an expected value, a test or another task's answer: students'
-code returns data, and the grader compares it in a process that runs none of their code.
+Nothing that a worker is sent holds an expected value, a hidden test or another task's answer:
+students' code returns data, and the grader compares it in a process that runs none of their code.
+Behind the hidden cases it runs the visible tests, which students have; no points depend on them.
 """
 
 

@@ -54,6 +54,18 @@ def answer_ids(notebook: NotebookNode) -> list[str]:
     return [nbgrader_field(cell, "grade_id") for cell in notebook.cells if is_answer(cell)]
 
 
+def titles(notebook: NotebookNode) -> dict[str, str]:
+    """By grade_id of each answer the heading above it, or its grade_id where there is none."""
+    found, heading = {}, ""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            heading = [heading, *re.findall(r"^##+ +(.+?)[ #]*$", cell.source, re.MULTILINE)][-1]
+        elif is_answer(cell):
+            grade_id = nbgrader_field(cell, "grade_id")
+            found[grade_id] = heading or grade_id
+    return found
+
+
 def visible_tests_id(grade_id: str) -> str:
     """grade_id of the visible tests of an answer cell."""
     return f"test-{grade_id}"

@@ -13,6 +13,7 @@ wrong, a shape with up to MAX_DIGITS digits. That is some twenty bits for a task
 case, where a hidden input or a solution has thousands.
 """
 
+import ast
 import builtins
 import re
 
@@ -63,6 +64,22 @@ def discreet_message(message: str) -> str:
         return found[0] if short else "has another size"
 
     return SIZE.sub(usual, message)
+
+
+def assert_message(tests: str, text: str) -> str | None:
+    """The message of the visible test that failed with ``text``, without what an answer put in.
+
+    None if it is none of theirs.
+    """
+    fitting = []
+    for node in ast.walk(ast.parse(tests)):
+        if isinstance(node, ast.Assert):
+            parts = getattr(node.msg, "values", [node.msg])  # of an f-string, or the one text
+            fixed = [getattr(part, "value", None) for part in parts]
+            texts = [" ".join(part.split()) for part in fixed if isinstance(part, str)]
+            if texts and all(part in text for part in texts):
+                fitting.append("".join(p if isinstance(p, str) else "…" for p in fixed))
+    return max(fitting, key=len, default=None)
 
 
 def _discreet(error: dict, entries: list[str], lines: list[str]) -> dict:

@@ -3,11 +3,12 @@
     {"grade_id", "points",
      "ask": {"setup": [source], "entries": [name], "drive": null or {"source", "name"}},
      "cases": [{"entry", "read", "args", "kwargs", "seed"}],
+     "visible": null or a case {..., "test": source}, the visible tests: no points depend on it,
      "timeout_s": 10.0,
      "key": {"labels": [...], "compare": {...}, "watch": [...], "expected": [record],
              "misconceptions": [{"name", "message", "records": [record]} or {..., "raises": name}]}}
 
-A worker is sent "ask", the answer and the cases, and nothing else.
+A worker is sent "ask", the answer, the cases and the visible tests, and nothing else.
 """
 
 import secrets
@@ -101,6 +102,9 @@ def _freeze(task: Task, seed: int, notebook: NotebookNode | None) -> dict:
     if not drawn:
         raise ValueError("cases: needs at least one")
     cases = [_frozen_case(task, case, 1000 * seed + i) for i, case in enumerate(drawn)]
+    visible = {"entry": task.entries[0], "read": True, "args": [], "kwargs": {}, "seed": 0}
+    tests = [cell.source for cell in notebook.cells if cells.nbgrader_field(cell, "grade_id")
+             == cells.visible_tests_id(task.grade_id)] if notebook else []  # fmt: skip
     records = partial(_records, task, Session(ask), cases, solution)
     key = {
         "labels": [case.label for case in drawn],
@@ -112,6 +116,7 @@ def _freeze(task: Task, seed: int, notebook: NotebookNode | None) -> dict:
     _check_distinct(key)
     points = task.points if notebook is None else cells.points(notebook, task.grade_id)
     return {"grade_id": task.grade_id, "points": points, "ask": ask, "cases": cases,
+            "visible": {**visible, "test": tests[0]} if tests else None,
             "timeout_s": task.timeout_s, "key": key}  # fmt: skip
 
 

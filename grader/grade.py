@@ -21,11 +21,11 @@ from lecture_lib.checks import check_count
 from . import GradingError, cells, reports, self_test
 from .exchange import GIVE_UP
 from .freeze import draw_seed, find_exercises, freeze_exercises
-from .gradebook import Gradebook, by_student, make_gradebook, read_adjustments
+from .gradebook import Gradebook, make_gradebook, read_adjustments
 from .lms import read_students
 from .pool import Job, dask_executor, grade_all, local_executor
 from .sandbox import Sandbox
-from .similar import Pair, similar_pairs
+from .similar import Pair, groups, similar_pairs
 from .store import Store, open_store
 from .submissions import find_submissions
 from .submitted_file import as_given
@@ -95,8 +95,9 @@ def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> O
         private = (root / "solutions", root / "tests", submissions, results)
         n_graded, failures, interrupted = _run(todo, settings, tuple(map(str, private)), store)
         book = make_gradebook(store, tasks, adjustments, failures)
-        pairs = [pair for name in names for pair in _similar(name, book, given[name])]
-        reports.write_reports(results, book, seed=seed, pairs=pairs, rejected=found.rejected)
+        reports.write_reports(results, book, _titles(root, book), seed=seed,
+                              groups=groups(_similar(root, book)),
+                              rejected=found.rejected)  # fmt: skip
     return Outcome(n_graded, book, seed, interrupted, found.rejected)
 
 
@@ -186,7 +187,24 @@ def _given(root: Path, name: str) -> list[str]:
     return [cell.source for cell in cells_given if cell.cell_type == "code"]
 
 
-def _similar(name: str, book: Gradebook, given: list[str]) -> list[Pair]:
-    sources = {who: [row["source"] or "" for row in rows if row["exercise"] == name]
-               for who, rows in by_student(book.rows).items()}  # fmt: skip
-    return similar_pairs(name, sources, given)
+def _titles(root: Path, book: Gradebook) -> dict[str, str]:
+    """What each task is called in its notebook."""
+    found = {}
+    for name in dict.fromkeys(column.split("/")[0] for column in book.tasks):
+        path = root / "solutions" / f"{name}.ipynb"
+        known = cells.titles(cells.read_notebook(path)) if path.exists() else {}
+        found |= {f"{name}/{task}": title for task, title in known.items()}
+    return {column: found.get(column, column) for column in book.tasks}
+
+
+def _similar(root: Path, book: Gradebook) -> list[Pair]:
+    """Similar answers to each task, and to each exercise as a whole, for where all are short."""
+    places: dict[str, dict[str, list[str]]] = {}
+    for row in book.rows:
+        for where in (row["exercise"], row["column"]):
+            sources = places.setdefault(where, {}).setdefault(row["student"], [])
+            sources.append(row["source"] or "")
+    found = []
+    for where, sources in places.items():
+        found += similar_pairs(where, sources, _given(root, where.split("/")[0]))
+    return found

@@ -19,10 +19,13 @@ from .store import Store
 
 ADJUSTMENT = ("student", "task", "points", "reason", "who")
 NO_ANSWER = "the notebook has no answer cell for this task"
-OUTCOMES_TO_LOOK_AT = {"time limit", "died", "unreadable"}
+OUTCOMES_TO_LOOK_AT = {"time limit", "died", "unreadable", "wrong name", "NameError",
+                       "SyntaxError"}  # fmt: skip
+UNTOLD = {"not run", "not answered"}  # outcomes that say nothing of an answer
+VISIBLE_FAILS, VISIBLE_PASSES = "visible fails, hidden passes", "visible passes, hidden fails"
 RESULT = ("student", "exercise", "task", "points", "max_points", "graded_points", "adjustment",
-          "late", "message", "student_message", "misconception", "remark", "seconds",
-          "checks")  # fmt: skip
+          "late", "message", "student_message", "misconception", "remark", "seconds", "passed",
+          "visible", "checks")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,19 +76,50 @@ class Gradebook:
             found = Counter(zip(wrong["misconception"], wrong["message"], strict=True))
             mistakes = [(n, name, message) for (name, message), n in found.most_common()]
             share = graded["points"].mean() / most if len(graded) else math.inf
-            figures.append({"task": task, "n": len(graded), "share": share, "mistakes": mistakes})
+            tried = graded[graded["checks"].map(_is_tried).astype(bool)]
+            unknown = tried[tried["misconception"].isna() & ~tried["passed"].astype(bool)]
+            cases = Counter(map(_first_failure, unknown["checks"]))
+            rates = [(each[0]["label"], sum(check["outcome"] == "passed" for check in each))
+                     for each in zip(*tried["checks"], strict=False)]  # fmt: skip
+            figures.append({"task": task, "n": len(graded), "share": share, "mistakes": mistakes,
+                            "n_tried": len(tried), "rates": rates,
+                            "unknown": cases.most_common()})  # fmt: skip
         return sorted(figures, key=lambda row: row["share"])
+
+    def disagreements(self) -> dict[str, dict[str, list[str]]]:
+        """Students by task and by what visible and hidden tests say, where that is not the same."""
+        found: dict[str, dict[str, list[str]]] = {}
+        for row in self.rows:
+            visible = (row["visible"] or {"outcome": "not run"})["outcome"]
+            if visible not in UNTOLD and (visible == "passed") != row["passed"]:
+                kind = VISIBLE_FAILS if row["passed"] else VISIBLE_PASSES
+                found.setdefault(row["column"], {}).setdefault(kind, []).append(row["student"])
+        return found
 
     def to_look_at(self) -> list[tuple[str, str, str]]:
         """(student, where, what) of everything that a person should see."""
         found = [(each["student"], each["exercise"], text)
                  for each in self.submissions for text in each["remarks"]]  # fmt: skip
         for row in self.rows:
-            outcomes = {check["outcome"] for check in row["checks"]}
-            odd = row["points"] is None or outcomes & OUTCOMES_TO_LOOK_AT
+            odd = row["points"] is None or _outcomes(row["checks"]) & OUTCOMES_TO_LOOK_AT
             texts = (row["remark"], row["message"] if odd else None)
             found += [(row["student"], row["column"], text) for text in texts if text]
         return sorted(found, key=lambda each: each[0])  # stable: submissions, then answers
+
+
+def _outcomes(checks: list[dict]) -> set[str]:
+    return {check["outcome"] for check in checks}
+
+
+def _is_tried(checks: list[dict]) -> bool:
+    return bool(_outcomes(checks) - UNTOLD)
+
+
+def _first_failure(checks: list[dict]) -> str:
+    """The first case that fails, and how; what ends every case in the same way is told so."""
+    failed = [check for check in checks if check["outcome"] != "passed"]
+    same = len(failed) == len(checks) > 1 and len({check["message"] for check in failed}) == 1
+    return f"{'every case' if same else failed[0]['label']}: {failed[0]['outcome']}"
 
 
 def by_student(rows: Iterable[dict]) -> dict[str, list[dict]]:

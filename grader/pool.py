@@ -10,18 +10,17 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from dataclasses import asdict, dataclass
 
 from . import GradingError, discretion, encoding, self_test
-from .judge import case_labels, case_reasons, judge
+from .judge import case_labels, case_reasons, difference, judge
 from .run import Worker
 from .sandbox import Sandbox
 
 WAIT_S = 0.05  # how soon it is noticed that grading is to stop
 CONNECT_S = 10
 OUTCOMES = {
-    "TimeLimit": "time limit",
-    "Died": "died",
-    "Protocol": "unreadable",
-    "NotRun": "not run",
-}
+    "TimeLimit": "time limit", "Died": "died", "Protocol": "unreadable", "NotRun": "not run",
+    "NotImplementedError": "not answered", "MissingName": "wrong name",
+    "NameError": "NameError", "SyntaxError": "SyntaxError",
+}  # fmt: skip
 STARVED = {OUTCOMES["TimeLimit"], OUTCOMES["Died"]}  # what work beside it may be the reason of
 IMPORTED = re.compile(r"^\s*(?:import|from)\s+([A-Za-z_][\w.]*)", re.MULTILINE)
 MODULES_OF_CASES = {
@@ -48,7 +47,8 @@ def grade_submission(jobs: list[Job], sandbox: Sandbox, check: bool = False) -> 
     Returns:
         By key a result, or a text that says why the answer could not be graded. A result is plain
         data: passed, points, max_points, message (for the instructor), student_message,
-        misconception, seconds, checks: [{label, outcome, message, seconds}].
+        misconception, seconds, checks: [{label, outcome, message, seconds}], and of the visible
+        tests, which no points depend on, visible: {outcome, message, student_message} or None.
     """
     if check and sandbox.bubblewrap:
         _check_once(sandbox)
@@ -77,13 +77,15 @@ def modules_of(tasks: Sequence[dict]) -> list[str]:
 
 
 def _grade(job: Job, worker: Worker) -> dict:
-    frozen, seconds = job.frozen, []
-    records = worker.run(frozen, job.answer, seconds)
+    frozen, seconds, n_cases = job.frozen, [], len(job.frozen["cases"])
+    cases = [*frozen["cases"], *filter(None, [frozen["visible"]])]
+    records = worker.run({**frozen, "cases": cases}, job.answer, seconds)
+    records, visible = records[:n_cases], records[n_cases:]
     told = discretion.without_inputs(records, job.answer, frozen["ask"]["entries"])
     verdict = judge(frozen, records)
     told = verdict if told == records else judge(frozen, told)  # large values are looked at once
     reasons = case_reasons(frozen, records)
-    rows = itertools.zip_longest(case_labels(frozen), reasons, records, seconds)  # not all may run
+    rows = itertools.zip_longest(case_labels(frozen), reasons, records, seconds[:n_cases])
     return {
         **asdict(verdict),
         "student_message": discretion.discreet_message(told.message),
@@ -93,7 +95,23 @@ def _grade(job: Job, worker: Worker) -> dict:
              "seconds": time_s and round(time_s, 3)}
             for label, reason, record, time_s in rows
         ],
+        "visible": _visible(job, visible[0]) if visible else None,
     }  # fmt: skip
+
+
+def _visible(job: Job, record: dict) -> dict:
+    """What the visible tests said; the text of an error may tell the hidden inputs by now."""
+    if "error" not in record:
+        return {"outcome": "passed", "message": None, "student_message": None}
+    answer, frozen = job.answer, job.frozen
+    [told] = discretion.without_inputs([record], answer, frozen["ask"]["entries"])
+    message, student_message = (difference(each, {"value": None}, frozen["key"])
+                                for each in (record, told))  # fmt: skip
+    outcome = _outcome(message, record)
+    if record["error"]["types"][0] == "AssertionError":
+        outcome, message, tests = "failed", record["error"]["text"], frozen["visible"]["test"]
+        student_message = discretion.assert_message(tests, message) or student_message
+    return {"outcome": outcome, "message": message, "student_message": student_message}
 
 
 def _outcome(reason: str | None, record: dict) -> str:
@@ -102,7 +120,7 @@ def _outcome(reason: str | None, record: dict) -> str:
         return "passed"
     if "error" not in record:
         return "wrong"
-    return OUTCOMES.get(record["error"]["types"][0], "error")
+    return next((OUTCOMES[name] for name in record["error"]["types"] if name in OUTCOMES), "error")
 
 
 def grade_all(

@@ -12,31 +12,33 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .gradebook import RESULT, Gradebook, by_student
-from .similar import Pair
 
 BINS = 10
 # What begins a formula, in the first cell or in one behind another country's separator.
 FORMULA = re.compile(r"(^|[;\t\r\n|])(?=\s*[=+\-@＝＋－＠])|^(?=[\t\r])")
+MAXIMUM = "(maximum)"  # the row of grades.csv with the most points
 
 
-def write_reports(
-    folder: Path, book: Gradebook, seed: int, pairs: list[Pair], rejected: list[tuple[str, str]]
-) -> None:
-    """Write all reports. ``pairs`` are similar answers, ``rejected`` files that are no one's."""
+def write_reports(folder: Path, book: Gradebook, titles: dict[str, str], **facts) -> None:
+    """Write all reports.
+
+    ``titles`` are what to call the tasks, by "exercise/task"; ``facts`` what the summary tells
+    besides: the seed, groups of similar answers, and rejected files, which are no one's.
+    """
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,  # names, code and messages come from students
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    templates.filters["points"] = format_points
+    templates.filters |= {"points": format_points, "moment": moment, "file_name": file_name}
+    templates.globals["titles"] = titles
     summary, feedback = map(templates.get_template, ("summary.html", "feedback.html"))
     (folder / "feedback").mkdir(parents=True, exist_ok=True)
     write_whole(folder / "grades.csv", _grades_csv(book))
     lines = [json.dumps({name: row[name] for name in RESULT}, sort_keys=True) for row in book.rows]
     write_whole(folder / "results.jsonl", "".join(f"{line}\n" for line in lines))
-    page = summary.render(book=book, seed=seed, pairs=pairs, rejected=rejected,
-                          histogram=histogram(book))  # fmt: skip
+    page = summary.render(book=book, histogram=histogram(book), **facts)
     write_whole(folder / "summary.html", page)
     rows, submissions = by_student(book.rows), by_student(book.submissions)
     for student, total in book.totals.items():
@@ -77,16 +79,28 @@ def no_formula(text: str) -> str:
     return FORMULA.sub(r"\1'", text)
 
 
+def moment(text: str) -> str:
+    """A stored time for people, to the minute."""
+    return text[:16].replace("T", " ")
+
+
 def _grades_csv(book: Gradebook) -> str:
-    """A row for each student: empty where nothing was handed in or is not graded."""
+    """The most points, then a row for each student: empty where nothing is graded or handed in."""
     exercises = list(dict.fromkeys(column.split("/")[0] for column in book.tasks))
     grades = book.table.pivot(index="student", columns="column", values="points")
     grades = grades.join(book.sums("student", "exercise").unstack())
     grades = grades.reindex(index=book.students, columns=[*book.tasks, *exercises])
-    grades = grades.assign(total=book.totals, max=book.max_points).map(format_points)
+    most = {name: sum(points for column, points in book.tasks.items()
+                      if name in (column, column.split("/")[0])) for name in grades}  # fmt: skip
+    most = pd.DataFrame([most], index=[MAXIMUM]).assign(total=book.max_points)
+    grades = pd.concat([most, grades.assign(total=book.totals)]).assign(max=book.max_points)
     late = {student: " ".join(each["exercise"] for each in late)
             for student, late in book.late.items()}  # fmt: skip
     adjusted = book.table.dropna(subset="adjustment").groupby("student")["column"].agg(" ".join)
-    grades = grades.assign(late=pd.Series(late, dtype=object), adjusted=adjusted).fillna("")
-    grades.index = list(map(no_formula, book.students))
-    return grades.to_csv(index_label="student", lineterminator="\n")
+    grades = grades.map(format_points).assign(late=pd.Series(late, dtype=object), adjusted=adjusted)
+    for name in exercises:
+        times = {each["student"]: moment(each["submitted"])
+                 for each in book.submissions if each["exercise"] == name}  # fmt: skip
+        grades[f"{name} handed in"] = pd.Series(times, dtype=object)
+    grades.index = list(map(no_formula, grades.index))
+    return grades.fillna("").to_csv(index_label="student", lineterminator="\n")

@@ -89,7 +89,9 @@ class Session:
             return {"error": plain_error("NotCallable", case["entry"])}
         seed_generators(case["seed"])
         try:
-            if case["read"]:
+            if "test" in case:
+                value = exec(compile(case["test"], "<tests>", "exec"), self.names)
+            elif case["read"]:
                 value = entry
             elif self.drive is not None:
                 answer = SimpleNamespace(**{name: self.names[name] for name in self.entries})

@@ -19,6 +19,7 @@ MIN_FINGERPRINTS = 30  # shorter programs look alike by themselves
 LEAST = 0.6  # the smallest share, of the smaller of the two, that is reported
 MAX_LINE, MAX_TEXT = 500, 40_000  # characters that are read: tokenize is quadratic in a line's
 COMMON = 0.2  # of the students; a fingerprint that more of them have is dropped
+LEAST_COMMON = 4  # students may share one in any case: in a small class a few copies are found too
 SKIPPED = {
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
     *(tokenize.ENCODING, tokenize.ENDMARKER),
@@ -27,32 +28,48 @@ SKIPPED = {
 
 @dataclass(frozen=True)
 class Pair:
-    """Two students whose answers to an exercise share a part of their rare fingerprints."""
+    """Two students whose answers share a part of their rare fingerprints.
 
-    exercise: str
+    ``where``: an exercise, or "exercise/task".
+    """
+
+    where: str
     first: str
     second: str
     share: float
 
 
 def similar_pairs(
-    exercise: str, sources: dict[str, list[str]], given: Sequence[str] = ()
+    where: str, sources: dict[str, list[str]], given: Sequence[str] = ()
 ) -> list[Pair]:
     """Pairs of students, the most similar first; ``given`` is what everyone got."""
     known = set().union(*map(fingerprints, given))
     prints = {who: set().union(*map(fingerprints, answers)) - known
               for who, answers in sources.items()}  # fmt: skip
     counts = Counter(mark for marks in prints.values() for mark in marks)
-    limit = max(2, COMMON * len(prints))
+    limit = max(LEAST_COMMON, COMMON * len(prints))
     rare = {who: {m for m in marks if counts[m] <= limit} for who, marks in prints.items()}
     rare = {who: marks for who, marks in sorted(rare.items()) if len(marks) >= MIN_FINGERPRINTS}
     shares = {(a, b): len(rare[a] & rare[b]) / min(len(rare[a]), len(rare[b]))
               for a, b in combinations(rare, 2)}  # fmt: skip
-    pairs = [Pair(exercise, a, b, share) for (a, b), share in shares.items() if share >= LEAST]
+    pairs = [Pair(where, a, b, share) for (a, b), share in shares.items() if share >= LEAST]
     return sorted(pairs, key=lambda pair: (-pair.share, pair.first))
 
 
-def fingerprints(source: str) -> set[tuple[str, ...]]:
+def groups(pairs: list[Pair]) -> list[tuple[str, set[str], list[float]]]:
+    """Where answers are alike, whose (each is like another one's), and how much."""
+    found: list[tuple[str, set[str], list[float]]] = []
+    for pair in pairs:
+        group = (pair.where, {pair.first, pair.second}, [pair.share])
+        for known in [each for each in found if each[0] == pair.where and each[1] & group[1]]:
+            found.remove(known)
+            group = (pair.where, group[1] | known[1], group[2] + known[2])
+        found.append(group)
+    return found
+
+
+@functools.lru_cache(10_000)  # each answer is looked at with its task and with its exercise
+def fingerprints(source: str) -> frozenset[int]:
     """Fingerprints of a program; of one that is no Python, as far as it can be read."""
     tokens, before = [], tokenize.NEWLINE
     lines = (f"{line[:MAX_LINE]}\n" for line in source[:MAX_TEXT].splitlines())
@@ -69,4 +86,4 @@ def fingerprints(source: str) -> set[tuple[str, ...]]:
             before = token.type
     except (tokenize.TokenError, SyntaxError):
         pass
-    return {tuple(tokens[i : i + K]) for i in range(len(tokens) - K + 1)}
+    return frozenset(hash(tuple(tokens[i : i + K])) for i in range(len(tokens) - K + 1))

@@ -12,13 +12,17 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
+import course as course_script
 import nbformat
 import pytest
 import release
 import release_files
 import release_leaks
+import release_student_check
 import released_course
+import yaml
 from released_course import ROOT, commit
 
 from grader import cells, checks
@@ -37,7 +41,7 @@ LEAKED = "    return [item + item for item in x]"  # the small course's solution
 def course(tmp_path):
     """A small course under git, with the real course's README, Makefile and so on."""
     root = small_course.make_course(tmp_path / "course")
-    single = [*release_files.SINGLE, *release_files.LICENCES, release_files.CHECK[0]]
+    single = [*release_files.SINGLE, *release_files.LICENCES, *release_files.RENAMED]
     for name in [*single, "lecture_lib/__init__.py", "lecture_lib/model_spec.py"]:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, root / name)
@@ -63,8 +67,9 @@ def test_a_release_holds_what_students_need_and_nothing_else(course):
     folder, archive = release.release(course, course / "dist")
     written = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     assert written == {
-        "CITATION.cff", "LICENSE", "LICENSE-TEXT", "Makefile", "README.md", "pyproject.toml",
-        "requirements.txt", "exercises/01_lists.ipynb", "exercises/02_more.ipynb",
+        ".github/workflows/visible_tests.yml", "CITATION.cff", "LICENSE", "LICENSE-TEXT",
+        "Makefile", "README.md", "pyproject.toml", "requirements.txt",
+        "exercises/01_lists.ipynb", "exercises/02_more.ipynb",
         "lecture_lib/__init__.py", "lecture_lib/model_spec.py", "tools/course.py",
         "tools/run_tests.py",
     }  # fmt: skip
@@ -72,6 +77,46 @@ def test_a_release_holds_what_students_need_and_nothing_else(course):
         assert {name.partition("/")[2] for name in file.namelist()} == written
         for name in written:
             assert file.read(f"{folder.name}/{name}") == (folder / name).read_bytes()
+
+
+def test_a_receipt_says_what_was_tested_of_which_file(course, tmp_path, monkeypatch, capsys):
+    """02_more has no answer: it is neither run nor a failure."""
+    ready = SimpleNamespace(ok=True, verdict=lambda: "ready")
+    monkeypatch.setattr(release_student_check, "ROOT", course)
+    monkeypatch.setattr(release_student_check, "check_environment", lambda: ready)
+    monkeypatch.setenv("GITHUB_SHA", "0123abcd")
+    receipt, exercise = tmp_path / "receipt.md", course / "exercises/01_lists.ipynb"
+    arguments = ["--receipt", str(receipt)]
+    assert release_student_check.main(arguments) == 0
+    assert "no exercise has an answer yet" in receipt.read_text()
+    for mean, status, n in ((None, 1, 1), (small_course.RIGHT["mean"], 0, 2)):
+        nbformat.write(small_course.notebook(course, double=None) if mean is None
+                       else small_course.notebook(course, mean=mean), exercise)  # fmt: skip
+        assert release_student_check.main(arguments) == status
+        told = receipt.read_text()
+        assert "Commit 0123abcd, tested 2" in told
+        assert f"01_lists: {n} of 2 visible tests pass" in told
+        digest = subprocess.run(["sha256sum", exercise], capture_output=True, text=True).stdout
+        assert f"sha256 {digest.split()[0]}" in told
+        assert "02_more" not in told
+        assert f"01_lists: {n} of 2 visible tests pass" in capsys.readouterr().out
+
+
+def test_the_students_workflow_runs_a_command_that_there_is(course, monkeypatch):
+    folder, _ = release.release(course, course / "dist")
+    workflow = yaml.safe_load((folder / ".github/workflows/visible_tests.yml").read_text())
+    [job] = workflow["jobs"].values()
+    ours = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    known = {step.get("uses") for step in ours["jobs"]["test"]["steps"]}
+    known.add("actions/upload-artifact@v4")
+    assert {step.get("uses") for step in job["steps"]} <= known
+    [command] = [step["run"] for step in job["steps"] if "course.py" in step.get("run", "")]
+    ran = []
+    monkeypatch.setattr(course_script, "ensure_installed", lambda: None)
+    monkeypatch.setattr(course_script, "ROOT", folder)
+    monkeypatch.setattr(course_script, "run_in_venv", lambda line: ran.append(line) or 0)
+    assert course_script.main(command.split()[2:]) == 0
+    assert ran[0][1:] == ["tools/run_tests.py", "--receipt", "receipt.md"]
 
 
 def test_the_same_files_give_the_same_bytes_elsewhere_too(course, tmp_path):
@@ -203,7 +248,7 @@ def test_every_lecture_and_exercise_is_there_and_nothing_that_grades(whole, stud
         assert sorted(p.name for p in (student / folder).iterdir()) == sorted(
             p.name for p in (whole / folder).glob("*.ipynb")
         )
-    left = ("solutions", "tests", "grader", "benchmarks", ".ci", ".github",
+    left = ("solutions", "tests", "grader", "benchmarks", ".ci", ".github/workflows/ci.yml",
             "docs/instructors_guide.md", "docs/writing_exercises.md")  # fmt: skip
     for name in left:
         assert (whole / name).exists()

@@ -72,7 +72,7 @@ def release(root: Path, out: Path, *, allow_uncommitted: bool = False) -> tuple[
     out.mkdir(parents=True, exist_ok=True)
     write_folder(out / name, files)
     archive = out / f"{name}.zip"
-    archive.write_bytes(zip_bytes(name, files))
+    archive.write_bytes(zip_bytes(f"{name}/", files))
     return out / name, archive
 
 
@@ -117,15 +117,15 @@ def write_folder(folder: Path, files: dict[str, bytes]) -> None:
     fresh.rename(folder)
 
 
-def zip_bytes(name: str, files: dict[str, bytes]) -> bytes:
-    """A zip with all files below one folder; no time, user, umask or order of a disk is in it."""
+def zip_bytes(prefix: str, files: dict[str, bytes], executable: tuple[str, ...] = ()) -> bytes:
+    """A zip of files, named with ``prefix``; no time, user, umask or order of a disk is in it."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for path, content in sorted(files.items()):
-            entry = zipfile.ZipInfo(f"{name}/{path}", date_time=MOMENT)
+            entry = zipfile.ZipInfo(prefix + path, date_time=MOMENT)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = 3  # Unix, on Windows too: the permissions are Unix's
-            entry.external_attr = (0o100000 | MODE) << 16
+            entry.external_attr = (0o100000 | (0o755 if path in executable else MODE)) << 16
             archive.writestr(entry, content, compresslevel=9)
     return buffer.getvalue()
 

@@ -14,7 +14,10 @@ LEFT = ("lecture_lib/grading.py",)  # leads to the grader, which students don't 
 SINGLE = ("README.md", "Makefile", "pyproject.toml", "requirements.txt", "tools/course.py")
 LICENCES = ("LICENSE", "LICENSE-TEXT", "CITATION.cff")
 INSTRUCTORS_PAGES = ("docs/writing_exercises.md", "docs/instructors_guide.md")
-CHECK = ("tools/release_student_check.py", "tools/run_tests.py")  # ours -> a student's `make test`
+RENAMED = {  # ours -> a student's
+    "tools/release_student_check.py": "tools/run_tests.py",  # `make test`
+    "tools/release_student_workflow.yml": ".github/workflows/visible_tests.yml",
+}
 TARGETS = ("help", "setup", "lab", "test", "clean")
 # Modules of requirements-test.txt, which students don't get, and of the grader.
 NOT_THERE = ("grader", "distributed", "nbgrader", "playwright", "pytest", "sphinx")
@@ -92,11 +95,11 @@ def student_files(root: Path, names: list[str]) -> dict[str, bytes]:
     known = set(names)
     wanted = [n for n in names if n.startswith(TAKEN) and not n.startswith(LEFT)]
     wanted += [*SINGLE, *LICENCES]
-    missing = [name for name in (*SINGLE, *LICENCES, CHECK[0]) if name not in known]
+    missing = [name for name in (*SINGLE, *LICENCES, *RENAMED) if name not in known]
     if missing:
         raise ReleaseError(f"not in the course: {', '.join(missing)}")
     files = {name: (root / name).read_bytes() for name in wanted}
-    files[CHECK[1]] = (root / CHECK[0]).read_bytes()
+    files |= {theirs: (root / ours).read_bytes() for ours, theirs in RENAMED.items()}
     for name, edits in EDITS.items():
         files[name] = _edited(name, files[name].decode("utf-8"), edits).encode()
     files["Makefile"] = _makefile(files["Makefile"].decode("utf-8")).encode()

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-FOLDERS = ("solutions/", "tests/", "grader/", "benchmarks/", ".ci/", ".github/")
+FOLDERS = ("solutions/", "tests/", "grader/", "benchmarks/", ".ci/", ".github/workflows/ci")
 WORDS = (
     *("python -m grader", "from grader", "solutions/", "solutions.checks"),
     *("BEGIN SOLUTION", "END SOLUTION", "BEGIN HIDDEN TESTS"),

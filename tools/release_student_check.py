@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
 """Is this machine ready, and do the visible tests of your answers pass?
 
-python tools/run_tests.py              all exercises
-python tools/run_tests.py -k 01        only those whose names contain 01
+python tools/run_tests.py                     all exercises
+python tools/run_tests.py -k 01               only those whose names contain 01
+python tools/run_tests.py --receipt FILE.md   only those with an answer; writes a receipt
 
 Each notebook of exercises/ is run from top to bottom; the files stay as they are.
 """
 
 import argparse
 import hashlib
+import os
 import re
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import nbformat
@@ -20,6 +23,7 @@ from tqdm import tqdm
 from lecture_lib.environment import check_environment
 
 ROOT = Path(__file__).resolve().parent.parent
+NO_POINTS = "The points come from the hidden checks, which your instructor runs."
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,7 +32,9 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("-k", dest="word", default="", metavar="WORD")
-    word = parser.parse_args(argv).word
+    parser.add_argument("--receipt", type=Path, metavar="FILE")
+    arguments = parser.parse_args(argv)
+    word, receipt = arguments.word, arguments.receipt
     exercises = sorted((ROOT / "exercises").glob("*.ipynb"))
     chosen = [path for path in exercises if word in path.stem]
     if not chosen:
@@ -36,18 +42,41 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     report = check_environment()
     print(report.verdict(), flush=True)
-    return int(not all([report.ok, *(check_exercise(path) for path in chosen)]))
+    passed, lines = report.ok, []
+    for path in chosen:
+        notebook = nbformat.read(path, as_version=4)
+        if receipt and not is_begun(notebook):
+            continue
+        told = check_exercise(path, notebook)
+        print(*told, sep="\n", flush=True)
+        passed = passed and len(told) == 1
+        lines += [*told, f"    sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}"]
+    if receipt:
+        receipt.write_text(receipt_text(lines), encoding="utf-8")
+    return int(not passed)
 
 
-def check_exercise(path: Path) -> bool:
-    """Run one exercise and print a line for it, and one for each test that doesn't pass."""
-    notebook = nbformat.read(path, as_version=4)
+def is_begun(notebook) -> bool:
+    """Whether an answer is no longer what was handed out."""
+    answers = [cell for cell in notebook.cells if mark(cell, "solution")]
+    return any("NotImplementedError" not in cell.source for cell in answers)
+
+
+def receipt_text(lines: list[str]) -> str:
+    """A page that says what was tested, of which commit, and when."""
+    commit = os.environ.get("GITHUB_SHA", "not known")
+    now = datetime.now(UTC).isoformat(" ", "seconds")
+    told = "\n".join(lines or ["no exercise has an answer yet"])
+    return f"# Receipt\n\nCommit {commit}, tested {now}.\n\n```\n{told}\n```\n\n{NO_POINTS}\n"
+
+
+def check_exercise(path: Path, notebook) -> list[str]:
+    """Run one exercise: a line for each test that doesn't pass, and last one for the exercise."""
     tests = [cell for cell in notebook.cells if mark(cell, "grade") and not mark(cell, "solution")]
     changed = [cell for cell in tests if mark(cell, "checksum") not in (None, checksum(cell))]
     if changed:
-        print(f"{path.stem}: a cell of tests was changed, copy the exercise anew:")
-        print("\n".join(_indented(cell.source) for cell in changed))
-        return False
+        told = f"{path.stem}: a cell of tests was changed, copy the exercise anew:"
+        return [told, *(_indented(cell.source) for cell in changed)]
     with tqdm(total=len(notebook.cells), desc=path.stem, leave=False, disable=None) as bar:
         NotebookClient(
             notebook,
@@ -56,11 +85,9 @@ def check_exercise(path: Path) -> bool:
             on_cell_execute=lambda cell, cell_index: bar.update(cell_index + 1 - bar.n),
         ).execute()
     errors = [out for cell in tests for out in cell.outputs if out.output_type == "error"]
-    for error in errors:
-        print(_indented(_last_line(f"{error.ename}: {error.evalue}")))
+    lines = [_indented(_last_line(f"{error.ename}: {error.evalue}")) for error in errors]
     n_passed = len(tests) - len(errors)
-    print(f"{path.stem}: {n_passed} of {len(tests)} visible tests pass", flush=True)
-    return not errors
+    return [*lines, f"{path.stem}: {n_passed} of {len(tests)} visible tests pass"]
 
 
 def mark(cell, name: str):

@@ -45,6 +45,11 @@ RIGHT = {
     "mean": "import math\ndef mean(x):\n    return math.fsum(x) / len(x)",
     "half": "def half(x):\n    return 0.5 * x[0]",
 }
+VISIBLE = {
+    "double": 'assert double([1]) == [2], f"got {double([1])}: twice each number"',
+    "mean": 'assert mean([1, 3]) == 2, "2 lies in the middle of 1 and 3"',
+    "half": 'assert half([4]) == 2, "2 is half of 4"',
+}
 WRONG = {
     "double": "def double(x):\n    return x",
     "mean": "def mean(x):\n    return sum(x)",
@@ -66,9 +71,10 @@ def make_course(root: Path) -> Path:
 
 def _solution(tasks: list[str]) -> nbformat.NotebookNode:
     made = []
-    for task in tasks:
+    for number, task in enumerate(tasks, start=1):
         points = {"double": 2, "mean": 3, "half": 1}[task]
         text = f"Write {task}. Difficulty 1 of 5 · 2 minutes · {points} points"
+        text = f"## Task {number}: the {task}\n\n{text}"
         head, *body = RIGHT[task].replace("import math\n", "").splitlines()
         marks = ["    ### BEGIN SOLUTION", *body, "    ### END SOLUTION"]
         mark = {"schema_version": 3, "task": False, "cell_type": "code", "grade_id": task}
@@ -78,7 +84,7 @@ def _solution(tasks: list[str]) -> nbformat.NotebookNode:
         made += [
             nbformat.v4.new_markdown_cell(text),
             _code("\n".join([head, *marks]), answer),
-            _code(f'assert callable({task}), "define it"', test),
+            _code(f'assert callable({task}), "define it"\n{VISIBLE[task]}', test),
         ]
     for i, cell in enumerate(made):  # random ids would make the files differ each time
         cell.id = f"cell-{i}"
