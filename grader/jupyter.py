@@ -11,6 +11,7 @@ import linecache
 import re
 import sys
 from collections import defaultdict
+from io import StringIO
 from typing import Any
 
 NAME = "<answer>"  # of the file that errors say a line of the cell is in
@@ -35,6 +36,8 @@ class Shell(list):
     def getoutput(self, *args: Any) -> "Shell":
         return self
 
+    grep = fields = getoutput  # of such an output
+
     def run_cell_magic(self, magic: str, line: str, cell: str) -> None:
         if RUNS_ITS_CODE.match(f"%%{magic}"):
             run_cell(cell, sys._getframe(1).f_globals)
@@ -48,7 +51,7 @@ def names() -> dict[str, Any]:
     shell = Shell([""])  # one empty line: who reads the first line of some output finds one
     return {**dict.fromkeys(("_", "__", "___", "_i", "_ii", "_iii"), ""), "In": defaultdict(str),
             "Out": defaultdict(str), "get_ipython": lambda: shell, "display": shell,
-            "input": shell.input}  # fmt: skip
+            "input": shell.input, "breakpoint": shell}  # fmt: skip
 
 
 def run_cell(source: str, names: dict[str, Any]) -> None:
@@ -79,13 +82,14 @@ def as_python(source: str) -> str:
     except (SyntaxError, ValueError):  # ValueError: a null byte
         from IPython.core.inputtransformer2 import TransformerManager
     top = re.match(r"(?:[ \t]*\n)*", source)[0]  # IPython drops empty lines on top
-    lines = [f"{line}\n" for line in INSTALL.sub(r"\1%", source[len(top) :]).split("\n")]
+    lines = list(StringIO(INSTALL.sub(r"\1%", source[len(top) :]) + "\n"))
     manager, changed = TransformerManager(), True
     for transform in manager.cleanup_transforms:
         lines = transform(lines)
     if lines[0].startswith("%%"):  # else the cell is in another language, or a file's text
         rest = "".join(lines[1:]).removesuffix("\n")
-        return f"{top}\n{as_python(rest)}" if RUNS_ITS_CODE.match(lines[0]) else ""
+        return as_python(f"{top}\n{rest}") if RUNS_ITS_CODE.match(lines[0]) else ""
+    lines = list(StringIO(top + "".join(lines)))
     while changed:
         before = lines
         changed, lines = manager.do_one_token_transform(before)
@@ -93,5 +97,5 @@ def as_python(source: str) -> str:
             i = next(i for i, line in enumerate(lines) if line != before[i])
             timed = TIMED_LINE.sub(lambda found: ast.literal_eval(found[1]) or "None", lines[i])
             n_joined = "".join(before).count("\n") - "".join(lines).count("\n")
-            lines[i] = timed + "\n" * n_joined
-    return top + "".join(lines)
+            lines[i : i + 1] = [timed, *"\n" * n_joined]
+    return "".join(lines)

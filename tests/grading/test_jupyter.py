@@ -52,6 +52,8 @@ RIGHT = {
     "cell-magic-indented": "    %%time\n" + "".join(f"    {line}\n" for line in GOOD.splitlines()),
     "shell": f"!nvidia-smi\n!!ls\n{GOOD}!echo it's (\n",
     "shell-output": f"files = !ls -l\n{GOOD}files[0], files.n, files.s.split(), len(files)",
+    "shell-output-searched": f"a = !ls\n{GOOD}a.grep('x'), a.fields(0), [line for line in a]",
+    "breakpoint": DEF + "breakpoint()\n    return [2 * item for item in x]",
     "shell-output-in-a-function": DEF + "a = !ls\n    return [2 * item for item in x]",
     "install": f"%pip install --help\n!pip install --help\n{GOOD}",
     "install-without-a-mark": f"pip install --help\n{GOOD}conda install --help",
@@ -82,7 +84,7 @@ RIGHT = {
     "prompts-of-ipython": "In [3]: def double(x):\n   ...:     return [2 * item for item in x]\n",
     "indented": "    def double(x):\n        return [2 * item for item in x]\n",
     "plot": f"import matplotlib.pyplot as plt\n{GOOD}plt.plot(double([1, 2]))\nplt.show()",
-    "progress-bar": f"from tqdm.auto import tqdm\n{GOOD}for i in tqdm(range(3)): pass",
+    "progress-bar": f"from tqdm.notebook import tqdm\n{GOOD}for i in tqdm(range(3)): pass",
     "widget": f"import ipywidgets\n{GOOD}ipywidgets.interact(lambda n: print(n), n=3)",
     "print-flood": f"{GOOD}for i in range(200_000): print('x' * 100)",
     "print-flood-in-calls": DEF + "print('x' * 10**7)\n    return [2 * item for item in x]",
@@ -159,14 +161,15 @@ LINES = {
     "prompt": ">>> x = 1\n>>> {}",
     "in-a-block": "if 1:\n    !ls \\\n       -l\n    {}",
     "string": '%who\ns = """\n%time\n"""\n{}',
-    "form-feed": "!ls \\\n  -l\n\x0c\n\x0cx = 1\n{}",
+    "form-feed": "!ls \\\n  -l\n\x0c\n\x0cx = 1\n!ls \\\n  -l\n{}",
     "line-separators": "!ls \\\n a\ns = 'a\u2028b\x0b\x1c\x85c'\n{}",
+    "quotes": "!ls it's\n{}",
     "await": "import asyncio\n%who\nawait asyncio.sleep(0)\n{}",
 }
 
 
 @pytest.mark.parametrize("name", LINES)
-@pytest.mark.parametrize("line", ["y", "return 1 +"])
+@pytest.mark.parametrize("line", ["y", "return 1 +", "if 1:\n        x\n      y"])
 def test_a_line_in_a_message_is_the_line_of_the_cell(told, name, line):
     source = LINES[name].format(line)
     assert f" in line {source.count(chr(10)) + 1} of the answer cell" in told(source)[1]
