@@ -8,9 +8,9 @@ are no inputs yet also a name of that line. In full is told only why a cell is n
 has not been run then. The instructor's results have every text.
 
 What an answer can still choose to say is worth its help to honest students: which cases pass, which
-of them comes first, one of the known mistakes or a class of error, a line, how many entries are
-wrong, a shape with up to MAX_DIGITS digits. That is some twenty bits for a task, and two for each
-case, where a hidden input or a solution has thousands.
+of them comes first, one of the known mistakes or a class of error, a line, where the first wrong
+entry is, a shape with up to MAX_DIGITS digits. That is some twenty bits for a task, and two for
+each case, where a hidden input or a solution has thousands.
 """
 
 import ast

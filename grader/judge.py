@@ -47,7 +47,7 @@ def judge(frozen: dict, records: list[dict]) -> Verdict:
     once = frozen["cases"][case]["read"] or _failed_to_load(records[case])
     label = "" if once else f"{case_labels(frozen)[case]}: "
     hint = _hint(frozen, records, reasons)
-    return Verdict(False, 0, points, f"{label}{reasons[case]}{note}{hint}")
+    return Verdict(False, 0, points, f"{label}{reasons[case]}{hint}{note}")
 
 
 def _hint(frozen: dict, records: list[dict], reasons: list[str | None]) -> str:

@@ -1,7 +1,5 @@
 """Feedback helps an honest student and carries no hidden input out."""
 
-import re
-
 import numpy as np
 import pytest
 from small_tasks import DEF, doubling, grade_answer, process_verdict
@@ -12,13 +10,11 @@ BARE = Sandbox(bubblewrap=False)
 SECRET = "777"  # stands in the second case's input
 
 
-@pytest.mark.parametrize(
-    "body", ["return [10 * item for item in x]", "return np.ones((77, 1, 77, 125))"]
-)
+@pytest.mark.parametrize("body", ["return np.ones((77, 1, 77, 125))", "return np.ones(7777777)"])
 def test_numbers_that_an_answer_can_choose_are_few(body):
     result = told(body, "import numpy as np\n")
-    assert re.search("difference|77, 125", result["message"])
-    assert not re.search("difference|77", result["student_message"])
+    assert "77" in result["message"]
+    assert "77" not in result["student_message"]
 
 
 def told(body, head=""):

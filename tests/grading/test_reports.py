@@ -121,11 +121,11 @@ def test_the_summary_counts_mistakes_that_were_not_recognised(course, tmp_path, 
     figures = {row["task"]: row for row in outcome.book.task_figures()}
     mean, double = figures["01_lists/mean"], figures["01_lists/double"]
     assert (mean["n"], mean["n_tried"]) == (4, 3)
-    assert mean["unknown"] == [("hidden case 1 of 2: wrong", 3)]
+    assert mean["unknown"] == [("every case: wrong", 2), ("hidden case 1 of 2: wrong", 1)]
     assert mean["rates"] == [("hidden case 1 of 2", 0), ("five", 1)]
     assert double["unknown"] == []
     page = re.sub(r"<[^>]+>", "", (tmp_path / "out" / "summary.html").read_text())
-    assert "3 not recognised, most often hidden case 1 of 2: wrong (3 ×)" in page
+    assert "3 not recognised, most often every case: wrong (2 ×)" in page
     assert re.search(r"33%\s*five", page)
     assert "Mean 1.5, median 2 of 5 points" in page  # 2, 2, 2 and 0
 
