@@ -10,7 +10,7 @@ BARE = Sandbox(bubblewrap=False)
 SECRET = "777"  # stands in the second case's input
 
 
-@pytest.mark.parametrize("body", ["return np.ones((77, 1, 77, 125))", "return np.ones(7777777)"])
+@pytest.mark.parametrize("body", ["return np.ones((77, 1, 77, 125))", "return np.ones(777777)"])
 def test_numbers_that_an_answer_can_choose_are_few(body):
     result = told(body, "import numpy as np\n")
     assert "77" in result["message"]
