@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", "--course-seed", type=int, help="of the hidden inputs (default: drawn once)")
     add("--deadline", type=_moment, metavar="YYYY-MM-DDTHH:MM", help="later ones are marked late")
     add("--roster", type=Path, help="table of all students: a file is whose name its path has")
-    add("--pattern", type=re.compile, metavar="REGEX",
+    add("--pattern", type=_regex, metavar="REGEX",
         help="finds (?P<student>...) in the path of each file")  # fmt: skip
     add("--jobs", type=int, default=os.cpu_count() or 1, help="at the same time (default: cores)")
     add("--regrade", action="append", default=[], metavar="STUDENT|TASK|EXERCISE|all")
@@ -82,6 +82,13 @@ def _moment(text: str) -> datetime:
         return datetime.fromisoformat(text).astimezone()
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: like 2030-01-31T23:59 ({error})") from None
+
+
+def _regex(text: str) -> re.Pattern:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
 
 
 # Each command imports what it needs when it runs: --help answers at once.

@@ -79,13 +79,13 @@ def test_a_cell_too_deep_to_parse_costs_its_own_task_alone(course, tmp_path, gra
 def graded_odd(course, tmp_path, capsys, monkeypatch):
     """The command's exit status and output, over one notebook and these files."""
 
-    def grade(**files):
+    def grade(*options, **files):
         folder = tmp_path / "in"
         hand_in(folder, "ann", notebook(course))
         for name, content in files.items():
             (folder / name.replace("__", ".")).write_text(content)
         line = ["--root", str(course), "grade", str(folder), "--out", str(tmp_path / "out"),
-                "--exercise", "01", "--unsafe"]  # fmt: skip
+                "--exercise", "01", "--unsafe", *options]  # fmt: skip
         monkeypatch.setenv("PATH", "/nonexistent")  # no bwrap: that is tested elsewhere
         return command.main(line), capsys.readouterr().out
 
@@ -104,6 +104,16 @@ def test_every_file_that_is_not_taken_is_in_the_summary_and_the_exit_status(grad
         assert f"not taken: {name}: " in printed
         assert name in page
     assert "Files that were not taken" in page
+
+
+def test_what_cannot_be_told_ends_the_command_with_a_question(put, graded_odd, capsys):
+    put("in/sheet/ann.ipynb")
+    put("in/sheet/ben.ipynb")
+    assert graded_odd()[0] == 2
+    assert graded_odd("--pattern", r"(?P<student>\w+)\.ipynb")[0] == 0
+    with pytest.raises(SystemExit):
+        graded_odd("--pattern", "(")
+    assert "is no regular expression" in capsys.readouterr().err
 
 
 def test_properties_of_the_system_are_nobodys_work(graded_odd):

@@ -5,6 +5,8 @@ import re
 import stat
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -77,14 +79,18 @@ def test_a_students_own_time_stamp_does_not_count(put, tmp_path, where):
 
 
 @pytest.mark.parametrize("seconds", [-1e12, 3e11, 1e18])
-def test_times_that_no_calendar_has_stop_nobody(put, tmp_path, seconds):
-    path = put("ann/01_lists.ipynb")
-    try:
-        os.utime(path, (seconds, seconds))
-    except OverflowError:
-        pytest.skip("this system has no such time")
+def test_times_that_no_calendar_has_stop_nobody(put, tmp_path, monkeypatch, seconds):
+    path, lstat = put("ann/01_lists.ipynb"), os.lstat
+
+    def odd(name, *args, **kwargs):  # few file systems keep such times
+        found = lstat(name, *args, **kwargs)
+        if Path(name) != path:
+            return found
+        return SimpleNamespace(st_mode=found.st_mode, st_mtime=seconds)
+
+    monkeypatch.setattr(os, "lstat", odd)
     (submission,) = find_submissions(tmp_path, EXERCISES, datetime.now(UTC)).submissions
-    assert submission.submitted.year < 10_000
+    assert submission.submitted.year == (1970 if seconds < 0 else 9999)
 
 
 @pytest.mark.parametrize("odd", ["pipe", "device", "folder", "link", "large"])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import unicodedata
 
 import pytest
 
@@ -91,3 +92,13 @@ def test_names_that_look_like_nothing_and_rows_of_other_lengths(results):
     code, found = make_upload(results, "canvas", roster)
     assert code == 0
     assert found[2:] == [["NA", "7", "x", "", ""], ["Short, A", "8", "", "", "1.5"]]
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_may_be_written_as_one_character_or_two(results, forms):
+    student, roster = (unicodedata.normalize(form, "José Bo") for form in forms)
+    row = {"student": student, "exercise": "01", "task": "1", "points": 2, "max_points": 2}
+    (results / "results.jsonl").write_text(json.dumps(row))
+    code, found = make_upload(results, "moodle", f"Full name,ID number\n{roster},7\n")
+    assert code == 0
+    assert found[1][1:] == ["7", "2"]
