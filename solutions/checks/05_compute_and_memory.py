@@ -45,6 +45,7 @@ def batch_cases(rng):
         Case(512 * between(rng, 2, 9), 512 * between(rng, 10, 20), 989, 3350, label="an H100"),
         # the intensity reaches the ridge exactly: peak / 1 with equal sides 4 peak
         Case(4 * peak, 4 * peak, peak, 1000, label="a batch that reaches the ridge exactly"),
+        Case(2 * peak, 2 * peak, peak, 1000, label="a ridge that is never quite reached"),
         Case(between(rng, 20, 40), between(rng, 20, 40), 312, 2039, label="a small matrix"),
     ]
 

@@ -265,8 +265,8 @@ def problem_cases(rng):
     other = [(s, 1, t, a + 90, b + 90) for s, _, t, a, b in alone]  # long after it
     step = [(s, 0, 1, 40 + s, 41 + s) for s in range(3)]
 
-    # Step 1 starts when step 0 has left stage 0, or stage 1, and not the last one.
-    too_soon = [(s, 0, 1, 2 * L + s, 2 * L + s + 1) for s in range(2)] + [(2, 0, 1, 50, 51)]
+    # Step 1 enters stage 0, and only that, when step 0 has left stage 1 and not the last one.
+    too_soon = [(0, 0, 1, 2 * L, 2 * L + 1), (1, 0, 1, 40, 41), (2, 0, 1, 50, 51)]
     crossing = [(0, 1, 0, L - 1, 2 * L - 1), (1, 1, 0, 60, 60 + L), (2, 1, 0, 70, 70 + L)]
     inside = [(0, 1, 0, 1, 2), (1, 1, 0, 60, 61), (2, 1, 0, 70, 71)]
     together = [(0, 1, 0, 0, L), *crossing[1:]]
@@ -282,6 +282,9 @@ def problem_cases(rng):
             [*alone[:1], *together[1:], *alone[1:], together[0]], 3, label="two that start together"
         ),
         Case(mixed(rng, [*early, *other]), 3, label="a stage that starts too early"),
+        Case(
+            [alone[0], (1, 0, 0, L - 1, 2 * L - 1), alone[2]], 3, label="stage 1 starts too early"
+        ),
         Case(mixed(rng, [*alone, *too_soon]), 3, label="a step that starts too early"),
         Case(mixed(rng, [*other, *first]), 3, label="a step before its prefill"),
         Case([*early, *crossing, *too_soon], 3, label="everything wrong"),

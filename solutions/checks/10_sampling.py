@@ -86,6 +86,8 @@ def draw_cases(rng):
         *(Case(probs, u, label="a boundary") for u in (0.0, 0.125, 0.625)),
         *(Case(distribution(rng, 6), round(float(rng.uniform(0.5, 0.999)), 4)) for _ in range(6)),
         Case([0.0, 1.0], 0.0, label="an impossible first token"),
+        # the sum of ten times 0.1 is this very u in floating point
+        Case([0.1] * 10 + [0.0], 0.9999999999999999, label="u just below 1"),
     ]
 
 
@@ -105,8 +107,9 @@ DRAW = Task(
 ORDER = Task(
     grade_id="order", entry="sampling_distribution", compare=CLOSE,
     cases=lambda rng: [
-        Case(rng.normal(0, 2.5, n).tolist(), temperature, 0.85)
-        for n, temperature in ((12, 2.0), (20, 0.6), (9, 1.5))
+        *(Case(rng.normal(0, 2.5, n).tolist(), temperature, 0.85)
+          for n, temperature in ((12, 2.0), (20, 0.6), (9, 1.5))),
+        Case([0.0, math.log(2), 0.0], 1.0, 0.5, label="exactly p"),
     ],
     misconceptions=[
         ("cuts-first", "x / temperature", "x", "    return [q",

@@ -128,7 +128,7 @@ LOGPROBS = Task(
 def penalty_cases(rng):
     def drawn(n_vocab, penalty):
         logits = rng.normal(0, 3, n_vocab)
-        logits[[0, 1, 2, 3]] = (2.5, -1.5, 4.0, -3.0)  # both signs, repeated and not
+        logits[[0, 1, 2, 3, 5]] = (2.5, -1.5, 4.0, -3.0, 0.4)  # both signs, repeated and not
         ids = [0, 1, 0, 5, 1, 6, 0]
         return Case(logits.round(3).tolist(), ids, penalty)
 
@@ -212,8 +212,8 @@ def use_check(answer, given):
 def check_cases(rng):
     k, p, t = int(rng.integers(2, 99)), float(rng.uniform(0.1, 0.9)), float(rng.uniform(0.1, 2))
     fine = [
-        {"top_k": k, "top_p": p, "temperature": t},
-        {"output_len": k, "beam_width": 4, "len_penalty": -t, "repetition_penalty": p},
+        {"output_len": 1, "top_k": k, "top_p": p, "temperature": t},
+        {"output_len": k, "beam_width": 2, "len_penalty": -t, "repetition_penalty": p},
         {"top_k": 0, "temperature": 0, "top_p": 1, "beam_search_diversity_rate": 0},
     ]
     refused = {
