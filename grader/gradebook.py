@@ -22,7 +22,6 @@ NO_ANSWER = "the notebook has no answer cell for this task"
 OUTCOMES_TO_LOOK_AT = {"time limit", "died", "unreadable", "wrong name", "NameError",
                        "SyntaxError"}  # fmt: skip
 UNTOLD = {"not run", "not answered"}  # outcomes that say nothing of an answer
-VISIBLE_FAILS, VISIBLE_PASSES = "visible fails, hidden passes", "visible passes, hidden fails"
 RESULT = ("student", "exercise", "task", "points", "max_points", "graded_points", "adjustment",
           "late", "message", "student_message", "misconception", "remark", "seconds", "passed",
           "visible", "checks")  # fmt: skip
@@ -76,7 +75,8 @@ class Gradebook:
             found = Counter(zip(wrong["misconception"], wrong["message"], strict=True))
             mistakes = [(n, name, message) for (name, message), n in found.most_common()]
             share = graded["points"].mean() / most if len(graded) else math.inf
-            tried = graded[graded["checks"].map(_is_tried).astype(bool)]
+            is_tried = graded["checks"].map(lambda checks: not _outcomes(checks) <= UNTOLD)
+            tried = graded[is_tried.astype(bool)]
             unknown = tried[tried["misconception"].isna() & ~tried["passed"].astype(bool)]
             cases = Counter(map(_first_failure, unknown["checks"]))
             rates = [(each[0]["label"], sum(check["outcome"] == "passed" for check in each))
@@ -92,7 +92,8 @@ class Gradebook:
         for row in self.rows:
             visible = (row["visible"] or {"outcome": "not run"})["outcome"]
             if visible not in UNTOLD and (visible == "passed") != row["passed"]:
-                kind = VISIBLE_FAILS if row["passed"] else VISIBLE_PASSES
+                one, other = ("fails", "passes") if row["passed"] else ("passes", "fails")
+                kind = f"visible {one}, hidden {other}"
                 found.setdefault(row["column"], {}).setdefault(kind, []).append(row["student"])
         return found
 
@@ -109,10 +110,6 @@ class Gradebook:
 
 def _outcomes(checks: list[dict]) -> set[str]:
     return {check["outcome"] for check in checks}
-
-
-def _is_tried(checks: list[dict]) -> bool:
-    return bool(_outcomes(checks) - UNTOLD)
 
 
 def _first_failure(checks: list[dict]) -> str:

@@ -16,14 +16,12 @@ from .gradebook import RESULT, Gradebook, by_student
 BINS = 10
 # What begins a formula, in the first cell or in one behind another country's separator.
 FORMULA = re.compile(r"(^|[;\t\r\n|])(?=\s*[=+\-@＝＋－＠])|^(?=[\t\r])")
-MAXIMUM = "(maximum)"  # the row of grades.csv with the most points
 
 
 def write_reports(folder: Path, book: Gradebook, titles: dict[str, str], **facts) -> None:
-    """Write all reports.
+    """Write all reports; tasks are called by their ``titles``, the summary tells ``facts`` too.
 
-    ``titles`` are what to call the tasks, by "exercise/task"; ``facts`` what the summary tells
-    besides: the seed, groups of similar answers, and rejected files, which are no one's.
+    These are the seed, groups of similar answers, and rejected files, which are no one's.
     """
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -85,22 +83,20 @@ def moment(text: str) -> str:
 
 
 def _grades_csv(book: Gradebook) -> str:
-    """The most points, then a row for each student: empty where nothing is graded or handed in."""
+    """A row for each student: empty where nothing was handed in or is not graded."""
     exercises = list(dict.fromkeys(column.split("/")[0] for column in book.tasks))
     grades = book.table.pivot(index="student", columns="column", values="points")
     grades = grades.join(book.sums("student", "exercise").unstack())
     grades = grades.reindex(index=book.students, columns=[*book.tasks, *exercises])
-    most = {name: sum(points for column, points in book.tasks.items()
-                      if name in (column, column.split("/")[0])) for name in grades}  # fmt: skip
-    most = pd.DataFrame([most], index=[MAXIMUM]).assign(total=book.max_points)
-    grades = pd.concat([most, grades.assign(total=book.totals)]).assign(max=book.max_points)
+    grades = grades.assign(total=book.totals, max=book.max_points).map(format_points)
     late = {student: " ".join(each["exercise"] for each in late)
             for student, late in book.late.items()}  # fmt: skip
     adjusted = book.table.dropna(subset="adjustment").groupby("student")["column"].agg(" ".join)
-    grades = grades.map(format_points).assign(late=pd.Series(late, dtype=object), adjusted=adjusted)
+    grades = grades.assign(late=pd.Series(late, dtype=object), adjusted=adjusted)
     for name in exercises:
         times = {each["student"]: moment(each["submitted"])
                  for each in book.submissions if each["exercise"] == name}  # fmt: skip
         grades[f"{name} handed in"] = pd.Series(times, dtype=object)
-    grades.index = list(map(no_formula, grades.index))
-    return grades.fillna("").to_csv(index_label="student", lineterminator="\n")
+    most = {f"max {task}": format_points(points) for task, points in book.tasks.items()}
+    grades = grades.assign(**most).fillna("").set_axis(map(no_formula, book.students))
+    return grades.to_csv(index_label="student", lineterminator="\n")

@@ -28,12 +28,9 @@ SKIPPED = {
 
 @dataclass(frozen=True)
 class Pair:
-    """Two students whose answers share a part of their rare fingerprints.
+    """Two students whose answers share a part of their rare fingerprints."""
 
-    ``where``: an exercise, or "exercise/task".
-    """
-
-    where: str
+    where: str  # an exercise, or "exercise/task"
     first: str
     second: str
     share: float
