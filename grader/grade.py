@@ -26,9 +26,7 @@ from .similar import Pair, similar_pairs
 from .store import Store, open_store
 from .submissions import find_submissions
 
-WAITING = b"""
-interrupted: waiting for the answers that are being graded. Ctrl-C again gives them up.
-"""
+WAITING = b"\ninterrupted: waiting for what is being graded; Ctrl-C again gives it up\n"
 
 
 @dataclass(frozen=True)
