@@ -42,24 +42,19 @@ def find_traces(known):
 
 
 def forking_process(known):
-    """Look into the process that forks the tasks, slow it down or limit it."""
-    pid = os.getppid()
-    if LIBC.setpriority(os.PRIO_PROCESS, pid, 19) == 0:
-        return "could slow down the process that forks"
-    if LIBC.ptrace(PTRACE_SEIZE, pid, 0, 0) == 0:
-        return "could trace the process that forks"
-    with contextlib.suppress(OSError):
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (9, 9))
-        return "could limit the process that forks"
+    """Look into the process that forks the tasks, or slow down, trace or limit it or the first."""
+    for pid in (os.getppid(), 1):
+        if LIBC.setpriority(os.PRIO_PROCESS, pid, 19) == 0:
+            return f"could slow down process {pid}"
+        if LIBC.ptrace(PTRACE_SEIZE, pid, 0, 0) == 0:
+            return f"could trace process {pid}"
+        with contextlib.suppress(OSError):
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (9, 9))
+            return f"could limit process {pid}"
     names = ("mem", "environ", *(f"fd/{n}" for n in range(16)))
-    return _opened(f"/proc/{pid}/{name}" for name in names)
-
-
-def first_process(known):
-    """Trace the sandbox's own process, to which no limit applies, or write to its memory."""
-    if LIBC.ptrace(PTRACE_SEIZE, 1, 0, 0) == 0:
-        return "could trace process 1"
-    return _opened(("/proc/1/mem", "/proc/1/task/1/mem"), os.O_WRONLY)
+    return _opened(f"/proc/{os.getppid()}/{name}" for name in names) or _opened(
+        ["/proc/1/mem"], os.O_WRONLY
+    )
 
 
 def inherited(known):
@@ -163,15 +158,13 @@ def memory_of_many(known):
 
 def shared_memory(known):
     """Memory shared without a file: once its maker has ended it is in no process's count."""
-    part = known["memory_mb"] * MB // 4
     with contextlib.suppress(PermissionError):
-        shared = [mmap.mmap(-1, part) for _ in range(5)]
-        for block in shared:
-            if (pid := os.fork()) == 0:
-                block[::4096] = bytes(part // 4096)
+        for block in [mmap.mmap(-1, known["memory_mb"] * MB // 4) for _ in range(5)]:
+            if os.fork() == 0:
+                block[::4096] = bytes(len(block) // 4096)
                 os._exit(0)
-            os.waitpid(pid, 0)
-        return f"could use {5 * part // MB} MB"
+            os.wait()
+        return "could use a quarter more than is allowed"
     return _opened(["/dev/zero"])  # another way to get such memory
 
 

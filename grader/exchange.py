@@ -30,11 +30,7 @@ class Fault(Exception):
 
 
 class Exchange:
-    """The grader's end of a task's socket.
-
-    ``cpu_s`` gives the CPU seconds that the worker's processes have used together, and raises Fault
-    if they have too much memory.
-    """
+    """The grader's end of a task's socket; ``cpu_s`` is `Worker.cpu_s`."""
 
     def __init__(self, ours: socket.socket, limits: Limits, cpu_s: Callable[[], float]):
         self.socket, self.limits, self.cpu_s = ours, limits, cpu_s
@@ -77,7 +73,7 @@ class Exchange:
     def ask(self, message: Any, timeout_s: float) -> Any:
         """The one line that comes back; Fault if there is none, or more, in time and size.
 
-        The time is also what all processes together may use of CPUs.
+        In time: by the clock, and by the CPU time of all processes of the task together.
         """
         deadline = time.monotonic() + timeout_s
         self.most_cpu_s = self.cpu_s() + timeout_s

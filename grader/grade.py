@@ -30,9 +30,7 @@ from .store import Store, open_store
 from .submissions import find_submissions
 from .submitted_file import as_given
 
-WAITING = b"""
-interrupted: waiting for the answers that are being graded. Ctrl-C again gives them up.
-"""
+WAITING = b"\ninterrupted: waiting for what is being graded; Ctrl-C again gives it up\n"
 
 
 @dataclass(frozen=True)

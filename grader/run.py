@@ -3,8 +3,8 @@
 A fault of one task (it dies, never ends, answers nonsense, or does not even load) costs that task
 alone: the worker is started anew for the next one. And no task pays for one before it: where a
 task ends with a fault in a worker that has served others, it is tried again in a fresh one. The
-same rule keeps hidden inputs in: what an answer cell says when it does not load is told to the
-student in full, and no inputs have been in a fresh worker.
+same rule keeps hidden inputs in: an answer cell that does not load may be told in its own words,
+and no inputs have been in a fresh worker.
 """
 
 import contextlib
@@ -67,7 +67,7 @@ class Worker(contextlib.ExitStack):
             with ours:
                 with theirs:
                     socket.send_fds(self.control, [b"s"], [theirs.fileno()])
-                exchange = Exchange(ours, self.sandbox.limits, self._cpu_s)
+                exchange = Exchange(ours, self.sandbox.limits, self.cpu_s)
                 records = exchange.run(frozen, answer, seconds)
             # Only with process ids and folders of its own can a worker clean up after a task.
             if self.sandbox.bubblewrap and not _errors(records) & FAULTS:
@@ -110,7 +110,7 @@ class Worker(contextlib.ExitStack):
 
     def _wait(self, seconds: float) -> None:
         """Until the worker says that it is ready; Fault if it doesn't."""
-        control = Exchange(self.control, self.sandbox.limits, self._cpu_s)
+        control = Exchange(self.control, self.sandbox.limits, self.cpu_s)
         control.wait_for(self.control.recv, 1, time.monotonic() + seconds)
 
     def _kill(self) -> None:
@@ -119,7 +119,7 @@ class Worker(contextlib.ExitStack):
         self.process.wait()
         self.process = None
 
-    def _cpu_s(self) -> float:
+    def cpu_s(self) -> float:
         """CPU time of all its processes; Fault if they have too much memory."""
         n_bytes, ticks = used(self.process.pid)
         if n_bytes > self.most_bytes:

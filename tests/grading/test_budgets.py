@@ -30,42 +30,18 @@ SAME_HASH = [n * sys.hash_info.modulus for n in range(1, 3000)]
     "items",
     [
         SAME_HASH,
-        [float(n) for n in SAME_HASH],
         [{"$tuple": [n, "x"]} for n in SAME_HASH],
-        [{"$complex": [float(n), 1.0]} for n in SAME_HASH],
+        [{"$complex": [7.0 - 1_000_003 * n, float(n)]} for n in range(3000)],
     ],
-    ids=["int", "float", "tuple", "complex"],
+    ids=["int", "tuple", "complex"],
 )
-def test_values_of_one_hash_are_told_apart_by_another(items):
-    """In a table of values that share a hash each is compared with all others: hours for many."""
-    found = encoding.decode({"$set": items}, native=False)
-    keys = encoding.decode({"$dict": [[item, 1] for item in items]}, native=False)
-    assert len(set(map(hash, found))) == len(set(map(hash, keys))) == len(set(map(str, items)))
-
-
-@pytest.mark.parametrize(
-    ("got", "expected", "same"),
-    [
-        ({1, 2}, {2.0, True}, True),
-        ({(1, "a"): 3}, {(1.0, "a"): 3}, True),
-        ({1 + 0j, -0.0}, {1, 0}, True),
-        ({2**60}, {2.0**60}, True),
-        ({"1"}, {1}, False),
-        ({"a", None}, {"a", "None"}, False),
-        ({b"a"}, {"a"}, False),
-        ({(1, 2)}, {(2, 1)}, False),
-        ({0.5}, {0.25}, False),
-    ],
-)
-def test_sets_and_keys_are_equal_as_in_python(got, expected, same):
-    decoded = [encoding.decode(encoding.encode(each), native=False) for each in (got, expected)]
-    assert (got == expected) is same
-    assert (Close().difference(*decoded) is None) is same
-
-
-def test_a_key_is_named_as_it_was_written():
-    got, expected = (encoding.decode(encoding.encode({"b": n, 3: 0}), native=False) for n in (1, 2))
-    assert Close().difference(got, expected).startswith("value of key 'b' ")
+def test_many_values_that_share_a_hash_are_refused(items):
+    """In a table each of them is compared with all the others: hours for many."""
+    for data in ({"$set": items}, [{"$dict": [[item, 1] for item in items]}]):
+        with pytest.raises(encoding.EncodingError, match="share a hash"):
+            encoding.decode(data, native=False)
+    assert len(encoding.decode({"$set": items[:50]}, native=False)) > 1
+    assert encoding.decode({"$dict": []}, native=False) == {}
 
 
 def test_an_array_is_no_larger_than_its_data():

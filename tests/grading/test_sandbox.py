@@ -19,7 +19,7 @@ def test_the_self_test_finds_nothing_in_a_whole_sandbox(tried):
 
 
 ATTEMPTS = [
-    *("leave_traces", "find_traces", "forking_process", "first_process", "inherited"),
+    *("leave_traces", "find_traces", "forking_process", "inherited"),
     *("network", "other_files", "write_files", "other_processes", "user_namespace"),
     *("kernel_settings", "keyring", "environment"),
     *("memory", "memory_of_many", "shared_memory", "processes", "disk"),
@@ -50,14 +50,14 @@ class Holed(Sandbox):
         ("memory", ("--data=", "--rss=")),
         ("memory_of_many", ()),
         ("shared_memory", ("--seccomp", "--sync-fd")),
-        ("first_process", ("--seccomp", "--sync-fd")),
+        ("forking_process", ("--seccomp", "--sync-fd")),
         ("processes", ("--nproc=24", "--nproc=1000")),
     ],
 )
 def test_the_self_test_notices_a_hole(sandbox, monkeypatch, name, options):
     """The sandbox with one option taken away, and without counters, is told from a whole one."""
     monkeypatch.setattr(limits, "CGROUPS", Path("/nonexistent"))
-    monkeypatch.setattr(run.Worker, "_cpu_s", lambda self: 0.0)
+    monkeypatch.setattr(run.Worker, "cpu_s", lambda self: 0.0)
     monkeypatch.setattr(Holed, "options", options)
     holed = Holed(limits=Limits(**self_test.SMALL))
     with self_test.targets(sandbox) as known, run.Worker(holed) as worker:
