@@ -223,6 +223,11 @@ def encode_batch(
     return check_token_ids("prompt", rows, vocab_size, device), mask, lengths, single
 
 
+def special_tokens(tokenizer) -> dict[str, int]:
+    """The ids of the special tokens, by name: those that a decoded text leaves out."""
+    return {str(token): i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+
+
 def decode_text(tokenizer, token_ids: Sequence[int]) -> str:
     """The text of tokens, as it was written: no special tokens, and no space is tidied away."""
     return tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
