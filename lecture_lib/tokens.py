@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,6 +33,18 @@ def end_tokens(
     if vocab_size is not None and max(ids, default=0) >= vocab_size:
         raise ValueError(f"eos_token_id: {max(ids)} is outside 0..{vocab_size - 1}")
     return frozenset(ids)
+
+
+def unused_settings(model) -> dict[str, Any]:
+    """What a model's generation_config asks for and the course's own loops do not do.
+
+    Transformers' ``generate`` obeys settings that nobody gave it, such as a repetition penalty.
+    Here only what a call says acts, and of the file the tokens that end a text.
+    """
+    settings = model.generation_config.to_diff_dict() if model.generation_config else {}
+    no_choice = ("_", "use_cache", "cache_", "output_", "return_", "transformers_version", "max_")
+    return {name: value for name, value in settings.items()
+            if not name.startswith(no_choice) and not name.endswith("token_id")}  # fmt: skip
 
 
 def log_probs_of(logits: Tensor, token_ids: Sequence[int] | Tensor) -> Tensor:
@@ -221,6 +234,16 @@ def encode_batch(
     if min(lengths) < longest:
         mask = torch.tensor([[0] * (longest - n) + [1] * n for n in lengths], device=device)
     return check_token_ids("prompt", rows, vocab_size, device), mask, lengths, single
+
+
+def model_inputs(tokenizer, texts: str | list[str], device="cpu") -> dict[str, Tensor]:
+    """input_ids and attention_mask (B, L) of texts, padded where they differ in length.
+
+    Some tokenizers return token_type_ids as well, which most models refuse.
+    """
+    padding = isinstance(texts, list) and len(texts) > 1
+    encoded = tokenizer(texts, return_tensors="pt", padding=padding).to(device)
+    return {name: encoded[name] for name in ("input_ids", "attention_mask")}
 
 
 def special_tokens(tokenizer) -> dict[str, int]:

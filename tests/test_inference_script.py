@@ -9,6 +9,7 @@ import pytest
 import references
 import torch
 from engine_models import llama, loaded_model
+from transformers import GenerationConfig
 
 from lecture_lib.engine import Engine
 from lecture_lib.inference_script import TaskInfo, command, generate, prompt, run, sweep
@@ -158,6 +159,32 @@ def test_an_architecture_that_the_engine_does_not_know_runs_on_transformers(tiny
     assert answer.text == expected.text
     chosen = [p.log_prob for p in answer.logprobs]
     assert chosen == pytest.approx([p.log_prob for p in expected.logprobs], abs=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:the model's generation_config")
+@pytest.mark.parametrize("settings", [{"temperature": 0}, {"seed": 3}, {"beam_width": 2}])
+def test_what_only_the_models_file_asks_for_acts_in_neither_back_end(tiny, engine, settings):
+    from lecture_lib.inference_script import with_transformers
+
+    task = TaskInfo(TEXT, output_len=12, **settings)
+    expected = with_transformers.generate(task, tiny)[0].token_ids
+    file = GenerationConfig(
+        repetition_penalty=3.0, no_repeat_ngram_size=2, min_p=0.5, min_new_tokens=12,
+        eos_token_id=tiny.model.generation_config.eos_token_id, do_sample=True, top_k=3,
+    )  # fmt: skip
+    other = loaded_model(llama())
+    other.model.generation_config = file
+    assert with_transformers.generate(task, other)[0].token_ids == expected
+    assert generate(task, other)[0].token_ids == expected
+    assert other.model.generation_config is file
+    assert references.generate(other, [TEXT], 3, max_new_tokens=12)[0] != expected, "it would act"
+
+
+def test_the_engine_says_which_settings_of_the_file_it_does_not_use():
+    other = loaded_model(llama())
+    other.model.generation_config.repetition_penalty = 1.3
+    with pytest.warns(UserWarning, match=r"sets \{'repetition_penalty': 1.3\}.* does not use"):
+        Engine(other)
 
 
 def test_a_stream_is_the_text_in_pieces(tiny, engine):

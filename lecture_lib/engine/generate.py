@@ -1,13 +1,21 @@
 """Engine: a loaded model's prefill, decode and generate, with and without a KV cache."""
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from lecture_lib.checks import check_count
-from lecture_lib.tokens import check_batch, check_column, decode_text, encode_batch, end_tokens
+from lecture_lib.tokens import (
+    check_batch,
+    check_column,
+    decode_text,
+    encode_batch,
+    end_tokens,
+    unused_settings,
+)
 
 from .architecture import max_context, read_model
 from .generation import ForwardCall, Generation, Timings
@@ -42,6 +50,12 @@ class Engine:
         self.spec, self.tokenizer, self.hf_model = loaded.spec, loaded.tokenizer, loaded.model
         self.model = read_model(loaded.model, loaded.spec, textbook)
         self.context_length = max_context(loaded.model, loaded.spec)
+        if unused := unused_settings(loaded.model):
+            warnings.warn(
+                f"the model's generation_config sets {unused}, which the engine does not use: "
+                "only what a call says acts",
+                stacklevel=2,
+            )
         embeddings = self.model.embeddings  # (V, D)
         self.vocab_size = len(embeddings)
         self.device, self.dtype = embeddings.device, embeddings.dtype

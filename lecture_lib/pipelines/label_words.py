@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, Pipeline, TextClassificationPipeline
 
-from lecture_lib.tokens import log_probs_of
+from lecture_lib.tokens import log_probs_of, model_inputs
 
 from .text_to_text import check_length, check_text, check_texts
 
@@ -99,8 +99,7 @@ class LabelWordsPipeline(Pipeline):
         return encoded
 
     def _encode(self, text: str, template: str) -> dict:
-        encoded = self.tokenizer(template.replace("{text}", text), return_tensors="pt")
-        return {name: encoded[name] for name in ("input_ids", "attention_mask")}
+        return model_inputs(self.tokenizer, template.replace("{text}", text))
 
     def _word_ids(self, word: str, template: str) -> list[int]:
         """The tokens that the prompt has with the word, and has not without."""
