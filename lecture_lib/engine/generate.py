@@ -11,6 +11,7 @@ from lecture_lib.checks import check_count
 from lecture_lib.tokens import (
     check_batch,
     check_column,
+    check_possible,
     decode_text,
     encode_batch,
     end_tokens,
@@ -181,7 +182,9 @@ class Engine:
             cache.advance(seq_len)
         self.calls.append(ForwardCall(batch_size, seq_len, past_len, past_len + seq_len))
         # The last embedding alone gives the next token.
-        return self.model.logits(hidden[:, -1] if last_only else hidden)  # (B, V) or (B, L, V)
+        logits = self.model.logits(hidden[:, -1] if last_only else hidden)  # (B, V) or (B, L, V)
+        check_possible(logits, f" ({self.dtype}; bfloat16 and float32 hold larger numbers)")
+        return logits
 
 
 class Run:
