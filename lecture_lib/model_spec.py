@@ -3,7 +3,7 @@
 Importing it takes milliseconds: it needs neither torch nor Transformers.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 from lecture_lib.checks import (
@@ -103,6 +103,15 @@ class ModelSpec:
         values = read_dimensions(hf_config)
         name = name or getattr(hf_config, "_name_or_path", "") or hf_config.model_type
         return cls(name=name, source=f"{type(hf_config).__name__} of {name}", **values)
+
+    def with_tensors_of(self, model: Any) -> Self:
+        """The spec with what a Transformers model's tensors say and its config may say wrongly.
+
+        That is how many embeddings there are (resized ones are more), and whether the output
+        matrix is the same tensor (a file may hold two although the config says one).
+        """
+        table, output = (m.weight for m in (model.get_input_embeddings(), model.lm_head))
+        return replace(self, vocab_size=len(table), tied_embeddings=output is table)
 
     @property
     def params_by_part(self) -> dict[str, int]:

@@ -48,8 +48,9 @@ class Engine:
     """
 
     def __init__(self, loaded, *, textbook: bool = False):
-        self.spec, self.tokenizer, self.hf_model = loaded.spec, loaded.tokenizer, loaded.model
+        self.tokenizer, self.hf_model = loaded.tokenizer, loaded.model
         self.model = read_model(loaded.model, loaded.spec, textbook)
+        self.spec = loaded.spec.with_tensors_of(loaded.model)
         self.context_length = max_context(loaded.model, loaded.spec)
         if unused := unused_settings(loaded.model):
             warnings.warn(

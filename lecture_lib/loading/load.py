@@ -121,6 +121,9 @@ def _load_folder(folder, name, source, device, dtype, check) -> LoadedModel:
         )
     if tokenizer.pad_token is None and tokenizer.eos_token is not None:
         tokenizer.pad_token = tokenizer.eos_token
+    if spec is not None:
+        spec = spec.with_tensors_of(model)
+        model.config.tie_word_embeddings = spec.tied_embeddings  # so that a saved copy is right
     # Not the path that the cache happens to have here: a printed config is the same everywhere.
     model.config._name_or_path = tokenizer.name_or_path = name
     model.eval().requires_grad_(False).to(device)
