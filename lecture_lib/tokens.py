@@ -1,9 +1,9 @@
 """Token ids and logits, checked: prompts to ids, the ends of texts, log-probabilities."""
 
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from numbers import Integral
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,16 +35,22 @@ def end_tokens(
     return frozenset(ids)
 
 
-def unused_settings(model) -> dict[str, Any]:
-    """What a model's generation_config asks for and the course's own loops do not do.
+def warn_of_unused_settings(model) -> None:
+    """Say what a model's generation_config asks for and the course's own loops do not do.
 
     Transformers' ``generate`` obeys settings that nobody gave it, such as a repetition penalty.
     Here only what a call says acts, and of the file the tokens that end a text.
     """
     settings = model.generation_config.to_diff_dict() if model.generation_config else {}
     no_choice = ("_", "use_cache", "cache_", "output_", "return_", "transformers_version", "max_")
-    return {name: value for name, value in settings.items()
-            if not name.startswith(no_choice) and not name.endswith("token_id")}  # fmt: skip
+    unused = {name: value for name, value in settings.items()
+              if not name.startswith(no_choice) and not name.endswith("token_id")}  # fmt: skip
+    if unused:
+        warnings.warn(
+            f"the model's generation_config sets {unused}, which the engine does not use: only "
+            "what a call says acts",
+            stacklevel=3,
+        )
 
 
 def log_probs_of(logits: Tensor, token_ids: Sequence[int] | Tensor) -> Tensor:

@@ -57,6 +57,20 @@ def check_heads(hf_model, spec: ModelSpec) -> None:
             raise ValueError(f"loaded.spec: {name} is {given}, but in the model it is {found}")
 
 
+def places(hf_model) -> list[int]:
+    """Where each of a model's weights is in memory."""
+    return [parameter.data_ptr() for parameter in hf_model.parameters()]
+
+
+def check_places(hf_model, before: list[int]) -> None:
+    """Raise ValueError if a weight has been replaced by another tensor."""
+    if places(hf_model) != before:
+        raise ValueError(
+            "loaded.model: some of its weights were replaced by other tensors since this engine "
+            "was made; make a new Engine(loaded)"
+        )
+
+
 def max_context(hf_model, spec: ModelSpec) -> int:
     """The longest sequence for which the engine computes what the model does.
 

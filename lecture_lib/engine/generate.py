@@ -1,7 +1,6 @@
 """Engine: a loaded model's prefill, decode and generate, with and without a KV cache."""
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -15,10 +14,10 @@ from lecture_lib.tokens import (
     decode_text,
     encode_batch,
     end_tokens,
-    unused_settings,
-)
+    warn_of_unused_settings,
+)  # fmt: skip
 
-from .architecture import max_context, read_model
+from .architecture import check_places, max_context, places, read_model
 from .generation import ForwardCall, Generation, Timings
 from .kv_cache import KVCache, Pattern, check_cache
 from .streaming import TextStream
@@ -34,7 +33,7 @@ class Engine:
 
     Args:
         loaded: what ``load_model`` returns: ``.model``, ``.tokenizer`` and ``.spec``. Its weights
-            are used, not copied; the model itself stays usable.
+            are used, not copied: the model stays usable, and changes in place are seen.
         textbook: compute every formula as ``model.py`` writes it, without the faster kernels.
 
     Attributes:
@@ -52,17 +51,13 @@ class Engine:
         self.model = read_model(loaded.model, loaded.spec, textbook)
         self.spec = loaded.spec.with_tensors_of(loaded.model)
         self.context_length = max_context(loaded.model, loaded.spec)
-        if unused := unused_settings(loaded.model):
-            warnings.warn(
-                f"the model's generation_config sets {unused}, which the engine does not use: "
-                "only what a call says acts",
-                stacklevel=2,
-            )
+        warn_of_unused_settings(loaded.model)
         embeddings = self.model.embeddings  # (V, D)
         self.vocab_size = len(embeddings)
         self.device, self.dtype = embeddings.device, embeddings.dtype
         self.cache: KVCache | None = None
         self.calls: list[ForwardCall] = []
+        self._weights_at = places(loaded.model)  # after ``read_model``, which joins some of them
 
     def prefill(self, input_ids, attention_mask=None, *, cache: KVCache | None = None) -> Tensor:
         """Run the prompt through the model once; returns the logits of the next token, (B, V).
@@ -149,15 +144,10 @@ class Engine:
         """An empty cache for this model: ``max_seq_len`` positions, padding included."""
         self.check_context(max_seq_len, "max_seq_len")
         return KVCache(
-            n_layers=self.spec.n_layers,
-            batch_size=batch_size,
-            n_kv_heads=self.spec.n_kv_heads,
-            max_seq_len=max_seq_len,
-            head_dim=self.spec.head_dim,
-            dtype=self.dtype,
-            device=self.device,
-            owner=self.hf_model,
-        )
+            n_layers=self.spec.n_layers, batch_size=batch_size, n_kv_heads=self.spec.n_kv_heads,
+            max_seq_len=max_seq_len, head_dim=self.spec.head_dim, dtype=self.dtype,
+            device=self.device, owner=self.hf_model,
+        )  # fmt: skip
 
     def check_context(self, seq_len: int, name: str) -> None:
         """Raise ValueError if a sequence of this length does not fit the model."""
@@ -177,6 +167,8 @@ class Engine:
             past_len, pattern = 0, Pattern.of(0, seq_len, padding, self.device)
         else:
             past_len, pattern = cache.length, cache.pattern(seq_len)
+        if past_len == 0:
+            check_places(self.hf_model, self._weights_at)
         with torch.inference_mode():
             hidden = self.model.hidden(input_ids, pattern, cache)  # (B, L, D)
         if cache is not None:
