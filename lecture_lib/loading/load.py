@@ -109,7 +109,7 @@ def _why_no_file(path: Path) -> str:
         return f"name: {path} is a file; name its folder, {path.parent}"
     return (
         f"name: {path} is a GGUF file; Transformers reads its tokenizer only in part, so texts "
-        "would be split otherwise. Take the model as safetensors, from the Hub or by save_pretrained"
+        "would be split otherwise. Take the model as safetensors (from the Hub, or save_pretrained)"
     )
 
 
