@@ -49,7 +49,7 @@ def warn_of_unused_settings(model) -> None:
         warnings.warn(
             f"the model's generation_config sets {unused}, which the engine does not use: only "
             "what a call says acts",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

@@ -14,10 +14,9 @@ from lecture_lib.tokens import (
     decode_text,
     encode_batch,
     end_tokens,
-    warn_of_unused_settings,
 )  # fmt: skip
 
-from .architecture import check_places, max_context, places, read_model
+from .architecture import check_places, places, read_model
 from .generation import ForwardCall, Generation, Timings
 from .kv_cache import KVCache, Pattern, check_cache
 from .streaming import TextStream
@@ -50,11 +49,9 @@ class Engine:
         self.tokenizer, self.hf_model = loaded.tokenizer, loaded.model
         self.model = read_model(loaded.model, loaded.spec, textbook)
         self.spec = loaded.spec.with_tensors_of(loaded.model)
-        self.context_length = max_context(loaded.model, loaded.spec)
-        warn_of_unused_settings(loaded.model)
-        embeddings = self.model.embeddings  # (V, D)
-        self.vocab_size = len(embeddings)
-        self.device, self.dtype = embeddings.device, embeddings.dtype
+        self.context_length = self.spec.context_length or 2**31 - 1
+        table = self.model.embeddings  # (V, D)
+        self.vocab_size, self.device, self.dtype = len(table), table.device, table.dtype
         self.cache: KVCache | None = None
         self.calls: list[ForwardCall] = []
         self._weights_at = places(loaded.model)  # after ``read_model``, which joins some of them
@@ -77,9 +74,7 @@ class Engine:
         if cache.length == 0:
             self.calls, cache.padding = [], padding
         elif padding is not None:
-            raise ValueError(
-                "attention_mask: padding is only possible in front of a prompt, not behind a past"
-            )
+            raise ValueError("attention_mask: padding is only possible in front of a prompt")
         self.cache = cache
         return self._forward(input_ids, cache)
 
@@ -133,7 +128,7 @@ class Engine:
         return run.rows[0] if run.single else run.rows
 
     def stream(self, prompt, max_new_tokens: int = 32, **options) -> Iterator[str]:
-        """The text of ``generate`` (same arguments, one prompt), in pieces as they come. A piece
+        """The text of ``generate`` (same arguments, one prompt) in pieces as they come. A piece
         never ends within a character, and never holds a part of a stop string."""
         run = Run(self, prompt, max_new_tokens, **options)
         if len(run.rows) != 1:
@@ -151,11 +146,9 @@ class Engine:
 
     def check_context(self, seq_len: int, name: str) -> None:
         """Raise ValueError if a sequence of this length does not fit the model."""
-        if seq_len > self.context_length:
-            raise ValueError(
-                f"{name}: {seq_len} positions, more than the {self.context_length} of this "
-                "model's context (or sliding window)"
-            )
+        if seq_len > (most := self.context_length):
+            known = f"more than the {most} of this model's context (or sliding window)"
+            raise ValueError(f"{name}: {seq_len} positions, {known}")
 
     @torch.no_grad()
     def _forward(
@@ -176,7 +169,7 @@ class Engine:
         self.calls.append(ForwardCall(batch_size, seq_len, past_len, past_len + seq_len))
         # The last embedding alone gives the next token.
         logits = self.model.logits(hidden[:, -1] if last_only else hidden)  # (B, V) or (B, L, V)
-        check_possible(logits, f" ({self.dtype}; bfloat16 and float32 hold larger numbers)")
+        check_possible(logits)
         return logits
 
 

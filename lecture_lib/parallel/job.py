@@ -6,7 +6,6 @@ The ranks do the same whether ``run_ranks`` or torchrun has started them.
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 import torch.distributed as dist
@@ -16,7 +15,6 @@ from lecture_lib.checks import check_choice, check_count
 from lecture_lib.model_spec import ModelSpec, UnsupportedArchitectureError
 from lecture_lib.tokens import check_token_ids, encode_prompts, end_tokens
 
-from ..engine.architecture import max_context
 from ..engine.weights import inverse_frequencies
 from ..loading import bundled_model, devices
 from ..loading.load import find_folder
@@ -97,7 +95,7 @@ def make_job(
         dtype=devices.choose_dtype(dtype, torch.device(device_type)),
         device_type=device_type,
     )
-    _check_lengths(job, max_context(SimpleNamespace(config=config), spec))
+    _check_lengths(job, spec.context_length or 2**31 - 1)
     return job, tokenizer
 
 
