@@ -4,12 +4,13 @@ import io
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import references
 import torch
-from engine_models import llama, loaded_model
-from transformers import GenerationConfig
+from engine_models import byte_tokenizer, hf_greedy, llama, loaded_model, random_model
+from transformers import GenerationConfig, GPTNeoXConfig
 
 from lecture_lib.engine import Engine
 from lecture_lib.inference_script import TaskInfo, command, generate, prompt, run, sweep
@@ -159,6 +160,35 @@ def test_an_architecture_that_the_engine_does_not_know_runs_on_transformers(tiny
     assert answer.text == expected.text
     chosen = [p.log_prob for p in answer.logprobs]
     assert chosen == pytest.approx([p.log_prob for p in expected.logprobs], abs=1e-3)
+
+
+@pytest.mark.parametrize("prompts", [TEXT, [TEXT, "The fox"]])
+def test_a_model_gets_only_the_inputs_that_it_knows(prompts):
+    """GPT-NeoX's tokenizer returns token_type_ids, which its model refuses."""
+    config = GPTNeoXConfig(
+        vocab_size=260, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=64, max_position_embeddings=64, eos_token_id=256,
+    )  # fmt: skip
+    tokenizer = byte_tokenizer()
+    tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    assert "token_type_ids" in tokenizer("a")
+    loaded = SimpleNamespace(
+        model=random_model(config), tokenizer=tokenizer, spec=None, device=torch.device("cpu")
+    )
+    answers = generate(TaskInfo(prompts, output_len=4, temperature=0), loaded)
+    assert {answer.backend for answer in answers} == {"transformers"}
+    ids = torch.tensor([tokenizer(TEXT).input_ids])
+    assert answers[0].token_ids == hf_greedy(loaded.model, ids, max_new_tokens=4)[0]
+
+
+def test_one_prompt_needs_no_padding():
+    from lecture_lib.inference_script import with_transformers
+
+    loaded = loaded_model(llama())
+    task = TaskInfo(TEXT, output_len=4, temperature=0)
+    expected = with_transformers.generate(task, loaded)[0].token_ids
+    loaded.tokenizer.pad_token = loaded.tokenizer.eos_token = None
+    assert with_transformers.generate(task, loaded)[0].token_ids == expected
 
 
 @pytest.mark.filterwarnings("ignore:the model's generation_config")
