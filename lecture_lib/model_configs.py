@@ -45,7 +45,15 @@ def _read_sizes(c: Any, d_ff: int) -> dict[str, Any]:
         "vocab_size": c.vocab_size,
         "tied_embeddings": c.tie_word_embeddings,
         "max_seq_len": c.max_position_embeddings,
+        **_read_windows(c),
     }
+
+
+def _read_windows(c: Any) -> dict[str, Any]:
+    """How many layers see only a window. A config may name a window that no layer uses (Qwen2)."""
+    kinds = getattr(c, "layer_types", None) or ["sliding_attention"] * c.num_hidden_layers
+    window, n = getattr(c, "sliding_window", None), kinds.count("sliding_attention")
+    return {"sliding_window": window, "n_window_layers": n} if window and n else {}
 
 
 def _read_llama(c: Any) -> dict[str, Any]:

@@ -98,7 +98,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "smollm2-1.7b": _llama(
         "HuggingFaceTB/SmolLM2-1.7B", (24, 2048, 32, 32, 8192, 49152), 8192, True
     ),
-    "mistral-7b": _llama("mistralai/Mistral-7B-v0.1", (32, 4096, 32, 8, 14336, 32000), 32768),
+    # Of its versions the one without a sliding window.
+    "mistral-7b": _llama("mistralai/Mistral-7B-v0.3", (32, 4096, 32, 8, 14336, 32768), 32768),
     "qwen2.5-0.5b": _qwen2("Qwen/Qwen2.5-0.5B", (24, 896, 14, 2, 4864, 151936), 32768, True),
     "qwen2.5-1.5b": _qwen2("Qwen/Qwen2.5-1.5B", (28, 1536, 12, 2, 8960, 151936), 131072, True),
     "qwen2.5-7b": _qwen2("Qwen/Qwen2.5-7B", (28, 3584, 28, 4, 18944, 152064), 131072),

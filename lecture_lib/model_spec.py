@@ -3,7 +3,7 @@
 Importing it takes milliseconds: it needs neither torch nor Transformers.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 from lecture_lib.checks import (
@@ -39,6 +39,8 @@ class ModelSpec:
         embed_dim: width of the token embedding where it is not ``d_model`` (opt-350m: 512); two
             matrices without bias then project in and out. Default: ``d_model``.
         max_seq_len: the longest sequence that the model was made for, None where none is stated.
+        sliding_window, n_window_layers: in so many layers a token sees only this many positions,
+            itself included, and no older ones need to be kept (Mistral 7B v0.1, Gemma).
         hub_id: the repository on the Hugging Face Hub, None where there is none.
         source: where the numbers come from.
 
@@ -67,6 +69,8 @@ class ModelSpec:
     position_rows: int = 0
     embed_dim: int | None = None
     max_seq_len: int | None = None
+    sliding_window: int | None = None
+    n_window_layers: int = 0
     hub_id: str | None = None
     source: str = ""
 
@@ -80,7 +84,8 @@ class ModelSpec:
             elif kind in (str, str | None):
                 check_text(name, value, may_be_empty=name == "source")
             else:
-                check_count(name, value, least=0 if name == "position_rows" else 1)
+                may_be_0 = name in ("position_rows", "n_window_layers")
+                check_count(name, value, least=0 if may_be_0 else 1)
         if self.n_heads % self.n_kv_heads:
             raise ValueError(
                 f"n_kv_heads: must divide n_heads={self.n_heads}, since each key/value head serves "
@@ -103,6 +108,37 @@ class ModelSpec:
         values = read_dimensions(hf_config)
         name = name or getattr(hf_config, "_name_or_path", "") or hf_config.model_type
         return cls(name=name, source=f"{type(hf_config).__name__} of {name}", **values)
+
+    def with_tensors_of(self, model: Any) -> Self:
+        """The spec with what a Transformers model's tensors say and its config may say wrongly.
+
+        That is how many embeddings there are (resized ones are more), and whether the output
+        matrix is the same tensor (a file may hold two although the config says one).
+        """
+        table, output = (m.weight for m in (model.get_input_embeddings(), model.lm_head))
+        return replace(self, vocab_size=len(table), tied_embeddings=output is table)
+
+    @property
+    def context_length(self) -> int | None:
+        """The longest sequence that the model allows and in which every token sees all others.
+
+        None where nothing limits it. What the course counts and computes is attention to all.
+        """
+        return min(filter(None, (self.max_seq_len, self.sliding_window)), default=None)
+
+    def check_full_attention(self, seq_len: int) -> None:
+        """Raise ValueError if a sliding window would hide a part of so many positions."""
+        if self.sliding_window is not None and seq_len > self.sliding_window:
+            raise ValueError(
+                f"spec: in {self.n_window_layers} of {self.name}'s {self.n_layers} layers a token "
+                f"sees {self.sliding_window} positions, and attention to all {seq_len} would be "
+                f"counted; seq_len can be up to {self.sliding_window}"
+            )
+
+    def cached_positions(self, seq_len: int) -> int:
+        """Positions that all layers together keep of a sequence."""
+        short = min(seq_len, self.sliding_window or seq_len)
+        return (self.n_layers - self.n_window_layers) * seq_len + self.n_window_layers * short
 
     @property
     def params_by_part(self) -> dict[str, int]:

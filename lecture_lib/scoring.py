@@ -1,13 +1,14 @@
 """What the model says of a text: log-probabilities token by token, and of the next token."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import torch
 
-from .tokens import check_token_ids, log_probs_of
+from .tokens import check_token_ids, decode_text, log_probs_of, special_tokens
 
 # The separator that SmolLM2 saw between documents while it was trained. Put in front, it plays the
 # part of "the start of a text", so that the first token has a probability too.
@@ -64,7 +65,7 @@ def score_text(loaded, text: str, *, start: str | None = None) -> TextScore:
     picked = log_probs_of(logits[:-1], (prefix + token_ids)[1:]).tolist()
     if start is None:
         picked = [math.nan, *picked]
-    tokens = tuple(token_text(loaded.tokenizer, i) for i in token_ids)
+    tokens = tuple(token_texts(loaded.tokenizer, token_ids))
     return TextScore(text, tuple(token_ids), tokens, tuple(picked))
 
 
@@ -122,16 +123,49 @@ def text_to_ids(loaded, text: str) -> list[int]:
 
 
 def token_text(tokenizer, token_id: int) -> str:
-    """One token as text; a token that is only part of a character as its bytes, like ⟨F0·9F⟩."""
-    text = tokenizer.decode([token_id], clean_up_tokenization_spaces=False)
-    if "\ufffd" not in text:
-        return text
-    # Byte-level BPE writes each byte as one printable character; this is GPT-2's own table.
+    """One token as text, with the space that it begins with.
+
+    A token that is only a part of a character is written as its bytes, like ⟨F0·9F⟩, and one that
+    the tokenizer does not have (a padded vocabulary) by its number, ⟨id 284⟩.
+    """
     piece = tokenizer.convert_ids_to_tokens(token_id)
+    if not piece:
+        return f"⟨id {token_id}⟩"
+    if token_id in tokenizer.added_tokens_decoder:  # is written as it is
+        return piece
+    # Behind another token, since a SentencePiece decoder drops the space in front of the first.
+    (before,) = tokenizer("a", add_special_tokens=False).input_ids[-1:]
+    texts = [tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+             for ids in ([before], [before, token_id])]  # fmt: skip
+    text = texts[1].removeprefix(texts[0])
+    data = piece_bytes(piece) if "\ufffd" in text else None
+    return text if data is None else "⟨" + "·".join(f"{byte:02X}" for byte in data) + "⟩"
+
+
+def piece_bytes(piece: str) -> bytes | None:
+    """The bytes of a piece of a vocabulary whose pieces are bytes; None if it is no such piece.
+
+    SentencePiece writes a byte that it falls back on as ``<0xF0>``. Byte-level BPE writes each byte
+    as one printable character, by GPT-2's own table.
+    """
+    if fallback := re.fullmatch(r"<0x([0-9A-F]{2})>", piece):
+        return bytes.fromhex(fallback[1])
     table = byte_of_character()
-    if any(c not in table for c in piece):
-        return text
-    return "⟨" + "·".join(f"{table[c]:02X}" for c in piece) + "⟩"
+    return bytes(table[c] for c in piece) if set(piece) <= set(table) else None
+
+
+def token_texts(tokenizer, token_ids: Sequence[int]) -> list[str]:
+    """The tokens of a text as ``token_text`` writes them, so that they join to the text.
+
+    SentencePiece puts a space in front of a text; that one is left out.
+    """
+    tokens = [token_text(tokenizer, i) for i in token_ids]
+    special = special_tokens(tokenizer).values()
+    plain = [n for n, i in enumerate(token_ids) if i not in special]
+    joined, text = "".join(tokens[n] for n in plain), decode_text(tokenizer, token_ids)
+    if len(joined) - len(joined.lstrip(" ")) > len(text) - len(text.lstrip(" ")):
+        tokens[plain[0]] = tokens[plain[0]].removeprefix(" ")
+    return tokens
 
 
 @cache

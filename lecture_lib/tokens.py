@@ -1,6 +1,7 @@
 """Token ids and logits, checked: prompts to ids, the ends of texts, log-probabilities."""
 
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 
@@ -32,6 +33,24 @@ def end_tokens(
     if vocab_size is not None and max(ids, default=0) >= vocab_size:
         raise ValueError(f"eos_token_id: {max(ids)} is outside 0..{vocab_size - 1}")
     return frozenset(ids)
+
+
+def warn_of_unused_settings(model) -> None:
+    """Say what a model's generation_config asks for and the course's own loops do not do.
+
+    Transformers' ``generate`` obeys settings that nobody gave it, such as a repetition penalty.
+    Here only what a call says acts, and of the file the tokens that end a text.
+    """
+    settings = model.generation_config.to_diff_dict() if model.generation_config else {}
+    no_choice = ("_", "use_cache", "cache_", "output_", "return_", "transformers_version", "max_")
+    unused = {name: value for name, value in settings.items()
+              if not name.startswith(no_choice) and not name.endswith("token_id")}  # fmt: skip
+    if unused:
+        warnings.warn(
+            f"the model's generation_config sets {unused}, which the engine does not use: only "
+            "what a call says acts",
+            stacklevel=4,
+        )
 
 
 def log_probs_of(logits: Tensor, token_ids: Sequence[int] | Tensor) -> Tensor:
@@ -221,6 +240,21 @@ def encode_batch(
     if min(lengths) < longest:
         mask = torch.tensor([[0] * (longest - n) + [1] * n for n in lengths], device=device)
     return check_token_ids("prompt", rows, vocab_size, device), mask, lengths, single
+
+
+def model_inputs(tokenizer, texts: str | list[str], device="cpu") -> dict[str, Tensor]:
+    """input_ids and attention_mask (B, L) of texts, padded where they differ in length.
+
+    Some tokenizers return token_type_ids as well, which most models refuse.
+    """
+    padding = isinstance(texts, list) and len(texts) > 1
+    encoded = tokenizer(texts, return_tensors="pt", padding=padding).to(device)
+    return {name: encoded[name] for name in ("input_ids", "attention_mask")}
+
+
+def special_tokens(tokenizer) -> dict[str, int]:
+    """The ids of the special tokens, by name: those that a decoded text leaves out."""
+    return {str(token): i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
 
 
 def decode_text(tokenizer, token_ids: Sequence[int]) -> str:

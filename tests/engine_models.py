@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
     LlamaConfig,
@@ -69,6 +69,30 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, padding_side="left")
     fast.add_special_tokens({"eos_token": "</s>", "pad_token": "</s>"})  # takes the id EOS
     return fast
+
+
+def sentencepiece_tokenizer(*words: str) -> PreTrainedTokenizerFast:
+    """As Llama 2 and Mistral have it: ▁ for a space, one in front of a text, bytes to fall back on.
+
+    Its pieces are all bytes, the letters a to z, and the words ("▁the" is one with its space).
+    """
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁"]
+    pieces += [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    merges = []
+    for word in words:  # one letter after another is put to its beginning
+        for n in range(2, len(word) + 1):
+            if word[:n] not in pieces:
+                pieces.append(word[:n])
+                merges.append((word[: n - 1], word[n - 1]))
+    vocabulary = {piece: i for i, piece in enumerate(pieces)}
+    model = models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True)
+    tokenizer = Tokenizer(model)
+    spaces = [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    tokenizer.normalizer = normalizers.Sequence(spaces)
+    back = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    tokenizer.decoder = decoders.Sequence([*back, decoders.Strip(" ", 1, 0)])
+    special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, padding_side="left", **special)
 
 
 def random_model(config):

@@ -136,6 +136,20 @@ class TestSession:
 
 
 class TestText:
+    def test_a_template_that_refuses_is_an_error_with_its_own_words(self):
+        refuse = "{{ raise_exception('System role not supported') }}"
+        loaded = engine_models.loaded_model(engine_models.llama())
+        loaded.tokenizer.chat_template = refuse
+        with pytest.raises(ValueError, match=r"Prompt: .* refuses .*System role not supported"):
+            ChatWidget(loaded)
+        once = f"{{% if messages | length > 1 %}}{refuse}{{% endif %}}{TEMPLATE}"
+        loaded.tokenizer.chat_template = once
+        session = ChatSession(loaded)
+        ask(session, "hi")
+        with pytest.raises(ValueError, match="System role not supported"):
+            ask(session, "again")
+        assert len(session.messages) == 2
+
     def test_parts_of_a_character_are_one_span(self, tiny):
         ids = tiny.tokenizer("aé!").input_ids
         session = ChatSession(tiny)

@@ -17,7 +17,9 @@ from engine_models import (
 )
 from transformers import AutoModelForCausalLM, GPT2Config, MistralConfig, Qwen2Config, Qwen3Config
 
+from lecture_lib.decoding import engine_beam_search, sample_generate
 from lecture_lib.engine import Engine, KVCache
+from lecture_lib.inference_script import TaskInfo, run
 from lecture_lib.model_spec import UnsupportedArchitectureError
 
 
@@ -236,3 +238,23 @@ def test_the_real_context_is_the_limit_and_it_can_be_filled():
     assert engine.context_length == model.config.max_position_embeddings == 128
     generation = engine.generate(token_ids(1, 100), 28, ignore_eos=True)
     assert generation.calls[-1].kv_len == 127  # the last token needs no place in the cache
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda engine: engine.generate("go", 3),
+        lambda engine: list(engine.stream("go", 3)),
+        lambda engine: sample_generate(engine, "go", 3, seed=0),
+        lambda engine: engine_beam_search(engine, "go", num_beams=2, max_new_tokens=3),
+        lambda engine: engine.logits([1, 2]),
+        lambda engine: list(run.stream(TaskInfo("go", output_len=3), engine)),
+    ],
+    ids=["greedy", "stream", "sampling", "beams", "logits", "script"],
+)
+def test_logits_that_are_not_numbers_are_the_same_error_everywhere(use):
+    """In float16 a large model's numbers overflow, and the argmax of NaN would be a token."""
+    loaded = loaded_model(CONFIGS["llama"])
+    loaded.model.lm_head.weight[5] = torch.nan
+    with pytest.raises(ValueError, match=r"logits: .* holds NaN; did the model overflow"):
+        use(Engine(loaded))

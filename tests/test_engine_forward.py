@@ -1,5 +1,7 @@
 """The engine's forward passes against Transformers', logit by logit."""
 
+import copy
+
 import pytest
 import torch
 from engine_models import (
@@ -149,3 +151,37 @@ def test_every_query_may_look_at_something_and_never_at_padding_or_the_future(pa
             slot = past_len + i
             expected = {slot} if slot < n_pad else set(range(n_pad, slot + 1))
             assert set(mask[row, 0, i].nonzero().flatten().tolist()) == expected
+
+
+@pytest.mark.parametrize("name", ["llama", "llama-tied", "qwen2", "opt", "opt-350m-like"])
+@torch.no_grad()
+def test_a_weight_that_is_changed_in_place_is_changed_in_the_engine(name):
+    """Fine-tuning and ablation do so; a copy made by the engine would keep the old numbers."""
+    loaded = loaded_model(CONFIGS[name])
+    engine, ids = Engine(loaded), token_ids(1, 9)
+    for parameter_name, parameter in loaded.model.named_parameters():
+        before = engine.logits(ids)
+        parameter.mul_(1.7).add_(0.1)
+        after = engine.logits(ids)
+        assert_logits_close(after, loaded.model(ids).logits)
+        if not parameter_name.endswith("k_proj.bias"):  # adds the same to all of a row's scores
+            assert not torch.allclose(before, after, atol=1e-5), parameter_name
+
+
+@pytest.mark.parametrize(
+    "replace",
+    [
+        lambda model: model.to(torch.float64),
+        lambda model: setattr(model.lm_head, "weight", torch.nn.Parameter(torch.ones(260, 48))),
+        lambda model: setattr(model.model.layers[1].mlp.down_proj.weight, "data", torch.ones(4)),
+        lambda model: model.resize_token_embeddings(300),
+    ],
+)
+def test_a_weight_that_is_replaced_is_noticed(replace):
+    loaded = loaded_model(copy.deepcopy(CONFIGS["llama"]))  # a resize changes the config too
+    engine = Engine(loaded)
+    Engine(loaded)  # a second one joins nothing anew
+    engine.generate("go", 2)
+    replace(loaded.model)
+    with pytest.raises(ValueError, match=r"loaded\.model: some of its weights were replaced"):
+        engine.generate("go", 2)

@@ -118,6 +118,37 @@ def test_the_real_tokenizer_streams_to_the_same_text(loaded, text):
     assert "".join(pieces) == loaded.tokenizer.decode(ids) == text
 
 
+@pytest.mark.real_model
+@pytest.mark.parametrize("stop", ["<|im_end|>", "<file_sep>", ["two", "<|endoftext|>"]])
+def test_a_special_token_as_a_stop_string_ends_where_transformers_ends(loaded, stop):
+    from transformers import StopStringCriteria
+
+    ids = loaded.tokenizer("one <file_sep> 🙂<|im_end|> more<|endoftext|> two").input_ids
+    stream, pieces, n_read = TextStream(loaded.tokenizer, stop), [], 0
+    while not stream.stopped:
+        pieces.append(stream.push(ids[n_read]))
+        n_read += 1
+    criteria = StopStringCriteria(loaded.tokenizer, stop)
+    done = [bool(criteria(torch.tensor([ids[:n]]), None)) for n in range(1, len(ids) + 1)]
+    assert n_read == done.index(True) + 1
+    assert "".join(pieces) == loaded.tokenizer.decode(ids[:n_read], skip_special_tokens=True)
+
+
+@pytest.mark.real_model
+def test_the_engine_ends_at_a_special_token_and_says_that_it_was_a_stop(loaded):
+    ids = loaded.tokenizer("one <|im_end|> more").input_ids
+    options = {"next_token": Script(ids), "ignore_eos": True, "stop": "<|im_end|>"}
+    generation = Engine(loaded).generate("go", len(ids), **options)
+    assert (generation.text, generation.finish_reason) == ("one ", "stop")
+    assert generation.token_ids == ids[:3]
+
+
+@pytest.mark.real_model
+def test_a_special_token_within_a_stop_string_would_never_be_found(loaded):
+    with pytest.raises(ValueError, match=r"stop: 'x<\|im_end\|>' would never be found"):
+        Engine(loaded).generate("go", 3, stop="x<|im_end|>")
+
+
 def test_decoding_a_long_text_takes_linear_work():
     tokenizer = byte_tokenizer()
     decoded = []

@@ -4,11 +4,13 @@ import io
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import references
 import torch
-from engine_models import llama, loaded_model
+from engine_models import byte_tokenizer, hf_greedy, llama, loaded_model, random_model
+from transformers import GenerationConfig, GPTNeoXConfig
 
 from lecture_lib.engine import Engine
 from lecture_lib.inference_script import TaskInfo, command, generate, prompt, run, sweep
@@ -158,6 +160,61 @@ def test_an_architecture_that_the_engine_does_not_know_runs_on_transformers(tiny
     assert answer.text == expected.text
     chosen = [p.log_prob for p in answer.logprobs]
     assert chosen == pytest.approx([p.log_prob for p in expected.logprobs], abs=1e-3)
+
+
+@pytest.mark.parametrize("prompts", [TEXT, [TEXT, "The fox"]])
+def test_a_model_gets_only_the_inputs_that_it_knows(prompts):
+    """GPT-NeoX's tokenizer returns token_type_ids, which its model refuses."""
+    config = GPTNeoXConfig(
+        vocab_size=260, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=64, max_position_embeddings=64, eos_token_id=256,
+    )  # fmt: skip
+    tokenizer = byte_tokenizer()
+    tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    assert "token_type_ids" in tokenizer("a")
+    loaded = SimpleNamespace(
+        model=random_model(config), tokenizer=tokenizer, spec=None, device=torch.device("cpu")
+    )
+    answers = generate(TaskInfo(prompts, output_len=4, temperature=0), loaded)
+    assert {answer.backend for answer in answers} == {"transformers"}
+    ids = torch.tensor([tokenizer(TEXT).input_ids])
+    assert answers[0].token_ids == hf_greedy(loaded.model, ids, max_new_tokens=4)[0]
+
+
+def test_one_prompt_needs_no_padding():
+    from lecture_lib.inference_script import with_transformers
+
+    loaded = loaded_model(llama())
+    task = TaskInfo(TEXT, output_len=4, temperature=0)
+    expected = with_transformers.generate(task, loaded)[0].token_ids
+    loaded.tokenizer.pad_token = loaded.tokenizer.eos_token = None
+    assert with_transformers.generate(task, loaded)[0].token_ids == expected
+
+
+@pytest.mark.filterwarnings("ignore:the model's generation_config")
+@pytest.mark.parametrize("settings", [{"temperature": 0}, {"seed": 3}, {"beam_width": 2}])
+def test_what_only_the_models_file_asks_for_acts_in_neither_back_end(tiny, engine, settings):
+    from lecture_lib.inference_script import with_transformers
+
+    task = TaskInfo(TEXT, output_len=12, **settings)
+    expected = with_transformers.generate(task, tiny)[0].token_ids
+    file = GenerationConfig(
+        repetition_penalty=3.0, no_repeat_ngram_size=2, min_p=0.5, min_new_tokens=12,
+        eos_token_id=tiny.model.generation_config.eos_token_id, do_sample=True, top_k=3,
+    )  # fmt: skip
+    other = loaded_model(llama())
+    other.model.generation_config = file
+    assert with_transformers.generate(task, other)[0].token_ids == expected
+    assert generate(task, other)[0].token_ids == expected
+    assert other.model.generation_config is file
+    assert references.generate(other, [TEXT], 3, max_new_tokens=12)[0] != expected, "it would act"
+
+
+def test_the_engine_says_which_settings_of_the_file_it_does_not_use():
+    other = loaded_model(llama())
+    other.model.generation_config.repetition_penalty = 1.3
+    with pytest.warns(UserWarning, match=r"sets \{'repetition_penalty': 1.3\}.* does not use"):
+        Engine(other)
 
 
 def test_a_stream_is_the_text_in_pieces(tiny, engine):

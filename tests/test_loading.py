@@ -25,6 +25,7 @@ from lecture_lib.loading.errors import (
     NotEnoughMemoryError,
     UnsupportedModelError,
 )
+from lecture_lib.loading.load import find_folder
 from lecture_lib.model_spec import MODEL_SPECS
 
 
@@ -124,6 +125,53 @@ def test_folder_that_is_no_model(tmp_path):
         load_model("./nothing")
     assert issubclass(ModelNotFoundError, ValueError)
     assert issubclass(ModelNotFoundError, ModelLoadError)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_of_a_file_its_folder_is_to_be_named(folder, file):
+    with pytest.raises(ModelNotFoundError, match=f"is a file; name its folder, {folder}"):
+        load_model(folder / file)
+
+
+@pytest.mark.real_model
+def test_a_gguf_file_is_the_bundled_models_or_is_refused(tmp_path):
+    gguf = bundled_model.find_gguf()
+    assert find_folder(str(gguf), None) == find_folder(bundled_model.NAME, None)
+    other = tmp_path / "model.gguf"
+    other.write_bytes(b"GGUF")
+    with pytest.raises(ModelNotFoundError, match=r"is a GGUF file; .* as safetensors"):
+        load_model(other)
+
+
+@pytest.mark.parametrize("method", ["gptq", "awq", "bitsandbytes", "fp8"])
+def test_a_quantised_model_is_named_so(folder, method):
+    edit_config(folder, quantization_config={"quant_method": method, "bits": 4, "group_size": 128})
+    with pytest.raises(UnsupportedModelError, match=f"is quantised by {method}; .* plain weights"):
+        load_model(folder, device="cpu")
+
+
+def test_a_tokenizer_of_sentencepiece_alone_is_named_so(folder):
+    (folder / "tokenizer.json").rename(folder / "tokenizer.model")
+    with pytest.raises(UnsupportedModelError, match=r"only as tokenizer\.model"):
+        load_model(folder, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (MemoryError(), NotEnoughMemoryError),
+        (ImportError("needs sentencepiece"), UnsupportedModelError),
+        (PermissionError(13, "Permission denied"), ModelNotFoundError),
+        (ValueError("bad header"), CorruptModelError),
+    ],
+)
+def test_only_a_damaged_file_is_called_damaged(folder, monkeypatch, error, kind):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", fail)
+    with pytest.raises(kind):
+        load_model(folder, device="cpu")
 
 
 def test_published_but_not_on_the_hub():

@@ -9,6 +9,7 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     BloomConfig,
+    DynamicCache,
     GPT2Config,
     LlamaConfig,
     MistralConfig,
@@ -17,6 +18,7 @@ from transformers import (
     Qwen3Config,
 )
 
+from lecture_lib.costs import kv_cache_bytes, kv_overtakes_weights, op_costs
 from lecture_lib.model_spec import MODEL_SPECS, ModelSpec, UnsupportedArchitectureError
 
 TINY = {
@@ -90,7 +92,9 @@ CONFIGS = {
     "smollm2-135m": llama_like(LlamaConfig, 30, 576, 9, 3, 1536, 49152, 8192, tied=True),
     "smollm2-360m": llama_like(LlamaConfig, 32, 960, 15, 5, 2560, 49152, 8192, tied=True),
     "smollm2-1.7b": llama_like(LlamaConfig, 24, 2048, 32, 32, 8192, 49152, 8192, tied=True),
-    "mistral-7b": llama_like(MistralConfig, 32, 4096, 32, 8, 14336, 32000, 32768),
+    "mistral-7b": llama_like(
+        MistralConfig, 32, 4096, 32, 8, 14336, 32768, 32768, sliding_window=None
+    ),
     "qwen2.5-0.5b": llama_like(Qwen2Config, 24, 896, 14, 2, 4864, 151936, 32768, tied=True),
     "qwen2.5-1.5b": llama_like(Qwen2Config, 28, 1536, 12, 2, 8960, 151936, 131072, tied=True),
     "qwen2.5-7b": llama_like(Qwen2Config, 28, 3584, 28, 4, 18944, 152064, 131072),
@@ -116,7 +120,7 @@ PUBLISHED_TOTALS = {
     "smollm2-135m": 134_515_008,
     "smollm2-360m": 361_821_120,
     "smollm2-1.7b": 1_711_376_384,
-    "mistral-7b": 7_241_732_096,
+    "mistral-7b": 7_248_023_552,
     "qwen2.5-0.5b": 494_032_768,
     "qwen2.5-7b": 7_615_616_512,
 }
@@ -286,3 +290,48 @@ def test_importing_the_specs_imports_nothing_heavy():
         "sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'numpy')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("config", "n_window_layers"),
+    [
+        (MistralConfig(num_hidden_layers=6, sliding_window=32), 6),
+        (MistralConfig(num_hidden_layers=6, sliding_window=None), 0),
+        (Qwen2Config(num_hidden_layers=6, use_sliding_window=False, sliding_window=32), 0),
+        (
+            Qwen2Config(
+                num_hidden_layers=6, use_sliding_window=True, sliding_window=32,
+                layer_types=["full_attention", "sliding_attention"] * 3,
+            ),
+            3,
+        ),
+        (
+            Qwen2Config(
+                num_hidden_layers=6, use_sliding_window=True, sliding_window=32,
+                layer_types=["full_attention"] * 6,
+            ),
+            0,
+        ),
+    ],
+    ids=["mistral", "no window", "switched off", "every other layer", "named and unused"],
+)  # fmt: skip
+def test_the_cache_of_a_layer_with_a_window_is_what_transformers_keeps(config, n_window_layers):
+    spec, n_tokens = ModelSpec.from_config(config, name="-"), 100
+    assert spec.n_window_layers == n_window_layers
+    cache = DynamicCache(config=config)
+    for layer in range(6):
+        keys = torch.zeros(1, spec.n_kv_heads, n_tokens, spec.head_dim, dtype=torch.float16)
+        cache.update(keys, keys, layer)
+    kept = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+    # Transformers keeps a token less: the next one takes its place.
+    of_a_token = 2 * spec.n_kv_heads * spec.head_dim * 2
+    assert kv_cache_bytes(spec, 1, n_tokens) == kept + n_window_layers * of_a_token
+    longest = 32 if n_window_layers else spec.max_seq_len
+    assert spec.context_length == longest
+    assert len(op_costs(spec, "decode", 1, min(32, longest))) > 0
+    if n_window_layers:
+        message = rf"in {n_window_layers} of -'s 6 layers a token sees 32 positions"
+        with pytest.raises(ValueError, match=message):
+            op_costs(spec, "decode", 1, 33)
+        with pytest.raises(ValueError, match=message):
+            kv_overtakes_weights(spec)

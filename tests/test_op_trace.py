@@ -19,7 +19,15 @@ from lecture_lib.lecture_block import (
     naive_block,
     prefill_block,
 )
-from lecture_lib.op_trace import OpTrace, ShapeError, Symbols, changed_rows, name_tensors, row
+from lecture_lib.op_trace import (
+    OpTrace,
+    ShapeError,
+    Symbols,
+    changed_rows,
+    name_tensors,
+    recorder,
+    row,
+)
 from lecture_lib.op_trace.table import to_latex
 
 pytestmark = pytest.mark.parity
@@ -542,3 +550,19 @@ def test_latex_and_display(traces):
     assert "2 bytes an element" in str(traces[2].show())
     assert re.fullmatch(r"OpTrace\(\d+ rows\)", repr(traces[2]))
     assert "0x" not in data["text/plain"]
+
+
+def test_a_trace_that_fails_to_start_leaves_the_next_one_alone(monkeypatch):
+    with pytest.raises(ValueError, match=r"module: needs a torch\.nn\.Module, got 5"):
+        OpTrace(module=5)
+
+    def fail(trace):
+        raise RuntimeError("no listener")
+
+    monkeypatch.setattr(recorder, "listen_to_modules", fail)
+    with pytest.raises(RuntimeError, match="no listener"), OpTrace():
+        pass
+    monkeypatch.undo()
+    with OpTrace() as trace:
+        torch.ones(2, 2) @ torch.ones(2, 2)
+    assert len(trace.rows) == 3

@@ -1,5 +1,6 @@
 """Tensor parallelism by real processes, against Transformers, the engine and the formulas."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,7 @@ from engine_models import byte_tokenizer, llama, opt
 from parallel_models import PROMPT, TIED, WITH_BIASES, greedy_with_logits, save_model
 from tiny_models import save_tiny_model
 
+from lecture_lib.costs import weight_bytes
 from lecture_lib.engine import Engine
 from lecture_lib.loading import load_model
 from lecture_lib.model_spec import ModelSpec, UnsupportedArchitectureError
@@ -214,3 +216,41 @@ def test_the_real_model_over_three_ranks(loaded, backend):
             loaded.spec.params_by_part["attention"] + loaded.spec.params_by_part["mlp"]
         )
         assert memory.peak_bytes - memory.start_bytes < 0.5 * whole_weights
+
+
+@pytest.fixture(scope="module")
+def two_matrices(tmp_path_factory):
+    """A folder with an output matrix of its own, whose config says that there is none."""
+    folder = tmp_path_factory.mktemp("two_matrices")
+    model = save_model(folder, WITH_BIASES)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}))
+    expected, _ = greedy_with_logits(model, PROMPT, N_TOKENS)
+    n_params = sum(parameter.numel() for parameter in model.parameters())
+    return SimpleNamespace(folder=folder, ids=expected, n_params=n_params)
+
+
+@pytest.mark.parametrize("backend", ["own", "torch"])
+@pytest.mark.parametrize("run_parallel", [run_tensor_parallel, run_pipeline_parallel])
+def test_the_weights_are_believed_and_not_the_config(two_matrices, run_parallel, backend):
+    prompt = PROMPT if run_parallel is run_tensor_parallel else [PROMPT]
+    run = run_parallel(2, prompt, N_TOKENS, model=two_matrices.folder, backend=backend)
+    found = run.token_ids if run_parallel is run_tensor_parallel else run.token_ids[0]
+    assert found == two_matrices.ids
+
+
+def test_the_engine_and_the_counts_believe_the_weights_too(two_matrices, tmp_path):
+    loaded = load_model(two_matrices.folder)
+    assert loaded.spec.n_params == weight_bytes(loaded.spec, 1) == two_matrices.n_params
+    assert Engine(loaded).generate(PROMPT, N_TOKENS).token_ids == two_matrices.ids
+    loaded.model.save_pretrained(tmp_path)
+    assert not json.loads((tmp_path / "config.json").read_text())["tie_word_embeddings"]
+
+
+def test_a_model_whose_embeddings_were_resized_is_not_run_from_its_old_files(two_matrices):
+    loaded = load_model(two_matrices.folder)
+    loaded.model.resize_token_embeddings(300)
+    spec = Engine(loaded).spec
+    assert spec.n_params == sum(parameter.numel() for parameter in loaded.model.parameters())
+    with pytest.raises(ValueError, match="model: its embeddings are not those of the files"):
+        run_tensor_parallel(2, PROMPT, N_TOKENS, model=loaded)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from engine_models import random_model, sentencepiece_tokenizer
 from forked import Forked
 from forked_targets import register_the_removed_tasks
 from tiny_models import save_tiny_model, tiny_tokenizer
@@ -11,6 +12,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BertConfig,
+    LlamaConfig,
     TextClassificationPipeline,
     pipeline,
 )
@@ -259,6 +261,31 @@ def test_scores_are_the_words_probabilities_over_their_prior(family, subtract_pr
     expected = dict(zip(WORDS, scores.softmax(-1).tolist(), strict=True))
     found = {a["label"]: a["score"] for a in pipe("quick fox", top_k=None)}
     assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_label_is_scored_by_the_tokens_that_the_text_has_with_its_word():
+    """SentencePiece alone would put a space in front of the word's own."""
+    tokenizer = sentencepiece_tokenizer("▁positive", "▁negative", "▁sentiment")
+    tokenizer.pad_token = "</s>"
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128,
+    )  # fmt: skip
+    pipe = TextClassification(
+        model=random_model(config), tokenizer=tokenizer, task="text-classification",
+        labels=["positive", "negative"], template="{text} sentiment", subtract_prior=False,
+    )  # fmt: skip
+    expected = {}
+    for word in ("positive", "negative"):
+        prompt, whole = (
+            tokenizer(text).input_ids for text in ("a b sentiment", f"a b sentiment {word}")
+        )
+        assert tokenizer.convert_ids_to_tokens(whole[len(prompt) :]) == [f"▁{word}"]
+        log_probs = pipe.model(torch.tensor([prompt])).logits[0, -1].log_softmax(-1)
+        expected[word] = log_probs[whole[-1]].item()
+    probs = torch.tensor(list(expected.values())).softmax(-1).tolist()
+    found = {a["label"]: a["score"] for a in pipe("a b", top_k=None)}
+    assert found == pytest.approx(dict(zip(expected, probs, strict=True)), rel=1e-5)
 
 
 @pytest.mark.parametrize("family", ["llama", "opt", "gpt2"])

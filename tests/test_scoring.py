@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
-from engine_models import assert_logits_close
+from engine_models import assert_logits_close, byte_tokenizer, sentencepiece_tokenizer
 
+from lecture_lib.hub_tools.tokenizers import token_pieces
 from lecture_lib.scoring import (
     DOCUMENT_START,
     TextScore,
@@ -14,6 +15,7 @@ from lecture_lib.scoring import (
     score_text,
     text_to_ids,
     token_text,
+    token_texts,
     top_tokens,
 )
 
@@ -73,6 +75,41 @@ def test_tokens_that_split_a_character_are_shown_as_bytes(loaded, text):
         for token in shown
     )
     assert raw.decode() == text
+
+
+@pytest.mark.parametrize("text", ["the food 👋", "the the", "a  the", "👋", " the", "thefood\n"])
+def test_tokens_of_sentencepiece_join_to_the_text(text):
+    tokenizer = sentencepiece_tokenizer("▁the", "the", "▁food")
+    ids = tokenizer(text).input_ids
+    shown = token_texts(tokenizer, ids)
+    raw = b"".join(
+        bytes.fromhex(token[1:-1]) if token.startswith("⟨") else token.encode() for token in shown
+    )
+    assert raw.decode() == text
+    pieces = token_pieces(tokenizer, text, add_special_tokens=False)
+    assert [piece.text for piece in pieces] == shown
+
+
+def test_a_word_with_its_space_is_told_from_one_without():
+    tokenizer = sentencepiece_tokenizer("▁the", "the", "▁food")
+    with_space, without = (tokenizer.convert_tokens_to_ids(piece) for piece in ("▁the", "the"))
+    assert [token_text(tokenizer, i) for i in (with_space, without)] == [" the", "the"]
+    assert token_text(tokenizer, tokenizer.convert_tokens_to_ids("<0xF0>")) == "⟨F0⟩"
+    assert token_text(tokenizer, tokenizer.convert_tokens_to_ids("<0x0A>")) == "\n"
+    assert token_text(tokenizer, tokenizer.bos_token_id) == "<s>"
+
+
+@pytest.mark.parametrize("make", [byte_tokenizer, sentencepiece_tokenizer])
+def test_an_id_that_the_tokenizer_does_not_have_is_written_by_its_number(make):
+    """A model's vocabulary is often padded to a round number."""
+    tokenizer = make()
+    assert token_text(tokenizer, len(tokenizer) + 5) == f"⟨id {len(tokenizer) + 5}⟩"
+
+
+def test_an_added_token_is_written_as_it_is():
+    tokenizer = byte_tokenizer()
+    tokenizer.add_tokens(["é!"])
+    assert token_text(tokenizer, tokenizer.convert_tokens_to_ids("é!")) == "é!"
 
 
 def test_perplexity_of_a_uniform_model_is_the_vocabulary_size():

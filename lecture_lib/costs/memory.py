@@ -48,7 +48,8 @@ def kv_cache_bytes(
 ) -> float:
     """Bytes of the keys and values of ``batch_size`` sequences of ``seq_len`` positions.
 
-    2 · N · B · L · n_KV · H elements; with kv_format "int8" one byte each, and an FP16 scale for
+    2 · N · B · L · n_KV · H elements, where a layer with a sliding window keeps no more positions
+    than it has; with kv_format "int8" one byte each, and an FP16 scale for
     every head's key and value of every token.
 
     Raises:
@@ -56,8 +57,9 @@ def kv_cache_bytes(
     """
     spec = as_spec(spec)
     stored = format_of("kv_format", kv_format, dtype_bytes)
-    n_tokens = check_count("batch_size", batch_size) * check_count("seq_len", seq_len)
-    return 2 * spec.n_layers * stored.n_bytes(n_tokens * spec.n_kv_heads, spec.head_dim)
+    n_kept = spec.cached_positions(check_count("seq_len", seq_len))
+    rows = check_count("batch_size", batch_size) * n_kept * spec.n_kv_heads
+    return 2 * stored.n_bytes(rows, spec.head_dim)
 
 
 def activation_bytes(
@@ -145,6 +147,8 @@ def kv_overtakes_weights(spec: ModelSpec | str, batch_size: int = 1) -> int:
     """The first context length at which the KV cache takes more bytes than the weights.
 
     Raises:
-        ValueError: an unknown model, ``batch_size`` below 1.
+        ValueError: an unknown model, ``batch_size`` below 1, a sliding window that ends before.
     """
-    return int(weight_bytes(spec) // kv_cache_bytes(spec, batch_size)) + 1
+    n_tokens = int(weight_bytes(spec) // kv_cache_bytes(spec, batch_size)) + 1
+    as_spec(spec).check_full_attention(n_tokens)
+    return n_tokens

@@ -55,7 +55,8 @@ def op_costs(
         conventions in words.
 
     Raises:
-        ValueError: a size below 1, an unknown phase, format, model or hardware, a bad convention.
+        ValueError: a size below 1, a sequence longer than a sliding window, an unknown phase,
+            format, model or hardware, a bad convention.
     """
     conventions = Conventions() if conventions is None else conventions
     if not isinstance(conventions, Conventions):
@@ -72,6 +73,8 @@ def op_costs(
         fused=check_flag("fused_attention", fused_attention),
         conventions=conventions,
     )
+    if isinstance(step.spec, ModelSpec) and not is_symbolic(seq_len):
+        step.spec.check_full_attention(seq_len)
     frame = pd.DataFrame([_row(op, count) for op, count in all_ops(step)])
     frame.attrs = {
         "model": step.spec.name,

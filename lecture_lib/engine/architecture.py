@@ -1,6 +1,7 @@
 """Which models the engine can run, and how long their texts may be."""
 
 from lecture_lib.model_spec import ModelSpec, UnsupportedArchitectureError
+from lecture_lib.tokens import warn_of_unused_settings
 
 from .kernels import FastLlama, FastOPT
 from .model import Llama
@@ -37,6 +38,7 @@ def read_model(hf_model, spec: ModelSpec, textbook: bool = False) -> Llama | OPT
     if len({(p.dtype, p.device) for p in weights}) != 1 or weights[0].device.type == "meta":
         raise ValueError("loaded.model: needs all weights on one device and in one dtype")
     check_heads(hf_model, spec)
+    warn_of_unused_settings(hf_model)
     forward = plain if textbook else fast
     return forward(hf_model, spec.n_heads, spec.n_kv_heads, spec.head_dim)
 
@@ -57,13 +59,15 @@ def check_heads(hf_model, spec: ModelSpec) -> None:
             raise ValueError(f"loaded.spec: {name} is {given}, but in the model it is {found}")
 
 
-def max_context(hf_model, spec: ModelSpec) -> int:
-    """The longest sequence for which the engine computes what the model does.
+def places(hf_model) -> list[int]:
+    """Where each of a model's weights is in memory."""
+    return [parameter.data_ptr() for parameter in hf_model.parameters()]
 
-    That is the model's own limit, or its sliding window where that is shorter: up to there the
-    window hides no key, beyond it the engine's full attention would give something else.
-    """
-    config = hf_model.config
-    window = getattr(config, "sliding_window", None)
-    limits = [n for n in (spec.max_seq_len, window) if n is not None]
-    return min(limits) if limits else 2**31 - 1
+
+def check_places(hf_model, before: list[int]) -> None:
+    """Raise ValueError if a weight has been replaced by another tensor."""
+    if places(hf_model) != before:
+        raise ValueError(
+            "loaded.model: some of its weights were replaced by other tensors since this engine "
+            "was made; make a new Engine(loaded)"
+        )

@@ -7,9 +7,16 @@ import torch
 from torch import Tensor
 
 from lecture_lib.checks import check_count
-from lecture_lib.tokens import check_batch, check_column, decode_text, encode_batch, end_tokens
+from lecture_lib.tokens import (
+    check_batch,
+    check_column,
+    check_possible,
+    decode_text,
+    encode_batch,
+    end_tokens,
+)  # fmt: skip
 
-from .architecture import max_context, read_model
+from .architecture import check_places, places, read_model
 from .generation import ForwardCall, Generation, Timings
 from .kv_cache import KVCache, Pattern, check_cache
 from .streaming import TextStream
@@ -25,7 +32,7 @@ class Engine:
 
     Args:
         loaded: what ``load_model`` returns: ``.model``, ``.tokenizer`` and ``.spec``. Its weights
-            are used, not copied; the model itself stays usable.
+            are used, not copied: the model stays usable, and changes in place are seen.
         textbook: compute every formula as ``model.py`` writes it, without the faster kernels.
 
     Attributes:
@@ -39,14 +46,15 @@ class Engine:
     """
 
     def __init__(self, loaded, *, textbook: bool = False):
-        self.spec, self.tokenizer, self.hf_model = loaded.spec, loaded.tokenizer, loaded.model
+        self.tokenizer, self.hf_model = loaded.tokenizer, loaded.model
         self.model = read_model(loaded.model, loaded.spec, textbook)
-        self.context_length = max_context(loaded.model, loaded.spec)
-        embeddings = self.model.embeddings  # (V, D)
-        self.vocab_size = len(embeddings)
-        self.device, self.dtype = embeddings.device, embeddings.dtype
+        self.spec = loaded.spec.with_tensors_of(loaded.model)
+        self.context_length = self.spec.context_length or 2**31 - 1
+        table = self.model.embeddings  # (V, D)
+        self.vocab_size, self.device, self.dtype = len(table), table.device, table.dtype
         self.cache: KVCache | None = None
         self.calls: list[ForwardCall] = []
+        self._weights_at = places(loaded.model)  # after ``read_model``, which joins some of them
 
     def prefill(self, input_ids, attention_mask=None, *, cache: KVCache | None = None) -> Tensor:
         """Run the prompt through the model once; returns the logits of the next token, (B, V).
@@ -66,9 +74,7 @@ class Engine:
         if cache.length == 0:
             self.calls, cache.padding = [], padding
         elif padding is not None:
-            raise ValueError(
-                "attention_mask: padding is only possible in front of a prompt, not behind a past"
-            )
+            raise ValueError("attention_mask: padding is only possible in front of a prompt")
         self.cache = cache
         return self._forward(input_ids, cache)
 
@@ -122,7 +128,7 @@ class Engine:
         return run.rows[0] if run.single else run.rows
 
     def stream(self, prompt, max_new_tokens: int = 32, **options) -> Iterator[str]:
-        """The text of ``generate`` (same arguments, one prompt), in pieces as they come. A piece
+        """The text of ``generate`` (same arguments, one prompt) in pieces as they come. A piece
         never ends within a character, and never holds a part of a stop string."""
         run = Run(self, prompt, max_new_tokens, **options)
         if len(run.rows) != 1:
@@ -133,23 +139,16 @@ class Engine:
         """An empty cache for this model: ``max_seq_len`` positions, padding included."""
         self.check_context(max_seq_len, "max_seq_len")
         return KVCache(
-            n_layers=self.spec.n_layers,
-            batch_size=batch_size,
-            n_kv_heads=self.spec.n_kv_heads,
-            max_seq_len=max_seq_len,
-            head_dim=self.spec.head_dim,
-            dtype=self.dtype,
-            device=self.device,
-            owner=self.hf_model,
-        )
+            n_layers=self.spec.n_layers, batch_size=batch_size, n_kv_heads=self.spec.n_kv_heads,
+            max_seq_len=max_seq_len, head_dim=self.spec.head_dim, dtype=self.dtype,
+            device=self.device, owner=self.hf_model,
+        )  # fmt: skip
 
     def check_context(self, seq_len: int, name: str) -> None:
         """Raise ValueError if a sequence of this length does not fit the model."""
-        if seq_len > self.context_length:
-            raise ValueError(
-                f"{name}: {seq_len} positions, more than the {self.context_length} of this "
-                "model's context (or sliding window)"
-            )
+        if seq_len > (most := self.context_length):
+            known = f"more than the {most} of this model's context (or sliding window)"
+            raise ValueError(f"{name}: {seq_len} positions, {known}")
 
     @torch.no_grad()
     def _forward(
@@ -161,13 +160,17 @@ class Engine:
             past_len, pattern = 0, Pattern.of(0, seq_len, padding, self.device)
         else:
             past_len, pattern = cache.length, cache.pattern(seq_len)
+        if past_len == 0:
+            check_places(self.hf_model, self._weights_at)
         with torch.inference_mode():
             hidden = self.model.hidden(input_ids, pattern, cache)  # (B, L, D)
         if cache is not None:
             cache.advance(seq_len)
         self.calls.append(ForwardCall(batch_size, seq_len, past_len, past_len + seq_len))
         # The last embedding alone gives the next token.
-        return self.model.logits(hidden[:, -1] if last_only else hidden)  # (B, V) or (B, L, V)
+        logits = self.model.logits(hidden[:, -1] if last_only else hidden)  # (B, V) or (B, L, V)
+        check_possible(logits)
+        return logits
 
 
 class Run:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lecture_lib.checks import check_stop
-from lecture_lib.tokens import decode_text
+from lecture_lib.tokens import decode_text, special_tokens
 
 UNFINISHED = "�"  # what a tokenizer decodes a part of a UTF-8 character to
 
@@ -17,12 +17,25 @@ class TextStream:
 
     Args:
         tokenizer: a Transformers tokenizer. Special tokens (EOS) give no text.
-        stop: strings that end the text; they are not part of it.
+        stop: strings that end the text; they are not part of it. A special token, such as
+            ``<|im_end|>``, gives no text that could be searched for it: it ends the text as a
+            token.
+
+    Raises:
+        ValueError: stop strings that are none, or that hold a special token among other text.
     """
 
     def __init__(self, tokenizer, stop: str | Sequence[str] | None = ()):
         self.tokenizer = tokenizer
-        self.stop = check_stop(stop)
+        special = special_tokens(tokenizer) if (stop := check_stop(stop)) else {}
+        self._stop_ids = {special[string] for string in stop if string in special}
+        self.stop = tuple(string for string in stop if string not in special)
+        for string in self.stop:
+            if inside := [name for name in special if name in string]:
+                raise ValueError(
+                    f"stop: {string!r} would never be found, since the special token {inside[0]} "
+                    "gives no text; give that token alone"
+                )
         self.stopped = False
         self._ids: list[int] = []
         self._start = 0  # tokens from here on are decoded together
@@ -32,7 +45,11 @@ class TextStream:
     def push(self, token_id: int) -> str:
         """Add a token; returns the text that is certain by now, often one word, maybe ""."""
         self._ids.append(token_id)
-        return self._release(self._new_text(final=False))
+        if token_id not in self._stop_ids:
+            return self._release(self._new_text(final=False))
+        piece = self.flush()
+        self.stopped = True
+        return piece
 
     def flush(self) -> str:
         """The sequence has ended: returns the text that was held back."""

@@ -9,7 +9,7 @@ from unittest import mock
 import torch
 from transformers import StoppingCriteria
 
-from ..tokens import end_tokens
+from ..tokens import end_tokens, model_inputs
 
 SENTENCE_ENDS = (".", "!", "?")
 
@@ -47,7 +47,7 @@ def observe_generation(loaded, prompt: str, **generate_kwargs) -> Observation:
                 f"{name}: the probe looks at one sequence, got {generate_kwargs[name]}"
             )
     model, tokenizer = loaded.model, loaded.tokenizer
-    encoded = tokenizer(prompt, return_tensors="pt").to(model.device)
+    encoded = model_inputs(tokenizer, prompt, model.device)
     if "eos_token_id" not in generate_kwargs:
         generate_kwargs["suppress_tokens"] = sorted(end_tokens(model)) or None
     before = _random_state(model.device)
@@ -55,7 +55,7 @@ def observe_generation(loaded, prompt: str, **generate_kwargs) -> Observation:
         **encoded, **generate_kwargs, return_dict_in_generate=True, output_scores=True
     )
     sampled = not torch.equal(before, _random_state(model.device))
-    n_prompt = 1 if model.config.is_encoder_decoder else encoded.input_ids.shape[1]
+    n_prompt = 1 if model.config.is_encoder_decoder else encoded["input_ids"].shape[1]
     n_new = output.sequences.shape[1] - n_prompt
     n_finite = int(torch.isfinite(output.scores[0][0]).sum())
     return Observation(n_prompt, n_new, n_finite if sampled else 1, sampled)
@@ -160,7 +160,7 @@ def translate_with_attention(model, tokenizer, text: str) -> CrossAttention:
         raise ValueError(f"model: {type(model).__name__} is no encoder-decoder")
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"text: needs at least one word, got {text!r}")
-    encoded = tokenizer(text, return_tensors="pt").to(model.device)
+    encoded = model_inputs(tokenizer, text, model.device)
     generated = model.generate(**encoded, max_new_tokens=64, do_sample=False)
     # One teacher-forced pass over the finished output shows what every step attended to: a
     # decoder's row depends on the rows to its left alone. (sdpa and flash return no scores.)
@@ -171,7 +171,7 @@ def translate_with_attention(model, tokenizer, text: str) -> CrossAttention:
     finally:
         model.set_attn_implementation(before)
     return CrossAttention(
-        source=tuple(tokenizer.convert_ids_to_tokens(encoded.input_ids[0])),
+        source=tuple(tokenizer.convert_ids_to_tokens(encoded["input_ids"][0])),
         target=tuple(tokenizer.convert_ids_to_tokens(generated[0, 1:])),
         scores=torch.stack(output.cross_attentions)[:, 0].float().cpu(),
         text=tokenizer.decode(generated[0], skip_special_tokens=True),

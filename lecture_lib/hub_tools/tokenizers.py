@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from ..loading.quiet import quiet_transformers
-from ..scoring import byte_of_character, token_text
+from ..scoring import piece_bytes, token_texts
 
 # name -> (what it is for, whether it exists in Transformers 5, what to use where it is gone)
 LECTURE_ATTRIBUTES = {
@@ -56,22 +56,19 @@ def token_pieces(tokenizer, text: str, *, add_special_tokens: bool = True) -> li
     if not tokenizer.is_fast:
         raise ValueError("tokenizer: needs one of the tokenizers library, which keeps offsets")
     encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=add_special_tokens)
-    special, added = set(tokenizer.all_special_ids), tokenizer.get_added_vocab()
+    ids, added = encoded.input_ids, tokenizer.get_added_vocab()
+    special = set(tokenizer.all_special_ids)
     is_byte_level = "ByteLevel" in repr(tokenizer.backend_tokenizer.decoder)
-    byte_of = byte_of_character()
     pieces = []
-    for token_id, (start, end) in zip(encoded.input_ids, encoded.offset_mapping, strict=True):
-        covered = text[start:end]
-        piece = tokenizer.convert_ids_to_tokens(token_id)
-        name, data = covered, covered.encode()
-        if token_id in special:
-            name = piece
-        # An added token is written as it is, not in the vocabulary's alphabet; a byte-level decoder
-        # takes it for that all the same, and turns an é into half a character.
-        elif piece not in added:
-            name = token_text(tokenizer, token_id)
-            if is_byte_level and set(piece) <= set(byte_of):
-                data = bytes(byte_of[character] for character in piece) or data
+    for name, token_id, (start, end) in zip(
+        token_texts(tokenizer, ids), ids, encoded.offset_mapping, strict=True
+    ):
+        covered, piece = text[start:end], tokenizer.convert_ids_to_tokens(token_id)
+        data = covered.encode()
+        if piece in added:  # is written as it is, not in the vocabulary's alphabet
+            name = name if token_id in special else covered
+        elif is_byte_level or piece.startswith("<0x"):
+            data = piece_bytes(piece) or data
         pieces.append(TokenPiece(name, token_id, data, start, end, token_id in special))
     return pieces
 

@@ -1,8 +1,12 @@
 """The same task by Transformers' generate: for what the engine does not know."""
 
-import torch
+import contextlib
+from collections.abc import Iterator
 
-from lecture_lib.tokens import end_tokens
+import torch
+from transformers import GenerationConfig
+
+from lecture_lib.tokens import end_tokens, model_inputs
 
 from .answer import Answer, finish, strategy
 from .logprobs import positions
@@ -12,16 +16,17 @@ from .settings import TaskInfo
 @torch.inference_mode()
 def generate(task_info: TaskInfo, loaded) -> list[Answer]:
     """Answers of a task, all prompts in one batch."""
-    inputs = loaded.tokenizer(task_info.prompts, return_tensors="pt", padding=True)
-    inputs = inputs.to(loaded.device)
+    inputs = model_inputs(loaded.tokenizer, task_info.prompts, loaded.device)
     if task_info.draws:
         torch.manual_seed(task_info.seed)
-    out = loaded.model.generate(
-        **inputs, **_arguments(task_info, loaded), return_dict_in_generate=True, output_logits=True
-    )
+    with without_settings(loaded.model):
+        out = loaded.model.generate(
+            **inputs, **_arguments(task_info, loaded),
+            return_dict_in_generate=True, output_logits=True,
+        )  # fmt: skip
     answers, ends = [], end_tokens(loaded.model)
     for row, prompt in enumerate(task_info.prompts):
-        ids = out.sequences[row, inputs.input_ids.shape[1] :].tolist()
+        ids = out.sequences[row, inputs["input_ids"].shape[1] :].tolist()
         text, ids, reason = finish(loaded.tokenizer, ids, ends, task_info.stop)
         top = []
         if task_info.logprobs and task_info.beam_width == 1:
@@ -30,6 +35,18 @@ def generate(task_info: TaskInfo, loaded) -> list[Answer]:
         how = strategy(task_info)
         answers.append(Answer(prompt, text, ids, reason, how, "transformers", logprobs=top))
     return answers
+
+
+@contextlib.contextmanager
+def without_settings(model) -> Iterator[None]:
+    """Inside: of the model's generation_config only the token ids act, as in the engine."""
+    before = model.generation_config
+    ids = {name: value for name, value in before.to_dict().items() if name.endswith("token_id")}
+    model.generation_config = GenerationConfig(**ids)
+    try:
+        yield
+    finally:
+        model.generation_config = before
 
 
 def _arguments(task_info: TaskInfo, loaded) -> dict:

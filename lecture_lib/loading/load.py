@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 from ..model_spec import MODEL_SPECS, ModelSpec, UnsupportedArchitectureError
 from . import bundled_model
-from .errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError, shortened
+from .errors import (
+    CorruptModelError,
+    ModelNotFoundError,
+    NotEnoughMemoryError,
+    UnsupportedModelError,
+    shortened,
+)
 
 if TYPE_CHECKING:  # importing them takes seconds
     import torch
@@ -76,12 +82,14 @@ def load_model(
 
 def find_folder(name: str, check) -> tuple[Path, str]:
     """The folder with the model's files, and words for where it comes from."""
-    if name == bundled_model.NAME:
+    path = Path(name).expanduser()
+    if name == bundled_model.NAME or bundled_model.is_its_gguf(path):
         package = f"{bundled_model.PACKAGE}, {bundled_model.GGUF_FILE}"
         return bundled_model.ensure_bundled_model(), f"bundled model (package {package})"
-    path = Path(name).expanduser()
     if (path / "config.json").is_file():
         return path, f"folder {path}"
+    if path.is_file():
+        raise ModelNotFoundError(_why_no_file(path))
     if path.is_dir() or name.startswith((".", "~")) or path.is_absolute():
         what = "holds no config.json" if path.is_dir() else "is not there"
         raise ModelNotFoundError(
@@ -96,6 +104,15 @@ def find_folder(name: str, check) -> tuple[Path, str]:
     return fetch_from_hub(hub_id, check), f"Hub {hub_id}"
 
 
+def _why_no_file(path: Path) -> str:
+    if path.suffix != ".gguf":
+        return f"name: {path} is a file; name its folder, {path.parent}"
+    return (
+        f"name: {path} is a GGUF file; Transformers reads its tokenizer only in part, so texts "
+        "would be split otherwise. Take the model as safetensors (from the Hub, or save_pretrained)"
+    )
+
+
 def _load_folder(folder, name, source, device, dtype, check) -> LoadedModel:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -106,6 +123,11 @@ def _load_folder(folder, name, source, device, dtype, check) -> LoadedModel:
     files = find_weights(folder)
     n_params = count_params(files) or (spec.n_params if spec else None)
     check(n_params or sum(file.stat().st_size for file in files) // 4)
+    if (folder / "tokenizer.model").is_file() and not (folder / "tokenizer.json").is_file():
+        raise UnsupportedModelError(
+            f"name: {name} has its tokenizer only as tokenizer.model, which needs a package that "
+            "the course lacks; take a version of the model with tokenizer.json"
+        )
     with _reading(f"the tokenizer in {folder}"):
         tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **local)
     with _reading(f"the weights in {folder}"):
@@ -121,6 +143,9 @@ def _load_folder(folder, name, source, device, dtype, check) -> LoadedModel:
         )
     if tokenizer.pad_token is None and tokenizer.eos_token is not None:
         tokenizer.pad_token = tokenizer.eos_token
+    if spec is not None:
+        spec = spec.with_tensors_of(model)
+        model.config.tie_word_embeddings = spec.tied_embeddings  # so that a saved copy is right
     # Not the path that the cache happens to have here: a printed config is the same everywhere.
     model.config._name_or_path = tokenizer.name_or_path = name
     model.eval().requires_grad_(False).to(device)
@@ -142,6 +167,12 @@ def _read_config(folder, name, local):
             f"name: {name} is of a kind that this Transformers doesn't know: it brings code of "
             "its own, which the course doesn't run, or needs a newer Transformers"
         ) from None
+    if quantization := getattr(config, "quantization_config", None):
+        method = dict(quantization).get("quant_method", "an unknown method")
+        raise UnsupportedModelError(
+            f"name: {name} is quantised by {method}; the course computes with plain weights. Take "
+            "the model that it was made from, and dtype='bfloat16' where memory is short"
+        )
     classes = config.architectures or []
     causal = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
     if not causal or any(c.endswith(("MaskedLM", "Classification")) for c in classes):
@@ -156,9 +187,15 @@ def _read_config(folder, name, local):
 
 @contextlib.contextmanager
 def _reading(what: str) -> Iterator[None]:
-    """Whatever goes wrong in here means that the file is damaged."""
+    """Whatever goes wrong in here means that the file is damaged, unless the error says more."""
     try:
         yield
+    except MemoryError as error:
+        raise NotEnoughMemoryError(f"{what} needs more memory than is free") from error
+    except ImportError as error:
+        raise UnsupportedModelError(f"{what} needs a package: {shortened(error)}") from error
+    except PermissionError as error:
+        raise ModelNotFoundError(f"{what} can't be read: {shortened(error)}") from error
     except Exception as error:
         reason = shortened(error)
         raise CorruptModelError(f"{what} can't be read ({reason}); fetch it again") from error

@@ -39,18 +39,22 @@ def count_params(files: list[Path]) -> int | None:
     Raises:
         CorruptModelError: a file is cut short or no safetensors file.
     """
+    if any(path.suffix != ".safetensors" for path in files):
+        return None
+    return sum(map(math.prod, tensor_shapes(files).values()))
+
+
+def tensor_shapes(files: list[Path]) -> dict[str, list[int]]:
+    """The shape of each tensor in safetensors files; raises as ``count_params``."""
     from safetensors import SafetensorError, safe_open
 
-    total = 0
+    shapes = {}
     for path in files:
-        if path.suffix != ".safetensors":
-            return None
         try:
             with safe_open(path, framework="pt") as weights:
-                shapes = [weights.get_slice(key).get_shape() for key in weights.keys()]  # noqa: SIM118
+                shapes |= {key: weights.get_slice(key).get_shape() for key in weights.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise CorruptModelError(
                 f"{path} is damaged ({error}); delete it and fetch it again"
             ) from error
-        total += sum(math.prod(shape) for shape in shapes)
-    return total
+    return shapes

@@ -8,7 +8,7 @@ from itertools import groupby
 import pandas as pd
 import torch
 
-from lecture_lib.checks import check_count
+from lecture_lib.checks import check_count, check_flag
 
 from .listeners import FunctionListener, OperationListener, listen_to_modules
 from .symbols import Symbols
@@ -86,7 +86,10 @@ class OpTrace:
     ):
         if dtype_bytes is not None:
             check_count("dtype_bytes", dtype_bytes)
-        self.symbols = Symbols(symbols, strict=strict)
+        check_flag("keep_values", keep_values)
+        if module is not None and not isinstance(module, torch.nn.Module):
+            raise ValueError(f"module: needs a torch.nn.Module, got {module!r}")
+        self.symbols = Symbols(symbols, strict=check_flag("strict", strict))
         self.dtype_bytes = dtype_bytes
         self.rows: list[TracedRow] = []
         self._keep_values = keep_values
@@ -130,10 +133,11 @@ class OpTrace:
     def __enter__(self) -> "OpTrace":
         if _active.get() is not None:
             raise ValueError("an OpTrace is recording already: leave it before entering another")
-        self._exit = ExitStack()
-        self._exit.callback(_active.reset, _active.set(self))
-        for listener in (OperationListener(self), FunctionListener(self), listen_to_modules(self)):
-            self._exit.enter_context(listener)
+        with ExitStack() as stack:  # where one of them fails, the others are left again
+            stack.callback(_active.reset, _active.set(self))
+            for kind in (OperationListener, FunctionListener, listen_to_modules):
+                stack.enter_context(kind(self))
+            self._exit = stack.pop_all()
         return self
 
     def __exit__(self, *exc_info) -> None:

@@ -73,6 +73,8 @@ def compare_parallelism(
         ValueError: a bad size, an unknown preset.
         ParallelDegreeError: ranks that one of the ways does not allow.
     """
+    from lecture_lib.costs import kv_cache_bytes
+
     link, hardware = as_link(link), as_hardware(hardware)
     size = {"seq_len": seq_len, "max_new_tokens": max_new_tokens, "batch_size": batch_size}
     volumes = {
@@ -83,8 +85,8 @@ def compare_parallelism(
     prefill = _pass_times(spec, hardware, "prefill", batch_size, seq_len)
     decode = _pass_times(spec, hardware, "decode", batch_size, seq_len + max_new_tokens // 2)
     weights = _weights_by_layout(spec, n_ranks)
-    positions = batch_size * (seq_len + max_new_tokens - 1)  # the last token is never fed back
-    cache = positions * spec.kv_bytes_per_token(_DTYPE_BYTES)
+    n_kept = seq_len + max_new_tokens - 1  # the last token is never fed back
+    cache = kv_cache_bytes(spec, batch_size, n_kept, _DTYPE_BYTES)
     layouts = [
         _layout(way, volume, _step_times(way, volume, prefill, decode, link), weights[way], cache)
         for way, volume in volumes.items()

@@ -4,9 +4,8 @@ The ranks do the same whether ``run_ranks`` or torchrun has started them.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 import torch.distributed as dist
@@ -16,11 +15,10 @@ from lecture_lib.checks import check_choice, check_count
 from lecture_lib.model_spec import ModelSpec, UnsupportedArchitectureError
 from lecture_lib.tokens import check_token_ids, encode_prompts, end_tokens
 
-from ..engine.architecture import max_context
 from ..engine.weights import inverse_frequencies
 from ..loading import bundled_model, devices
 from ..loading.load import find_folder
-from ..loading.weight_files import find_weights
+from ..loading.weight_files import find_weights, tensor_shapes
 from .degrees import check_pipeline_degree, check_tensor_parallel_degree
 from .meters import MemoryMeter, WireMeter
 from .pipeline import Stage, run_stage
@@ -68,13 +66,19 @@ def make_job(
 
     check_count("max_new_tokens", max_new_tokens)
     check_choice("backend", backend, ("own", "torch"))
-    if hasattr(model, "tokenizer"):  # load_model left the name that it was given in the config
-        model = model.model.config.name_or_path
+    loaded = model if hasattr(model, "tokenizer") else None
+    if loaded is not None:  # load_model left the name that it was given in the config
+        model = loaded.model.config.name_or_path
     if not isinstance(model, str | Path) or not str(model).strip():
         raise ValueError(f"model: must be a model's name, a folder or a LoadedModel, got {model!r}")
     folder, _ = find_folder(str(model), check=lambda n_params: None)
     folder = Path(folder).absolute()
     config, spec = _read_config(folder, Path(str(model)).name)
+    if loaded is not None and spec != spec.with_tensors_of(loaded.model):
+        raise ValueError(
+            f"model: its embeddings are not those of the files of {model}, which the ranks read; "
+            "save it with save_pretrained and give that folder"
+        )
     check_degree = check_tensor_parallel_degree if kind == "tensor" else check_pipeline_degree
     check_degree(spec, n_ranks)
     device_type = choose_device_type(device, n_ranks)
@@ -91,7 +95,7 @@ def make_job(
         dtype=devices.choose_dtype(dtype, torch.device(device_type)),
         device_type=device_type,
     )
-    _check_lengths(job, max_context(SimpleNamespace(config=config), spec))
+    _check_lengths(job, spec.context_length or 2**31 - 1)
     return job, tokenizer
 
 
@@ -111,6 +115,9 @@ def _read_config(folder: Path, name: str):
             "safetensors (load it and save it again with save_pretrained)"
         )
     spec = ModelSpec.from_config(config, name=name)
+    shapes = tensor_shapes(find_weights(folder))
+    rows, _ = shapes["model.embed_tokens.weight"]
+    spec = replace(spec, vocab_size=rows, tied_embeddings="lm_head.weight" not in shapes)
     inverse_frequencies(config.rope_parameters, spec.head_dim)  # refuses unknown kinds
     return config, spec
 

@@ -64,6 +64,7 @@ class Shards:
         from transformers import AutoConfig, AutoModelForCausalLM
 
         config = AutoConfig.from_pretrained(self.folder, local_files_only=True)
+        config.tie_word_embeddings = "lm_head.weight" not in self._files
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, dtype=self.dtype).eval()
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, Pipeline, TextClassificationPipeline
 
-from lecture_lib.tokens import log_probs_of
+from lecture_lib.tokens import log_probs_of, model_inputs
 
 from .text_to_text import check_length, check_text, check_texts
 
@@ -94,23 +94,30 @@ class LabelWordsPipeline(Pipeline):
         """The prompt's input_ids and attention_mask, each (1, L)."""
         check_text(text, self.task or "text-classification")
         encoded = self._encode(text, template)
-        n_word = max(len(self._word_ids(word)) for word in words)
+        n_word = max(len(self._word_ids(word, template)) for word in words)
         check_length(encoded["input_ids"].shape[1] + n_word, self.model)
         return encoded
 
     def _encode(self, text: str, template: str) -> dict:
-        encoded = self.tokenizer(template.replace("{text}", text), return_tensors="pt")
-        return {name: encoded[name] for name in ("input_ids", "attention_mask")}
+        return model_inputs(self.tokenizer, template.replace("{text}", text))
 
-    def _word_ids(self, word: str) -> list[int]:
-        return self.tokenizer(f" {word}", add_special_tokens=False).input_ids
+    def _word_ids(self, word: str, template: str) -> list[int]:
+        """The tokens that the prompt has with the word, and has not without."""
+        end = template.partition("{text}")[2] or "a"
+        without, with_word = (
+            self.tokenizer(text, add_special_tokens=False).input_ids
+            for text in (end, f"{end} {word}")
+        )
+        if with_word[: len(without)] != without:
+            raise ValueError(f"template: its end {end!r} and the word {word!r} share a token")
+        return with_word[len(without) :]
 
     def _forward(
         self, model_inputs: dict, words: tuple[str, ...] = tuple(SENTIMENT.values()),
         template: str = TEMPLATE, subtract_prior: bool = True,
     ) -> dict:  # fmt: skip
         """Scores before the softmax, (B, number of labels)."""
-        scores = self._word_log_probs(model_inputs, words)
+        scores = self._word_log_probs(model_inputs, words, template)
         if subtract_prior:
             scores = scores - self._prior(words, template)
         return {"scores": scores}
@@ -124,11 +131,11 @@ class LabelWordsPipeline(Pipeline):
         answers = [{"label": name, "score": p} for p, name in ranked]
         return answers[0] if top_k == "" else answers[:top_k]
 
-    def _word_log_probs(self, prompt: dict, words: Sequence[str]) -> torch.Tensor:
+    def _word_log_probs(self, prompt: dict, words: Sequence[str], template: str) -> torch.Tensor:
         """log p(words | prompt) for each label, (B, number of labels), float32."""
         columns = []
         for word in words:
-            word_ids = self._word_ids(word)
+            word_ids = self._word_ids(word, template)
             n_prompts, n_word = prompt["input_ids"].shape[0], len(word_ids)
             added = torch.tensor([word_ids], device=self.device).expand(n_prompts, -1)
             input_ids = torch.cat([prompt["input_ids"], added], dim=1)  # (B, L + n_word)
@@ -147,7 +154,7 @@ class LabelWordsPipeline(Pipeline):
         if key not in self._priors:
             prompts = [self._encode(text, template) for text in CONTENT_FREE]
             rows = [
-                self._word_log_probs(self.ensure_tensor_on_device(**prompt), words)
+                self._word_log_probs(self.ensure_tensor_on_device(**prompt), words, template)
                 for prompt in prompts
             ]
             self._priors[key] = torch.cat(rows).exp().mean(dim=0).log()

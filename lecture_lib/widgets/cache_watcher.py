@@ -5,7 +5,7 @@ import ipywidgets
 from ..engine import Engine
 from ..engine.inspect import look_inside
 from ..figures import Picture, cache_view
-from ..scoring import token_text
+from ..scoring import token_texts
 from .base import PictureWidget, close_lines, prompt_ids, text_box
 
 _MOST_PROMPT_TOKENS = 24
@@ -54,7 +54,7 @@ class CacheWatcher(PictureWidget):
         kv_len = self.n_prompt + step
         kv_head = head // (self.spec.n_heads // self.spec.n_kv_heads)
         keys = self.cache.keys[layer, 0, kv_head, :kv_len].float().cpu()  # (S, H)
-        tokens = [token_text(self.engine.tokenizer, i) for i in self.token_ids[:kv_len]]
+        tokens = token_texts(self.engine.tokenizer, self.token_ids[:kv_len])
         if layer not in self._scores:
             self._scores[layer] = look_inside(self.engine, self.token_ids, layer).scores().cpu()
         # Row i of the causal map is what the decode step of token i computed: no later key is seen.

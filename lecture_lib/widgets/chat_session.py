@@ -3,6 +3,8 @@
 import contextlib
 from collections.abc import Callable, Iterator
 
+from jinja2 import TemplateError
+
 from ..engine import Engine, Generation
 from ..engine.generate import Run
 from ..inference_script.logprobs import positions
@@ -33,21 +35,27 @@ def in_words(answer: Generation) -> str:
 class ChatSession:
     """The messages so far ({"role": "user" or "assistant", "content": str}), and the next answer.
 
-    A model without a chat template just continues the messages' text, line after line.
+    A model without a chat template just continues the messages' text, line after line. ValueError
+    if the template refuses even one message of the user.
     """
 
     def __init__(self, loaded):
         self.engine, self.tokenizer = Engine(loaded), loaded.tokenizer
         self.has_template = bool(self.tokenizer.chat_template)
         self.messages: list[dict] = []
+        self.prompt_ids("a")
 
     def prompt_ids(self, text: str) -> list[int]:
         """The tokens that the model would see if the user said this next."""
         messages = [*self.messages, {"role": "user", "content": text}]
         if self.has_template:
-            written = self.tokenizer.apply_chat_template(
-                messages, add_generation_prompt=True, return_dict=True
-            )
+            try:
+                written = self.tokenizer.apply_chat_template(
+                    messages, add_generation_prompt=True, return_dict=True
+                )
+            except TemplateError as error:  # a template may refuse roles, or their order
+                said = f"this model's chat template refuses the conversation ({error})"
+                raise ValueError(f"Prompt: {said}") from error
             return list(written["input_ids"])
         return self.tokenizer("\n".join(m["content"] for m in messages)).input_ids
 
