@@ -59,8 +59,9 @@ class FastRMSNorm(RMSNorm):
         # On a CPU F.rms_norm runs ten small kernels, which take a tenth of a decode step. x and -x
         # together have mean 0 and variance mean(x²), so LayerNorm's one kernel gives the same.
         both = torch.cat((x, -x), -1)  # (..., 2 D)
-        normed = F.layer_norm(both, (2 * d_model,), eps=self.eps).narrow(-1, 0, d_model)
-        return normed * self.weight  # not a copy of it, which would miss a change in place
+        # Joined here and not once, so that a weight that is changed in place is changed here too.
+        weight = torch.cat((self.weight, self.weight))  # (2 D,)
+        return F.layer_norm(both, (2 * d_model,), weight, eps=self.eps).narrow(-1, 0, d_model)
 
 
 def rope_tables(positions: Tensor, inv_freq: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
