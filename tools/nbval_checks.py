@@ -167,11 +167,20 @@ class WatchedKernel(RunningKernel):
     """nbval's running kernel, of the given kind, whose death ends the wait for a cell at once."""
 
     def __init__(self, kernels: KernelSpecManager, folder: Path, environment: dict, timeout: float):
-        self.km = KernelManager(kernel_spec_manager=kernels)
-        self.km.start_kernel(cwd=str(folder), env=environment, stderr=subprocess.DEVNULL)
-        self.kc = self.km.client()
-        self.kc.start_channels()
-        self.kc.wait_for_ready(timeout=timeout)
+        # Its ports are looked for before it is started. Where another process takes one of them in
+        # that second the kernel dies, so it is started a second time.
+        for is_last in (False, True):
+            self.km = KernelManager(kernel_spec_manager=kernels)
+            self.km.start_kernel(cwd=str(folder), env=environment, stderr=subprocess.DEVNULL)
+            self.kc = self.km.client()
+            self.kc.start_channels()
+            try:
+                self.kc.wait_for_ready(timeout=timeout)
+                break
+            except RuntimeError:
+                if is_last:
+                    raise
+                self.stop()
         self._ensure_iopub_up()
 
     def await_reply(self, msg_id, timeout=None):

@@ -107,3 +107,23 @@ def test_it_ends_when_it_is_stopped_in_the_middle_of_a_cell(address, start):
             break
         time.sleep(0.1)
     assert not psutil.pid_exists(pid)
+
+
+class DiesAtFirst(ThisInterpreterKernels):
+    """Kernels of which the first ends at once, as one does that finds its port taken."""
+
+    n_started = 0
+
+    def get_kernel_spec(self, kernel_name):
+        spec = super().get_kernel_spec(kernel_name)
+        self.n_started += 1
+        if self.n_started == 1:
+            spec.argv = ["false"]
+        return spec
+
+
+def test_a_kernel_that_finds_its_port_taken_is_started_again(start):
+    kernels = DiesAtFirst()
+    (printed,) = [c["text"] for c in shown(start(kernels), "print(1 + 1)") if "text" in c]
+    assert printed == "2\n"
+    assert kernels.n_started == 2
