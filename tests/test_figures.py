@@ -3,10 +3,12 @@
 import io
 import math
 import re
+import threading
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import rcParams
 from matplotlib.ticker import NullLocator
 from PIL import Image
 
@@ -201,3 +203,29 @@ def test_others_have_a_bar_only_where_there_are_others():
     assert "all others 0.250" in some.alt
     assert "others" not in all_of_them.alt
     assert all_of_them.height < some.height
+
+
+def test_a_thread_that_ends_drawing_leaves_the_settings_of_another():
+    """The settings are those of the whole process; a widget may draw in a thread."""
+    first_draws, second_draws, first_has_drawn = (threading.Event() for _ in range(3))
+
+    @style.in_course_style
+    def first():
+        first_draws.set()
+        second_draws.wait(0.5)
+
+    @style.in_course_style
+    def second():
+        second_draws.set()
+        first_has_drawn.wait(5)
+        return rcParams["text.color"]
+
+    def draw_and_say_so():
+        first()
+        first_has_drawn.set()
+
+    thread = threading.Thread(target=draw_and_say_so)
+    thread.start()
+    first_draws.wait(5)
+    assert second() == style.INK
+    thread.join()

@@ -1,6 +1,7 @@
 """One visual language for all pictures: colours, fonts, sizes, and how tokens are written."""
 
 from functools import cache, wraps
+from threading import RLock
 
 from matplotlib import font_manager, rc_context
 from matplotlib.colors import LinearSegmentedColormap
@@ -54,6 +55,10 @@ _SETTINGS = {
 }
 
 
+# The settings are those of the whole process: a thread that leaves them would change another's.
+_DRAWING = RLock()
+
+
 @cache
 def font_families() -> tuple[str, ...]:
     """DejaVu Sans and those of the fall-back fonts that this machine has."""
@@ -66,7 +71,7 @@ def in_course_style(draw):
 
     @wraps(draw)
     def styled(*args, **kwargs):
-        with rc_context({"font.family": list(font_families()), **_SETTINGS}):
+        with _DRAWING, rc_context({"font.family": list(font_families()), **_SETTINGS}):
             return draw(*args, **kwargs)
 
     return styled
