@@ -202,7 +202,6 @@ def _similar(root: Path, book: Gradebook) -> list[Pair]:
         for where in (row["exercise"], row["column"]):
             sources = places.setdefault(where, {}).setdefault(row["student"], [])
             sources.append(row["source"] or "")
-    found = []
-    for where, sources in places.items():
-        found += similar_pairs(where, sources, _given(root, where.split("/")[0]))
-    return found
+    given = {name: _given(root, name) for name in {row["exercise"] for row in book.rows}}
+    return [pair for where, sources in places.items()
+            for pair in similar_pairs(where, sources, given[where.split("/")[0]])]  # fmt: skip

@@ -1,7 +1,6 @@
 """Token ids and logits, checked: prompts to ids, the ends of texts, log-probabilities."""
 
 import math
-import warnings
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 
@@ -33,24 +32,6 @@ def end_tokens(
     if vocab_size is not None and max(ids, default=0) >= vocab_size:
         raise ValueError(f"eos_token_id: {max(ids)} is outside 0..{vocab_size - 1}")
     return frozenset(ids)
-
-
-def warn_of_unused_settings(model) -> None:
-    """Say what a model's generation_config asks for and the course's own loops do not do.
-
-    Transformers' ``generate`` obeys settings that nobody gave it, such as a repetition penalty.
-    Here only what a call says acts, and of the file the tokens that end a text.
-    """
-    settings = model.generation_config.to_diff_dict() if model.generation_config else {}
-    no_choice = ("_", "use_cache", "cache_", "output_", "return_", "transformers_version", "max_")
-    unused = {name: value for name, value in settings.items()
-              if not name.startswith(no_choice) and not name.endswith("token_id")}  # fmt: skip
-    if unused:
-        warnings.warn(
-            f"the model's generation_config sets {unused}, which the engine does not use: only "
-            "what a call says acts",
-            stacklevel=4,
-        )
 
 
 def log_probs_of(logits: Tensor, token_ids: Sequence[int] | Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Which models the engine can run, and how long their texts may be."""
 
+import warnings
+
 from lecture_lib.model_spec import ModelSpec, UnsupportedArchitectureError
-from lecture_lib.tokens import warn_of_unused_settings
 
 from .kernels import FastLlama, FastOPT
 from .model import Llama
@@ -57,6 +58,24 @@ def check_heads(hf_model, spec: ModelSpec) -> None:
     for name, (given, found) in sizes.items():
         if given != found:
             raise ValueError(f"loaded.spec: {name} is {given}, but in the model it is {found}")
+
+
+def warn_of_unused_settings(model) -> None:
+    """Say what a model's generation_config asks for and the course's own loops do not do.
+
+    Transformers' ``generate`` obeys settings that nobody gave it, such as a repetition penalty.
+    Here only what a call says acts, and of the file the tokens that end a text.
+    """
+    settings = model.generation_config.to_diff_dict() if model.generation_config else {}
+    no_choice = ("_", "use_cache", "cache_", "output_", "return_", "transformers_version", "max_")
+    unused = {name: value for name, value in settings.items()
+              if not name.startswith(no_choice) and not name.endswith("token_id")}  # fmt: skip
+    if unused:
+        warnings.warn(
+            f"the model's generation_config sets {unused}, which the engine does not use: only "
+            "what a call says acts",
+            stacklevel=4,
+        )
 
 
 def places(hf_model) -> list[int]:

@@ -14,7 +14,7 @@ from lecture_lib.tokens import (
     decode_text,
     encode_batch,
     end_tokens,
-)  # fmt: skip
+)
 
 from .architecture import check_places, places, read_model
 from .generation import ForwardCall, Generation, Timings

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors import safe_open
+
+from ..loading.weight_files import tensor_shapes
 
 INDEX = "model.safetensors.index.json"
 # Hub repositories keep files of these endings in large-file storage, by their content's SHA-256
@@ -40,16 +41,10 @@ def file_table(folder: str | Path) -> pd.DataFrame:
     rows = []
     for path in sorted(Path(folder).rglob("*")):
         if path.is_file():
-            tensors = len(_tensor_names(path)) if path.suffix == ".safetensors" else 0
+            tensors = len(tensor_shapes([path])) if path.suffix == ".safetensors" else 0
             name = path.relative_to(folder).as_posix()
             rows.append({"file": name, "bytes": path.stat().st_size, "tensors": tensors})
     return pd.DataFrame(rows, columns=["file", "bytes", "tensors"])
-
-
-def _tensor_names(path: Path) -> list[str]:
-    """The tensors in a safetensors file, read from its header alone."""
-    with safe_open(path, framework="pt") as file:
-        return list(file.keys())
 
 
 def read_index(folder: str | Path) -> dict[str, str]:
@@ -63,7 +58,7 @@ def read_index(folder: str | Path) -> dict[str, str]:
         return json.loads(index.read_text(encoding="utf-8"))["weight_map"]
     if not single.is_file():
         raise ValueError(f"folder: {folder} holds neither {INDEX} nor {single.name}")
-    return dict.fromkeys(_tensor_names(single), single.name)
+    return dict.fromkeys(tensor_shapes([single]), single.name)
 
 
 @dataclass(frozen=True)
