@@ -1,17 +1,36 @@
 """Checks of arguments at the public boundary. Each message names the argument and what it got."""
 
 import difflib
-import math
+import functools
+import inspect
+import sys
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from functools import partial
 from numbers import Integral, Real
-from typing import Any
+from operator import attrgetter
+from typing import Any, get_args, get_origin
+
+LARGEST = 2**63 - 1  # what a tensor, a generator of random numbers and a table can hold
 
 
-def check_count(name: str, value: Any, least: int = 1) -> int:
-    """An integer of ``least`` or more, NumPy's included; else a ValueError."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name}: needs an integer of {least} or more, got {value!r}")
+def shown(value: Any) -> str:
+    """A value as a message shows it: its repr, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        text = f"an integer of {value.bit_length():,} bits"
+    return text if len(text) <= 200 else f"{text[:80]} ... ({len(text):,} characters)"
+
+
+def check_count(name: str, value: Any, least: int = 1, most: int = LARGEST) -> int:
+    """An integer from ``least`` to ``most``, also NumPy's, as Python's int; else a ValueError."""
+    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not is_whole or not least <= int(value) <= most:
+        is_limited = most < LARGEST or (is_whole and value > most)
+        limits = f" from {least} to {most}" if is_limited else f" of {least} or more"
+        limits = limits if is_limited or least > -LARGEST else ""
+        raise ValueError(f"{name}: needs an integer{limits}, got {shown(value)}")
     return int(value)
 
 
@@ -23,8 +42,9 @@ def check_number(
     least: float | None = None,
     most: float | None = None,
 ) -> float:
-    """A finite number within the limits given, as it is; else a ValueError."""
-    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    """A finite number within the limits given, a whole one as Python's int; else a ValueError."""
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    number = number and abs(value) <= sys.float_info.max  # not NaN, and not 10**400
     too_low = number and ((above is not None and value <= above) or
                           (least is not None and value < least))  # fmt: skip
     if not number or too_low or (most is not None and value > most):
@@ -34,38 +54,115 @@ def check_number(
         if most is not None:
             limits.append(f"to {most:g}" if least is not None else f"and at most {most:g}")
         kind = "a number" if limits else "a finite number"
-        raise ValueError(f"{name}: needs {' '.join([kind, *limits])}, got {value!r}")
-    return value
+        raise ValueError(f"{name}: needs {' '.join([kind, *limits])}, got {shown(value)}")
+    return int(value) if isinstance(value, Integral) else value
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     """One of the choices, or a ValueError that lists them."""
-    if value not in choices:
-        raise ValueError(f"{name}: must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    if not isinstance(value, str) or value not in choices:
+        listed = ", ".join(map(repr, choices))
+        raise ValueError(f"{name}: must be one of {listed}, got {shown(value)}")
     return value
 
 
-def check_text(name: str, value: Any, *, may_be_empty: bool = False) -> str:
-    """A string with at least one character, or a ValueError."""
-    if not isinstance(value, str) or not (value or may_be_empty):
-        raise ValueError(f"{name}: must be a non-empty string, got {value!r}")
+def check_text(name: str, value: Any, least: str = "character") -> str:
+    """A string of Unicode characters, of at least one "character", one "word", or maybe none ("");
+    else a ValueError."""
+    if not isinstance(value, str):
+        raise ValueError(f"{name}: needs a string, got {type(value).__name__}")
+    if least and not (value.strip() if least == "word" else value):
+        raise ValueError(f"{name}: is empty; needs at least one {least}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        half = value[error.start]
+        raise ValueError(
+            f"{name}: character {error.start + 1} is {half!r}, the half of a surrogate pair, which "
+            "is no Unicode character; leave it out"
+        ) from None
     return value
 
 
 def check_flag(name: str, value: Any) -> bool:
     """True or False, or a ValueError."""
     if not isinstance(value, bool):
-        raise ValueError(f"{name}: must be True or False, got {value!r}")
+        raise ValueError(f"{name}: must be True or False, got {shown(value)}")
+    return value
+
+
+def check_type(name: str, value: Any, kinds: Any, needs: str) -> Any:
+    """A value of one of these types; else a ValueError that says what it ``needs``."""
+    if not isinstance(value, kinds):
+        raise ValueError(f"{name}: needs {needs}, got {type(value).__name__}")
+    return value
+
+
+# What is called so has these attributes, whatever its type.
+_PARTS = {
+    "loaded": ("what load_model() returns", "model.config", "tokenizer"),
+    "engine": ("an Engine, as Engine(loaded) makes it", "hf_model.config"),
+    "model": ("a model of Transformers", "config"),
+    "tokenizer": ("a tokenizer of Transformers", "decode"),
+    "attention": ("what translate_with_attention() returns", "source", "target", "scores"),
+}
+
+
+def check_parts(name: str, value: Any) -> Any:
+    """What has the attributes of what the library calls so (_PARTS); else a ValueError."""
+    needs, *parts = _PARTS[name]
+    try:
+        attrgetter(*parts)(value)
+    except AttributeError as error:
+        raise ValueError(f"{name}: needs {needs}, got {type(value).__name__} ({error})") from None
     return value
 
 
 def check_stop(stop: str | Sequence[str] | None) -> tuple[str, ...]:
     """Stop strings as a tuple, or ValueError."""
-    stop = (stop,) if isinstance(stop, str) else tuple(stop or ())
-    for string in stop:
-        if not isinstance(string, str) or not string:
-            raise ValueError(f"stop: needs non-empty strings, got {string!r}")
-    return stop
+    stop = () if stop is None else (stop,) if isinstance(stop, str) else stop
+    check_type("stop", stop, Iterable, "a string or several")
+    return tuple(check_text("stop", string) for string in stop)
+
+
+def checked(function: Callable) -> Callable:
+    """Decorator: each argument is checked by its annotation, or by its name if it is in _PARTS."""
+    parameters = inspect.signature(function).parameters
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        known = zip(parameters.values(), args, strict=False)
+        args = [*(_check_argument(*pair) for pair in known), *args[len(parameters) :]]
+        for name in kwargs.keys() & parameters.keys():
+            kwargs[name] = _check_argument(parameters[name], kwargs[name])
+        return function(*args, **kwargs)
+
+    return call
+
+
+def _check_argument(parameter: inspect.Parameter, value: Any) -> Any:
+    name, annotation = parameter.name, parameter.annotation
+    parts = get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    kinds = [get_origin(part) or part for part in parts]
+    if name in _PARTS and annotation is parameter.empty:
+        return None if value is parameter.default else check_parts(name, value)
+    if kinds[0] in (Any, parameter.empty) or value is parameter.default:
+        return value
+    if isinstance(value, str) and str in kinds:
+        return check_text(name, value, "")
+    if kinds[0] in _SIMPLE and set(kinds[1:]) <= {types.NoneType}:
+        return _SIMPLE[kinds[0]](name, value)
+    wider = {int: Integral, float: Real, Sequence: Sized}  # NumPy's numbers and arrays, too
+    words = [_WORDS.get(kind.__name__, kind.__name__) for kind in kinds]
+    needs = " or ".join(f"a {word}" for word in words if word != "NoneType")
+    check_type(name, value, tuple(wider.get(kind, kind) for kind in kinds), needs)
+    if parameter.default is parameter.empty and isinstance(value, Sized) and len(value) == 0:
+        raise ValueError(f"{name}: is empty; needs at least one")
+    return value
+
+
+_WORDS = {"str": "string", "int": "whole number", "float": "number", "Callable": "function"}
+_SIMPLE = {bool: check_flag, int: partial(check_count, least=-LARGEST), float: check_number}
 
 
 class UnknownNameError(KeyError, ValueError):

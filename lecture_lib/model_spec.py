@@ -11,6 +11,7 @@ from lecture_lib.checks import (
     check_count,
     check_flag,
     check_number,
+    check_parts,
     check_text,
     presets,
 )
@@ -82,10 +83,11 @@ class ModelSpec:
             if kind is bool:
                 check_flag(name, value)
             elif kind in (str, str | None):
-                check_text(name, value, may_be_empty=name == "source")
+                check_text(name, value, "" if name == "source" else "character")
             else:
                 may_be_0 = name in ("position_rows", "n_window_layers")
-                check_count(name, value, least=0 if may_be_0 else 1)
+                value = check_count(name, value, least=0 if may_be_0 else 1)
+                object.__setattr__(self, name, value)
         if self.n_heads % self.n_kv_heads:
             raise ValueError(
                 f"n_kv_heads: must divide n_heads={self.n_heads}, since each key/value head serves "
@@ -115,6 +117,7 @@ class ModelSpec:
         That is how many embeddings there are (resized ones are more), and whether the output
         matrix is the same tensor (a file may hold two although the config says one).
         """
+        check_parts("model", model)
         table, output = (m.weight for m in (model.get_input_embeddings(), model.lm_head))
         return replace(self, vocab_size=len(table), tied_embeddings=output is table)
 
@@ -128,6 +131,7 @@ class ModelSpec:
 
     def check_full_attention(self, seq_len: int) -> None:
         """Raise ValueError if a sliding window would hide a part of so many positions."""
+        check_count("seq_len", seq_len)
         if self.sliding_window is not None and seq_len > self.sliding_window:
             raise ValueError(
                 f"spec: in {self.n_window_layers} of {self.name}'s {self.n_layers} layers a token "
@@ -137,6 +141,7 @@ class ModelSpec:
 
     def cached_positions(self, seq_len: int) -> int:
         """Positions that all layers together keep of a sequence."""
+        seq_len = check_count("seq_len", seq_len)
         short = min(seq_len, self.sliding_window or seq_len)
         return (self.n_layers - self.n_window_layers) * seq_len + self.n_window_layers * short
 

@@ -33,7 +33,7 @@ class SamplingSettings:
     def __post_init__(self):
         check_temperature(self.temperature)
         if self.top_k is not None:
-            check_count("top_k", self.top_k, least=0)
+            object.__setattr__(self, "top_k", check_count("top_k", self.top_k, least=0))
         check_mass(self.top_p)
         if self.min_p is not None:
             check_number("min_p", self.min_p, least=0, most=1)
@@ -42,7 +42,7 @@ class SamplingSettings:
 
 def check_temperature(temperature: float) -> float:
     """The temperature, or a ValueError unless it is above 0."""
-    if temperature == 0:
+    if check_number("temperature", temperature) == 0:
         raise ValueError(
             "temperature: 0 divides by zero; for the likeliest token always, use greedy search "
             "(do_sample=False)"
@@ -52,6 +52,7 @@ def check_temperature(temperature: float) -> float:
 
 def check_mass(top_p: float) -> float:
     """The mass to keep, or a ValueError unless it is in (0, 1]."""
+    check_number("top_p", top_p)
     try:
         return check_number("top_p", top_p, above=0, most=1)
     except ValueError as error:

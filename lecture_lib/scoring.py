@@ -8,7 +8,8 @@ from functools import cache
 
 import torch
 
-from .tokens import check_token_ids, decode_text, log_probs_of, special_tokens
+from .checks import check_count, check_flag, check_parts, check_text, shown
+from .tokens import as_tensor, check_token_ids, decode_text, log_probs_of, special_tokens
 
 # The separator that SmolLM2 saw between documents while it was trained. Put in front, it plays the
 # part of "the start of a text", so that the first token has a probability too.
@@ -80,14 +81,16 @@ def next_token_logits(
     Raises:
         ValueError: no tokens, more than the context holds, or ids outside the vocabulary.
     """
-    model, config = loaded.model, loaded.model.config
+    model, config = check_parts("loaded", loaded).model, loaded.model.config
     input_ids = check_token_ids("token_ids", token_ids, config.vocab_size, model.device)[None]
+    if input_ids.dim() != 2:
+        raise ValueError(f"token_ids: needs one row of ids, got {shown(token_ids)}")
     limit = getattr(config, "max_position_embeddings", None)
     if limit is not None and input_ids.shape[1] > limit:
         raise ValueError(f"token_ids: {input_ids.shape[1]} tokens, but the context holds {limit}")
     with torch.inference_mode():
         # Without all_positions only the last row meets W_lm: that is all a next token needs.
-        keep = 0 if all_positions else 1
+        keep = 0 if check_flag("all_positions", all_positions) else 1
         logits = model(input_ids, use_cache=False, logits_to_keep=keep).logits[0].float()
     return logits if all_positions else logits[-1]
 
@@ -100,9 +103,11 @@ def next_token_probs(loaded, prompt: str | Sequence[int]) -> torch.Tensor:
 
 def top_tokens(loaded, probs: torch.Tensor, n: int = 10) -> list[tuple[str, float]]:
     """The n likeliest tokens of a next-token distribution with their probabilities."""
-    if not 1 <= n <= probs.shape[-1]:
-        raise ValueError(f"n: needs 1 to {probs.shape[-1]}, got {n}")
-    values, token_ids = probs.topk(n)
+    check_parts("loaded", loaded)
+    probs = as_tensor("probs", probs, "probabilities")
+    if probs.dim() != 1 or not probs.is_floating_point():
+        raise ValueError(f"probs: needs floats of shape (V,), got {tuple(probs.shape)}")
+    values, token_ids = probs.topk(check_count("n", n, most=len(probs)))
     tokens = [token_text(loaded.tokenizer, i) for i in token_ids.tolist()]
     return list(zip(tokens, values.tolist(), strict=True))
 
@@ -115,11 +120,7 @@ def text_to_ids(loaded, text: str) -> list[int]:
     Raises:
         ValueError: not a string, or an empty one.
     """
-    if not isinstance(text, str):
-        raise ValueError(f"text: needs a string, got {type(text).__name__}")
-    if not text:
-        raise ValueError("text: is empty; type at least one word")
-    return loaded.tokenizer(text).input_ids
+    return check_parts("loaded", loaded).tokenizer(check_text("text", text)).input_ids
 
 
 def token_text(tokenizer, token_id: int) -> str:
@@ -128,7 +129,8 @@ def token_text(tokenizer, token_id: int) -> str:
     A token that is only a part of a character is written as its bytes, like ⟨F0·9F⟩, and one that
     the tokenizer does not have (a padded vocabulary) by its number, ⟨id 284⟩.
     """
-    piece = tokenizer.convert_ids_to_tokens(token_id)
+    token_id = check_count("token_id", token_id, least=0, most=2**31 - 1)
+    piece = check_parts("tokenizer", tokenizer).convert_ids_to_tokens(token_id)
     if not piece:
         return f"⟨id {token_id}⟩"
     if token_id in tokenizer.added_tokens_decoder:  # is written as it is
@@ -159,6 +161,7 @@ def token_texts(tokenizer, token_ids: Sequence[int]) -> list[str]:
 
     SentencePiece puts a space in front of a text; that one is left out.
     """
+    token_ids = check_token_ids("token_ids", token_ids, 2**31).tolist()
     tokens = [token_text(tokenizer, i) for i in token_ids]
     special = special_tokens(tokenizer).values()
     plain = [n for n, i in enumerate(token_ids) if i not in special]
@@ -177,7 +180,7 @@ def byte_of_character() -> dict[str, int]:
 
 
 def _special_id(loaded, token: str) -> int:
-    token_id = loaded.tokenizer.convert_tokens_to_ids(token)
+    token_id = loaded.tokenizer.convert_tokens_to_ids(check_text("start", token))
     known = loaded.tokenizer.all_special_tokens
     if token_id is None or token not in [*known, *loaded.tokenizer.get_added_vocab()]:
         raise ValueError(f"start: {token!r} is no special token of this model; it has {known}")

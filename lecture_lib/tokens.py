@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
+
+from lecture_lib.checks import check_text, check_type
 
 Prompt = str | Sequence[int] | Tensor
 
@@ -36,7 +38,7 @@ def end_tokens(
 
 def log_probs_of(logits: Tensor, token_ids: Sequence[int] | Tensor) -> Tensor:
     """log p of one token per row of logits, in nats: (..., V) logits and (...) tokens to (...)."""
-    token_ids = torch.as_tensor(token_ids, device=logits.device)
+    token_ids = as_tensor("token_ids", token_ids, "token ids", logits.device)
     return next_log_probs(logits).gather(-1, token_ids[..., None])[..., 0]
 
 
@@ -50,16 +52,24 @@ def to_float32(logits: Tensor) -> Tensor:
     return logits.float() if logits.element_size() < 4 else logits
 
 
+def as_tensor(name: str, values, needs: str, device=None) -> Tensor:
+    """Numbers, whatever holds them, as a tensor; else a ValueError that says what it ``needs``."""
+    try:
+        tensor = torch.as_tensor(values, device=device)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"{name}: needs {needs}, got {type(values).__name__}: {error}") from None
+    if tensor.is_meta:
+        raise ValueError(f"{name}: needs {needs}, got a tensor on the meta device, which has none")
+    return tensor
+
+
 def check_logits(logits) -> Tensor:
     """Logits as a floating-point tensor (V,) or (B, V).
 
     Raises:
         ValueError: another shape, NaN, +inf, or a row without a possible token (all -inf).
     """
-    try:
-        logits = torch.as_tensor(logits)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"logits: needs numbers in rows of one length: {error}") from None
+    logits = as_tensor("logits", logits, "numbers in rows of one length")
     if logits.dtype == torch.bool or logits.is_complex():
         raise ValueError(f"logits: needs floating-point numbers, got {logits.dtype}")
     logits = logits if logits.is_floating_point() else logits.float()
@@ -110,22 +120,21 @@ def stable_topk(row: Tensor, n: int) -> Tensor:
 
 def check_token_ids(name: str, ids, vocab_size: int, device="cpu") -> Tensor:
     """Token ids as a long tensor on the device, of the shape given, or ValueError."""
-    try:
-        ids = torch.as_tensor(ids, device=device)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{name}: needs whole numbers in rows of one length (pad on the left and give "
-            f"attention_mask, or call generate with a list of prompts): {error}"
-        ) from None
+    needs = (
+        "whole numbers in rows of one length (pad on the left and give attention_mask, or call "
+        "generate with a list of prompts)"
+    )
+    ids = as_tensor(name, ids, needs, device)
     if ids.numel() == 0:
         raise ValueError(f"{name}: needs at least one token, got shape {tuple(ids.shape)}")
     if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
         raise ValueError(f"{name}: needs integers, got {ids.dtype}")
+    ids = ids.long()  # torch compares no unsigned integers
     lowest, highest = (int(bound) for bound in ids.aminmax())
     if lowest < 0 or highest >= vocab_size:
         wrong = lowest if lowest < 0 else highest
         raise ValueError(f"{name}: {wrong} is outside the vocabulary, 0..{vocab_size - 1}")
-    return ids.long()
+    return ids
 
 
 def check_column(token_ids, vocab_size: int, device) -> Tensor:
@@ -152,7 +161,7 @@ def check_batch(input_ids, attention_mask, vocab_size: int, device) -> tuple[Ten
         raise ValueError(f"input_ids: needs shape (B, L) or (L,), got {tuple(ids.shape)}")
     if attention_mask is None:
         return ids, None
-    mask = torch.as_tensor(attention_mask, device=ids.device)
+    mask = as_tensor("attention_mask", attention_mask, "zeros and ones", ids.device)
     mask = mask[None] if mask.dim() == 1 else mask
     if mask.shape != ids.shape:
         raise ValueError(
@@ -180,25 +189,23 @@ def encode_prompts(prompt, tokenizer) -> tuple[list[list[int]], bool]:
     Raises:
         ValueError: an empty prompt, or none at all.
     """
-    if isinstance(prompt, Tensor):
-        prompt = prompt.tolist()
-        single = not prompt or not isinstance(prompt[0], list) or len(prompt) == 1
-        prompts = prompt if prompt and isinstance(prompt[0], list) else [prompt]
-    elif not isinstance(prompt, Sequence):
-        raise ValueError(f"prompt: needs text, token ids or a list, got {type(prompt).__name__}")
-    else:
-        single = isinstance(prompt, str) or len(prompt) == 0 or isinstance(prompt[0], int | float)
-        prompts = [prompt] if single else prompt
-    encoded = [_encode(each, tokenizer) for each in prompts]
+    one_row = hasattr(prompt, "tolist")  # a tensor or an array
+    if one_row:
+        prompt = as_tensor("prompt", prompt, "token ids").tolist()
+        one_row = isinstance(prompt, list) and len(prompt) == 1  # (1, L)
+    check_type("prompt", prompt, Sequence, "text, token ids or a list")
+    flat = isinstance(prompt, str) or len(prompt) == 0 or isinstance(prompt[0], Real)
+    encoded = [_encode(each, tokenizer) for each in ([prompt] if flat else prompt)]
     if not all(encoded):
         raise ValueError("prompt: needs at least one token, got an empty one")
-    return encoded, single
+    return encoded, flat or one_row
 
 
 def _encode(prompt: Prompt, tokenizer) -> list[int]:
     if isinstance(prompt, str):
-        return tokenizer(prompt).input_ids if prompt else []
-    return prompt.tolist() if isinstance(prompt, Tensor) else list(prompt)
+        return tokenizer(check_text("prompt", prompt)).input_ids if prompt else []
+    ids = prompt.tolist() if hasattr(prompt, "tolist") else prompt
+    return list(check_type("prompt", ids, list | tuple | range, "a text or token ids, or a list"))
 
 
 def encode_batch(
@@ -228,6 +235,8 @@ def model_inputs(tokenizer, texts: str | list[str], device="cpu") -> dict[str, T
 
     Some tokenizers return token_type_ids as well, which most models refuse.
     """
+    for text in [texts] if isinstance(texts, str) else texts:
+        check_text("text", text, "")
     padding = isinstance(texts, list) and len(texts) > 1
     encoded = tokenizer(texts, return_tensors="pt", padding=padding).to(device)
     return {name: encoded[name] for name in ("input_ids", "attention_mask")}

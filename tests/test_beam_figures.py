@@ -139,7 +139,7 @@ def test_the_table_has_a_caption_headers_and_a_row_for_each_candidate(lecture):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"up_to_step": 4}, "up_to_step: needs 0 to 3, got 4"),
+        ({"up_to_step": 4}, "up_to_step: needs an integer from 0 to 3, got 4"),
         ({"up_to_step": -1}, "up_to_step"),
         ({"greedy": "two beams"}, "num_beams=1, got one with 2"),
     ],
@@ -237,7 +237,7 @@ def test_the_stepper_searches_with_the_real_model(loaded, monkeypatch):
     assert "after “The quick brown”" in widget.picture.alt
     before = widget.picture
     widget.prompt.value = " "
-    assert "type at least one word" in widget.message.value
+    assert "Prompt: is empty; needs at least one word" in widget.message.value
     assert widget.picture is before
     widget.prompt.value = "The capital of France is"
     assert "␣Paris" in widget.picture.alt

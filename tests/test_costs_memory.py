@@ -150,7 +150,7 @@ def test_where_the_cache_overtakes_the_weights():
     [
         (lambda: weight_bytes(SPEC, -1), "dtype_bytes: needs a number"),
         (lambda: weight_bytes("lama-3.1-8b"), "did you mean .*llama-3.1-8b"),
-        (lambda: weight_bytes(LectureBlock()), "spec: must be a ModelSpec .*got LectureBlock"),
+        (lambda: weight_bytes(LectureBlock()), "spec: needs a ModelSpec .*got LectureBlock"),
         (
             lambda: weight_bytes(SPEC, weight_format="int5"),
             "weight_format: must be one of .*int4",

@@ -181,15 +181,15 @@ def test_tokens_are_made_visible(monkeypatch):
         (lambda: figures.next_token_bars([("a", math.nan)]), "must be 0 or more"),
         (lambda: figures.generation_filmstrip([]), "steps: is empty"),
         (lambda: figures.surprise_strip([]), "scores: is empty"),
-        (lambda: figures.sentence_ranking(["a"], [], unit="x"), "equal lengths, got 1, 0"),
+        (lambda: figures.sentence_ranking(["a"], [], unit="x"), "values: is empty; needs at least one"),
         (lambda: figures.chain_rule_path(["a"], [0.5, 0.5]), "equal lengths, got 1, 2"),
         (lambda: figures.recomputed_rows(TWO_PASSES[:0]), "frame: is empty"),
         (lambda: figures.score_maps({}, []), "maps: is empty"),
         (lambda: figures.score_maps({"m": MASKED}, ["a"]), r"needs \(L, 1\), got \(2, 2\)"),
-        (lambda: growth({}), "curves: needs 1 to 4, got 0"),
+        (lambda: growth({}), "curves: is empty; needs at least one"),
         (lambda: growth({"a": [1, 2]}), "needs 3 values, got 2"),
         (lambda: figures.cache_view(np.eye(2), [1.0], ["a", "b"]), "need one length"),
-        (lambda: figures.Picture(new_figure(), "  "), "alt: a picture needs words"),
+        (lambda: figures.Picture(new_figure(), "  "), "alt: is empty; needs at least one word"),
     ],
 )
 def test_bad_input_is_refused(draw, message):

@@ -73,7 +73,7 @@ def test_presets_are_read_only_and_suggest_near_names():
         HARDWARE["#"]
     with pytest.raises(ValueError, match=r"did you mean .*rtx-4090"):
         as_hardware("RTX4090")
-    with pytest.raises(ValueError, match="hardware: must be a Hardware"):
+    with pytest.raises(ValueError, match="hardware: needs a Hardware"):
         as_hardware(3)
     assert HARDWARE.get("a100") is None
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -113,9 +113,8 @@ def test_pieces_of_a_vocabulary_without_bytes(t5):
     assert unknown.data.strip() == "中".encode()
     without = token_pieces(tokenizer, "Elle", add_special_tokens=False)
     assert [p.text for p in without] == ["Elle"]
-    for bad in ("", None, 3):
-        with pytest.raises(ValueError, match="text: needs at least one character"):
-            token_pieces(tokenizer, bad)
+    with pytest.raises(ValueError, match="text: is empty; needs at least one character"):
+        token_pieces(tokenizer, "")
 
 
 @pytest.mark.real_model
@@ -216,13 +215,13 @@ def test_the_model_is_left_as_it_was(tiny):
 
 def test_ablation_refuses_what_is_not_there(tiny, tmp_path):
     with (
-        pytest.raises(ValueError, match=r"head: 4 is outside 0\.\.3"),
+        pytest.raises(ValueError, match="head: needs an integer from 0 to 3, got 4"),
         without_head(tiny.model, 0, 4),
     ):
         pass
-    with pytest.raises(ValueError, match=r"layer: 2 is outside 0\.\.1"):
+    with pytest.raises(ValueError, match="layer: needs an integer from 0 to 1, got 2"):
         ablate_heads(tiny, TEXTS, layers=[2])
-    with pytest.raises(ValueError, match="texts: needs a list"):
+    with pytest.raises(ValueError, match="texts: needs a list of texts, got str"):
         ablate_heads(tiny, "the fox", layers=[0])
     with pytest.raises(ValueError, match="at least two tokens"):
         mean_loss(tiny, ["fox"])
@@ -320,5 +319,5 @@ def test_cross_attention_is_that_of_the_decoding_steps(t5):
 def test_cross_attention_needs_an_encoder(tiny, t5):
     with pytest.raises(ValueError, match="is no encoder-decoder"):
         translate_with_attention(tiny.model, tiny.tokenizer, "the fox")
-    with pytest.raises(ValueError, match="text: needs at least one word"):
+    with pytest.raises(ValueError, match="text: is empty; needs at least one word"):
         translate_with_attention(*t5, " ")

@@ -338,10 +338,10 @@ def test_labels_can_have_other_words_and_change_in_a_call():
         ({"labels": "mouse"}, "labels: needs a list"),
         ({"labels": ["mouse"]}, "two or more"),
         ({"labels": ["mouse", "mouse"]}, "two or more different"),
-        ({"labels": ["mouse", " "]}, "needs a word to say"),
+        ({"labels": ["mouse", " "]}, "labels: is empty; needs at least one word"),
         ({"template": "no place"}, "template: must hold {text} once"),
-        ({"top_k": 0}, "top_k: needs a number from 1"),
-        ({"top_k": "all"}, "top_k: needs a number from 1"),
+        ({"top_k": 0}, "top_k: needs an integer of 1 or more"),
+        ({"top_k": "all"}, "top_k: needs an integer of 1 or more"),
     ],
 )
 def test_wrong_settings_of_label_words(options, words):

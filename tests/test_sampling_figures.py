@@ -90,8 +90,11 @@ def test_the_cumulative_curve_is_that_which_top_p_saw(monkeypatch):
     [
         (lambda: filter_view(BEFORE, AFTER[:3], WORDS.__getitem__, title=""), "need one shape"),
         (lambda: viewed(counts=torch.zeros(10)), "no draws"),
-        (lambda: figures.top_k_and_nucleus({}, k=6, p=0.9), "needs distributions"),
-        (lambda: figures.top_k_and_nucleus(TOY_DISTRIBUTIONS, k=0, p=0.9), "k of 1 or more"),
+        (lambda: figures.top_k_and_nucleus({}, k=6, p=0.9), "distributions: is empty"),
+        (
+            lambda: figures.top_k_and_nucleus(TOY_DISTRIBUTIONS, k=0, p=0.9),
+            "k: needs an integer of 1 or more",
+        ),
     ],
 )
 def test_nonsense_is_named(call, message):

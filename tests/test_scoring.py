@@ -130,7 +130,7 @@ def test_bad_input_is_refused(loaded):
         next_token_logits(loaded, [49152])
     with pytest.raises(ValueError, match="but the context holds 8192"):
         next_token_logits(loaded, [1] * 8193)
-    with pytest.raises(ValueError, match="n: needs 1 to 3, got 4"):
+    with pytest.raises(ValueError, match="n: needs an integer from 1 to 3, got 4"):
         top_tokens(loaded, torch.ones(3) / 3, 4)
     with pytest.raises(ValueError, match="no token was predicted"):
         _ = score_text(loaded, text_of_one_token(loaded)).perplexity

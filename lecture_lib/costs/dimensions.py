@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from lecture_lib.checks import check_count
+from lecture_lib.checks import check_count, check_type
 from lecture_lib.model_spec import MODEL_SPECS, ModelSpec
 
 PHASES = ("prefill", "decode")
@@ -36,8 +36,7 @@ class LectureBlock:
     gated_mlp = qk_norm = qkv_bias = attention_out_bias = mlp_bias = False
 
     def __init__(self, d_model: Any = 4096, n_heads: Any = 32):
-        check_size("d_model", d_model)
-        check_size("n_heads", n_heads)
+        d_model, n_heads = check_size("d_model", d_model), check_size("n_heads", n_heads)
         symbolic = is_symbolic(d_model) or is_symbolic(n_heads)
         if not symbolic and d_model % n_heads:
             raise ValueError(f"n_heads: must divide d_model={d_model}, got {n_heads}")
@@ -51,10 +50,7 @@ def as_spec(spec: ModelSpec | str) -> ModelSpec:
     """A ModelSpec itself, or the published model of this name; else a ValueError."""
     if isinstance(spec, str):
         return MODEL_SPECS[spec]
-    if not isinstance(spec, ModelSpec):
-        got = type(spec).__name__
-        raise ValueError(f"spec: must be a ModelSpec or the name of a published model, got {got}")
-    return spec
+    return check_type("spec", spec, ModelSpec, "a ModelSpec or the name of a published model")
 
 
 def with_kv_heads(spec: ModelSpec, n_kv_heads: int) -> ModelSpec:
@@ -63,5 +59,6 @@ def with_kv_heads(spec: ModelSpec, n_kv_heads: int) -> ModelSpec:
     Raises:
         ValueError: a number that does not divide n_heads.
     """
+    spec = as_spec(spec)
     name = f"{spec.name} with {n_kv_heads} KV heads"
     return dataclasses.replace(spec, name=name, n_kv_heads=n_kv_heads)

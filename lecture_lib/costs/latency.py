@@ -62,7 +62,7 @@ def step_latency(
     size = (batch_size, seq_len, dtype_bytes, fused_attention)
     table = op_costs(spec, phase, *size, hardware=hardware, **options)
     flops, n_bytes, seconds = table.flops.sum(), table.bytes.sum(), float(table.seconds.sum())
-    n_tokens = batch_size * (seq_len if phase == "prefill" else 1)
+    n_tokens = int(batch_size) * (int(seq_len) if phase == "prefill" else 1)
     bound = hardware.bound(flops, n_bytes, table.attrs["compute_dtype"])
     return StepLatency(seconds, n_tokens / seconds, flops, n_bytes, bound, table)
 

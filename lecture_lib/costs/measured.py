@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 from tqdm.auto import tqdm
 
-from lecture_lib.checks import check_number
+from lecture_lib.checks import check_number, checked
 from lecture_lib.hardware import Hardware, as_hardware
 from lecture_lib.hardware.measure import Timer, time_rounds, wall_clock
 
@@ -15,6 +15,7 @@ from .table import op_costs
 from .units import format_seconds
 
 
+@checked
 def measure_ops(
     engine,
     phase: str,
@@ -101,6 +102,7 @@ class Comparison:
         return f"{self.what}: predicted {predicted}, measured {measured}, error {self.error:+.1%}"
 
 
+@checked
 def predict_step(
     engine,
     hardware: Hardware | str,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lecture_lib.checks import check_choice, check_count, check_number
+from lecture_lib.checks import check_choice, check_count, check_number, checked
 from lecture_lib.hardware import Hardware, as_hardware
 from lecture_lib.model_spec import ModelSpec
 
@@ -57,7 +57,7 @@ def kv_cache_bytes(
     """
     spec = as_spec(spec)
     stored = format_of("kv_format", kv_format, dtype_bytes)
-    n_kept = spec.cached_positions(check_count("seq_len", seq_len))
+    n_kept = spec.cached_positions(seq_len)
     rows = check_count("batch_size", batch_size) * n_kept * spec.n_kv_heads
     return 2 * stored.n_bytes(rows, spec.head_dim)
 
@@ -80,8 +80,10 @@ def activation_bytes(
     spec = as_spec(spec)
     check_choice("phase", phase, PHASES)
     check_number("dtype_bytes", dtype_bytes, above=0)
-    n_new = check_count("seq_len", seq_len) if phase == "prefill" else 1
-    n_tokens = check_count("batch_size", batch_size) * n_new
+    n_new = check_count("seq_len", seq_len)
+    n_new = n_new if phase == "prefill" else 1
+    batch_size = check_count("batch_size", batch_size)
+    n_tokens = batch_size * n_new
     attention = n_tokens * (spec.d_model + 2 * spec.q_width + 2 * spec.kv_width)
     mlp = n_tokens * (spec.d_model + (4 if spec.gated_mlp else 2) * spec.d_ff)
     logits = batch_size * (spec.vocab_size + 2 * spec.d_model)
@@ -110,6 +112,7 @@ class MemoryBudget:
         return self.memory is None or self.total <= self.memory
 
 
+@checked
 def memory_budget(
     spec: ModelSpec | str,
     batch_size: int = 1,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lecture_lib.checks import check_choice, check_flag
+from lecture_lib.checks import check_choice, check_flag, check_type, shown
 from lecture_lib.hardware import Hardware, as_hardware
 from lecture_lib.model_spec import ModelSpec
 
@@ -59,9 +59,7 @@ def op_costs(
             format, model or hardware, a bad convention.
     """
     conventions = Conventions() if conventions is None else conventions
-    if not isinstance(conventions, Conventions):
-        got = type(conventions).__name__
-        raise ValueError(f"conventions: must be a Conventions, got {got}")
+    check_type("conventions", conventions, Conventions, "a Conventions")
     step = Step(
         spec=spec if isinstance(spec, LectureBlock) else as_spec(spec),
         phase=check_choice("phase", phase, PHASES),
@@ -118,9 +116,12 @@ def arithmetic_intensity(flops: Any, n_bytes: Any) -> Any:
         import sympy
 
         return sympy.factor(sympy.cancel(sympy.sympify(flops) / n_bytes))
-    if not np.all(np.asarray(n_bytes) > 0):
-        raise ValueError(f"n_bytes: must be positive, got {n_bytes!r}")
-    return flops / n_bytes
+    try:
+        if np.all(np.asarray(n_bytes) > 0):
+            return flops / n_bytes
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"flops, n_bytes: need numbers or arrays of them: {error}") from None
+    raise ValueError(f"n_bytes: must be positive, got {shown(n_bytes)}")
 
 
 def cost_table(*args: Any, **options: Any) -> "CostTable":

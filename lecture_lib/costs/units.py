@@ -1,5 +1,7 @@
 """Numbers as people read them. A GB is 10^9 bytes; a GiB, 2^30, is never meant here."""
 
+from lecture_lib.checks import checked
+
 
 def format_bytes(n_bytes: float) -> str:
     """13476831232 as "13.5 GB"."""
@@ -10,6 +12,7 @@ def format_bytes(n_bytes: float) -> str:
     return f"{n_bytes:.3g} B"
 
 
+@checked
 def format_count(number: float, unit: str = "") -> str:
     """68719476736 as "68.7 G"; with the unit "FLOPs": "68.7 GFLOPs"."""
     for prefix, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from lecture_lib.checks import checked
 from lecture_lib.engine import Engine
 from lecture_lib.tokens import encode_batch, end_tokens, next_log_probs
 
@@ -14,6 +15,7 @@ from .beam_trace import BeamTrace
 from .sampling import SamplingSettings, filter_logits
 
 
+@checked
 def engine_beam_search(
     engine: Engine,
     prompt,

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lecture_lib.checks import check_count, check_number
-from lecture_lib.tokens import check_log_probs, end_tokens, stable_topk
+from lecture_lib.checks import check_count, check_number, checked, shown
+from lecture_lib.tokens import as_tensor, check_log_probs, end_tokens, stable_topk
 
 from .beam_trace import FINISHED, KEPT, PRUNED, BeamTrace
 from .toy_lm import NextLogProbs
@@ -33,12 +33,12 @@ class BeamSettings:
 
     def __post_init__(self):
         for name in ("num_beams", "max_new_tokens", "num_return_sequences"):
-            check_count(name, getattr(self, name))
+            object.__setattr__(self, name, check_count(name, getattr(self, name)))
         k, n_returned, early = self.num_beams, self.num_return_sequences, self.early_stopping
         if n_returned > k:
             raise ValueError(f"num_return_sequences: {n_returned} texts out of num_beams={k} beams")
-        if not (isinstance(early, bool) or early == "never"):
-            raise ValueError(f"early_stopping: needs False, True or 'never', got {early!r}")
+        if not isinstance(early, bool | str) or early not in (True, False, "never"):
+            raise ValueError(f"early_stopping: needs False, True or 'never', got {shown(early)}")
         n, penalty = self.max_new_tokens, check_number("length_penalty", self.length_penalty)
         if abs(penalty) * math.log(n) > 600:  # exp(710) is no float any more
             raise ValueError(f"length_penalty: {n} ** {penalty} is not a number to divide by")
@@ -197,6 +197,7 @@ def choose_candidates(totals: Tensor, n: int, generator: torch.Generator | None 
     return torch.stack([stable_topk(row, n) for row in totals.float()])
 
 
+@checked
 def beam_search(
     next_log_probs: NextLogProbs,
     *,
@@ -238,7 +239,8 @@ def beam_search(
 
     def ask(searches: list[Search]) -> Tensor:
         prefixes = [beam.tokens() for beam in search.beams]
-        log_probs = torch.as_tensor(next_log_probs(prefixes)).detach()
+        log_probs = as_tensor("next_log_probs", next_log_probs(prefixes), "to return log p")
+        log_probs = log_probs.detach()
         n, got = len(prefixes), tuple(log_probs.shape)
         if got[:-1] != (n,):
             raise ValueError(f"next_log_probs: must return numbers of shape ({n}, V), got {got}")

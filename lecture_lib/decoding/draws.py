@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lecture_lib.checks import check_count
+from lecture_lib.tokens import as_tensor
 
 
 def draw_tokens(probs: Tensor, n_draws: int = 1, *, seed: int | None = None) -> Tensor:
@@ -19,13 +20,13 @@ def draw_tokens(probs: Tensor, n_draws: int = 1, *, seed: int | None = None) -> 
     Returns:
         (n_draws,) or (B, n_draws) token ids.
     """
-    probs = torch.as_tensor(probs)
+    probs = as_tensor("probs", probs, "probabilities")
     if probs.dim() not in (1, 2) or probs.numel() == 0 or not probs.is_floating_point():
         raise ValueError(f"probs: needs floats of shape (V,) or (B, V), got {tuple(probs.shape)}")
     mass = probs.sum(-1)
     if not bool((probs >= 0).all() and (mass > 0).all() and torch.isfinite(mass).all()):
         raise ValueError("probs: needs numbers of 0 or more in every row, not all of them 0")
-    check_count("n_draws", n_draws)
+    n_draws = check_count("n_draws", n_draws)
     generator = None
     if seed is not None:
         generator = torch.Generator(probs.device).manual_seed(check_count("seed", seed, least=0))
@@ -46,7 +47,8 @@ def chi_square_test(counts: Tensor, probs: Tensor) -> ChiSquareTest:
     approximation that needs about so many in a bin (Cochran 1954). A token of probability 0 that
     was drawn all the same makes the statistic infinite and p 0.
     """
-    counts, probs = torch.as_tensor(counts).double(), torch.as_tensor(probs).double()
+    counts = as_tensor("counts", counts, "numbers of draws").double()
+    probs = as_tensor("probs", probs, "probabilities").double()
     if counts.shape != probs.shape or counts.dim() != 1:
         raise ValueError(
             f"counts: needs the shape (V,) of probs {tuple(probs.shape)}, got {tuple(counts.shape)}"

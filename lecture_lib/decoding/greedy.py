@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 
 import torch
 
-from lecture_lib.checks import check_count
-from lecture_lib.tokens import end_tokens
+from lecture_lib.checks import LARGEST, check_count, check_type, checked
+from lecture_lib.tokens import check_token_ids, end_tokens
 
 from .toy_lm import NextLogProbs
 
 
+@checked
 def greedy_search(
     next_log_probs: NextLogProbs,
     *,
@@ -55,12 +56,14 @@ class GenerationSession:
     next_token_probs: Callable[[Sequence[int]], torch.Tensor]
     prompt_ids: Sequence[int]
     max_tokens: int = 512
-    new_ids: list[int] = field(default_factory=list)
+    new_ids: list[int] = field(default_factory=list, init=False)
 
     def __post_init__(self):
-        self.prompt_ids = [int(i) for i in self.prompt_ids]
-        if not self.prompt_ids:
+        check_type("next_token_probs", self.next_token_probs, Callable, "a function of token ids")
+        if isinstance(self.prompt_ids, Sequence) and len(self.prompt_ids) == 0:
             raise ValueError("prompt_ids: is empty; the model needs at least one token")
+        self.prompt_ids = check_token_ids("prompt_ids", self.prompt_ids, LARGEST).tolist()
+        self.max_tokens = check_count("max_tokens", self.max_tokens)
         if len(self.prompt_ids) >= self.max_tokens:
             raise ValueError(
                 f"prompt_ids: {len(self.prompt_ids)} tokens leave no room below {self.max_tokens}"
@@ -91,12 +94,11 @@ class GenerationSession:
     def choose(self, token_id: int) -> int:
         """Append a token of your own choice; returns its id."""
         vocab_size = self.distribution().shape[-1]
-        if not 0 <= token_id < vocab_size:
-            raise ValueError(f"token_id: {token_id} is outside 0..{vocab_size - 1}")
+        token_id = check_count("token_id", token_id, least=0, most=vocab_size - 1)
         if self.is_full:
             raise ValueError(f"max_tokens: the text already has {self.max_tokens} tokens")
-        self.new_ids.append(int(token_id))
-        return int(token_id)
+        self.new_ids.append(token_id)
+        return token_id
 
     def back(self) -> int | None:
         """Take the last new token off; returns its id, or None where only the prompt is left."""

@@ -1,13 +1,19 @@
 """Text by sampling: the course's engine with a Sampler that chooses, and notes, each token."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-from lecture_lib.checks import check_count
+from lecture_lib.checks import LARGEST, check_count, check_type, checked
 from lecture_lib.engine import Engine, Generation
-from lecture_lib.tokens import check_logits, encode_prompts, next_log_probs, to_float32
+from lecture_lib.tokens import (
+    check_logits,
+    check_token_ids,
+    encode_prompts,
+    next_log_probs,
+    to_float32,
+)
 
 from .sampling import SamplingSettings, filter_logits
 
@@ -24,6 +30,7 @@ class Sampler:
         prompt_ids: the prompts' token ids, a list for each row: the repetition penalty needs them.
     """
 
+    @checked
     def __init__(
         self,
         settings: SamplingSettings | None = None,
@@ -38,6 +45,9 @@ class Sampler:
         if self.settings.repetition_penalty != 1:
             if prompt_ids is None:
                 raise ValueError("prompt_ids: the repetition penalty needs the prompts' tokens")
+            for ids in prompt_ids:
+                check_type("prompt_ids", ids, Iterable, "a list of token ids for each row")
+                check_token_ids("prompt_ids", ids, LARGEST)
             self._ids = [list(ids) for ids in prompt_ids]
         self._steps: list[list[Tensor]] = []  # a step's three numbers, (B,) each
 
@@ -69,6 +79,7 @@ class Sampler:
         return [torch.stack(steps, 1).tolist() for steps in zip(*self._steps, strict=True)]
 
 
+@checked
 def sample_generate(
     engine: Engine,
     prompts,

@@ -11,14 +11,14 @@ The order matters: top-p looks at the distribution that temperature and top-k le
 same p keeps another nucleus when it comes first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-from lecture_lib.checks import check_count, check_number
+from lecture_lib.checks import check_count, check_number, check_type
 from lecture_lib.sampling_settings import SamplingSettings, check_mass, check_temperature
-from lecture_lib.tokens import check_logits, check_possible, check_token_ids, to_float32
+from lecture_lib.tokens import as_tensor, check_logits, check_possible, check_token_ids, to_float32
 
 CUT = float("-inf")  # the logit of a token that must not be drawn: e^-inf = 0
 
@@ -40,16 +40,18 @@ def apply_repetition_penalty(
     """
     logits = check_logits(logits)
     check_number("repetition_penalty", penalty, above=0)
+    needs = "a row of token ids for each row of logits"
+    check_type("previous_ids", previous_ids, Iterable, needs)
     rows = list(previous_ids) if logits.dim() == 2 else [previous_ids]
     seen = torch.zeros_like(logits, dtype=torch.bool)  # which tokens occurred
     masks = seen.view(-1, logits.shape[-1])  # (B, V)
     if len(rows) != len(masks):
         raise ValueError(f"previous_ids: needs {len(masks)} rows (as logits), got {len(rows)}")
     for mask, ids in zip(masks, rows, strict=True):
-        if len(ids):
+        if as_tensor("previous_ids", ids, needs).numel():  # before the first token there are none
             ids = check_token_ids("previous_ids", ids, len(mask), mask.device)
             if ids.dim() != 1:
-                raise ValueError("previous_ids: needs one row of ids for each row of logits")
+                raise ValueError(f"previous_ids: needs {needs}")
             mask[ids] = True
     penalised = torch.where(logits < 0, logits * penalty, logits / penalty)
     penalised = torch.where(seen, penalised, logits)
@@ -74,7 +76,8 @@ def top_k_filter(logits: Tensor, k: int, *, min_tokens_to_keep: int = 1) -> Tens
     Tokens as likely as the k-th all stay, as in Transformers: with ties more than k are kept.
     """
     logits = check_logits(logits)
-    k = min(max(check_count("top_k", k), min_tokens_to_keep), logits.shape[-1])
+    keep = check_count("min_tokens_to_keep", min_tokens_to_keep)
+    k = min(max(check_count("top_k", k), keep), logits.shape[-1])
     kth_best = logits.topk(k).values[..., -1:]  # (B, 1)
     return logits.masked_fill(logits < kth_best, CUT)
 
@@ -91,7 +94,7 @@ def top_p_filter(logits: Tensor, p: float, *, min_tokens_to_keep: int = 1) -> Te
     ascending, order = logits.sort(dim=-1)  # (B, V): the unlikeliest first
     tail_mass = ascending.softmax(-1).cumsum(-1)  # of a token and all that are less likely
     cut = tail_mass <= 1 - p
-    cut[..., -min_tokens_to_keep:] = False
+    cut[..., -check_count("min_tokens_to_keep", min_tokens_to_keep) :] = False
     cut = cut.scatter(-1, order, cut)  # back to the order of the ids
     return logits.masked_fill(cut, CUT)
 
@@ -105,7 +108,8 @@ def min_p_filter(logits: Tensor, min_p: float, *, min_tokens_to_keep: int = 1) -
     logits, min_p = check_logits(logits), check_number("min_p", min_p, least=0, most=1)
     probs = logits.softmax(-1)  # (B, V)
     cut = probs < min_p * probs.amax(-1, keepdim=True)
-    likeliest = probs.topk(min(min_tokens_to_keep, logits.shape[-1])).indices
+    keep = check_count("min_tokens_to_keep", min_tokens_to_keep)
+    likeliest = probs.topk(min(keep, logits.shape[-1])).indices
     return logits.masked_fill(cut.scatter(-1, likeliest, False), CUT)
 
 

@@ -1,12 +1,13 @@
 """ToyLM: a language model small enough to write down, one conditional distribution a prefix."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from itertools import product
 
 import torch
 
-from lecture_lib.checks import check_count
+from lecture_lib.checks import check_count, check_text, check_type, checked
+from lecture_lib.tokens import as_tensor
 
 Prefix = tuple[str, ...]
 # What searches ask: n lists of token ids to log p of their next tokens, (n, V). A ToyLM is one.
@@ -35,6 +36,10 @@ class ToyLM:
         vocab: Sequence[str] | None = None,
         default: Mapping[str, float] | None = None,
     ):
+        check_type("vocab", vocab, Sequence | None, "a list of tokens")
+        needs = "a distribution {token: probability} for each prefix"
+        for dist in [*check_type("table", table, Mapping, needs).values(), default or {}]:
+            check_type("default" if dist is default else "table", dist, Mapping, needs)
         self.table = {_as_prefix(prefix): dict(dist) for prefix, dist in table.items()}
         self.default = None if default is None else dict(default)
         rows = [*self.table.values(), self.default or {}]
@@ -60,10 +65,11 @@ class ToyLM:
 
     def decode(self, token_ids: Iterable[int]) -> list[str]:
         """Tokens of ids."""
-        token_ids = [int(i) for i in token_ids]
-        if wrong := [i for i in token_ids if not 0 <= i < self.vocab_size]:
-            raise ValueError(f"token_ids: {wrong[0]} is outside 0..{self.vocab_size - 1}")
-        return [self.vocab[i] for i in token_ids]
+        most = self.vocab_size - 1
+        if isinstance(token_ids, torch.Tensor):
+            token_ids = as_tensor("token_ids", token_ids, "token ids").tolist()
+        check_type("token_ids", token_ids, Iterable, "token ids")
+        return [self.vocab[check_count("token_ids", i, least=0, most=most)] for i in token_ids]
 
     def next_distribution(self, prefix: str | Iterable[str] = ()) -> dict[str, float]:
         """p(next | prefix) for every token of the vocabulary, zeros included."""
@@ -74,6 +80,7 @@ class ToyLM:
             raise KeyError(f"this ToyLM has no distribution after {' '.join(prefix)!r}")
         return {token: float(dist.get(token, 0.0)) for token in self.vocab}
 
+    @checked
     def next_log_probs(self, prefixes: Sequence[Sequence[int]]) -> torch.Tensor:
         """log p(next | prefix) for n prefixes, each a list of token ids: a float64 tensor (n, V),
         -inf where the probability is 0."""
@@ -92,14 +99,14 @@ class ToyLM:
 
     def all_sequences(self, length: int) -> dict[Prefix, float]:
         """p of every sequence of this length, by enumeration: V**length entries."""
-        check_count("length", length, least=0)
+        length = check_count("length", length, least=0)
         if self.vocab_size**length > 10**6:
             raise ValueError(f"length: {self.vocab_size}**{length} sequences are too many to list")
         return {seq: self.probability(seq) for seq in product(self.vocab, repeat=length)}
 
     def _check_tokens(self, tokens: Iterable[str]) -> None:
-        if unknown := [token for token in tokens if token not in self._ids]:
-            raise ValueError(f"token {unknown[0]!r} is not in the vocabulary {self.vocab}")
+        if unknown := [t for t in tokens if not isinstance(t, Hashable) or t not in self._ids]:
+            raise ValueError(f"tokens: {unknown[0]!r} is not in the vocabulary {self.vocab}")
 
     def _check_distribution(self, dist: Mapping[str, float], where: str) -> None:
         self._check_tokens(dist)
@@ -111,4 +118,6 @@ class ToyLM:
 
 
 def _as_prefix(tokens: str | Iterable[str]) -> Prefix:
-    return tuple(tokens.split()) if isinstance(tokens, str) else tuple(tokens)
+    if isinstance(tokens, str):
+        return tuple(check_text("tokens", tokens, "").split())
+    return tuple(check_type("tokens", tokens, Iterable, "tokens, or a text of them"))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from lecture_lib.checks import check_choice
+from lecture_lib.checks import check_choice, check_count, checked
 
 from .beam_search import beam_search
 from .toy_lm import ToyLM
@@ -128,6 +128,7 @@ class FoundToy(NamedTuple):
     tries: int  # how many models were looked at until this one came
 
 
+@checked
 def find_toy_model(
     wanted: Callable[[float, float, float], bool], *, depth: int = 3, seed: int = 0
 ) -> FoundToy:
@@ -142,7 +143,7 @@ def find_toy_model(
     Raises:
         ValueError: nothing found in 10,000 models, or texts that are too many to list.
     """
-    draw = random.Random(seed)
+    depth, draw = check_count("depth", depth), random.Random(check_count("seed", seed, least=0))
     for tries in range(1, _MAX_TRIES + 1):
         model = _toy("ABC", {prefix: _random_row(draw) for prefix in _prefixes("ABC", depth)})
         greedy_p, beam_p = (_search_probability(model, depth, num_beams) for num_beams in (1, 2))

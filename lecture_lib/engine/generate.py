@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from lecture_lib.checks import check_count
+from lecture_lib.checks import check_count, check_flag, check_parts, check_type
 from lecture_lib.tokens import (
     check_batch,
     check_column,
@@ -46,9 +46,10 @@ class Engine:
     """
 
     def __init__(self, loaded, *, textbook: bool = False):
-        self.tokenizer, self.hf_model = loaded.tokenizer, loaded.model
-        self.model = read_model(loaded.model, loaded.spec, textbook)
-        self.spec = loaded.spec.with_tensors_of(loaded.model)
+        self.tokenizer, self.hf_model = check_parts("loaded", loaded).tokenizer, loaded.model
+        spec = getattr(loaded, "spec", None)
+        self.model = read_model(loaded.model, spec, check_flag("textbook", textbook))
+        self.spec = spec.with_tensors_of(loaded.model)
         self.context_length = self.spec.context_length or 2**31 - 1
         table = self.model.embeddings  # (V, D)
         self.vocab_size, self.device, self.dtype = len(table), table.device, table.dtype
@@ -97,6 +98,7 @@ class Engine:
         with ``last_only`` those of the next token, (B, V). Arguments as ``prefill``."""
         input_ids, padding = check_batch(input_ids, attention_mask, self.vocab_size, self.device)
         self.check_context(input_ids.shape[1], "input_ids")
+        check_flag("last_only", last_only)
         self.calls = []
         return self._forward(input_ids, padding=padding, last_only=last_only)
 
@@ -146,7 +148,7 @@ class Engine:
 
     def check_context(self, seq_len: int, name: str) -> None:
         """Raise ValueError if a sequence of this length does not fit the model."""
-        if seq_len > (most := self.context_length):
+        if check_count(name, seq_len) > (most := self.context_length):
             known = f"more than the {most} of this model's context (or sliding window)"
             raise ValueError(f"{name}: {seq_len} positions, {known}")
 
@@ -185,10 +187,12 @@ class Run:
         eos_token_id=None, ignore_eos=False, next_token=greedy, in_pieces=True,
     ):  # fmt: skip
         self.started = time.perf_counter()
-        self.engine, self.use_cache, self.next_token = engine, use_cache, next_token
+        self.engine, self.use_cache = engine, check_flag("use_cache", use_cache)
+        needs = "a function of logits (B, V) to tokens (B,)"
+        self.next_token = check_type("next_token", next_token, Callable, needs)
         self.max_new_tokens = check_count("max_new_tokens", max_new_tokens)
         ends = end_tokens(engine.hf_model, eos_token_id, engine.vocab_size)
-        self.ends = frozenset() if ignore_eos else ends
+        self.ends = frozenset() if check_flag("ignore_eos", ignore_eos) else ends
         self.input_ids, self.attention_mask, prompt_lens, self.single = encode_batch(
             prompt, engine.tokenizer, engine.vocab_size, engine.device
         )  # (B, L) both

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lecture_lib.checks import check_count
+from lecture_lib.checks import check_count, checked
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class KVCache:
         owner: the model whose keys these are; another model cannot use them.
     """
 
+    @checked
     def __init__(
         self,
         *,

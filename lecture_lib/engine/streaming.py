@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lecture_lib.checks import check_stop
+from lecture_lib.checks import check_count, check_parts, check_stop
 from lecture_lib.tokens import decode_text, special_tokens
 
 UNFINISHED = "�"  # what a tokenizer decodes a part of a UTF-8 character to
@@ -26,7 +26,7 @@ class TextStream:
     """
 
     def __init__(self, tokenizer, stop: str | Sequence[str] | None = ()):
-        self.tokenizer = tokenizer
+        self.tokenizer = check_parts("tokenizer", tokenizer)
         special = special_tokens(tokenizer) if (stop := check_stop(stop)) else {}
         self._stop_ids = {special[string] for string in stop if string in special}
         self.stop = tuple(string for string in stop if string not in special)
@@ -44,7 +44,7 @@ class TextStream:
 
     def push(self, token_id: int) -> str:
         """Add a token; returns the text that is certain by now, often one word, maybe ""."""
-        self._ids.append(token_id)
+        self._ids.append(check_count("token_id", token_id, least=0, most=2**31 - 1))
         if token_id not in self._stop_ids:
             return self._release(self._new_text(final=False))
         piece = self.flush()

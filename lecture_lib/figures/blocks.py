@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Rectangle
+from pandas import DataFrame
 
-from .picture import Picture, new_figure
+from .picture import Picture, as_array, new_figure
 from .style import CHOSEN, INK, KEPT, LINES, MARK, in_course_style, visible
 
 _SCORES = ListedColormap([(1 - t * 1.0, 1 - t * 0.55, 1 - t * 0.3) for t in np.linspace(0, 1, 128)])
@@ -18,14 +19,12 @@ _ROWS = {
 
 
 @in_course_style
-def recomputed_rows(frame, *, caption: str = "") -> Picture:
+def recomputed_rows(frame: DataFrame, *, caption: str = "") -> Picture:
     """The rows of each tensor in a second, longer pass: which were needlessly computed again.
 
     Args:
         frame: what ``op_trace.changed_rows`` returned.
     """
-    if not len(frame):
-        raise ValueError("frame: is empty; needs the comparison of two passes")
     n_rows = int(frame["rows_second"].max())
     figure = new_figure(1.6 + 0.48 * len(frame), 0.9 + 0.21 * n_rows, layout=None)
     axes = figure.add_axes((0.01, 0.02, 0.98, 0.97))
@@ -61,15 +60,13 @@ def score_maps(maps: Mapping[str, object], tokens: Sequence[str], *, caption: st
         maps: title -> (L, S) array or tensor of scores between 0 and 1.
         tokens: the S key tokens; the queries are the last L of them.
     """
-    if not maps:
-        raise ValueError("maps: is empty; needs at least one map of scores")
     names = [visible(token, 9) for token in tokens]
     side = min(3.2, 7.2 / len(maps))
     width, height = (side + 0.15) * len(maps) + 0.95, side + 1.05
     figure = new_figure(width, height, layout=None)
     told = []
     for i, (title, scores) in enumerate(maps.items()):
-        scores = np.asarray(scores, dtype=float)
+        scores = as_array(f"maps[{title!r}]", scores)
         if scores.ndim != 2 or scores.shape[1] != len(names) or scores.shape[0] > len(names):
             raise ValueError(f"maps[{title!r}]: needs (L, {len(names)}), got {scores.shape}")
         left = (0.85 + i * (side + 0.15)) / width
@@ -134,7 +131,7 @@ def _power(value: float, position: int) -> str:
 @in_course_style
 def cache_view(keys, scores: Sequence[float], tokens: Sequence[str], *, n_new: int = 1) -> Picture:
     """One step of decoding: keys (S, H) of a head, the new rows, the newest token's scores (S,)."""
-    keys, scores = np.asarray(keys, dtype=float), np.asarray(scores, dtype=float)
+    keys, scores = as_array("keys", keys), as_array("scores", scores)
     if not len(keys) == len(scores) == len(tokens):
         raise ValueError(
             f"keys, scores, tokens: need one length, got {keys.shape}, {len(scores)}, {len(tokens)}"

@@ -108,8 +108,6 @@ def _paint(span: Span) -> str:
 @in_course_style
 def chat_picture(messages: Sequence[tuple[str, str | Sequence[Span]]]) -> Picture:
     """A conversation, answers coloured token by token: (role, text) or (role, spans) of each."""
-    if not messages:
-        raise ValueError("messages: is empty; needs at least one")
     lines, told = [], []
     for role, said in messages:
         spans = [Span(said, math.nan)] if isinstance(said, str) else said

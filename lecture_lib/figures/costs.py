@@ -83,8 +83,6 @@ def _memory_frame(names: tuple[str, ...], parts: tuple[str, ...]) -> Backdrop:
 @in_course_style
 def time_breakdown(parts: Sequence[tuple[str, float, str]], *, title: str = "") -> Picture:
     """Where a step's time goes: bars of (operation, seconds, waiting for "memory" or "compute")."""
-    if not parts:
-        raise ValueError("parts: is empty; needs at least one operation")
     total = sum(seconds for _, seconds, _ in parts)
     frame = _time_frame(tuple(name for name, _, _ in parts), title)
     axes = frame.figure.axes[0]

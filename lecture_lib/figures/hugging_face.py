@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from .picture import Picture, new_figure
+from ..checks import checked
+from .picture import Picture, as_array, new_figure
 from .style import CHOSEN, in_course_style, visible
 from .tokens import Tile, draw_tiles, tiles_html
 
@@ -23,7 +24,7 @@ def head_importance(rises, *, layers: Sequence[int], caption: str = "") -> Pictu
         rises: (layers, n_H) in nats a token, as ``hub_tools.ablate_heads`` returns them.
         layers: the layers' numbers.
     """
-    rises = np.asarray(rises, dtype=float)
+    rises = as_array("rises", rises)
     if rises.ndim != 2 or not rises.size or not np.isfinite(rises).all():
         raise ValueError(f"rises: needs a finite array (layers, n_H), got shape {rises.shape}")
     if len(layers) != len(rises):
@@ -70,6 +71,7 @@ def token_strip(pieces: Sequence, *, caption: str = "") -> Picture:
     return Picture(figure, alt, caption)
 
 
+@checked
 def token_html(pieces: Sequence) -> str:
     """The same as HTML, for the live widget."""
     return tiles_html(_tiles(pieces))

@@ -102,8 +102,6 @@ def sweep_panels(frames: Mapping[str, pd.DataFrame], *, caption: str = "") -> Pi
     Raises:
         ValueError: no frame, or one without its setting, distinct_2, repeated_4, mean_log_prob.
     """
-    if not frames:
-        raise ValueError("frames: is empty; needs at least one sweep")
     figure = new_figure(2.05 * len(frames) + 0.6, 4.2)
     panels = figure.subplots(2, len(frames), sharey="row", squeeze=False)
     told = []

@@ -15,6 +15,7 @@ from matplotlib.markers import TICKDOWN
 from matplotlib.transforms import offset_copy
 from PIL import Image
 
+from ..checks import check_flag, check_text
 from .style import INK, in_course_style
 
 _DPI = 144  # half as much again as a plain screen, so that small print stays sharp
@@ -35,8 +36,8 @@ class Picture:
     """
 
     def __init__(self, figure: Figure | Image.Image, alt: str, caption: str = ""):
-        if not alt.strip():
-            raise ValueError("alt: a picture needs words for readers who can't see it")
+        check_text("alt", alt, "word")  # for readers who can't see it
+        check_text("caption", caption, "")
         self.alt, self.caption = " ".join(alt.split()), caption
         self._image = figure if isinstance(figure, Image.Image) else _pixels(_draw(figure))
         # In screen pixels, at which the picture is meant to be seen.
@@ -69,7 +70,7 @@ class Picture:
 
     def html(self, *, live: bool = False) -> str:
         """The picture as one HTML element, with nothing outside it."""
-        kind, data = ("jpeg", self.live_jpeg) if live else ("png", self.png)
+        kind, data = ("jpeg", self.live_jpeg) if check_flag("live", live) else ("png", self.png)
         data = base64.b64encode(data).decode("ascii")
         # Width and height are named so that a page doesn't jump while a picture is replaced.
         image = (
@@ -132,6 +133,16 @@ def add_ticks(axes, low: float, high: float, *, size=10) -> None:
         below = offset_copy(edge, axes.figure, y=-down, units="points")
         place = {"ha": "center" if down == _TICK_PAD else "right", "va": "top", "transform": below}
         axes.text(x, 0, word, fontsize=size, **place)
+
+
+def as_array(name: str, values) -> np.ndarray:
+    """Numbers as a float array, or ValueError."""
+    try:
+        array = np.asarray(values, dtype=float)
+        len(array)  # a single number has none
+        return array
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name}: needs numbers: {error}") from None
 
 
 class Backdrop:

@@ -37,8 +37,6 @@ def schedule_chart(
     """
     if isinstance(schedules, Schedule):
         schedules = {"": schedules}
-    if not schedules:
-        raise ValueError("schedules: is empty; needs at least one")
     charts, scales, told = [], [], []
     for title, schedule in schedules.items():
         scale, name = next((u for u in _UNITS if schedule.total_s >= u[0]), _UNITS[-1])

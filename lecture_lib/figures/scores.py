@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from matplotlib.colors import to_hex
 
+from ..checks import checked
+from ..scoring import TextScore
 from .picture import Picture, blank_axes, new_figure
 from .style import CHOSEN, INK, KEPT, SURPRISE, in_course_style, visible
 from .tokens import Tile, draw_tiles, tiles_html
@@ -31,8 +33,6 @@ def surprise_strip(scores: Sequence, *, caption: str = "") -> Picture:
     Args:
         scores: ``TextScore`` objects; each starts on a new line.
     """
-    if not scores:
-        raise ValueError("scores: is empty; needs at least one scored text")
     groups = [_tiles(score) for score in scores]
     figure = draw_tiles(
         groups, line_width=64, narrowest=6.0, line_inches=0.55, box=(0.09, 0.74),
@@ -46,7 +46,8 @@ def surprise_strip(scores: Sequence, *, caption: str = "") -> Picture:
     return Picture(figure, alt + "; ".join(told) + ".", caption)
 
 
-def surprise_html(score) -> str:
+@checked
+def surprise_html(score: TextScore) -> str:
     """The same as HTML, for the live widget."""
     return tiles_html(_tiles(score))
 

@@ -2,7 +2,7 @@
 
 from matplotlib.patches import Rectangle
 
-from ..checks import check_number
+from ..checks import check_count
 from ..model_spec import ModelSpec
 from ..parallel import check_tensor_parallel_degree, ring_steps
 from .picture import Picture, blank_axes
@@ -134,7 +134,7 @@ def ring_all_reduce_view(n_ranks: int = 4) -> Picture:
     Raises:
         ValueError: ``n_ranks`` below 2 or above 6, where nobody could read it.
     """
-    check_number("n_ranks", n_ranks, least=2, most=6)
+    n_ranks = check_count("n_ranks", n_ranks, least=2, most=6)
     steps = ring_steps(n_ranks)
     start = tuple(tuple(frozenset([r]) for _ in range(n_ranks)) for r in range(n_ranks))
     states = [("start", "own values only", (), start)]

@@ -6,6 +6,8 @@ from threading import RLock
 from matplotlib import font_manager, rc_context
 from matplotlib.colors import LinearSegmentedColormap
 
+from ..checks import checked
+
 # Okabe and Ito's colours, which the colour-blind can tell apart. One meaning each, everywhere.
 CHOSEN = "#D55E00"  # vermilion: the token that was chosen, the thing to look at
 KEPT = "#0072B2"  # blue: what the model says, what is kept
@@ -67,7 +69,9 @@ def font_families() -> tuple[str, ...]:
 
 
 def in_course_style(draw):
-    """Decorator: everything the function draws gets the course's settings, whatever the user's."""
+    """Decorator: everything the function draws gets the course's settings, whatever the user's, and
+    its arguments are checked by their annotations."""
+    draw = checked(draw)
 
     @wraps(draw)
     def styled(*args, **kwargs):

@@ -9,7 +9,7 @@ from functools import partial
 
 from tqdm.auto import tqdm
 
-from lecture_lib.checks import check_choice, check_number
+from lecture_lib.checks import check_choice, check_number, checked
 
 from .specs import Hardware
 
@@ -69,6 +69,7 @@ def time_rounds(call: Callable[[], object], timer: Timer, seconds: float) -> Rou
     return Rounds(median, spread, times)
 
 
+@checked
 def measure_hardware(
     device="cpu",
     *,

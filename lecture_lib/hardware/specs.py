@@ -4,7 +4,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lecture_lib.checks import check_number, check_text, presets
+from lecture_lib.checks import check_number, check_text, check_type, checked, presets
 
 #: The dtype whose peak counts for elements of so many bytes, the first that the device states.
 _DTYPES_BY_BYTES = {
@@ -47,9 +47,8 @@ class Hardware:
             check_text(name, getattr(self, name))
         for name in ("peak_flops", "memory_bandwidth", "memory_bytes"):
             check_number(name, getattr(self, name), above=0)
-        if not isinstance(self.peak_flops_by_dtype, Mapping):
-            got = type(self.peak_flops_by_dtype).__name__
-            raise ValueError(f"peak_flops_by_dtype: must map dtypes to FLOP/s, got {got}")
+        check_type("peak_flops_by_dtype", self.peak_flops_by_dtype, Mapping, "dtype -> FLOP/s")
+        check_text("source", self.source, "")
         for dtype, peak in self.peak_flops_by_dtype.items():
             check_number(f"peak_flops_by_dtype[{dtype!r}]", peak, above=0)
         peaks = {**self.peak_flops_by_dtype, self.peak_dtype: self.peak_flops}
@@ -74,6 +73,7 @@ class Hardware:
             )
         return self.peak_flops_by_dtype[dtype]
 
+    @checked
     def dtype_of(self, dtype_bytes: float) -> str:
         """The dtype whose peak counts when elements of ``dtype_bytes`` bytes are multiplied.
 
@@ -86,6 +86,7 @@ class Hardware:
         """Peak / bandwidth, FLOPs per byte: above this intensity computing is the limit."""
         return self.peak(dtype) / self.memory_bandwidth
 
+    @checked
     def seconds(self, flops: float, n_bytes: float, dtype: str | None = None) -> float:
         """Time by the roofline: the longer of computing and moving, which run at the same time.
 
@@ -93,6 +94,7 @@ class Hardware:
         """
         return max(flops / self.peak(dtype), n_bytes / self.memory_bandwidth)
 
+    @checked
     def bound(self, flops: float, n_bytes: float, dtype: str | None = None) -> str:
         """ "compute" or "memory": which of the two takes longer."""
         compute = flops / self.peak(dtype) >= n_bytes / self.memory_bandwidth
@@ -177,7 +179,4 @@ def as_hardware(hardware: Hardware | str) -> Hardware:
     """
     if isinstance(hardware, str):
         return HARDWARE[hardware]
-    if not isinstance(hardware, Hardware):
-        got = type(hardware).__name__
-        raise ValueError(f"hardware: must be a Hardware or the name of a preset, got {got}")
-    return hardware
+    return check_type("hardware", hardware, Hardware, "a Hardware or the name of a preset")

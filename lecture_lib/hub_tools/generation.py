@@ -9,6 +9,7 @@ from unittest import mock
 import torch
 from transformers import StoppingCriteria
 
+from ..checks import check_count, check_text, checked
 from ..tokens import end_tokens, model_inputs
 
 SENTENCE_ENDS = (".", "!", "?")
@@ -30,6 +31,7 @@ class Observation:
     sampled: bool
 
 
+@checked
 def observe_generation(loaded, prompt: str, **generate_kwargs) -> Observation:
     """Runs ``model.generate`` once with these arguments and reports what happened.
 
@@ -39,8 +41,7 @@ def observe_generation(loaded, prompt: str, **generate_kwargs) -> Observation:
     Raises:
         ValueError: an empty prompt, more than one beam or sequence, or what generate() refuses.
     """
-    if not isinstance(prompt, str) or not prompt:
-        raise ValueError(f"prompt: needs at least one character, got {prompt!r}")
+    check_text("prompt", prompt)
     for name in ("num_beams", "num_return_sequences"):
         if generate_kwargs.get(name, 1) != 1:
             raise ValueError(
@@ -61,6 +62,7 @@ def observe_generation(loaded, prompt: str, **generate_kwargs) -> Observation:
     return Observation(n_prompt, n_new, n_finite if sampled else 1, sampled)
 
 
+@checked
 @contextlib.contextmanager
 def model_settings(model, **settings) -> Iterator[None]:
     """Inside: the model's own generation_config says this too. Afterwards it is as it was.
@@ -119,9 +121,7 @@ class StopAtSentenceEnd(StoppingCriteria):
     """
 
     def __init__(self, tokenizer, prompt_len: int):
-        if prompt_len < 0:
-            raise ValueError(f"prompt_len: must be 0 or more, got {prompt_len}")
-        self.tokenizer, self.prompt_len = tokenizer, prompt_len
+        self.tokenizer, self.prompt_len = tokenizer, check_count("prompt_len", prompt_len, least=0)
 
     def __call__(
         self, input_ids: torch.Tensor, scores: torch.Tensor | None, **kwargs
@@ -149,6 +149,7 @@ class CrossAttention:
     text: str
 
 
+@checked
 @torch.inference_mode()
 def translate_with_attention(model, tokenizer, text: str) -> CrossAttention:
     """Greedy output of an encoder-decoder with its cross-attention at each step.
@@ -158,8 +159,7 @@ def translate_with_attention(model, tokenizer, text: str) -> CrossAttention:
     """
     if not model.config.is_encoder_decoder:
         raise ValueError(f"model: {type(model).__name__} is no encoder-decoder")
-    if not isinstance(text, str) or not text.strip():
-        raise ValueError(f"text: needs at least one word, got {text!r}")
+    check_text("text", text, "word")
     encoded = model_inputs(tokenizer, text, model.device)
     generated = model.generate(**encoded, max_new_tokens=64, do_sample=False)
     # One teacher-forced pass over the finished output shows what every step attended to: a

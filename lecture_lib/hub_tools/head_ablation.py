@@ -10,9 +10,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from ..checks import check_count, check_type, checked
 from ..scoring import score_text
 
 
+@checked
 @contextlib.contextmanager
 def without_head(model, layer: int, head: int) -> Iterator[None]:
     """Inside: the head's rows of W^O are zero. Afterwards the model is as it was.
@@ -24,8 +26,7 @@ def without_head(model, layer: int, head: int) -> Iterator[None]:
     """
     weight = _output_projection(model, layer)
     n_heads = model.config.num_attention_heads
-    if not 0 <= head < n_heads:
-        raise ValueError(f"head: {head} is outside 0..{n_heads - 1}")
+    head = check_count("head", head, least=0, most=n_heads - 1)
     head_dim = weight.shape[1] // n_heads
     columns = weight.detach()[:, head * head_dim : (head + 1) * head_dim]
     kept = columns.clone()
@@ -36,10 +37,10 @@ def without_head(model, layer: int, head: int) -> Iterator[None]:
         columns.copy_(kept)
 
 
+@checked
 def mean_loss(loaded, texts: Sequence[str]) -> float:
     """Mean of -log p(token | left context) over all predicted tokens of the texts, in nats."""
-    if isinstance(texts, str) or not texts:
-        raise ValueError(f"texts: needs a list of at least one text, got {texts!r}")
+    check_type("texts", texts, list | tuple, "a list of texts")
     scores = [score_text(loaded, text) for text in texts]
     for score in scores:
         if score.n_scored == 0:
@@ -47,6 +48,7 @@ def mean_loss(loaded, texts: Sequence[str]) -> float:
     return -sum(score.total for score in scores) / sum(score.n_scored for score in scores)
 
 
+@checked
 def ablate_heads(loaded, texts: Sequence[str], *, layers: Sequence[int]) -> np.ndarray:
     """How much the loss rises without each head, one head at a time.
 
@@ -77,6 +79,5 @@ def _output_projection(model, layer: int) -> torch.Tensor:
     layers = getattr(getattr(model, "model", None), "layers", None)
     if layers is None or not hasattr(layers[0].self_attn, "o_proj"):
         raise ValueError(f"model: {type(model).__name__} is not of the Llama family (no o_proj)")
-    if not 0 <= layer < len(layers):
-        raise ValueError(f"layer: {layer} is outside 0..{len(layers) - 1}")
+    layer = check_count("layer", layer, least=0, most=len(layers) - 1)
     return layers[layer].self_attn.o_proj.weight

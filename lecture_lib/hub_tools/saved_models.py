@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from ..checks import checked
 from ..loading.weight_files import tensor_shapes
 
 INDEX = "model.safetensors.index.json"
@@ -30,6 +31,7 @@ PUSH_PARAMETERS = {
 }
 
 
+@checked
 def file_table(folder: str | Path) -> pd.DataFrame:
     """The files of a model's folder: file, bytes, and the tensors in it (safetensors only).
 
@@ -47,6 +49,7 @@ def file_table(folder: str | Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["file", "bytes", "tensors"])
 
 
+@checked
 def read_index(folder: str | Path) -> dict[str, str]:
     """tensor -> file, from the index of a sharded model; for a single file the same, made up.
 
@@ -84,6 +87,7 @@ class ModelDifference:
         return not self.missing and not self.differing
 
 
+@checked
 @torch.inference_mode()
 def compare_models(one: torch.nn.Module, other: torch.nn.Module) -> ModelDifference:
     """Compares all parameters and saved buffers of two models.
@@ -120,6 +124,7 @@ def parameter_table() -> pd.DataFrame:
     return pd.DataFrame(rows, index=range(1, len(rows) + 1))
 
 
+@checked
 def preview_push(model, tokenizer=None, *, max_shard_size: int | str = "50GB") -> pd.DataFrame:
     """The files that ``push_to_hub`` would send, found by saving into a folder that is thrown away.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 import torch
 
+from ..checks import check_count, check_text, check_type, checked
 from ..loading.quiet import quiet_transformers
 from ..scoring import piece_bytes, token_texts
 
@@ -45,14 +46,14 @@ class TokenPiece:
     special: bool = False
 
 
+@checked
 def token_pieces(tokenizer, text: str, *, add_special_tokens: bool = True) -> list[TokenPiece]:
     """The tokens of a text, in order.
 
     Raises:
         ValueError: no text, an empty one, or a tokenizer that doesn't say where its tokens are.
     """
-    if not isinstance(text, str) or not text:
-        raise ValueError(f"text: needs at least one character, got {text!r}")
+    check_text("text", text)
     if not tokenizer.is_fast:
         raise ValueError("tokenizer: needs one of the tokenizers library, which keeps offsets")
     encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=add_special_tokens)
@@ -92,6 +93,7 @@ def attribute_table(tokenizer) -> pd.DataFrame:
     return pd.DataFrame(rows, index=range(1, len(rows) + 1))
 
 
+@checked
 @torch.inference_mode()
 def added_token_report(model, tokenizer, tokens: Sequence[str], *, text: str) -> pd.DataFrame:
     """What a text with new tokens meets: as loaded, tokens added, embeddings resized.
@@ -111,8 +113,8 @@ def added_token_report(model, tokenizer, tokens: Sequence[str], *, text: str) ->
     Raises:
         ValueError: no tokens, or one that is known already.
     """
-    if isinstance(tokens, str) or not tokens:
-        raise ValueError(f"tokens: needs a list of at least one new token, got {tokens!r}")
+    for token in check_type("tokens", tokens, list | tuple, "a list of at least one new token"):
+        check_text("tokens", token)
     known = [token for token in tokens if token in tokenizer.get_vocab()]
     if known:
         raise ValueError(f"tokens: {known[0]!r} is in the vocabulary already")
@@ -145,6 +147,7 @@ def _row(step: str, model, tokenizer, text: str) -> dict:
     }
 
 
+@checked
 @torch.inference_mode()
 def compare_padding_sides(
     loaded, prompts: Sequence[str], *, max_new_tokens: int = 8
@@ -160,8 +163,11 @@ def compare_padding_sides(
     Raises:
         ValueError: fewer than two prompts, or all of one length (then nothing is padded).
     """
-    if isinstance(prompts, str) or len(prompts) < 2:
+    for prompt in check_type("prompts", prompts, list | tuple, "a list of two or more"):
+        check_text("prompts", prompt)
+    if len(prompts) < 2:
         raise ValueError(f"prompts: needs a list of two or more, got {prompts!r}")
+    check_count("max_new_tokens", max_new_tokens)
     tokenizer, model = loaded.tokenizer, loaded.model
     lengths = [len(tokenizer(prompt).input_ids) for prompt in prompts]
     if len(set(lengths)) == 1:
@@ -187,6 +193,7 @@ def compare_padding_sides(
     })  # fmt: skip
 
 
+@checked
 def compare_truncation_sides(tokenizer, text: str, *, max_length: int) -> pd.DataFrame:
     """The text cut to max_length tokens, on the right (the default) and on the left.
 
@@ -198,8 +205,7 @@ def compare_truncation_sides(tokenizer, text: str, *, max_length: int) -> pd.Dat
             token of the text.
     """
     n_special = tokenizer.num_special_tokens_to_add()
-    if max_length <= n_special:
-        raise ValueError(f"max_length: must be {n_special + 1} or more, got {max_length}")
+    max_length = check_count("max_length", max_length, least=n_special + 1)
     n_tokens = len(tokenizer(text).input_ids)
     if n_tokens <= max_length:
         raise ValueError(

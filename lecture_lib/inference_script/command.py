@@ -10,6 +10,8 @@ import functools
 import json
 import sys
 
+from lecture_lib.checks import check_text
+
 from . import prompt
 from .settings import TaskInfo
 
@@ -27,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = _parser()
     args = parser.parse_args(argv)
     try:
+        check_text("model", args.model, "word")
         task_info = None if args.interactive and not args.prompt_seqs else _read_task(args)
     except ValueError as error:  # in the words of the command line: top_k becomes --top-k
         name, colon, rest = str(error).partition(":")

@@ -6,10 +6,13 @@ from typing import Any
 
 import pandas as pd
 
+from lecture_lib.checks import checked
+
 
 class WatchedSettings(UserDict):
     """Settings (name -> value) that remember in ``read`` which of them somebody has looked up."""
 
+    @checked
     def __init__(self, settings: Mapping[str, Any]):
         self.read: set[str] = set()
         super().__init__(settings)
@@ -20,6 +23,7 @@ class WatchedSettings(UserDict):
         return value
 
 
+@checked
 def setting_effects(
     run: Callable[[Mapping[str, Any]], Any],
     settings: Mapping[str, Any],

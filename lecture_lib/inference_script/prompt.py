@@ -18,6 +18,8 @@ def loop(loaded, engine, task_info: TaskInfo | None = None) -> int:
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401  # makes input() keep a history, with the arrow keys
 
+    with contextlib.suppress(AttributeError, ValueError):  # a stdin that is no terminal or file
+        sys.stdin.reconfigure(errors="surrogateescape")  # a bad byte is refused as part of its text
     settings = task_info or TaskInfo("-", logprobs=0)
     print(HELP, file=sys.stderr)
     while True:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from lecture_lib.checks import check_parts, checked
 from lecture_lib.decoding.beam_engine import engine_beam_search
 from lecture_lib.decoding.sample_generate import Sampler
 from lecture_lib.decoding.sampling import apply_repetition_penalty
@@ -20,9 +21,8 @@ from .logprobs import Recorder, score_afterwards
 from .settings import TaskInfo
 
 
-def generate(
-    task_info: TaskInfo, loaded: LoadedModel, *, engine: Engine | None = None
-) -> list[Answer]:
+@checked
+def generate(task_info: TaskInfo, loaded, *, engine: Engine | None = None) -> list[Answer]:
     """Continue the task's prompts.
 
     Args:
@@ -36,7 +36,7 @@ def generate(
     Raises:
         ValueError: a prompt that with the new tokens is longer than the model's context.
     """
-    engine = engine or engine_or_none(loaded)
+    engine = engine or engine_or_none(check_parts("loaded", loaded))
     # The engine's beam search knows no penalty.
     penalised_beams = task_info.beam_width > 1 and task_info.repetition_penalty != 1
     if engine is None or penalised_beams:

@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from lecture_lib.checks import check_count, check_number, check_stop
+from lecture_lib.checks import (
+    check_count,
+    check_flag,
+    check_number,
+    check_stop,
+    check_text,
+    check_type,
+    shown,
+)
 from lecture_lib.sampling_settings import SamplingSettings
 
 
@@ -48,13 +56,16 @@ class TaskInfo:
     logprobs: int = 5
 
     def __post_init__(self):
-        prompts = self.prompts
-        if not prompts or not all(isinstance(p, str) and p.strip() for p in prompts):
+        check_type("prompt_seqs", self.prompt_seqs, str | Sequence, "a text, or several")
+        for prompt in self.prompts:
+            check_text("prompt_seqs", prompt, "word")
+        if not self.prompts:
             raise ValueError("prompt_seqs: needs a text, or several, none of them empty")
-        for name in ("output_len", "beam_width"):
-            check_count(name, getattr(self, name))
-        for name in ("logprobs", "top_k", "seed"):
-            check_count(name, getattr(self, name), 0)
+        sizes = {"output_len": 1, "beam_width": 1, "logprobs": 0, "top_k": 0, "seed": 0}
+        for name, least in sizes.items():
+            object.__setattr__(self, name, check_count(name, getattr(self, name), least))
+        if self.do_sample is not None:
+            check_flag("do_sample", self.do_sample)
         check_number("temperature", self.temperature)
         check_number("len_penalty", self.len_penalty)
         if self.temperature < 0:
@@ -64,11 +75,11 @@ class TaskInfo:
                 f"len_penalty: acts in beam search only; got {self.len_penalty} with beam_width=1, "
                 "where it must be 0"
             )
-        if self.beam_search_diversity_rate != 0:
+        if (rate := self.beam_search_diversity_rate) != 0:
             raise ValueError(
-                f"beam_search_diversity_rate: only 0 is possible, got "
-                f"{self.beam_search_diversity_rate}: group (diverse) beam search was taken out of "
-                "Transformers 5, and this course has no version of its own"
+                f"beam_search_diversity_rate: only 0 is possible, got {shown(rate)}: group "
+                "(diverse) beam search was taken out of Transformers 5, and this course has no "
+                "version of its own"
             )
         if self.do_sample and self.temperature == 0:
             raise ValueError("do_sample: nothing can be drawn at temperature 0; leave one out")

@@ -2,12 +2,14 @@
 
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
+from lecture_lib.checks import checked
 from lecture_lib.decoding.text_statistics import distinct_n, repeated_ngrams
 
 from .prompt import changed
@@ -29,8 +31,9 @@ def run(sweep: str, table: str | None, task_info: TaskInfo, loaded, engine) -> i
     return 0
 
 
+@checked
 def sweep_setting(
-    name: str, values, task_info: TaskInfo, loaded, *, engine=None, progress: bool = True
+    name: str, values: Iterable, task_info: TaskInfo, loaded, *, engine=None, progress: bool = True
 ) -> pd.DataFrame:
     """Run the task once for each value of one setting.
 

@@ -4,12 +4,13 @@ import statistics
 
 import torch
 
-from lecture_lib.checks import check_count
+from lecture_lib.checks import check_count, checked
 from lecture_lib.costs import step_latency
 from lecture_lib.costs.measured import ENGINE
 from lecture_lib.engine import Timings
 
 
+@checked
 def measure_request(engine, prompt_len: int, n_new: int, *, rounds: int = 3) -> Timings:
     """Time a greedy continuation: warmed up, synchronised, each token's median over the rounds.
 
@@ -31,6 +32,7 @@ def measure_request(engine, prompt_len: int, n_new: int, *, rounds: int = 3) -> 
     return Timings(list(map(statistics.median, rounds_by_token)))
 
 
+@checked
 def predict_request(engine, hardware, prompt_len: int, n_new: int) -> Timings:
     """The same by the roofline: one prefill, then ``n_new - 1`` decode steps, each a bit longer.
 
@@ -43,6 +45,7 @@ def predict_request(engine, hardware, prompt_len: int, n_new: int) -> Timings:
     Raises:
         ValueError: sizes below 1, unknown hardware.
     """
+    check_count("prompt_len", prompt_len)
     check_count("n_new", n_new)
     steps = [("prefill", prompt_len)]
     steps += [("decode", prompt_len + past) for past in range(n_new - 1)]

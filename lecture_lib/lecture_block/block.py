@@ -14,6 +14,7 @@ embedding depends on its left context alone" needs the mask that the slide leave
 import torch
 import torch.nn.functional as F
 
+from ..checks import check_count, check_type
 from ..op_trace import name_tensors, row
 from .cache import KVCache, PreallocatedKVCache
 from .weights import BlockFlags, BlockWeights, Norm
@@ -35,7 +36,7 @@ def prefill_block(
     Raises:
         ValueError: x that is empty or not (L, D); n_heads that does not divide D.
     """
-    _check(x, "x", weights, n_heads)
+    n_heads = _check(x, "x", weights, n_heads)
     w, on = weights, BlockFlags(**flags)
     root, divisor = on.scale(w.d_model, n_heads)
     name_tensors({"X": x, **w.slide_names()})
@@ -86,7 +87,7 @@ def decode_block(
         ValueError: t that is not (1, D); n_heads that does not divide D; a cache of another width
             or dtype, or without room for one more position.
     """
-    _check(t, "t", weights, n_heads)
+    n_heads = _check(t, "t", weights, n_heads)
     _check_cache(t, cache)
     w, on = weights, BlockFlags(**flags)
     root, divisor = on.scale(w.d_model, n_heads)
@@ -151,7 +152,8 @@ def _add(no: str, label: str, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return x + y
 
 
-def _check(x, argument: str, weights: BlockWeights, n_heads: int) -> None:
+def _check(x, argument: str, weights: BlockWeights, n_heads: int) -> int:
+    check_type("weights", weights, BlockWeights, "BlockWeights")
     d, dtype = weights.d_model, weights.w_q.dtype
     if not isinstance(x, torch.Tensor) or x.ndim != 2:
         got = tuple(x.shape) if isinstance(x, torch.Tensor) else type(x).__name__
@@ -161,15 +163,15 @@ def _check(x, argument: str, weights: BlockWeights, n_heads: int) -> None:
     if x.shape[1] != d or x.dtype != dtype:
         got = f"{x.shape[1]} and {x.dtype}"
         raise ValueError(f"{argument}: the weights are for width {d} and {dtype}, got {got}")
-    if not isinstance(n_heads, int) or n_heads < 1 or d % n_heads:
-        raise ValueError(f"n_heads: needs a divisor of D = {d}, got {n_heads!r}")
+    if d % check_count("n_heads", n_heads):
+        raise ValueError(f"n_heads: needs a divisor of D = {d}, got {n_heads}")
+    return int(n_heads)
 
 
 def _check_cache(t: torch.Tensor, cache: KVCache | PreallocatedKVCache) -> None:
     if len(t) != 1:
         raise ValueError(f"t: needs one row, the new token, got {len(t)}")
-    if not isinstance(cache, KVCache | PreallocatedKVCache):
-        raise ValueError(f"cache: needs what prefill_block returned, got {type(cache).__name__}")
+    check_type("cache", cache, KVCache | PreallocatedKVCache, "what prefill_block returned")
     k = cache.keys
     if k.shape[1] != t.shape[1] or k.dtype != t.dtype:
         got = f"{k.shape[1]} and {k.dtype}"

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
+from ..checks import check_count, check_type
+
 
 @dataclass(frozen=True)
 class KVCache:
@@ -59,8 +61,8 @@ class PreallocatedKVCache:
     """
 
     def __init__(self, cache: KVCache, max_seq_len: int):
-        if max_seq_len < len(cache):
-            raise ValueError(f"max_seq_len: {max_seq_len} is too short for {len(cache)} positions")
+        check_type("cache", cache, KVCache, "what prefill_block returned")
+        max_seq_len = check_count("max_seq_len", max_seq_len, least=len(cache))
         self._length = len(cache)
         self._keys = cache.keys.new_zeros(max_seq_len, cache.keys.shape[1])  # (max_seq_len, D)
         self._values = torch.zeros_like(self._keys)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import torch
 
-from ..checks import check_count
+from ..checks import check_count, check_flag, check_type
 from ..op_trace import row
+from ..tokens import check_token_ids
 from .block import decode_block, naive_block, prefill_block
 from .cache import KVCache, PreallocatedKVCache
 from .weights import BlockFlags, BlockWeights
@@ -41,8 +42,9 @@ class ToyTransformer:
         **flags: bool,
     ) -> "ToyTransformer":
         """Random weights. Raises ValueError for sizes that do not fit (see BlockWeights)."""
-        check_count("vocab_size", vocab_size)
-        check_count("n_layers", n_layers)
+        vocab_size, d_model = check_count("vocab_size", vocab_size), check_count("d_model", d_model)
+        n_heads = check_count("n_heads", n_heads)
+        n_layers, seed = check_count("n_layers", n_layers), check_count("seed", seed, least=0)
         BlockFlags(**flags)  # an unknown flag shows here, not in the first forward pass
         blocks = [
             BlockWeights.random(d_model, n_heads, seed=seed + 1 + n, dtype=dtype)
@@ -71,9 +73,10 @@ class ToyTransformer:
     def decode(self, token_id: int, caches: Sequence[Cache]) -> tuple[torch.Tensor, list[Cache]]:
         """p of the next token after one new token, (V,), and the caches grown by it."""
         n_blocks = len(self.blocks)
+        check_type("caches", caches, Sequence, "a cache for each block")
         if len(caches) != n_blocks:
             raise ValueError(f"caches: needs {n_blocks}, one for each block, got {len(caches)}")
-        t, grown = self._embed([token_id]), []
+        t, grown = self._embed([check_count("token_id", token_id, least=0)]), []
         for weights, cache in zip(self.blocks, caches, strict=True):
             t, cache = decode_block(t, cache, weights, self.n_heads, **self.flags)
             grown.append(cache)
@@ -90,11 +93,13 @@ class ToyTransformer:
                 of a naive run. (``prefill`` and ``decode`` run all the same, to show it.)
         """
         check_count("max_new_tokens", max_new_tokens, least=0)
+        check_flag("use_cache", use_cache)
         if use_cache and len(self.blocks) > 1 and not self.flags.get("causal"):
             raise ValueError(
                 "use_cache: without causal=True every new token changes the past of a stack"
             )
-        tokens, caches = list(token_ids), None
+        prompt = check_token_ids("token_ids", token_ids, len(self.embedding)).tolist()
+        tokens, caches = list(prompt), None
         for _ in range(max_new_tokens):
             if not use_cache:
                 p = self.naive(tokens)
@@ -103,15 +108,11 @@ class ToyTransformer:
             else:
                 p, caches = self.decode(tokens[-1], caches)
             tokens.append(int(p.argmax()))
-        return tokens[len(token_ids) :]
+        return tokens[len(prompt) :]
 
     def _embed(self, token_ids: Sequence[int]) -> torch.Tensor:
-        vocab_size = len(self.embedding)
-        if len(token_ids) == 0 or not all(0 <= i < vocab_size for i in token_ids):
-            raise ValueError(
-                f"token_ids: needs at least one id, each 0..{vocab_size - 1}, got {list(token_ids)}"
-            )
-        return self.embedding[torch.as_tensor(token_ids)]  # (L, D)
+        ids = check_token_ids("token_ids", token_ids, len(self.embedding))
+        return self.embedding[ids]  # (L, D)
 
     def _next_token(self, x: torch.Tensor) -> torch.Tensor:
         with row("", "p = softmax(X_L W_lm)", "p"):

@@ -1,9 +1,12 @@
 """What a block is made of: BlockWeights, and BlockFlags, the switches for what the slide omits."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+
+from ..checks import check_count, check_flag, check_type
 
 Norm = tuple[torch.Tensor, torch.Tensor]
 MATRICES = ("w_q", "w_k", "w_v", "w_o", "w_1", "w_2")
@@ -17,6 +20,10 @@ class BlockFlags:
     head_dim_scale: bool = False  # scores are divided by √H instead of the slide's √D
     residual: bool = False  # X + Out after attention, Out + X' after the MLP
     layer_norm: bool = False  # before attention and before the MLP (pre-norm, as in most OPTs)
+
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            check_flag(name, value)
 
     def scale(self, d_model: int, n_heads: int) -> tuple[str, float]:
         """What scores are divided by: its name and its value."""
@@ -43,13 +50,16 @@ class BlockWeights:
     norm_2: Norm | None = None
 
     def __post_init__(self):
+        for name in MATRICES:
+            check_type(name, getattr(self, name), torch.Tensor, "a tensor")
         d, d_ff = self.w_q.shape[0], self.w_1.shape[-1]
         for name, shape in zip(MATRICES, [(d, d)] * 4 + [(d, d_ff), (d_ff, d)], strict=True):
             got = tuple(getattr(self, name).shape)
             if got != shape:
                 raise ValueError(f"{name}: needs the shape {shape}, got {got}")
         for name in ("norm_1", "norm_2"):
-            if any(tuple(t.shape) != (d,) for t in getattr(self, name) or ()):
+            norm = check_type(name, getattr(self, name) or (), Sequence, "a scale and a shift")
+            if any(tuple(t.shape) != (d,) for t in norm):
                 raise ValueError(f"{name}: needs a scale and a shift of shape ({d},)")
 
     @classmethod
@@ -63,13 +73,12 @@ class BlockWeights:
         dtype: torch.dtype = torch.float32,
     ) -> "BlockWeights":
         """Normal weights of variance 1 / rows, so that products keep the scale of their input."""
-        d_ff = 4 * d_model if d_ff is None else d_ff
-        if min(d_model, n_heads, d_ff) < 1 or d_model % n_heads:
-            raise ValueError(
-                f"d_model {d_model}, n_heads {n_heads}, d_ff {d_ff}: need 1 or more each, and "
-                "n_heads that divides d_model"
-            )
-        generator = torch.Generator().manual_seed(seed)
+        d_model = check_count("d_model", d_model)
+        d_ff = 4 * d_model if d_ff is None else check_count("d_ff", d_ff)
+        if d_model % check_count("n_heads", n_heads):
+            raise ValueError(f"n_heads: needs a divisor of d_model = {d_model}, got {n_heads}")
+        check_type("dtype", dtype, torch.dtype, "a torch.dtype")
+        generator = torch.Generator().manual_seed(check_count("seed", seed, least=0))
         shapes = [(d_model, d_model)] * 4 + [(d_model, d_ff), (d_ff, d_model)]
         draws = [torch.randn(shape, generator=generator, dtype=dtype) for shape in shapes]
         return cls(*(draw / math.sqrt(len(draw)) for draw in draws))

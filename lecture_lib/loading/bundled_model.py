@@ -82,7 +82,7 @@ def find_gguf() -> Path:
 
 def is_its_gguf(path: Path) -> bool:
     """Whether this is the package's GGUF file, or a copy of it."""
-    return path.suffix == ".gguf" and path.is_file() and sha256_of(path) == GGUF_SHA256
+    return path.suffix == ".gguf" and os.path.isfile(path) and sha256_of(path) == GGUF_SHA256
 
 
 def _convert_with_checks(target: Path) -> None:

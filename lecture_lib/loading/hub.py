@@ -27,6 +27,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.file_download import repo_folder_name
 from tqdm import tqdm
 
+from ..checks import shown
 from ..model_spec import MODEL_SPECS
 from .bundled_model import NAME as BUNDLED
 from .errors import (
@@ -105,8 +106,9 @@ def unknown_model(name: str) -> ModelNotFoundError:
     near = difflib.get_close_matches(name.lower(), known, n=3)
     hint = f"Did you mean {' or '.join(dict.fromkeys(known[n] for n in near))}? " if near else ""
     return ModelNotFoundError(
-        f"name: {name!r} is no folder with a model, and the Hub shows no such repository. {hint}"
-        f"A name is 'owner/model' on the Hub (a private one needs HF_TOKEN), a folder, or {BUNDLED}"
+        f"name: {shown(name)} is no folder with a model, and the Hub shows no such repository. "
+        f"{hint}A name is 'owner/model' on the Hub (a private one needs HF_TOKEN), a folder, "
+        f"or {BUNDLED}"
     )
 
 

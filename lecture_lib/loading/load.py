@@ -1,11 +1,13 @@
 """load_model(): the bundled model, a folder or a Hub name, ready to run."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..checks import check_text, check_type
 from ..model_spec import MODEL_SPECS, ModelSpec, UnsupportedArchitectureError
 from . import bundled_model
 from .errors import (
@@ -64,8 +66,7 @@ def load_model(
         ModelLoadError: one of the errors in errors.py; each says what to do.
         ValueError: ``name`` is no text; unknown names, devices and dtypes are ValueErrors too.
     """
-    if not isinstance(name, str | Path) or not str(name).strip():
-        raise ValueError(f"name: must be a model's name or a folder, got {name!r}")
+    check_type("name", name, str | Path, "a model's name or a folder")
     from . import devices
     from .quiet import quiet_transformers
 
@@ -82,16 +83,18 @@ def load_model(
 
 def find_folder(name: str, check) -> tuple[Path, str]:
     """The folder with the model's files, and words for where it comes from."""
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(check_text("name", name, "word")))  # also of no such user
     if name == bundled_model.NAME or bundled_model.is_its_gguf(path):
         package = f"{bundled_model.PACKAGE}, {bundled_model.GGUF_FILE}"
         return bundled_model.ensure_bundled_model(), f"bundled model (package {package})"
-    if (path / "config.json").is_file():
+    # os.path asks without an error for what can't be the name of a file.
+    if os.path.isfile(path / "config.json"):
         return path, f"folder {path}"
-    if path.is_file():
+    if os.path.isfile(path):
         raise ModelNotFoundError(_why_no_file(path))
-    if path.is_dir() or name.startswith((".", "~")) or path.is_absolute():
-        what = "holds no config.json" if path.is_dir() else "is not there"
+    is_folder = os.path.isdir(path)
+    if is_folder or name.startswith((".", "~")) or path.is_absolute():
+        what = "holds no config.json" if is_folder else "is not there"
         raise ModelNotFoundError(
             f"name: the folder {name} {what}; a model's folder has config.json, the weights "
             "(model.safetensors) and the tokenizer (tokenizer.json), as save_pretrained writes them"

@@ -8,7 +8,7 @@ from itertools import groupby
 import pandas as pd
 import torch
 
-from lecture_lib.checks import check_count, check_flag
+from lecture_lib.checks import check_count, check_flag, check_text, check_type
 
 from .listeners import FunctionListener, OperationListener, listen_to_modules
 from .symbols import Symbols
@@ -37,6 +37,9 @@ def row(no: str, label: str, names: str = "", *, head: int | None = None) -> Ite
     if trace is None:
         yield
         return
+    check_text("names", names, "")
+    if head is not None:
+        check_count("head", head, least=0)
     with trace.recording(no, label, labelled=True, names=names, head=head):
         yield
 
@@ -44,10 +47,9 @@ def row(no: str, label: str, names: str = "", *, head: int | None = None) -> Ite
 def name_tensors(names: Mapping[str, torch.Tensor]) -> None:
     """Gives tensors their names on the slide, if a trace is running: {"X": x, "W^Q": w_q}."""
     trace = _active.get()
+    check_type("names", names, Mapping, "name -> tensor")
     for name, tensor in names.items() if trace is not None else ():
-        if not isinstance(tensor, torch.Tensor):
-            raise ValueError(f"{name}: needs a tensor, got {type(tensor).__name__}")
-        trace.name(name, [tensor])
+        trace.name(name, [check_type(name, tensor, torch.Tensor, "a tensor")])
 
 
 class OpTrace:
@@ -87,9 +89,8 @@ class OpTrace:
         if dtype_bytes is not None:
             check_count("dtype_bytes", dtype_bytes)
         check_flag("keep_values", keep_values)
-        if module is not None and not isinstance(module, torch.nn.Module):
-            raise ValueError(f"module: needs a torch.nn.Module, got {module!r}")
-        self.symbols = Symbols(symbols, strict=check_flag("strict", strict))
+        check_type("module", module, torch.nn.Module | None, "a torch.nn.Module")
+        self.symbols = Symbols(symbols, strict=strict)
         self.dtype_bytes = dtype_bytes
         self.rows: list[TracedRow] = []
         self._keep_values = keep_values

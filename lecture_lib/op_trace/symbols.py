@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from lecture_lib.checks import check_count
+from lecture_lib.checks import check_count, check_flag, check_type
 
 
 class ShapeError(ValueError):
@@ -28,11 +28,11 @@ class Symbols:
     """
 
     def __init__(self, values: Mapping[str, int] | None = None, *, strict: bool = True):
-        self.values = dict(values or {})
-        self.strict = strict
+        self.values = dict(check_type("symbols", values or {}, Mapping, "letter -> size"))
+        self.strict = check_flag("strict", strict)
         self.notes: list[str] = []
         for name, size in self.values.items():
-            check_count(f"symbols[{name!r}]", size)
+            self.values[name] = check_count(f"symbols[{name!r}]", size)
         for name, size in _consequences(self.values).items():
             if self.values.setdefault(name, size) != size:
                 raise ValueError(f"symbols[{name!r}]: {self.values[name]} given, but it is {size}")

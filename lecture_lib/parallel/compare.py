@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lecture_lib.checks import check_choice
+from lecture_lib.checks import check_choice, checked
 from lecture_lib.hardware import Hardware, as_hardware
 from lecture_lib.model_spec import ModelSpec
 
@@ -46,6 +46,7 @@ class ParallelComparison:
         return self.one_gpu, self.tensor, self.pipeline
 
 
+@checked
 def compare_parallelism(
     spec: ModelSpec,
     *,
@@ -175,6 +176,7 @@ def _weights_by_layout(spec: ModelSpec, n_ranks: int) -> dict[str, float]:
     return {name: n_params * _DTYPE_BYTES for name, n_params in shares.items()}
 
 
+@checked
 def times_by_ranks(
     spec: ModelSpec,
     ranks: Sequence[int],

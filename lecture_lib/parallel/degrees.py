@@ -1,6 +1,6 @@
 """Which degrees of parallelism a model allows, and what to say about the others."""
 
-from lecture_lib.checks import check_count
+from lecture_lib.checks import check_count, checked
 from lecture_lib.model_spec import ModelSpec
 
 
@@ -8,17 +8,20 @@ class ParallelDegreeError(ValueError):
     """The model cannot be split over this many ranks; the message names the degrees that work."""
 
 
+@checked
 def tensor_parallel_degrees(spec: ModelSpec) -> list[int]:
     """The numbers of ranks that divide n_H, n_KV and F: those that split a layer evenly."""
     sizes = (spec.n_heads, spec.n_kv_heads, spec.d_ff)
     return [n for n in range(1, spec.n_kv_heads + 1) if not any(size % n for size in sizes)]
 
 
+@checked
 def pipeline_degrees(spec: ModelSpec) -> list[int]:
     """The numbers of stages that divide N: those that give every stage as many layers."""
     return [n for n in range(1, spec.n_layers + 1) if not spec.n_layers % n]
 
 
+@checked
 def check_tensor_parallel_degree(spec: ModelSpec, n_ranks: int) -> None:
     """Refuse a tensor-parallel degree that does not split heads, KV heads and MLP evenly.
 
@@ -44,6 +47,7 @@ def check_tensor_parallel_degree(spec: ModelSpec, n_ranks: int) -> None:
         )
 
 
+@checked
 def check_pipeline_degree(
     spec: ModelSpec, n_stages: int, *, argument: str = "n_stages"
 ) -> tuple[range, ...]:

@@ -6,12 +6,13 @@ The ranks do the same whether ``run_ranks`` or torchrun has started them.
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from lecture_lib.checks import check_choice, check_count
+from lecture_lib.checks import check_choice, check_count, check_text, check_type, checked
 from lecture_lib.model_spec import ModelSpec, UnsupportedArchitectureError
 from lecture_lib.tokens import check_token_ids, encode_prompts, end_tokens
 
@@ -49,13 +50,14 @@ class Job:
         return len(self.prompts[request]) + self.max_new_tokens - 1
 
 
+@checked
 def make_job(
     kind: str,
     n_ranks: int,
     prompts,
     max_new_tokens: int = 8,
     *,
-    model=bundled_model.NAME,
+    model: Any = bundled_model.NAME,
     backend: str = "own",
     dtype: str = "float32",
     device: str = "auto",
@@ -69,8 +71,8 @@ def make_job(
     loaded = model if hasattr(model, "tokenizer") else None
     if loaded is not None:  # load_model left the name that it was given in the config
         model = loaded.model.config.name_or_path
-    if not isinstance(model, str | Path) or not str(model).strip():
-        raise ValueError(f"model: must be a model's name, a folder or a LoadedModel, got {model!r}")
+    check_type("model", model, str | Path, "a model's name, a folder or a LoadedModel")
+    check_text("model", str(model), "word")
     folder, _ = find_folder(str(model), check=lambda n_params: None)
     folder = Path(folder).absolute()
     config, spec = _read_config(folder, Path(str(model)).name)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lecture_lib.checks import check_count, check_number, presets
+from lecture_lib.checks import check_count, check_number, check_text, checked, presets
 
 from .ring import ring_wire_bytes
 from .volumes import Volume
@@ -18,6 +18,7 @@ class Link:
     latency_s: float  # seconds that a message takes beside its bytes
 
     def __post_init__(self) -> None:
+        check_text("name", self.name)
         check_number("bandwidth", self.bandwidth, above=0)
         check_number("latency_s", self.latency_s, least=0)
 
@@ -41,11 +42,13 @@ _PRESETS = (
 LINKS = presets("link", {link.name: link for link in _PRESETS})
 
 
+@checked
 def as_link(link: Link | str) -> Link:
     """A Link itself, or the preset of this name; a ValueError for anything else."""
     return link if isinstance(link, Link) else LINKS[link]
 
 
+@checked
 def transfer_time_s(payload_bytes: float, link: Link | str, *, n_messages: int = 1) -> float:
     """Seconds for bytes in ``n_messages`` after one another: n·latency + bytes / bandwidth.
 
@@ -71,6 +74,7 @@ class LinkTime(NamedTuple):
     request_s: float
 
 
+@checked
 def communication_time_s(volume: Volume, link: Link | str) -> LinkTime:
     """Seconds that one request's communication takes, each transfer after the one before."""
     link, n = as_link(link), volume.n_ranks

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lecture_lib.checks import check_count, check_number
+from lecture_lib.checks import check_count, check_number, checked
 
 
 class Send(NamedTuple):
@@ -31,6 +31,7 @@ class RingStep(NamedTuple):
     held: tuple[tuple[frozenset[int], ...], ...]  # [rank][chunk]: the ranks summed in it
 
 
+@checked
 def ring_all_reduce(
     arrays: Sequence[np.ndarray],
 ) -> tuple[list[np.ndarray], list[RingStep], list[int]]:
@@ -76,6 +77,7 @@ def ring_steps(n_ranks: int) -> list[RingStep]:
     return steps
 
 
+@checked
 def ring_wire_bytes(payload_bytes: float, n_ranks: int, *, all_ranks: bool = False) -> float:
     """Bytes that each rank sends in a ring AllReduce of ``payload_bytes``: 2(n-1)/n · S.
 
@@ -96,6 +98,7 @@ def ring_wire_bytes(payload_bytes: float, n_ranks: int, *, all_ranks: bool = Fal
     return int(share) if share == int(share) else share  # whole numbers of bytes stay integers
 
 
+@checked
 def tree_wire_bytes(payload_bytes: float, n_ranks: int) -> float:
     """Bytes that the busiest rank sends in an AllReduce over one binary tree.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from lecture_lib.checks import check_count, check_number
+from lecture_lib.checks import check_count, check_number, checked
 
 _TOLERANCE_S = 1e-9
 
@@ -94,6 +94,7 @@ class Schedule:
         return [block for block in self.blocks if block.stage == stage]
 
 
+@checked
 def pipeline_schedule(
     *,
     n_requests: int,
@@ -143,6 +144,7 @@ def pipeline_schedule(
     return _make_schedule(blocks, n_stages)
 
 
+@checked
 def schedule_from_timestamps(blocks: Iterable[StageBlock]) -> Schedule:
     """The same structure from the timestamps of a real run, ``run_pipeline_parallel(...).blocks``.
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lecture_lib.checks import check_count, check_number
+from lecture_lib.checks import check_count, check_number, checked
 from lecture_lib.model_spec import ModelSpec
 
 from .degrees import check_pipeline_degree, check_tensor_parallel_degree
@@ -107,6 +107,7 @@ class Volume:
         return sum(t.per_pass * t.payload_bytes for t in self.transfers if t.phase == phase)
 
 
+@checked
 def pipeline_volume(
     spec: ModelSpec,
     *,
@@ -143,6 +144,7 @@ def pipeline_volume(
     return Volume(spec.name, spec.d_model, *sizes, tuple(transfers))
 
 
+@checked
 def tensor_parallel_volume(
     spec: ModelSpec,
     *,
@@ -188,9 +190,6 @@ def tensor_parallel_volume(
 
 
 def _check_sizes(spec, n_ranks, seq_len, max_new_tokens, batch_size, dtype_bytes) -> tuple:
-    if not isinstance(spec, ModelSpec):
-        got = f"{spec!r}" if isinstance(spec, str) else type(spec).__name__
-        raise ValueError(f"spec: needs a ModelSpec such as MODEL_SPECS['llama-2-7b'], got {got}")
     return (
         check_count("n_ranks", n_ranks),
         check_count("seq_len", seq_len),

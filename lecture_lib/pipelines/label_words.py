@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, Pipeline, TextClassificationPipeline
 
+from lecture_lib import checks
+from lecture_lib.checks import check_count, check_flag
 from lecture_lib.tokens import log_probs_of, model_inputs
 
 from .text_to_text import check_length, check_text, check_texts
@@ -76,15 +78,13 @@ class LabelWordsPipeline(Pipeline):
             before["words"] = run["words"] = tuple(words.values())
             after["names"] = tuple(words)
         if template is not None:
-            if not isinstance(template, str) or template.count("{text}") != 1:
+            if checks.check_text("template", template).count("{text}") != 1:
                 raise ValueError(f"template: must hold {{text}} once, got {template!r}")
             before["template"] = run["template"] = template
         if subtract_prior is not None:
-            run["subtract_prior"] = bool(subtract_prior)
+            run["subtract_prior"] = check_flag("subtract_prior", subtract_prior)
         if top_k != "":  # None means all, so "not given" needs another value
-            if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
-                raise ValueError(f"top_k: needs a number from 1, or None for all, got {top_k!r}")
-            after["top_k"] = top_k
+            after["top_k"] = None if top_k is None else check_count("top_k", top_k)
         return before, run, after
 
     def preprocess(
@@ -190,6 +190,5 @@ def _label_words(labels: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
     if len(words) < 2 or len(words) != len(labels):
         raise ValueError(f"labels: needs two or more different labels, got {labels!r}")
     for word in words.values():
-        if not isinstance(word, str) or not word.strip():
-            raise ValueError(f"labels: each needs a word to say, got {word!r}")
+        checks.check_text("labels", word, "word")
     return words

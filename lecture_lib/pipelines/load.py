@@ -20,6 +20,7 @@ from transformers import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from ..checks import check_choice, check_text, check_type
 from ..course_t5 import FOLDER as COURSE_T5_FOLDER
 from ..course_t5 import NAME as COURSE_T5
 from ..loading import ModelLoadError, load_model
@@ -84,14 +85,15 @@ def load_pipeline(
         ValueError: another task; a device or dtype that is not here.
         ModelLoadError: a model that was named can't be loaded. (The lecture's gives way.)
     """
-    name = _ALIASES.get(task, task)
-    if name not in MODELS:
-        tasks = ", ".join([*MODELS, *_ALIASES])
-        raise ValueError(f"task: {task!r} is none of {tasks}")
+    name = check_choice("task", task, [*MODELS, *_ALIASES])
+    name = _ALIASES.get(name, name)
+    if model is not None:
+        check_type("model", model, str | Path, "a model's name or a folder")
+        model = check_text("model", str(model), "word")
     device = choose_device(device)
     dtype = choose_dtype(dtype, device)
     if model is not None:
-        made = _make(name, str(model), device, dtype, kwargs)
+        made = _make(name, model, device, dtype, kwargs)
         print(f"{task}: {model} runs, as asked.")
         return made
     wanted, stand_in = MODELS[name]

@@ -11,6 +11,8 @@ from typing import Any
 
 from transformers import GenerationConfig, Pipeline
 
+from .. import checks
+
 LENGTHS = {"max_length": "max_new_tokens", "min_length": "min_new_tokens"}
 
 
@@ -185,14 +187,9 @@ def check_texts(inputs: Any, task: str) -> None:
 
 
 def check_text(text: Any, task: str, where: str = "inputs") -> None:
-    """Refuses what is no string, or one of nothing but spaces, with a ValueError."""
-    if not isinstance(text, str):
-        got = type(text).__name__
-        raise ValueError(
-            f"{where}: the {task} pipeline takes a string or a list of strings, got {got}"
-        )
-    if not text.strip():
-        raise ValueError(f"{where}: is empty; the {task} pipeline needs at least one word")
+    """Refuses what is no string of Unicode, or one of nothing but spaces, with a ValueError."""
+    needs = f"a string or a list of strings (for the {task} pipeline)"
+    checks.check_text(where, checks.check_type(where, text, str, needs), "word")
 
 
 def check_length(n_tokens: int, model: Any) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import ipywidgets
 
+from ..checks import check_flag, check_text
 from ..figures import Picture
 
 WIDE = {"description_width": "initial"}  # style of a control whose name needs room
@@ -116,6 +117,7 @@ class BackgroundWidget(PictureWidget):
 
     def begin(self, wait: bool = False) -> None:
         """Prepare, then work in the background. wait: return when the work is done."""
+        check_flag("wait", wait)
         prepared = []
         self.attempt(lambda: prepared.append(self.prepare()))
         # Only now: attempt() clears the message, also one of a thread that has ended already.
@@ -150,7 +152,10 @@ def close_lines(text_html: str) -> str:
 def text_box(name: str, value: str, width: str = "auto") -> ipywidgets.Text:
     """A line of text, taken when it is complete (Enter, or the focus leaves it)."""
     return ipywidgets.Text(
-        value=value, description=name, continuous_update=False, layout={"width": width}
+        value=check_text(name, value, ""),
+        description=name,
+        continuous_update=False,
+        layout={"width": width},
     )
 
 
@@ -176,9 +181,7 @@ def powers_of_two(name: str, low: int, high: int, value: int) -> ipywidgets.Sele
 
 def prompt_ids(tokenizer, prompt: str, most: int) -> list[int]:
     """The tokens of what was typed as a prompt; a ValueError for none, or more than ``most``."""
-    if not prompt.strip():
-        raise ValueError("Prompt: is empty; type at least one word")
-    ids = tokenizer(prompt).input_ids
+    ids = tokenizer(check_text("Prompt", prompt, "word")).input_ids
     if len(ids) > most:
         raise ValueError(f"Prompt: {len(ids)} tokens, at most {most} fit")
     return ids

@@ -6,7 +6,7 @@ from functools import cache, partial
 
 import ipywidgets
 
-from ..checks import check_choice
+from ..checks import check_choice, check_parts
 from ..decoding import (
     BeamTrace,
     beam_finds_what_greedy_misses,
@@ -44,7 +44,7 @@ class BeamStepper(PictureWidget):
     """
 
     def __init__(self, engine: Engine | None = None, *, model: str = "the lecture's tree"):
-        self.engine = engine
+        self.engine = None if engine is None else check_parts("engine", engine)
         models = [*TOYS, *([REAL] if engine else [])]
         check_choice("model", model, models)
         self._search, self._picture = cache(self._search), cache(self._picture)

@@ -2,6 +2,7 @@
 
 import ipywidgets
 
+from ..checks import check_count, check_parts
 from ..engine import Engine
 from ..engine.inspect import look_inside
 from ..figures import Picture, cache_view
@@ -25,7 +26,8 @@ class CacheWatcher(PictureWidget):
     """
 
     def __init__(self, engine: Engine, prompt: str = "The quick brown fox", n_steps: int = 12):
-        self.engine, self.spec, self.n_steps = engine, engine.spec, n_steps
+        self.engine, self.spec = check_parts("engine", engine), engine.spec
+        self.n_steps = check_count("n_steps", n_steps)
         slider = ipywidgets.IntSlider
         self.prompt = text_box("Prompt", prompt)
         self.step = slider(description="Step", min=0, max=n_steps)

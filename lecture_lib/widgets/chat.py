@@ -7,6 +7,7 @@ from functools import cached_property, partial
 
 import ipywidgets
 
+from ..checks import check_text
 from ..engine import Generation
 from ..figures import Picture, next_token_bars
 from ..figures.chat import answer_html, candidates, chat_picture, legend_html, said_html, spans_of
@@ -100,6 +101,7 @@ class ChatWidget(BackgroundWidget):
     def send(self, text: str | None = None, wait: bool = False) -> None:
         """Say ``text``, or what is in the prompt area; the answer grows in the background."""
         if text is not None:
+            check_text("text", text, "")
             self.prompt.value = text
         self.begin(wait)
 

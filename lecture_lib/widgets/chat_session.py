@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 from jinja2 import TemplateError
 
+from ..checks import check_text
 from ..engine import Engine, Generation
 from ..engine.generate import Run
 from ..inference_script.logprobs import positions
@@ -68,8 +69,7 @@ class ChatSession:
         said True; its finish_reason may also be "stopped". With the last one question and answer
         are in ``messages``; where no token came, or the model failed, they are not.
         """
-        if not text.strip():
-            raise ValueError("Prompt: is empty; type at least one word")
+        check_text("Prompt", text, "word")
         ids = self.prompt_ids(text)
         if self.engine.context_length - len(ids) < settings.output_len:
             raise ValueError(

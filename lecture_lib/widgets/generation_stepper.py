@@ -5,6 +5,7 @@ from functools import partial
 
 import ipywidgets
 
+from ..checks import check_parts
 from ..decoding import GenerationSession
 from ..figures import Picture, next_token_bars
 from ..figures.style import CHOSEN, visible
@@ -24,7 +25,7 @@ class GenerationStepper(PictureWidget):
     """
 
     def __init__(self, loaded, prompt: str = "The quick brown"):
-        self.loaded = loaded
+        self.loaded = check_parts("loaded", loaded)
         self.prompt, self.text_so_far = text_box("Prompt", prompt), ipywidgets.HTML()
         self.choice = ipywidgets.Dropdown(
             description="Next token", options=[], tooltip="Space opens the list"

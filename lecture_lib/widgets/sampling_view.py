@@ -5,7 +5,7 @@ from functools import cache
 import ipywidgets
 import torch
 
-from ..checks import check_choice
+from ..checks import check_choice, check_parts
 from ..decoding.draws import draw_tokens
 from ..decoding.sampling import apply_temperature, sampling_distribution, top_k_filter
 from ..decoding.toy_models import TOY_DISTRIBUTIONS, toy_logits
@@ -28,7 +28,7 @@ class SamplingView(PictureWidget):
     """
 
     def __init__(self, loaded=None, *, source: str = "flat"):
-        self.loaded = loaded
+        self.loaded = None if loaded is None else check_parts("loaded", loaded)
         sources = [*TOY_DISTRIBUTIONS, *([] if loaded is None else [_MODEL])]
         check_choice("source", source, sources)
         self.source = ipywidgets.Dropdown(options=sources, value=source, description="After")

@@ -5,6 +5,7 @@ from functools import lru_cache, partial
 
 import ipywidgets
 
+from ..checks import check_parts, check_text, check_type
 from ..figures import Picture, surprise_html, surprise_strip
 from ..scoring import DOCUMENT_START, TextScore, score_text
 from .base import PictureWidget
@@ -34,6 +35,9 @@ class SentenceScorer(PictureWidget):
 
     def __init__(self, loaded, sentences: list[str]):
         # Only the line that is being typed in is scored again.
+        check_parts("loaded", loaded)
+        for sentence in check_type("sentences", sentences, list | tuple, "a list of sentences"):
+            check_text("sentences", sentence, "")
         self._score = lru_cache(_MOST_SENTENCES)(partial(score_text, loaded))
         self.text = ipywidgets.Textarea(
             value="\n".join(sentences), description="Sentences", rows=4, layout={"width": "auto"}

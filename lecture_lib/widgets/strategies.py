@@ -5,6 +5,7 @@ from statistics import fmean
 
 import ipywidgets
 
+from ..checks import check_count
 from ..engine import Engine
 from ..engine.streaming import TextStream
 from ..figures import Picture
@@ -35,7 +36,8 @@ class StrategiesSideBySide(BackgroundWidget):
     draws_live = False  # the columns say it all
 
     def __init__(self, loaded, *, output_len: int = 24):
-        self.loaded, self.engine, self.output_len = loaded, Engine(loaded), output_len
+        self.loaded, self.engine = loaded, Engine(loaded)
+        self.output_len = check_count("output_len", output_len)
         self.prompt = ipywidgets.Text(
             value="Once upon a time", description="Prompt", layout={"width": "70%"}
         )

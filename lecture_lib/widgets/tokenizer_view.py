@@ -1,7 +1,10 @@
 """TokenizerView: type a text, see its tokens, their ids and bytes."""
 
+from collections.abc import Mapping
+
 import ipywidgets
 
+from ..checks import check_type
 from ..figures import Picture, token_html, token_strip
 from ..hub_tools import token_pieces
 from .base import PictureWidget
@@ -20,7 +23,7 @@ class TokenizerView(PictureWidget):
     draws_live = False
 
     def __init__(self, tokenizers: dict):
-        self.tokenizers = tokenizers
+        self.tokenizers = check_type("tokenizers", tokenizers, Mapping, "name -> tokenizer")
         self.text = ipywidgets.Textarea(
             value=_TEXT, description="Text", rows=2, layout={"width": "auto"}
         )
