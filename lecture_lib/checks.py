@@ -8,10 +8,11 @@ from numbers import Integral, Real
 from typing import Any
 
 
-def check_count(name: str, value: Any, least: int = 1) -> int:
-    """An integer of ``least`` or more, NumPy's included; else a ValueError."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name}: needs an integer of {least} or more, got {value!r}")
+def check_count(name: str, value: Any, least: int = 1, most: float = math.inf) -> int:
+    """An integer of ``least`` or more, up to ``most``, NumPy's included; else a ValueError."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or not least <= value <= most:
+        limits = f"of {least} or more" if most == math.inf else f"from {least} to {most:,}"
+        raise ValueError(f"{name}: needs an integer {limits}, got {value!r}")
     return int(value)
 
 
@@ -38,7 +39,7 @@ def check_number(
     return value
 
 
-def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
+def check_choice(name: str, value: Any, choices: Sequence) -> Any:
     """One of the choices, or a ValueError that lists them."""
     if value not in choices:
         raise ValueError(f"{name}: must be one of {', '.join(map(repr, choices))}, got {value!r}")

@@ -128,6 +128,7 @@ class ModelSpec:
 
     def check_full_attention(self, seq_len: int) -> None:
         """Raise ValueError if a sliding window would hide a part of so many positions."""
+        check_count("seq_len", seq_len)
         if self.sliding_window is not None and seq_len > self.sliding_window:
             raise ValueError(
                 f"spec: in {self.n_window_layers} of {self.name}'s {self.n_layers} layers a token "
@@ -137,7 +138,7 @@ class ModelSpec:
 
     def cached_positions(self, seq_len: int) -> int:
         """Positions that all layers together keep of a sequence."""
-        short = min(seq_len, self.sliding_window or seq_len)
+        short = min(check_count("seq_len", seq_len), self.sliding_window or seq_len)
         return (self.n_layers - self.n_window_layers) * seq_len + self.n_window_layers * short
 
     @property

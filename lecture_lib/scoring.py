@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
+from jinja2 import TemplateError
 
+from .checks import check_count
 from .tokens import check_token_ids, decode_text, log_probs_of, special_tokens
 
 # The separator that SmolLM2 saw between documents while it was trained. Put in front, it plays the
@@ -100,8 +102,7 @@ def next_token_probs(loaded, prompt: str | Sequence[int]) -> torch.Tensor:
 
 def top_tokens(loaded, probs: torch.Tensor, n: int = 10) -> list[tuple[str, float]]:
     """The n likeliest tokens of a next-token distribution with their probabilities."""
-    if not 1 <= n <= probs.shape[-1]:
-        raise ValueError(f"n: needs 1 to {probs.shape[-1]}, got {n}")
+    check_count("n", n, most=probs.shape[-1])
     values, token_ids = probs.topk(n)
     tokens = [token_text(loaded.tokenizer, i) for i in token_ids.tolist()]
     return list(zip(tokens, values.tolist(), strict=True))
@@ -122,13 +123,25 @@ def text_to_ids(loaded, text: str) -> list[int]:
     return loaded.tokenizer(text).input_ids
 
 
+def chat_ids(tokenizer, messages: Sequence[dict]) -> list[int]:
+    """Token ids of a conversation as the chat template writes it, up to where the answer begins.
+    Where the template refuses it, a ValueError in the template's words."""
+    try:
+        written = tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, return_dict=True
+        )
+    except (TemplateError, TypeError) as error:  # it may refuse roles, their order, or be wrong
+        raise ValueError(f"the chat template refuses the conversation ({error})") from error
+    return list(written["input_ids"])
+
+
 def token_text(tokenizer, token_id: int) -> str:
     """One token as text, with the space that it begins with.
 
     A token that is only a part of a character is written as its bytes, like ⟨F0·9F⟩, and one that
     the tokenizer does not have (a padded vocabulary) by its number, ⟨id 284⟩.
     """
-    piece = tokenizer.convert_ids_to_tokens(token_id)
+    piece = tokenizer.convert_ids_to_tokens(check_count("token_id", token_id, 0))
     if not piece:
         return f"⟨id {token_id}⟩"
     if token_id in tokenizer.added_tokens_decoder:  # is written as it is

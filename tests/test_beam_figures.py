@@ -139,7 +139,7 @@ def test_the_table_has_a_caption_headers_and_a_row_for_each_candidate(lecture):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"up_to_step": 4}, "up_to_step: needs 0 to 3, got 4"),
+        ({"up_to_step": 4}, "up_to_step: needs an integer from 0 to 3, got 4"),
         ({"up_to_step": -1}, "up_to_step"),
         ({"greedy": "two beams"}, "num_beams=1, got one with 2"),
     ],

@@ -139,7 +139,7 @@ def test_a_cache_of_another_model_a_short_one_and_another_batch_are_refused(engi
 
 @pytest.mark.parametrize("bad", [0, -4, 2.0, True])
 def test_sizes_of_a_cache_are_checked(engine, bad):
-    with pytest.raises(ValueError, match="batch_size: needs an integer of 1 or more"):
+    with pytest.raises(ValueError, match="batch_size: needs an integer from 1"):
         engine.new_cache(bad, 8)
     sizes = {"n_layers": 1, "batch_size": 1, "n_kv_heads": 1, "max_seq_len": 4, "head_dim": 2}
     for name in sizes:

@@ -48,7 +48,7 @@ def test_scores_with_another_scale(loaded, engine):
 
 
 def test_bad_input_is_refused(loaded, engine):
-    with pytest.raises(ValueError, match="layer: needs 0 to 29, got 30"):
+    with pytest.raises(ValueError, match="layer: needs an integer from 0 to 29, got 30"):
         look_inside(engine, [1, 2], 30)
     with pytest.raises(ValueError, match="takes one text, got 2"):
         look_inside(engine, [[1, 2], [3, 4]], 0)

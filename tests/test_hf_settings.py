@@ -195,7 +195,7 @@ def test_a_sentence_ends_a_row():
     done = criterion(rows, None)
     assert (done.dtype, done.tolist()) == (torch.bool, [False, True, True, True])
     assert not criterion(rows[:, :3], None).any(), "the prompt's own end doesn't count"
-    with pytest.raises(ValueError, match="prompt_len: must be 0 or more, got -1"):
+    with pytest.raises(ValueError, match="prompt_len: needs an integer of 0 or more, got -1"):
         StopAtSentenceEnd(Spelled(), -1)
 
 

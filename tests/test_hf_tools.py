@@ -1,5 +1,8 @@
 """What lecture 08 says of Transformers, against the installed one and against plain computation."""
 
+import copy
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -33,6 +36,7 @@ from lecture_lib.hub_tools import (
     without_head,
 )
 from lecture_lib.loading import load_model
+from lecture_lib.pipelines import SummarizationPipeline
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +143,28 @@ def test_padding_needs_prompts_of_different_lengths(tiny):
         compare_padding_sides(tiny, "the fox")
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda loaded: compare_padding_sides(loaded, ["the fox", "the quick mouse"]).to_dict(),
+        lambda loaded: observe_generation(loaded, "the fox", max_new_tokens=3),
+        lambda loaded: SummarizationPipeline(
+            model=loaded.model, tokenizer=loaded.tokenizer, task="summarization"
+        )("the fox", max_new_tokens=3),
+    ],
+    ids=["padding", "observed", "pipeline"],
+)
+def test_what_a_tokenizer_returns_and_its_model_does_not_know_is_left_out(tiny, use):
+    """GPT-NeoX's returns token_type_ids, which generate() refuses."""
+    tokenizer = copy.deepcopy(tiny.tokenizer)
+    tokenizer.chat_template = "{{ messages[0]['content'] }}"
+    plain = SimpleNamespace(model=tiny.model, tokenizer=tokenizer)
+    expected = use(plain)
+    tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    assert "token_type_ids" in tokenizer("the fox")
+    assert use(plain) == expected
+
+
 # -- model: shards, head ablation ----------------------------------------------------------------
 
 
@@ -216,11 +242,11 @@ def test_the_model_is_left_as_it_was(tiny):
 
 def test_ablation_refuses_what_is_not_there(tiny, tmp_path):
     with (
-        pytest.raises(ValueError, match=r"head: 4 is outside 0\.\.3"),
+        pytest.raises(ValueError, match="head: needs an integer from 0 to 3, got 4"),
         without_head(tiny.model, 0, 4),
     ):
         pass
-    with pytest.raises(ValueError, match=r"layer: 2 is outside 0\.\.1"):
+    with pytest.raises(ValueError, match="layer: needs an integer from 0 to 1, got 2"):
         ablate_heads(tiny, TEXTS, layers=[2])
     with pytest.raises(ValueError, match="texts: needs a list"):
         ablate_heads(tiny, "the fox", layers=[0])

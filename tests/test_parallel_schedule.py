@@ -148,7 +148,7 @@ def test_bad_timestamps_are_refused(blocks, message):
     ("change", "message"),
     [
         ({"n_requests": 0}, "n_requests: needs an integer of 1"),
-        ({"n_stages": 1.5}, "n_stages: needs an integer of 1"),
+        ({"n_stages": 1.5}, "n_stages: needs an integer from 1 to 200"),
         ({"prefill_s": 0}, "prefill_s: needs a number above 0"),
         ({"prefill_s": [1]}, "prefill_s: needs one number, or one for each of the 2 stages"),
         ({"prefill_s": [1, 2, 3]}, "one for each of the 2 stages"),

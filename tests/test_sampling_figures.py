@@ -90,8 +90,11 @@ def test_the_cumulative_curve_is_that_which_top_p_saw(monkeypatch):
     [
         (lambda: filter_view(BEFORE, AFTER[:3], WORDS.__getitem__, title=""), "need one shape"),
         (lambda: viewed(counts=torch.zeros(10)), "no draws"),
-        (lambda: figures.top_k_and_nucleus({}, k=6, p=0.9), "needs distributions"),
-        (lambda: figures.top_k_and_nucleus(TOY_DISTRIBUTIONS, k=0, p=0.9), "k of 1 or more"),
+        (lambda: figures.top_k_and_nucleus({}, k=6, p=0.9), "distributions: needs"),
+        (
+            lambda: figures.top_k_and_nucleus(TOY_DISTRIBUTIONS, k=0, p=0.9),
+            "k: needs an integer of 1",
+        ),
     ],
 )
 def test_nonsense_is_named(call, message):
@@ -154,7 +157,7 @@ def test_the_model_runs_once_a_prompt_whatever_the_sliders_do(loaded, monkeypatc
     assert len(prompts) == 1
     shown = view.picture
     view.prompt.value = ""
-    assert "text: is empty" in view.message.value
+    assert "Prompt: is empty" in view.message.value
     assert view.picture is shown
     view.source.value = "peaked"
     assert len(prompts) == 1

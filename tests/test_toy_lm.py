@@ -67,7 +67,7 @@ def test_wrong_questions_are_refused():
         toy.next_distribution("a")
     with pytest.raises(ValueError, match="'z' is not in the vocabulary"):
         toy.probability("z")
-    with pytest.raises(ValueError, match=r"7 is outside 0\.\.0"):
+    with pytest.raises(ValueError, match="token_ids: needs an integer from 0 to 0, got 7"):
         toy.next_log_probs([[7]])
     with pytest.raises(ValueError, match="too many to list"):
         mouse_and_cheese().all_sequences(20)
@@ -84,7 +84,7 @@ def test_greedy_takes_the_best_token_at_each_step_and_stops():
 
 
 def test_greedy_refuses_bad_input():
-    with pytest.raises(ValueError, match="max_new_tokens: needs an integer of 1 or more, got 0"):
+    with pytest.raises(ValueError, match="max_new_tokens: needs an integer from 1 to 1,000, got 0"):
         greedy_search(mouse_and_cheese(), max_new_tokens=0)
     with pytest.raises(ValueError, match="no possible token"):
         greedy_search(lambda prefixes: torch.full((1, 3), -math.inf), max_new_tokens=1)
@@ -119,7 +119,7 @@ def test_session_refuses_bad_input():
     with pytest.raises(ValueError, match="no room below 2"):
         GenerationSession(counting_model([]), [0, 1], max_tokens=2)
     session = GenerationSession(counting_model([]), [0], max_tokens=2)
-    with pytest.raises(ValueError, match=r"token_id: 3 is outside 0\.\.2"):
+    with pytest.raises(ValueError, match="token_id: needs an integer from 0 to 2, got 3"):
         session.choose(3)
     session.step()
     assert session.is_full

@@ -80,8 +80,8 @@ def activation_bytes(
     spec = as_spec(spec)
     check_choice("phase", phase, PHASES)
     check_number("dtype_bytes", dtype_bytes, above=0)
-    n_new = check_count("seq_len", seq_len) if phase == "prefill" else 1
-    n_tokens = check_count("batch_size", batch_size) * n_new
+    check_count("seq_len", seq_len)
+    n_tokens = check_count("batch_size", batch_size) * (seq_len if phase == "prefill" else 1)
     attention = n_tokens * (spec.d_model + 2 * spec.q_width + 2 * spec.kv_width)
     mlp = n_tokens * (spec.d_model + (4 if spec.gated_mlp else 2) * spec.d_ff)
     logits = batch_size * (spec.vocab_size + 2 * spec.d_model)

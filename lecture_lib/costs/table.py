@@ -112,14 +112,19 @@ def arithmetic_intensity(flops: Any, n_bytes: Any) -> Any:
     """FLOPs per byte: numbers or arrays to numbers, sympy expressions to simplified ones.
 
     Raises:
-        ValueError: no bytes, or negative ones.
+        ValueError: no bytes, or negative ones; negative FLOPs; numbers that are not finite.
     """
     if is_symbolic(flops) or is_symbolic(n_bytes):
         import sympy
 
-        return sympy.factor(sympy.cancel(sympy.sympify(flops) / n_bytes))
-    if not np.all(np.asarray(n_bytes) > 0):
-        raise ValueError(f"n_bytes: must be positive, got {n_bytes!r}")
+        flops, n_bytes = sympy.sympify(flops), sympy.sympify(n_bytes)
+        if n_bytes.is_positive is False:
+            raise ValueError(f"n_bytes: must be positive, got {n_bytes}")
+        return sympy.factor(sympy.cancel(flops / n_bytes))
+    if not np.all((np.asarray(flops) >= 0) & (np.asarray(flops) < np.inf)):
+        raise ValueError(f"flops: must be finite and 0 or more, got {flops!r}")
+    if not np.all((np.asarray(n_bytes) > 0) & (np.asarray(n_bytes) < np.inf)):
+        raise ValueError(f"n_bytes: must be positive and finite, got {n_bytes!r}")
     return flops / n_bytes
 
 

@@ -8,7 +8,7 @@ import torch
 from lecture_lib.checks import check_count
 from lecture_lib.tokens import end_tokens
 
-from .toy_lm import NextLogProbs
+from .toy_lm import MOST_TOKENS, NextLogProbs, ask
 
 
 def greedy_search(
@@ -22,18 +22,19 @@ def greedy_search(
     Args:
         next_log_probs: takes a list of token-id lists, each the tokens after the prompt, and
             returns their next-token log-probabilities, shape (n, V). A ``ToyLM`` is one.
-        max_new_tokens: how many tokens at most, 1 or more.
+        max_new_tokens: how many tokens at most, 1 to 1,000.
         eos_token_id: one id, or several, that end the text. The end token is kept.
 
     Returns:
         The new token ids. Of equally likely tokens the one with the lowest id is taken.
     """
-    check_count("max_new_tokens", max_new_tokens)
+    check_count("max_new_tokens", max_new_tokens, most=MOST_TOKENS)
     ends = end_tokens(None, eos_token_id)
     token_ids: list[int] = []
+    vocab_size = None
     while len(token_ids) < max_new_tokens:
-        log_probs = next_log_probs([token_ids])[0]  # (V,)
-        best = log_probs.max()
+        (log_probs,) = ask(next_log_probs, [token_ids], vocab_size)  # (V,)
+        vocab_size, best = len(log_probs), log_probs.max()
         if not torch.isfinite(best):
             raise ValueError(f"next_log_probs: no possible token after {token_ids} (best {best})")
         token_ids.append(int(log_probs.argmax()))
@@ -58,7 +59,8 @@ class GenerationSession:
     new_ids: list[int] = field(default_factory=list)
 
     def __post_init__(self):
-        self.prompt_ids = [int(i) for i in self.prompt_ids]
+        self.prompt_ids = [check_count("prompt_ids", i, least=0) for i in self.prompt_ids]
+        check_count("max_tokens", self.max_tokens)
         if not self.prompt_ids:
             raise ValueError("prompt_ids: is empty; the model needs at least one token")
         if len(self.prompt_ids) >= self.max_tokens:
@@ -81,7 +83,10 @@ class GenerationSession:
         """p(next | tokens so far), shape (V,)."""
         key = tuple(self.new_ids)
         if key not in self._distributions:
-            self._distributions[key] = self.next_token_probs(self.token_ids)
+            probs = self.next_token_probs(self.token_ids)
+            if not bool((probs >= 0).all()):
+                raise ValueError("next_token_probs: returned NaN, or numbers below 0")
+            self._distributions[key] = probs
         return self._distributions[key]
 
     def step(self) -> int:
@@ -90,13 +95,12 @@ class GenerationSession:
 
     def choose(self, token_id: int) -> int:
         """Append a token of your own choice; returns its id."""
-        vocab_size = self.distribution().shape[-1]
-        if not 0 <= token_id < vocab_size:
-            raise ValueError(f"token_id: {token_id} is outside 0..{vocab_size - 1}")
+        last = self.distribution().shape[-1] - 1
+        token_id = check_count("token_id", token_id, 0, last)
         if self.is_full:
             raise ValueError(f"max_tokens: the text already has {self.max_tokens} tokens")
-        self.new_ids.append(int(token_id))
-        return int(token_id)
+        self.new_ids.append(token_id)
+        return token_id
 
     def back(self) -> int | None:
         """Take the last new token off; returns its id, or None where only the prompt is left."""

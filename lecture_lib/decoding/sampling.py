@@ -74,7 +74,8 @@ def top_k_filter(logits: Tensor, k: int, *, min_tokens_to_keep: int = 1) -> Tens
     Tokens as likely as the k-th all stay, as in Transformers: with ties more than k are kept.
     """
     logits = check_logits(logits)
-    k = min(max(check_count("top_k", k), min_tokens_to_keep), logits.shape[-1])
+    keep = check_count("min_tokens_to_keep", min_tokens_to_keep)
+    k = min(max(check_count("top_k", k), keep), logits.shape[-1])
     kth_best = logits.topk(k).values[..., -1:]  # (B, 1)
     return logits.masked_fill(logits < kth_best, CUT)
 
@@ -91,7 +92,7 @@ def top_p_filter(logits: Tensor, p: float, *, min_tokens_to_keep: int = 1) -> Te
     ascending, order = logits.sort(dim=-1)  # (B, V): the unlikeliest first
     tail_mass = ascending.softmax(-1).cumsum(-1)  # of a token and all that are less likely
     cut = tail_mass <= 1 - p
-    cut[..., -min_tokens_to_keep:] = False
+    cut[..., -check_count("min_tokens_to_keep", min_tokens_to_keep) :] = False
     cut = cut.scatter(-1, order, cut)  # back to the order of the ids
     return logits.masked_fill(cut, CUT)
 
@@ -105,7 +106,8 @@ def min_p_filter(logits: Tensor, min_p: float, *, min_tokens_to_keep: int = 1) -
     logits, min_p = check_logits(logits), check_number("min_p", min_p, least=0, most=1)
     probs = logits.softmax(-1)  # (B, V)
     cut = probs < min_p * probs.amax(-1, keepdim=True)
-    likeliest = probs.topk(min(min_tokens_to_keep, logits.shape[-1])).indices
+    keep = check_count("min_tokens_to_keep", min_tokens_to_keep)
+    likeliest = probs.topk(min(keep, logits.shape[-1])).indices
     return logits.masked_fill(cut.scatter(-1, likeliest, False), CUT)
 
 

@@ -8,6 +8,7 @@ import torch
 
 from lecture_lib.checks import check_count
 
+MOST_TOKENS = 1_000  # of a toy's text: each step looks at all of it again
 Prefix = tuple[str, ...]
 # What searches ask: n lists of token ids to log p of their next tokens, (n, V). A ToyLM is one.
 NextLogProbs = Callable[[Sequence[Sequence[int]]], torch.Tensor]
@@ -36,6 +37,8 @@ class ToyLM:
         default: Mapping[str, float] | None = None,
     ):
         self.table = {_as_prefix(prefix): dict(dist) for prefix, dist in table.items()}
+        if len(self.table) < len(table):
+            raise ValueError(f"table: has a prefix twice, as in 'a' and ('a',), in {list(table)}")
         self.default = None if default is None else dict(default)
         rows = [*self.table.values(), self.default or {}]
         self.vocab = list(dict.fromkeys(t for row in rows for t in row) if vocab is None else vocab)
@@ -60,10 +63,9 @@ class ToyLM:
 
     def decode(self, token_ids: Iterable[int]) -> list[str]:
         """Tokens of ids."""
-        token_ids = [int(i) for i in token_ids]
-        if wrong := [i for i in token_ids if not 0 <= i < self.vocab_size]:
-            raise ValueError(f"token_ids: {wrong[0]} is outside 0..{self.vocab_size - 1}")
-        return [self.vocab[i] for i in token_ids]
+        token_ids = token_ids.tolist() if hasattr(token_ids, "tolist") else token_ids  # of a tensor
+        last = self.vocab_size - 1
+        return [self.vocab[check_count("token_ids", i, 0, last)] for i in token_ids]
 
     def next_distribution(self, prefix: str | Iterable[str] = ()) -> dict[str, float]:
         """p(next | prefix) for every token of the vocabulary, zeros included."""
@@ -92,8 +94,7 @@ class ToyLM:
 
     def all_sequences(self, length: int) -> dict[Prefix, float]:
         """p of every sequence of this length, by enumeration: V**length entries."""
-        check_count("length", length, least=0)
-        if self.vocab_size**length > 10**6:
+        if check_count("length", length, least=0) > 20 or self.vocab_size**length > 10**6:
             raise ValueError(f"length: {self.vocab_size}**{length} sequences are too many to list")
         return {seq: self.probability(seq) for seq in product(self.vocab, repeat=length)}
 
@@ -108,6 +109,16 @@ class ToyLM:
         total = sum(dist.values())
         if abs(total - 1) > 1e-9:
             raise ValueError(f"{where}: probabilities must sum to 1, got {total}")
+
+
+def ask(next_log_probs: NextLogProbs, prefixes: Sequence[Sequence[int]], vocab_size: int | None):
+    """log p of the next tokens, (n, V), with the V of the steps before (None: it is the first)."""
+    log_probs = torch.as_tensor(next_log_probs(prefixes)).detach()
+    n, got = len(prefixes), tuple(log_probs.shape)
+    if got[:-1] != (n,) or (vocab_size or got[-1]) != got[-1]:
+        wanted = f"({n}, {vocab_size or 'V'})"
+        raise ValueError(f"next_log_probs: must return numbers of shape {wanted}, got {got}")
+    return log_probs
 
 
 def _as_prefix(tokens: str | Iterable[str]) -> Prefix:

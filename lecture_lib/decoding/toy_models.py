@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from lecture_lib.checks import check_choice
+from lecture_lib.checks import check_choice, check_count
 
 from .beam_search import beam_search
 from .toy_lm import ToyLM
@@ -136,13 +136,14 @@ def find_toy_model(
     Args:
         wanted: takes the probabilities of greedy's text, of the text of a search with two beams,
             and of the likeliest text.
-        depth: how many tokens a text has; there are three tokens.
+        depth: how many tokens a text has, 1 to 6; there are three tokens.
         seed: the same seed gives the same model.
 
     Raises:
-        ValueError: nothing found in 10,000 models, or texts that are too many to list.
+        ValueError: nothing found in 10,000 models, or another depth.
     """
-    draw = random.Random(seed)
+    check_count("depth", depth, most=6)  # 3 ** 6 texts in each of up to 10,000 models
+    draw = random.Random(check_count("seed", seed, least=0))
     for tries in range(1, _MAX_TRIES + 1):
         model = _toy("ABC", {prefix: _random_row(draw) for prefix in _prefixes("ABC", depth)})
         greedy_p, beam_p = (_search_probability(model, depth, num_beams) for num_beams in (1, 2))

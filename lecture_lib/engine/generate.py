@@ -146,7 +146,7 @@ class Engine:
 
     def check_context(self, seq_len: int, name: str) -> None:
         """Raise ValueError if a sequence of this length does not fit the model."""
-        if seq_len > (most := self.context_length):
+        if check_count(name, seq_len) > (most := self.context_length):
             known = f"more than the {most} of this model's context (or sliding window)"
             raise ValueError(f"{name}: {seq_len} positions, {known}")
 

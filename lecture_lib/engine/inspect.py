@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lecture_lib.checks import check_count
 from lecture_lib.tokens import check_batch
 
 from .model import Llama
@@ -44,8 +45,7 @@ def look_inside(engine, token_ids, layer: int) -> LayerView:
     model = engine.model
     if not isinstance(model, Llama):
         raise ValueError("engine: look_inside knows the Llama family only")
-    if not 0 <= layer < len(model.layers):
-        raise ValueError(f"layer: needs 0 to {len(model.layers) - 1}, got {layer}")
+    check_count("layer", layer, 0, len(model.layers) - 1)
     input_ids, _ = check_batch(token_ids, None, engine.vocab_size, engine.device)  # (1, L)
     if len(input_ids) != 1:
         raise ValueError(f"token_ids: look_inside takes one text, got {len(input_ids)}")

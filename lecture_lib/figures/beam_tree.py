@@ -9,6 +9,7 @@ from typing import NamedTuple
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
 
+from ..checks import check_count
 from ..decoding.beam_trace import FINISHED, KEPT, PRUNED, BeamNode, BeamTrace
 from .picture import Picture, blank_axes
 from .style import CHOSEN, GOOD, INK, MARK, OTHER, in_course_style, visible
@@ -95,8 +96,7 @@ def beam_tree(
     if not trace.nodes:
         raise ValueError("trace: is empty; nothing was searched")
     shown_steps = trace.n_steps if up_to_step is None else up_to_step
-    if not 0 <= shown_steps <= trace.n_steps:
-        raise ValueError(f"up_to_step: needs 0 to {trace.n_steps}, got {up_to_step}")
+    check_count("up_to_step", shown_steps, 0, trace.n_steps)
     tree = lay_out(trace, greedy)
     usable = max(_CELL * max(map(len, tree.rows)), 6.4)
     width, height = _LEFT + usable + _RIGHT, _TOP + _ROW * len(tree.rows) + _BOTTOM

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ..checks import check_count
 from .picture import Picture, new_figure
 from .style import CHOSEN, KEPT, OTHER, in_course_style, visible
 
@@ -49,7 +50,7 @@ def generation_filmstrip(
     """Several steps side by side: (text so far, likeliest tokens, chosen token) for each."""
     if not steps:
         raise ValueError("steps: is empty; needs at least one generation step")
-    n_columns = min(n_columns, len(steps))
+    n_columns = min(check_count("n_columns", n_columns), len(steps))
     n_rows = -(-len(steps) // n_columns)
     bars = max(len(top) for _, top, _ in steps)
     figure = new_figure(2.3 * n_columns, n_rows * (0.85 + 0.24 * bars))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from ..checks import check_count, check_number
 from .picture import Picture, add_bars, blank_axes, new_figure
 from .style import CHOSEN, CUT_LOOK, INK, KEPT, MARK, OTHER, in_course_style, visible
 
@@ -23,8 +24,10 @@ def top_k_and_nucleus(
     Raises:
         ValueError: no distribution, k below 1, p outside (0, 1].
     """
-    if not distributions or k < 1 or not 0 < p <= 1:
-        raise ValueError(f"needs distributions, k of 1 or more and p in (0, 1], got {k=}, {p=}")
+    if not distributions:
+        raise ValueError("distributions: needs at least one")
+    check_count("k", k)
+    check_number("p", p, above=0, most=1)
     n_rows = max(map(len, distributions.values()))
     figure = new_figure(8.2, 1.0 + 0.27 * n_rows)
     figure.get_layout_engine().set(w_pad=0.12)
@@ -86,6 +89,8 @@ def filter_view(
         None if x is None else np.asarray(x, dtype=np.float64)
         for x in (before, after, before if seen_by_top_p is None else seen_by_top_p, counts)
     )
+    if top_p is not None:
+        check_number("top_p", top_p, above=0, most=1)
     shapes = {x.shape for x in (before, after, seen, counts) if x is not None}
     if len(shapes) != 1 or before.ndim != 1 or len(before) == 0:
         raise ValueError(f"before, after, counts: need one shape (V,), got {sorted(shapes)}")

@@ -2,7 +2,7 @@
 
 from matplotlib.patches import Rectangle
 
-from ..checks import check_number
+from ..checks import check_count
 from ..model_spec import ModelSpec
 from ..parallel import check_tensor_parallel_degree, ring_steps
 from .picture import Picture, blank_axes
@@ -32,10 +32,7 @@ def sharded_layer(spec: ModelSpec, n_ranks: int) -> Picture:
         ValueError: more than 8 ranks.
     """
     check_tensor_parallel_degree(spec, n_ranks)
-    if n_ranks > len(_RANKS):
-        raise ValueError(
-            f"n_ranks: at most {len(_RANKS)} can be told apart in a picture, got {n_ranks}"
-        )
+    check_count("n_ranks", n_ranks, most=len(_RANKS))  # more could not be told apart
     d, f = spec.d_model, spec.d_ff
     q, kv = spec.n_heads * spec.head_dim, spec.n_kv_heads * spec.head_dim
     first = [("Q", d, q, "columns"), ("K", d, kv, "columns"), ("V", d, kv, "columns")]
@@ -134,7 +131,7 @@ def ring_all_reduce_view(n_ranks: int = 4) -> Picture:
     Raises:
         ValueError: ``n_ranks`` below 2 or above 6, where nobody could read it.
     """
-    check_number("n_ranks", n_ranks, least=2, most=6)
+    check_count("n_ranks", n_ranks, 2, 6)
     steps = ring_steps(n_ranks)
     start = tuple(tuple(frozenset([r]) for _ in range(n_ranks)) for r in range(n_ranks))
     states = [("start", "own values only", (), start)]

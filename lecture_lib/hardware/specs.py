@@ -79,6 +79,7 @@ class Hardware:
 
         A device that states no peak for that width computes in ``peak_dtype``.
         """
+        check_number("dtype_bytes", dtype_bytes, above=0)
         known = [d for d in _DTYPES_BY_BYTES.get(dtype_bytes, ()) if d in self.peak_flops_by_dtype]
         return known[0] if known else self.peak_dtype
 
@@ -91,12 +92,14 @@ class Hardware:
 
         Williams, Waterman, Patterson: Roofline, CACM 52(4), 2009.
         """
+        check_number("flops", flops, least=0)
+        check_number("n_bytes", n_bytes, least=0)
         return max(flops / self.peak(dtype), n_bytes / self.memory_bandwidth)
 
     def bound(self, flops: float, n_bytes: float, dtype: str | None = None) -> str:
         """ "compute" or "memory": which of the two takes longer."""
-        compute = flops / self.peak(dtype) >= n_bytes / self.memory_bandwidth
-        return "compute" if compute else "memory"
+        computing, moving = self.seconds(flops, 0, dtype), self.seconds(0, n_bytes, dtype)
+        return "compute" if computing >= moving else "memory"
 
 
 # Published peaks are dense: datasheets like to print the figure for 2:4 sparse matrices, which is

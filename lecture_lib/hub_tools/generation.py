@@ -9,6 +9,7 @@ from unittest import mock
 import torch
 from transformers import StoppingCriteria
 
+from ..checks import check_count
 from ..tokens import end_tokens, model_inputs
 
 SENTENCE_ENDS = (".", "!", "?")
@@ -119,8 +120,7 @@ class StopAtSentenceEnd(StoppingCriteria):
     """
 
     def __init__(self, tokenizer, prompt_len: int):
-        if prompt_len < 0:
-            raise ValueError(f"prompt_len: must be 0 or more, got {prompt_len}")
+        check_count("prompt_len", prompt_len, 0)
         self.tokenizer, self.prompt_len = tokenizer, prompt_len
 
     def __call__(
@@ -154,13 +154,15 @@ def translate_with_attention(model, tokenizer, text: str) -> CrossAttention:
     """Greedy output of an encoder-decoder with its cross-attention at each step.
 
     Raises:
-        ValueError: the model has no cross-attention, or the text is empty.
+        ValueError: the model has no cross-attention; no text, or more than 512 tokens of it.
     """
     if not model.config.is_encoder_decoder:
         raise ValueError(f"model: {type(model).__name__} is no encoder-decoder")
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"text: needs at least one word, got {text!r}")
     encoded = model_inputs(tokenizer, text, model.device)
+    if (n_tokens := encoded["input_ids"].shape[1]) > 512:  # the scores of every pair are kept
+        raise ValueError(f"text: {n_tokens:,} tokens, at most 512 can be looked at together")
     generated = model.generate(**encoded, max_new_tokens=64, do_sample=False)
     # One teacher-forced pass over the finished output shows what every step attended to: a
     # decoder's row depends on the rows to its left alone. (sdpa and flash return no scores.)

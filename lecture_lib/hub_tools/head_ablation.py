@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from ..checks import check_count
 from ..scoring import score_text
 
 
@@ -24,8 +25,7 @@ def without_head(model, layer: int, head: int) -> Iterator[None]:
     """
     weight = _output_projection(model, layer)
     n_heads = model.config.num_attention_heads
-    if not 0 <= head < n_heads:
-        raise ValueError(f"head: {head} is outside 0..{n_heads - 1}")
+    check_count("head", head, 0, n_heads - 1)
     head_dim = weight.shape[1] // n_heads
     columns = weight.detach()[:, head * head_dim : (head + 1) * head_dim]
     kept = columns.clone()
@@ -77,6 +77,5 @@ def _output_projection(model, layer: int) -> torch.Tensor:
     layers = getattr(getattr(model, "model", None), "layers", None)
     if layers is None or not hasattr(layers[0].self_attn, "o_proj"):
         raise ValueError(f"model: {type(model).__name__} is not of the Llama family (no o_proj)")
-    if not 0 <= layer < len(layers):
-        raise ValueError(f"layer: {layer} is outside 0..{len(layers) - 1}")
+    check_count("layer", layer, 0, len(layers) - 1)
     return layers[layer].self_attn.o_proj.weight

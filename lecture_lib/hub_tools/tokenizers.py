@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import pandas as pd
 import torch
 
+from ..checks import check_count
 from ..loading.quiet import quiet_transformers
 from ..scoring import piece_bytes, token_texts
+from ..tokens import model_inputs
 
 # name -> (what it is for, whether it exists in Transformers 5, what to use where it is gone)
 LECTURE_ATTRIBUTES = {
@@ -162,6 +164,7 @@ def compare_padding_sides(
     """
     if isinstance(prompts, str) or len(prompts) < 2:
         raise ValueError(f"prompts: needs a list of two or more, got {prompts!r}")
+    check_count("max_new_tokens", max_new_tokens, most=1_000)
     tokenizer, model = loaded.tokenizer, loaded.model
     lengths = [len(tokenizer(prompt).input_ids) for prompt in prompts]
     if len(set(lengths)) == 1:
@@ -171,10 +174,10 @@ def compare_padding_sides(
     }  # fmt: skip
 
     def run(texts: list[str], side: str) -> list[str]:
-        batch = tokenizer(texts, padding=True, padding_side=side, return_tensors="pt")
+        batch = model_inputs(tokenizer, texts, model.device, padding_side=side)
         with quiet_transformers():
-            output = model.generate(**batch.to(model.device), **options)
-        new = output[:, batch.input_ids.shape[1] :]
+            output = model.generate(**batch, **options)
+        new = output[:, batch["input_ids"].shape[1] :]
         return tokenizer.batch_decode(new, skip_special_tokens=True)
 
     prompts = list(prompts)
@@ -198,8 +201,7 @@ def compare_truncation_sides(tokenizer, text: str, *, max_length: int) -> pd.Dat
             token of the text.
     """
     n_special = tokenizer.num_special_tokens_to_add()
-    if max_length <= n_special:
-        raise ValueError(f"max_length: must be {n_special + 1} or more, got {max_length}")
+    check_count("max_length", max_length, n_special + 1)
     n_tokens = len(tokenizer(text).input_ids)
     if n_tokens <= max_length:
         raise ValueError(

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
+from ..checks import check_count
+
 
 @dataclass(frozen=True)
 class KVCache:
@@ -59,7 +61,7 @@ class PreallocatedKVCache:
     """
 
     def __init__(self, cache: KVCache, max_seq_len: int):
-        if max_seq_len < len(cache):
+        if check_count("max_seq_len", max_seq_len, most=10**6) < len(cache):
             raise ValueError(f"max_seq_len: {max_seq_len} is too short for {len(cache)} positions")
         self._length = len(cache)
         self._keys = cache.keys.new_zeros(max_seq_len, cache.keys.shape[1])  # (max_seq_len, D)

@@ -11,6 +11,7 @@ import torch
 
 from ..checks import check_count
 from ..op_trace import row
+from ..tokens import check_token_ids
 from .block import decode_block, naive_block, prefill_block
 from .cache import KVCache, PreallocatedKVCache
 from .weights import BlockFlags, BlockWeights
@@ -41,8 +42,9 @@ class ToyTransformer:
         **flags: bool,
     ) -> "ToyTransformer":
         """Random weights. Raises ValueError for sizes that do not fit (see BlockWeights)."""
-        check_count("vocab_size", vocab_size)
-        check_count("n_layers", n_layers)
+        check_count("vocab_size", vocab_size, most=10**6)
+        check_count("n_layers", n_layers, most=1_000)
+        check_count("seed", seed, least=0)
         BlockFlags(**flags)  # an unknown flag shows here, not in the first forward pass
         blocks = [
             BlockWeights.random(d_model, n_heads, seed=seed + 1 + n, dtype=dtype)
@@ -89,7 +91,7 @@ class ToyTransformer:
                 changes the past rows of every deeper block, so cached keys and values are not those
                 of a naive run. (``prefill`` and ``decode`` run all the same, to show it.)
         """
-        check_count("max_new_tokens", max_new_tokens, least=0)
+        check_count("max_new_tokens", max_new_tokens, least=0, most=1_000)
         if use_cache and len(self.blocks) > 1 and not self.flags.get("causal"):
             raise ValueError(
                 "use_cache: without causal=True every new token changes the past of a stack"
@@ -106,12 +108,8 @@ class ToyTransformer:
         return tokens[len(token_ids) :]
 
     def _embed(self, token_ids: Sequence[int]) -> torch.Tensor:
-        vocab_size = len(self.embedding)
-        if len(token_ids) == 0 or not all(0 <= i < vocab_size for i in token_ids):
-            raise ValueError(
-                f"token_ids: needs at least one id, each 0..{vocab_size - 1}, got {list(token_ids)}"
-            )
-        return self.embedding[torch.as_tensor(token_ids)]  # (L, D)
+        ids = check_token_ids("token_ids", token_ids, len(self.embedding))
+        return self.embedding[ids]  # (L, D)
 
     def _next_token(self, x: torch.Tensor) -> torch.Tensor:
         with row("", "p = softmax(X_L W_lm)", "p"):

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
+from ..checks import check_count
+
 Norm = tuple[torch.Tensor, torch.Tensor]
 MATRICES = ("w_q", "w_k", "w_v", "w_o", "w_1", "w_2")
 
@@ -63,13 +65,11 @@ class BlockWeights:
         dtype: torch.dtype = torch.float32,
     ) -> "BlockWeights":
         """Normal weights of variance 1 / rows, so that products keep the scale of their input."""
-        d_ff = 4 * d_model if d_ff is None else d_ff
-        if min(d_model, n_heads, d_ff) < 1 or d_model % n_heads:
-            raise ValueError(
-                f"d_model {d_model}, n_heads {n_heads}, d_ff {d_ff}: need 1 or more each, and "
-                "n_heads that divides d_model"
-            )
-        generator = torch.Generator().manual_seed(seed)
+        d_ff = 4 * check_count("d_model", d_model, most=10_000) if d_ff is None else d_ff
+        check_count("d_ff", d_ff, most=40_000)
+        if d_model % check_count("n_heads", n_heads):
+            raise ValueError(f"n_heads: must divide d_model={d_model}, got {n_heads}")
+        generator = torch.Generator().manual_seed(check_count("seed", seed, least=0))
         shapes = [(d_model, d_model)] * 4 + [(d_model, d_ff), (d_ff, d_model)]
         draws = [torch.randn(shape, generator=generator, dtype=dtype) for shape in shapes]
         return cls(*(draw / math.sqrt(len(draw)) for draw in draws))

@@ -20,6 +20,8 @@ class TokenizerView(PictureWidget):
     draws_live = False
 
     def __init__(self, tokenizers: dict):
+        if not isinstance(tokenizers, dict) or not tokenizers:
+            raise ValueError("tokenizers: needs a dict name -> tokenizer with at least one")
         self.tokenizers = tokenizers
         self.text = ipywidgets.Textarea(
             value=_TEXT, description="Text", rows=2, layout={"width": "auto"}
