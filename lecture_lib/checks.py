@@ -5,7 +5,7 @@ import functools
 import inspect
 import sys
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Sized
 from functools import partial
 from numbers import Integral, Real
 from operator import attrgetter
@@ -28,7 +28,7 @@ def check_count(name: str, value: Any, least: int = 1, most: int = LARGEST) -> i
     is_whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not is_whole or not least <= int(value) <= most:
         is_limited = most < LARGEST or (is_whole and value > most)
-        limits = f" from {least} to {most}" if is_limited else f" of {least} or more"
+        limits = f" from {least} to {most:,}" if is_limited else f" of {least} or more"
         limits = limits if is_limited or least > -LARGEST else ""
         raise ValueError(f"{name}: needs an integer{limits}, got {shown(value)}")
     return int(value)
@@ -58,9 +58,9 @@ def check_number(
     return int(value) if isinstance(value, Integral) else value
 
 
-def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
+def check_choice(name: str, value: Any, choices: Sequence) -> Any:
     """One of the choices, or a ValueError that lists them."""
-    if not isinstance(value, str) or value not in choices:
+    if not isinstance(value, Hashable) or value not in choices:
         listed = ", ".join(map(repr, choices))
         raise ValueError(f"{name}: must be one of {listed}, got {shown(value)}")
     return value

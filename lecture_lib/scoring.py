@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
+from jinja2 import TemplateError
 
 from .checks import check_count, check_flag, check_parts, check_text, shown
 from .tokens import as_tensor, check_token_ids, decode_text, log_probs_of, special_tokens
@@ -121,6 +122,18 @@ def text_to_ids(loaded, text: str) -> list[int]:
         ValueError: not a string, or an empty one.
     """
     return check_parts("loaded", loaded).tokenizer(check_text("text", text)).input_ids
+
+
+def chat_ids(tokenizer, messages: Sequence[dict]) -> list[int]:
+    """Token ids of a conversation as the chat template writes it, up to where the answer begins.
+    Where the template refuses it, a ValueError in the template's words."""
+    try:
+        written = tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, return_dict=True
+        )
+    except (TemplateError, TypeError) as error:  # it may refuse roles, their order, or be wrong
+        raise ValueError(f"the chat template refuses the conversation ({error})") from error
+    return list(written["input_ids"])
 
 
 def token_text(tokenizer, token_id: int) -> str:

@@ -168,9 +168,10 @@ def check_batch(input_ids, attention_mask, vocab_size: int, device) -> tuple[Ten
             f"attention_mask: needs the shape of input_ids {tuple(ids.shape)}, "
             f"got {tuple(mask.shape)}"
         )
+    of_0_and_1 = bool(((mask == 0) | (mask == 1)).all())  # 0.5 is neither
     mask = mask.long()
     steps_up = bool((mask.diff(dim=1) >= 0).all())
-    if not steps_up or not bool((mask[:, -1] == 1).all()) or int(mask.min()) < 0:
+    if not of_0_and_1 or not steps_up or not bool((mask[:, -1] == 1).all()):
         raise ValueError(
             "attention_mask: needs zeros (padding) on the left, then ones, and at least one 1 in "
             "each row; set tokenizer.padding_side = 'left'"
@@ -230,7 +231,7 @@ def encode_batch(
     return check_token_ids("prompt", rows, vocab_size, device), mask, lengths, single
 
 
-def model_inputs(tokenizer, texts: str | list[str], device="cpu") -> dict[str, Tensor]:
+def model_inputs(tokenizer, texts: str | list[str], device="cpu", **options) -> dict[str, Tensor]:
     """input_ids and attention_mask (B, L) of texts, padded where they differ in length.
 
     Some tokenizers return token_type_ids as well, which most models refuse.
@@ -238,7 +239,7 @@ def model_inputs(tokenizer, texts: str | list[str], device="cpu") -> dict[str, T
     for text in [texts] if isinstance(texts, str) else texts:
         check_text("text", text, "")
     padding = isinstance(texts, list) and len(texts) > 1
-    encoded = tokenizer(texts, return_tensors="pt", padding=padding).to(device)
+    encoded = tokenizer(texts, return_tensors="pt", padding=padding, **options).to(device)
     return {name: encoded[name] for name in ("input_ids", "attention_mask")}
 
 

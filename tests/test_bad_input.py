@@ -524,14 +524,15 @@ UNTRIED = {
     "parallel.run_pipeline_parallel": "starts processes; make_job checks the arguments: see below",
     "parallel.run_tensor_parallel": "starts processes; make_job checks the arguments: see below",
     "lecture_block.ToyTransformer": "made by its method random",
+    "scoring.chat_ids": "takes the messages of a ChatSession or of a pipeline",
     "scoring.piece_bytes": "takes what a tokenizer calls its tokens",
     "pipelines": "made by Transformers; their calls are tried below",
     "widgets.PictureWidget": "the base of the others",
-    "widgets.CostCalculator": "takes numbers that a slider has",
-    "widgets.PipelineCalculator": "takes numbers that a slider has",
-    "widgets.ScheduleView": "takes numbers that a slider has",
-    "widgets.StepBreakdown": "takes numbers that a slider has",
-    "widgets.TensorParallelCalculator": "takes numbers that a slider has",
+    "widgets.CostCalculator": "its numbers are its sliders': see test_bad_values.py",
+    "widgets.PipelineCalculator": "its numbers are its sliders': see test_bad_values.py",
+    "widgets.ScheduleView": "its numbers are its sliders': see test_bad_values.py",
+    "widgets.StepBreakdown": "its numbers are its sliders': see test_bad_values.py",
+    "widgets.TensorParallelCalculator": "its numbers are its sliders': see test_bad_values.py",
     **dict.fromkeys(
         (
             f"widgets.{widget}.{method}"

@@ -65,7 +65,7 @@ def test_the_search_over_toys_gives_up_and_refuses_nonsense(monkeypatch):
     monkeypatch.setattr("lecture_lib.decoding.toy_models._MAX_TRIES", 20)
     with pytest.raises(ValueError, match="none of 20 models"):
         find_toy_model(lambda greedy_p, beam_p, best_p: beam_p > 1)
-    with pytest.raises(ValueError, match="max_new_tokens"):
+    with pytest.raises(ValueError, match="depth: needs an integer from 1 to 6, got 0"):
         find_toy_model(lambda *p: True, depth=0)
 
 

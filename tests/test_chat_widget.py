@@ -18,6 +18,7 @@ from lecture_lib.figures.chat import (
     title_of,
 )
 from lecture_lib.inference_script.settings import TaskInfo
+from lecture_lib.pipelines import TranslationPipeline
 from lecture_lib.widgets import ChatWidget, StrategiesSideBySide
 from lecture_lib.widgets.chat_session import N_TOP, ChatSession
 from lecture_lib.widgets.strategies import pieces_of
@@ -140,7 +141,7 @@ class TestText:
         refuse = "{{ raise_exception('System role not supported') }}"
         loaded = engine_models.loaded_model(engine_models.llama())
         loaded.tokenizer.chat_template = refuse
-        with pytest.raises(ValueError, match=r"Prompt: .* refuses .*System role not supported"):
+        with pytest.raises(ValueError, match=r"chat template refuses .*System role not supported"):
             ChatWidget(loaded)
         once = f"{{% if messages | length > 1 %}}{refuse}{{% endif %}}{TEMPLATE}"
         loaded.tokenizer.chat_template = once
@@ -149,6 +150,29 @@ class TestText:
         with pytest.raises(ValueError, match="System role not supported"):
             ask(session, "again")
         assert len(session.messages) == 2
+
+    @pytest.mark.parametrize(
+        ("template", "says"),
+        [
+            ("{{ raise_exception('one message is enough') }}", "one message is enough"),
+            ("{% for m in messages %}", "Unexpected end of template"),
+            ("{{ messages[0]['name'].upper() }}", "has no attribute 'name'"),
+            ("{{ 'a' + messages }}", "can only concatenate str"),
+        ],
+    )
+    def test_every_way_a_template_can_fail_is_a_value_error(self, template, says):
+        loaded = engine_models.loaded_model(engine_models.llama())
+        loaded.tokenizer.chat_template = template
+        translate = TranslationPipeline(
+            model=loaded.model, tokenizer=loaded.tokenizer, task="translation"
+        )
+        for use in (
+            lambda: ChatWidget(loaded),
+            lambda: ChatSession(loaded),
+            lambda: translate("translate English to French: seven"),
+        ):
+            with pytest.raises(ValueError, match=f"the chat template refuses .*{says}"):
+                use()
 
     def test_parts_of_a_character_are_one_span(self, tiny):
         ids = tiny.tokenizer("aé!").input_ids

@@ -181,7 +181,10 @@ def test_tokens_are_made_visible(monkeypatch):
         (lambda: figures.next_token_bars([("a", math.nan)]), "must be 0 or more"),
         (lambda: figures.generation_filmstrip([]), "steps: is empty"),
         (lambda: figures.surprise_strip([]), "scores: is empty"),
-        (lambda: figures.sentence_ranking(["a"], [], unit="x"), "values: is empty; needs at least one"),
+        (
+            lambda: figures.sentence_ranking(["a"], [], unit="x"),
+            "values: is empty; needs at least one",
+        ),
         (lambda: figures.chain_rule_path(["a"], [0.5, 0.5]), "equal lengths, got 1, 2"),
         (lambda: figures.recomputed_rows(TWO_PASSES[:0]), "frame: is empty"),
         (lambda: figures.score_maps({}, []), "maps: is empty"),

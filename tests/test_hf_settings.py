@@ -143,7 +143,10 @@ def test_each_side_keeps_its_end(tiny):
     assert table["kept"].tolist() == ["the quick brown", "ate the cheese"]
     assert table["side"].tolist() == ["right", "left"]
     assert tiny.tokenizer.truncation_side == "right", "as it was"
-    for max_length, words in ((7, "has 7 tokens and max_length is 7"), (0, "must be 1 or more")):
+    for max_length, words in (
+        (7, "has 7 tokens and max_length is 7"),
+        (0, "needs an integer of 1 or more"),
+    ):
         with pytest.raises(ValueError, match=words):
             compare_truncation_sides(tiny.tokenizer, text, max_length=max_length)
 
@@ -152,7 +155,7 @@ def test_special_tokens_stay_and_count(t5):
     table = compare_truncation_sides(t5[1], "four hundred and twenty-one", max_length=3)
     assert table["tokens"].tolist() == [3, 3], "two and the end token"
     assert table["kept"][1].endswith("one")
-    with pytest.raises(ValueError, match="must be 2 or more"):
+    with pytest.raises(ValueError, match="needs an integer of 2 or more"):
         compare_truncation_sides(t5[1], "four hundred", max_length=1)
 
 

@@ -1,5 +1,8 @@
 """What lecture 08 says of Transformers, against the installed one and against plain computation."""
 
+import copy
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -33,6 +36,7 @@ from lecture_lib.hub_tools import (
     without_head,
 )
 from lecture_lib.loading import load_model
+from lecture_lib.pipelines import SummarizationPipeline
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +140,28 @@ def test_padding_needs_prompts_of_different_lengths(tiny):
         compare_padding_sides(tiny, ["the fox", "the mouse"])
     with pytest.raises(ValueError, match="needs a list of two or more"):
         compare_padding_sides(tiny, "the fox")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda loaded: compare_padding_sides(loaded, ["the fox", "the quick mouse"]).to_dict(),
+        lambda loaded: observe_generation(loaded, "the fox", max_new_tokens=3),
+        lambda loaded: SummarizationPipeline(
+            model=loaded.model, tokenizer=loaded.tokenizer, task="summarization"
+        )("the fox", max_new_tokens=3),
+    ],
+    ids=["padding", "observed", "pipeline"],
+)
+def test_what_a_tokenizer_returns_and_its_model_does_not_know_is_left_out(tiny, use):
+    """GPT-NeoX's returns token_type_ids, which generate() refuses."""
+    tokenizer = copy.deepcopy(tiny.tokenizer)
+    tokenizer.chat_template = "{{ messages[0]['content'] }}"
+    plain = SimpleNamespace(model=tiny.model, tokenizer=tokenizer)
+    expected = use(plain)
+    tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    assert "token_type_ids" in tokenizer("the fox")
+    assert use(plain) == expected
 
 
 # -- model: shards, head ablation ----------------------------------------------------------------

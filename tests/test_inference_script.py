@@ -2,10 +2,12 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import references
 import torch
@@ -13,6 +15,7 @@ from engine_models import byte_tokenizer, hf_greedy, llama, loaded_model, random
 from transformers import GenerationConfig, GPTNeoXConfig
 
 from lecture_lib.engine import Engine
+from lecture_lib.figures import sweep_panels
 from lecture_lib.inference_script import TaskInfo, command, generate, prompt, run, sweep
 from lecture_lib.inference_script.answer import finish
 
@@ -268,6 +271,21 @@ def test_the_command_line_prints_text_to_stdout_and_the_rest_to_stderr():
         (["--prompt", "a", "--top-p", "2"], "--top-p"),
         (["--prompt", "a", "--beam-search-diversity-rate", "1"], "taken out"),
         (["--prompt", "a", "--output-len", "x"], "invalid int"),
+        # What would do nothing, or would fail when all the work is done, is told before it.
+        (["--prompt", "a", "--table", "x.csv"], "--table: is the table of a --sweep"),
+        (["--prompt", "a", "--sweep", "top_k=1", "--json"], "--json: not allowed with"),
+        (
+            ["--prompt", "a", "--sweep", "top_k=1", "--interactive"],
+            "--interactive: not allowed with",
+        ),
+        (["--interactive", "--json"], "--json: not allowed with"),
+        (["--interactive", "--logprobs", "3"], "--logprobs: does nothing together with"),
+        (["--prompt", "a", "--sweep", "top_k=1", "--table", "x.png"], "--table: needs FILE.csv"),
+        (["--prompt", "a", "--sweep", "top_k=1", "--table", "no/folder/x.csv"], "is there"),
+        (["--prompt", "a", "--sweep", "top_k"], "--top-k: needs a number, got ''"),
+        (["--prompt", "a", "--sweep", "top_k=1,x"], "--top-k: needs a number, got 'x'"),
+        (["--prompt", "a", "--sweep", "no_such=1"], "--no-such: write setting=value"),
+        (["--prompt", "a", "--sweep", "top_p=0.5,2"], "--top-p: needs a number"),
     ],
 )
 def test_a_wrong_argument_exits_with_2_and_a_sentence(arguments, word, capsys):
@@ -330,6 +348,20 @@ def test_a_sweep_has_a_row_for_each_value_and_writes_table_and_picture(tiny, eng
     assert table.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="no_such"):
         sweep.sweep_setting("no_such", [1], task, tiny, engine=engine)
+
+
+@pytest.mark.parametrize("swept", ["do_sample=on,off", "stop=a,the", "do_sample=auto,off"])
+def test_a_setting_that_is_no_number_can_be_swept(tiny, engine, tmp_path, swept):
+    table = tmp_path / "sweep.csv"
+    task = TaskInfo(TEXT, output_len=6)
+    assert sweep.run(swept, str(table), task, tiny, engine) == 0
+    name, _, values = swept.partition("=")
+    assert pd.read_csv(table)[name].tolist() == values.split(",")
+    frame = sweep.sweep_setting(name, values.split(","), task, tiny, engine=engine)
+    first, second = values.split(",")
+    alt = sweep_panels({name: frame}).alt
+    told = re.search(rf"mean log p by {name} {first}: (\S+), {second}: ", alt)
+    assert float(told[1]) == pytest.approx(frame.mean_log_prob[0], abs=0.006)
 
 
 @pytest.mark.parametrize(

@@ -111,13 +111,13 @@ def test_times_by_ranks():
     [
         (lambda: figures.schedule_chart({}), "schedules: is empty"),
         (lambda: figures.sharded_layer(SMOL, 2), "tensor-parallel degrees that work: 1, 3"),
-        (lambda: figures.sharded_layer(LLAMA, 16), "at most 8 can be told apart"),
+        (lambda: figures.sharded_layer(LLAMA, 16), "n_ranks: needs an integer from 1 to 8, got 16"),
         (lambda: figures.volume_bars({}), "volumes: nothing is sent"),
         (
             lambda: figures.volume_bars({"x": pipeline_volume(LLAMA, n_ranks=1, seq_len=1)}),
             "nothing is sent",
         ),
-        (lambda: figures.ring_all_reduce_view(7), "n_ranks: needs a number from 2 to 6"),
+        (lambda: figures.ring_all_reduce_view(7), "n_ranks: needs an integer from 2 to 6"),
         (
             lambda: figures.time_against_ranks(times_by_ranks(LLAMA, [1], **SIZES).iloc[:, :0]),
             "frame: needs 1 to 4 curves, got 0",

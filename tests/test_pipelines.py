@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from engine_models import random_model, sentencepiece_tokenizer
+from engine_models import byte_tokenizer, random_model, sentencepiece_tokenizer
 from forked import Forked
 from forked_targets import register_the_removed_tasks
 from tiny_models import save_tiny_model, tiny_tokenizer
@@ -263,9 +263,17 @@ def test_scores_are_the_words_probabilities_over_their_prior(family, subtract_pr
     assert found == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_label_is_scored_by_the_tokens_that_the_text_has_with_its_word():
+@pytest.mark.parametrize(
+    ("tokenizer", "added"),
+    [
+        (sentencepiece_tokenizer("▁positive", "▁negative", "▁sentiment"), ["▁positive"]),
+        (sentencepiece_tokenizer("▁posi", "▁negative"), ["▁posi", *"tive"]),
+        (byte_tokenizer(), ["Ġ", *"positive"]),
+    ],
+    ids=["a piece", "several pieces", "bytes"],
+)
+def test_a_label_is_scored_by_the_tokens_that_the_text_has_with_its_word(tokenizer, added):
     """SentencePiece alone would put a space in front of the word's own."""
-    tokenizer = sentencepiece_tokenizer("▁positive", "▁negative", "▁sentiment")
     tokenizer.pad_token = "</s>"
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
@@ -280,9 +288,12 @@ def test_a_label_is_scored_by_the_tokens_that_the_text_has_with_its_word():
         prompt, whole = (
             tokenizer(text).input_ids for text in ("a b sentiment", f"a b sentiment {word}")
         )
-        assert tokenizer.convert_ids_to_tokens(whole[len(prompt) :]) == [f"▁{word}"]
-        log_probs = pipe.model(torch.tensor([prompt])).logits[0, -1].log_softmax(-1)
-        expected[word] = log_probs[whole[-1]].item()
+        assert whole[: len(prompt)] == prompt
+        new = whole[len(prompt) :]
+        assert word != "positive" or tokenizer.convert_ids_to_tokens(new) == added
+        log_probs = pipe.model(torch.tensor([whole])).logits[0].log_softmax(-1)
+        rows = range(len(prompt) - 1, len(whole) - 1)  # each predicts the token behind it
+        expected[word] = log_probs[rows, new].sum().item()
     probs = torch.tensor(list(expected.values())).softmax(-1).tolist()
     found = {a["label"]: a["score"] for a in pipe("a b", top_k=None)}
     assert found == pytest.approx(dict(zip(expected, probs, strict=True)), rel=1e-5)

@@ -157,7 +157,7 @@ def test_the_model_runs_once_a_prompt_whatever_the_sliders_do(loaded, monkeypatc
     assert len(prompts) == 1
     shown = view.picture
     view.prompt.value = ""
-    assert "text: is empty" in view.message.value
+    assert "Prompt: is empty" in view.message.value
     assert view.picture is shown
     view.source.value = "peaked"
     assert len(prompts) == 1

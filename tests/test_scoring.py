@@ -1,12 +1,16 @@
 """Scores of texts, against Transformers' own loss and against direct computation."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from engine_models import assert_logits_close, byte_tokenizer, sentencepiece_tokenizer
+from tiny_models import tiny_tokenizer
 
+from lecture_lib.figures.chat import title_of
 from lecture_lib.hub_tools.tokenizers import token_pieces
+from lecture_lib.inference_script.logprobs import TokenLogprobs
 from lecture_lib.scoring import (
     DOCUMENT_START,
     TextScore,
@@ -99,11 +103,18 @@ def test_a_word_with_its_space_is_told_from_one_without():
     assert token_text(tokenizer, tokenizer.bos_token_id) == "<s>"
 
 
-@pytest.mark.parametrize("make", [byte_tokenizer, sentencepiece_tokenizer])
+@pytest.mark.parametrize("make", [byte_tokenizer, sentencepiece_tokenizer, tiny_tokenizer])
 def test_an_id_that_the_tokenizer_does_not_have_is_written_by_its_number(make):
     """A model's vocabulary is often padded to a round number."""
     tokenizer = make()
-    assert token_text(tokenizer, len(tokenizer) + 5) == f"⟨id {len(tokenizer) + 5}⟩"
+    unknown = len(tokenizer) + 5
+    named = f"⟨id {unknown}⟩"
+    assert token_text(tokenizer, unknown) == named
+    assert token_texts(tokenizer, [3, unknown])[1] == named
+    probs = torch.zeros(unknown + 1).index_fill(0, torch.tensor(unknown), 1.0)
+    assert top_tokens(SimpleNamespace(tokenizer=tokenizer), probs, 1) == [(named, 1.0)]
+    position = TokenLogprobs(unknown, -1.0, ((unknown, -1.0),))
+    assert named in title_of(position, tokenizer)
 
 
 def test_an_added_token_is_written_as_it_is():

@@ -84,7 +84,7 @@ def test_greedy_takes_the_best_token_at_each_step_and_stops():
 
 
 def test_greedy_refuses_bad_input():
-    with pytest.raises(ValueError, match="max_new_tokens: needs an integer of 1 or more, got 0"):
+    with pytest.raises(ValueError, match="max_new_tokens: needs an integer from 1 to 1,000, got 0"):
         greedy_search(mouse_and_cheese(), max_new_tokens=0)
     with pytest.raises(ValueError, match="no possible token"):
         greedy_search(lambda prefixes: torch.full((1, 3), -math.inf), max_new_tokens=1)

@@ -15,8 +15,13 @@ def is_symbolic(value: Any) -> bool:
 
 
 def check_size(name: str, value: Any) -> Any:
-    """An integer of 1 or more, or a sympy expression to compute with; else a ValueError."""
-    return value if is_symbolic(value) else check_count(name, value)
+    """An integer of 1 or more, or a sympy expression that may be one; else a ValueError."""
+    if not is_symbolic(value):
+        return check_count(name, value)
+    number = not value.free_symbols  # sympy's 1/2 and oo are expressions too
+    if (number and not value.is_integer) or value.is_integer is False or value.is_positive is False:
+        raise ValueError(f"{name}: needs an integer of 1 or more, or a symbol for one, got {value}")
+    return value
 
 
 class LectureBlock:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 from tqdm.auto import tqdm
 
-from lecture_lib.checks import check_number, checked
+from lecture_lib.checks import check_count, check_number, checked
 from lecture_lib.hardware import Hardware, as_hardware
 from lecture_lib.hardware.measure import Timer, time_rounds, wall_clock
 
@@ -51,7 +51,8 @@ def measure_ops(
     from .timed_ops import timed_ops
 
     costs = engine_costs(engine, phase, batch_size, seq_len).set_index("op")
-    check_number("seconds", seconds, above=0)
+    check_count("batch_size", batch_size, most=10_000)
+    check_number("seconds", seconds, above=0, most=600)
     engine.check_context(seq_len + (phase == "decode"), "seq_len")
     timer = timer or wall_clock(engine.device)
     rows = []
@@ -125,7 +126,7 @@ def predict_step(
         ValueError: an unknown phase, sizes below 1, more positions than the model's context.
     """
     hardware = as_hardware(hardware)
-    check_number("seconds", seconds, above=0)
+    check_number("seconds", seconds, above=0, most=600)
     dtype = str(engine.dtype).removeprefix("torch.")
     step = step_latency(
         engine.spec, hardware, phase, batch_size, seq_len, engine.dtype.itemsize,

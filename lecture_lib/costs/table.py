@@ -110,18 +110,26 @@ def arithmetic_intensity(flops: Any, n_bytes: Any) -> Any:
     """FLOPs per byte: numbers or arrays to numbers, sympy expressions to simplified ones.
 
     Raises:
-        ValueError: no bytes, or negative ones.
+        ValueError: no bytes, or negative ones; negative FLOPs; numbers that are not finite.
     """
     if is_symbolic(flops) or is_symbolic(n_bytes):
         import sympy
 
-        return sympy.factor(sympy.cancel(sympy.sympify(flops) / n_bytes))
+        flops, n_bytes = sympy.sympify(flops), sympy.sympify(n_bytes)
+        if n_bytes.is_positive is False:
+            raise ValueError(f"n_bytes: must be positive, got {n_bytes}")
+        return sympy.factor(sympy.cancel(flops / n_bytes))
     try:
-        if np.all(np.asarray(n_bytes) > 0):
-            return flops / n_bytes
+        is_work = np.all((np.asarray(flops) >= 0) & (np.asarray(flops) < np.inf))
+        is_moved = np.all((np.asarray(n_bytes) > 0) & (np.asarray(n_bytes) < np.inf))
+        result = flops / n_bytes if is_work and is_moved else None
     except (TypeError, OverflowError) as error:
         raise ValueError(f"flops, n_bytes: need numbers or arrays of them: {error}") from None
-    raise ValueError(f"n_bytes: must be positive, got {shown(n_bytes)}")
+    if not is_work:
+        raise ValueError(f"flops: must be finite and 0 or more, got {shown(flops)}")
+    if not is_moved:
+        raise ValueError(f"n_bytes: must be positive and finite, got {shown(n_bytes)}")
+    return result
 
 
 def cost_table(*args: Any, **options: Any) -> "CostTable":

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from lecture_lib.checks import check_count, check_number, checked, shown
-from lecture_lib.tokens import as_tensor, check_log_probs, end_tokens, stable_topk
+from lecture_lib.tokens import check_log_probs, end_tokens, stable_topk
 
 from .beam_trace import FINISHED, KEPT, PRUNED, BeamTrace
-from .toy_lm import NextLogProbs
+from .toy_lm import MOST_TOKENS, NextLogProbs, ask
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,8 @@ def beam_search(
     Args:
         next_log_probs: takes n lists of token ids, each the tokens after the prompt, and returns
             log p of their next tokens, (n, V). A ``ToyLM`` is one.
-        num_beams: k, at most V. max_new_tokens: texts that have so many tokens end there.
+        num_beams: k, at most V. max_new_tokens: texts that have so many tokens end there, at most
+            1,000.
         length_penalty: power of the length that a finished text's score is divided by. 0 leaves the
             score; more favours longer texts, less (also below 0) shorter ones.
         early_stopping: what to do when ``num_beams`` texts have finished. True: stop; False: stop
@@ -236,16 +237,15 @@ def beam_search(
     ends = end_tokens(None, eos_token_id)
     arguments = (length_penalty, early_stopping, ends, num_return_sequences)
     search = Search(BeamSettings(num_beams, max_new_tokens, *arguments))
+    check_count("max_new_tokens", max_new_tokens, most=MOST_TOKENS)
+    vocab_size = None
 
-    def ask(searches: list[Search]) -> Tensor:
-        prefixes = [beam.tokens() for beam in search.beams]
-        log_probs = as_tensor("next_log_probs", next_log_probs(prefixes), "to return log p")
-        log_probs = log_probs.detach()
-        n, got = len(prefixes), tuple(log_probs.shape)
-        if got[:-1] != (n,):
-            raise ValueError(f"next_log_probs: must return numbers of shape ({n}, V), got {got}")
-        search.settings.check_vocabulary(log_probs.shape[-1])
+    def ask_for_all(searches: list[Search]) -> Tensor:
+        nonlocal vocab_size
+        log_probs = ask(next_log_probs, [beam.tokens() for beam in search.beams], vocab_size)
+        vocab_size = log_probs.shape[-1]
+        search.settings.check_vocabulary(vocab_size)
         return log_probs[None]  # (1, beams, V)
 
-    run_searches([search], ask)
+    run_searches([search], ask_for_all)
     return search.trace()

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from lecture_lib.checks import check_count
+
 if TYPE_CHECKING:
     from .beam_search import BeamSettings, Candidate
 
@@ -101,13 +103,14 @@ class BeamTrace:
 
     def at_step(self, step: int) -> list[BeamNode]:
         """The candidates of a step, 1 to ``n_steps``, by rank."""
+        check_count("step", step, 1, self.n_steps)
         return [node for node in self.nodes if node.step == step]
 
     def path(self, node: int | None) -> list[int]:
         """Indices of the nodes from the first new token to this one."""
         path = []
         while node is not None:
-            path.append(node)
+            path.append(check_count("node", node, 0, len(self.nodes) - 1))
             node = self.nodes[node].parent
         return path[::-1]
 

@@ -14,7 +14,7 @@ def draw_tokens(probs: Tensor, n_draws: int = 1, *, seed: int | None = None) -> 
 
     Args:
         probs: (V,) or (B, V), for example from ``sampling_distribution``.
-        n_draws: how many for each row.
+        n_draws: how many for each row, at most ten million.
         seed: the same seed gives the same draws; without it PyTorch's global generator is used.
 
     Returns:
@@ -26,7 +26,7 @@ def draw_tokens(probs: Tensor, n_draws: int = 1, *, seed: int | None = None) -> 
     mass = probs.sum(-1)
     if not bool((probs >= 0).all() and (mass > 0).all() and torch.isfinite(mass).all()):
         raise ValueError("probs: needs numbers of 0 or more in every row, not all of them 0")
-    n_draws = check_count("n_draws", n_draws)
+    n_draws = check_count("n_draws", n_draws, most=10**7)
     generator = None
     if seed is not None:
         generator = torch.Generator(probs.device).manual_seed(check_count("seed", seed, least=0))
@@ -53,9 +53,9 @@ def chi_square_test(counts: Tensor, probs: Tensor) -> ChiSquareTest:
         raise ValueError(
             f"counts: needs the shape (V,) of probs {tuple(probs.shape)}, got {tuple(counts.shape)}"
         )
-    if counts.sum() < 1 or (counts < 0).any():
+    if not (counts.sum() >= 1 and (counts >= 0).all()):
         raise ValueError("counts: needs at least one draw and no negative count")
-    if abs(float(probs.sum()) - 1) > 1e-4 or (probs < 0).any():
+    if not (abs(float(probs.sum()) - 1) <= 1e-4 and (probs >= 0).all()):
         raise ValueError(f"probs: needs probabilities that sum to 1, got {float(probs.sum()):.6g}")
     expected = counts.sum() * probs / probs.sum()
     # A bin for each frequent token, then one for all rare ones, where there are any.

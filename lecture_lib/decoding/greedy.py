@@ -8,7 +8,7 @@ import torch
 from lecture_lib.checks import LARGEST, check_count, check_type, checked
 from lecture_lib.tokens import check_token_ids, end_tokens
 
-from .toy_lm import NextLogProbs
+from .toy_lm import MOST_TOKENS, NextLogProbs, ask
 
 
 @checked
@@ -23,18 +23,19 @@ def greedy_search(
     Args:
         next_log_probs: takes a list of token-id lists, each the tokens after the prompt, and
             returns their next-token log-probabilities, shape (n, V). A ``ToyLM`` is one.
-        max_new_tokens: how many tokens at most, 1 or more.
+        max_new_tokens: how many tokens at most, 1 to 1,000.
         eos_token_id: one id, or several, that end the text. The end token is kept.
 
     Returns:
         The new token ids. Of equally likely tokens the one with the lowest id is taken.
     """
-    check_count("max_new_tokens", max_new_tokens)
+    check_count("max_new_tokens", max_new_tokens, most=MOST_TOKENS)
     ends = end_tokens(None, eos_token_id)
     token_ids: list[int] = []
+    vocab_size = None
     while len(token_ids) < max_new_tokens:
-        log_probs = next_log_probs([token_ids])[0]  # (V,)
-        best = log_probs.max()
+        (log_probs,) = ask(next_log_probs, [token_ids], vocab_size)  # (V,)
+        vocab_size, best = len(log_probs), log_probs.max()
         if not torch.isfinite(best):
             raise ValueError(f"next_log_probs: no possible token after {token_ids} (best {best})")
         token_ids.append(int(log_probs.argmax()))
@@ -59,11 +60,11 @@ class GenerationSession:
     new_ids: list[int] = field(default_factory=list, init=False)
 
     def __post_init__(self):
-        check_type("next_token_probs", self.next_token_probs, Callable, "a function of token ids")
+        self.max_tokens = check_count("max_tokens", self.max_tokens)
         if isinstance(self.prompt_ids, Sequence) and len(self.prompt_ids) == 0:
             raise ValueError("prompt_ids: is empty; the model needs at least one token")
         self.prompt_ids = check_token_ids("prompt_ids", self.prompt_ids, LARGEST).tolist()
-        self.max_tokens = check_count("max_tokens", self.max_tokens)
+        check_type("next_token_probs", self.next_token_probs, Callable, "a function of token ids")
         if len(self.prompt_ids) >= self.max_tokens:
             raise ValueError(
                 f"prompt_ids: {len(self.prompt_ids)} tokens leave no room below {self.max_tokens}"
@@ -84,7 +85,10 @@ class GenerationSession:
         """p(next | tokens so far), shape (V,)."""
         key = tuple(self.new_ids)
         if key not in self._distributions:
-            self._distributions[key] = self.next_token_probs(self.token_ids)
+            probs = self.next_token_probs(self.token_ids)
+            if not bool((probs >= 0).all()):
+                raise ValueError("next_token_probs: returned NaN, or numbers below 0")
+            self._distributions[key] = probs
         return self._distributions[key]
 
     def step(self) -> int:

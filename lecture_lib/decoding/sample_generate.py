@@ -111,7 +111,7 @@ def sample_generate(
         them: all of the first prompt, then all of the second ...
     """
     settings = SamplingSettings(temperature, top_k, top_p, min_p, repetition_penalty)
-    check_count("num_return_sequences", num_return_sequences)
+    check_count("num_return_sequences", num_return_sequences, most=1_000)
     prompt_ids, single = encode_prompts(prompts, engine.tokenizer)
     rows = [ids for ids in prompt_ids for _ in range(num_return_sequences)]
     sampler = Sampler(settings, seed=seed, prompt_ids=rows)

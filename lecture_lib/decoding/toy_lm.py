@@ -6,9 +6,10 @@ from itertools import product
 
 import torch
 
-from lecture_lib.checks import check_count, check_text, check_type, checked
+from lecture_lib.checks import check_count, check_text, check_type
 from lecture_lib.tokens import as_tensor
 
+MOST_TOKENS = 1_000  # of a toy's text: each step looks at all of it again
 Prefix = tuple[str, ...]
 # What searches ask: n lists of token ids to log p of their next tokens, (n, V). A ToyLM is one.
 NextLogProbs = Callable[[Sequence[Sequence[int]]], torch.Tensor]
@@ -41,6 +42,8 @@ class ToyLM:
         for dist in [*check_type("table", table, Mapping, needs).values(), default or {}]:
             check_type("default" if dist is default else "table", dist, Mapping, needs)
         self.table = {_as_prefix(prefix): dict(dist) for prefix, dist in table.items()}
+        if len(self.table) < len(table):
+            raise ValueError(f"table: has a prefix twice, as in 'a' and ('a',), in {list(table)}")
         self.default = None if default is None else dict(default)
         rows = [*self.table.values(), self.default or {}]
         self.vocab = list(dict.fromkeys(t for row in rows for t in row) if vocab is None else vocab)
@@ -80,10 +83,10 @@ class ToyLM:
             raise KeyError(f"this ToyLM has no distribution after {' '.join(prefix)!r}")
         return {token: float(dist.get(token, 0.0)) for token in self.vocab}
 
-    @checked
     def next_log_probs(self, prefixes: Sequence[Sequence[int]]) -> torch.Tensor:
         """log p(next | prefix) for n prefixes, each a list of token ids: a float64 tensor (n, V),
         -inf where the probability is 0."""
+        check_type("prefixes", prefixes, Iterable, "lists of token ids")
         rows = [list(self.next_distribution(self.decode(prefix)).values()) for prefix in prefixes]
         probs = torch.tensor(rows, dtype=torch.float64).reshape(len(rows), self.vocab_size)
         return probs.log()  # (n, V)
@@ -100,7 +103,7 @@ class ToyLM:
     def all_sequences(self, length: int) -> dict[Prefix, float]:
         """p of every sequence of this length, by enumeration: V**length entries."""
         length = check_count("length", length, least=0)
-        if self.vocab_size**length > 10**6:
+        if length > 20 or self.vocab_size**length > 10**6:
             raise ValueError(f"length: {self.vocab_size}**{length} sequences are too many to list")
         return {seq: self.probability(seq) for seq in product(self.vocab, repeat=length)}
 
@@ -115,6 +118,16 @@ class ToyLM:
         total = sum(dist.values())
         if abs(total - 1) > 1e-9:
             raise ValueError(f"{where}: probabilities must sum to 1, got {total}")
+
+
+def ask(next_log_probs: NextLogProbs, prefixes: Sequence[Sequence[int]], vocab_size: int | None):
+    """log p of the next tokens, (n, V), with the V of the steps before (None: it is the first)."""
+    log_probs = as_tensor("next_log_probs", next_log_probs(prefixes), "to return numbers").detach()
+    n, got = len(prefixes), tuple(log_probs.shape)
+    if got[:-1] != (n,) or (vocab_size or got[-1]) != got[-1]:
+        wanted = f"({n}, {vocab_size or 'V'})"
+        raise ValueError(f"next_log_probs: must return numbers of shape {wanted}, got {got}")
+    return log_probs
 
 
 def _as_prefix(tokens: str | Iterable[str]) -> Prefix:

@@ -137,13 +137,16 @@ def find_toy_model(
     Args:
         wanted: takes the probabilities of greedy's text, of the text of a search with two beams,
             and of the likeliest text.
-        depth: how many tokens a text has; there are three tokens.
+        depth: how many tokens a text has, 1 to 6; there are three tokens.
         seed: the same seed gives the same model.
 
     Raises:
-        ValueError: nothing found in 10,000 models, or texts that are too many to list.
+        ValueError: nothing found in 10,000 models, or another depth.
     """
-    depth, draw = check_count("depth", depth), random.Random(check_count("seed", seed, least=0))
+    depth, draw = (
+        check_count("depth", depth, most=6),
+        random.Random(check_count("seed", seed, least=0)),
+    )
     for tries in range(1, _MAX_TRIES + 1):
         model = _toy("ABC", {prefix: _random_row(draw) for prefix in _prefixes("ABC", depth)})
         greedy_p, beam_p = (_search_probability(model, depth, num_beams) for num_beams in (1, 2))

@@ -72,7 +72,7 @@ class KVCache:
     ):
         sizes = {"n_layers": n_layers, "batch_size": batch_size, "n_kv_heads": n_kv_heads}
         for name, size in (sizes | {"max_seq_len": max_seq_len, "head_dim": head_dim}).items():
-            check_count(name, size)
+            check_count(name, size, most=10**6)
         shape = (n_layers, batch_size, 2 * n_kv_heads, max_seq_len, head_dim)
         with torch.inference_mode(False):  # ordinary tensors, which a reader may change
             self.kv = torch.empty(shape, dtype=dtype, device=device)

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator
 
+from ..checks import check_number
 from ..costs.units import format_count
 from .picture import Backdrop, Picture, add_bars, add_ticks, bar_axes, new_figure
 from .style import CHOSEN, GOOD, INK, KEPT, LINES, MARK, OTHER, bar_look, in_course_style
@@ -36,6 +37,7 @@ def memory_bars(
         bars: label of a bar -> part -> bytes; parts keep their colour and hatch over all bars.
         capacity_bytes: where the memory ends.
     """
+    check_number("capacity_bytes", capacity_bytes, above=0)
     parts = list(dict.fromkeys(part for bar in bars.values() for part in bar))
     if not 1 <= len(parts) <= len(_PARTS):
         raise ValueError(f"bars: need 1 to {len(_PARTS)} different parts, got {len(parts)}")

@@ -108,14 +108,18 @@ def sweep_panels(frames: Mapping[str, pd.DataFrame], *, caption: str = "") -> Pi
     for name, frame, column in zip(frames, frames.values(), panels.T, strict=True):
         if lacking := {name, *_SWEPT} - set(frame):
             raise ValueError(f"frames[{name!r}]: lacks {', '.join(sorted(lacking))}")
-        means = frame.astype({name: float}).groupby(name, sort=True)[[*_SWEPT]].mean()
+        numbers = pd.to_numeric(frame[name], errors="coerce")
+        words = bool(numbers.isna().any())  # "on" and "off" stay in their order
+        by = frame[name].astype(str) if words else numbers.astype(float)
+        means = frame.groupby(by, sort=not words)[[*_SWEPT]].mean()
         places = range(len(means))  # values such as 1, 50, 1000: evenly spaced
+        names = list(means.index) if words else [f"{value:g}" for value in means.index]
         for key, (label, colour, marker, row) in _SWEPT.items():
             column[row].plot(places, means[key], marker=marker, color=colour, label=label)
-            values = ", ".join(f"{x:g}: {y:.2f}" for x, y in means[key].items())
+            values = ", ".join(f"{x}: {y:.2f}" for x, y in zip(names, means[key], strict=True))
             told.append(f"{label} by {name} {values}")
         for axes in column:
-            axes.set_xticks(places, [f"{value:g}" for value in means.index])
+            axes.set_xticks(places, names)
             axes.grid(alpha=0.25)
         column[0].set_ylim(-0.03, 1.05)
         column[1].set_xlabel(name)

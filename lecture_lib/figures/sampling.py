@@ -85,6 +85,8 @@ def filter_view(
     before, after = as_array("before", before), as_array("after", after)
     seen = before if seen_by_top_p is None else as_array("seen_by_top_p", seen_by_top_p)
     counts = None if counts is None else as_array("counts", counts)
+    if top_p is not None:
+        check_number("top_p", top_p, above=0, most=1)
     shapes = {x.shape for x in (before, after, seen, counts) if x is not None}
     if len(shapes) != 1 or before.ndim != 1 or len(before) == 0:
         raise ValueError(f"before, after, counts: need one shape (V,), got {sorted(shapes)}")

@@ -32,10 +32,7 @@ def sharded_layer(spec: ModelSpec, n_ranks: int) -> Picture:
         ValueError: more than 8 ranks.
     """
     check_tensor_parallel_degree(spec, n_ranks)
-    if n_ranks > len(_RANKS):
-        raise ValueError(
-            f"n_ranks: at most {len(_RANKS)} can be told apart in a picture, got {n_ranks}"
-        )
+    check_count("n_ranks", n_ranks, most=len(_RANKS))  # more could not be told apart
     d, f = spec.d_model, spec.d_ff
     q, kv = spec.n_heads * spec.head_dim, spec.n_kv_heads * spec.head_dim
     first = [("Q", d, q, "columns"), ("K", d, kv, "columns"), ("V", d, kv, "columns")]

@@ -111,7 +111,7 @@ def measure_hardware(
     dtypes = dtypes or (CPU_DTYPES if device.type == "cpu" else GPU_DTYPES)
     for dtype in dtypes:
         check_choice("dtypes", dtype, tuple(DTYPES))
-    check_number("seconds", seconds, above=0)
+    check_number("seconds", seconds, above=0, most=600)
     check_number("max_spread", max_spread, above=0)
     timer = timer or wall_clock(device)
     n, rates = len(dtypes) + 2, {}

@@ -4,7 +4,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lecture_lib.checks import check_number, check_text, check_type, checked, presets
+from lecture_lib.checks import check_number, check_text, check_type, presets
 
 #: The dtype whose peak counts for elements of so many bytes, the first that the device states.
 _DTYPES_BY_BYTES = {
@@ -73,12 +73,12 @@ class Hardware:
             )
         return self.peak_flops_by_dtype[dtype]
 
-    @checked
     def dtype_of(self, dtype_bytes: float) -> str:
         """The dtype whose peak counts when elements of ``dtype_bytes`` bytes are multiplied.
 
         A device that states no peak for that width computes in ``peak_dtype``.
         """
+        check_number("dtype_bytes", dtype_bytes, above=0)
         known = [d for d in _DTYPES_BY_BYTES.get(dtype_bytes, ()) if d in self.peak_flops_by_dtype]
         return known[0] if known else self.peak_dtype
 
@@ -86,19 +86,19 @@ class Hardware:
         """Peak / bandwidth, FLOPs per byte: above this intensity computing is the limit."""
         return self.peak(dtype) / self.memory_bandwidth
 
-    @checked
     def seconds(self, flops: float, n_bytes: float, dtype: str | None = None) -> float:
         """Time by the roofline: the longer of computing and moving, which run at the same time.
 
         Williams, Waterman, Patterson: Roofline, CACM 52(4), 2009.
         """
+        check_number("flops", flops, least=0)
+        check_number("n_bytes", n_bytes, least=0)
         return max(flops / self.peak(dtype), n_bytes / self.memory_bandwidth)
 
-    @checked
     def bound(self, flops: float, n_bytes: float, dtype: str | None = None) -> str:
         """ "compute" or "memory": which of the two takes longer."""
-        compute = flops / self.peak(dtype) >= n_bytes / self.memory_bandwidth
-        return "compute" if compute else "memory"
+        computing, moving = self.seconds(flops, 0, dtype), self.seconds(0, n_bytes, dtype)
+        return "compute" if computing >= moving else "memory"
 
 
 # Published peaks are dense: datasheets like to print the figure for 2:4 sparse matrices, which is

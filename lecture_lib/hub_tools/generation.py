@@ -155,12 +155,14 @@ def translate_with_attention(model, tokenizer, text: str) -> CrossAttention:
     """Greedy output of an encoder-decoder with its cross-attention at each step.
 
     Raises:
-        ValueError: the model has no cross-attention, or the text is empty.
+        ValueError: the model has no cross-attention; no text, or more than 512 tokens of it.
     """
     if not model.config.is_encoder_decoder:
         raise ValueError(f"model: {type(model).__name__} is no encoder-decoder")
     check_text("text", text, "word")
     encoded = model_inputs(tokenizer, text, model.device)
+    if (n_tokens := encoded["input_ids"].shape[1]) > 512:  # the scores of every pair are kept
+        raise ValueError(f"text: {n_tokens:,} tokens, at most 512 can be looked at together")
     generated = model.generate(**encoded, max_new_tokens=64, do_sample=False)
     # One teacher-forced pass over the finished output shows what every step attended to: a
     # decoder's row depends on the rows to its left alone. (sdpa and flash return no scores.)

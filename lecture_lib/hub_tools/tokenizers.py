@@ -10,6 +10,7 @@ import torch
 from ..checks import check_count, check_text, check_type, checked
 from ..loading.quiet import quiet_transformers
 from ..scoring import piece_bytes, token_texts
+from ..tokens import model_inputs
 
 # name -> (what it is for, whether it exists in Transformers 5, what to use where it is gone)
 LECTURE_ATTRIBUTES = {
@@ -167,7 +168,7 @@ def compare_padding_sides(
         check_text("prompts", prompt)
     if len(prompts) < 2:
         raise ValueError(f"prompts: needs a list of two or more, got {prompts!r}")
-    check_count("max_new_tokens", max_new_tokens)
+    check_count("max_new_tokens", max_new_tokens, most=1_000)
     tokenizer, model = loaded.tokenizer, loaded.model
     lengths = [len(tokenizer(prompt).input_ids) for prompt in prompts]
     if len(set(lengths)) == 1:
@@ -177,10 +178,10 @@ def compare_padding_sides(
     }  # fmt: skip
 
     def run(texts: list[str], side: str) -> list[str]:
-        batch = tokenizer(texts, padding=True, padding_side=side, return_tensors="pt")
+        batch = model_inputs(tokenizer, texts, model.device, padding_side=side)
         with quiet_transformers():
-            output = model.generate(**batch.to(model.device), **options)
-        new = output[:, batch.input_ids.shape[1] :]
+            output = model.generate(**batch, **options)
+        new = output[:, batch["input_ids"].shape[1] :]
         return tokenizer.batch_decode(new, skip_special_tokens=True)
 
     prompts = list(prompts)

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import json
 import sys
+from pathlib import Path
 
 from lecture_lib.checks import check_text
 
@@ -31,6 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         check_text("model", args.model, "word")
         task_info = None if args.interactive and not args.prompt_seqs else _read_task(args)
+        _check_output(args, task_info)
     except ValueError as error:  # in the words of the command line: top_k becomes --top-k
         name, colon, rest = str(error).partition(":")
         name = name.removesuffix("_seqs").replace("_", "-")
@@ -70,9 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     setting("--stop", action="append", help="a string that ends a text; repeat it for several")
     setting("--logprobs", type=int, help="print so many likely tokens for each position")
     setting("--seed", type=int, help="the same seed gives the same text")
-    add("--interactive", action="store_true", help="a prompt loop; /settings shows and changes")
-    add("--json", action="store_true", help="one JSON object a prompt, for machines")
-    add("--sweep", metavar="SETTING=A,B,C", help="run once for each value and print a table")
+    one_of = parser.add_mutually_exclusive_group().add_argument
+    one_of("--interactive", action="store_true", help="a prompt loop; /settings shows and changes")
+    one_of("--json", action="store_true", help="one JSON object a prompt, for machines")
+    one_of("--sweep", metavar="SETTING=A,B,C", help="run once for each value and print a table")
     add("--table", metavar="FILE.csv", help="write the sweep's table, and a picture beside it")
     return parser
 
@@ -84,6 +87,19 @@ def _read_task(args: argparse.Namespace) -> TaskInfo:
     names = [f.name for f in dataclasses.fields(TaskInfo)]
     given = {name: getattr(args, name) for name in names if hasattr(args, name)}
     return TaskInfo(**{"logprobs": 0} | given)
+
+
+def _check_output(args: argparse.Namespace, task_info: TaskInfo | None) -> None:
+    """Refuse, before a model is loaded, what would do nothing, or fail when the work is done."""
+    if getattr(args, "logprobs", 0) and (args.sweep or args.interactive):
+        raise ValueError("logprobs: does nothing together with --sweep or --interactive")
+    if args.table and not args.sweep:
+        raise ValueError("table: is the table of a --sweep, and there is none")
+    if args.table and (not args.table.endswith(".csv") or not Path(args.table).parent.is_dir()):
+        raise ValueError(f"table: needs FILE.csv in a folder that is there, got {args.table!r}")
+    name, _, values = (args.sweep or "").partition("=")
+    for value in values.split(",") if args.sweep else ():
+        prompt.changed(task_info, f"{name}={value}")
 
 
 def _run(args: argparse.Namespace, task_info) -> int:

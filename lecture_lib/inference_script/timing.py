@@ -23,7 +23,7 @@ def measure_request(engine, prompt_len: int, n_new: int, *, rounds: int = 3) -> 
         ValueError: sizes below 1, more positions than the model's context.
     """
     for name, value in (("prompt_len", prompt_len), ("n_new", n_new), ("rounds", rounds)):
-        check_count(name, value)
+        check_count(name, value, most=10**5)
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(engine.vocab_size, (prompt_len,), generator=generator).tolist()
     # The first request also reserves memory and chooses kernels; it is left out.
@@ -43,10 +43,10 @@ def predict_request(engine, hardware, prompt_len: int, n_new: int) -> Timings:
         prompt_len, n_new: as in ``measure_request``.
 
     Raises:
-        ValueError: sizes below 1, unknown hardware.
+        ValueError: sizes below 1, more positions than the model's context, unknown hardware.
     """
-    check_count("prompt_len", prompt_len)
-    check_count("n_new", n_new)
+    positions = check_count("prompt_len", prompt_len) + check_count("n_new", n_new)
+    engine.check_context(positions, "prompt_len + n_new")
     steps = [("prefill", prompt_len)]
     steps += [("decode", prompt_len + past) for past in range(n_new - 1)]
     dtype_bytes = engine.dtype.itemsize

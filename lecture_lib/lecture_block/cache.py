@@ -62,7 +62,7 @@ class PreallocatedKVCache:
 
     def __init__(self, cache: KVCache, max_seq_len: int):
         check_type("cache", cache, KVCache, "what prefill_block returned")
-        max_seq_len = check_count("max_seq_len", max_seq_len, least=len(cache))
+        max_seq_len = check_count("max_seq_len", max_seq_len, least=len(cache), most=10**6)
         self._length = len(cache)
         self._keys = cache.keys.new_zeros(max_seq_len, cache.keys.shape[1])  # (max_seq_len, D)
         self._values = torch.zeros_like(self._keys)

@@ -42,9 +42,10 @@ class ToyTransformer:
         **flags: bool,
     ) -> "ToyTransformer":
         """Random weights. Raises ValueError for sizes that do not fit (see BlockWeights)."""
-        vocab_size, d_model = check_count("vocab_size", vocab_size), check_count("d_model", d_model)
-        n_heads = check_count("n_heads", n_heads)
-        n_layers, seed = check_count("n_layers", n_layers), check_count("seed", seed, least=0)
+        vocab_size = check_count("vocab_size", vocab_size, most=10**6)
+        d_model, n_heads = check_count("d_model", d_model), check_count("n_heads", n_heads)
+        n_layers = check_count("n_layers", n_layers, most=1_000)
+        seed = check_count("seed", seed, least=0)
         BlockFlags(**flags)  # an unknown flag shows here, not in the first forward pass
         blocks = [
             BlockWeights.random(d_model, n_heads, seed=seed + 1 + n, dtype=dtype)
@@ -92,7 +93,7 @@ class ToyTransformer:
                 changes the past rows of every deeper block, so cached keys and values are not those
                 of a naive run. (``prefill`` and ``decode`` run all the same, to show it.)
         """
-        check_count("max_new_tokens", max_new_tokens, least=0)
+        check_count("max_new_tokens", max_new_tokens, least=0, most=1_000)
         check_flag("use_cache", use_cache)
         if use_cache and len(self.blocks) > 1 and not self.flags.get("causal"):
             raise ValueError(

@@ -73,8 +73,8 @@ class BlockWeights:
         dtype: torch.dtype = torch.float32,
     ) -> "BlockWeights":
         """Normal weights of variance 1 / rows, so that products keep the scale of their input."""
-        d_model = check_count("d_model", d_model)
-        d_ff = 4 * d_model if d_ff is None else check_count("d_ff", d_ff)
+        d_model = check_count("d_model", d_model, most=10_000)
+        d_ff = 4 * d_model if d_ff is None else check_count("d_ff", d_ff, most=40_000)
         if d_model % check_count("n_heads", n_heads):
             raise ValueError(f"n_heads: needs a divisor of d_model = {d_model}, got {n_heads}")
         check_type("dtype", dtype, torch.dtype, "a torch.dtype")

@@ -63,7 +63,7 @@ def load_model(
         A LoadedModel. Loading changes none of torch's global settings.
 
     Raises:
-        ModelLoadError: one of the errors in errors.py; each says what to do.
+        ModelLoadError: one of those in ``lecture_lib.loading.errors``; each says what to do.
         ValueError: ``name`` is no text; unknown names, devices and dtypes are ValueErrors too.
     """
     check_type("name", name, str | Path, "a model's name or a folder")

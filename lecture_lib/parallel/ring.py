@@ -14,6 +14,8 @@ import numpy as np
 
 from lecture_lib.checks import check_count, check_number, checked
 
+_MOST_RANKS = 100  # whose steps are all written down: that grows with the cube of their number
+
 
 class Send(NamedTuple):
     """One rank sends one of its chunks to its neighbour."""
@@ -50,7 +52,12 @@ def ring_all_reduce(
     arrays = [np.asarray(array) for array in arrays]
     if not arrays or any(a.ndim != 1 or a.shape != arrays[0].shape for a in arrays):
         raise ValueError("arrays: needs one array (K,) per rank, all of one length")
-    n = len(arrays)
+    if any(a.dtype.kind not in "iufc" for a in arrays):
+        raise ValueError(f"arrays: needs numbers to add up, got {arrays[0].dtype}")
+    integers = np.result_type(*arrays).kind in "iu"  # whose sums would begin again at the other end
+    if integers and not np.array_equal(sum(a.astype(object) for a in arrays), sum(arrays)):
+        raise ValueError(f"arrays: a sum does not fit into {arrays[0].dtype}")
+    n = check_count("arrays", len(arrays), most=_MOST_RANKS)
     if len(arrays[0]) < n:
         raise ValueError(f"arrays: {n} ranks cut them into {n} chunks, got {len(arrays[0])} values")
     chunks = [np.array_split(array, n) for array in arrays]  # [rank][chunk]
@@ -72,7 +79,7 @@ def ring_all_reduce(
 
 def ring_steps(n_ranks: int) -> list[RingStep]:
     """The 2(n-1) steps of a ring AllReduce over n ranks; they don't depend on the values."""
-    check_count("n_ranks", n_ranks)
+    check_count("n_ranks", n_ranks, most=_MOST_RANKS)
     _, steps, _ = ring_all_reduce([np.zeros(n_ranks)] * n_ranks)
     return steps
 
@@ -109,5 +116,6 @@ def tree_wire_bytes(payload_bytes: float, n_ranks: int) -> float:
     """
     check_number("payload_bytes", payload_bytes, least=0)
     check_count("n_ranks", n_ranks)
-    children = [sum(child < n_ranks for child in (2 * r + 1, 2 * r + 2)) for r in range(n_ranks)]
+    busiest = range(min(n_ranks, 2))  # nobody sends more than the root or its first child
+    children = [sum(child < n_ranks for child in (2 * r + 1, 2 * r + 2)) for r in busiest]
     return payload_bytes * max((r > 0) + n for r, n in enumerate(children))

@@ -1,6 +1,7 @@
 """The pipeline's schedule, stage by time: from stated times, or from those of a real run."""
 
 import heapq
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,6 +10,7 @@ from typing import NamedTuple
 from lecture_lib.checks import check_count, check_number, checked
 
 _TOLERANCE_S = 1e-9
+_MOST_STAGES, _MOST_BLOCKS = 200, 200_000  # so that it takes seconds at most
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Schedule:
 
     def blocks_of(self, stage: int) -> list[StageBlock]:
         """The blocks of one stage, in the order in which it worked on them."""
+        check_count("stage", stage, 0, self.n_stages - 1)
         return [block for block in self.blocks if block.stage == stage]
 
 
@@ -111,7 +114,7 @@ def pipeline_schedule(
     Sending takes no time here.
 
     Args:
-        n_requests, n_stages: how many.
+        n_requests, n_stages: how many; at most 200 stages, and 200,000 passes through a stage.
         prefill_s, decode_s: seconds of one request's prefill, of one decode step, in ONE stage;
             one number for all stages or one for each.
         max_new_tokens: of each request: one prefill and ``max_new_tokens - 1`` decode steps.
@@ -120,8 +123,9 @@ def pipeline_schedule(
         ValueError: a number below 1, a time that is not above 0, a list of another length.
     """
     check_count("n_requests", n_requests)
-    check_count("n_stages", n_stages)
-    check_count("max_new_tokens", max_new_tokens)
+    check_count("n_stages", n_stages, most=_MOST_STAGES)
+    n_blocks = n_requests * n_stages * check_count("max_new_tokens", max_new_tokens)
+    check_count("n_requests * n_stages * max_new_tokens", n_blocks, most=_MOST_BLOCKS)
     prefill_s = _one_for_each_stage("prefill_s", prefill_s, n_stages)
     decode_s = _one_for_each_stage("decode_s", decode_s, n_stages)
 
@@ -135,6 +139,7 @@ def pipeline_schedule(
         start_s = max(ready_s, free_s[stage])
         # Without the last digits, in which equal sums of floats differ and would decide a tie.
         end_s = float(f"{start_s + seconds:.12g}")
+        check_number("prefill_s, decode_s: the end of a pass", end_s)
         free_s[stage] = end_s
         blocks.append(StageBlock(stage, request, step, start_s, end_s))
         if stage + 1 < n_stages:
@@ -157,8 +162,9 @@ def schedule_from_timestamps(blocks: Iterable[StageBlock]) -> Schedule:
     if not blocks:
         raise ValueError("blocks: is empty; needs the timestamps of a run")
     for block in blocks:
-        if not isinstance(block, StageBlock) or not 0 <= block.start_s <= block.end_s:
+        if not isinstance(block, StageBlock) or not 0 <= block.start_s <= block.end_s < math.inf:
             raise ValueError(f"blocks: needs StageBlocks, 0 <= start_s <= end_s, got {block}")
+        check_count("blocks: stage", block.stage, 0, _MOST_STAGES - 1)
     first_s = min(block.start_s for block in blocks)
     moved = [replace(b, start_s=b.start_s - first_s, end_s=b.end_s - first_s) for b in blocks]
     return _make_schedule(moved, max(block.stage for block in blocks) + 1)

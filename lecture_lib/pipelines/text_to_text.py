@@ -9,10 +9,14 @@ template.
 import re
 from typing import Any
 
+import torch
 from transformers import GenerationConfig, Pipeline
 
 from .. import checks
+from ..scoring import chat_ids
+from ..tokens import model_inputs
 
+MOST_TOKENS_ON_CPU = 2_048
 LENGTHS = {"max_length": "max_new_tokens", "min_length": "min_new_tokens"}
 
 
@@ -108,15 +112,13 @@ class TextToTextPipeline(Pipeline):
         if self.is_encoder_decoder:
             if not text.lstrip().startswith(self.task_prefix.strip()):
                 text = self.task_prefix + text
-            encoded = self.tokenizer(text, return_tensors="pt")
+            encoded = model_inputs(self.tokenizer, text)
         else:
-            encoded = self.tokenizer.apply_chat_template(
-                [{"role": "user", "content": self.request(text)}],
-                add_generation_prompt=True, return_dict=True, return_tensors="pt",
-            )  # fmt: skip
-            check_length(encoded["input_ids"].shape[1], self.model)
-        # T5 and others have no use for token_type_ids, which some tokenizers add.
-        return {name: encoded[name] for name in ("input_ids", "attention_mask")}
+            asked = [{"role": "user", "content": self.request(text)}]
+            input_ids = torch.tensor([chat_ids(self.tokenizer, asked)])
+            encoded = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
+        check_length(encoded["input_ids"].shape[1], self.model)
+        return encoded
 
     def _forward(self, model_inputs: dict, **generate_kwargs: Any) -> dict:
         """New tokens, (B, num_return_sequences, new tokens)."""
@@ -193,10 +195,16 @@ def check_text(text: Any, task: str, where: str = "inputs") -> None:
 
 
 def check_length(n_tokens: int, model: Any) -> None:
-    """Refuses a prompt that has more tokens than the model has positions, with a ValueError."""
+    """Refuses, with a ValueError, a prompt that has more tokens than the model has positions, or
+    than a CPU reads in a minute or so."""
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions is not None and n_tokens > positions:
         raise ValueError(
             f"inputs: {n_tokens} tokens with the prompt around the text, and the model has "
             f"{positions} positions; shorten the text"
+        )
+    if n_tokens > MOST_TOKENS_ON_CPU and model.device.type == "cpu":
+        raise ValueError(
+            f"inputs: {n_tokens:,} tokens with the prompt around the text, on a CPU at most "
+            f"{MOST_TOKENS_ON_CPU:,}, since the work grows with their square; run it piece by piece"
         )

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import ipywidgets
 
-from ..checks import check_flag, check_text
+from ..checks import check_choice, check_count, check_flag, check_number, check_text
 from ..figures import Picture
 
 WIDE = {"description_width": "initial"}  # style of a control whose name needs room
@@ -159,16 +159,38 @@ def text_box(name: str, value: str, width: str = "auto") -> ipywidgets.Text:
     )
 
 
+def _within_limits(kind: type, check: Callable) -> type:
+    """A control that refuses a value which ipywidgets would cap, or cut, in silence."""
+
+    class Control(kind):
+        def __init__(self, *, value: float | None = None, **options):
+            super().__init__(**options)
+            if value is not None:  # only now the limits are known
+                self.value = value
+
+        def __setattr__(self, name: str, value) -> None:
+            if name == "value":
+                check(self.description, value, least=self.min, most=self.max)
+            super().__setattr__(name, value)
+
+    return Control
+
+
+IntSlider = _within_limits(ipywidgets.IntSlider, check_count)
+FloatSlider = _within_limits(ipywidgets.FloatSlider, check_number)
+_IntBox = _within_limits(ipywidgets.BoundedIntText, check_count)
+
+
 def number_slider(name: str, value: float, low: float, high: float, step: float, **options):
     """A slider for a number with two digits behind the point."""
-    return ipywidgets.FloatSlider(
+    return FloatSlider(
         description=name, value=value, min=low, max=high, step=step, readout_format=".2f", **options
     )
 
 
 def whole_number(name: str, value: int, low: int, high: int, width: str, **options):
     """A box for a whole number."""
-    return ipywidgets.BoundedIntText(
+    return _IntBox(
         description=name, value=value, min=low, max=high, layout={"width": width}, **options
     )
 
@@ -176,6 +198,7 @@ def whole_number(name: str, value: int, low: int, high: int, width: str, **optio
 def powers_of_two(name: str, low: int, high: int, value: int) -> ipywidgets.SelectionSlider:
     """A slider over 2^low to 2^high."""
     options = [2**n for n in range(low, high + 1)]
+    check_choice(name, value, options)
     return ipywidgets.SelectionSlider(description=name, options=options, value=value)
 
 

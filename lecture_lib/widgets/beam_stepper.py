@@ -19,7 +19,7 @@ from ..engine import Engine
 from ..figures import Picture, beam_table, beam_tree
 from ..figures.style import visible
 from ..scoring import token_text
-from .base import WIDE, PictureWidget, prompt_ids, text_box
+from .base import WIDE, FloatSlider, IntSlider, PictureWidget, prompt_ids, text_box
 
 TOYS = {
     "the lecture's tree": lecture_tree,
@@ -51,14 +51,12 @@ class BeamStepper(PictureWidget):
         self.model = ipywidgets.Dropdown(
             options=models, value=model, description="Model", style=WIDE
         )
-        self.beams = ipywidgets.IntSlider(
-            value=2, min=1, max=_MOST_BEAMS, description="Beams k", style=WIDE
-        )
-        self.penalty = ipywidgets.FloatSlider(
+        self.beams = IntSlider(value=2, min=1, max=_MOST_BEAMS, description="Beams k", style=WIDE)
+        self.penalty = FloatSlider(
             value=1, min=-2, max=2, step=0.5, description="Length penalty", style=WIDE
         )
         self.prompt = text_box("Prompt", "The capital of France is")
-        self.step = ipywidgets.IntSlider(description="Step", min=0)
+        self.step = IntSlider(description="Step", min=0)
         self.back = ipywidgets.Button(description="Back", tooltip="one step back")
         self.next = ipywidgets.Button(description="Next", tooltip="one step on")
         self.table = ipywidgets.HTML()

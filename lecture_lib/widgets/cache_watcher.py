@@ -7,7 +7,7 @@ from ..engine import Engine
 from ..engine.inspect import look_inside
 from ..figures import Picture, cache_view
 from ..scoring import token_texts
-from .base import PictureWidget, close_lines, prompt_ids, text_box
+from .base import IntSlider, PictureWidget, close_lines, prompt_ids, text_box
 
 _MOST_PROMPT_TOKENS = 24
 
@@ -28,11 +28,10 @@ class CacheWatcher(PictureWidget):
     def __init__(self, engine: Engine, prompt: str = "The quick brown fox", n_steps: int = 12):
         self.engine, self.spec = check_parts("engine", engine), engine.spec
         self.n_steps = check_count("n_steps", n_steps)
-        slider = ipywidgets.IntSlider
         self.prompt = text_box("Prompt", prompt)
-        self.step = slider(description="Step", min=0, max=n_steps)
-        self.layer = slider(description="Layer", min=0, max=self.spec.n_layers - 1)
-        self.head = slider(description="Query head", min=0, max=self.spec.n_heads - 1)
+        self.step = IntSlider(description="Step", min=0, max=self.n_steps)
+        self.layer = IntSlider(description="Layer", min=0, max=self.spec.n_layers - 1)
+        self.head = IntSlider(description="Query head", min=0, max=self.spec.n_heads - 1)
         self.facts = ipywidgets.HTML()
         self._run()
         sliders = [self.step, self.layer, self.head]

@@ -13,7 +13,7 @@ from ..figures import Picture, next_token_bars
 from ..figures.chat import answer_html, candidates, chat_picture, legend_html, said_html, spans_of
 from ..inference_script.prompt import unescape
 from ..inference_script.settings import TaskInfo
-from .base import WIDE, BackgroundWidget, number_slider, whole_number
+from .base import WIDE, BackgroundWidget, IntSlider, number_slider, whole_number
 from .chat_session import ChatSession, in_words
 
 _REDRAW_S = 0.08  # a faster model than this would spend its time on drawing
@@ -76,7 +76,7 @@ class ChatWidget(BackgroundWidget):
             description="Stop strings, one a line", rows=2, layout={"width": "400px"},
             placeholder="\\n is a line break",
         )  # fmt: skip
-        self.token = ipywidgets.IntSlider(
+        self.token = IntSlider(
             value=1, min=1, max=1, description="Candidates for token", style=WIDE,
             layout={"width": "500px"},
         )  # fmt: skip
@@ -92,7 +92,7 @@ class ChatWidget(BackgroundWidget):
 
     @property
     def settings(self) -> TaskInfo:
-        """The controls' values; a ValueError for one that is out of range."""
+        """The controls' values; a ValueError for an escape that no stop string has."""
         names = ("output_len", "temperature", "top_k", "top_p", "repetition_penalty", "seed")
         values = {name: getattr(self, name).value for name in names}
         stop = tuple(unescape(line) for line in self.stop_strings.value.splitlines() if line)

@@ -3,14 +3,13 @@
 import contextlib
 from collections.abc import Callable, Iterator
 
-from jinja2 import TemplateError
-
 from ..checks import check_text
 from ..engine import Engine, Generation
 from ..engine.generate import Run
 from ..inference_script.logprobs import positions
 from ..inference_script.run import chooser
 from ..inference_script.settings import TaskInfo
+from ..scoring import chat_ids
 
 N_TOP = 5
 _PREFILL_CHUNK = 64  # tokens; between two chunks of a long prompt it can be stopped
@@ -50,14 +49,7 @@ class ChatSession:
         """The tokens that the model would see if the user said this next."""
         messages = [*self.messages, {"role": "user", "content": text}]
         if self.has_template:
-            try:
-                written = self.tokenizer.apply_chat_template(
-                    messages, add_generation_prompt=True, return_dict=True
-                )
-            except TemplateError as error:  # a template may refuse roles, or their order
-                said = f"this model's chat template refuses the conversation ({error})"
-                raise ValueError(f"Prompt: {said}") from error
-            return list(written["input_ids"])
+            return chat_ids(self.tokenizer, messages)
         return self.tokenizer("\n".join(m["content"] for m in messages)).input_ids
 
     def ask(

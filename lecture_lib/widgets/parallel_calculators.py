@@ -4,6 +4,7 @@ import contextlib
 
 import ipywidgets
 
+from ..checks import check_choice
 from ..costs.units import format_count, format_seconds
 from ..figures import Picture, schedule_chart, volume_bars
 from ..model_spec import MODEL_SPECS
@@ -17,7 +18,7 @@ from ..parallel import (
     tensor_parallel_volume,
     transfer_time_s,
 )
-from .base import WIDE, PictureWidget, close_lines, powers_of_two
+from .base import WIDE, IntSlider, PictureWidget, close_lines, powers_of_two
 
 #: Bytes of an activation by the name of its number format.
 DTYPES = {"FP32": 4, "FP16 / BF16": 2, "FP8": 1}
@@ -39,6 +40,8 @@ class _VolumeCalculator(PictureWidget):
     def __init__(self, model: str = "llama-2-7b", n_ranks: int = 4, *, specs: dict | None = None):
         self.specs = {**MODEL_SPECS, **(specs or {})}
         choose = ipywidgets.Dropdown
+        check_choice("model", model, list(self.specs))
+        check_choice("n_ranks", n_ranks, _RANKS)
         self.model = choose(description="Model", options=list(self.specs), value=model)
         self.dtype = choose(description="Numbers", options=list(DTYPES), value="FP16 / BF16")
         self.link = choose(description="Link", options=list(LINKS), value="nvlink4")
@@ -151,15 +154,14 @@ class ScheduleView(PictureWidget):
     and one request ends no sooner.
 
     Args:
-        n_requests, n_stages: to begin with.
+        n_requests, n_stages: to begin with, 1 to 8.
     """
 
     def __init__(self, n_requests: int = 3, n_stages: int = 3):
-        slider = ipywidgets.IntSlider
-        self.n_requests = slider(description="Requests", min=1, max=8, value=n_requests)
-        self.n_stages = slider(description="Stages", min=1, max=8, value=n_stages)
-        self.prefill = slider(description="Prefill time", min=1, max=8, value=3)
-        self.max_new_tokens = slider(description="New tokens", min=1, max=12, value=5)
+        self.n_requests = IntSlider(description="Requests", min=1, max=8, value=n_requests)
+        self.n_stages = IntSlider(description="Stages", min=1, max=8, value=n_stages)
+        self.prefill = IntSlider(description="Prefill time", min=1, max=8, value=3)
+        self.max_new_tokens = IntSlider(description="New tokens", min=1, max=12, value=5)
         self.facts = ipywidgets.HTML()
         rows = [[self.n_requests, self.n_stages], [self.prefill, self.max_new_tokens]]
         super().__init__([*rows, self.facts])

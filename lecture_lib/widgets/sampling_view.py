@@ -10,11 +10,12 @@ from ..decoding.draws import draw_tokens
 from ..decoding.sampling import apply_temperature, sampling_distribution, top_k_filter
 from ..decoding.toy_models import TOY_DISTRIBUTIONS, toy_logits
 from ..figures import Picture, filter_view
-from ..scoring import next_token_logits, text_to_ids, token_text
-from .base import PictureWidget, number_slider, text_box, whole_number
+from ..scoring import next_token_logits, token_text
+from .base import IntSlider, PictureWidget, number_slider, prompt_ids, text_box, whole_number
 
 _CONTEXTS = {"flat": "The", "peaked": "The car"}
 _MODEL = "the model"
+_MOST_TOKENS = 256
 
 
 class SamplingView(PictureWidget):
@@ -34,7 +35,7 @@ class SamplingView(PictureWidget):
         self.source = ipywidgets.Dropdown(options=sources, value=source, description="After")
         self.prompt = text_box("Prompt", "The car", "60%")
         self.temperature = number_slider("Temperature", 1.0, 0.1, 3.0, 0.05)
-        self.top_k = ipywidgets.IntSlider(description="Top-k (0: off)", min=0, max=100, value=0)
+        self.top_k = IntSlider(description="Top-k (0: off)", min=0, max=100, value=0)
         self.top_p = number_slider("Top-p", 1.0, 0.01, 1.0, 0.01)
         self.min_p = number_slider("Min-p", 0.0, 0.0, 1.0, 0.01)
         self.n_draws = whole_number("Draws", 1000, 1, 100_000, "180px")
@@ -56,8 +57,9 @@ class SamplingView(PictureWidget):
         source = self.source.value
         if source == _MODEL:
             context = self.prompt.value
-            logits = next_token_logits(self.loaded, text_to_ids(self.loaded, context)).cpu()
             tokenizer = self.loaded.tokenizer
+            ids = prompt_ids(tokenizer, context, _MOST_TOKENS)
+            logits = next_token_logits(self.loaded, ids).cpu()
             # Decoded when first shown: the vocabulary is far larger than the picture.
             name = cache(lambda token_id: token_text(tokenizer, token_id))
         else:

@@ -10,7 +10,7 @@ from ..figures import Picture, surprise_html, surprise_strip
 from ..scoring import DOCUMENT_START, TextScore, score_text
 from .base import PictureWidget
 
-_MOST_SENTENCES = 12
+_MOST_SENTENCES, _MOST_CHARACTERS = 12, 1_000  # of one sentence: it is scored while it is typed
 _TABLE_STYLE = """<style>
 .lecture-ranking { border-collapse: collapse; line-height: 1.5; margin-top: 0.5em }
 .lecture-ranking :is(th, td) { padding: 0.1em 1.2em 0.1em 0; text-align: right }
@@ -36,7 +36,7 @@ class SentenceScorer(PictureWidget):
     def __init__(self, loaded, sentences: list[str]):
         # Only the line that is being typed in is scored again.
         check_parts("loaded", loaded)
-        for sentence in check_type("sentences", sentences, list | tuple, "a list of sentences"):
+        for sentence in check_type("sentences", sentences, list | tuple, "a list of texts"):
             check_text("sentences", sentence, "")
         self._score = lru_cache(_MOST_SENTENCES)(partial(score_text, loaded))
         self.text = ipywidgets.Textarea(
@@ -57,6 +57,8 @@ class SentenceScorer(PictureWidget):
             raise ValueError("Sentences: type at least one line")
         if len(sentences) > _MOST_SENTENCES:
             raise ValueError(f"Sentences: {len(sentences)} lines, at most {_MOST_SENTENCES} fit")
+        if (longest := max(map(len, sentences))) > _MOST_CHARACTERS:
+            raise ValueError(f"Sentences: {longest:,} characters, at most {_MOST_CHARACTERS} fit")
         start = DOCUMENT_START if self.start.value else None
         return [self._score(sentence, start=start) for sentence in sentences]
 

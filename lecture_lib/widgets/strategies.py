@@ -13,7 +13,7 @@ from ..figures.chat import Span, answer_html, chat_picture, legend_html, spans_o
 from ..inference_script.answer import Answer
 from ..inference_script.run import generate
 from ..inference_script.settings import TaskInfo
-from .base import BackgroundWidget
+from .base import BackgroundWidget, prompt_ids
 from .chat_session import N_TOP
 
 STRATEGIES = {
@@ -23,6 +23,7 @@ STRATEGIES = {
     "top-k 5": {"top_k": 5},
     "top-p 0.9": {"top_k": 0, "top_p": 0.9},
 }
+_MOST_TOKENS = 256
 _COLUMNS_STYLE = "display:grid;gap:8px;grid-template-columns:repeat(auto-fit,minmax(150px,1fr))"
 
 
@@ -70,7 +71,7 @@ class StrategiesSideBySide(BackgroundWidget):
             name: TaskInfo(self.prompt.value, **common, **settings)
             for name, settings in STRATEGIES.items()
         }
-        n_prompt = len(self.loaded.tokenizer(self.prompt.value).input_ids)
+        n_prompt = len(prompt_ids(self.loaded.tokenizer, self.prompt.value, _MOST_TOKENS))
         self.engine.check_context(n_prompt + self.output_len, "Prompt and new tokens")
         return tasks
 

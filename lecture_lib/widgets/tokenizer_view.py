@@ -23,7 +23,9 @@ class TokenizerView(PictureWidget):
     draws_live = False
 
     def __init__(self, tokenizers: dict):
-        self.tokenizers = check_type("tokenizers", tokenizers, Mapping, "name -> tokenizer")
+        self.tokenizers = check_type("tokenizers", tokenizers, Mapping, "a dict name -> tokenizer")
+        if not tokenizers:
+            raise ValueError("tokenizers: needs a dict name -> tokenizer with at least one")
         self.text = ipywidgets.Textarea(
             value=_TEXT, description="Text", rows=2, layout={"width": "auto"}
         )
