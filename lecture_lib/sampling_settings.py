@@ -4,6 +4,7 @@ Nothing here needs torch, so a command line can refuse a wrong setting at once.
 """
 
 from dataclasses import dataclass
+from numbers import Real
 
 from lecture_lib.checks import check_count, check_number
 
@@ -42,7 +43,7 @@ class SamplingSettings:
 
 def check_temperature(temperature: float) -> float:
     """The temperature, or a ValueError unless it is above 0."""
-    if check_number("temperature", temperature) == 0:
+    if isinstance(temperature, Real) and temperature == 0:
         raise ValueError(
             "temperature: 0 divides by zero; for the likeliest token always, use greedy search "
             "(do_sample=False)"

@@ -297,7 +297,7 @@ def test_the_probe_looks_at_an_encoder_decoder_too(t5):
 def test_the_probe_refuses(tiny):
     with pytest.raises(ValueError, match="num_beams: the probe looks at one sequence, got 2"):
         observe_generation(tiny, "the fox", num_beams=2)
-    with pytest.raises(ValueError, match="prompt: needs at least one character"):
+    with pytest.raises(ValueError, match="prompt: is empty; needs at least one character"):
         observe_generation(tiny, "")
 
 
