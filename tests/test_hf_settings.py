@@ -143,7 +143,10 @@ def test_each_side_keeps_its_end(tiny):
     assert table["kept"].tolist() == ["the quick brown", "ate the cheese"]
     assert table["side"].tolist() == ["right", "left"]
     assert tiny.tokenizer.truncation_side == "right", "as it was"
-    for max_length, words in ((7, "has 7 tokens and max_length is 7"), (0, "needs an integer of 1 or more")):
+    for max_length, words in (
+        (7, "has 7 tokens and max_length is 7"),
+        (0, "needs an integer of 1 or more"),
+    ):
         with pytest.raises(ValueError, match=words):
             compare_truncation_sides(tiny.tokenizer, text, max_length=max_length)
 
