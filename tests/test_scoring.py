@@ -9,6 +9,7 @@ from engine_models import assert_logits_close, byte_tokenizer, sentencepiece_tok
 from tiny_models import tiny_tokenizer
 
 from lecture_lib.figures.chat import title_of
+from lecture_lib.figures.style import visible
 from lecture_lib.hub_tools.tokenizers import token_pieces
 from lecture_lib.inference_script.logprobs import TokenLogprobs
 from lecture_lib.scoring import (
@@ -114,7 +115,7 @@ def test_an_id_that_the_tokenizer_does_not_have_is_written_by_its_number(make):
     probs = torch.zeros(unknown + 1).index_fill(0, torch.tensor(unknown), 1.0)
     assert top_tokens(SimpleNamespace(tokenizer=tokenizer), probs, 1) == [(named, 1.0)]
     position = TokenLogprobs(unknown, -1.0, ((unknown, -1.0),))
-    assert named in title_of(position, tokenizer)
+    assert visible(named) in title_of(position, tokenizer)
 
 
 def test_an_added_token_is_written_as_it_is():
