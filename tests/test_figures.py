@@ -200,6 +200,14 @@ def test_bad_input_is_refused(draw, message):
         draw()
 
 
+def test_a_masked_score_looks_unlike_a_score_of_nearly_zero_and_a_plain_zero_does_not():
+    def picture(later: float, earlier: float) -> bytes:
+        return figures.score_maps({"m": np.array([[1.0, later], [earlier, 1.0]])}, ["a", "b"]).png
+
+    assert picture(0.0, 0.0) != picture(1e-9, 0.0)
+    assert picture(0.0, 0.0) == picture(0.0, 1e-9)
+
+
 def test_others_have_a_bar_only_where_there_are_others():
     some = figures.next_token_bars([("a", 0.5), ("b", 0.25)])
     all_of_them = figures.next_token_bars([("a", 0.75), ("b", 0.25)])

@@ -1,4 +1,7 @@
-"""Hidden checks of exercise 03: one head, causal mask, partition and merge, block, naive FLOPs."""
+"""Hidden checks of exercise 03: one head, causal mask, partition and merge, block, naive FLOPs;
+RoPE and grouped heads, a whole Llama."""
+
+import torch
 
 from grader.checks import Case, Close, Exact, Task, normal
 
@@ -277,4 +280,122 @@ NAIVE_FLOPS = Task(
          "afterwards"),
     ])  # fmt: skip
 
-TASKS = [ATTENTION_HEAD, CAUSAL_MASK, SPLIT_MERGE, BLOCK, NAIVE_FLOPS]
+
+def grouped_cases(rng):
+    def case(n_heads, n_kv_heads, seq_len, head_dim, label):
+        Q = normal(rng, n_heads, seq_len, head_dim, scale=1.5)
+        K, V = (normal(rng, n_kv_heads, seq_len, head_dim, scale=1.5) for _ in range(2))
+        inv_freq = normal(rng, head_dim // 2).abs() + 0.1
+        return Case(Q, K, V, inv_freq, label=label)
+
+    return [
+        case(6, 3, 5, 4, "six query heads, three key heads"),
+        case(6, 2, 4, 8, "six query heads, two key heads"),
+        case(4, 1, 6, 4, "one key head for all"),
+        case(3, 3, 4, 6, "a key head for each query head"),
+        case(4, 2, 1, 4, "a single token"),
+        case(2, 1, 3, 2, "heads of one pair"),
+    ]
+
+
+GROUPED_ATTENTION = Task(
+    grade_id="grouped-attention", entry="grouped_attention", cases=grouped_cases, compare=CLOSE,
+    misconceptions=[
+        ("repeats-in-turn", "Y.repeat_interleave(len(Q) // len(V), dim=0)",
+         "Y.repeat(len(Q) // len(V), 1, 1)",
+         "the key heads come in turn, 0 1 2 0 1 2; neighbouring query heads share one, 0 0 1 1 2 "
+         "2: repeat_interleave"),
+        ("turns-values", "(turn(K), V)", "(turn(K), turn(V))",
+         "the values are turned too: only queries and keys are"),
+        ("keys-not-turned", "(turn(K), V)", "(K, V)",
+         "the keys are not turned, so a score depends on where the query is, and not on the "
+         "distance"),
+        ("queries-not-turned", "attend(turn(Q)", "attend(Q",
+         "the queries are not turned, so a score depends on where the key is, and not on the "
+         "distance"),
+        ("no-positions", "x1 * cos - x2 * sin, x2 * cos + x1 * sin", "x1, x2",
+         "nothing is turned: RoPE is missing"),
+        ("turns-backwards", "x1 * cos - x2 * sin, x2 * cos + x1 * sin",
+         "x1 * cos + x2 * sin, x2 * cos - x1 * sin",
+         "the pairs are turned the other way: it is -sin in the first half, +sin in the second"),
+        ("pairs-of-neighbours", "x.chunk(2, dim=-1)", "(x[..., ::2], x[..., 1::2])",
+         "the pairs are neighbours, (x_0, x_1); here the partner of number i is number i + H/2"),
+        ("no-turn-but-a-stretch", "x1 * cos - x2 * sin, x2 * cos + x1 * sin",
+         "x1 * cos - x2 * sin, x2 * cos - x1 * sin",
+         "this is no rotation, lengths change: the second half is x2 cos + x1 sin"),
+        ("one-angle-for-all", "* inv_freq", "* inv_freq[0]",
+         "all pairs are turned by the angle of the first one: pair i has inv_freq[i]"),
+    ])  # fmt: skip
+
+
+def llama_cases(rng):
+    def case(n_layers, n_heads, n_kv_heads, head_dim, d_model, seq_len, label):
+        d_ff, vocab_size = d_model + 3, 11
+        q, kv = n_heads * head_dim, n_kv_heads * head_dim
+        W = {
+            "model.embed_tokens": normal(rng, vocab_size, d_model),
+            "model.norm": normal(rng, d_model),
+            "lm_head": normal(rng, vocab_size, d_model),
+        }
+        shapes = {"input_layernorm": (d_model,), "post_attention_layernorm": (d_model,),
+                  "self_attn.q_proj": (q, d_model), "self_attn.k_proj": (kv, d_model),
+                  "self_attn.v_proj": (kv, d_model), "self_attn.o_proj": (d_model, q),
+                  "mlp.gate_proj": (d_ff, d_model), "mlp.up_proj": (d_ff, d_model),
+                  "mlp.down_proj": (d_model, d_ff)}  # fmt: skip
+        for i in range(n_layers):
+            W |= {f"model.layers.{i}.{name}": normal(rng, *shape, scale=0.5)
+                  for name, shape in shapes.items()}  # fmt: skip
+        W = {f"{name}.weight": tensor for name, tensor in W.items()}
+        token_ids = torch.as_tensor(rng.integers(0, vocab_size, seq_len))
+        base, eps = float(rng.integers(50, 900)), 0.01
+        return Case(token_ids, W, n_layers, n_heads, n_kv_heads, base, eps, label=label)
+
+    return [
+        case(2, 4, 2, 4, 16, 5, "two layers"),
+        case(3, 3, 1, 6, 18, 4, "three layers, one key head"),
+        case(1, 2, 2, 4, 8, 1, "one layer, one token"),
+        case(2, 3, 3, 4, 10, 6, "heads that are wider together than D"),
+    ]
+
+
+LLAMA_LOGITS = Task(
+    grade_id="llama-logits", entry="llama_logits", cases=llama_cases,
+    compare=Close(rtol=1e-4, atol=1e-5), misconceptions=[
+        ("norm-without-weight", " * weight", "",
+         "the norms have no weight: each column of the normed row is multiplied by a learned one"),
+        ("norm-without-root", "torch.rsqrt(", "1 / (",
+         "the norm divides by the mean square; it is its root"),
+        ("norm-without-eps", " + eps", "",
+         "ε is missing in the norm: mean(x²) + ε, under the root"),
+        ("layer-norm", "x * torch.rsqrt(x.pow(2).mean(dim=-1, keepdim=True) + eps)",
+         "F.layer_norm(x, x.shape[-1:], eps=eps)",
+         "this is LayerNorm, which subtracts the mean; RMSNorm only divides"),
+        ("no-last-norm", 'rms_norm(x, W["model.norm.weight"])', "x",
+         "the last norm is missing, between the last layer and lm_head"),
+        ("no-residual-of-attention", "x = x + F.linear(z", "x = F.linear(z",
+         "attention replaces the stream; it is added to it"),
+        ("no-residual-of-mlp", "x = x + F.linear(F", "x = F.linear(F",
+         "the MLP replaces the stream; it is added to it"),
+        ("mlp-not-normed", 'h = rms_norm(x, W[at + "post_attention_layernorm.weight"])', "h = x",
+         "the MLP reads the stream as it is: it reads a normed copy"),
+        ("mlp-reads-the-old-copy",
+         'h = rms_norm(x, W[at + "post_attention_layernorm.weight"])', "pass",
+         "the MLP reads the copy that attention has read; it needs a new one, of the stream to "
+         "which attention was added, with its own norm"),
+        ("gate-and-up-swapped", "F.silu(gate) * up", "gate * F.silu(up)",
+         "silu is applied to up_proj; it belongs to gate_proj"),
+        ("relu", "F.silu(gate)", "F.relu(gate)", "the gate is a relu; here it is silu"),
+        ("no-gate", "F.silu(gate) * up", "F.silu(up)",
+         "the gate is missing: silu(gate) · up"),
+        ("base-upside-down", "(-torch", "(torch",
+         "the angles grow from pair to pair: it is base to the power of MINUS 2i/H"),
+        ("angles-of-half", "torch.arange(0, Q.shape[-1], 2)",
+         "torch.arange(Q.shape[-1] // 2)",
+         "pair i has the exponent -i/H; it is -2i/H"),
+        ("first-layer-only", "{i}", "0",
+         "every layer runs with the weights of layer 0"),
+    ])  # fmt: skip
+
+TASKS = [
+    ATTENTION_HEAD, CAUSAL_MASK, SPLIT_MERGE, BLOCK, NAIVE_FLOPS, GROUPED_ATTENTION, LLAMA_LOGITS,
+]  # fmt: skip

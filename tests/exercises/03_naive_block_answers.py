@@ -54,3 +54,39 @@ def naive_flops(d_model, n_heads, prompt_len, n_new_tokens):
 
     (a, b), (c, d) = up_to(end), up_to(first)
     return 24 * D * D * (a - c) + 4 * D * (b - d)
+
+
+# %% grouped-attention: right
+def grouped_attention(Q, K, V, inv_freq):
+    def turn(heads):  # a pair as one complex number, turned by a factor of length 1
+        half = heads.shape[-1] // 2
+        z = torch.complex(heads[..., :half], heads[..., half:])
+        angles = torch.arange(heads.shape[1]).outer(inv_freq)
+        z = z * torch.polar(torch.ones_like(angles), angles)
+        return torch.cat((z.real, z.imag), dim=-1)
+
+    group = Q.shape[0] // K.shape[0]
+    heads = [attend(turn(Q[[i]]), turn(K[[i // group]]), V[[i // group]]) for i in range(len(Q))]
+    return torch.cat(heads)
+
+
+# %% llama-logits: right
+def llama_logits(token_ids, W, n_layers, n_heads, n_kv_heads, base, eps):
+    x = F.embedding(token_ids, W["model.embed_tokens.weight"])
+    for i in range(n_layers):
+        w = {
+            name.split(f"model.layers.{i}.")[1].removesuffix(".weight"): tensor
+            for name, tensor in W.items()
+            if name.startswith(f"model.layers.{i}.")
+        }
+        h = F.rms_norm(x, x.shape[-1:], w["input_layernorm"], eps)
+        q, k, v = (F.linear(h, w[f"self_attn.{name}_proj"]) for name in "qkv")
+        width = q.shape[1] // n_heads
+        q, k, v = (y.unflatten(1, (-1, width)).transpose(0, 1) for y in (q, k, v))
+        angles = torch.tensor([base ** (-2 * j / width) for j in range(width // 2)], dtype=x.dtype)
+        z = grouped_attention(q, k, v, angles).transpose(0, 1).reshape(len(x), -1)
+        x = x + F.linear(z, w["self_attn.o_proj"])
+        h = F.rms_norm(x, x.shape[-1:], w["post_attention_layernorm"], eps)
+        gate = F.silu(F.linear(h, w["mlp.gate_proj"]))
+        x = x + F.linear(gate * F.linear(h, w["mlp.up_proj"]), w["mlp.down_proj"])
+    return F.linear(F.rms_norm(x, x.shape[-1:], W["model.norm.weight"], eps), W["lm_head.weight"])
