@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from grader import lms
-from grader.people import clean_name, find_in_roster
+from grader.people import clean_name, find_in_roster, read_students
 from grader.submissions import find_submissions
 
 EXERCISES = {"01_lists": ["double", "mean"], "02_more": ["half"]}
@@ -157,7 +156,7 @@ Participant 4713,Jose\N{COMBINING ACUTE ACCENT} Bo,bo@uni.example,s33,x
 
 def test_a_roster_says_whose_a_file_is(put, tmp_path):
     (tmp_path / "roster.csv").write_text(ROSTER, encoding="utf-8")
-    roster = lms.read_students(tmp_path / "roster.csv")
+    roster = read_students(tmp_path / "roster.csv")
     folder = tmp_path / "in"
     put("in/Group A/s1_01_lists.ipynb")
     put("in/Group A/Jos\N{LATIN SMALL LETTER E WITH ACUTE} Bo.ipynb")
@@ -191,14 +190,16 @@ def test_a_roster_does_not_guess():
 def test_a_roster_without_names_is_refused(tmp_path, text, told):
     (tmp_path / "roster.csv").write_text(text)
     with pytest.raises(ValueError, match=told):
-        lms.read_students(tmp_path / "roster.csv")
+        read_students(tmp_path / "roster.csv")
 
 
 def test_a_pattern_must_name_the_student_and_fit(put, tmp_path):
     put("2030 ann/01_lists.ipynb")
     put("ben/01_lists.ipynb")
     with pytest.raises(ValueError, match=r"needs a group \(\?P<student>"):
-        students(tmp_path, pattern=re.compile("x"))
+        students(tmp_path, pattern="x")
+    with pytest.raises(ValueError, match=r"'\(' is no regular expression"):
+        students(tmp_path, pattern="(")
     found = find_submissions(tmp_path, EXERCISES, pattern=re.compile(r"^\d+ (?P<student>\w+)/"))
     assert [each.student for each in found.submissions] == ["ann"]
     assert found.rejected == [("ben/01_lists.ipynb", "--pattern does not fit its path")]
