@@ -45,10 +45,16 @@ class Worker(contextlib.ExitStack):
 
         GradingError if the worker could not be started, or the author's setup cells failed.
         """
+        seconds = [] if seconds is None else seconds
+        if self.process is not None:
+            with contextlib.suppress(GradingError):  # as where something has killed it since
+                return self._run(frozen, answer, seconds)
+            seconds.clear()
+        return self._run(frozen, answer, seconds)
+
+    def _run(self, frozen: dict, answer: str, seconds: list) -> list[dict]:
         clean = False
         try:
-            if self.process is not None and self.process.poll() is not None:
-                self.close()  # killed from outside since the last task
             if self.process is None:
                 self._start()
             ours, theirs = socket.socketpair()
@@ -56,7 +62,7 @@ class Worker(contextlib.ExitStack):
                 with theirs:
                     socket.send_fds(self.control, [b"s"], [theirs.fileno()])
                 exchange = Exchange(ours, self.sandbox.limits, self.cpu_s)
-                records = exchange.run(frozen, answer, [] if seconds is None else seconds)
+                records = exchange.run(frozen, answer, seconds)
             # Only with process ids and folders of its own can a worker clean up after a task.
             errors = {record["error"]["types"][0] for record in records if "error" in record}
             if self.sandbox.bubblewrap and not errors & FAULTS:

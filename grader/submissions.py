@@ -128,7 +128,7 @@ def _walk(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
         names = sorted(name for name in set(files) - SKIPPED if not name.startswith("._"))
         out = {name: NO_NOTEBOOK for name in names if not may_be_notebook(here / name)}
         out |= {name: "hidden: not looked into" for name in folders if name.startswith(".")}
-        out |= {name: "a link: not followed" for name in folders if (here / name).is_symlink()}
+        out |= {name: "a link: not followed" for name in folders if os.path.islink(here / name)}
         folders[:] = sorted(set(folders) - set(out) - SKIPPED)
         paths += [here / name for name in names if name not in out]
         rejected += [(_shown(folder, here / n), why) for n, why in out.items() if n not in SKIPPED]

@@ -117,7 +117,7 @@ def read_bytes(path: Path, first: int | None = None) -> bytes:
                 raise UnreadableError(f"not read: {size} are allowed")
             return file.read(first or MAX_BYTES)
     except OSError as error:
-        what = "a link; hand in the file itself" if path.is_symlink() else error.strerror
+        what = "a link; hand in the file itself" if os.path.islink(path) else error.strerror
         raise UnreadableError(f"not read: {what}") from error
 
 

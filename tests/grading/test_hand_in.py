@@ -183,6 +183,27 @@ def test_a_roster_does_not_guess():
     assert find_in_roster(["annika"], roster) == []
 
 
+BELOW = ["submitted/ann", "homes/ann", "ann_assignsubmission_file_", "ann", "01_lists/ann",
+         "ann+01_lists+2039-01-31 12:00:00 UTC"]  # fmt: skip
+
+
+@pytest.mark.parametrize("below", BELOW)
+def test_nobody_takes_another_name_by_a_folder_below_their_own(put, tmp_path, below):
+    """Who hands in a folder chooses the names in it; the later file would count as ann's."""
+    put("ann/01_lists.ipynb")
+    put(f"eve/{below}/01_lists.ipynb", when=2_000_000_000)
+    assert students(tmp_path) == [("ann", "01_lists"), ("eve", "01_lists")]
+
+
+def test_nobody_takes_another_name_in_the_roster_either(put, tmp_path):
+    put("in/ann lee/01_lists.ipynb")
+    put("in/eve/Ann Lee 4711 lee@uni.example s1/01_lists.ipynb", when=2_000_000_000)
+    roster = {"Ann Lee": ["ann lee", "4711", "lee@uni.example", "s1"], "Eve": ["eve", "4712"]}
+    found = find_submissions(tmp_path / "in", EXERCISES, roster=roster)
+    assert [each.path for each in found.submissions] == ["ann lee/01_lists.ipynb"]
+    assert [why for _, why in found.rejected] == ["its path fits Ann Lee, Eve of the roster"]
+
+
 @pytest.mark.parametrize(("text", "told"), [
     ("Full name\nx\nx\n", "no column in which each student has another name"),
     ("", "no column"),
