@@ -3,9 +3,8 @@
 ``python -m grader build`` (``__main__``):
 
     build            exercises/NN_topic.ipynb from solutions/NN_topic.ipynb, byte for byte the same
-      cells          what a notebook holds: setup, answers, visible tests
-
-``python -m grader mutants``: small changes of a solution that no hidden case notices.
+      cells          what a notebook holds: setup, answers, visible tests, open questions
+      per_student    the same with values of a student's own, for release and for freeze
 
 ``python -m grader grade SUBMISSIONS --out RESULTS``; ``grade.grade`` is the outline, and calls:
 
@@ -13,7 +12,6 @@
                      and the key that stays outside
     submissions      which notebooks there are, and which of several counts; people says by its
                      path whose one is, submitted_file reads its answers
-      hints          which names an answer uses that only another cell has: read, never run
     store            results in SQLite, by a hash of answer and checks: a run goes on where it was
     self_test        makes the attempts to get out of the sandbox before anything is graded
     pool             many submissions at once, in threads or on a Dask cluster; for each
@@ -30,7 +28,7 @@
       discretion     what of it a student may be told: fixed words
     gradebook        a row for each answer and a table of their points; a person's adjustments
     similar          answers that look alike, as a hint
-    reports          grades.csv, results.jsonl, summary.html, feedback/; lms makes uploads of them
+    reports          grades.csv, results.jsonl, summary.html, feedback/, written/ to mark by hand
 
 Nothing that a worker is sent holds an expected value, a hidden test or another task's answer:
 students' code returns data, and the grader compares it in a process that runs none of their code.

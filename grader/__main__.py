@@ -1,8 +1,7 @@
-"""``python -m grader``: ``build``, ``mutants``, ``check NOTEBOOK``, ``grade FOLDER --out O``."""
+"""``python -m grader``: ``build``, ``check NOTEBOOK``, ``grade FOLDER --out RESULTS``."""
 
 import argparse
 import os
-import re
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -14,8 +13,8 @@ from .sandbox import Sandbox
 NO_SANDBOX = """check runs the notebook's code on this machine as you, without a sandbox: it can
 read and delete your files. If you trust it, add --unsafe."""
 EPILOG = """exit status of grade: 0 all graded; 1 some answers could not be graded (no student's
-fault), or files were not taken: summary.html lists them; 2 nothing was graded; 130 interrupted.
-Run it again to go on where it stopped."""
+fault) or wait for a person's points, or files were not taken: summary.html lists them; 2 nothing
+was graded; 130 interrupted. Run it again to go on where it stopped."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,11 +49,6 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--unsafe", action="store_true", help="run the code without a sandbox")
 
-    command = commands.add_parser("mutants", help="mistakes that no hidden case notices")
-    command.set_defaults(function=_mutants)
-    command.add_argument("--exercise", dest="exercises", action="append", metavar="NN")
-    command.add_argument("--task", help="only this grade_id")
-
     command = commands.add_parser("grade", help="grade a folder of submissions", epilog=EPILOG)
     command.set_defaults(function=_grade)
     add, limits = command.add_argument, ", ".join(Limits.__dataclass_fields__)
@@ -63,10 +57,19 @@ def _parser() -> argparse.ArgumentParser:
     add("--exercise", dest="exercises", action="append", metavar="NN",
         help="only this one; may be repeated")  # fmt: skip
     add("--seed", "--course-seed", type=int, help="of the hidden inputs (default: drawn once)")
-    add("--deadline", type=_moment, metavar="YYYY-MM-DDTHH:MM", help="later ones are marked late")
+    add(
+        "--deadline",
+        type=datetime.fromisoformat,
+        metavar="YYYY-MM-DDTHH:MM",
+        help="later ones are marked late",
+    )
     add("--roster", type=Path, help="table of all students: a file is whose name its path has")
-    add("--pattern", type=_regex, metavar="REGEX",
-        help="finds (?P<student>...) in the path of each file")  # fmt: skip
+    add(
+        "--per-student",
+        action="store_true",
+        help="exercises were handed out with values of one's own; needs --roster and --seed",
+    )
+    add("--pattern", metavar="REGEX", help="finds (?P<student>...) in the path of each file")
     add("--jobs", type=int, default=os.cpu_count() or 1, help="at the same time (default: cores)")
     add("--regrade", action="append", default=[], metavar="STUDENT|TASK|EXERCISE|all")
     add("--adjustments", type=Path, help="CSV (default: RESULTS/adjustments.csv)")
@@ -75,20 +78,6 @@ def _parser() -> argparse.ArgumentParser:
         help=f"one of {limits}; may be repeated")  # fmt: skip
     add("--unsafe", action="store_true", help="grade even without a sandbox that holds")
     return parser
-
-
-def _moment(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text).astimezone()
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: like 2030-01-31T23:59 ({error})") from None
-
-
-def _regex(text: str) -> re.Pattern:
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
 
 
 # Each command imports what it needs when it runs: --help answers at once.
@@ -126,22 +115,6 @@ def _check(arguments: argparse.Namespace) -> int:
     return int(not passed)
 
 
-def _mutants(arguments: argparse.Namespace) -> int:
-    from . import cells, freeze, mutants
-
-    names = freeze.find_exercises(arguments.root, arguments.exercises)
-    frozen = freeze.freeze_exercises(arguments.root, names, seed=0, only=arguments.task)
-    if not frozen:
-        raise ValueError(f"--task: no such task has checks: {arguments.task!r}")
-    for (name, task), checks in frozen.items():
-        notebook = cells.read_notebook(arguments.root / "solutions" / f"{name}.ipynb")
-        n, left = mutants.survivors(checks, cells.find_cell(notebook, task).source)
-        print(f"{name} {task}: {n - len(left)} of {n} mutants are noticed")
-        for change in left:
-            print(f"    {change}")
-    return 0
-
-
 def _grade(arguments: argparse.Namespace) -> int:
     from .grade import Settings, grade
     from .reports import format_points
@@ -155,7 +128,8 @@ def _grade(arguments: argparse.Namespace) -> int:
     print(f"{len(totals)} students, {outcome.n_graded} answers graded now, seed {outcome.seed}")
     print(f"mean {mean} of {format_points(book.max_points)} points")
     not_graded = sorted({f"{row['student']}, {row['column']}: {row['message']}"
-                         for row in book.rows if row["points"] is None})  # fmt: skip
+                         for row in book.rows
+                         if row["points"] is None and not row["parts"]})  # fmt: skip
     print(*not_graded[:10], sep="\n", end="\n" if not_graded else "")
     if len(not_graded) > 10:
         print(f"... and {len(not_graded) - 10} more that are not graded")
@@ -163,6 +137,9 @@ def _grade(arguments: argparse.Namespace) -> int:
         print(f"not taken: {path}: {why}")
     if len(outcome.rejected) > 10:
         print(f"... and {len(outcome.rejected) - 10} more files that are not taken")
+    for task, rows in book.written.items():
+        waiting = sum(row["points"] is None for row in rows)
+        print(f"{task}: {waiting} of {len(rows)} answers wait for a person's points, see written/")
     print(f"grades.csv, results.jsonl, summary.html, feedback/: in {arguments.out}")
     if outcome.interrupted:
         print("interrupted: run the same command again to go on", file=sys.stderr)

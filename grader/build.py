@@ -50,10 +50,13 @@ def build_exercise(solution: NotebookNode) -> NotebookNode:
     return exercise
 
 
-def exercise_bytes(solution_path: Path) -> bytes:
-    """What the exercise's file must hold. BuildError names the file."""
+def exercise_bytes(solution_path: Path, solution: NotebookNode | None = None) -> bytes:
+    """What the exercise's file must hold. BuildError names the file.
+
+    ``solution``: what to read in the file's place, as with the values of a student.
+    """
     try:
-        exercise = build_exercise(cells.read_notebook(solution_path))
+        exercise = build_exercise(solution or cells.read_notebook(solution_path))
     except (BuildError, cells.NotebookError) as error:
         lines = [f"{solution_path.name}: {line}" for line in str(error).splitlines()]
         raise BuildError("\n".join(lines)) from error
@@ -101,8 +104,10 @@ def lint(notebook: NotebookNode) -> list[str]:
         problems += [f"{name}: {problem}" for problem in _cell_problems(cell)]
     ids = Counter(cells.nbgrader_field(cell, "grade_id") for cell in notebook.cells)
     problems += [f"grade_id {i!r}: used by {n} cells" for i, n in ids.items() if i and n > 1]
-    for grade_id in cells.answer_ids(notebook):
-        problems += [f"answer {grade_id!r}: {p}" for p in _task_problems(notebook, grade_id)]
+    for cell in notebook.cells:
+        if cells.role(cell) in ("solution", "written"):
+            grade_id = cells.nbgrader_field(cell, "grade_id")
+            problems += [f"answer {grade_id!r}: {p}" for p in _task_problems(notebook, grade_id)]
     return problems
 
 
@@ -121,13 +126,16 @@ def _cell_problems(cell: NotebookNode) -> Iterator[str]:
             yield f"{mark} is not used here: hidden checks are in solutions/checks/"
     lines = [line.strip() for line in cell.source.splitlines()]
     marks = [line for line in lines if "BEGIN SOLUTION" in line or "END SOLUTION" in line]
-    if not marks and cells.is_answer(cell):
+    answer = cells.role(cell) in ("solution", "written")
+    if not marks and answer:
         yield "an answer without solution marks"
-    elif marks and cell.cell_type == "code" and not cells.is_answer(cell):
+    elif marks and not answer:
         yield "solution marks in a cell that is no answer"
     elif marks != [BEGIN, END] * (len(marks) // 2):
         yield f"solution marks must be pairs of lines {BEGIN!r}, {END!r}"
-    if cells.role(cell):
+    if cells.is_per_student(cell) and cells.role(cell) != "locked":
+        yield "a cell tagged per-student must be locked setup"
+    if cell.cell_type == "code" and cells.role(cell):
         yield from _python_problems(cell)
 
 
@@ -147,14 +155,15 @@ def _python_problems(cell: NotebookNode) -> Iterator[str]:
 def _task_problems(notebook: NotebookNode, grade_id: str) -> Iterator[str]:
     tests_id = cells.visible_tests_id(grade_id)
     try:
-        answer, tests = (cells.find_cell(notebook, each) for each in (grade_id, tests_id))
+        answer = carries_points = cells.find_cell(notebook, grade_id)
         points = cells.points(notebook, grade_id)
+        if cells.is_answer(answer):
+            carries_points = cells.find_cell(notebook, tests_id)
+            order = [notebook.cells.index(cell) for cell in (answer, carries_points)]
+            if not cells.is_test(carries_points) or order != sorted(order):
+                yield f"{tests_id!r} must be a graded cell after it"
     except cells.NotebookError as error:
         yield str(error)
         return
-    if cells.nbgrader_field(answer, "grade"):
-        yield "an answer's own grade must be false; its visible tests carry the points"
-    if not cells.is_test(tests) or notebook.cells.index(tests) < notebook.cells.index(answer):
-        yield f"{tests_id!r} must be a graded cell after it"
-    if points != cells.nbgrader_field(tests, "points"):
-        yield f"the text says {points} points, the tests' metadata say otherwise"
+    if points != cells.nbgrader_field(carries_points, "points"):
+        yield f"the text says {points} points, the metadata say otherwise"

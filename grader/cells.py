@@ -1,4 +1,4 @@
-"""What an exercise notebook holds, by nbgrader metadata: setup, answers, visible tests."""
+"""What an exercise holds, by nbgrader metadata: setup, answers, visible tests, open questions."""
 
 import ast
 import re
@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+PER_STUDENT = "per-student"  # the tag of the cell that gives each student values of one's own
 TASK_LINE = re.compile(r"Difficulty [1-5] of 5 · (\d+) minutes · (\d+) points?\b")
 
 
@@ -28,7 +29,12 @@ def nbgrader_field(cell: NotebookNode, name: str):
 
 
 def role(cell: NotebookNode) -> str | None:
-    """Of a code cell: "solution" (an answer), "grade" (tests), "locked" (setup) or None."""
+    """Of a code cell: "solution" (an answer), "grade" (tests), "locked" (setup) or None.
+
+    Of any cell: "written", the answer to an open question, which a person marks.
+    """
+    if nbgrader_field(cell, "solution") and nbgrader_field(cell, "grade"):
+        return "written"
     fields = ("solution", "grade", "locked") if cell.cell_type == "code" else ()
     return next((field for field in fields if nbgrader_field(cell, field)), None)
 
@@ -54,13 +60,24 @@ def answer_ids(notebook: NotebookNode) -> list[str]:
     return [nbgrader_field(cell, "grade_id") for cell in notebook.cells if is_answer(cell)]
 
 
+def written_points(notebook: NotebookNode) -> dict[str, int]:
+    """The points of the open questions, by grade_id. NotebookError if one has none."""
+    found = [nbgrader_field(cell, "grade_id") for cell in notebook.cells if role(cell) == "written"]
+    return {grade_id: points(notebook, grade_id) for grade_id in found}
+
+
+def is_per_student(cell: NotebookNode) -> bool:
+    """Does this cell hold values of one's own?"""
+    return PER_STUDENT in cell.metadata.get("tags", [])
+
+
 def titles(notebook: NotebookNode) -> dict[str, str]:
     """By grade_id of each answer the heading above it, or its grade_id where there is none."""
     found, heading = {}, ""
     for cell in notebook.cells:
-        if cell.cell_type == "markdown":
+        if cell.cell_type == "markdown" and role(cell) is None:
             heading = [heading, *re.findall(r"^##+ +(.+?)[ #]*$", cell.source, re.MULTILINE)][-1]
-        elif is_answer(cell):
+        elif role(cell) in ("solution", "written"):
             grade_id = nbgrader_field(cell, "grade_id")
             found[grade_id] = heading or grade_id
     return found

@@ -13,12 +13,12 @@ entry is, a shape with up to MAX_DIGITS digits. That is some twenty bits for a t
 each case, where a hidden input or a solution has thousands.
 """
 
-import ast
 import builtins
 import re
 
 from .judge import OWN_ERRORS
 
+ALONE = ", and an answer is graded without the other cells of the notebook"
 SENTENCES = {
     **{name: "" for name, kind in vars(builtins).items()
        if isinstance(kind, type) and issubclass(kind, BaseException)},
@@ -32,7 +32,7 @@ SENTENCES = {
     "KeyError": "a dict has no such key",
     "MemoryError": "it needs more memory than there is",
     "ModuleNotFoundError": "there is no module of that name",
-    "NameError": "a name is not defined there",
+    "NameError": f"a name is not defined there{ALONE}",
     "OverflowError": "a number is too large",
     "RecursionError": "a function calls itself without end",
     "TypeError": "a value is of a type that does not fit there, or a call has wrong arguments",
@@ -66,22 +66,6 @@ def discreet_message(message: str) -> str:
     return SIZE.sub(usual, message)
 
 
-def assert_message(tests: str, text: str) -> str | None:
-    """The message of the visible test that failed with ``text``, without what an answer put in.
-
-    None if it is none of theirs.
-    """
-    fitting = []
-    for node in ast.walk(ast.parse(tests)):
-        if isinstance(node, ast.Assert):
-            parts = getattr(node.msg, "values", [node.msg])  # of an f-string, or the one text
-            fixed = [getattr(part, "value", None) for part in parts]
-            texts = [" ".join(part.split()) for part in fixed if isinstance(part, str)]
-            if texts and all(part in text for part in texts):
-                fitting.append("".join(p if isinstance(p, str) else "…" for p in fixed))
-    return max(fitting, key=len, default=None)
-
-
 def _discreet(error: dict, entries: list[str], lines: list[str]) -> dict:
     if error["phase"] == "syntax":
         return error
@@ -90,7 +74,7 @@ def _discreet(error: dict, entries: list[str], lines: list[str]) -> dict:
     line = line if line is not None and 1 <= line <= len(lines) else None
     name = UNDEFINED.fullmatch(text) if (kind, error["phase"]) == ("NameError", "load") else None
     if name and line and name[1] in re.findall(r"\w+", lines[line - 1]):
-        text = name[0]
+        text = name[0] + ALONE
     elif kind not in ("MissingName", "NotCallable") or text not in entries:
         text = SENTENCES.get(kind)  # None: an error of the answer's own may be called anything
     types = ["an error", *error["types"]] if text is None else error["types"]

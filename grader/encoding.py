@@ -4,7 +4,6 @@
 |---|---|
 | None, bool, str, int, finite float, list | themselves |
 | nan, inf | ``{"$float": "nan"}`` |
-| complex, bytes | ``{"$complex": [re, im]}``, ``{"$bytes": base64}`` |
 | tuple, set | ``{"$tuple": [...]}``, ``{"$set": [...]}`` (sorted) |
 | dict, in its order, keys of any kind | ``{"$dict": [[key, value], ...]}`` |
 | numpy array, torch tensor | ``{"$array": base64, "dtype": ..., "shape": ..., "lib": ...}`` |
@@ -27,7 +26,7 @@ MAX_INT_BITS = 4096
 MAX_SAME_HASH = 100
 DTYPES = (
     *("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"),
-    *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
+    *("float16", "bfloat16", "float32", "float64"),
 )
 
 
@@ -41,8 +40,8 @@ def dumps(data: Any) -> str:
 
 
 # What a built-in type with a size costs, in bytes for each of its parts.
-COSTS = {str: 6, bytes: 1, dict: 320, **dict.fromkeys((list, tuple, range, set, frozenset), 160)}
-TAGS = {bytes: "$bytes", dict: "$dict", tuple: "$tuple", set: "$set", frozenset: "$set"}
+COSTS = {str: 6, dict: 320, **dict.fromkeys((list, tuple, range, set, frozenset), 160)}
+TAGS = {dict: "$dict", tuple: "$tuple", set: "$set", frozenset: "$set"}
 NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -55,10 +54,10 @@ def _with_own_hashes(items: list) -> list:
 
 
 FROM_LIST = {
-    "$complex": lambda pair: complex(*pair), "$tuple": tuple,
+    "$tuple": tuple,
     "$set": lambda items: set(_with_own_hashes(items)),
     "$dict": lambda pairs: dict(_with_own_hashes([k for k, _ in pairs]) and pairs),
-}  # fmt: skip
+}
 
 
 def encode(value: Any, *, fixture: Callable[[Any], Any] = lambda value: None) -> Any:
@@ -91,18 +90,13 @@ def encode(value: Any, *, fixture: Callable[[Any], Any] = lambda value: None) ->
         if isinstance(value, float):
             value = float.__float__(value)
             return value if math.isfinite(value) else {"$float": repr(value)}
-        if isinstance(value, complex):
-            value = complex.__complex__(value)
-            return {"$complex": [encoded(value.real, depth), encoded(value.imag, depth)]}
         kind = next((kind for kind in COSTS if isinstance(value, kind)), None)
         if kind is None:
             return _encode_array(value, spend)
         spend(COSTS[kind] * kind.__len__(value))  # before walking it: ten million zeros end here
         if kind is str:
             return str.__str__(value)
-        if kind is bytes:
-            data = base64.b64encode(value).decode()
-        elif kind is dict:
+        if kind is dict:
             data = [[encoded(k, depth + 1), encoded(v, depth + 1)] for k, v in dict.items(value)]
         else:
             data = [encoded(item, depth + 1) for item in kind.__iter__(value)]
@@ -161,8 +155,6 @@ def decode(data: Any, *, fixture: Callable[[str, Any], Any] | None = None, nativ
             return FROM_LIST[tag](each(data[tag]))
         if tag == "$float":
             return NOT_FINITE[data[tag]]
-        if tag == "$bytes":
-            return base64.b64decode(data[tag], validate=True)
         if tag == "$array":
             return _decode_array(data, native)
         if fixture is None or tag is None:

@@ -26,6 +26,7 @@ from . import cells, encoding
 from .build import solution_paths
 from .checks import Case, Edit, Misconception, Probe, Raises, Task, function_source, load_tasks
 from .judge import case_reasons, matches
+from .per_student import solution_of
 from .session import Session
 
 # numpy's global generator takes seeds below 2**32, and a case's seed is 1000 times this.
@@ -51,17 +52,27 @@ def find_exercises(root: Path, wanted: list[str] | None = None) -> list[str]:
 
 
 def freeze_exercises(
-    root: Path, names: list[str], seed: int, only: str | None = None
+    root: Path, names: list[str], seed: int, only: str | None = None, student: str | None = None
 ) -> dict[tuple[str, str], dict]:
-    """Frozen checks by (exercise, task), in the order of the course; ``only`` one task's."""
+    """Frozen checks by (exercise, task), in the order of the course; ``only`` one task's.
+
+    ``student``: with the values of that student, of the exercises that have values of one's own.
+    """
     if not 0 <= seed < SEEDS:
         raise ValueError(f"seed: got {seed}, must be from 0 to {SEEDS - 1}")
     frozen = {}
     for name in names:
-        notebook = cells.read_notebook(root / "solutions" / f"{name}.ipynb")
+        if student is None:
+            notebook = cells.read_notebook(root / "solutions" / f"{name}.ipynb")
+        elif (notebook := solution_of(root, name, seed, student)) is None:
+            continue
         for task in load_tasks(root / "solutions" / "checks" / f"{name}.py"):
             if only in (None, task.grade_id):
-                frozen[name, task.grade_id] = freeze(task, seed, notebook)
+                try:
+                    frozen[name, task.grade_id] = freeze(task, seed, notebook)
+                except FreezeError as error:
+                    whose = f" (the values are those of {student!r})" if student else ""
+                    raise FreezeError(f"{error}{whose}") from error
     return frozen
 
 

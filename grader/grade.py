@@ -3,17 +3,21 @@
 ``grade`` below is the whole path; ``__init__`` says which module does which step.
 """
 
+import functools
 import json
 import os
 import re
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
+from nbformat import NotebookNode
 from tqdm import tqdm
 
 from lecture_lib.checks import check_count
@@ -22,14 +26,20 @@ from . import GradingError, cells, reports, self_test
 from .exchange import GIVE_UP
 from .freeze import draw_seed, find_exercises, freeze_exercises
 from .gradebook import Gradebook, make_gradebook, read_adjustments
-from .lms import read_students
+from .people import read_students
 from .pool import Job, dask_executor, grade_all, local_executor
 from .sandbox import Sandbox
-from .similar import Pair, groups, similar_pairs
+from .similar import Pair, similar_pairs
 from .store import Store, open_store
-from .submissions import find_submissions
+from .submissions import Submission, find_submissions
 from .submitted_file import as_given
 
+NEEDS_ROSTER = """per_student: needs the roster and the seed that were given when the exercises
+were handed out (--roster, --seed)"""
+WRONG_VALUES = (
+    "the values of one's own in it are not those that it is graded with: is it another student's, "
+    "of another seed, or was --per-student forgotten or too much?"
+)
 WAITING = b"\ninterrupted: waiting for what is being graded; Ctrl-C again gives it up\n"
 
 
@@ -46,7 +56,8 @@ class Settings:
     unsafe: bool = False  # grade even if the sandbox is missing or does not hold
     adjustments: Path | None = None  # None: adjustments.csv in the results folder
     roster: Path | None = None  # a table of all students: whose a file is
-    pattern: re.Pattern | None = None  # finds (?P<student>...) in each path
+    per_student: bool = False  # exercises were handed out with values of one's own
+    pattern: str | re.Pattern | None = None  # finds (?P<student>...) in each path
     sandbox: Sandbox = field(default_factory=Sandbox)
 
 
@@ -68,55 +79,86 @@ def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> O
     is no sandbox that holds. Nothing has been graded then.
     """
     check_count("jobs", settings.jobs)
-    names = find_exercises(root, settings.exercises)
+    names, notebooks = find_exercises(root, settings.exercises), _notebooks(root / "solutions")
+    given = {name: [cell.source for cell in notebook.cells]
+             for name, notebook in _notebooks(root / "exercises").items()}  # fmt: skip
     with open_store(results) as store:
         table = settings.adjustments or results / "adjustments.csv"
         adjustments = read_adjustments(table, may_be_absent=settings.adjustments is None)
         seed = store.fact("seed") if settings.seed is None else settings.seed
+        per_student = settings.per_student or store.fact("per_student") is not None
+        if per_student and (settings.roster is None or seed is None):
+            raise ValueError(NEEDS_ROSTER)
         seed, frozen = (draw_seed(root, names) if seed is None
                         else (int(seed), freeze_exercises(root, names, int(seed))))  # fmt: skip
         store.set_fact("seed", str(seed))
+        if per_student:
+            store.set_fact("per_student", "yes")
+
+        @functools.cache
+        def of_student(student: str) -> dict:
+            return freeze_exercises(root, names, seed, student=student) if per_student else {}
+
+        def checks_of(row: dict) -> dict | None:
+            task = row["exercise"], row["task"]
+            return of_student(row["student"]).get(task) or frozen.get(task)
+
+        written = {name: cells.written_points(notebooks[name]) for name in names}
         tasks_of = {name: [t for e, t in frozen if e == name] for name in names}
-        given = {name: _given(root, name) for name in names}
         found = find_submissions(
             submissions, tasks_of, settings.deadline, set(map(as_given, chain(*given.values()))),
             settings.roster and read_students(settings.roster), settings.pattern)  # fmt: skip
         for submission in found.submissions:
-            setups = {task: frozen[submission.exercise, task]["ask"]["setup"]
-                      for task in tasks_of[submission.exercise]}  # fmt: skip
-            store.save_submission(submission, setups)
-        store.set_keys(frozen)
+            who, name = {"student": submission.student}, submission.exercise
+            checks = {t: checks_of({**who, "exercise": name, "task": t}) for t in tasks_of[name]}
+            _save(submission, store, checks, written[name])
+        store.set_keys(checks_of)
         store.forget(settings.regrade)
-        tasks = _catalogue(store, frozen)
+        points = {task: checks["points"] for task, checks in frozen.items()}
+        points |= {(name, task): most for name in names for task, most in written[name].items()}
+        tasks = _catalogue(store, names, points)
         make_gradebook(store, tasks, adjustments, {})  # refuses wrong adjustments before the work
-        todo = _todo(store, frozen)
+        todo = _todo(store, checks_of)
         private = (root / "solutions", root / "tests", submissions, results)
         n_graded, failures, interrupted = _run(todo, settings, tuple(map(str, private)), store)
         book = make_gradebook(store, tasks, adjustments, failures)
-        reports.write_reports(results, book, _titles(root, book), seed=seed,
-                              groups=groups(_similar(root, book)),
+        titles = {f"{name}/{task}": title for name, notebook in notebooks.items()
+                  for task, title in cells.titles(notebook).items()}  # fmt: skip
+        reports.write_reports(results, book, {task: titles.get(task, task) for task in book.tasks},
+                              seed=seed, similar=_similar(book, given),
                               rejected=found.rejected)  # fmt: skip
     return Outcome(n_graded, book, seed, interrupted, found.rejected)
 
 
-def _catalogue(store: Store, frozen: dict[tuple[str, str], dict]) -> dict:
+def _save(submission: Submission, store: Store, checks: dict, written: Iterable[str]) -> None:
+    """Keep it; ``checks`` are those of its student, by task."""
+    drawn, setups = submission.notebook.drawn, (each["ask"]["setup"] for each in checks.values())
+    if drawn is not None and as_given(drawn) not in set(map(as_given, chain(*setups))):
+        submission = replace(submission, remarks=(*submission.remarks, WRONG_VALUES))
+    store.save_submission(submission, [*checks, *written])
+
+
+def _notebooks(folder: Path) -> dict[str, NotebookNode]:
+    return {path.stem: cells.read_notebook(path) for path in sorted(folder.glob("*.ipynb"))}
+
+
+def _catalogue(store: Store, names: list[str], points: dict[tuple[str, str], int]) -> dict:
     """The points of all tasks that were ever graded into this folder, in the course's order."""
-    graded_now = {exercise for exercise, _ in frozen}
-    known = [(tuple(key), points) for key, points in json.loads(store.fact("tasks") or "[]")
-             if key[0] not in graded_now]  # fmt: skip
-    known += [(key, data["points"]) for key, data in frozen.items()]
+    known = [(tuple(key), most) for key, most in json.loads(store.fact("tasks") or "[]")
+             if key[0] not in names]  # fmt: skip
+    known += points.items()
     known.sort(key=lambda item: item[0][0])  # stable: tasks keep their order
     store.set_fact("tasks", json.dumps(known))
     return dict(known)
 
 
-def _todo(store: Store, frozen: dict[tuple[str, str], dict]) -> list[list[Job]]:
+def _todo(store: Store, checks_of: Callable[[dict], dict | None]) -> list[list[Job]]:
     """What has no result yet, by submission; equal answers to a task are graded once."""
     known: set[str] = set()
     submissions: dict[tuple[str, str], list[Job]] = {}
     for row in store.answers():
-        checks = frozen.get((row["exercise"], row["task"]))
-        if checks and row["key"] and row["result"] is None and row["key"] not in known:
+        new = row["key"] and row["result"] is None and row["key"] not in known
+        if new and (checks := checks_of(row)):
             known.add(row["key"])
             jobs = submissions.setdefault((row["student"], row["exercise"]), [])
             jobs.append(Job(row["key"], checks, row["source"]))
@@ -132,9 +174,8 @@ def _run(
         return n_graded, failures, False
     sandbox, on_cluster = _sandbox(settings, private), settings.scheduler is not None
     stop, before = threading.Event(), signal.getsignal(signal.SIGINT)
-
-    def executors():
-        return dask_executor(settings.scheduler) if on_cluster else local_executor(settings.jobs)
+    executor = (partial(dask_executor, settings.scheduler) if on_cluster
+                else partial(local_executor, settings.jobs))  # fmt: skip
 
     def interrupt(*_) -> None:
         if stop.is_set():  # a second Ctrl-C does not wait
@@ -147,7 +188,7 @@ def _run(
     signal.signal(signal.SIGINT, interrupt)
     try:
         with tqdm(total=sum(map(len, todo)), unit="task", desc="grading", file=sys.stderr) as bar:
-            for jobs, results in grade_all(todo, sandbox, executors, stop, on_cluster):
+            for jobs, results in grade_all(todo, sandbox, executor, stop, on_cluster):
                 for key, result in results.items():
                     if isinstance(result, str):
                         failures[key] = result
@@ -178,30 +219,13 @@ def _sandbox(settings: Settings, private: tuple[str, ...]) -> Sandbox:
         return replace(sandbox, bubblewrap=isinstance(error, self_test.EscapeError))
 
 
-def _given(root: Path, name: str) -> list[str]:
-    """The code cells of an exercise as they are handed out."""
-    exercise = root / "exercises" / f"{name}.ipynb"
-    cells_given = cells.read_notebook(exercise).cells if exercise.exists() else []
-    return [cell.source for cell in cells_given if cell.cell_type == "code"]
-
-
-def _titles(root: Path, book: Gradebook) -> dict[str, str]:
-    """What each task is called in its notebook."""
-    found = {}
-    for name in dict.fromkeys(column.split("/")[0] for column in book.tasks):
-        path = root / "solutions" / f"{name}.ipynb"
-        known = cells.titles(cells.read_notebook(path)) if path.exists() else {}
-        found |= {f"{name}/{task}": title for task, title in known.items()}
-    return {column: found.get(column, column) for column in book.tasks}
-
-
-def _similar(root: Path, book: Gradebook) -> list[Pair]:
+def _similar(book: Gradebook, given: dict[str, list[str]]) -> list[Pair]:
     """Similar answers to each task, and to each exercise as a whole, for where all are short."""
     places: dict[str, dict[str, list[str]]] = {}
-    for row in book.rows:
+    for row in filter(lambda row: row["parts"] is None, book.rows):
         for where in (row["exercise"], row["column"]):
             sources = places.setdefault(where, {}).setdefault(row["student"], [])
             sources.append(row["source"] or "")
-    given = {name: _given(root, name) for name in {row["exercise"] for row in book.rows}}
+    known = {where: given.get(where.split("/")[0], []) for where in places}
     return [pair for where, sources in places.items()
-            for pair in similar_pairs(where, sources, given[where.split("/")[0]])]  # fmt: skip
+            for pair in similar_pairs(where, sources, known[where])]  # fmt: skip

@@ -5,8 +5,8 @@ The task is a grade_id, or exercise/grade_id. The points replace the graded ones
 writes this file, so they survive every regrading.
 """
 
-import csv
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,10 +15,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from .people import read_table
 from .store import Store
 
 ADJUSTMENT = ("student", "task", "points", "reason", "who")
 NO_ANSWER = "the notebook has no answer cell for this task"
+WRITTEN = "an open question: a person reads it and gives the points"
+# What begins a formula, in the first cell or in one behind another country's separator.
+FORMULA = re.compile(r"(^|[;\t\r\n|])(?=\s*[=+\-@＝＋－＠])|^(?=[\t\r])")
 OUTCOMES_TO_LOOK_AT = {"time limit", "died", "unreadable", "wrong name", "NameError",
                        "SyntaxError"}  # fmt: skip
 UNTOLD = {"not run", "not answered"}  # outcomes that say nothing of an answer
@@ -33,6 +37,7 @@ class Gradebook:
 
     A row has all that is known of an answer: RESULT, its source, and "exercise/task" as its column;
     its points are None as long as it is not graded. Rows are in the order of students and tasks.
+    The "parts" of an answer to an open question are a list; None for other tasks.
     """
 
     tasks: dict[str, float]
@@ -66,10 +71,19 @@ class Gradebook:
         """Late submissions by student."""
         return by_student(each for each in self.submissions if each["late"])
 
+    @cached_property
+    def written(self) -> dict[str, list[dict]]:
+        """The answers to each open question."""
+        rows = [row for row in self.rows if row["parts"]]
+        return {task: found for task in self.tasks
+                if (found := [row for row in rows if row["column"] == task])}  # fmt: skip
+
     def task_figures(self) -> list[dict]:
         """For each task, the hardest first: mean share of its points, what went wrong how often."""
         figures = []
         for task, most in self.tasks.items():
+            if task in self.written:
+                continue
             graded = self.table[self.table["column"] == task].dropna(subset="points")
             wrong = graded.dropna(subset="misconception")
             found = Counter(zip(wrong["misconception"], wrong["message"], strict=True))
@@ -102,7 +116,9 @@ class Gradebook:
         found = [(each["student"], each["exercise"], text)
                  for each in self.submissions for text in each["remarks"]]  # fmt: skip
         for row in self.rows:
-            odd = row["points"] is None or _outcomes(row["checks"]) & OUTCOMES_TO_LOOK_AT
+            odd = (row["points"] is None and not row["parts"]) or _outcomes(
+                row["checks"]
+            ) & OUTCOMES_TO_LOOK_AT
             texts = (row["remark"], row["message"] if odd else None)
             found += [(row["student"], row["column"], text) for text in texts if text]
         return sorted(found, key=lambda each: each[0])  # stable: submissions, then answers
@@ -150,6 +166,10 @@ def _row(answer: dict, max_points: float, failures: dict[str, str]) -> dict:
     result, told = answer["result"] or {}, {}
     if answer["source"] is None:
         told = {"points": 0, "message": NO_ANSWER, "student_message": NO_ANSWER}
+    elif answer["parts"]:
+        told = {"message": WRITTEN, "student_message": WRITTEN}
+    elif answer["parts"] is not None:
+        told = {"points": 0, "message": "not answered", "student_message": "not answered"}
     elif not result:
         why = failures.get(answer["key"], "grading was interrupted")
         told = {"message": f"not graded: {why}", "student_message": "not graded yet"}
@@ -166,9 +186,14 @@ def _row(answer: dict, max_points: float, failures: dict[str, str]) -> dict:
     }
 
 
+def no_formula(text: str) -> str:
+    """A spreadsheet would run a name such as ``=cmd()``."""
+    return FORMULA.sub(r"\1'", text)
+
+
 def _adjust(rows: list[dict], student: str, task: str, points: float, **why: str) -> None:
-    fitting = [row for row in rows
-               if row["student"] == student and task in (row["task"], row["column"])]  # fmt: skip
+    fitting = [row for row in rows if student in (row["student"], no_formula(row["student"]))
+               and task in (row["task"], row["column"])]  # fmt: skip
     where = f"adjustments: student {student!r}, task {task!r}"
     if len(fitting) != 1:
         told = "in several exercises: write exercise/task" if fitting else "nothing handed in"
@@ -183,10 +208,9 @@ def _adjust(rows: list[dict], student: str, task: str, points: float, **why: str
 
 def read_adjustments(path: Path, may_be_absent: bool = False) -> list[dict]:
     """The adjustments in a file. ValueError if it, or a row of it, is not as described above."""
-    if (toml := path.with_suffix(".toml")).exists():
-        columns = ", ".join(ADJUSTMENT)
-        raise ValueError(f"adjustments: {toml} is not read; write a CSV table with {columns}")
     if may_be_absent and not path.exists():
+        if (toml := path.with_suffix(".toml")).exists():
+            raise ValueError(f"adjustments: {toml} is not read; write a CSV table {path.name}")
         return []
     table = read_table("adjustments", path)
     if missing := set(ADJUSTMENT) - set(table):
@@ -201,15 +225,3 @@ def read_adjustments(path: Path, may_be_absent: bool = False) -> list[dict]:
             raise ValueError(f"{where}: points {row['points']!r}, a number is needed")
         row["points"] = float(points)
     return rows
-
-
-def read_table(what: str, path: Path) -> pd.DataFrame:
-    """The texts of a CSV file; ValueError, with ``what`` it is, if it cannot be read."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="", skipinitialspace=True, strict=True)
-            table = pd.DataFrame(list(reader), columns=reader.fieldnames or [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{what}: {path} cannot be read: {error}") from error
-    # macOS writes é as two characters, others as one.
-    return table.apply(lambda column: column.str.normalize("NFC").str.strip())

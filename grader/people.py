@@ -11,12 +11,16 @@ Sources: nbgrader/exchange/default/submit.py, Moodle's mod/assign/classes/downlo
 lib/content_zipper.rb, nbgitpuller/pull.py.
 """
 
+import csv
 import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
+
+import pandas as pd
 
 EXCHANGE = re.compile(r"(?P<student>.+)\+[^+]+\+\d{4}-\d\d-\d\d \d\d:\d\d:\d\d.*")
 PLATFORMS = (
@@ -33,6 +37,11 @@ VERSION = re.compile(
     r"(?:[ _-]*\((\d+)\)|[ _-]+\(?(?:copy|kopie|copie|c[oó]pia)[ _-]?(\d*)\)?|__(\d{14}))$",
     re.IGNORECASE,
 )
+ROSTER = {  # the columns of what a platform exports that say who a student is
+    "canvas": ("Student", "ID", "SIS User ID", "SIS Login ID", "Section"),
+    "moodle": ("Identifier", "Full name", "First name", "Last name", "Email address", "ID number"),
+}
+NOT_IDENTIFYING = {"Section", "First name", "Last name"}
 
 
 class Owner(NamedTuple):
@@ -59,7 +68,11 @@ def find_owner(top: str, parts: Sequence[str], exercises: Iterable[str]) -> Owne
     split.append(_split(parts[-1], exercises))
     version = split[-1][2]
     exercise = next((known for _, known, _ in reversed(split) if known), None)
+    names = [words for words, _, _ in split if words and words.casefold() not in NOBODY]
     for i, part in enumerate(parts):
+        # Below a person's own folder a path says what that person likes, someone else's name too.
+        if names and names[0] in [words for words, _, _ in split[:i]]:
+            break
         for match in filter(None, (platform.fullmatch(part) for platform in PLATFORMS)):
             student, found = match["student"].replace("LATE_", ""), match.groupdict()
             if _split(student, exercises)[1] is None:  # else it only looks like Canvas
@@ -68,9 +81,8 @@ def find_owner(top: str, parts: Sequence[str], exercises: Iterable[str]) -> Owne
                     return Owner((student,), exercise, version, collected=collected)
                 only = "/".join([found["file"], *parts[i + 1 :]])
                 return Owner((student,), exercise, version, "", only, student != match["student"])
-    names = [words for words, _, _ in split if words and words.casefold() not in NOBODY]
     for around, (words, _, _) in zip([top, *parts], split[:-1], strict=False):
-        if around.casefold() in HOMES and words in names:
+        if around.casefold() in HOMES and words in names[:1]:
             collected = len(parts) == 3 + (parts[0] == around) and around == "submitted"
             return Owner((words,), exercise, version, collected=collected)
     apart = [words for words in names[1:] if words.casefold() not in OF_ONE_PERSON]
@@ -102,12 +114,53 @@ def _pattern(exercise: str) -> re.Pattern:
     return re.compile(rf"(?<!\d){words}(?!\d)", re.IGNORECASE)
 
 
-def find_in_roster(names: Iterable[str], roster: dict[str, list[str]]) -> list[str]:
-    """Whom of the roster these words name, by the most of what each student is called there."""
-    said = _words(" ".join(names))
-    found = {student: sum(_words(each) in said for each in known)
-             for student, known in roster.items()}  # fmt: skip
-    return [student for student, n in found.items() if n and n == max(found.values())]
+def read_students(path: Path) -> dict[str, list[str]]:
+    """All that each student is called in a platform's list, or in any table, by one of the names.
+
+    ValueError for a table that can't be read, or has no column that tells all students apart.
+    """
+    table = read_table("roster", path)
+    known = {name for names in ROSTER.values() for name in names} - NOT_IDENTIFYING
+    columns = [name for name in table if name in known] or list(table)
+    rows = table[
+        table[columns].ne("").any(axis=1) & table[columns].ne("Points Possible").all(axis=1)
+    ]
+    for name in ("Student", "Full name", *columns):
+        if name in rows and rows[name].is_unique and rows[name].all():
+            called = [[text.removeprefix("Participant ") for text in row if text]
+                      for row in rows[columns].values.tolist()]  # fmt: skip
+            return dict(zip(rows[name], called, strict=True))
+    raise ValueError(f"roster: {path} has no column in which each student has another name")
+
+
+def read_table(what: str, path: Path) -> pd.DataFrame:
+    """The texts of a CSV file; ValueError, with ``what`` it is, if it cannot be read."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restval="", skipinitialspace=True, strict=True)
+            table = pd.DataFrame(list(reader), columns=reader.fieldnames or [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{what}: {path} cannot be read: {error}") from error
+    # macOS writes é as two characters, others as one.
+    return table.apply(lambda column: column.str.normalize("NFC").str.strip())
+
+
+def find_in_roster(names: Sequence[str], roster: dict[str, list[str]]) -> list[str]:
+    """Whom of the roster these words name, by the most of what each student is called there.
+
+    Whoever the first part of a path names may have made the rest, so no one else is found alone.
+    """
+
+    def found_in(text: str) -> dict[str, int]:
+        said = _words(text)
+        counts = {student: sum(_words(each) in said for each in known)
+                  for student, known in roster.items()}  # fmt: skip
+        return {student: n for student, n in counts.items() if n}
+
+    whole = found_in(" ".join(names))
+    best = {student for student, n in whole.items() if n == max(whole.values())}
+    first = set(next(filter(None, map(found_in, names)), best))
+    return sorted(best if best <= first else best | first, key=list(roster).index)
 
 
 @cache

@@ -103,14 +103,11 @@ def _visible(job: Job, record: dict) -> dict:
     """What the visible tests said; the text of an error may tell the hidden inputs by now."""
     if "error" not in record:
         return {"outcome": "passed", "message": None, "student_message": None}
-    answer, frozen = job.answer, job.frozen
-    [told] = discretion.without_inputs([record], answer, frozen["ask"]["entries"])
-    message, student_message = (difference(each, {"value": None}, frozen["key"])
+    [told] = discretion.without_inputs([record], job.answer, job.frozen["ask"]["entries"])
+    message, student_message = (difference(each, {"value": None}, job.frozen["key"])
                                 for each in (record, told))  # fmt: skip
-    outcome = _outcome(message, record)
-    if record["error"]["types"][0] == "AssertionError":
-        outcome, message, tests = "failed", record["error"]["text"], frozen["visible"]["test"]
-        student_message = discretion.assert_message(tests, message) or student_message
+    failed = record["error"]["types"][0] == "AssertionError"
+    outcome = "failed" if failed else _outcome(message, record)
     return {"outcome": outcome, "message": message, "student_message": student_message}
 
 
@@ -151,11 +148,12 @@ def grade_all(
             for future in wait(running, WAIT_S, FIRST_COMPLETED).done:
                 jobs = running.pop(future)
                 results = _results(future, jobs)
-                again = [job for job in jobs if size > 1 and _starved(results[job.key])]
+                beside = size > 1 or len(jobs) > 1
+                again = [job for job in jobs if beside and _starved(results[job.key])]
                 alone += [[job] for job in again]
                 done = [job for job in jobs if job not in again]
                 yield done, {job.key: results[job.key] for job in done}
-        # Others' answers may have taken the processors or the memory that these needed.
+        # Others may have taken the processors or the memory that these needed, or hurt the worker.
         for jobs in alone:
             if not stop.is_set():
                 yield jobs, _results(executor.submit(grade_submission, jobs, sandbox, check), jobs)
@@ -163,7 +161,7 @@ def grade_all(
 
 def _starved(result: dict | str) -> bool:
     checks = [] if isinstance(result, str) else result["checks"]
-    return any(check["outcome"] in STARVED for check in checks)
+    return not STARVED.isdisjoint(check["outcome"] for check in checks)
 
 
 def _results(future: Future, jobs: list[Job]) -> dict:

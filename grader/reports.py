@@ -1,4 +1,4 @@
-"""Files for people, from the gradebook: grades.csv, results.jsonl, summary.html, feedback/."""
+"""Files for people: grades.csv, results.jsonl, summary.html, feedback/ and written/."""
 
 import hashlib
 import json
@@ -11,17 +11,15 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from .gradebook import RESULT, Gradebook, by_student
+from .gradebook import RESULT, Gradebook, by_student, no_formula
 
 BINS = 10
-# What begins a formula, in the first cell or in one behind another country's separator.
-FORMULA = re.compile(r"(^|[;\t\r\n|])(?=\s*[=+\-@＝＋－＠])|^(?=[\t\r])")
 
 
 def write_reports(folder: Path, book: Gradebook, titles: dict[str, str], **facts) -> None:
     """Write all reports; tasks are called by their ``titles``, the summary tells ``facts`` too.
 
-    These are the seed, groups of similar answers, and rejected files, which are no one's.
+    These are the seed, pairs of similar answers, and rejected files, which are no one's.
     """
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -29,15 +27,21 @@ def write_reports(folder: Path, book: Gradebook, titles: dict[str, str], **facts
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    templates.filters |= {"points": format_points, "moment": moment, "file_name": file_name}
+    templates.filters |= {"points": format_points, "moment": moment, "file_name": file_name,
+                          "no_formula": no_formula}  # fmt: skip
     templates.globals["titles"] = titles
-    summary, feedback = map(templates.get_template, ("summary.html", "feedback.html"))
-    (folder / "feedback").mkdir(parents=True, exist_ok=True)
+    pages = ("summary.html", "feedback.html", "written.html")
+    summary, feedback, written = map(templates.get_template, pages)
+    for name in ("feedback", "written"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
     write_whole(folder / "grades.csv", _grades_csv(book))
     lines = [json.dumps({name: row[name] for name in RESULT}, sort_keys=True) for row in book.rows]
     write_whole(folder / "results.jsonl", "".join(f"{line}\n" for line in lines))
     page = summary.render(book=book, histogram=histogram(book), **facts)
     write_whole(folder / "summary.html", page)
+    for task, answers in book.written.items():
+        page = written.render(task=task, rows=answers, nonce=secrets.token_hex())
+        write_whole(folder / "written" / f"{file_name(task)}.html", page)
     rows, submissions = by_student(book.rows), by_student(book.submissions)
     for student, total in book.totals.items():
         own = {"rows": rows.get(student, []), "submissions": submissions[student]}
@@ -70,11 +74,6 @@ def histogram(book: Gradebook) -> list[dict]:
 def format_points(points: float) -> str:
     """At most two decimals; nothing for nan, which stands for what is not graded."""
     return "" if points != points else f"{points:.2f}".rstrip("0").rstrip(".")
-
-
-def no_formula(text: str) -> str:
-    """A spreadsheet would run a name such as ``=cmd()``."""
-    return FORMULA.sub(r"\1'", text)
 
 
 def moment(text: str) -> str:

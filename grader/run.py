@@ -1,10 +1,7 @@
 """Runs the answers of one submission: one sandboxed worker, a fork of it for each task.
 
-A fault of one task (it dies, never ends, answers nonsense, or does not even load) costs that task
-alone: the worker is started anew for the next one. And no task pays for one before it: where a
-task ends with a fault in a worker that has served others, it is tried again in a fresh one. The
-same rule keeps hidden inputs in: an answer cell that does not load may be told in its own words,
-and no inputs have been in a fresh worker.
+A fault of one task (it dies, never ends, or answers nonsense) costs that task alone: the worker is
+started anew for the next one. ``pool`` tries again, alone, what may have been another task's fault.
 """
 
 import contextlib
@@ -50,12 +47,9 @@ class Worker(contextlib.ExitStack):
         """
         seconds = [] if seconds is None else seconds
         if self.process is not None:
-            with contextlib.suppress(GradingError):
-                records = self._run(frozen, answer, seconds)
-                if not _errors(records) & {*FAULTS, "load"}:
-                    return records
-            self.close()
-        seconds.clear()
+            with contextlib.suppress(GradingError):  # as where something has killed it since
+                return self._run(frozen, answer, seconds)
+            seconds.clear()
         return self._run(frozen, answer, seconds)
 
     def _run(self, frozen: dict, answer: str, seconds: list) -> list[dict]:
@@ -70,7 +64,8 @@ class Worker(contextlib.ExitStack):
                 exchange = Exchange(ours, self.sandbox.limits, self.cpu_s)
                 records = exchange.run(frozen, answer, seconds)
             # Only with process ids and folders of its own can a worker clean up after a task.
-            if self.sandbox.bubblewrap and not _errors(records) & FAULTS:
+            errors = {record["error"]["types"][0] for record in records if "error" in record}
+            if self.sandbox.bubblewrap and not errors & FAULTS:
                 with contextlib.suppress(OSError, Fault):
                     self.control.send(b"e")
                     self._wait(END_S)
@@ -147,9 +142,3 @@ def used(pid: int | str) -> tuple[int, int]:
                 n_bytes, ticks = n_bytes + child[0], ticks + child[1]
         n_bytes += OPEN_FILE * len(os.listdir(f"/proc/{pid}/fd"))
     return n_bytes, ticks
-
-
-def _errors(records: list[dict]) -> set[str]:
-    """What kinds of errors the records are, and in which phases they were raised."""
-    errors = [record[name] for record in records for name in ("error", "load") if name in record]
-    return {name for error in errors for name in (error["types"][0], error["phase"])}

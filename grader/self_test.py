@@ -106,7 +106,7 @@ def targets(sandbox: Sandbox) -> Iterator[dict]:
         given = [value for name, value in os.environ.items() if name != "PATH"]
         yield {
             "listener": listener.getsockname(),
-            "socket": abstract.getsockname(),
+            "socket": abstract.getsockname().decode(),
             "files": [secret.name, "/etc/shadow", "/etc/hostname", f"{home}/.bashrc",
                       f"{home}/.ssh", "/var", *sandbox.private],
             "folders": [*map(str, PACKAGES), "/usr", home, "/etc", "/", "/proc", "/sys", "/dev"],

@@ -53,18 +53,6 @@ def similar_pairs(
     return sorted(pairs, key=lambda pair: (-pair.share, pair.first))
 
 
-def groups(pairs: list[Pair]) -> list[tuple[str, set[str], list[float]]]:
-    """Where answers are alike, whose (each is like another one's), and how much."""
-    found: list[tuple[str, set[str], list[float]]] = []
-    for pair in pairs:
-        group = (pair.where, {pair.first, pair.second}, [pair.share])
-        for known in [each for each in found if each[0] == pair.where and each[1] & group[1]]:
-            found.remove(known)
-            group = (pair.where, group[1] | known[1], group[2] + known[2])
-        found.append(group)
-    return found
-
-
 @functools.lru_cache(10_000)  # each answer is looked at with its task and with its exercise
 def fingerprints(source: str) -> frozenset[int]:
     """Fingerprints of a program; of one that is no Python, as far as it can be read."""

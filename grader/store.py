@@ -9,14 +9,13 @@ import contextlib
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from . import GradingError, encoding
-from .hints import elsewhere
 from .submissions import Submission
 
 FILE = "grading.sqlite"
@@ -29,6 +28,8 @@ CREATE TABLE IF NOT EXISTS submissions (student TEXT, exercise TEXT, path TEXT N
     PRIMARY KEY (student, exercise));
 CREATE TABLE IF NOT EXISTS answers (student TEXT, exercise TEXT, task TEXT, key TEXT,
     source TEXT, remark TEXT, PRIMARY KEY (student, exercise, task));
+CREATE TABLE IF NOT EXISTS written (student TEXT, exercise TEXT, task TEXT, parts TEXT NOT NULL,
+    PRIMARY KEY (student, exercise, task));
 """
 
 
@@ -53,23 +54,26 @@ class Store:
         with self.database:
             self._replace("facts", name, value)
 
-    def save_submission(self, submission: Submission, setups: dict[str, list[str]]) -> None:
-        """Put a submission in the place of the one before; by task, the setup of its answer."""
+    def save_submission(self, submission: Submission, tasks: list[str]) -> None:
+        """Put a submission, with its answers to these tasks, in the place of the one before."""
         s, who = submission, [submission.student, submission.exercise]
         with self.database:  # one transaction: all of it or nothing
             time, remarks = s.submitted.isoformat(), json.dumps(s.remarks)
             self._replace("submissions", *who, s.path, time, s.late, remarks)
-            self.database.execute("DELETE FROM answers WHERE student=? AND exercise=?", who)
-            for task, setup in setups.items():
-                remarks = s.notebook.remarks.get(task), elsewhere(s.notebook, task, setup)
-                remark = "; ".join(filter(None, remarks)) or None
-                self._replace("answers", *who, task, None, s.notebook.answers.get(task), remark)
+            for table in ("answers", "written"):
+                self.database.execute(f"DELETE FROM {table} WHERE student=? AND exercise=?", who)
+            for task in tasks:
+                source, remark = s.notebook.answers.get(task), s.notebook.remarks.get(task)
+                if (parts := s.notebook.written.get(task)) is not None:
+                    source = "\n\n".join(part["text"] for part in parts)
+                    self._replace("written", *who, task, json.dumps(parts))
+                self._replace("answers", *who, task, None, source, remark)
 
-    def set_keys(self, frozen: dict[tuple[str, str], dict]) -> None:
-        """Find out under which key each answer's result is kept, by these checks of its task."""
+    def set_keys(self, checks_of: Callable[[dict], dict | None]) -> None:
+        """Find out under which key each answer's result is kept, by the checks for its row."""
         keys = []
         for row in self._rows("SELECT rowid, * FROM answers WHERE source IS NOT NULL"):
-            if checks := frozen.get((row["exercise"], row["task"])):
+            if checks := checks_of(row):
                 content = encoding.dumps([checks, row["source"]]).encode("utf-8", "surrogatepass")
                 keys.append([hashlib.sha256(content).hexdigest(), row["rowid"]])
         with self.database:
@@ -97,11 +101,14 @@ class Store:
     def answers(self) -> list[dict]:
         """All answers with their results (None: not graded), by student, exercise and task."""
         rows = self._rows(
-            """SELECT student, exercise, task, key, source, remark, result, late
+            """SELECT student, exercise, task, key, source, remark, result, late, parts
             FROM answers LEFT JOIN results USING (key)
-            LEFT JOIN submissions USING (student, exercise) ORDER BY student, exercise, task"""
+            LEFT JOIN submissions USING (student, exercise)
+            LEFT JOIN written USING (student, exercise, task) ORDER BY student, exercise, task"""
         )
-        return [{**row, "result": row["result"] and json.loads(row["result"])} for row in rows]
+        decoded = ("result", "parts")
+        return [{**row, **{name: row[name] and json.loads(row[name]) for name in decoded}}
+                for row in rows]  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -69,7 +69,7 @@ def find_submissions(
     deadline: datetime | None = None,
     given: Collection[str] = (),
     roster: dict[str, list[str]] | None = None,
-    pattern: re.Pattern | None = None,
+    pattern: str | re.Pattern | None = None,
 ) -> Found:
     """For each student and exercise the newest version that was worked on.
 
@@ -80,8 +80,11 @@ def find_submissions(
     """
     if not folder.is_dir():
         raise ValueError(f"submissions: {folder} is no folder")
-    if pattern and "student" not in pattern.groupindex:
-        raise ValueError(f"pattern: {pattern.pattern!r} needs a group (?P<student>...)")
+    try:
+        if pattern and "student" not in re.compile(pattern).groupindex:
+            raise ValueError(f"pattern: {pattern!r} needs a group (?P<student>...)")
+    except re.error as error:
+        raise ValueError(f"pattern: {pattern!r} is no regular expression: {error}") from error
     paths, rejected = _walk(folder)
     if not paths and not rejected:
         raise ValueError(f"submissions: no .ipynb files in {folder}")
@@ -101,6 +104,8 @@ def find_submissions(
             continue
         if notebook.error:
             rejected.append((shown, notebook.error))
+        own_tasks = {t: s for t, s in notebook.answers.items() if t in exercises[exercise]}
+        notebook = replace(notebook, answers=own_tasks)  # the rest could be a hundred megabytes
         own, stamp, remark = _times(path, owner)
         late = False
         if deadline:
@@ -116,19 +121,20 @@ def find_submissions(
 
 def _walk(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
     """Files that may be notebooks, and whatever else there is: (path, why)."""
-    paths, rejected = [], []
-    for where, folders, files in os.walk(folder, followlinks=False):
+    paths, rejected, errors = [], [], []
+    for where, folders, files in os.walk(folder, onerror=errors.append, followlinks=False):
         here = Path(where)
         # "._x" is how macOS keeps a file's properties elsewhere.
         names = sorted(name for name in set(files) - SKIPPED if not name.startswith("._"))
         out = {name: NO_NOTEBOOK for name in names if not may_be_notebook(here / name)}
         out |= {name: "hidden: not looked into" for name in folders if name.startswith(".")}
-        out |= {name: "a link: not followed" for name in folders if (here / name).is_symlink()}
+        out |= {name: "a link: not followed" for name in folders if os.path.islink(here / name)}
         folders[:] = sorted(set(folders) - set(out) - SKIPPED)
         paths += [here / name for name in names if name not in out]
         rejected += [(_shown(folder, here / n), why) for n, why in out.items() if n not in SKIPPED]
         if len(paths) > MAX_FILES:
             raise ValueError(f"submissions: more than {MAX_FILES} notebooks in {folder}")
+    rejected += [(_shown(folder, Path(e.filename)), f"not read: {e.strerror}") for e in errors]
     return paths, rejected
 
 
@@ -143,10 +149,12 @@ def _read(path: Path, given: Collection[str]) -> SubmittedNotebook:
         return SubmittedNotebook(error=why)
 
 
-def _student(path: Path, owner: Owner, roster: dict | None, pattern: re.Pattern | None) -> str:
+def _student(
+    path: Path, owner: Owner, roster: dict | None, pattern: str | re.Pattern | None
+) -> str:
     names = owner.names
     if pattern:
-        match = pattern.search(path.as_posix())
+        match = re.search(pattern, path.as_posix())
         names = [match["student"]] if match and match["student"] else []
     if not names:
         raise UnreadableError("--pattern does not fit its path" if pattern else NO_STUDENT)
@@ -217,21 +225,22 @@ def parse_timestamp(text: str) -> datetime:
 
 
 def _shown(folder: Path, path: Path) -> str:
-    """The path for people; a name in an unknown encoding gets question marks."""
-    return os.fsencode(path.relative_to(folder)).decode("utf-8", "replace")
+    """The path for people; what cannot be shown, or rules a terminal, gets question marks."""
+    shown = os.fsencode(path.relative_to(folder)).decode("utf-8", "replace")
+    return "".join(char if char.isprintable() else "?" for char in shown)
 
 
 def _newest(group: list[Submission]) -> Submission:
     ordered = sorted(group, key=lambda each: (each.submitted, each.owner.version, each.path))
     readable = [each for each in ordered if each.notebook.error is None]
     # A lecture has its exercise's name, and may be beside it; so may a fresh copy of the exercise.
-    answered = [each for each in readable if each.notebook.answers]
+    answered = [each for each in readable if each.notebook.answers or each.notebook.written]
     worked_on = [each for each in answered if each.notebook.worked_on]
     best = (worked_on or answered or readable or ordered)[-1]
     remarks = [f"{each.path}: {each.notebook.error}" for each in ordered if each.notebook.error]
     remarks += [best.remark] if best.remark else []
     if len(ordered) > 1:
         remarks.append(f"{len(ordered)} versions: {best.path} counts")
-    if readable and not best.notebook.answers:
+    if readable and best not in answered:
         remarks.append(f"{best.path}: no answer cells; were the cells' marks (metadata) lost?")
     return replace(best, remarks=tuple(remarks))

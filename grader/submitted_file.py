@@ -1,6 +1,7 @@
 """A file that a student handed in -> its answer cells. Whatever the file is, nothing breaks."""
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -10,9 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .cells import PER_STUDENT
+
 MAX_BYTES = 100_000_000
 MAX_STRUCTURE = 20_000_000  # bytes that are not inside texts
 MAX_ANSWER = 200_000  # characters; longer ones are no one's own work
+MAX_QUESTIONS = 20  # open questions of a notebook
+MAX_WRITTEN = 1_000_000  # characters of an answer to an open question, with its pictures
+MAX_TEXT = 20_000  # of each part of one that is longer
+BASE64 = re.compile(r"[A-Za-z0-9+/=\s]+")
 TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 
 
@@ -22,13 +29,18 @@ class UnreadableError(ValueError):
 
 @dataclass(frozen=True)
 class SubmittedNotebook:
-    """What was found: sources by grade_id, remarks on what was odd about them, other code cells."""
+    """What was found: sources by grade_id, and remarks on what was odd about them.
+
+    ``written`` are open questions: for each what was written, as parts with a "text" and what was
+    "shown" below it, texts or pictures. ``drawn`` is the cell with values of one's own.
+    """
 
     answers: dict[str, str] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
     worked_on: bool = False  # an answer is not as it was handed out
     error: str | None = None
-    others: list[tuple[str, str]] = field(default_factory=list)  # what to call it, its source
+    written: dict[str, list[dict]] = field(default_factory=dict)
+    drawn: str | None = None
 
 
 def as_given(source: str) -> str:
@@ -54,15 +66,25 @@ def read_submitted(path: Path, given: Collection[str] = ()) -> SubmittedNotebook
     """
     sources: dict[str, list[str]] = {}
     remarks: dict[str, str] = {}
-    found = _parse(read_bytes(path))
-    for cell in found:
-        if (answer := _answer(cell)) is None:
-            continue
-        grade_id, source = answer
-        sources.setdefault(grade_id, []).append(source)
-        if cell.get("cell_type") != "code":
-            remarks[grade_id] = f"the answer was a {str(cell.get('cell_type'))[:20]} cell"
-    answers, worked_on = {}, False
+    written, question, drawn = {}, None, None
+    for cell in _parse(read_bytes(path)):
+        match cell:
+            case {"source": source} if (text := _joined(source)) is not None:
+                task, is_answer, has_points, is_drawn = _marks(cell)
+            case _:
+                continue
+        if is_answer and not has_points:
+            sources.setdefault(task, []).append(text)
+            if cell.get("cell_type") != "code":
+                remarks[task] = f"the answer was a {str(cell.get('cell_type'))[:20]} cell"
+        # An open question is answered in its own cell and in those that were added behind it.
+        question = (task if is_answer and has_points else None) if task else question
+        if question and text.strip() and as_given(text) not in given:
+            written.setdefault(question, []).append({"text": text, "shown": _outputs(cell)})
+        elif question:
+            written.setdefault(question, [])
+        drawn = text if is_drawn else drawn
+    answers, worked_on = {}, any(written.values())
     for task, parts in sources.items():
         own = [part for part in parts if as_given(part) not in given]
         worked_on = worked_on or bool(own)
@@ -73,7 +95,12 @@ def read_submitted(path: Path, given: Collection[str] = ()) -> SubmittedNotebook
         if len(answers[task]) > MAX_ANSWER:
             answers[task] = ""
             remarks[task] = f"longer than {MAX_ANSWER} characters: not read"
-    return SubmittedNotebook(answers, remarks, worked_on, others=_others(found))
+    written = dict(itertools.islice(written.items(), MAX_QUESTIONS))
+    for task, parts in written.items():
+        if len(json.dumps(parts)) > MAX_WRITTEN:
+            written[task] = [{"text": part["text"][:MAX_TEXT], "shown": []} for part in parts[:9]]
+            remarks[task] = f"more than {MAX_WRITTEN / 1e6:g} MB: only the beginning is shown"
+    return SubmittedNotebook(answers, remarks, worked_on, None, written, drawn)
 
 
 def read_bytes(path: Path, first: int | None = None) -> bytes:
@@ -90,7 +117,7 @@ def read_bytes(path: Path, first: int | None = None) -> bytes:
                 raise UnreadableError(f"not read: {size} are allowed")
             return file.read(first or MAX_BYTES)
     except OSError as error:
-        what = "a link; hand in the file itself" if path.is_symlink() else error.strerror
+        what = "a link; hand in the file itself" if os.path.islink(path) else error.strerror
         raise UnreadableError(f"not read: {what}") from error
 
 
@@ -117,29 +144,35 @@ def _parse(raw: bytes) -> list:
     return data["cells"]
 
 
-def _answer(cell: Any) -> tuple[str, str] | None:
-    """Task and source of an answer cell; None for tests, setup, text and rubbish."""
+def _joined(lines: Any) -> str | None:
+    """A text as notebooks keep it, whole or as a list of lines; None for anything else."""
+    lines = lines if isinstance(lines, list) else [lines]
+    if not {*map(type, lines)} <= {str}:
+        return None
+    # Surrogates alone (from "\\ud800") could be neither stored nor sent.
+    text = "".join(lines).encode("utf-8", "replace").decode("utf-8")
+    return re.sub("\r\n?", "\n", text.removeprefix("\ufeff"))
+
+
+def _marks(cell: dict) -> tuple[str, bool, bool, bool]:
+    """Task of a cell; is it an answer, does it carry points, does it hold values of one's own?"""
+    task, is_answer, has_points, is_drawn = "", False, False, False
     match cell:
-        case {"source": source, "metadata": {"nbgrader": {"grade_id": str(task), **mark}}}:
-            lines = source if isinstance(source, list) else [source]
-            if mark.get("solution") and not mark.get("grade") and {*map(type, lines)} <= {str}:
-                # Surrogates alone (from "\\ud800") could be neither stored nor sent.
-                text = "".join(lines).encode("utf-8", "replace").decode("utf-8")
-                return task, re.sub("\r\n?", "\n", text.removeprefix("\ufeff"))
-    return None
+        case {"metadata": {"nbgrader": {"grade_id": str(task), **mark}}}:
+            is_answer, has_points = bool(mark.get("solution")), bool(mark.get("grade"))
+    match cell:
+        case {"metadata": {"tags": [*tags]}}:
+            is_drawn = PER_STUDENT in tags
+    return task, is_answer, has_points, is_drawn
 
 
-def _others(found: list) -> list[tuple[str, str]]:
-    """The code cells that are no answers: what to call each, and its source."""
-    others = []
-    for cell in found:
-        match cell:
-            case {"cell_type": "code", "source": str() | list() as lines}:
-                if _answer(cell) is None and {*map(type, lines)} <= {str}:
-                    text = "".join(lines)
-                    where = f"the cell that begins with {text.strip().partition(chr(10))[0][:40]!r}"
-                    match cell:
-                        case {"metadata": {"nbgrader": {"grade": True}}}:
-                            where = "the visible tests"
-                    others.append((where, text))
-    return others
+def _outputs(cell: dict) -> list[dict]:
+    """What was shown below a cell when it was handed in: {"text"} or {"png"}, of those it had."""
+    shown = []
+    for output in cell["outputs"] if isinstance(cell.get("outputs"), list) else []:
+        match output:
+            case {"data": {"image/png": png}} if BASE64.fullmatch(_joined(png) or ""):
+                shown.append({"png": _joined(png)})
+            case {"data": {"text/plain": text}} | {"text": text} | {"evalue": text}:
+                shown.append({"text": _joined(text) or ""})
+    return shown

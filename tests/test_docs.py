@@ -77,7 +77,7 @@ def test_the_readmes_animation_moves_and_is_small():
 
 
 HEAVY = ("torch", "transformers", "pandas", "matplotlib", "nbformat")
-COMMANDS = ("grader grade", "grader check", "grader.lms",
+COMMANDS = ("grader grade", "grader check", "tools/lms.py",
             "lecture_lib.inference_script", "lecture_lib.parallel", "lecture_lib.loading",
             "tools/release.py")  # fmt: skip
 # Each command is told --help as `python -m` or `python FILE` would do it, in one process.

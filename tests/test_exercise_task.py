@@ -5,7 +5,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from small_tasks import doubling
 
 from grader import build, cells, freeze
 from tools import exercise_task
@@ -63,6 +62,7 @@ def test_a_task_that_is_right_names_every_misconception(run):
     status, told = run("try", "01_sample", "greedy")
     assert status == 0, told
     assert "least-probable: this takes the LEAST probable token" in told
+    assert "small changes of the solution no case notices" in told
 
 
 @pytest.mark.parametrize(
@@ -80,24 +80,3 @@ def test_what_is_wrong_with_a_task_is_said(course, run, file, old, new, told):
     status, said = run("try", "01", "greedy")
     assert status == 1
     assert told in said
-
-
-def test_changes_of_the_solution_that_no_case_notices_are_listed():
-    solution = "def double(x):\n    return [item + item for item in x] if len(x) < 5 else None"
-    unnoticed = exercise_task.unnoticed_changes(doubling(), solution)  # lists of two items
-    assert unnoticed == ["line 2: another operator in len(x) < 5", "line 2: 6 for 5"]
-
-
-def test_a_change_that_makes_a_loop_endless_is_noticed(monkeypatch):
-    monkeypatch.setattr(exercise_task, "MUTANT_S", 0.1)
-    solution = """
-def double(x):
-    n = 0
-    while n < len(x):
-        n += 1
-    return [2 * item for item in x[:n]]
-"""
-    changes = [change for change, _ in exercise_task.mutants(solution)]
-    unnoticed = exercise_task.unnoticed_changes(doubling(), solution)
-    assert "line 5: another operator in n += 1" in changes
-    assert "line 5: another operator in n += 1" not in unnoticed

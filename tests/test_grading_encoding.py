@@ -19,7 +19,7 @@ def through_json(value, **options):
 @pytest.mark.parametrize(
     "value",
     [
-        *(None, True, 0, -(2**70), 0.1, -0.0, 5e-324, "", "é\n\ud800", b"\x00\xff", 1 + 2j),
+        *(None, True, 0, -(2**70), 0.1, -0.0, 5e-324, "", "é\n\ud800"),
         *(math.inf, -math.inf, [], [[]], (), (1, (2, [3])), {1, 2}, {}, {"$array": 1}),
         {(1, 2): "tuple key", 3: None, "b": 1, "a": 2},
     ],
@@ -39,7 +39,7 @@ def test_nan_round_trip():
     assert math.isnan(through_json([math.nan])[0])
 
 
-@pytest.mark.parametrize("dtype", ["bool", "int8", "int64", "float16", "float32", "complex64"])
+@pytest.mark.parametrize("dtype", ["bool", "int8", "int64", "float16", "float32"])
 @pytest.mark.parametrize("shape", [(), (0, 3), (2, 3)])
 def test_arrays_keep_dtype_shape_and_library(dtype, shape):
     array = np.arange(math.prod(shape)).reshape(shape).astype(dtype)
@@ -95,7 +95,16 @@ def cycle():
 @pytest.mark.parametrize(
     "value",
     [
-        *(object(), (x for x in [1]), lambda: 0, iter([1]), np.array(["a"]), np.array([None])),
+        *(
+            object(),
+            (x for x in [1]),
+            lambda: 0,
+            b"x",
+            1j,
+            np.zeros(2, complex),
+            np.array(["a"]),
+            np.array([None]),
+        ),
         *(cycle(), 1 << 5000, np.zeros(3_000_000), "x" * 3_000_000, [0] * 3_000_000),
         torch.zeros(2, device="meta"),
     ],
@@ -110,7 +119,7 @@ def test_what_is_no_plain_data_or_too_much_is_refused(value):
     "data",
     [
         *({}, {"plain": 1}, {"$pickle": "x"}, {"$float": "1"}, {"$tuple": 3}, {"$dict": [[1]]}),
-        *({"$dict": [[[1], 2]]}, {"$set": [[1]]}, {"$bytes": "?"}, {"$complex": ["a", 1]}),
+        *({"$dict": [[[1], 2]]}, {"$set": [[1]]}, {"$bytes": "?"}, {"$complex": [2, 1]}),
         *({"$model": "smollm2"}, {"$toy_lm": {}}, {"$probe": "x", "name": "x", "bound": []}),
         {"$array": "", "dtype": "object", "shape": [0], "lib": "numpy"},
         {"$array": "AAAA", "dtype": "float32", "shape": [1], "lib": "numpy"},

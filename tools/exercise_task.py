@@ -6,24 +6,21 @@
 ``new`` appends three cells to the solution notebook (text, answer, visible tests) and a Task to the
 hidden checks, all of which work as they are; then replace what says TODO. ``try`` says whether the
 solution passes, the empty stub fails, and each misconception is told by its name; and it lists the
-changes of a single operator or number in the solution that no case notices.
+small changes of the solution (`mutants.py`) that no case notices.
 """
 
 import argparse
-import ast
-import contextlib
-import itertools
 import re
-import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from mutants import survivors
 
 from grader import build, cells, freeze, judge, session
 from grader.checks import load_tasks
@@ -54,9 +51,6 @@ TASK = """{constant} = Task(
 
 """
 LEAST_MISCONCEPTIONS = 4
-MUTANT_S = 2.0
-SWAPS = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Add: ast.Sub,
-         ast.Sub: ast.Add, ast.And: ast.Or, ast.Or: ast.And, ast.Eq: ast.NotEq}  # fmt: skip
 
 
 def new_task(root: Path, exercise: str, name: str) -> None:
@@ -123,64 +117,15 @@ def try_task(root: Path, exercise: str, name: str) -> list[str]:
         print(f"  {verdict.misconception}: {verdict.message}")
         if verdict.misconception != each["name"]:
             problems.append(f"{each['name']} is taken for {verdict.misconception}")
-    for change in unnoticed_changes(frozen, cells.answer_source(notebook, name)):
-        print(f"  no case notices {change}")
+    n_mutants, unnoticed = survivors(frozen, cells.answer_source(notebook, name))
+    print(f"  of {n_mutants} small changes of the solution no case notices {len(unnoticed)}")
+    print(*(f"    {change}\n" for change in unnoticed), sep="", end="")
     if len(task.misconceptions) < LEAST_MISCONCEPTIONS:
         problems.append(f"{len(task.misconceptions)} misconceptions; {LEAST_MISCONCEPTIONS} needed")
     texts = [cell.source for cell in notebook.cells] + [checks_path.read_text(encoding="utf-8")]
     if any("TODO" in text for text in texts):
         problems.append("something still says TODO")
     return problems
-
-
-def unnoticed_changes(frozen: dict, solution: str) -> list[str]:
-    """Those of `mutants` that would pass: a case is missing, or the change changes nothing."""
-    trusted, unnoticed = session.Session(frozen["ask"]), []
-    for change, source in mutants(solution):
-        if trusted.load(source) is None:
-            with _interrupted_after(MUTANT_S):  # an error, which a case's record holds
-                records = [trusted.call(case) for case in frozen["cases"]]
-            if judge.judge(frozen, records).passed:
-                unnoticed.append(change)
-    return unnoticed
-
-
-def mutants(source: str) -> Iterator[tuple[str, str]]:
-    """The source with one operator swapped for its neighbour, or one whole number larger by 1."""
-    for i in range(sum(1 for _ in ast.walk(ast.parse(source)))):
-        tree = ast.parse(source)
-        node = next(itertools.islice(ast.walk(tree), i, None))
-        if isinstance(node, ast.Constant) and type(node.value) is int:
-            change = f"line {node.lineno}: {node.value + 1} for {node.value}"
-            node.value += 1
-        elif isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
-            change = f"line {node.lineno}: another operator in {ast.unparse(node)}"
-            node.ops[0] = SWAPS[type(node.ops[0])]()
-        elif type(getattr(node, "op", None)) in SWAPS:
-            change = f"line {node.lineno}: another operator in {ast.unparse(node)}"
-            node.op = SWAPS[type(node.op)]()
-        else:
-            continue
-        yield change, ast.unparse(tree)
-
-
-@contextlib.contextmanager
-def _interrupted_after(seconds: float) -> Iterator[None]:
-    """A change may make a loop endless. Windows has no such signal; wait there, or press Ctrl-C."""
-    if not hasattr(signal, "SIGALRM"):
-        yield
-        return
-
-    def interrupt(*_):
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def _visible_problems(notebook, name: str) -> list[str]:

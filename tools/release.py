@@ -3,6 +3,8 @@
 
 python tools/release.py                        from a clean git checkout
 python tools/release.py --allow-uncommitted    the files as they lie there
+python tools/release.py --per-student roster.csv --seed 5    and a folder for each student, with the
+                                               exercises that have values of one's own
 
 Notebooks, exercises, lecture_lib without what grades; no solutions, hidden checks or tests. The
 same files give the same bytes, wherever and whenever it runs (with the same zlib). Nothing is
@@ -36,11 +38,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--allow-uncommitted", action="store_true", help="release files that are not as committed"
     )
+    parser.add_argument("--per-student", type=Path, metavar="ROSTER", help="CSV of all students")
+    parser.add_argument("--seed", type=int, help="of their values; grade with the same")
     arguments = parser.parse_args(argv)
+    if (arguments.per_student is None) != (arguments.seed is None):
+        parser.error("--per-student and --seed belong together")
     try:
+        own = per_student_files(ROOT, arguments.per_student, arguments.seed)
         folder, archive = release(
             ROOT, arguments.out, allow_uncommitted=arguments.allow_uncommitted
         )
+        if own:
+            write_folder(folder.with_name(f"{folder.name}-per-student"), own)
     except ReleaseError as error:
         print(f"release: {error}", file=sys.stderr)
         return 1
@@ -74,6 +83,35 @@ def release(root: Path, out: Path, *, allow_uncommitted: bool = False) -> tuple[
     archive = out / f"{name}.zip"
     archive.write_bytes(zip_bytes(f"{name}/", files))
     return out / name, archive
+
+
+def per_student_files(root: Path, roster: Path | None, seed: int | None) -> dict[str, bytes]:
+    """By path STUDENT/NN_topic.ipynb each student's exercises that have values of one's own.
+
+    Raises:
+        ReleaseError: there is no such exercise, or the hidden checks don't work with the values
+            that somebody has: grading would fail, so another seed is needed.
+    """
+    if roster is None:
+        return {}
+    from grader import build, freeze, people, per_student, reports
+
+    files = {}
+    try:
+        for student in people.read_students(roster):
+            say(f"drawing values for {student} ...")
+            for path in build.solution_paths(root):
+                solution = per_student.solution_of(root, path.stem, seed, student)
+                if solution is not None:
+                    freeze.freeze_exercises(root, [path.stem], seed, student=student)
+                    name = f"{reports.file_name(student)}/{path.name}"
+                    files[name] = build.exercise_bytes(path, solution)
+    except ValueError as error:
+        raise ReleaseError(str(error)) from error
+    if not files:
+        raise ReleaseError("no solution notebook has a cell tagged per-student")
+    check_files(root, {f"exercises/{name}": content for name, content in files.items()})
+    return files
 
 
 def check_exercises(root: Path) -> None:

@@ -3,8 +3,12 @@
 import pytest
 
 from grader import reports
-from grader.gradebook import RESULT, Gradebook
+from grader.gradebook import ADJUSTMENT, RESULT, Gradebook, read_adjustments
+from grader.similar import Pair
 
+PIXEL = (  # a picture of one black pixel
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
 NAMES = ["<b>Ann</b> & Co", "A" * 110, "=cmd()", "José Ñandú"]
 CODE = "def mean(x):\n" + "\n".join(f"    y = {'x + ' * 60}{i}" for i in range(120))
 # Relative luminance and contrast: https://www.w3.org/TR/WCAG21/#dfn-contrast-ratio
@@ -40,15 +44,19 @@ def folder(tmp_path_factory):
     rows = [{**dict.fromkeys(RESULT), **task, **told, "student": name, "points": 0.0,
              "max_points": 3, "passed": False, "late": True, "remark": "two cells were joined",
              "visible": {**visible, "outcome": "passed"} if i else visible, "checks": checks,
-             "source": CODE} for i, name in enumerate(NAMES)]  # fmt: skip
+             "parts": None, "source": CODE} for i, name in enumerate(NAMES)]  # fmt: skip
+    rows += [{**row, "task": "why", "column": "01_lists/why", "points": None, "visible": None,
+              "checks": [], "parts": [{"text": CODE, "shown": [{"png": PIXEL}, {"text": CODE}]}]}
+             for row in rows]  # fmt: skip
     handed_in = {"exercise": "01_lists", "submitted": "2030-01-31T23:59:00+01:00", "late": True}
     submissions = [{**handed_in, "student": name, "path": f"{name}/01_lists.ipynb",
                     "remarks": ["a version was damaged"]} for name in NAMES]  # fmt: skip
     out = tmp_path_factory.mktemp("out")
     reports.write_reports(
-        out, Gradebook({"01_lists/mean": 3}, rows, submissions),
-        {"01_lists/mean": "Task 1: the mean"}, seed=1, rejected=[("x" * 150, "no notebook")],
-        groups=[("01_lists/mean", set(NAMES), [0.7, 1.0])],
+        out, Gradebook({"01_lists/mean": 3, "01_lists/why": 3}, rows, submissions),
+        {"01_lists/mean": "Task 1: the mean", "01_lists/why": "Task 2: why"},
+        seed=1, rejected=[("x" * 150, "no notebook")],
+        similar=[Pair("01_lists/mean", *NAMES[:2], 0.7)],
     )  # fmt: skip
     return out
 
@@ -60,7 +68,11 @@ def test_nothing_is_cut_off_or_too_faint_to_read(chromium, folder, scheme, width
     page = chromium.new_page()
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 800})
-    for path in (folder / "summary.html", *(folder / "feedback").iterdir()):
+    for path in (
+        folder / "summary.html",
+        *(folder / "feedback").iterdir(),
+        *(folder / "written").iterdir(),
+    ):
         page.goto(path.as_uri())
         page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name
@@ -78,7 +90,28 @@ def test_lines_have_the_numbers_that_messages_tell(chromium, folder):
     assert lines.count() == 121
     tops = [lines.nth(i).bounding_box()["y"] for i in (0, 1, 2)]
     assert tops[0] < tops[1] < tops[2]
-    assert page.locator("pre").inner_text().splitlines()[0] == "def mean(x):"
+    assert page.locator("pre").first.inner_text().splitlines()[0] == "def mean(x):"
     number = "e => getComputedStyle(e, '::before').content"
     assert lines.nth(1).evaluate(number) == "counter(line)"
     page.close()
+
+
+@pytest.mark.browser
+def test_points_that_are_typed_in_are_lines_that_the_grader_reads(chromium, folder, tmp_path):
+    page = chromium.new_page()
+    [path] = (folder / "written").iterdir()
+    page.goto(path.as_uri())
+    assert page.evaluate("document.querySelector('img').naturalWidth") == 1
+    page.get_by_label("Your name").fill('A. "Lecturer", PhD')
+    for i, points in ((2, "1.5"), (3, "0")):
+        page.locator(".points").nth(i).fill(points)
+    page.get_by_label("Reason").last.fill("no, not at all")
+    lines = page.locator("#lines").input_value()
+    page.close()
+    table = tmp_path / "adjustments.csv"
+    table.write_text(f"{','.join(ADJUSTMENT)}\n{lines}\n", encoding="utf-8")
+    why = {"task": "01_lists/why", "who": 'A. "Lecturer", PhD'}
+    assert read_adjustments(table) == [
+        {**why, "student": "'=cmd()", "points": 1.5, "reason": "marked by hand"},
+        {**why, "student": NAMES[3], "points": 0.0, "reason": "no, not at all"},
+    ]

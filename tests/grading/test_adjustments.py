@@ -1,7 +1,7 @@
 """The instructor's table of adjustments: what it may hold."""
 
 import pytest
-from small_course import hand_in, notebook
+from small_course import hand_in, notebook, points
 
 from grader.gradebook import make_gradebook, read_adjustments
 
@@ -48,9 +48,20 @@ def graded(course, tmp_path, grade_here):
 
 def test_an_old_toml_file_is_not_ignored_in_silence(graded, grade_here):
     (graded / "adjustments.toml").write_text('[[adjustment]]\nstudent = "bob"\n')
-    for settings in ({}, {"adjustments": graded / "adjustments.toml"}):
-        with pytest.raises(ValueError, match=r"adjustments\.toml is not read; write a CSV table"):
-            grade_here(**settings)
+    with pytest.raises(ValueError, match=r"toml is not read; write a CSV table adjustments\.csv"):
+        grade_here()
+    with pytest.raises(ValueError, match=r"adjustments\.toml lacks the columns"):
+        grade_here(adjustments=graded / "adjustments.toml")
+
+
+def test_a_table_is_read_whatever_lies_beside_it(graded, grade_here, tmp_path):
+    """A file of another program may well have the table's name."""
+    for name in ("x.toml", "out/adjustments.toml"):
+        (tmp_path / name).write_text("[tool]\n")
+    (tmp_path / "x.csv").write_text(f"{HEAD}bob,double,1,why,X\n")
+    assert points(grade_here(adjustments=tmp_path / "x.csv"))["bob"]["double"] == 1
+    (graded / "adjustments.csv").write_text(f"{HEAD}bob,double,0.5,why,X\n")
+    assert points(grade_here())["bob"]["double"] == 0.5
 
 
 @pytest.mark.parametrize(
@@ -76,7 +87,14 @@ class TwoExercises:
         return [{"student": "alice", "exercise": name, "late": 0} for name in ("01", "02")]
 
     def answers(self):
-        rest = {"task": "mean", "source": "x", "key": "k", "result": None, "remark": None}
+        rest = {
+            "task": "mean",
+            "source": "x",
+            "key": "k",
+            "result": None,
+            "remark": None,
+            "parts": None,
+        }
         return [{**each, **rest} for each in self.submissions()]
 
 

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from grader import lms
-from grader.people import clean_name, find_in_roster
+from grader.people import clean_name, find_in_roster, read_students
 from grader.submissions import find_submissions
 
 EXERCISES = {"01_lists": ["double", "mean"], "02_more": ["half"]}
@@ -157,7 +156,7 @@ Participant 4713,Jose\N{COMBINING ACUTE ACCENT} Bo,bo@uni.example,s33,x
 
 def test_a_roster_says_whose_a_file_is(put, tmp_path):
     (tmp_path / "roster.csv").write_text(ROSTER, encoding="utf-8")
-    roster = lms.read_students(tmp_path / "roster.csv")
+    roster = read_students(tmp_path / "roster.csv")
     folder = tmp_path / "in"
     put("in/Group A/s1_01_lists.ipynb")
     put("in/Group A/Jos\N{LATIN SMALL LETTER E WITH ACUTE} Bo.ipynb")
@@ -184,6 +183,27 @@ def test_a_roster_does_not_guess():
     assert find_in_roster(["annika"], roster) == []
 
 
+BELOW = ["submitted/ann", "homes/ann", "ann_assignsubmission_file_", "ann", "01_lists/ann",
+         "ann+01_lists+2039-01-31 12:00:00 UTC"]  # fmt: skip
+
+
+@pytest.mark.parametrize("below", BELOW)
+def test_nobody_takes_another_name_by_a_folder_below_their_own(put, tmp_path, below):
+    """Who hands in a folder chooses the names in it; the later file would count as ann's."""
+    put("ann/01_lists.ipynb")
+    put(f"eve/{below}/01_lists.ipynb", when=2_000_000_000)
+    assert students(tmp_path) == [("ann", "01_lists"), ("eve", "01_lists")]
+
+
+def test_nobody_takes_another_name_in_the_roster_either(put, tmp_path):
+    put("in/ann lee/01_lists.ipynb")
+    put("in/eve/Ann Lee 4711 lee@uni.example s1/01_lists.ipynb", when=2_000_000_000)
+    roster = {"Ann Lee": ["ann lee", "4711", "lee@uni.example", "s1"], "Eve": ["eve", "4712"]}
+    found = find_submissions(tmp_path / "in", EXERCISES, roster=roster)
+    assert [each.path for each in found.submissions] == ["ann lee/01_lists.ipynb"]
+    assert [why for _, why in found.rejected] == ["its path fits Ann Lee, Eve of the roster"]
+
+
 @pytest.mark.parametrize(("text", "told"), [
     ("Full name\nx\nx\n", "no column in which each student has another name"),
     ("", "no column"),
@@ -191,14 +211,16 @@ def test_a_roster_does_not_guess():
 def test_a_roster_without_names_is_refused(tmp_path, text, told):
     (tmp_path / "roster.csv").write_text(text)
     with pytest.raises(ValueError, match=told):
-        lms.read_students(tmp_path / "roster.csv")
+        read_students(tmp_path / "roster.csv")
 
 
 def test_a_pattern_must_name_the_student_and_fit(put, tmp_path):
     put("2030 ann/01_lists.ipynb")
     put("ben/01_lists.ipynb")
     with pytest.raises(ValueError, match=r"needs a group \(\?P<student>"):
-        students(tmp_path, pattern=re.compile("x"))
+        students(tmp_path, pattern="x")
+    with pytest.raises(ValueError, match=r"'\(' is no regular expression"):
+        students(tmp_path, pattern="(")
     found = find_submissions(tmp_path, EXERCISES, pattern=re.compile(r"^\d+ (?P<student>\w+)/"))
     assert [each.student for each in found.submissions] == ["ann"]
     assert found.rejected == [("ben/01_lists.ipynb", "--pattern does not fit its path")]

@@ -1,6 +1,7 @@
 """What is in the files: copies of the stub, long outputs; and files that are no one's."""
 
 import json
+import os
 import time
 
 import nbformat
@@ -106,14 +107,34 @@ def test_every_file_that_is_not_taken_is_in_the_summary_and_the_exit_status(grad
     assert "Files that were not taken" in page
 
 
-def test_what_cannot_be_told_ends_the_command_with_a_question(put, graded_odd, capsys):
+def test_what_cannot_be_told_ends_the_command_with_a_question(put, graded_odd):
     put("in/sheet/ann.ipynb")
     put("in/sheet/ben.ipynb")
     assert graded_odd()[0] == 2
     assert graded_odd("--pattern", r"(?P<student>\w+)\.ipynb")[0] == 0
-    with pytest.raises(SystemExit):
-        graded_odd("--pattern", "(")
-    assert "is no regular expression" in capsys.readouterr().err
+    assert graded_odd("--pattern", "(")[0] == 2
+
+
+def test_folders_too_deep_to_be_listed_are_told_and_stop_nobody(graded_odd, tmp_path):
+    folder = tmp_path / "in" / "deep"
+    folder.mkdir(parents=True)
+    handle = os.open(folder, os.O_RDONLY)
+    for _ in range(30):  # longer than the system allows a path to be
+        os.mkdir("x" * 200, dir_fd=handle)
+        below = os.open("x" * 200, os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = below
+    os.close(handle)
+    status, printed = graded_odd()
+    assert status == 1
+    assert "1 students, 2 answers graded now" in printed
+    assert "not read: File name too long" in printed
+
+
+def test_no_name_of_a_file_rules_the_instructors_terminal(graded_odd):
+    status, printed = graded_odd(**{"a\x1b]0;b\x07__txt": "x"})
+    assert status == 1
+    assert "not taken: a?]0;b?.txt: no notebook" in printed
 
 
 def test_properties_of_the_system_are_nobodys_work(graded_odd):

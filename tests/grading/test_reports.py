@@ -170,16 +170,16 @@ def test_visible_tests_are_told_beside_the_hidden_ones_and_cost_nothing(
     outcome = grade_here()
     fragile, wrong = (answer(outcome, who, "double") for who in ("fragile", "wrong"))
     assert (fragile["points"], fragile["visible"]["outcome"]) == (2, "failed")
-    assert fragile["visible"]["message"] == "give me more"
-    assert wrong["visible"]["message"] == "got [1]: twice each number"
-    assert wrong["visible"]["student_message"] == "got …: twice each number"
+    assert fragile["visible"]["message"].endswith("line 2 of the answer cell: give me more")
+    assert wrong["visible"]["message"] == "AssertionError: got [1]: twice each number"
+    assert wrong["visible"]["student_message"] == "AssertionError: an assert does not hold"
     assert answer(outcome, "seven", "double")["visible"]["outcome"] == "passed"
     assert outcome.book.disagreements() == {
         "01_lists/double": {"visible fails, hidden passes": ["fragile"]},
         "01_lists/mean": {"visible passes, hidden fails": ["seven"]},
     }
     assert "The points come from the hidden checks alone" in feedback(tmp_path, "fragile")
-    assert "The visible tests fail: got …: twice each number" in feedback(tmp_path, "wrong")
+    assert "The visible tests fail: AssertionError" in feedback(tmp_path, "wrong")
     assert "visible fails, hidden passes:" in (tmp_path / "out" / "summary.html").read_text()
 
 
@@ -203,7 +203,8 @@ def test_copies_of_one_task_are_found_though_the_rest_is_their_own(course, tmp_p
         hand_in(tmp_path / "in", who, notebook(course, double=copied, mean=own))
     grade_here()
     page = re.sub(r"<[^>]+>", "", (tmp_path / "out" / "summary.html").read_text())
-    assert re.search(r"Task 1: the double\s*01_lists/double\s*100%\s*ann,\s*ben,\s*cem\s", page)
+    for pair in ("ann, ben", "ann, cem", "ben, cem"):
+        assert re.search(rf"Task 1: the double\s*01_lists/double\s*100%\s*{pair}\s", page), pair
 
 
 def test_the_histogram_counts_every_student_once(graded):

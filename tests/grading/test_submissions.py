@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import nbformat
 import pytest
+from small_course import hand_in, notebook
 
 from grader.submissions import find_submissions
 
@@ -116,3 +117,13 @@ def test_checkpoints_are_skipped_and_names_in_other_encodings_are_not(put, tmp_p
     found = find_submissions(tmp_path, EXERCISES)
     assert [(s.student, s.path) for s in found.submissions] == [
         ("alice", "alice/01_lists.ipynb"), ("b?-7d1016b8", "b\ufffd/01_lists.ipynb")]  # fmt: skip
+
+
+def test_nothing_is_kept_of_tasks_that_there_are_not(course, tmp_path):
+    """A hundred megabytes of them in each file would be kept for all files together."""
+    made = notebook(course)
+    mark = {"grade_id": "mine", "solution": True, "grade": False}
+    made.cells.append(nbformat.v4.new_code_cell("x = 1", metadata={"nbgrader": mark}))
+    hand_in(tmp_path, "ann", made)
+    (found,) = find_submissions(tmp_path, {"01_lists": ["double", "mean"]}).submissions
+    assert found.notebook.answers.keys() == {"double", "mean"}

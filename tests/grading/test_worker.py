@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from dataclasses import replace
 
 import pytest
@@ -224,18 +225,31 @@ def test_a_worker_that_was_killed_is_replaced(worker):
     assert process(worker) != before
 
 
-def test_who_fails_after_others_gets_a_fresh_worker(worker, monkeypatch):
-    """Another task could be to blame; and could have left the hidden inputs for an error's text."""
-    started = []
-    start = run.Worker._start
-    monkeypatch.setattr(run.Worker, "_start", lambda self: started.append(1) or start(self))
-    for answer, n in ((DEF + GOOD, 0), (DEF + "return 0", 0), (DEF + "return 1 / 0", 0),
-                      ("1 / 0", 1), (f"{DEF}{GOOD}\n1 / 0", 1), (DEF + GOOD, 0),
-                      (DEF + "os._exit(0)", 1)):  # fmt: skip
+def test_only_a_fault_costs_a_worker(worker):
+    for answer in (DEF + GOOD, DEF + "return 1 / 0", "1 / 0", f"{DEF}{GOOD}\n1 / 0", "def double("):
         value(worker, DEF + GOOD)
-        started.clear()
+        before = process(worker)
         value(worker, answer)
-        assert len(started) == n, answer
+        assert process(worker) == before, answer
+    value(worker, DEF + "os._exit(0)")
+    assert process(worker) is None
+
+
+def test_who_dies_after_others_is_graded_again_alone(sandbox, monkeypatch):
+    """Another answer of the submission could be to blame."""
+    seen, grade = [], pool.grade_submission
+
+    def noted(jobs, *rest):
+        seen.append([job.key for job in jobs])
+        return grade(jobs, *rest)
+
+    monkeypatch.setattr(pool, "grade_submission", noted)
+    bodies = {"good": GOOD, "dies": "os._exit(0)", "wrong": "return x"}
+    jobs = [pool.Job(key, doubling(), f"import os\n{DEF}{body}") for key, body in bodies.items()]
+    done = pool.grade_all([jobs], sandbox, lambda: pool.local_executor(1), threading.Event())
+    found = {key: each["checks"][0]["outcome"] for _, part in done for key, each in part.items()}
+    assert found == {"good": "passed", "wrong": "wrong", "dies": "died"}
+    assert seen == [["good", "dies", "wrong"], ["dies"]]
 
 
 def test_memory_is_watched_until_nothing_is_left_of_a_task(sandbox, monkeypatch):

@@ -1,7 +1,8 @@
+#!/usr/bin/env python3
 """Points for a learning platform: the results folder and the platform's own list, joined.
 
-    python -m grader.lms canvas RESULTS ROSTER.csv --out upload.csv
-    python -m grader.lms moodle RESULTS ROSTER.csv --out upload.csv
+    python tools/lms.py canvas RESULTS ROSTER.csv --out upload.csv
+    python tools/lms.py moodle RESULTS ROSTER.csv --out upload.csv
 
 ROSTER.csv is what the platform itself exports, so that its students are named as it knows them:
 Canvas' gradebook (Student, ID, SIS User ID, SIS Login ID, Section), or Moodle's grades or grading
@@ -21,15 +22,12 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 if TYPE_CHECKING:  # --help answers at once
     import pandas as pd
 
-COLUMNS = {
-    "canvas": ("Student", "ID", "SIS User ID", "SIS Login ID", "Section"),
-    "moodle": ("Identifier", "Full name", "First name", "Last name", "Email address", "ID number"),
-}
 NEEDED = {"canvas": {"Student", "ID"}, "moodle": {"Identifier", "Email address", "ID number"}}
-NOT_IDENTIFYING = {"Section", "First name", "Last name"}
 
 
 def upload(kind: str, results: Path, roster: Path) -> tuple[str, list[str], list[str]]:
@@ -37,7 +35,8 @@ def upload(kind: str, results: Path, roster: Path) -> tuple[str, list[str], list
 
     ValueError for a file that can't be read or lacks columns, or a student who fits two rows.
     """
-    from .reports import format_points, no_formula
+    from grader.gradebook import no_formula
+    from grader.reports import format_points
 
     points, most = _read_results(results)
     table = _read_roster(kind, roster)
@@ -74,10 +73,10 @@ def _read_results(folder: Path) -> tuple[pd.DataFrame, pd.Series]:
 
 
 def _read_roster(kind: str, path: Path) -> pd.DataFrame:
-    from .gradebook import read_table
+    from grader.people import ROSTER, read_table
 
     table = read_table("roster", path)
-    header, needed = [name for name in COLUMNS[kind] if name in table], sorted(NEEDED[kind])
+    header, needed = [name for name in ROSTER[kind] if name in table], sorted(NEEDED[kind])
     every, enough = ("all", all) if kind == "canvas" else ("one", any)
     if not enough(name in header for name in needed):
         raise ValueError(f"roster: {path} needs {every} of {needed}, has {list(table)}")
@@ -85,28 +84,9 @@ def _read_roster(kind: str, path: Path) -> pd.DataFrame:
     return table[table["Student"] != "Points Possible"] if "Student" in table else table
 
 
-def read_students(path: Path) -> dict[str, list[str]]:
-    """All that each student is called in a platform's list, or in any table, by one of the names.
-
-    ValueError for a table that can't be read, or has no column that tells all students apart.
-    """
-    from .gradebook import read_table
-
-    table = read_table("roster", path)
-    known = {name for names in COLUMNS.values() for name in names} - NOT_IDENTIFYING
-    columns = [name for name in table if name in known] or list(table)
-    rows = table[
-        table[columns].ne("").any(axis=1) & table[columns].ne("Points Possible").all(axis=1)
-    ]
-    for name in ("Student", "Full name", *columns):
-        if name in rows and rows[name].is_unique and rows[name].all():
-            called = [[text.removeprefix("Participant ") for text in row if text]
-                      for row in rows[columns].values.tolist()]  # fmt: skip
-            return dict(zip(rows[name], called, strict=True))
-    raise ValueError(f"roster: {path} has no column in which each student has another name")
-
-
 def _find_row(student: str, table: pd.DataFrame) -> int | None:
+    from grader.people import NOT_IDENTIFYING
+
     student = unicodedata.normalize("NFC", student)
     names = {student}
     if number := re.search(r"_(\d+)$", student):
@@ -121,15 +101,14 @@ def _find_row(student: str, table: pd.DataFrame) -> int | None:
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 everyone was found, 1 someone was not (written all the same), 2 an error."""
     parser = argparse.ArgumentParser(
-        prog="python -m grader.lms", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("platform", choices=sorted(COLUMNS))
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("platform", choices=sorted(NEEDED))
     parser.add_argument("results", type=Path, help="what `grade --out` wrote")
     parser.add_argument("roster", type=Path, help="the platform's own list of students, CSV")
     parser.add_argument("--out", type=Path, required=True, help="the file to upload")
     arguments = parser.parse_args(argv)
-    from .reports import write_whole
+    from grader.reports import write_whole
 
     try:
         text, unknown, absent = upload(arguments.platform, arguments.results, arguments.roster)

@@ -1,16 +1,20 @@
 """Mutants: the solution cell with one small change, as from < to <=, that no hidden case notices.
 
 Each shows the author what is not asked for, such as ties; but some changes make no difference.
+`exercise_task.py` lists them when a task is tried.
 """
 
 import ast
-import signal
+import contextlib
+import sys
+import time
 from collections.abc import Iterator
 
-from .judge import difference
-from .session import Session
+from grader.judge import difference
+from grader.jupyter import NAME
+from grader.session import Session
 
-LIMIT_S = 1  # for all cases of a mutant; one that takes longer is noticed
+LIMIT_S = 1.0  # for all cases of a mutant; one that takes longer is noticed
 OPERATORS = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Div: ast.Mult, ast.FloorDiv: ast.Div,
     ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE,
@@ -31,21 +35,35 @@ def survivors(frozen: dict, source: str) -> tuple[int, list[str]]:
                           if not _noticed(frozen, session, mutant)]  # fmt: skip
 
 
-def _noticed(frozen: dict, session: Session, mutant: str) -> bool:
-    def stop(*_) -> None:
-        raise TimeoutError
+class TooLongError(BaseException):
+    """A change made a loop endless. `Session` makes an error of it that no solution ends with."""
 
-    signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, LIMIT_S, LIMIT_S)  # again and again: it may be caught
-    try:
+
+def _noticed(frozen: dict, session: Session, mutant: str) -> bool:
+    session.names = {}
+    with _interrupted_after(LIMIT_S):
         return session.load(mutant) is not None or any(
             difference(session.call(case), want, frozen["key"])
             for case, want in zip(frozen["cases"], frozen["key"]["expected"], strict=True)
         )
-    except TimeoutError:
-        return True
+
+
+@contextlib.contextmanager
+def _interrupted_after(seconds: float) -> Iterator[None]:
+    """Then raises TooLongError at the next call or line of the mutant, on Windows as well."""
+    end = time.monotonic() + seconds
+
+    def trace(frame, event, argument):
+        if time.monotonic() > end:
+            raise TooLongError
+        return trace if frame.f_code.co_filename == NAME else None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.settrace(before)
 
 
 def _mutants(source: str) -> Iterator[tuple[str, str]]:

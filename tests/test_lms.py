@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from grader import lms
+from tools import lms
 
 POINTS = [  # student, exercise, task, points of most
     ("Jane Doe_12345", "01_lists", "double", 2, 2),
