@@ -77,6 +77,7 @@ PERPLEXITY = Task(
         Case((-rng.exponential(0.7, size=30)).tolist(), label="a longer text"),
         Case([-0.5], label="a single token"),
         Case([0.0, 0.0, 0.0], label="a text that was certain"),
+        Case([-2.0] * 900, label="a text of hundreds of tokens"),
     ],
     misconceptions=[
         ("forgets-mean", " / len(log_probs)", "",
@@ -100,6 +101,10 @@ PERPLEXITY = Task(
         ("divides-by-one-less", "len(log_probs)", "(len(log_probs) - 1)",
          "the sum is divided by n - 1: log_probs has one entry for each token that was predicted, "
          "so divide by their number, n"),
+        ("product-underflows", "math.exp(-sum(log_probs) / len(log_probs))",
+         "math.prod(math.exp(x) for x in log_probs) ** (-1 / len(log_probs))",
+         "the product of hundreds of probabilities is 0.0 in floats, and 1 over it an error: "
+         "average the logarithms instead of multiplying probabilities"),
     ])  # fmt: skip
 
 
@@ -151,11 +156,14 @@ def continuation_cases(rng):
         return Case(random_tensor(rng, length, vocab_size, scale=2), token_ids, n_prompt,
                     label=label)  # fmt: skip
 
+    far = torch.from_numpy(rng.uniform(0, 300, size=(9, 5))).float()
+    unlikely = [0, *far[:-1].argmin(dim=-1).tolist()]
     return [
         case(9, 6, 4, "a prompt and a continuation"),
         case(6, 11, 2, "a short prompt"),
         case(5, 7, 1, "a prompt of one token"),
         case(7, 5, 6, "a continuation of one token"),
+        Case(far, unlikely, 1, label="logits that differ by hundreds"),
     ]
 
 
@@ -174,10 +182,16 @@ CONTINUATION_LOG_PROBS = Task(
         ("misses-the-first", "in rows])", "in range(len(token_ids) - 1)])[n_prompt:]",
          "the first token of the continuation is missing: after the shift by one, the token with "
          "index n_prompt stands at place n_prompt - 1"),
+        ("likeliest-token", "log_probs[i, token_ids[i + 1]]", "log_probs[i].max()",
+         "these are the log-probabilities of the LIKELIEST token at each position; wanted is "
+         "that of the token that stands in the text"),
         ("raw-logits", "torch.log_softmax(logits, dim=-1)", "logits",
          "these are logits; normalise each row with log_softmax to get log-probabilities"),
         ("forgets-log", "log_softmax", "softmax",
          "these are probabilities; take their logarithm (log_softmax)"),
+        ("log-of-zero", "log_softmax(logits, dim=-1)", "softmax(logits, dim=-1).log()",
+         "right while the probabilities are not too small, but softmax rounds a very small one "
+         "to 0.0, whose logarithm is -inf: torch.log_softmax never forms the probability"),
         ("softmax-over-positions", "dim=-1", "dim=0",
          "softmax ran over the positions (dim=0); every ROW is a distribution over the vocabulary, "
          "so dim=-1"),
@@ -194,7 +208,11 @@ def ranking_cases(rng):
 
     lengths = ([3, 9, 5, 14, 2, 7], [12, 4, 8, 3, 10, 6, 2], [4, 15, 9, 2, 6])
     cases = [Case([sentence(n) for n in each], label="several sentences") for each in lengths]
-    return [*cases, Case([[-1.5] * 4, [-1.0] * 9], label="a short and a long sentence")]
+    return [
+        *cases,
+        Case([[-1.5] * 4, [-1.0] * 9], label="a short and a long sentence"),
+        Case([[-2.0] * 3, [-1.0] * 2, [-2.0] * 5, [-1.0] * 4], label="equally good sentences"),
+    ]
 
 
 RANK_SENTENCES = Task(
@@ -221,6 +239,17 @@ RANK_SENTENCES = Task(
         ("returns-perplexities",
          "range(len(log_probs)), key=lambda i: -means[i]", "math.exp(-mean) for mean in means",
          "these are the perplexities in order; the INDICES of the sentences are wanted"),
+        ("keyed-by-the-mean", "return sorted(range(len(log_probs)), key=lambda i: -means[i])",
+         "places = {mean: i for i, mean in enumerate(means)}\n"
+         "    return [places[mean] for mean in sorted(places, reverse=True)]",
+         "of equally good sentences only one is left: they have the same mean, and a dictionary "
+         "holds each key once. Sort the indices instead"),
+        ("looks-up-the-mean", "return sorted(range(len(log_probs)), key=lambda i: -means[i])",
+         "return [means.index(mean) for mean in sorted(means, reverse=True)]",
+         "of equally good sentences the first is there twice: index() finds the first equal mean "
+         "each time. Sort the indices instead"),
+        ("larger-index-first", "-means[i])", "(-means[i], -i))",
+         "of two equally good sentences the smaller index comes first"),
         ("only-the-best", "-means[i])", "-means[i])[0]",
          "this is the best sentence only; return all indices, best first"),
     ])  # fmt: skip

@@ -77,7 +77,7 @@ def greedy_generate(model, prompt_ids, max_new_tokens):
 
 def loop_cases(rng):
     sizes = [(4, 6, "a prompt"), (1, 9, "a prompt of one token"), (8, 3, "a longer prompt"),
-             (3, 1, "one new token")]  # fmt: skip
+             (3, 1, "one new token"), (5, 0, "no new token")]  # fmt: skip
     return [Case(random_model(rng)[0], random_prompt(rng, length), n_new, label=label)
             for length, n_new, label in sizes]  # fmt: skip
 
@@ -103,9 +103,12 @@ GREEDY_GENERATE = Task(
          "after the first step the model saw the new tokens without the prompt; the context is the "
          "prompt AND the new tokens"),
         ("changes-the-prompt", "list(prompt_ids)", "prompt_ids",
-         "[len(prompt_ids) :]", "[-max_new_tokens:]",
+         "[len(prompt_ids) :]", "[len(token_ids) - max_new_tokens :]",
          "the tokens are right, but the caller's prompt list grew: work on a copy, "
          "list(prompt_ids)"),
+        ("minus-zero", "[len(prompt_ids) :]", "[-max_new_tokens:]",
+         "where no new token is wanted, the prompt comes back: token_ids[-0:] is token_ids[0:], "
+         "the whole list. Cut at len(prompt_ids)"),
         ("one-too-many", "range(max_new_tokens)", "range(max_new_tokens + 1)",
          "one token too many: a loop of max_new_tokens rounds, one token a round"),
         ("one-call", "    token_ids = list(prompt_ids)",

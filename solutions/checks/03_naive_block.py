@@ -51,6 +51,8 @@ ATTENTION_HEAD = Task(
         ("no-softmax", "torch.softmax(Q_i @ K_i.T / math.sqrt(head_dim), dim=-1)",
          "Q_i @ K_i.T / math.sqrt(head_dim)",
          "softmax is missing: scores are any real numbers, weights are positive and sum to 1"),
+        ("values-not-cut", "V[:, columns]", "V",
+         "V is not cut: the head gathers its own H columns of V, as of Q and K"),
         ("returns-scores", "score_i @ V_i", "score_i",
          "these are the weights, (L, L); they still have to be multiplied by V_i"),
         ("columns-overlap",
@@ -69,6 +71,7 @@ CAUSAL_MASK = Task(
         Case(normal(rng, 1, 6, 6, scale=3), label="a single head"),
         Case(normal(rng, 2, 1, 1), label="a single token"),
         Case(normal(rng, 4, 2, 2), label="two tokens"),
+        Case(normal(rng, 2, 3, 3) - 200, label="very low scores"),
     ],
     misconceptions=[
         ("no-mask", "scores.masked_fill(future, -math.inf)", "scores",
@@ -86,6 +89,9 @@ CAUSAL_MASK = Task(
         ("zero-scores", "-math.inf", "0.0",
          "the future's scores were set to 0, and softmax makes exp(0) = 1 of that: set them to "
          "-inf"),
+        ("mask-not-low-enough", "-math.inf", "-100.0",
+         "the hidden scores are low, but not low enough: where the others are lower still, a token "
+         "attends to the future. Use -math.inf"),
         ("only-the-future", "(future,", "(~future,",
          "the wrong triangle: tokens see only what comes AFTER them. Hide the upper triangle, "
          "where the column is larger than the row"),
@@ -181,6 +187,8 @@ BLOCK = Task(
          "W^O is missing: the merged heads are mixed by one more product, Z W^O"),
         ("forgets-relu", 'torch.relu(norm(Out) @ W["W_1"])', 'norm(Out) @ W["W_1"]',
          "relu is missing: without it W^1 W^2 is one matrix, and the MLP is no more than that"),
+        ("gelu", "torch.relu(norm", "F.gelu(norm",
+         "gelu stands in the MLP; the lecture's block has relu there"),
         ("relu-at-the-end", 'torch.relu(norm(Out) @ W["W_1"])', 'norm(Out) @ W["W_1"]',
          'A @ W["W_2"]', 'torch.relu(A @ W["W_2"])',
          "relu stands behind W^2; it belongs between W^1 and W^2, at the width F"),
@@ -259,7 +267,8 @@ NAIVE_FLOPS = Task(
         ("forgets-attention", " + n_heads * one_head", "",
          "rows 7 and 8 are missing: Q_i K_i^T and score_i V_i, 2·L·L·H each, in every head"),
         ("forgets-one-attention-product", "head = 2 * (2", "head = (2",
-         "only one of the two attention products is counted: there are Q_i K_i^T AND score_i V_i"),
+         "half of the attention is counted: there are two products, Q_i K_i^T AND score_i V_i, "
+         "and both are computed whole, masked or not"),
         ("one-head-only", "n_heads * one_head", "one_head",
          "rows 7 and 8 are counted for a single head; there are n_heads of them"),
         ("heads-of-full-width", "seq_len * head_dim", "seq_len * d_model",

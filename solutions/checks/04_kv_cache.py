@@ -53,6 +53,8 @@ KV_BYTES = Task(
          "counted for a single layer; each of the n_layers has its own keys and values"),
         ("bits-for-bytes", " // 8", "",
          "these are bits; a byte has 8 of them, so FP16 is 2 bytes an element, not 16"),
+        ("whole-bytes", "* bits // 8", "* (bits // 8)",
+         "an element of 4 bits has no whole byte, bits // 8 is 0: multiply first and divide last"),
         ("always-fp16", "* bits //", "* 16 //",
          "always counted with 2 bytes an element; `bits` says how large an element is"),
         ("one-sequence", "seq_len * batch_size", "seq_len",
@@ -102,6 +104,7 @@ def append_cases(rng):
         case(1, 8, 3, [2, 3, 1], "a prefill in chunks"),
         case(2, 5, 3, [4, 1], "filled to the last position"),
         case(2, 3, 2, [2, 1, 1], "one position too many"),
+        case(2, 3, 2, [2, 2], "a chunk of which only a part fits"),
     ]
 
 
@@ -141,6 +144,9 @@ APPEND = Task(
          "the values got the keys k: a slip of copy and paste"),
         ("values-forgotten", "values[:, length:end] = v", "",
          "only the keys are written; the values v belong into the reserved values"),
+        ("room-for-one", "end > keys.shape[1]", "length >= keys.shape[1]",
+         "right for one new position; but a chunk may fit in part only. Compare its END, length "
+         "+ L, with the room, and raise your own ValueError"),
         ("no-room-check", "end > keys.shape[1]", "False",
          "right while there is room; but where none is left, the new token vanishes without a word "
          "(a slice behind the end is empty): raise ValueError"),

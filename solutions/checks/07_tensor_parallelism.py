@@ -6,9 +6,9 @@ CLOSE = Close(rtol=1e-6, atol=1e-9)  # cases are float64
 
 
 def volume_cases(rng):
-    def case(n_layers, d_model, n_ranks, batch_size, n_new, dtype_bytes, label):
+    def case(n_layers, d_model, n_ranks, batch_size, n_new, dtype_bytes, label, seq_len=None):
         spec = {"n_layers": n_layers, "d_model": d_model, "d_ff": 3 * d_model}
-        seq_len = between(rng, 20, 900)
+        seq_len = seq_len or between(rng, 20, 900)
         return Case(spec, n_ranks, seq_len, batch_size, n_new, dtype_bytes, label=label)
 
     new = [between(rng, 8, 60) for _ in range(3)]
@@ -17,6 +17,7 @@ def volume_cases(rng):
         case(32, 4096, 8, between(rng, 2, 9), new[1], 2, "a batch, eight ranks"),
         case(between(rng, 20, 40), 1024, 4, 5, 1, 2, "a single new token"),
         case(between(rng, 20, 40), 2048, 4, 3, new[2], 4, "float32"),
+        case(5, 11, 7, 1, 3, 2, "a payload that the ranks don't divide", seq_len=30),
     ]
 
 
@@ -35,6 +36,10 @@ VOLUME = Task(
         ("a-pass-for-each-token", "(max_new_tokens - 1)", "max_new_tokens",
          "counted max_new_tokens decode passes; the prefill gives the first token, so there is one "
          "fewer"),
+        ("sends-the-past-again", "(max_new_tokens - 1) * decode_layer",
+         "sum((seq_len + i) * decode_layer for i in range(1, max_new_tokens))",
+         "a decode pass sends all tokens so far here; the past is in the cache, one new token "
+         "moves"),
         ("one-layer", 'spec["n_layers"] * ', "", "the request's bytes are those of a single layer"),
         ("one-sequence", " * batch_size", "",
          "counted one sequence; each of the batch_size sequences has its own activations"),
@@ -45,6 +50,8 @@ VOLUME = Task(
         ("half-of-the-ring", "2 * (n_ranks", "(n_ranks",
          "rank_sends is half of what it should be: n - 1 steps of reduce-scatter, and then n - 1 "
          "steps of all-gather"),
+        ("whole-bytes", "(n_ranks - 1) / n_ranks * request", "(n_ranks - 1) * (request // n_ranks)",
+         "S/n is rounded down before it is multiplied: multiply first, or divide with /"),
         ("all-ranks", " / n_ranks", "",
          "rank_sends is what all ranks send together; the question is about one of them"),
         ("sends-to-everyone", "2 * (n_ranks - 1) / n_ranks", "(n_ranks - 1)",
@@ -87,6 +94,8 @@ MLP = Task(
         ("second-bias-forgotten", "b2 if rank == 0 else ", "", "b2 is in nobody's part"),
         ("first-bias-forgotten", " + b1_r)", ")",
          "b1 is not added; each rank adds its own columns' part, before relu"),
+        ("bias-after-relu", "torch.relu(x @ W1_r + b1_r)", "torch.relu(x @ W1_r) + b1_r",
+         "b1 is added after relu; it belongs inside: relu(x W1 + b1)"),
         ("rows-of-other-units", "W2[mine]", "W2[rank::n_ranks]",
          "the shapes are right, but a rank's rows of W2 are not those of its columns of W1: hidden "
          "unit f needs column f and row f on the same rank"),
@@ -98,11 +107,9 @@ MLP = Task(
          "relu is missing; it stands between the matrices, on the rank's own hidden units"),
         ("relu-on-the-summand", "torch.relu(x @ W1_r + b1_r)", "x @ W1_r + b1_r",
          "hidden @ W2_r + b2_r", "torch.relu(hidden @ W2_r + b2_r)",
-         "b2 if rank == 0 else torch.zeros_like(b2)", "b2 / n_ranks",
          "relu stands behind W2, on a summand that is not complete: it belongs between the "
          "matrices, where a rank's hidden units are whole"),
         ("relu-twice", "hidden @ W2_r + b2_r", "torch.relu(hidden @ W2_r + b2_r)",
-         "b2 if rank == 0 else torch.zeros_like(b2)", "b2 / n_ranks",
          "relu also stands behind W2; the MLP has it between the matrices only"),
     ])  # fmt: skip
 
@@ -154,6 +161,9 @@ REDUCE = Task(
          "    return all_reduce([torch.relu(part) @ W2 for part in partial])\n    hidden =",
          "the sum comes at the end, as if W1 were split by columns; with rows each rank has a "
          "summand of every hidden unit, and relu needs the sum first"),
+        ("sums-for-each-rank", "hidden = torch.relu(all_reduce(partial))", "hidden = None",
+         "[hidden @ W2_r for", "[torch.relu(all_reduce(partial)) @ W2_r for",
+         "all_reduce is called once for each rank; one call gives the hidden layer to all of them"),
         ("averages", "all_reduce(partial)", "all_reduce(partial) / n_ranks",
          "the sum is divided by the number of ranks; x W1 is the SUM of the parts"),
         ("sums-the-columns", "torch.cat(outputs, dim=1)", "sum(outputs)",
@@ -166,9 +176,9 @@ REDUCE = Task(
 
 
 def heads_cases(rng):
-    def case(n_heads, n_kv_heads, H, rank, n_ranks, label):
-        D = n_heads * H
-        Wq, Wo = normal(rng, D, D), normal(rng, D, D)
+    def case(n_heads, n_kv_heads, H, rank, n_ranks, label, D=None):
+        D = D or n_heads * H
+        Wq, Wo = normal(rng, D, n_heads * H), normal(rng, n_heads * H, D)
         Wk, Wv = (normal(rng, D, n_kv_heads * H) for _ in range(2))
         return Case(Wq, Wk, Wv, Wo, n_heads, n_kv_heads, rank, n_ranks, label=label)
 
@@ -177,6 +187,7 @@ def heads_cases(rng):
         case(8, 4, 2, 1, 2, "grouped queries, two ranks"),
         case(4, 4, 4, 2, 4, "as many key/value heads as query heads"),
         case(6, 2, 2, 0, 1, "a single rank"),
+        case(6, 2, 3, 1, 2, "heads that together are wider than D", D=12),
         case(9, 3, 2, 1, 2, "ranks that divide neither number of heads"),
         case(8, 2, 2, 1, 4, "more ranks than key/value heads"),
     ]
@@ -202,9 +213,17 @@ HEADS = Task(
          "torch.arange(Wq.shape[1]).reshape(n_heads, -1)[rank::n_ranks].flatten()",
          "the query heads are dealt like cards, so that a rank's queries miss the key/value heads "
          "that they share: neighbours stay together"),
+        ("all-heads-dealt", "slice(rank * q_width, (rank + 1) * q_width)",
+         "torch.arange(Wq.shape[1]).reshape(n_heads, -1)[rank::n_ranks].flatten()",
+         "slice(rank * kv_width, (rank + 1) * kv_width)",
+         "torch.arange(Wk.shape[1]).reshape(n_kv_heads, -1)[rank::n_ranks].flatten()",
+         "the heads are dealt like cards; rank r has the r-th PART of them, neighbours in order"),
         ("columns-dealt",
          "slice(rank * q_width, (rank + 1) * q_width)", "slice(rank, None, n_ranks)",
          "single columns are dealt out, which cuts every head: a head's H columns stay together"),
+        ("width-from-d", "Wq.shape[1] // n_ranks, Wk.shape[1] // n_ranks",
+         "len(Wq) // n_ranks, len(Wq) * n_kv_heads // n_heads // n_ranks",
+         "the heads' width is taken from D; W_q is (D, n_H·H), and n_H·H need not be D"),
         ("keys-for-values", "Wv[:, kv]", "Wk[:, kv]", "the values are cut out of W_k"),
         ("cuts-heads", "n_heads % n_ranks or n_kv_heads % n_ranks", "False",
          "numbers of ranks that don't divide the heads are not refused, so heads are cut: raise a "
@@ -251,6 +270,8 @@ DEGREES = Task(
          "asks only whether each rank gets one; the sizes have to be DIVISIBLE"),
         ("one-is-no-degree", "range(1,", "range(2,",
          "allowed_degrees leaves out 1; one rank always works"),
+        ("last-left-out", 'spec["n_heads"] + 1', 'spec["n_heads"]',
+         "the largest degree is left out: range(1, n) ends before n"),
         ("powers-of-two", 'range(1, spec["n_heads"] + 1)', "[2**i for i in range(12)]",
          "allowed_degrees tries powers of two only; machines are often built so, models need not "
          "be (9 heads split in 3)"),
@@ -258,12 +279,14 @@ DEGREES = Task(
 
 
 def use_ring(answer, chunks):
-    """What the ranks hold after the first step, after the reduce-scatter, and in the end."""
+    """What the ranks hold after each step, and whether it left its argument as it was."""
     n, seen = len(chunks), []
     for step in (answer.reduce_scatter_step, answer.all_gather_step):
         for t in range(n - 1):
-            chunks = step([list(own) for own in chunks], t)
-            seen.append([list(own) for own in chunks])
+            before = [list(own) for own in chunks]
+            new = [list(own) for own in step(chunks, t)]
+            seen.append({"chunks": new, "its argument is unchanged": chunks == before})
+            chunks = new
     return seen
 
 
@@ -289,6 +312,13 @@ RING = Task(
          "(rank + 1 - t) % n", "(rank + 1) % n",
          "a rank sends the same chunk in every step (t is not used); it has to pass on what it "
          "received in the step before"),
+        ("changes-its-argument",
+         "[list(own) for own in chunks]\n    for rank in range(n):\n        c = (rank - t)",
+         "chunks\n    for rank in range(n):\n        c = (rank - t)",
+         "[list(own) for own in chunks]\n    for rank in range(n):\n        c = (rank + 1 - t)",
+         "chunks\n    for rank in range(n):\n        c = (rank + 1 - t)",
+         "the numbers are right, but the lists that were given have changed: copy each rank's own "
+         "list. list(chunks) copies the outer one only"),
         ("counts-up", "(rank - t)", "(rank + t)", "(rank + 1 - t)", "(rank + 1 + t)",
          "the chunk's number grows with t; to pass on what came in before, it has to go down"),
         ("gather-starts-with-chunk-r", "(rank + 1 - t)", "(rank - t)",

@@ -19,6 +19,7 @@ def postprocess_cases(rng):
         Case(rng.normal(0, 2, (1, 2)).tolist(), sentiment, top_k=7, label="top_k above the labels"),
         # The first text's best label is the last one, so that a list left unsorted shows.
         Case([[-1.0, 0.5, 3.0], [2.0, 0.0, -2.0]], {0: "A", 1: "B", 2: "C"}, top_k=2),
+        Case([[1.0, 0.5, 1.0]], {0: "A", 1: "B", 2: "C"}, label="two labels of equal score"),
     ]
 
 
@@ -34,6 +35,11 @@ POSTPROCESS = Task(
         ("unsorted",
          "sorted(range(len(row)), key=lambda label: -row[label])", "list(range(len(row)))",
          "the labels stand in the order of their ids: best first"),
+        ("keyed-by-score", "sorted(range(len(row)), key=lambda label: -row[label])",
+         "[label for _, label in sorted({x: i for i, x in enumerate(row)}.items())[::-1]]",
+         "of labels with equal scores only one is left: a dictionary holds each key once"),
+        ("larger-id-first", "-row[label]", "(-row[label], -label)",
+         "of two equal scores the smaller id comes first"),
         ("worst-first", "-row[label]", "row[label]", "sorted the wrong way: the best comes first"),
         ("ids-for-labels", "id2label[i]", "i",
          "a label is its name, not its number: look it up in id2label"),

@@ -49,6 +49,7 @@ def stop_cases(rng):
         Case(["aa", "", "aa", "ab", "a"], ["aab"], label="a shorter end that is a beginning too"),
         Case(["so", " it", " ends", "\n"], ["\n\n", "STOP"], label="only a beginning of a stop"),
         Case(["one", " two", "\n"], [], label="no stop strings"),
+        Case([], ["STOP"], label="no pieces"),
         Case(cut_up(rng, letters), ["abba", "b\n\na"], label="a longer text"),
         Case(cut_up(rng, letters), ["zz", "aaaaaab"], label="another longer text"),
     ]
@@ -71,6 +72,8 @@ STOP = Task(
          "max(0, len(text) - max((len(s) - 1 for s in stops), default=0))",
          "only an end that a stop string begins with has to wait; you always hold back as many "
          "characters as a stop has"),
+        ("waits-too-short", "min(begins, default=len(text))", "max(begins, default=len(text))",
+         "the LONGEST end that a stop begins with has to wait; you let the shortest wait"),
         ("loses-the-end", "[*result, waiting]", '[*result, ""]',
          "when the pieces end without a stop, what was waiting is text: show it"),
         ("first-listed", "min(found)", "found[0]",
@@ -93,13 +96,14 @@ def logprob_cases(rng):
         )
         return Case(rows.tolist(), ids.tolist(), prompt_len, n, label=label)
 
-    extreme = [[1000.0, 998.0, 0.0, -math.inf], [-900.0, 100.0, 99.0, 98.0], [0.0, 0.0, 0.0, 0.0]]
+    extreme = [[1000.0, 998.0, 0.0, -math.inf], [-900.0, 100.0, 99.0, 98.0], [0.0] * 4, [0.0] * 4]
     return [
         drawn(6, 1, 4, 3),
         drawn(9, 3, 5, 2, label="a longer prompt"),
         drawn(4, 2, 3, 10, label="n above the vocabulary"),
-        Case(extreme, [1, 1, 0], 1, 3, label="logits far apart"),
-        Case(extreme, [0, 2, 1], 1, 4, label="an impossible token"),
+        Case(extreme[:3], [1, 1, 0], 1, 3, label="logits far apart"),
+        Case(extreme[:3], [0, 3, 1], 1, 4, label="an impossible token"),
+        Case(extreme, [0, 2, 1, 3], 3, 2, label="equal logits"),
     ]
 
 
@@ -113,6 +117,8 @@ LOGPROBS = Task(
          "these are the probabilities: their logarithms are asked for"),
         ("chosen-is-likeliest", "log_probs[token]", "log_probs[best[0]]",
          "log_prob belongs to the token of the text, which need not be the likeliest"),
+        ("larger-id-first", "key=lambda i: -row[i]", "key=lambda i: (-row[i], -i)",
+         "of equal ones the smaller id comes first: sorting in reverse turns them round"),
         ("only-over-the-top", "        top = ",
          "        log_top = math.log(sum(math.exp(log_probs[i]) for i in best))\n"
          "        log_probs = [x - log_top for x in log_probs]\n        top = ",
@@ -126,16 +132,16 @@ LOGPROBS = Task(
 
 
 def penalty_cases(rng):
-    def drawn(n_vocab, penalty):
+    def drawn(n_vocab, penalty, label=""):
         logits = rng.normal(0, 3, n_vocab)
         logits[[0, 1, 2, 3, 5]] = (2.5, -1.5, 4.0, -3.0, 0.4)  # both signs, repeated and not
         ids = [0, 1, 0, 5, 1, 6, 0]
-        return Case(logits.round(3).tolist(), ids, penalty)
+        return Case(logits.round(3).tolist(), ids, penalty, label=label)
 
     return [
         drawn(10, 1.3),
         drawn(12, 2.0),
-        drawn(9, 0.8),
+        drawn(9, 0.8, "a penalty below 1"),
         Case([0.0, -math.inf, 2.0, -2.0], [1, 0, 3, 3], 1.5, label="impossible tokens and zeros"),
     ]
 
@@ -149,6 +155,9 @@ PENALTY = Task(
          "multiplying a positive logit makes the token MORE likely: divide it"),
         ("each-time", "set(token_ids)", "token_ids", "x = logits[token]", "x = result[token]",
          "a token is penalised once, however often it occurred"),
+        ("not-below-1", "set(token_ids):", "set(token_ids) if penalty > 1 else ():",
+         "a penalty below 1 does nothing here; it follows the same rule, and makes tokens "
+         "likelier"),
         ("subtracts", "x / penalty if x > 0 else x * penalty", "x - penalty",
          "subtracting is another penalty (the presence penalty): divide or multiply here"),
         ("penalises-the-others", "set(token_ids)", "set(range(len(logits))) - set(token_ids)",
@@ -170,6 +179,7 @@ def latency_cases(rng):
         Case([call(5, slow=9), call(6), call(12)]),
         Case([call(9, slow=5), call(3), call(20, slow=2), call(8)]),
         Case([call(4, slow=9), call(1), call(7)], label="a call with one token"),
+        Case([call(4, slow=9), call(5)], label="a single call"),
         Case([call(4, slow=9), call(1), call(1)], label="no call with two tokens"),
     ]
 
