@@ -13,7 +13,7 @@ def table_cases(rng):
     for entry in ("prefill_table", "decode_table"):
         for n_heads in (4, 8):
             length, head_dim = between(rng, 5, 300), between(rng, 8, 64)
-            cases.append(Case(length, n_heads * head_dim, n_heads, entry=entry))
+            cases.append(Case(length, n_heads * head_dim, n_heads, entry=entry, label=entry))
     return cases
 
 
@@ -62,10 +62,9 @@ DECODE_BATCH = Task(
          "math.ceil(ridge * d_in * d_out / left)", "math.floor(ridge * d_in * d_out / left) + 1",
          "reaching the ridge is enough; your batch is one too large where it is exact"),
         ("gives-up", "return math.ceil(ridge * d_in * d_out / left)",
-         "batch = math.ceil(ridge * d_in * d_out / left)\n    return batch if batch < 10_000 "
-         "else None",
-         "the search ends too early: the batch may be large. Only the limit for B → ∞, d_in · "
-         "d_out / (d_in + d_out), says that there is none"),
+         "batch = math.ceil(ridge * d_in * d_out / left)\n    return batch if batch < 10_000 else "
+         "None", "the search ends too early: the batch may be large. Only the limit for B → ∞, "
+         "d_in · d_out / (d_in + d_out), says that there is none"),
         ("tera-over-giga", "* 10**12 / (bandwidth_gb_per_s * 10**9)", "/ bandwidth_gb_per_s",
          "the ridge is a thousand times larger: T is 10¹², G is 10⁹"),
         ("negative-batch", "left <= 0", "left == 0",

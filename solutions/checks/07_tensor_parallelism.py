@@ -30,9 +30,8 @@ VOLUME = Task(
          "counted four AllReduces a layer; two of them belong to the backward pass of training"),
         ("width-divided", 'spec["d_model"]', 'spec["d_model"] // n_ranks',
          "each rank puts in D / n elements a token here; its summand has the whole width D"),
-        ("inner-width", 'spec["d_model"]', 'spec["d_ff"]',
-         "counted with F; the hidden units are split and stay where they are, what is summed is D "
-         "wide"),
+        ("inner-width", 'spec["d_model"]', 'spec["d_ff"]', "counted with F; the hidden units are "
+         "split and stay where they are, what is summed is D wide"),
         ("a-pass-for-each-token", "(max_new_tokens - 1)", "max_new_tokens",
          "counted max_new_tokens decode passes; the prefill gives the first token, so there is one "
          "fewer"),
@@ -47,9 +46,8 @@ VOLUME = Task(
          "these are elements; each has dtype_bytes bytes"),
         ("payload-for-wire", "2 * (n_ranks - 1) / n_ranks * ", "",
          "rank_sends is the payload here; over a ring a rank sends 2(n - 1)/n of it"),
-        ("half-of-the-ring", "2 * (n_ranks", "(n_ranks",
-         "rank_sends is half of what it should be: n - 1 steps of reduce-scatter, and then n - 1 "
-         "steps of all-gather"),
+        ("half-of-the-ring", "2 * (n_ranks", "(n_ranks", "rank_sends is half of what it should be: "
+         "n - 1 steps of reduce-scatter, and then n - 1 steps of all-gather"),
         ("whole-bytes", "(n_ranks - 1) / n_ranks * request", "(n_ranks - 1) * (request // n_ranks)",
          "S/n is rounded down before it is multiplied: multiply first, or divide with /"),
         ("all-ranks", " / n_ranks", "",
@@ -136,7 +134,7 @@ def row_column_cases(rng):
 
     return [
         case(5, 4, 6, 2, "two ranks"),
-        case(4, 9, 5, 3, "three ranks"),
+        case(1, 9, 5, 3, "three ranks, a single token"),
         case(3, 8, 4, 4, "four ranks"),
     ]
 
@@ -169,9 +167,8 @@ REDUCE = Task(
         ("sums-the-columns", "torch.cat(outputs, dim=1)", "sum(outputs)",
          "the outputs are added; each rank has its own COLUMNS of the result, which stand side by "
          "side"),
-        ("no-counterexample", "3.0, -2.0", "1.0, 2.0",
-         "for your a and b relu(a + b) is relu(a) + relu(b); take one positive and one negative "
-         "number"),
+        ("no-counterexample", "3.0, -2.0", "1.0, 2.0", "for your a and b relu(a + b) is relu(a) + "
+         "relu(b); take one positive and one negative number"),
     ])  # fmt: skip
 
 
@@ -196,16 +193,14 @@ def heads_cases(rng):
 HEADS = Task(
     grade_id="shard-heads", entry="shard_heads", cases=heads_cases, compare=Exact(),
     misconceptions=[
-        ("out-by-columns", "Wo[q]", "Wo[:, q]",
-         "W_o is split by columns; a rank has its own heads' z, n_H·H/n wide, and needs their ROWS "
-         "of W_o"),
+        ("out-by-columns", "Wo[q]", "Wo[:, q]", "W_o is split by columns; a rank has its own "
+         "heads' z, n_H·H/n wide, and needs their ROWS of W_o"),
         ("out-not-split", "Wo[q]", "Wo",
          "W_o is whole on every rank; only the rows of the rank's own heads are used there"),
         ("queries-by-rows", "Wq[:, q], Wk[:, kv], Wv[:, kv]", "Wq[q], Wk[kv], Wv[kv]",
          "W_q, W_k and W_v are split by rows; a head is a group of COLUMNS here (x W)"),
-        ("keys-not-split", "Wk[:, kv], Wv[:, kv]", "Wk, Wv",
-         "every rank holds all keys and values; it needs those of its own heads only, and so does "
-         "its cache"),
+        ("keys-not-split", "Wk[:, kv], Wv[:, kv]", "Wk, Wv", "every rank holds all keys and "
+         "values; it needs those of its own heads only, and so does its cache"),
         ("keys-like-queries", "Wk[:, kv], Wv[:, kv]", "Wk[:, q], Wv[:, q]",
          "W_k and W_v are cut at the query heads' columns; there are fewer key/value heads, so "
          "their slices are narrower (and slices don't complain)"),
@@ -254,9 +249,8 @@ DEGREES = Task(
     grade_id="degrees", entry=("blockers", "allowed_degrees"), cases=degrees_cases, compare=Exact(),
     misconceptions=[
         ("width-divides", '("n_heads", "n_kv_heads", "d_ff")', '("d_model", "d_ff")',
-         'spec["n_heads"] + 1', "max(spec.values()) + 1",
-         "looks at D instead of heads: a matrix could be cut anywhere, but attention is computed "
-         "head by head, and a head is never cut"),
+         'spec["n_heads"] + 1', "max(spec.values()) + 1", "looks at D instead of heads: a matrix "
+         "could be cut anywhere, but attention is computed head by head, and a head is never cut"),
         ("width-too",
          '("n_heads", "n_kv_heads", "d_ff")', '("d_model", "n_heads", "n_kv_heads", "d_ff")',
          "D does not have to be divided: each rank's x and summand have the whole width"),
@@ -302,16 +296,14 @@ RING = Task(
     drive=use_ring, compare=Exact(), misconceptions=[
         ("replaces-in-reduce-scatter", "+= chunks", "= chunks",
          "in the reduce-scatter the receiver's own values are lost: it ADDS what comes in"),
-        ("adds-in-all-gather", "] = chunks", "] += chunks",
-         "in the all-gather the receiver adds a sum that is complete to its own part of it: it "
-         "REPLACES"),
+        ("adds-in-all-gather", "] = chunks", "] += chunks", "in the all-gather the receiver adds a "
+         "sum that is complete to its own part of it: it REPLACES"),
         ("wrong-direction", "(rank + 1) % n][c] +=", "(rank - 1) % n][c] +=",
          "(rank + 1) % n][c] =", "(rank - 1) % n][c] =",
          "everyone sends to rank - 1; the ring goes to rank + 1"),
-        ("same-chunk-in-each-step", "(rank - t) % n", "rank",
-         "(rank + 1 - t) % n", "(rank + 1) % n",
-         "a rank sends the same chunk in every step (t is not used); it has to pass on what it "
-         "received in the step before"),
+        ("same-chunk-in-each-step", "(rank - t) % n", "rank", "(rank + 1 - t) % n",
+         "(rank + 1) % n", "a rank sends the same chunk in every step (t is not used); it has to "
+         "pass on what it received in the step before"),
         ("changes-its-argument",
          "[list(own) for own in chunks]\n    for rank in range(n):\n        c = (rank - t)",
          "chunks\n    for rank in range(n):\n        c = (rank - t)",
@@ -324,10 +316,9 @@ RING = Task(
         ("gather-starts-with-chunk-r", "(rank + 1 - t)", "(rank - t)",
          "the all-gather starts with chunk r, which is not complete: after the reduce-scatter rank "
          "r has the whole sum of chunk r + 1"),
-        ("chunk-number-of-the-receiver", "(rank + 1 - t)", "(rank + 2 - t)",
-         "(rank - t)", "(rank + 1 - t)",
-         "the chunk is counted from the RECEIVER's number; rank r sends chunk r - t (and r + 1 - "
-         "t)"),
+        ("chunk-number-of-the-receiver", "(rank + 1 - t)", "(rank + 2 - t)", "(rank - t)",
+         "(rank + 1 - t)", "the chunk is counted from the RECEIVER's number; rank r sends chunk r "
+         "- t (and r + 1 - t)"),
         ("sends-everything",
          "        c = (rank - t) % n\n        new[(rank + 1) % n][c] += chunks[rank][c]",
          "        for c in range(n):\n            new[(rank + 1) % n][c] += chunks[rank][c]",

@@ -63,9 +63,8 @@ STEP = Task(
         ("ties-by-text", "-candidate[1]", "(-candidate[1], candidate[0])",
          "equal scores are sorted by their texts; the earlier BEAM comes first"),
         ("ties-backwards", "key=lambda candidate: -candidate[1]",
-         "key=lambda candidate: candidate[::-1], reverse=True",
-         "sorted as pairs, the largest first, equal scores come with the larger token first: "
-         "sort by the score alone"),
+         "key=lambda candidate: candidate[::-1], reverse=True", "sorted as pairs, the largest "
+         "first, equal scores come with the larger token first: sort by the score alone"),
     ])  # fmt: skip
 
 
@@ -97,9 +96,8 @@ CHOICE = Task(
          "max(range(len(scores)), key=lambda i: (scores[i], i))",
          "of equal scores the first counts, not the last"),
         ("other-normalisation", "n_tokens**length_penalty",
-         "((5 + n_tokens) / 6) ** length_penalty",
-         "this is the length penalty of Google's translation paper, ((5 + n) / 6) to the power; "
-         "Transformers takes n itself"),
+         "((5 + n_tokens) / 6) ** length_penalty", "this is the length penalty of Google's "
+         "translation paper, ((5 + n) / 6) to the power; Transformers takes n itself"),
         ("no-normalisation", "total / n_tokens**length_penalty", "total",
          "this compares the plain sums, which favours short texts"),
         ("length-times-power", "n_tokens**length_penalty", "(n_tokens * length_penalty or 1)",
@@ -118,7 +116,7 @@ def select_cases(rng):
             END,
         )
 
-    return [case(3, {0, 2, 4}), case(4, {1, 3, 6}), case(2, {3}), case(3, set()), case(4, {0, 2})]
+    return [case(3, {0, 2, 4}), case(4, {1, 3, 6}), case(2, {3}), case(3, set()), case(3, {2, 3})]
 
 
 SELECT = Task(

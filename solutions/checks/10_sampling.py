@@ -124,12 +124,16 @@ ORDER = Task(
         *(Case(rng.normal(0, 2.5, n).tolist(), temperature, 0.85)
           for n, temperature in ((12, 2.0), (20, 0.6), (9, 1.5))),
         Case([0.0, math.log(2), 0.0], 1.0, 0.5, label="exactly p"),
+        Case([1.0] * 5, 0.7, 0.5, label="equal tokens"),
     ],
     misconceptions=[
         ("cuts-first", "x / temperature", "x", "    return [q",
          "    probs = [math.exp(x / temperature) for x in logits]\n"
          "    total = sum(probs[token] for token in kept)\n    return [q",
          "the colleague's order: the nucleus has to be cut AFTER the temperature"),
+        ("larger-id-first", "key=lambda token: -probs[token]",
+         "key=lambda token: (-probs[token], -token)",
+         "of equal tokens the smaller id comes first, as in task 3"),
         ("no-cut", "if total >= p - 1e-12", "if False", "the nucleus is not cut at all"),
         ("no-temperature", "x / temperature", "x", "the temperature does nothing here"),
         ("not-renormalised", "q / total if", "q if", "what is kept must sum to 1 again"),
