@@ -257,8 +257,9 @@ CHECK = Task(
     watch=("mutated",), misconceptions=[
         ("nameless", 'f"{name}: there', 'f"there', 'f"{name}: {settings', 'f"{settings',
          "the message has to begin with the setting's name and a colon"),
-        ("nan-and-infinity-pass", "0 <= x < math.inf", "0 <= x", "0 < x <= 1",
-         "not (x <= 0 or x > 1)", "nan is neither below nor above anything: ask whether a value is "
+        ("nan-and-infinity-pass", "0 <= x < math.inf", "0 <= x", "0 < x < math.inf", "0 < x",
+         "math.isfinite(x) and ", "", "0 < x <= 1", "not (x <= 0 or x > 1)",
+         "nan is neither below nor above anything: ask whether a value is "
          "IN its range (0 < p <= 1), and refuse infinity"),
         ("true-is-one",
          '"output_len": lambda x: type(x) is int', '"output_len": lambda x: isinstance(x, int)',
