@@ -324,6 +324,11 @@ PROBLEMS = Task(
         ("has-to-pause", "start_s < when[stage", "start_s <= when[stage",
          "a pass that enters a stage at the very moment at which it left the one before is called "
          "too early"),
+        ("misses-contained", "start_s < other_end_s and other_start_s < end_s",
+         "start_s <= other_start_s < end_s <= other_end_s",
+         "a block that lies wholly inside another one of its stage is not found"),
+        ("first-step-only", "step > 0 and", "step == 1 and",
+         "only the step after the prefill is checked; every step waits for its token"),
         ("same-start-only",
          "start_s < other_end_s and other_start_s < end_s", "start_s == other_start_s",
          "only blocks that START at the same time are found to overlap"),
