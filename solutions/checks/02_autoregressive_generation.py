@@ -52,12 +52,10 @@ GREEDY_STEP = Task(
          "this is the new token alone; return the whole list with it at the end"),
         ("list-of-the-new-token", "*token_ids, ", "",
          "the list holds the new token only; the given tokens belong in front of it"),
-        ("first-row", "logits[-1]", "logits[0]",
-         "this is the first row of the logits, about the token after the FIRST one; what comes "
-         "after all tokens is in the last row, logits[-1]"),
-        ("argmax-of-the-table", "logits[-1]", "logits",
-         "argmax ran over the whole (L, V) table and counts through all rows; take the last row "
-         "first: logits[-1].argmax()"),
+        ("first-row", "logits[-1]", "logits[0]", "this is the first row of the logits, about the "
+         "token after the FIRST one; what comes after all tokens is in the last row, logits[-1]"),
+        ("argmax-of-the-table", "logits[-1]", "logits", "argmax ran over the whole (L, V) table "
+         "and counts through all rows; take the last row first: logits[-1].argmax()"),
         ("argmax-over-positions", "logits[-1].argmax()", "logits.argmax(dim=0)[-1]",
          "argmax ran over the positions (dim=0): this is a row number, not a token id; it has to "
          "run over the vocabulary, logits[-1].argmax()"),
@@ -77,7 +75,7 @@ def greedy_generate(model, prompt_ids, max_new_tokens):
 
 def loop_cases(rng):
     sizes = [(4, 6, "a prompt"), (1, 9, "a prompt of one token"), (8, 3, "a longer prompt"),
-             (3, 1, "one new token")]  # fmt: skip
+             (3, 1, "one new token"), (5, 0, "no new token")]  # fmt: skip
     return [Case(random_model(rng)[0], random_prompt(rng, length), n_new, label=label)
             for length, n_new, label in sizes]  # fmt: skip
 
@@ -87,25 +85,24 @@ GREEDY_GENERATE = Task(
     watch=("mutated", "n_calls"), misconceptions=[
         ("returns-the-prompt", "[len(prompt_ids) :]", "",
          "the prompt is in the result; return the new tokens only"),
-        ("counts-the-prompt",
-         "for _ in range(max_new_tokens):", "while len(token_ids) < max_new_tokens:",
-         "max_new_tokens was taken for the length of the whole text: the prompt's tokens do not "
-         "count (Transformers has max_length for that)"),
-        ("never-appends", "model(token_ids)", "model(prompt_ids)",
-         "every step saw the prompt only, so every token is the same: the new token has to be part "
-         "of the next call"),
+        ("counts-the-prompt", "for _ in range(max_new_tokens):",
+         "while len(token_ids) < max_new_tokens:", "max_new_tokens was taken for the length of the "
+         "whole text: the prompt's tokens do not count (Transformers has max_length for that)"),
+        ("never-appends", "model(token_ids)", "model(prompt_ids)", "every step saw the prompt "
+         "only, so every token is the same: the new token has to be part of the next call"),
         ("last-token-only",
          "model(token_ids)", "model(token_ids if token_ids == prompt_ids else token_ids[-1:])",
          "after the first step the model saw the newest token only; without a cache it has "
          "forgotten the rest, so give it the whole text each time"),
-        ("forgets-the-prompt",
-         "model(token_ids)", "model(token_ids[len(prompt_ids) :] or prompt_ids)",
-         "after the first step the model saw the new tokens without the prompt; the context is the "
-         "prompt AND the new tokens"),
-        ("changes-the-prompt", "list(prompt_ids)", "prompt_ids",
-         "[len(prompt_ids) :]", "[-max_new_tokens:]",
-         "the tokens are right, but the caller's prompt list grew: work on a copy, "
-         "list(prompt_ids)"),
+        ("forgets-the-prompt", "model(token_ids)",
+         "model(token_ids[len(prompt_ids) :] or prompt_ids)", "after the first step the model saw "
+         "the new tokens without the prompt; the context is the prompt AND the new tokens"),
+        ("changes-the-prompt", "list(prompt_ids)", "prompt_ids", "[len(prompt_ids) :]",
+         "[len(token_ids) - max_new_tokens :]", "the tokens are right, but the caller's prompt "
+         "list grew: work on a copy, list(prompt_ids)"),
+        ("minus-zero", "[len(prompt_ids) :]", "[-max_new_tokens:]",
+         "where no new token is wanted, the prompt comes back: token_ids[-0:] is token_ids[0:], "
+         "the whole list. Cut at len(prompt_ids)"),
         ("one-too-many", "range(max_new_tokens)", "range(max_new_tokens + 1)",
          "one token too many: a loop of max_new_tokens rounds, one token a round"),
         ("one-call", "    token_ids = list(prompt_ids)",
@@ -158,12 +155,10 @@ GENERATE_UNTIL_END = Task(
         ("drops-the-end", "            break", "            new_ids.pop()\n            break",
          "the end token itself is missing: append the token first, then ask whether it ends the "
          "text"),
-        ("never-stops", "if new_ids[-1] in eos_token_ids", "if False",
-         "the end tokens have no effect: compare each new token's id with the ids in "
-         "eos_token_ids"),
-        ("first-id-only", "in eos_token_ids:", "in eos_token_ids[:1]:",
-         "only the first of the end tokens stops the loop; any of them should: new in "
-         "eos_token_ids"),
+        ("never-stops", "if new_ids[-1] in eos_token_ids", "if False", "the end tokens have no "
+         "effect: compare each new token's id with the ids in eos_token_ids"),
+        ("first-id-only", "in eos_token_ids:", "in eos_token_ids[:1]:", "only the first of the end "
+         "tokens stops the loop; any of them should: new in eos_token_ids"),
         ("end-in-the-prompt",
          "new_ids[-1] in eos_token_ids", "{*prompt_ids, *new_ids} & {*eos_token_ids}",
          "an end token in the PROMPT stopped the loop: look at the newest token only"),
@@ -212,12 +207,10 @@ GENERATE_WITH_CHOICE = Task(
         ("gives-logits", "torch.softmax(model(token_ids)[-1], dim=-1)", "model(token_ids)[-1]",
          "choose got logits, and the trace holds logits: softmax of the last row first"),
         ("softmax-over-positions", "torch.softmax(model(token_ids)[-1], dim=-1)",
-         "torch.softmax(model(token_ids), dim=0)[-1]",
-         "softmax ran over the positions (dim=0 of (L, V)); the numbers over the VOCABULARY sum to "
-         "1: softmax of logits[-1]"),
-        ("first-row", "(token_ids)[-1]", "(token_ids)[0]",
-         "the distribution is that of the first row, after the first token of the prompt; the next "
-         "token's is the last row"),
+         "torch.softmax(model(token_ids), dim=0)[-1]", "softmax ran over the positions (dim=0 of "
+         "(L, V)); the numbers over the VOCABULARY sum to 1: softmax of logits[-1]"),
+        ("first-row", "(token_ids)[-1]", "(token_ids)[0]", "the distribution is that of the first "
+         "row, after the first token of the prompt; the next token's is the last row"),
         ("goes-on-greedily", "token_ids.append(token_id)", "token_ids.append(int(probs.argmax()))",
          "the trace holds the chosen token, but the text went on with the most likely one: append "
          "what choose returned"),
@@ -231,32 +224,30 @@ GENERATE_WITH_CHOICE = Task(
         ("chooses-twice", "(token_id, float", "(int(choose(probs)), float",
          "choose is called twice a step; one that rolls dice would give two different tokens, one "
          "for the text and one for the trace. Keep its answer in a variable"),
-        ("returns-the-text", "return trace", "return token_ids",
-         "this is the text, prompt included; return the trace, a (token_id, probability) pair for "
-         "each new token"),
+        ("returns-the-text", "return trace", "return token_ids", "this is the text, prompt "
+         "included; return the trace, a (token_id, probability) pair for each new token"),
     ])  # fmt: skip
 
 
 def position_cases(rng):
     pairs = [(5, 3), (1, 1), (1, 12), (17, 0), *rng.integers(20, 300, size=(2, 2)).tolist()]
-    labels = [
+    labels = (
         "a few tokens",
         "one token",
         "a short prompt",
         "no new token",
         "a text",
         "a long text",
-    ]
+    )
     return [Case(*pair, label=label) for pair, label in zip(pairs, labels, strict=True)]
 
 
 POSITIONS_PROCESSED = Task(
     grade_id="positions-processed", entry="positions_processed", cases=position_cases,
     compare=Exact(), misconceptions=[
-        ("each-token-once",
-         "sum(prompt_len + i for i in range(n_new_tokens))", "prompt_len + n_new_tokens",
-         "this counts every token of the finished text once; without a cache each call processes "
-         "the whole text so far AGAIN"),
+        ("each-token-once", "sum(prompt_len + i for i in range(n_new_tokens))",
+         "prompt_len + n_new_tokens", "this counts every token of the finished text once; without "
+         "a cache each call processes the whole text so far AGAIN"),
         ("as-with-a-cache", "sum(prompt_len + i for i in range(n_new_tokens))",
          "prompt_len + n_new_tokens - 1 if n_new_tokens else 0",
          "this is the count WITH a cache (the prompt, then one token a call), where lecture 04 "
@@ -271,9 +262,8 @@ POSITIONS_PROCESSED = Task(
         ("all-calls-full", "prompt_len + i for", "prompt_len + n_new_tokens for",
          "every call was counted with the final length; only the last ones are that long"),
         ("half-a-square", "sum(prompt_len + i for i in range(n_new_tokens))",
-         "prompt_len * n_new_tokens + n_new_tokens**2 // 2",
-         "n²/2 is the sum for large n only: the growth is 0 + 1 + ... + (n - 1), which is n (n - "
-         "1) / 2"),
+         "prompt_len * n_new_tokens + n_new_tokens**2 // 2", "n²/2 is the sum for large n only: "
+         "the growth is 0 + 1 + ... + (n - 1), which is n (n - 1) / 2"),
     ])  # fmt: skip
 
 TASKS = [

@@ -3,7 +3,7 @@ RoPE and grouped heads, a whole Llama."""
 
 import torch
 
-from grader.checks import Case, Close, Exact, Task, normal
+from grader.checks import Case, Close, Exact, Task, between, normal
 
 CLOSE = Close(rtol=1e-5, atol=1e-7)  # cases are float64; an answer may compute its scale in float32
 
@@ -26,34 +26,30 @@ def head_cases(rng):
 ATTENTION_HEAD = Task(
     grade_id="attention-head", entry="attention_head", cases=head_cases, compare=CLOSE,
     misconceptions=[
-        ("scale-of-the-model", "sqrt(head_dim)", "sqrt(Q.shape[-1])",
-         "the scale is √D here; each head has width H, and it is the head that computes the dot "
-         "products: divide by √H"),
+        ("scale-of-the-model", "sqrt(head_dim)", "sqrt(Q.shape[-1])", "the scale is √D here; each "
+         "head has width H, and it is the head that computes the dot products: divide by √H"),
         ("no-scale", " / math.sqrt(head_dim)", "",
          "the scores are not scaled: divide Q_i K_i^T by √H before softmax"),
         ("divides-by-h", "math.sqrt(head_dim)", "head_dim",
          "the scores are divided by H; it is its square root, √H"),
-        ("scales-after-softmax", " / math.sqrt(head_dim)", "",
-         "score_i @ V_i", "score_i @ V_i / math.sqrt(head_dim)",
-         "√H divides the weights, after softmax, so that they no longer sum to 1: divide the "
-         "scores, before it"),
-        ("softmax-over-queries", "dim=-1", "dim=0",
-         "softmax runs over the queries (dim=0): each COLUMN sums to 1. Each token shares out its "
-         "own attention, so each row has to: dim=-1"),
-        ("q-and-k-swapped", "Q_i @ K_i.T", "K_i @ Q_i.T",
-         "these are the scores of K Q^T: row l belongs to the query of token l, so Q stands in "
-         "front, Q_i K_i^T"),
-        ("k-not-transposed", "K_i.T", "K_i",
-         "K_i is not transposed: (L, H) times (L, H) fits only by chance, where L equals H. Q_i @ "
-         "K_i.T is (L, H) times (H, L)"),
+        ("scales-after-softmax", " / math.sqrt(head_dim)", "", "score_i @ V_i",
+         "score_i @ V_i / math.sqrt(head_dim)", "√H divides the weights, after softmax, so that "
+         "they no longer sum to 1: divide the scores, before it"),
+        ("softmax-over-queries", "dim=-1", "dim=0", "softmax runs over the queries (dim=0): each "
+         "COLUMN sums to 1. Each token shares out its own attention, so each row has to: dim=-1"),
+        ("q-and-k-swapped", "Q_i @ K_i.T", "K_i @ Q_i.T", "these are the scores of K Q^T: row l "
+         "belongs to the query of token l, so Q stands in front, Q_i K_i^T"),
+        ("k-not-transposed", "K_i.T", "K_i", "K_i is not transposed: (L, H) times (L, H) fits only "
+         "by chance, where L equals H. Q_i @ K_i.T is (L, H) times (H, L)"),
         ("softmax-after-v", "torch.softmax(Q_i @ K_i.T / math.sqrt(head_dim), dim=-1)",
-         "Q_i @ K_i.T / math.sqrt(head_dim)",
-         "score_i @ V_i", "torch.softmax(score_i @ V_i, dim=-1)",
-         "softmax comes after the product with V_i; it makes weights of the SCORES, and the values "
-         "are then averaged with them"),
+         "Q_i @ K_i.T / math.sqrt(head_dim)", "score_i @ V_i",
+         "torch.softmax(score_i @ V_i, dim=-1)", "softmax comes after the product with V_i; it "
+         "makes weights of the SCORES, and the values are then averaged with them"),
         ("no-softmax", "torch.softmax(Q_i @ K_i.T / math.sqrt(head_dim), dim=-1)",
          "Q_i @ K_i.T / math.sqrt(head_dim)",
          "softmax is missing: scores are any real numbers, weights are positive and sum to 1"),
+        ("values-not-cut", "V[:, columns]", "V",
+         "V is not cut: the head gathers its own H columns of V, as of Q and K"),
         ("returns-scores", "score_i @ V_i", "score_i",
          "these are the weights, (L, L); they still have to be multiplied by V_i"),
         ("columns-overlap",
@@ -72,6 +68,7 @@ CAUSAL_MASK = Task(
         Case(normal(rng, 1, 6, 6, scale=3), label="a single head"),
         Case(normal(rng, 2, 1, 1), label="a single token"),
         Case(normal(rng, 4, 2, 2), label="two tokens"),
+        Case(normal(rng, 2, 3, 3) - 200, label="very low scores"),
     ],
     misconceptions=[
         ("no-mask", "scores.masked_fill(future, -math.inf)", "scores",
@@ -83,22 +80,19 @@ CAUSAL_MASK = Task(
          "off by one: each token still sees the one right after it, the very one that is to be "
          "predicted. triu(1) starts right above the diagonal"),
         ("mask-after-softmax", "torch.softmax(scores.masked_fill(future, -math.inf), dim=-1)",
-         "torch.softmax(scores, dim=-1).masked_fill(future, 0)",
-         "the mask came after softmax: the future has weight 0, but the rows no longer sum to 1. "
-         "Mask the scores, then softmax"),
-        ("zero-scores", "-math.inf", "0.0",
-         "the future's scores were set to 0, and softmax makes exp(0) = 1 of that: set them to "
-         "-inf"),
-        ("only-the-future", "(future,", "(~future,",
-         "the wrong triangle: tokens see only what comes AFTER them. Hide the upper triangle, "
-         "where the column is larger than the row"),
-        ("hides-the-past", "(future,", "(future.T,",
-         "upside down: tokens see themselves and what comes after them, the past is hidden. Hide "
-         "the upper triangle instead of the lower one"),
-        ("zero-times-infinity",
-         "scores.masked_fill(future, -math.inf)", "scores + future * -math.inf",
-         "all nan: a mask of zeros and ones was multiplied by -inf, and 0 · -inf is nan. Use "
-         "masked_fill"),
+         "torch.softmax(scores, dim=-1).masked_fill(future, 0)", "the mask came after softmax: the "
+         "future has weight 0, but the rows no longer sum to 1. Mask the scores, then softmax"),
+        ("zero-scores", "-math.inf", "0.0", "the future's scores were set to 0, and softmax makes "
+         "exp(0) = 1 of that: set them to -inf"),
+        ("mask-not-low-enough", "-math.inf", "-100.0", "the hidden scores are low, but not low "
+         "enough: where the others are lower still, a token attends to the future. Use -math.inf"),
+        ("only-the-future", "(future,", "(~future,", "the wrong triangle: tokens see only what "
+         "comes AFTER them. Hide the upper triangle, where the column is larger than the row"),
+        ("hides-the-past", "(future,", "(future.T,", "upside down: tokens see themselves and what "
+         "comes after them, the past is hidden. Hide the upper triangle instead of the lower one"),
+        ("zero-times-infinity", "scores.masked_fill(future, -math.inf)",
+         "scores + future * -math.inf", "all nan: a mask of zeros and ones was multiplied by -inf, "
+         "and 0 · -inf is nan. Use masked_fill"),
         ("softmax-over-queries", "dim=-1", "dim=-2",
          "softmax runs over the queries (dim=-2 or 1); over the last axis, each ROW sums to 1"),
         ("changes-the-scores", "masked_fill(", "masked_fill_(",
@@ -129,11 +123,10 @@ SPLIT_MERGE = Task(
         ("merge-by-reshape", "Z.transpose(0, 1).flatten(1)", "Z.reshape(Z.shape[1], -1)",
          "merge_heads is a reshape alone: rows of the result hold one head's numbers of several "
          "tokens. Swap the front axes back to (L, n_H, H), then flatten"),
-        ("both-by-reshape",
-         "X.reshape(seq_len, n_heads, -1).transpose(0, 1)", "X.reshape(n_heads, seq_len, -1)",
-         "Z.transpose(0, 1).flatten(1)", "Z.reshape(Z.shape[1], -1)",
-         "both are a reshape alone. They undo each other, so a round trip looks right, but inside "
-         "the heads tokens are mixed up: each needs a transpose"),
+        ("both-by-reshape", "X.reshape(seq_len, n_heads, -1).transpose(0, 1)",
+         "X.reshape(n_heads, seq_len, -1)", "Z.transpose(0, 1).flatten(1)",
+         "Z.reshape(Z.shape[1], -1)", "both are a reshape alone. They undo each other, so a round "
+         "trip looks right, but inside the heads tokens are mixed up: each needs a transpose"),
         ("partition-interleaved", "X.reshape(seq_len, n_heads, -1).transpose(0, 1)",
          "X.reshape(seq_len, -1, n_heads).permute(2, 0, 1)",
          "partition_heads gives head i every n_H-th column; head i owns H columns side by side: "
@@ -150,10 +143,9 @@ SPLIT_MERGE = Task(
          "partition_heads returns (L, n_H, H): one step is missing, the heads' axis comes first"),
         ("width-before-tokens", "-1).transpose(0, 1)", "-1).permute(1, 2, 0)",
          "partition_heads returns (n_H, H, L), each head transposed; wanted is (n_H, L, H)"),
-        ("splits-the-tokens",
-         "X.reshape(seq_len, n_heads, -1).transpose(0, 1)", "torch.stack(X.chunk(n_heads, dim=0))",
-         "partition_heads splits the tokens (axis 0); every head gets ALL tokens and some of the "
-         "columns: split the last axis"),
+        ("splits-the-tokens", "X.reshape(seq_len, n_heads, -1).transpose(0, 1)",
+         "torch.stack(X.chunk(n_heads, dim=0))", "partition_heads splits the tokens (axis 0); "
+         "every head gets ALL tokens and some of the columns: split the last axis"),
         ("merges-below", "Z.transpose(0, 1).flatten(1)", "Z.flatten(0, 1)",
          "merge_heads puts the heads below one another, (n_H·L, H); they stand side by side, as "
          "columns of the same token"),
@@ -184,6 +176,8 @@ BLOCK = Task(
          "W^O is missing: the merged heads are mixed by one more product, Z W^O"),
         ("forgets-relu", 'torch.relu(norm(Out) @ W["W_1"])', 'norm(Out) @ W["W_1"]',
          "relu is missing: without it W^1 W^2 is one matrix, and the MLP is no more than that"),
+        ("gelu", "torch.relu(norm", "F.gelu(norm",
+         "gelu stands in the MLP; the lecture's block has relu there"),
         ("relu-at-the-end", 'torch.relu(norm(Out) @ W["W_1"])', 'norm(Out) @ W["W_1"]',
          'A @ W["W_2"]', 'torch.relu(A @ W["W_2"])',
          "relu stands behind W^2; it belongs between W^1 and W^2, at the width F"),
@@ -193,9 +187,8 @@ BLOCK = Task(
          "the first residual connection is missing: Out = X + Z W^O"),
         ("no-residual-of-mlp", "return Out + A", "return A",
          "the second residual connection is missing: X' = Out + what the MLP gives"),
-        ("adds-x-again", "return Out", "return X",
-         "the second residual connection adds X, so what attention gathered is lost from the "
-         "stream: add Out"),
+        ("adds-x-again", "return Out", "return X", "the second residual connection adds X, so what "
+         "attention gathered is lost from the stream: add Out"),
         ("mlp-reads-x", "norm(Out)", "norm(X)",
          "the MLP reads X, beside attention instead of after it: it reads norm(Out)"),
         ("no-norms", "= norm(X)", "= X", "norm(Out)", "Out",
@@ -205,9 +198,8 @@ BLOCK = Task(
         ("norms-the-stream", "Out = X + Z", "Out = norm(X) + Z", "return Out", "return norm(Out)",
          "the residual connections add the normed rows; they add what was there BEFORE the norm, X "
          "and Out (was a name overwritten, X = norm(X)?)"),
-        ("post-norm", "= norm(X)", "= X", "norm(Out)", "Out",
-         'X + Z @ W["W_o"]', 'norm(X + Z @ W["W_o"])',
-         'Out + A @ W["W_2"]', 'norm(Out + A @ W["W_2"])',
+        ("post-norm", "= norm(X)", "= X", "norm(Out)", "Out", 'X + Z @ W["W_o"]',
+         'norm(X + Z @ W["W_o"])', 'Out + A @ W["W_2"]', 'norm(Out + A @ W["W_2"])',
          "the norms stand behind the additions (post-norm, as in the first transformer); here they "
          "stand in front of attention and of the MLP"),
         ("transposes-the-weights", "W[name]", "W[name].T", 'W["W_o"]', 'W["W_o"].T',
@@ -222,15 +214,18 @@ def flops_cases(rng):
     def case(head_dim, n_heads, prompt_len, n_new, label):
         return Case(head_dim * n_heads, n_heads, prompt_len, n_new, label=label)
 
-    def between(low, high):
-        return int(rng.integers(low, high))
-
     return [
-        case(between(3, 9), between(2, 6), between(3, 20), 1, "one new token"),
-        case(between(3, 9), between(2, 6), between(3, 20), between(5, 30), "several new tokens"),
-        case(between(3, 9), 1, 1, between(3, 9), "a prompt of one token"),
-        case(128, 32, between(300, 2000), between(50, 200), "a real model's sizes"),
-        case(between(3, 9), 2, between(3, 20), 0, "no new token"),
+        case(between(rng, 3, 9), between(rng, 2, 6), between(rng, 3, 20), 1, "one new token"),
+        case(
+            between(rng, 3, 9),
+            between(rng, 2, 6),
+            between(rng, 3, 20),
+            between(rng, 5, 30),
+            "several new tokens",
+        ),
+        case(between(rng, 3, 9), 1, 1, between(rng, 3, 9), "a prompt of one token"),
+        case(128, 32, between(rng, 300, 2000), between(rng, 50, 200), "a real model's sizes"),
+        case(between(rng, 3, 9), 2, between(rng, 3, 20), 0, "no new token"),
     ]
 
 
@@ -243,9 +238,8 @@ NAIVE_FLOPS = Task(
          "range(prompt_len, prompt_len + n_new_tokens)", "[prompt_len] * n_new_tokens",
          "every pass was counted with the prompt's length; the passes grow, L, L + 1, L + 2, …"),
         ("one-too-long", "range(prompt_len, prompt_len + n_new_tokens)",
-         "range(prompt_len + 1, prompt_len + n_new_tokens + 1)",
-         "off by one: the first pass sees the prompt only, L tokens, and the last new token is "
-         "never put in: L to L + n - 1"),
+         "range(prompt_len + 1, prompt_len + n_new_tokens + 1)", "off by one: the first pass sees "
+         "the prompt only, L tokens, and the last new token is never put in: L to L + n - 1"),
         ("one-pass-too-many", "n_new_tokens):\n        q", "n_new_tokens + 1):\n        q",
          "one pass too many: n tokens take n passes, the first of them over the prompt"),
         ("last-pass-only", "total +=", "total =",
@@ -253,16 +247,16 @@ NAIVE_FLOPS = Task(
         ("first-pass-only", "range(prompt_len, prompt_len + n_new_tokens)",
          "range(prompt_len, prompt_len + min(n_new_tokens, 1))",
          "this is the first pass alone, over the prompt; each new token takes a pass"),
-        ("counts-with-a-cache",
-         "        qkv", "        rows = seq_len if seq_len == prompt_len else 1\n        qkv",
-         "4 * (2 * seq_len", "4 * (2 * rows", "head = 2 * (2 * seq_len", "head = 2 * (2 * rows",
-         "mlp = 2 * (2 * seq_len", "mlp = 2 * (2 * rows",
-         "this counts one row a step after the first pass, which is what a KV cache would do; the "
-         "naive loop computes all rows again"),
+        ("counts-with-a-cache", "        qkv",
+         "        rows = seq_len if seq_len == prompt_len else 1\n        qkv", "4 * (2 * seq_len",
+         "4 * (2 * rows", "head = 2 * (2 * seq_len", "head = 2 * (2 * rows",
+         "mlp = 2 * (2 * seq_len", "mlp = 2 * (2 * rows", "this counts one row a step after the "
+         "first pass, which is what a KV cache would do; the naive loop computes all rows again"),
         ("forgets-attention", " + n_heads * one_head", "",
          "rows 7 and 8 are missing: Q_i K_i^T and score_i V_i, 2·L·L·H each, in every head"),
         ("forgets-one-attention-product", "head = 2 * (2", "head = (2",
-         "only one of the two attention products is counted: there are Q_i K_i^T AND score_i V_i"),
+         "half of the attention is counted: there are two products, Q_i K_i^T AND score_i V_i, "
+         "and both are computed whole, masked or not"),
         ("one-head-only", "n_heads * one_head", "one_head",
          "rows 7 and 8 are counted for a single head; there are n_heads of them"),
         ("heads-of-full-width", "seq_len * head_dim", "seq_len * d_model",
@@ -274,10 +268,9 @@ NAIVE_FLOPS = Task(
          "only one of the MLP's two products is counted, rows 11 AND 13"),
         ("forgets-out", "4 * (2", "3 * (2",
          "row 10 is missing: there are four products with a D×D matrix, for Q, K, V and Out"),
-        ("causal-half",
-         "2 * (2 * seq_len * seq_len * head_dim)", "2 * seq_len * (seq_len + 1) * head_dim",
-         "the scores are counted as a triangle; the table computes them whole, L×L, and masks them "
-         "afterwards"),
+        ("causal-half", "2 * (2 * seq_len * seq_len * head_dim)",
+         "2 * seq_len * (seq_len + 1) * head_dim", "the scores are counted as a triangle; the "
+         "table computes them whole, L×L, and masks them afterwards"),
     ])  # fmt: skip
 
 

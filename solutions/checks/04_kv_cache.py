@@ -2,8 +2,6 @@
 
 import math
 
-import torch
-
 from grader.checks import Case, Close, Exact, Task, between, normal
 
 CLOSE = Close(rtol=1e-5, atol=1e-7)  # cases are float64; an answer may compute its scale in float32
@@ -41,9 +39,8 @@ KV_BYTES = Task(
     compare=Close(rtol=1e-9), misconceptions=[
         ("keys-only", "= 2 * spec", "= spec",
          "the factor 2 is missing: each token leaves a key AND a value"),
-        ("query-heads", "n_kv_heads", "n_heads",
-         "counted with the n_heads query heads; queries are never cached. Keys and values exist "
-         "for the n_kv_heads only"),
+        ("query-heads", "n_kv_heads", "n_heads", "counted with the n_heads query heads; queries "
+         "are never cached. Keys and values exist for the n_kv_heads only"),
         ("model-width", 'spec["n_kv_heads"] * spec["head_dim"]', 'spec["d_model"]',
          "counted with D, as on the slide; with grouped-query attention the cached vectors of a "
          "token are only n_kv_heads · H wide"),
@@ -53,19 +50,18 @@ KV_BYTES = Task(
          "counted for a single layer; each of the n_layers has its own keys and values"),
         ("bits-for-bytes", " // 8", "",
          "these are bits; a byte has 8 of them, so FP16 is 2 bytes an element, not 16"),
+        ("whole-bytes", "* bits // 8", "* (bits // 8)",
+         "an element of 4 bits has no whole byte, bits // 8 is 0: multiply first and divide last"),
         ("always-fp16", "* bits //", "* 16 //",
          "always counted with 2 bytes an element; `bits` says how large an element is"),
-        ("one-sequence", "seq_len * batch_size", "seq_len",
-         "batch_size is forgotten: every sequence has its own keys and values (the weights are "
-         "what a batch shares)"),
+        ("one-sequence", "seq_len * batch_size", "seq_len", "batch_size is forgotten: every "
+         "sequence has its own keys and values (the weights are what a batch shares)"),
         ("one-position", "elements * seq_len", "elements",
          "these are the bytes of one position; multiply by seq_len"),
-        ("returns-gigabytes", "bits // 8", "bits / 8 / 10**9",
-         "// bytes_of_a_step", "// round(bytes_of_a_step * 10**9)",
-         "kv_cache_bytes returns GB; its name says bytes"),
-        ("gib-for-gb", "10**9", "2**30",
-         "max_context counts in GiB, 2³⁰ bytes; a GB has 10⁹. It is 7 % too much, enough to run "
-         "out of memory"),
+        ("returns-gigabytes", "bits // 8", "bits / 8 / 10**9", "// bytes_of_a_step",
+         "// round(bytes_of_a_step * 10**9)", "kv_cache_bytes returns GB; its name says bytes"),
+        ("gib-for-gb", "10**9", "2**30", "max_context counts in GiB, 2³⁰ bytes; a GB has 10⁹. It "
+         "is 7 % too much, enough to run out of memory"),
         ("rounds-up",
          "memory_gb * 10**9 // bytes_of_a_step", "math.ceil(memory_gb * 10**9 / bytes_of_a_step)",
          "max_context rounds up: the last position does not fit any more"),
@@ -102,6 +98,7 @@ def append_cases(rng):
         case(1, 8, 3, [2, 3, 1], "a prefill in chunks"),
         case(2, 5, 3, [4, 1], "filled to the last position"),
         case(2, 3, 2, [2, 1, 1], "one position too many"),
+        case(2, 3, 2, [2, 2], "a chunk of which only a part fits"),
     ]
 
 
@@ -110,9 +107,8 @@ APPEND = Task(
     misconceptions=[
         ("concat", "    end = length + k.shape[1]",
          "    return torch.cat([keys[:, :length], k], dim=1), torch.cat([values[:, :length], v], "
-         "dim=1)",
-         "concat makes a new tensor and leaves the reserved one as it was: write into it, keys[:, "
-         "a:b] = k"),
+         "dim=1)", "concat makes a new tensor and leaves the reserved one as it was: write into "
+         "it, keys[:, a:b] = k"),
         ("writes-at-the-start", "keys[:, length:end] = k", "keys[:, : k.shape[1]] = k",
          "values[:, length:end] = v", "values[:, : v.shape[1]] = v",
          "the new rows overwrite the first ones: they go behind the filled part, from `length` on"),
@@ -123,10 +119,9 @@ APPEND = Task(
         ("returns-everything", "keys[:, :end], values[:, :end]", "keys, values",
          "all of the reserved room is returned; what lies behind the filled part is no one's, and "
          "attention must not see it"),
-        ("returns-the-past",
-         "keys[:, :end], values[:, :end]", "keys[:, :length], values[:, :length]",
-         "only the old part is returned: a token attends to itself too, so the new rows belong to "
-         "it"),
+        ("returns-the-past", "keys[:, :end], values[:, :end]",
+         "keys[:, :length], values[:, :length]", "only the old part is returned: a token attends "
+         "to itself too, so the new rows belong to it"),
         ("returns-the-new",
          "keys[:, :end], values[:, :end]", "keys[:, length:end], values[:, length:end]",
          "only the new rows are returned: attention needs the past as well, from position 0 on"),
@@ -141,6 +136,9 @@ APPEND = Task(
          "the values got the keys k: a slip of copy and paste"),
         ("values-forgotten", "values[:, length:end] = v", "",
          "only the keys are written; the values v belong into the reserved values"),
+        ("room-for-one", "end > keys.shape[1]", "length >= keys.shape[1]",
+         "right for one new position; but a chunk may fit in part only. Compare its END, length "
+         "+ L, with the room, and raise your own ValueError"),
         ("no-room-check", "end > keys.shape[1]", "False",
          "right while there is room; but where none is left, the new token vanishes without a word "
          "(a slice behind the end is empty): raise ValueError"),
@@ -162,9 +160,8 @@ CHUNK_MASK = Task(
          "no mask as soon as there is a past: right for one new token, but in a chunk of several "
          "the first ones then see their own future"),
         ("square", "torch.arange(past_len + seq_len)", "torch.arange(seq_len)",
-         "(past_len, past_len + seq_len)", "(seq_len)",
-         "this is the (L, L) square of the new tokens; there are S = past_len + L columns, and the "
-         "first past_len are visible to all"),
+         "(past_len, past_len + seq_len)", "(seq_len)", "this is the (L, L) square of the new "
+         "tokens; there are S = past_len + L columns, and the first past_len are visible to all"),
         ("diagonal-not-moved", "(past_len, past_len + seq_len)", "(seq_len)",
          "the diagonal starts at column 0, as if the chunk were the beginning of the text: new "
          "token l is position past_len + l, so it moves by past_len"),
@@ -175,10 +172,9 @@ CHUNK_MASK = Task(
         ("hides-the-past", "positions <= queries[:, None]",
          "(positions >= past_len) & (positions <= queries[:, None])",
          "the past is hidden: the new tokens see only one another, and the cache is for nothing"),
-        ("past-behind",
-         "positions <= queries[:, None]", "(positions <= queries[:, None]).roll(-past_len, dims=1)",
-         "the columns of the past stand last; the cache holds the earlier positions, so they come "
-         "first"),
+        ("past-behind", "positions <= queries[:, None]",
+         "(positions <= queries[:, None]).roll(-past_len, dims=1)", "the columns of the past stand "
+         "last; the cache holds the earlier positions, so they come first"),
         ("upside-down", "<=", ">",
          "upside down: True marks what is hidden here; it should mark what may be looked at"),
         ("additive", "return positions <= queries[:, None]",
@@ -190,18 +186,10 @@ CHUNK_MASK = Task(
     ])  # fmt: skip
 
 
-def rotate(X, positions, base=100_000.0):
-    half = X.shape[-1] // 2
-    speeds = base ** (-torch.arange(half, dtype=X.dtype) / half)
-    turns = torch.polar(torch.ones(len(X), half, dtype=X.dtype), positions[:, None] * speeds)
-    turned = torch.complex(X[:, :half], X[:, half:]) * turns  # a pair of numbers is a complex one
-    return torch.cat([turned.real, turned.imag], dim=-1)
-
-
 def rope_cases(rng):
     def case(seq_len, past_len, head_dim, label):
         Q, K_new = (normal(rng, seq_len, head_dim) for _ in range(2))
-        K_cache = rotate(normal(rng, past_len, head_dim), torch.arange(past_len))
+        K_cache = normal(rng, past_len, head_dim)  # rotated or not: random
         return Case(Q, K_new, K_cache, label=label)
 
     return [
@@ -226,10 +214,9 @@ ROPE_CACHE = Task(
         ("off-by-one", "(past_len, past_len + len(Q))", "(past_len + 1, past_len + 1 + len(Q))",
          "off by one: past_len keys have the positions 0 to past_len - 1, so the first new token "
          "stands at past_len"),
-        ("one-position-for-all",
-         "torch.arange(past_len, past_len + len(Q))", "torch.full((len(Q),), past_len)",
-         "all tokens of a chunk stand at the same position: right for a decode step, but several "
-         "new tokens take past_len, past_len + 1, …"),
+        ("one-position-for-all", "torch.arange(past_len, past_len + len(Q))",
+         "torch.full((len(Q),), past_len)", "all tokens of a chunk stand at the same position: "
+         "right for a decode step, but several new tokens take past_len, past_len + 1, …"),
         ("rotates-twice", "rotate(K_new, positions)", "K_new", "torch.cat([K_cache, K_new])",
          "rotate(torch.cat([K_cache, K_new]), torch.arange(past_len + len(K_new)))",
          "the cached keys are rotated once more at each call; they were rotated when they came in: "
@@ -305,9 +292,8 @@ DECODE_STEP = Task(
          "(q @ K.T).masked_fill(torch.arange(len(K)) > 0, -math.inf)",
          "a causal mask (tril, is_causal=True) of a single row leaves the first key only: the new "
          "token is the last one and may see everything, so no mask"),
-        ("softmax-over-one", "dim=-1", "dim=0",
-         "softmax runs over dim=0 of (1, L + 1), where each column has one entry, so that all "
-         "weights are 1: it runs over the keys, dim=-1"),
+        ("softmax-over-one", "dim=-1", "dim=0", "softmax runs over dim=0 of (1, L + 1), where each "
+         "column has one entry, so that all weights are 1: it runs over the keys, dim=-1"),
         ("no-scale", " / math.sqrt(q.shape[-1])", "",
          "the scores are not scaled: divide by √H, as the prefill does"),
     ])  # fmt: skip
@@ -345,15 +331,13 @@ def cache_test_cases(rng):
 CACHE_TEST = Task(
     grade_id="cache-test", entry="cache_was_used", cases=cache_test_cases, compare=Exact(),
     misconceptions=[
-        ("compares-tokens-only", " and list(calls) == wanted", "",
-         "this looks at the tokens only, which are right without any cache too: it can never tell "
-         "whether the cache was used"),
+        ("compares-tokens-only", " and list(calls) == wanted", "", "this looks at the tokens only, "
+         "which are right without any cache too: it can never tell whether the cache was used"),
         ("looks-at-calls-only", "cached_ids == naive_ids and ", "",
          "this looks at the calls only: a cache that is used and gives wrong tokens passes"),
-        ("prefill-of-one-token",
-         "list(calls) == wanted", "all(seq_len == 1 for seq_len, _ in calls)",
-         "this wants one token of EVERY call; the first one is the prefill and sees the whole "
-         "prompt"),
+        ("prefill-of-one-token", "list(calls) == wanted",
+         "all(seq_len == 1 for seq_len, _ in calls)", "this wants one token of EVERY call; the "
+         "first one is the prefill and sees the whole prompt"),
         ("ignores-the-past",
          "list(calls) == wanted", "all(seq_len == 1 for seq_len, _ in calls[1:])",
          "this checks that each step saw one token, and not what was cached before it: a past that "
@@ -363,10 +347,9 @@ CACHE_TEST = Task(
         ("first-step-only",
          "list(calls) == wanted", "all(seq_len == 1 for seq_len, _ in calls[1:2])",
          "this looks at the first decode step only; a run may compute everything again after it"),
-        ("past-of-zero-only",
-         "list(calls) == wanted", "all(past_len > 0 for _, past_len in calls[1:])",
-         "this only asks whether there was SOME past; each step has to see one token, and the past "
-         "has to grow by one"),
+        ("past-of-zero-only", "list(calls) == wanted",
+         "all(past_len > 0 for _, past_len in calls[1:])", "this only asks whether there was SOME "
+         "past; each step has to see one token, and the past has to grow by one"),
         ("number-not-checked", "list(calls) == wanted", "list(calls[: len(wanted)]) == wanted",
          "calls beyond the expected ones are not looked at (zip stops at the shorter list): a run "
          "may compute everything again at the end"),

@@ -13,7 +13,7 @@ def table_cases(rng):
     for entry in ("prefill_table", "decode_table"):
         for n_heads in (4, 8):
             length, head_dim = between(rng, 5, 300), between(rng, 8, 64)
-            cases.append(Case(length, n_heads * head_dim, n_heads, entry=entry))
+            cases.append(Case(length, n_heads * head_dim, n_heads, entry=entry, label=entry))
     return cases
 
 
@@ -47,6 +47,7 @@ def batch_cases(rng):
         Case(4 * peak, 4 * peak, peak, 1000, label="a batch that reaches the ridge exactly"),
         Case(2 * peak, 2 * peak, peak, 1000, label="a ridge that is never quite reached"),
         Case(between(rng, 20, 40), between(rng, 20, 40), 312, 2039, label="a small matrix"),
+        Case(401, 401, 200, 1000, label="a batch of tens of thousands"),
     ]
 
 
@@ -60,8 +61,14 @@ DECODE_BATCH = Task(
         ("must-exceed",
          "math.ceil(ridge * d_in * d_out / left)", "math.floor(ridge * d_in * d_out / left) + 1",
          "reaching the ridge is enough; your batch is one too large where it is exact"),
+        ("gives-up", "return math.ceil(ridge * d_in * d_out / left)",
+         "batch = math.ceil(ridge * d_in * d_out / left)\n    return batch if batch < 10_000 else "
+         "None", "the search ends too early: the batch may be large. Only the limit for B → ∞, "
+         "d_in · d_out / (d_in + d_out), says that there is none"),
         ("tera-over-giga", "* 10**12 / (bandwidth_gb_per_s * 10**9)", "/ bandwidth_gb_per_s",
          "the ridge is a thousand times larger: T is 10¹², G is 10⁹"),
+        ("negative-batch", "left <= 0", "left == 0",
+         "the formula gives a negative batch for a small matrix: no batch reaches the ridge, None"),
         ("never-none", "return None", "return math.ceil(ridge)",
          "for a small matrix no batch reaches the ridge: return None"),
     ])  # fmt: skip
@@ -72,7 +79,7 @@ def any_spec(rng):
     return {
         "n_params": between(rng, 10**9, 10**11),
         "n_layers": between(rng, 10, 90),
-        "d_model": group * n_kv_heads * head_dim,
+        "d_model": group * n_kv_heads * (head_dim + 8),  # D / n_H is not H
         "n_heads": group * n_kv_heads,
         "n_kv_heads": n_kv_heads,
         "head_dim": head_dim,
@@ -82,7 +89,7 @@ def any_spec(rng):
 def server_cases(rng):
     cases = [
         Case(any_spec(rng), between(rng, 5, 200), between(rng, 999, 9999), *bits, entry="server_gb")
-        for bits in ((16, 16), (4, 8))
+        for bits in ((16, 16), (4, 16))
     ]
     return [
         *cases,
@@ -97,13 +104,20 @@ SERVER_SIZE = Task(
     misconceptions=[
         ("query-heads", "n_kv_heads", "n_heads",
          "keys and values are kept for n_kv_heads heads, not for the query heads"),
+        ("width-from-d", 'spec["head_dim"]', '(spec["d_model"] // spec["n_heads"])',
+         "a head is head_dim wide; d_model / n_heads need not be the same"),
         ("keys-only", "= 2 * spec", "= spec", "values are cached as well as keys"),
+        ("weight-bits-for-cache", "kv_bits / 8", "weight_bits / 8",
+         "the cache is counted with the bits of the weights; its own are kv_bits"),
         ("one-user", " * n_users", "", "every user has a cache of their own"),
         ("gibibytes", "weight_bits / 8 / 10**9", "weight_bits / 8 / 2**30",
          "kv_bits / 8 / 10**9", "kv_bits / 8 / 2**30", "a GB is 10⁹ bytes; 2³⁰ is a GiB"),
         ("weights-for-each", "* weight_bits", "* n_users * weight_bits",
          "the weights are there once, for all users together"),
         ("rounds-down", "math.ceil", "math.floor", "what is left over needs a GPU, too: round up"),
+        ("one-more-than-full", "math.ceil(total_gb / (gpu_gb * usable))",
+         "int(total_gb // (gpu_gb * usable)) + 1",
+         "where the GPUs are just filled, no further one is needed: math.ceil"),
         ("whole-gpu", "(gpu_gb * usable)", "gpu_gb",
          "only the fraction `usable` of each GPU is free for weights and caches"),
     ])  # fmt: skip
@@ -115,7 +129,11 @@ def fitting_cases(rng):
         Case(mib, between(rng, 4, 15) + 0.25, 1000 * between(rng, 9, 99), between(rng, 90, 900))
         for mib in sizes
     ]
-    return [*cases, Case(8192, 16.5, 131_072, 8192, label="a GPU smaller than the weights")]
+    return [
+        *cases,
+        Case(8192, 16.5, 131_072, 8192, label="a GPU smaller than the weights"),
+        Case(15_625, 4, 12_396, 10_000, label="room for nearly one user more"),  # 99.9
+    ]
 
 
 USERS_THAT_FIT = Task(
@@ -129,6 +147,8 @@ USERS_THAT_FIT = Task(
         ("negative-users",
          "max(0, int(free_bytes // bytes_of_a_user))", "int(free_bytes // bytes_of_a_user)",
          "where the weights don't fit there are 0 users, not a negative number"),
+        ("rounds", "int(free_bytes // bytes_of_a_user)", "round(free_bytes / bytes_of_a_user)",
+         "a user whose cache fits in part does not fit: round down"),
         ("forgets-weights", " - weights_gb * 10**9", "",
          "the weights take their part of the memory first"),
     ])  # fmt: skip
@@ -136,7 +156,10 @@ USERS_THAT_FIT = Task(
 
 def crossing_cases(rng):
     settings = [("gqa", 1, 16, 16), ("mha", 4, 16, 16), ("mqa", 3, 8, 16), ("gqa", 7, 4, 8)]
-    return [Case(any_spec(rng), *setting) for setting in settings]
+    spec = any_spec(rng)
+    spec["n_params"] = 999 * 2 * spec["n_layers"] * spec["n_kv_heads"] * spec["head_dim"]
+    equal = Case(spec, "gqa", 1, 16, 16, label="caches just as large as the weights")
+    return [*(Case(any_spec(rng), *setting) for setting in settings), equal]
 
 
 CROSSOVER = Task(
@@ -146,8 +169,15 @@ CROSSOVER = Task(
         ("ignores-kind", '{"mha": spec["n_heads"], "gqa": spec["n_kv_heads"], "mqa": 1}[attention]',
          'spec["n_kv_heads"]',
          "mha caches n_heads keys and values, mqa a single one; only gqa n_kv_heads"),
+        ("group-size", '"gqa": spec["n_kv_heads"]', '"gqa": spec["n_heads"] // spec["n_kv_heads"]',
+         "gqa counts how many query heads share a key here; what is cached are n_kv_heads of them"),
         ("not-yet-larger", ") + 1", ")",
          "one token too early: there the cache is not LARGER than the weights yet"),
+        ("rounds-up", 'spec["n_params"] * weight_bits // (elements * kv_bits * batch_size) + 1',
+         'math.ceil(spec["n_params"] * weight_bits / (elements * kv_bits * batch_size))',
+         "where both are equal the cache is not LARGER yet: the next length is the first"),
+        ("width-from-d", 'spec["head_dim"]', '(spec["d_model"] // spec["n_heads"])',
+         "a head is head_dim wide; d_model / n_heads need not be the same"),
         ("bits-cancel", " * weight_bits", "", " * kv_bits", "",
          "weights and cache may have different bits: they don't cancel"),
         ("ignores-batch", " * batch_size", "", "each of the sequences has a cache"),
@@ -182,6 +212,8 @@ ROOFLINE = Task(
          "sum(max(flops / peak_flops, n_bytes / bandwidth) for flops, n_bytes in ops)",
          "max(sum(f for f, _ in ops) / peak_flops, sum(b for _, b in ops) / bandwidth)",
          "the operations run one after the other: take the max within each, then the sum"),
+        ("skips-copies", "for flops, n_bytes in ops)", "for flops, n_bytes in ops if flops)",
+         "an operation of 0 FLOPs is left out; it takes the time of its bytes"),
         ("divides-by-no-flops", "max(flops / peak_flops, n_bytes / bandwidth)",
          "flops / attainable_flops(flops / n_bytes, peak_flops, bandwidth)",
          "an operation of 0 FLOPs divides by zero; it still takes the time of its bytes"),

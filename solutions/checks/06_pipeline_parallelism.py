@@ -34,10 +34,9 @@ VOLUME = Task(
          "counted every layer; inside a stage nothing is sent, only its last layer's output is"),
         ("one-boundary", "(n_stages - 1) * ", "",
          "the request's bytes are those of one boundary; there are n_stages - 1"),
-        ("sends-the-past-again", "dtype_bytes  #", "dtype_bytes * seq_len  #",
-         "seq_len * decode", "decode",
-         "a decode pass sends the prompt's activations again here; each stage has its past in its "
-         "cache, so only the new token's travel"),
+        ("sends-the-past-again", "dtype_bytes  #", "dtype_bytes * seq_len  #", "seq_len * decode",
+         "decode", "a decode pass sends the prompt's activations again here; each stage has its "
+         "past in its cache, so only the new token's travel"),
         ("inner-width", 'spec["d_model"]', 'spec["d_ff"]',
          "counted with F, the MLP's inner width; what goes from layer to layer is D wide"),
         ("elements-for-bytes", " * dtype_bytes", "",
@@ -46,9 +45,8 @@ VOLUME = Task(
          "always counted with 2 bytes an element; dtype_bytes says how large one is"),
         ("one-sequence", "batch_size * spec", "spec",
          "counted one sequence; each of the batch_size sequences sends its own activations"),
-        ("prefill-forgotten", "= prefill + ", "= ",
-         "the request's bytes are those of the decode passes alone; the prefill crosses the "
-         "boundaries, too, and is the larger part"),
+        ("prefill-forgotten", "= prefill + ", "= ", "the request's bytes are those of the decode "
+         "passes alone; the prefill crosses the boundaries, too, and is the larger part"),
     ])  # fmt: skip
 
 
@@ -79,14 +77,12 @@ SPLIT = Task(
         ("larger-last", "stage < n_larger", "stage >= n_stages - n_larger",
          "the larger stages come last; the last one has the output matrix as well, so they come "
          "first"),
-        ("rounds-up",
-         "first + size + (stage < n_larger)", "min(first + size + (n_larger > 0), n_layers)",
-         "each stage takes n_layers / n_stages rounded up, so that too little remains for the last "
-         "ones; sizes may differ by one only"),
+        ("rounds-up", "first + size + (stage < n_larger)",
+         "min(first + size + (n_larger > 0), n_layers)", "each stage takes n_layers / n_stages "
+         "rounded up, so that too little remains for the last ones; sizes may differ by one only"),
         ("counts-from-one", "[], 0", "[], 1", "layers are counted from 0 to n_layers - 1"),
-        ("shared-layer", "(first, end)", "(first, end + 1)",
-         "each stage's end is one too far: its last layer is also the next one's first (a range's "
-         "end is not part of it)"),
+        ("shared-layer", "(first, end)", "(first, end + 1)", "each stage's end is one too far: its "
+         "last layer is also the next one's first (a range's end is not part of it)"),
         ("refuses-uneven", "<= n_layers:", "<= n_layers or n_layers % n_stages:",
          "layers that don't divide are refused; here sizes may differ by one"),
         ("empty-stages", "<= n_stages <= n_layers", "<= n_stages",
@@ -167,15 +163,13 @@ DECODE = Task(
          "a request comes round every n_stages seconds here, however many there are; with more "
          "requests than stages it has to wait until stage 0 is free"),
         ("runs-empty-each-step", "        for own in times:",
-         "        stage_0_free = max((own[-1] for own in times if own), default=0)\n"
-         "        for own in times:",
-         "the pipeline runs empty after each round of steps; request 0 may enter as soon as its "
-         "own token is there"),
+         "        stage_0_free = max((own[-1] for own in times if own), default=0)\n        for "
+         "own in times:", "the pipeline runs empty after each round of steps; request 0 may enter "
+         "as soon as its own token is there"),
         ("one-request-at-a-time", "return times",
          "return [[(r * n_steps + t + 1) * n_stages for t in range(n_steps)] for r in "
-         "range(n_requests)]",
-         "each request (and each step) has the whole pipeline to itself; others may use the stages "
-         "that it has left"),
+         "range(n_requests)]", "each request (and each step) has the whole pipeline to itself; "
+         "others may use the stages that it has left"),
         ("entry-times",
          "return times", "return [[time - n_stages for time in own] for own in times]",
          "these are the times of entering stage 0; a step is done n_stages seconds later"),
@@ -265,6 +259,9 @@ def problem_cases(rng):
     other = [(s, 1, t, a + 90, b + 90) for s, _, t, a, b in alone]  # long after it
     step = [(s, 0, 1, 40 + s, 41 + s) for s in range(3)]
 
+    late = [(0, 1, 0, 20, 20 + L), (1, 1, 0, 30, 30 + L), (2, 1, 0, 41, 41 + L)]
+    second = [(0, 0, 2, 42, 43), (1, 0, 2, 60, 61), (2, 0, 2, 61, 62)]  # its token: at 43
+    jumping = [step[0], (1, 0, 1, 2 * L, 2 * L + 1), (2, 0, 1, 50, 51)]
     # Step 1 enters stage 0, and only that, when step 0 has left stage 1 and not the last one.
     too_soon = [(0, 0, 1, 2 * L, 2 * L + 1), (1, 0, 1, 40, 41), (2, 0, 1, 50, 51)]
     crossing = [(0, 1, 0, L - 1, 2 * L - 1), (1, 1, 0, 60, 60 + L), (2, 1, 0, 70, 70 + L)]
@@ -286,6 +283,14 @@ def problem_cases(rng):
             [alone[0], (1, 0, 0, L - 1, 2 * L - 1), alone[2]], 3, label="stage 1 starts too early"
         ),
         Case(mixed(rng, [*alone, *too_soon]), 3, label="a step that starts too early"),
+        Case(
+            [*alone, (0, 0, 1, L, L + 1), *too_soon[1:]],
+            3,
+            label="a step that starts much too early",
+        ),
+        Case([*alone, *step, *second], 3, label="a second step that starts too early"),
+        Case([*alone, *step, *late], 3, label="two at once in the last stage"),
+        Case([*alone, *jumping], 3, label="a stage that starts long before the one in front of it"),
         Case(mixed(rng, [*other, *first]), 3, label="a step before its prefill"),
         Case([*early, *crossing, *too_soon], 3, label="everything wrong"),
     ]
@@ -303,25 +308,34 @@ PROBLEMS = Task(
         ("token-after-stage-0", "when[n_stages - 1,", "when[0,",
          "a step may start here when the one before it has left stage 0; its token is only there "
          "when it has left the LAST stage"),
+        ("token-when-it-starts", "step - 1][1]", "step - 1][0]", "a step may start here when the "
+         "one before it has ENTERED the last stage; its token is there when it has left it"),
+        ("token-a-moment-late", "start_s < when[n_stages", "start_s <= when[n_stages",
+         "a step that starts at the very moment at which its token is there is called too early"),
+        ("stage-0-only", "if other[0] == stage and", "if other[0] == stage == 0 and",
+         "overlaps are found in stage 0 only; every stage does one thing at a time"),
         ("waits-for-all-tokens", "when[n_stages - 1, request, step - 1][1]",
          "max(when[n_stages - 1, r, t][1] for _, r, t in when if t == step - 1)",
          "a step waits for the tokens of ALL requests here; it needs its own only, so right "
          "schedules are called wrong"),
         ("touching-is-overlap", "start_s < other_end_s and other_start_s < end_s",
-         "start_s <= other_end_s and other_start_s <= end_s",
-         "a block that starts when another one ends is called an overlap; that is the rule, not a "
-         "problem"),
+         "start_s <= other_end_s and other_start_s <= end_s", "a block that starts when another "
+         "one ends is called an overlap; that is the rule, not a problem"),
         ("has-to-pause", "start_s < when[stage", "start_s <= when[stage",
          "a pass that enters a stage at the very moment at which it left the one before is called "
          "too early"),
+        ("misses-contained", "start_s < other_end_s and other_start_s < end_s",
+         "start_s <= other_start_s < end_s <= other_end_s",
+         "a block that lies wholly inside another one of its stage is not found"),
+        ("first-step-only", "step > 0 and", "step == 1 and",
+         "only the step after the prefill is checked; every step waits for its token"),
         ("same-start-only",
          "start_s < other_end_s and other_start_s < end_s", "start_s == other_start_s",
          "only blocks that START at the same time are found to overlap"),
         ("neighbours-in-the-list",
          "        for other, (other_start_s, other_end_s) in when.items():",
-         "        after = list(when)[list(when).index((stage, request, step)) + 1 :]\n"
-         "        for other, (other_start_s, other_end_s) in [(key, when[key]) for key in "
-         "after[:1]]:",
+         "        after = list(when)[list(when).index((stage, request, step)) + 1 :]\n        for "
+         "other, (other_start_s, other_end_s) in [(key, when[key]) for key in after[:1]]:",
          "only blocks that are neighbours in the list are compared; they come in any order"),
         ("first-problem-only", "sorted(broken)", "sorted(broken)[:1]",
          "only one of the broken rules is named; a schedule may break several"),

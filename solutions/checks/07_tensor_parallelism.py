@@ -6,9 +6,9 @@ CLOSE = Close(rtol=1e-6, atol=1e-9)  # cases are float64
 
 
 def volume_cases(rng):
-    def case(n_layers, d_model, n_ranks, batch_size, n_new, dtype_bytes, label):
+    def case(n_layers, d_model, n_ranks, batch_size, n_new, dtype_bytes, label, seq_len=None):
         spec = {"n_layers": n_layers, "d_model": d_model, "d_ff": 3 * d_model}
-        seq_len = between(rng, 20, 900)
+        seq_len = seq_len or between(rng, 20, 900)
         return Case(spec, n_ranks, seq_len, batch_size, n_new, dtype_bytes, label=label)
 
     new = [between(rng, 8, 60) for _ in range(3)]
@@ -17,6 +17,7 @@ def volume_cases(rng):
         case(32, 4096, 8, between(rng, 2, 9), new[1], 2, "a batch, eight ranks"),
         case(between(rng, 20, 40), 1024, 4, 5, 1, 2, "a single new token"),
         case(between(rng, 20, 40), 2048, 4, 3, new[2], 4, "float32"),
+        case(5, 11, 7, 1, 3, 2, "a payload that the ranks don't divide", seq_len=30),
     ]
 
 
@@ -29,12 +30,15 @@ VOLUME = Task(
          "counted four AllReduces a layer; two of them belong to the backward pass of training"),
         ("width-divided", 'spec["d_model"]', 'spec["d_model"] // n_ranks',
          "each rank puts in D / n elements a token here; its summand has the whole width D"),
-        ("inner-width", 'spec["d_model"]', 'spec["d_ff"]',
-         "counted with F; the hidden units are split and stay where they are, what is summed is D "
-         "wide"),
+        ("inner-width", 'spec["d_model"]', 'spec["d_ff"]', "counted with F; the hidden units are "
+         "split and stay where they are, what is summed is D wide"),
         ("a-pass-for-each-token", "(max_new_tokens - 1)", "max_new_tokens",
          "counted max_new_tokens decode passes; the prefill gives the first token, so there is one "
          "fewer"),
+        ("sends-the-past-again", "(max_new_tokens - 1) * decode_layer",
+         "sum((seq_len + i) * decode_layer for i in range(1, max_new_tokens))",
+         "a decode pass sends all tokens so far here; the past is in the cache, one new token "
+         "moves"),
         ("one-layer", 'spec["n_layers"] * ', "", "the request's bytes are those of a single layer"),
         ("one-sequence", " * batch_size", "",
          "counted one sequence; each of the batch_size sequences has its own activations"),
@@ -42,9 +46,10 @@ VOLUME = Task(
          "these are elements; each has dtype_bytes bytes"),
         ("payload-for-wire", "2 * (n_ranks - 1) / n_ranks * ", "",
          "rank_sends is the payload here; over a ring a rank sends 2(n - 1)/n of it"),
-        ("half-of-the-ring", "2 * (n_ranks", "(n_ranks",
-         "rank_sends is half of what it should be: n - 1 steps of reduce-scatter, and then n - 1 "
-         "steps of all-gather"),
+        ("half-of-the-ring", "2 * (n_ranks", "(n_ranks", "rank_sends is half of what it should be: "
+         "n - 1 steps of reduce-scatter, and then n - 1 steps of all-gather"),
+        ("whole-bytes", "(n_ranks - 1) / n_ranks * request", "(n_ranks - 1) * (request // n_ranks)",
+         "S/n is rounded down before it is multiplied: multiply first, or divide with /"),
         ("all-ranks", " / n_ranks", "",
          "rank_sends is what all ranks send together; the question is about one of them"),
         ("sends-to-everyone", "2 * (n_ranks - 1) / n_ranks", "(n_ranks - 1)",
@@ -87,6 +92,8 @@ MLP = Task(
         ("second-bias-forgotten", "b2 if rank == 0 else ", "", "b2 is in nobody's part"),
         ("first-bias-forgotten", " + b1_r)", ")",
          "b1 is not added; each rank adds its own columns' part, before relu"),
+        ("bias-after-relu", "torch.relu(x @ W1_r + b1_r)", "torch.relu(x @ W1_r) + b1_r",
+         "b1 is added after relu; it belongs inside: relu(x W1 + b1)"),
         ("rows-of-other-units", "W2[mine]", "W2[rank::n_ranks]",
          "the shapes are right, but a rank's rows of W2 are not those of its columns of W1: hidden "
          "unit f needs column f and row f on the same rank"),
@@ -98,11 +105,9 @@ MLP = Task(
          "relu is missing; it stands between the matrices, on the rank's own hidden units"),
         ("relu-on-the-summand", "torch.relu(x @ W1_r + b1_r)", "x @ W1_r + b1_r",
          "hidden @ W2_r + b2_r", "torch.relu(hidden @ W2_r + b2_r)",
-         "b2 if rank == 0 else torch.zeros_like(b2)", "b2 / n_ranks",
          "relu stands behind W2, on a summand that is not complete: it belongs between the "
          "matrices, where a rank's hidden units are whole"),
         ("relu-twice", "hidden @ W2_r + b2_r", "torch.relu(hidden @ W2_r + b2_r)",
-         "b2 if rank == 0 else torch.zeros_like(b2)", "b2 / n_ranks",
          "relu also stands behind W2; the MLP has it between the matrices only"),
     ])  # fmt: skip
 
@@ -129,7 +134,7 @@ def row_column_cases(rng):
 
     return [
         case(5, 4, 6, 2, "two ranks"),
-        case(4, 9, 5, 3, "three ranks"),
+        case(1, 9, 5, 3, "three ranks, a single token"),
         case(3, 8, 4, 4, "four ranks"),
     ]
 
@@ -154,21 +159,23 @@ REDUCE = Task(
          "    return all_reduce([torch.relu(part) @ W2 for part in partial])\n    hidden =",
          "the sum comes at the end, as if W1 were split by columns; with rows each rank has a "
          "summand of every hidden unit, and relu needs the sum first"),
+        ("sums-for-each-rank", "hidden = torch.relu(all_reduce(partial))", "hidden = None",
+         "[hidden @ W2_r for", "[torch.relu(all_reduce(partial)) @ W2_r for",
+         "all_reduce is called once for each rank; one call gives the hidden layer to all of them"),
         ("averages", "all_reduce(partial)", "all_reduce(partial) / n_ranks",
          "the sum is divided by the number of ranks; x W1 is the SUM of the parts"),
         ("sums-the-columns", "torch.cat(outputs, dim=1)", "sum(outputs)",
          "the outputs are added; each rank has its own COLUMNS of the result, which stand side by "
          "side"),
-        ("no-counterexample", "3.0, -2.0", "1.0, 2.0",
-         "for your a and b relu(a + b) is relu(a) + relu(b); take one positive and one negative "
-         "number"),
+        ("no-counterexample", "3.0, -2.0", "1.0, 2.0", "for your a and b relu(a + b) is relu(a) + "
+         "relu(b); take one positive and one negative number"),
     ])  # fmt: skip
 
 
 def heads_cases(rng):
-    def case(n_heads, n_kv_heads, H, rank, n_ranks, label):
-        D = n_heads * H
-        Wq, Wo = normal(rng, D, D), normal(rng, D, D)
+    def case(n_heads, n_kv_heads, H, rank, n_ranks, label, D=None):
+        D = D or n_heads * H
+        Wq, Wo = normal(rng, D, n_heads * H), normal(rng, n_heads * H, D)
         Wk, Wv = (normal(rng, D, n_kv_heads * H) for _ in range(2))
         return Case(Wq, Wk, Wv, Wo, n_heads, n_kv_heads, rank, n_ranks, label=label)
 
@@ -177,6 +184,7 @@ def heads_cases(rng):
         case(8, 4, 2, 1, 2, "grouped queries, two ranks"),
         case(4, 4, 4, 2, 4, "as many key/value heads as query heads"),
         case(6, 2, 2, 0, 1, "a single rank"),
+        case(6, 2, 3, 1, 2, "heads that together are wider than D", D=12),
         case(9, 3, 2, 1, 2, "ranks that divide neither number of heads"),
         case(8, 2, 2, 1, 4, "more ranks than key/value heads"),
     ]
@@ -185,16 +193,14 @@ def heads_cases(rng):
 HEADS = Task(
     grade_id="shard-heads", entry="shard_heads", cases=heads_cases, compare=Exact(),
     misconceptions=[
-        ("out-by-columns", "Wo[q]", "Wo[:, q]",
-         "W_o is split by columns; a rank has its own heads' z, n_H·H/n wide, and needs their ROWS "
-         "of W_o"),
+        ("out-by-columns", "Wo[q]", "Wo[:, q]", "W_o is split by columns; a rank has its own "
+         "heads' z, n_H·H/n wide, and needs their ROWS of W_o"),
         ("out-not-split", "Wo[q]", "Wo",
          "W_o is whole on every rank; only the rows of the rank's own heads are used there"),
         ("queries-by-rows", "Wq[:, q], Wk[:, kv], Wv[:, kv]", "Wq[q], Wk[kv], Wv[kv]",
          "W_q, W_k and W_v are split by rows; a head is a group of COLUMNS here (x W)"),
-        ("keys-not-split", "Wk[:, kv], Wv[:, kv]", "Wk, Wv",
-         "every rank holds all keys and values; it needs those of its own heads only, and so does "
-         "its cache"),
+        ("keys-not-split", "Wk[:, kv], Wv[:, kv]", "Wk, Wv", "every rank holds all keys and "
+         "values; it needs those of its own heads only, and so does its cache"),
         ("keys-like-queries", "Wk[:, kv], Wv[:, kv]", "Wk[:, q], Wv[:, q]",
          "W_k and W_v are cut at the query heads' columns; there are fewer key/value heads, so "
          "their slices are narrower (and slices don't complain)"),
@@ -202,9 +208,17 @@ HEADS = Task(
          "torch.arange(Wq.shape[1]).reshape(n_heads, -1)[rank::n_ranks].flatten()",
          "the query heads are dealt like cards, so that a rank's queries miss the key/value heads "
          "that they share: neighbours stay together"),
+        ("all-heads-dealt", "slice(rank * q_width, (rank + 1) * q_width)",
+         "torch.arange(Wq.shape[1]).reshape(n_heads, -1)[rank::n_ranks].flatten()",
+         "slice(rank * kv_width, (rank + 1) * kv_width)",
+         "torch.arange(Wk.shape[1]).reshape(n_kv_heads, -1)[rank::n_ranks].flatten()",
+         "the heads are dealt like cards; rank r has the r-th PART of them, neighbours in order"),
         ("columns-dealt",
          "slice(rank * q_width, (rank + 1) * q_width)", "slice(rank, None, n_ranks)",
          "single columns are dealt out, which cuts every head: a head's H columns stay together"),
+        ("width-from-d", "Wq.shape[1] // n_ranks, Wk.shape[1] // n_ranks",
+         "len(Wq) // n_ranks, len(Wq) * n_kv_heads // n_heads // n_ranks",
+         "the heads' width is taken from D; W_q is (D, n_H·H), and n_H·H need not be D"),
         ("keys-for-values", "Wv[:, kv]", "Wk[:, kv]", "the values are cut out of W_k"),
         ("cuts-heads", "n_heads % n_ranks or n_kv_heads % n_ranks", "False",
          "numbers of ranks that don't divide the heads are not refused, so heads are cut: raise a "
@@ -235,9 +249,8 @@ DEGREES = Task(
     grade_id="degrees", entry=("blockers", "allowed_degrees"), cases=degrees_cases, compare=Exact(),
     misconceptions=[
         ("width-divides", '("n_heads", "n_kv_heads", "d_ff")', '("d_model", "d_ff")',
-         'spec["n_heads"] + 1', "max(spec.values()) + 1",
-         "looks at D instead of heads: a matrix could be cut anywhere, but attention is computed "
-         "head by head, and a head is never cut"),
+         'spec["n_heads"] + 1', "max(spec.values()) + 1", "looks at D instead of heads: a matrix "
+         "could be cut anywhere, but attention is computed head by head, and a head is never cut"),
         ("width-too",
          '("n_heads", "n_kv_heads", "d_ff")', '("d_model", "n_heads", "n_kv_heads", "d_ff")',
          "D does not have to be divided: each rank's x and summand have the whole width"),
@@ -251,6 +264,8 @@ DEGREES = Task(
          "asks only whether each rank gets one; the sizes have to be DIVISIBLE"),
         ("one-is-no-degree", "range(1,", "range(2,",
          "allowed_degrees leaves out 1; one rank always works"),
+        ("last-left-out", 'spec["n_heads"] + 1', 'spec["n_heads"]',
+         "the largest degree is left out: range(1, n) ends before n"),
         ("powers-of-two", 'range(1, spec["n_heads"] + 1)', "[2**i for i in range(12)]",
          "allowed_degrees tries powers of two only; machines are often built so, models need not "
          "be (9 heads split in 3)"),
@@ -258,12 +273,14 @@ DEGREES = Task(
 
 
 def use_ring(answer, chunks):
-    """What the ranks hold after the first step, after the reduce-scatter, and in the end."""
+    """What the ranks hold after each step, and whether it left its argument as it was."""
     n, seen = len(chunks), []
     for step in (answer.reduce_scatter_step, answer.all_gather_step):
         for t in range(n - 1):
-            chunks = step([list(own) for own in chunks], t)
-            seen.append([list(own) for own in chunks])
+            before = [list(own) for own in chunks]
+            new = [list(own) for own in step(chunks, t)]
+            seen.append({"chunks": new, "its argument is unchanged": chunks == before})
+            chunks = new
     return seen
 
 
@@ -279,25 +296,29 @@ RING = Task(
     drive=use_ring, compare=Exact(), misconceptions=[
         ("replaces-in-reduce-scatter", "+= chunks", "= chunks",
          "in the reduce-scatter the receiver's own values are lost: it ADDS what comes in"),
-        ("adds-in-all-gather", "] = chunks", "] += chunks",
-         "in the all-gather the receiver adds a sum that is complete to its own part of it: it "
-         "REPLACES"),
+        ("adds-in-all-gather", "] = chunks", "] += chunks", "in the all-gather the receiver adds a "
+         "sum that is complete to its own part of it: it REPLACES"),
         ("wrong-direction", "(rank + 1) % n][c] +=", "(rank - 1) % n][c] +=",
          "(rank + 1) % n][c] =", "(rank - 1) % n][c] =",
          "everyone sends to rank - 1; the ring goes to rank + 1"),
-        ("same-chunk-in-each-step", "(rank - t) % n", "rank",
-         "(rank + 1 - t) % n", "(rank + 1) % n",
-         "a rank sends the same chunk in every step (t is not used); it has to pass on what it "
-         "received in the step before"),
+        ("same-chunk-in-each-step", "(rank - t) % n", "rank", "(rank + 1 - t) % n",
+         "(rank + 1) % n", "a rank sends the same chunk in every step (t is not used); it has to "
+         "pass on what it received in the step before"),
+        ("changes-its-argument",
+         "[list(own) for own in chunks]\n    for rank in range(n):\n        c = (rank - t)",
+         "chunks\n    for rank in range(n):\n        c = (rank - t)",
+         "[list(own) for own in chunks]\n    for rank in range(n):\n        c = (rank + 1 - t)",
+         "chunks\n    for rank in range(n):\n        c = (rank + 1 - t)",
+         "the numbers are right, but the lists that were given have changed: copy each rank's own "
+         "list. list(chunks) copies the outer one only"),
         ("counts-up", "(rank - t)", "(rank + t)", "(rank + 1 - t)", "(rank + 1 + t)",
          "the chunk's number grows with t; to pass on what came in before, it has to go down"),
         ("gather-starts-with-chunk-r", "(rank + 1 - t)", "(rank - t)",
          "the all-gather starts with chunk r, which is not complete: after the reduce-scatter rank "
          "r has the whole sum of chunk r + 1"),
-        ("chunk-number-of-the-receiver", "(rank + 1 - t)", "(rank + 2 - t)",
-         "(rank - t)", "(rank + 1 - t)",
-         "the chunk is counted from the RECEIVER's number; rank r sends chunk r - t (and r + 1 - "
-         "t)"),
+        ("chunk-number-of-the-receiver", "(rank + 1 - t)", "(rank + 2 - t)", "(rank - t)",
+         "(rank + 1 - t)", "the chunk is counted from the RECEIVER's number; rank r sends chunk r "
+         "- t (and r + 1 - t)"),
         ("sends-everything",
          "        c = (rank - t) % n\n        new[(rank + 1) % n][c] += chunks[rank][c]",
          "        for c in range(n):\n            new[(rank + 1) % n][c] += chunks[rank][c]",

@@ -19,6 +19,7 @@ def postprocess_cases(rng):
         Case(rng.normal(0, 2, (1, 2)).tolist(), sentiment, top_k=7, label="top_k above the labels"),
         # The first text's best label is the last one, so that a list left unsorted shows.
         Case([[-1.0, 0.5, 3.0], [2.0, 0.0, -2.0]], {0: "A", 1: "B", 2: "C"}, top_k=2),
+        Case([[1.0, 0.5, 1.0]], {0: "A", 1: "B", 2: "C"}, label="two labels of equal score"),
     ]
 
 
@@ -31,9 +32,13 @@ POSTPROCESS = Task(
          "the softmax runs over one text's labels: the texts of a batch don't share it"),
         ("cut-before-softmax", "sum(weights)", "sum(weights[j] for j in best)",
          "the softmax is over ALL labels, then top_k cuts: the scores needn't sum to 1"),
-        ("unsorted",
-         "sorted(range(len(row)), key=lambda label: -row[label])", "list(range(len(row)))",
-         "the labels stand in the order of their ids: best first"),
+        ("unsorted", "sorted(range(len(row)), key=lambda label: -row[label])",
+         "list(range(len(row)))", "the labels stand in the order of their ids: best first"),
+        ("keyed-by-score", "sorted(range(len(row)), key=lambda label: -row[label])",
+         "[label for _, label in sorted({x: i for i, x in enumerate(row)}.items())[::-1]]",
+         "of labels with equal scores only one is left: a dictionary holds each key once"),
+        ("larger-id-first", "-row[label]", "(-row[label], -label)",
+         "of two equal scores the smaller id comes first"),
         ("worst-first", "-row[label]", "row[label]", "sorted the wrong way: the best comes first"),
         ("ids-for-labels", "id2label[i]", "i",
          "a label is its name, not its number: look it up in id2label"),
@@ -175,7 +180,7 @@ def resize_cases(rng):
     return [
         Case(matrix(6, 3), matrix(6, 3), 8),
         Case(matrix(5, 4), None, 6, label="tied weights"),
-        Case(matrix(5, 2), matrix(5, 2), 3, label="fewer tokens"),
+        Case(matrix(5, 2), matrix(5, 2), 1, label="fewer tokens"),
         Case(matrix(4, 2), matrix(4, 2), 4, label="as many tokens as before"),
     ]
 
@@ -208,6 +213,7 @@ def shards_cases(rng):
         Case(model(*rng.integers(1, 60, size=12)), 100),
         Case(model(*rng.integers(100, 900, size=9) * 1000), "1.5MB", label="a size with a unit"),
         Case(model(30, 40, 150, 20, 90, 5), 100, label="a tensor above the maximum"),
+        Case(model(200, 300), 100, label="only tensors above the maximum"),
         Case(model(60, 40, 99), 100, label="exactly the maximum"),
         Case(model(30, 100, 20), 100, label="a tensor of exactly the maximum"),
         Case(model(70, 60, 25, 50), 100, label="a gap in an earlier shard"),
@@ -232,6 +238,8 @@ SHARDS = Task(
          "shards hold more than the maximum: ask before the tensor is added, not after"),
         ("binary-units", "1000**power", "1024**power",
          "KB, MB, GB and TB are powers of 1000, not of 1024"),
+        ("empty-shard", "[*done, open_shard] if open_shard else done", "[*done, open_shard]",
+         "where all tensors are too large, an empty shard is counted at the end: none is open"),
         ("counts-from-0", "number:05d", "number - 1:05d", "shards are numbered from 1"),
         ("one-is-numbered", ' if len(done) > 1 else ""', "",
          "a single shard is called model.safetensors"),

@@ -1,6 +1,6 @@
 """Hidden checks of exercise 09: the track, a step, the choice, the narrowing bug, a threshold."""
 
-import math
+import numpy as np
 
 from grader.checks import Case, Close, Exact, Task
 
@@ -10,6 +10,8 @@ TRACK = Task(
     grade_id="track", entry="track", compare=Close(rtol=1e-6), misconceptions=[
         ("two-per-parent", '["bc", "aa"], ["bca", "aaa"]', '["aa", "bc"], ["aaa", "bca"]',
          "the better text comes first: compare bc (.24) with aa (.20)"),
+        ("last-step-by-parent", '["bca", "aaa"]', '["aaa", "bca"]',
+         "the better text comes first in the last step, too: bca has .144, aaa .10"),
         ("step-probabilities", "0.3 * 0.8 * 0.6", "0.6",
          "the probability of a text is the product of all its steps, not the last of them"),
         ("greedy", '["bc", "aa"], ["bca", "aaa"]], "probability": 0.3 * 0.8 * 0.6',
@@ -22,24 +24,20 @@ TRACK = Task(
 
 
 def step_cases(rng):
-    def case(n_beams, vocab_size, num_beams, label="", grid=None):
-        scores = sorted((-rng.exponential(2.0, n_beams)).tolist(), reverse=True)
-        beams = [
-            (rng.integers(0, 9, 3).tolist(), round(score, 3) if grid is None else -1.0)
-            for score in scores
-        ]
-        rows = []
-        for _ in range(n_beams):
-            probs = rng.dirichlet([0.7] * vocab_size)
-            rows.append([-1.5] * vocab_size if grid else [math.log(p) for p in probs.tolist()])
+    def case(n_beams, vocab_size, num_beams, label=""):
+        scores = sorted((-rng.exponential(2.0, n_beams)).round(3).tolist(), reverse=True)
+        beams = [(rng.integers(0, 9, 3).tolist(), score) for score in scores]
+        rows = np.log(rng.dirichlet([0.7] * vocab_size, size=n_beams)).tolist()
         return Case(beams, rows, num_beams, label=label)
+
+    tied = [([9 - i], -1.0) for i in range(3)]  # the earlier beam has the larger token
 
     return [
         case(2, 5, 2),
         case(3, 6, 3),
         case(4, 12, 4, label="four beams"),
         case(1, 6, 3, label="the first step, one beam"),
-        case(3, 3, 4, label="equal scores", grid=True),
+        Case(tied, [[-1.5] * 3] * 3, 4, label="equal scores"),
     ]
 
 
@@ -55,10 +53,18 @@ STEP = Task(
          "candidates.sort(key=lambda candidate: -candidate[1])", "pass",
          "return candidates[:num_beams]", "return candidates",
          "num_beams of all candidates together, not of each beam"),
+        ("one-of-each-beam", "enumerate(row):", "[max(enumerate(row), key=lambda pair: pair[1])]:",
+         "only the best token of each beam is a candidate; ALL tokens of all beams are, and "
+         "several may have the same parent"),
         ("worst-first", "-candidate[1]", "candidate[1]",
          "the best are those with the LARGEST log-probability, nearest to 0"),
         ("ties-by-token", "-candidate[1]", "(-candidate[1], candidate[0][-1])",
          "of equal scores the earlier beam comes first, then the smaller token"),
+        ("ties-by-text", "-candidate[1]", "(-candidate[1], candidate[0])",
+         "equal scores are sorted by their texts; the earlier BEAM comes first"),
+        ("ties-backwards", "key=lambda candidate: -candidate[1]",
+         "key=lambda candidate: candidate[::-1], reverse=True", "sorted as pairs, the largest "
+         "first, equal scores come with the larger token first: sort by the score alone"),
     ])  # fmt: skip
 
 
@@ -86,6 +92,12 @@ CHOICE = Task(
          "divide by the length to the power; multiplying favours short texts"),
         ("ignores-the-power", "**length_penalty", "",
          "length_penalty is the power of the length; 1 is only one of its values"),
+        ("last-of-equals", "scores.index(max(scores))",
+         "max(range(len(scores)), key=lambda i: (scores[i], i))",
+         "of equal scores the first counts, not the last"),
+        ("other-normalisation", "n_tokens**length_penalty",
+         "((5 + n_tokens) / 6) ** length_penalty", "this is the length penalty of Google's "
+         "translation paper, ((5 + n) / 6) to the power; Transformers takes n itself"),
         ("no-normalisation", "total / n_tokens**length_penalty", "total",
          "this compares the plain sums, which favours short texts"),
         ("length-times-power", "n_tokens**length_penalty", "(n_tokens * length_penalty or 1)",
@@ -104,7 +116,7 @@ def select_cases(rng):
             END,
         )
 
-    return [case(3, {0, 2, 4}), case(4, {1, 3, 6}), case(2, {3}), case(3, set()), case(4, {0, 2})]
+    return [case(3, {0, 2, 4}), case(4, {1, 3, 6}), case(2, {3}), case(3, set()), case(3, {2, 3})]
 
 
 SELECT = Task(

@@ -63,6 +63,9 @@ TOP_P = Task(
         Case([0.05, 0.15, 0.5, 0.3], 0.6, label="the token that crosses p"),
         Case([0.1, 0.7, 0.2], 0.5, label="one token holds more than p"),
         Case([0.125, 0.5, 0.25, 0.125], 0.75, label="exactly p"),
+        Case([0.05, 0.7, 0.2, 0.05], 0.9, label="exactly p, but for rounding"),  # .7 + .2 < .9
+        Case([0.2, 0.2, 0.2, 0.2, 0.2], 0.5, label="equal tokens"),
+        Case([0.2, 0.5, 0.3], 0.0, label="p = 0"),
     ],
     misconceptions=[
         ("stops-before-p", "            break",
@@ -71,6 +74,17 @@ TOP_P = Task(
          "the token that crosses p belongs to the nucleus"),
         ("not-renormalised", "q / total if", "q if",
          "what is kept must sum to 1 again: divide by its sum"),
+        ("no-slack", "p - 1e-12", "p",
+         "a sum of floats may stop just short of p, as .7 + .2 is below .9: allow a little slack"),
+        ("must-exceed", "total >= p - 1e-12", "total > p + 1e-12",
+         "a sum of exactly p is enough: one token too many is kept there"),
+        ("none-for-p-0", "        kept.add(token)\n        total += probs[token]\n",
+         "        if total >= p - 1e-12:\n            break\n"
+         "        kept.add(token)\n        total += probs[token]\n",
+         "with p = 0 nothing is kept, and the sum that you divide by is 0: one token always is"),
+        ("larger-id-first", "key=lambda token: -probs[token]",
+         "key=lambda token: (-probs[token], -token)",
+         "of equal tokens the smaller id comes first: sorting in reverse turns them round"),
         ("unsorted", "for token in order", "for token in range(len(probs))",
          "the LIKELIEST tokens come first: sort by probability before summing"),
         ("each-above-p", "    return [q",
@@ -110,12 +124,16 @@ ORDER = Task(
         *(Case(rng.normal(0, 2.5, n).tolist(), temperature, 0.85)
           for n, temperature in ((12, 2.0), (20, 0.6), (9, 1.5))),
         Case([0.0, math.log(2), 0.0], 1.0, 0.5, label="exactly p"),
+        Case([1.0] * 5, 0.7, 0.5, label="equal tokens"),
     ],
     misconceptions=[
         ("cuts-first", "x / temperature", "x", "    return [q",
          "    probs = [math.exp(x / temperature) for x in logits]\n"
          "    total = sum(probs[token] for token in kept)\n    return [q",
          "the colleague's order: the nucleus has to be cut AFTER the temperature"),
+        ("larger-id-first", "key=lambda token: -probs[token]",
+         "key=lambda token: (-probs[token], -token)",
+         "of equal tokens the smaller id comes first, as in task 3"),
         ("no-cut", "if total >= p - 1e-12", "if False", "the nucleus is not cut at all"),
         ("no-temperature", "x / temperature", "x", "the temperature does nothing here"),
         ("not-renormalised", "q / total if", "q if", "what is kept must sum to 1 again"),

@@ -4,16 +4,15 @@ import math
 
 import numpy as np
 
-from grader.checks import Case, Close, Exact, Raises, Task
+from grader.checks import Case, Close, Exact, Task
 
 CLOSE = Close(rtol=1e-6, atol=1e-9)
 
 SETTINGS = Task(
     grade_id="settings", entry="answers", compare=Exact(), misconceptions=[
-        ("passed-on-acts",
-         "### END SOLUTION", 'answers |= {"temperature": "acts", "top_p": "acts"}',
-         "top_k=1 leaves one token to draw from: temperature and top_p are read, and the text "
-         "stays the same"),
+        ("passed-on-acts", "### END SOLUTION",
+         'answers |= {"temperature": "acts", "top_p": "acts"}', "top_k=1 leaves one token to draw "
+         "from: temperature and top_p are read, and the text stays the same"),
         ("seed-acts", "### END SOLUTION", 'answers |= {"seed": "acts"}',
          "with top_k=1 the draw is among one token: no seed changes it"),
         ("penalty-is-lost", "### END SOLUTION", 'answers |= {"repetition_penalty": "no effect"}',
@@ -49,6 +48,7 @@ def stop_cases(rng):
         Case(["aa", "", "aa", "ab", "a"], ["aab"], label="a shorter end that is a beginning too"),
         Case(["so", " it", " ends", "\n"], ["\n\n", "STOP"], label="only a beginning of a stop"),
         Case(["one", " two", "\n"], [], label="no stop strings"),
+        Case([], ["STOP"], label="no pieces"),
         Case(cut_up(rng, letters), ["abba", "b\n\na"], label="a longer text"),
         Case(cut_up(rng, letters), ["zz", "aaaaaab"], label="another longer text"),
     ]
@@ -56,26 +56,25 @@ def stop_cases(rng):
 
 STOP = Task(
     grade_id="stop", entry="shown", cases=stop_cases, compare=Exact(), misconceptions=[
-        ("piece-by-piece", "waiting + piece", "piece",
-         "min(begins, default=len(text))", "len(text)",
-         "a stop string may begin in one piece and end in another: look at the text, not at each "
-         "piece alone"),
+        ("piece-by-piece", "waiting + piece", "piece", "min(begins, default=len(text))",
+         "len(text)", "a stop string may begin in one piece and end in another: look at the text, "
+         "not at each piece alone"),
         ("shows-the-beginning", "text[: min(found)]", "text[len(waiting) : min(found)]",
-         "text[:cut]", "piece", "waiting = text[cut:]", "waiting = text",
-         "[*result, waiting]", '[*result, ""]',
-         "the beginning of a stop string was shown before the rest of it came: an end of the text "
-         "that a stop begins with has to wait"),
+         "text[:cut]", "piece", "waiting = text[cut:]", "waiting = text", "[*result, waiting]",
+         '[*result, ""]', "the beginning of a stop string was shown before the rest of it came: an "
+         "end of the text that a stop begins with has to wait"),
         ("stop-included", "[text.find(stop) for", "[text.find(stop) + len(stop) for",
          "the stop string itself is not part of the text"),
         ("waits-too-long", "min(begins, default=len(text))",
          "max(0, len(text) - max((len(s) - 1 for s in stops), default=0))",
          "only an end that a stop string begins with has to wait; you always hold back as many "
          "characters as a stop has"),
+        ("waits-too-short", "min(begins, default=len(text))", "max(begins, default=len(text))",
+         "the LONGEST end that a stop begins with has to wait; you let the shortest wait"),
         ("loses-the-end", "[*result, waiting]", '[*result, ""]',
          "when the pieces end without a stop, what was waiting is text: show it"),
-        ("first-listed", "min(found)", "found[0]",
-         "of two stops in a piece the one that begins first in the TEXT counts, not the first in "
-         "the list"),
+        ("first-listed", "min(found)", "found[0]", "of two stops in a piece the one that begins "
+         "first in the TEXT counts, not the first in the list"),
         ("whole-or-nothing", "min(begins, default=len(text))", "0 if 0 in begins else len(text)",
          "a stop may begin in the middle of what is there: test every end of the text, not only "
          "the whole of it"),
@@ -93,13 +92,14 @@ def logprob_cases(rng):
         )
         return Case(rows.tolist(), ids.tolist(), prompt_len, n, label=label)
 
-    extreme = [[1000.0, 998.0, 0.0, -math.inf], [-900.0, 100.0, 99.0, 98.0], [0.0, 0.0, 0.0, 0.0]]
+    extreme = [[1000.0, 998.0, 0.0, -math.inf], [-900.0, 100.0, 99.0, 98.0], [0.0] * 4, [0.0] * 4]
     return [
         drawn(6, 1, 4, 3),
         drawn(9, 3, 5, 2, label="a longer prompt"),
         drawn(4, 2, 3, 10, label="n above the vocabulary"),
-        Case(extreme, [1, 1, 0], 1, 3, label="logits far apart"),
-        Case(extreme, [0, 2, 1], 1, 4, label="an impossible token"),
+        Case(extreme[:3], [1, 1, 0], 1, 3, label="logits far apart"),
+        Case(extreme[:3], [0, 3, 1], 1, 4, label="an impossible token"),
+        Case(extreme, [0, 2, 1, 3], 3, 2, label="equal logits"),
     ]
 
 
@@ -113,6 +113,8 @@ LOGPROBS = Task(
          "these are the probabilities: their logarithms are asked for"),
         ("chosen-is-likeliest", "log_probs[token]", "log_probs[best[0]]",
          "log_prob belongs to the token of the text, which need not be the likeliest"),
+        ("larger-id-first", "key=lambda i: -row[i]", "key=lambda i: (-row[i], -i)",
+         "of equal ones the smaller id comes first: sorting in reverse turns them round"),
         ("only-over-the-top", "        top = ",
          "        log_top = math.log(sum(math.exp(log_probs[i]) for i in best))\n"
          "        log_probs = [x - log_top for x in log_probs]\n        top = ",
@@ -126,16 +128,16 @@ LOGPROBS = Task(
 
 
 def penalty_cases(rng):
-    def drawn(n_vocab, penalty):
+    def drawn(n_vocab, penalty, label=""):
         logits = rng.normal(0, 3, n_vocab)
         logits[[0, 1, 2, 3, 5]] = (2.5, -1.5, 4.0, -3.0, 0.4)  # both signs, repeated and not
         ids = [0, 1, 0, 5, 1, 6, 0]
-        return Case(logits.round(3).tolist(), ids, penalty)
+        return Case(logits.round(3).tolist(), ids, penalty, label=label)
 
     return [
         drawn(10, 1.3),
         drawn(12, 2.0),
-        drawn(9, 0.8),
+        drawn(9, 0.8, "a penalty below 1"),
         Case([0.0, -math.inf, 2.0, -2.0], [1, 0, 3, 3], 1.5, label="impossible tokens and zeros"),
     ]
 
@@ -149,6 +151,9 @@ PENALTY = Task(
          "multiplying a positive logit makes the token MORE likely: divide it"),
         ("each-time", "set(token_ids)", "token_ids", "x = logits[token]", "x = result[token]",
          "a token is penalised once, however often it occurred"),
+        ("not-below-1", "set(token_ids):", "set(token_ids) if penalty > 1 else ():",
+         "a penalty below 1 does nothing here; it follows the same rule, and makes tokens "
+         "likelier"),
         ("subtracts", "x / penalty if x > 0 else x * penalty", "x - penalty",
          "subtracting is another penalty (the presence penalty): divide or multiply here"),
         ("penalises-the-others", "set(token_ids)", "set(range(len(logits))) - set(token_ids)",
@@ -170,6 +175,7 @@ def latency_cases(rng):
         Case([call(5, slow=9), call(6), call(12)]),
         Case([call(9, slow=5), call(3), call(20, slow=2), call(8)]),
         Case([call(4, slow=9), call(1), call(7)], label="a call with one token"),
+        Case([call(4, slow=9), call(5)], label="a single call"),
         Case([call(4, slow=9), call(1), call(1)], label="no call with two tokens"),
     ]
 
@@ -193,7 +199,9 @@ LATENCY = Task(
         ("rate-with-prefill", "n_intervals / decode",
          "sum(len(t) - 1 for t in measured) / sum(t[-1] - t[0] for t in measured)",
          "tokens a second of decode is 1 / TPOT: leave the prefill out of it"),
-        ("divides-by-zero", Raises("ZeroDivisionError"),
+        ("divides-by-zero",
+         'n_intervals if n_intervals else None,\n        "tokens_per_s": n_intervals / decode if '
+         "n_intervals else None", 'n_intervals,\n        "tokens_per_s": n_intervals / decode',
          "a call may have a single token, and so no interval at all"),
     ])  # fmt: skip
 
@@ -230,6 +238,8 @@ def check_cases(rng):
         "a top_p that is nan": {"top_p": math.nan},
         "a top_p that is a string": {"top_p": "0.9"},
         "a penalty of 0": {"repetition_penalty": 0},
+        "an infinite penalty": {"repetition_penalty": math.inf},
+        "an infinite len_penalty": {"len_penalty": math.inf, "beam_width": 2},
         "a diversity rate": {"beam_search_diversity_rate": p},
         "a misspelt name": {"topp": p},
         "len_penalty without beams": {"len_penalty": t, "output_len": k},
@@ -247,10 +257,10 @@ CHECK = Task(
     watch=("mutated",), misconceptions=[
         ("nameless", 'f"{name}: there', 'f"there', 'f"{name}: {settings', 'f"{settings',
          "the message has to begin with the setting's name and a colon"),
-        ("nan-and-infinity-pass", "0 <= x < math.inf", "0 <= x",
-         "0 < x <= 1", "not (x <= 0 or x > 1)",
-         "nan is neither below nor above anything: ask whether a value is IN its range (0 < p <= "
-         "1), and refuse infinity"),
+        ("nan-and-infinity-pass", "0 <= x < math.inf", "0 <= x", "0 < x < math.inf", "0 < x",
+         "math.isfinite(x) and ", "", "0 < x <= 1", "not (x <= 0 or x > 1)",
+         "nan is neither below nor above anything: ask whether a value is "
+         "IN its range (0 < p <= 1), and refuse infinity"),
         ("true-is-one",
          '"output_len": lambda x: type(x) is int', '"output_len": lambda x: isinstance(x, int)',
          "type(settings[name]) not in (int, float)", "not isinstance(settings[name], (int, float))",
@@ -258,16 +268,16 @@ CHECK = Task(
         ("unknown-passes", "in given.keys() - DEFAULTS.keys()", "in ()",
          "a misspelt setting must be refused, or it is silently ignored"),
         ("no-combinations", " and (x == 1 or not greedy)", "",
-         ' and (x == 0 or settings["beam_width"] > 1)', "",
-         "a setting that would do nothing must be refused too: len_penalty without beams, top_p "
-         "where the choice is greedy"),
+         ' and (x == 0 or settings["beam_width"] > 1)', "", "a setting that would do nothing must "
+         "be refused too: len_penalty without beams, top_p where the choice is greedy"),
         ("top-p-zero-passes", "0 < x <= 1", "0 <= x <= 1",
          "top_p is above 0: at 0 no token is left"),
         ("only-the-given", "return settings", "return dict(given)",
          "all settings come back: the defaults with the given ones in their place"),
-        ("asserts", Raises("AssertionError"),
+        ("asserts", 'ValueError(f"{name}: there', 'AssertionError(f"{name}: there',
+         'ValueError(f"{name}: {settings', 'AssertionError(f"{name}: {settings',
          "raise a ValueError: assert is for tests, and python -O leaves it out"),
-        ("type-error", Raises("TypeError"),
+        ("type-error", "type(settings[name]) not in (int, float) or ", "",
          "a string or None must give your ValueError too: look at the type before you compare"),
     ])  # fmt: skip
 

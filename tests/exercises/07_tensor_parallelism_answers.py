@@ -90,6 +90,5 @@ def reduce_scatter_step(chunks, t):
 def all_gather_step(chunks, t):
     n = len(chunks)
     sent = [chunks[r][(r + 1 - t) % n] for r in range(n)]
-    for r in range(n):  # in place; no chunk that is still to be sent changes
-        chunks[(r + 1) % n][(r + 1 - t) % n] = sent[r]
-    return chunks
+    return [[sent[r - 1] if c == (r - t) % n else own for c, own in enumerate(chunks[r])]
+            for r in range(n)]  # fmt: skip
