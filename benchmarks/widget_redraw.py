@@ -22,7 +22,7 @@ from lab_browser import CHROMIUM, live_lab  # noqa: E402
 
 # Notebook, what the widget's cell is found by, the number of the slider that is moved.
 WIDGETS = {
-    "CostCalculator": ("05_compute_and_memory", "CostCalculator()", 0),
+    "CostCalculator": ("05_compute_and_memory", "CostCalculator(", 0),
     "StepBreakdown": ("05_compute_and_memory", "StepBreakdown(", 0),
     "ScheduleView": ("06_pipeline_parallelism", "ScheduleView(n_requests", 0),
     "PipelineCalculator": ("06_pipeline_parallelism", 'PipelineCalculator("llama', 1),

@@ -47,15 +47,20 @@ def test_a_point_that_ran_slower_is_drawn_elsewhere():
     assert (fast != slow).any()
 
 
-def test_numbers_of_near_points_are_joined_so_that_none_lies_on_another(monkeypatch):
+def drawn_roofline(monkeypatch, points, peak=300e12, bandwidth=2e12):
+    """The figure itself, with what is drawn into it."""
     module = importlib.import_module("lecture_lib.figures.roofline")
     drawn = lambda roof, draw: (draw(), roof.figure)[1]  # noqa: E731
     monkeypatch.setattr(module.Backdrop, "image", drawn)
     monkeypatch.setattr(module, "Picture", lambda figure, *_: figure)
+    return roofline(peak, bandwidth, points)
+
+
+def test_numbers_of_near_points_are_joined_so_that_none_lies_on_another(monkeypatch):
     # Neighbours as in a measured prefill: 6% apart in intensity, a few percent in speed.
     near = [(74.8, 9.7e10), (67.8, 9.8e10), (83.8, 8.8e10), (79.4, 9.6e10), (96, 7.4e10)]
     points = [RooflinePoint("x", *xy) for xy in [*near, (24, 9.2e10), (0.5, 5.7e9)]]
-    figure = roofline(90.7e9, 28.5e9, points)
+    figure = drawn_roofline(monkeypatch, points, 90.7e9, 28.5e9)
     FigureCanvasAgg(figure).draw()
     labels = [text for text in figure.axes[0].texts if isinstance(text, Annotation)]
     assert [text.get_text() for text in labels] == ["1–5", "6", "7"]
@@ -77,8 +82,16 @@ def test_a_breakdown_gives_shares_of_the_whole():
 
 
 def test_throughput_is_batch_over_step():
-    alt = latency_and_throughput([1, 8], {"predicted": [0.01, 0.02]}).alt
-    assert "10 to 20 ms a step, 100 to 400 tokens per second" in alt
+    alt = latency_and_throughput({"short": {1: 0.01, 8: 0.02}, "long": {1: 0.02}}, critical=6).alt
+    assert "short: batch 1 to 8, 10 to 20 ms per step, 100 to 400 tokens per second" in alt
+    assert "long: batch 1 to 1, 20 to 20 ms" in alt
+    assert alt.endswith("critical batch 6")
+
+
+def test_the_list_beside_the_roofline_has_the_share_of_the_roof(monkeypatch):
+    figure = drawn_roofline(monkeypatch, [*POINTS, RooflinePoint("slow", 1, 1e12, kind="measured")])
+    words = [text.get_text() for text in figure.axes[0].texts]
+    assert {"2  QKV: 1", "3  lm_head: 10, 50%", "4  slow: 1, 50%"} <= set(words)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +112,8 @@ def test_format_count(value, text):
         (lambda: roofline(1e14, 1e12, [RooflinePoint("x", 1, kind=k) for k in "abcde"]), "kinds"),
         (lambda: memory_bars({}, 80e9), "bars"),
         (lambda: time_breakdown([]), "parts"),
-        (lambda: latency_and_throughput([1, 2], {"a": [1.0]}), "steps_s"),
+        (lambda: latency_and_throughput({}), "steps_s"),
+        (lambda: latency_and_throughput({"a": {}}), "steps_s"),
     ],
 )  # fmt: skip
 def test_bad_input_is_named(draw, word):

@@ -44,10 +44,13 @@ def test_what_is_timed_computes_what_the_table_says(engine, phase):
     """For every operation, PyTorch's own count of the calls that the timer gets is the table's."""
     timer = CountingTimer()
     table = measure_ops(engine, phase, 3, 11, timer=timer, seconds=1, progress=False)
-    per_op = len(timer.flops) // len(table)
+    in_turns = len(table) + 1  # the last of each round is the whole step
     for i, row in enumerate(table.itertuples()):
         if row.op != "attention":  # the fused kernel of the CPU is unknown to the counter
-            assert set(timer.flops[i * per_op : (i + 1) * per_op]) == {row.flops}, row.op
+            assert set(timer.flops[i::in_turns]) == {row.flops}, row.op
+    costs = engine_costs(engine, phase, 3, 11)
+    counted = costs[~costs.op.isin(["attention", "qk_matmul", "sv_matmul"])]  # as above
+    assert set(timer.flops[len(table) :: in_turns]) == {counted.flops.sum()}
     up = "gate_up_proj" if engine.spec.gated_mlp else "up_proj"
     rope = {"rope"} if engine.spec.position_rows == 0 else set()
     assert set(table.op) == PRODUCTS | POINTWISE | {up, "attention"} | rope
@@ -66,8 +69,8 @@ def test_what_is_timed_goes_by_the_engine_s_own_kernel():
         return 0.5
 
     table = measure_ops(Engine(loaded), "decode", 1, 5, timer=timer, seconds=1, progress=False)
-    per_op = len(by_vector) // len(table)
-    seen = {op for i, op in enumerate(table.op) if all(by_vector[i * per_op : (i + 1) * per_op])}
+    in_turns = len(table) + 1  # the last of each round is the whole step
+    seen = {op for i, op in enumerate(table.op) if all(by_vector[i::in_turns])}
     assert seen == {"qkv_proj", "o_proj", "gate_up_proj", "down_proj", "lm_head"}
 
 
@@ -82,6 +85,7 @@ def test_rates_follow_from_times_and_costs(engine):
             row.op == "lm_head"
         )
     assert "q, k, v joined" in table.attrs["conventions"]
+    assert table.attrs["step_seconds"] == 0.25
 
 
 def test_costs_are_in_the_engine_s_dtype(engine):

@@ -3,21 +3,24 @@
 import copy
 import dataclasses
 import pickle
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from lecture_lib.checks import UnknownNameError
 from lecture_lib.hardware import (
+    H100_DECODE_MS,
     HARDWARE,
     Hardware,
     UnstableTimingError,
     as_hardware,
     measure_hardware,
 )
-from lecture_lib.hardware.measure import time_rounds
+from lecture_lib.hardware.measure import time_in_turns, time_rounds
 
 GIVEN = {
     "name": "toy",
@@ -135,6 +138,51 @@ def test_warm_up_does_not_count_and_the_median_does():
     rounds = time_rounds(lambda: None, lambda call: next(times), seconds=40)
     assert len(rounds.times) == 30  # 30 s left; after 9 + 9 s the last warm-up call took 1 s
     assert (rounds.seconds, max(rounds.times)) == (0.1, 0.12)
+
+
+def test_calls_take_turns():
+    made = []
+
+    def timer(call):
+        call()
+        return {"a": 0.1, "b": 0.3}[made[-1]]
+
+    calls = {name: lambda name=name: made.append(name) for name in ("a", "b")}
+    rounds = time_in_turns(calls, timer, seconds=8)
+    assert "".join(made) == "ab" * (len(made) // 2)
+    assert {name: one.seconds for name, one in rounds.items()} == {"a": 0.1, "b": 0.3}
+    assert len(rounds["a"].times) == len(rounds["b"].times) == 15  # 6 s of 0.4 s each
+
+
+def test_the_bandwidth_is_read_by_the_kernel_that_the_engine_uses():
+    """A roof that another kernel measured lies below the points that it is meant for."""
+    from torch.profiler import ProfilerActivity, profile
+
+    from lecture_lib.engine.kernels import linear
+
+    def ops_of(call):
+        with profile(activities=[ProfilerActivity.CPU]) as trace:
+            call()
+        return [event.name for event in trace.events() if event.name.startswith("aten::")]
+
+    seen = []
+
+    def timer(call):
+        seen.append(ops_of(call) if len(seen) < 20 else [])
+        return 0.5
+
+    measure_hardware("cpu", dtypes=("float32",), timer=timer, seconds=1, progress=False)
+    row, matrix = torch.randn(1, 16), torch.randn(8, 16)
+    assert ops_of(lambda: linear(row, matrix)) in seen
+
+
+def test_the_decode_steps_on_an_h100_are_those_of_the_benchmark():
+    text = (Path(__file__).parents[1] / "benchmarks" / "RESULTS.md").read_text("utf-8")
+    for model, steps in H100_DECODE_MS.items():
+        [section] = re.findall(rf"<!-- decode_gpu {model}\S*: start -->(.*?)<!--", text, re.S)
+        assert "H100 80GB" in section
+        rows = re.findall(r"^\| ([^|]+?) \| ([\d.]+) \|", section, re.M)
+        assert {name: float(ms) for name, ms in rows} == steps
 
 
 def test_the_call_is_really_made():

@@ -34,6 +34,7 @@ from notebooks import ROOT, SANITIZE_FILE, UNCOMPARED_FILE
 SANITIZE = load_sanitizer(SANITIZE_FILE)
 UNCOMPARED = read_uncompared_cells(UNCOMPARED_FILE)
 OUTPUTS = ("stream", "display_data", "execute_result", "error")
+CLEAR = "clear_output"  # what a cell showed until then, such as a progress bar, is gone
 LOOK_AT_KERNEL_EVERY_S = 1
 OF_THIS_PROCESS = ExitStack()
 
@@ -107,11 +108,13 @@ class CheckedNotebook(IPyNbFile):
         """What the committed outputs of a cell and those of nbval's run differ in."""
         # The last message is the cell's own, and others may come from what an earlier cell started.
         own = self.messages[-1]["parent_header"].get("msg_id") if self.messages else None
-        fresh = [
-            output_from_msg(message)
-            for message in self.messages
-            if message["msg_type"] in OUTPUTS and message["parent_header"].get("msg_id") == own
-        ]
+        fresh = []
+        for message in self.messages:
+            if message["parent_header"].get("msg_id") == own:
+                if message["msg_type"] == CLEAR:
+                    fresh.clear()
+                elif message["msg_type"] in OUTPUTS:
+                    fresh.append(output_from_msg(message))
         cell_id = item.cell.id
         values = cell_id not in self.uncompared
         return list(compare_outputs(self.committed[cell_id], fresh, SANITIZE, values=values))

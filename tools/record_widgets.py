@@ -24,7 +24,7 @@ FRAME_MS, LAST_FRAME_MS = 700, 2200
 SCENES = (
     ("09_beam_search", "BeamStepper(", ((2, "Home", 1), (2, "ArrowRight", 3))),
     ("10_sampling", "SamplingView(", ((0, "ArrowRight", 8), (2, "ArrowLeft", 5))),
-    ("05_compute_and_memory", "CostCalculator()", ((0, "ArrowRight", 8),)),
+    ("05_compute_and_memory", "CostCalculator(", ((0, "ArrowRight", 8),)),
 )
 
 

@@ -61,6 +61,8 @@ def as_spec(spec: ModelSpec | str) -> ModelSpec:
 def with_kv_heads(spec: ModelSpec, n_kv_heads: int) -> ModelSpec:
     """The same model with other key/value heads: n_heads (MHA), 1 (MQA), or between (GQA).
 
+    W^K and W^V get as wide as the key/value heads are, so the model's weights change as well.
+
     Raises:
         ValueError: a number that does not divide n_heads.
     """

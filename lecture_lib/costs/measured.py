@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 import pandas as pd
-from tqdm.auto import tqdm
 
 from lecture_lib.checks import check_count, check_number, checked
 from lecture_lib.hardware import Hardware, as_hardware
-from lecture_lib.hardware.measure import Timer, time_rounds, wall_clock
+from lecture_lib.hardware.measure import Timer, time_in_turns, time_rounds, wall_clock
 
 from .conventions import ENGINE
 from .latency import step_latency
@@ -28,10 +27,10 @@ def measure_ops(
 ) -> pd.DataFrame:
     """Time each operation type of a step, on the model's own weights.
 
-    One round of an operation runs it for all layers in turn, as a step does: each layer's weights
-    and keys come from memory, not from what the last call left in the processor's cache.
-    Attention is timed both ways: as separate products (qk_matmul, softmax, sv_matmul) and fused
-    as the engine computes it (attention).
+    One round runs each operation for all layers, one operation after another, and then the whole
+    step: weights and keys come from memory, as in a step, and not from what the last round left in
+    the processor's cache. Attention is timed both ways: as separate products (qk_matmul, softmax,
+    sv_matmul) and fused as the engine computes it (attention).
 
     Args:
         engine: an Engine. phase, batch_size, seq_len: the step, as in ``op_costs``.
@@ -42,6 +41,7 @@ def measure_ops(
         DataFrame by op, totals over all layers: op, part, count, flops, bytes, intensity (as
         ``op_costs`` counts them, for the engine's dtype), seconds (median of the rounds), spread
         (of their middle half, relative), attained_flops and attained_bandwidth (per second).
+        ``attrs["step_seconds"]``: the engine's whole step, timed in the same rounds.
 
     Raises:
         ValueError: an unknown phase, sizes below 1, more positions than the model's context.
@@ -55,17 +55,18 @@ def measure_ops(
     check_number("seconds", seconds, above=0, most=600)
     engine.check_context(seq_len + (phase == "decode"), "seq_len")
     timer = timer or wall_clock(engine.device)
-    rows = []
     with torch.inference_mode():
-        ops = timed_ops(engine, phase, batch_size, seq_len)
-        for name, call in tqdm(ops.items(), disable=not progress, leave=False, desc="timing"):
-            rounds = time_rounds(call, timer, seconds / len(ops))
-            cost = costs.loc[name, ["part", "count", "flops", "bytes", "intensity"]]
-            rows.append({"op": name, **cost, "seconds": rounds.seconds, "spread": rounds.spread})
+        calls = timed_ops(engine, phase, batch_size, seq_len)
+        step = _step(engine, phase, batch_size, seq_len)
+        timed = time_in_turns({**calls, "step": step}, timer, seconds, progress=progress)
+    step_seconds, rows = timed.pop("step").seconds, []
+    for name, rounds in timed.items():
+        cost = costs.loc[name, ["part", "count", "flops", "bytes", "intensity"]]
+        rows.append({"op": name, **cost, "seconds": rounds.seconds, "spread": rounds.spread})
     frame = pd.DataFrame(rows)
     frame["attained_flops"] = frame.flops / frame.seconds
     frame["attained_bandwidth"] = frame.bytes / frame.seconds
-    frame.attrs = costs.attrs
+    frame.attrs = costs.attrs | {"step_seconds": step_seconds}
     return frame
 
 

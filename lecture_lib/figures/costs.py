@@ -119,36 +119,46 @@ def _time_frame(names: tuple[str, ...], title: str) -> Backdrop:
 
 @in_course_style
 def latency_and_throughput(
-    batch_sizes: Sequence[int], steps_s: Mapping[str, Sequence[float]], *, caption: str = ""
+    steps_s: Mapping[str, Mapping[int, float]], *, critical: int | None = None, caption: str = ""
 ) -> Picture:
     """Seconds of a decode step and tokens per second, both against batch size.
 
     Args:
-        steps_s: name -> seconds of a step at each batch size (predicted, measured, ...).
+        steps_s: name of a curve -> batch size -> seconds of a step. A curve ends at the largest
+            batch that it is given, such as the last one that fits into the memory.
+        critical: the batch from which on the products with weights are compute bound: a line.
     """
+    if not all(steps_s.values()) or not steps_s:
+        raise ValueError("steps_s: every curve needs at least one batch size")
     figure = new_figure(7.4, 3.2)
     left, right = figure.subplots(1, 2)
     told = []
     for (name, steps), (colour, marker, _) in zip(steps_s.items(), LINES, strict=False):
-        if len(steps) != len(batch_sizes):
-            raise ValueError(f"steps_s: {name!r} needs {len(batch_sizes)} values, got {len(steps)}")
-        rates = [b / s for b, s in zip(batch_sizes, steps, strict=True)]
+        batches, ms = list(steps), [1e3 * s for s in steps.values()]
+        rates = [b / s for b, s in steps.items()]
         look = {"marker": marker, "color": colour, "label": name}
-        left.loglog(batch_sizes, [1e3 * s for s in steps], **look)
-        right.loglog(batch_sizes, rates, **look)
+        left.loglog(batches, ms, **look)
+        right.loglog(batches, rates, **look)
         told.append(
-            f"{name}: {1e3 * steps[0]:.3g} to {1e3 * steps[-1]:.3g} ms a step, "
-            f"{rates[0]:.3g} to {rates[-1]:.3g} tokens per second"
+            f"{name}: batch {batches[0]} to {batches[-1]}, {ms[0]:.3g} to {ms[-1]:.3g} ms per "
+            f"step, {rates[0]:,.0f} to {rates[-1]:,.0f} tokens per second"
         )
-    left.set_ylabel("milliseconds a step")
+    most = max(batch for steps in steps_s.values() for batch in steps)
+    ticks = [2**n for n in range(most.bit_length())]
+    left.set_ylabel("milliseconds per step")
     right.set_ylabel("tokens per second, all sequences")
     for axes in (left, right):
         axes.set_xlabel("batch size")
         axes.grid(alpha=0.25)
-        axes.set_xticks(batch_sizes, [str(b) for b in batch_sizes], fontsize=8)
+        axes.set_xticks(ticks, [str(b) for b in ticks], fontsize=8)
         axes.minorticks_off()
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value)))
+        if critical is not None:
+            axes.axvline(critical, color=OTHER, linestyle=":", linewidth=1.2)
+    if critical is not None:
+        place = {"transform": right.get_xaxis_transform(), "ha": "right", "fontsize": 9}
+        right.text(critical, 0.03, f"critical batch {critical} ", **place)
+        told.append(f"critical batch {critical}")
     left.legend(frameon=False, fontsize=9)
-    alt = f"Batch size {batch_sizes[0]} to {batch_sizes[-1]}. " + "; ".join(told)
-    return Picture(figure, alt, caption)
+    return Picture(figure, ". ".join(told), caption)

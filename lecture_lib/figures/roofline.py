@@ -41,7 +41,9 @@ def roofline(
 
     Args:
         peak_flops: FLOP/s. memory_bandwidth: bytes/s.
-        points: what to place; a predicted point sits on the roof, a measured one where it ran.
+        points: what to place; a predicted point sits on the roof, a measured one where it ran. The
+            list beside the picture has the intensity of each, and a measured one's share of the
+            roof.
 
     Raises:
         ValueError: a peak, bandwidth or intensity that is not above 0; more than four kinds.
@@ -52,15 +54,17 @@ def roofline(
     if len(kinds) > len(_KINDS):
         raise ValueError(f"points: at most {len(_KINDS)} kinds can be told apart, got {len(kinds)}")
     ridge = peak_flops / memory_bandwidth
-    xs, ys, told = [], [], []
+    xs, ys, told, listed = [], [], [], []
     for point in points:
         x = check_number(f"intensity of {point.label}", point.intensity, above=0)
         y = roof_here = min(peak_flops, x * memory_bandwidth)
         bound = "memory" if x < ridge else "compute"
         told.append(f"{point.label} ({point.kind}): {_plain(x)}, {bound} bound")
+        listed.append(f"{point.label}: {_plain(x)}")
         if point.flops_per_s is not None:
             y = check_number(f"flops_per_s of {point.label}", point.flops_per_s, above=0)
             told[-1] += f", {y / roof_here:.0%} of the roof"
+            listed[-1] += f", {y / roof_here:.0%}"
         xs.append(x)
         ys.append(y)
     low, high = min([0.3, *xs]) / 2, max([ridge * 8, *xs]) * 2
@@ -68,7 +72,7 @@ def roofline(
     height = max(3.8, 1.1 + 0.19 * (len(points) + len(kinds)))
     roof = _roof(peak_flops, memory_bandwidth, (low, high), bottom, height, title)
     axes = roof.figure.axes[0]
-    image = roof.image(lambda: _mark_points(axes, xs, ys, points, _looks(kinds)))
+    image = roof.image(lambda: _mark_points(axes, xs, ys, points, listed, _looks(kinds)))
     alt = (
         f"Roofline: the roof rises with {format_count(memory_bandwidth, 'B/s')} up to "
         f"{format_count(peak_flops, 'FLOP/s')}; ridge at {ridge:.3g} FLOPs per byte. "
@@ -96,7 +100,7 @@ def _roof(peak_flops, memory_bandwidth, xlim, bottom, height, title) -> Backdrop
     return Backdrop(figure)
 
 
-def _mark_points(axes, xs: list[float], ys: list[float], points, looks: dict) -> None:
+def _mark_points(axes, xs: list[float], ys: list[float], points, listed, looks: dict) -> None:
     """Numbered points, with the numbers' meaning in a list beside the picture.
 
     Names beside the points would cover one another: many points share an intensity.
@@ -127,8 +131,7 @@ def _mark_points(axes, xs: list[float], ys: list[float], points, looks: dict) ->
         for number, point in enumerate(points, 1):
             if point.kind == kind:
                 y -= step
-                words = f"{number}  {point.label}: {_plain(point.intensity)}"
-                axes.text(1.03, y, words, fontsize=8, **beside)
+                axes.text(1.03, y, f"{number}  {listed[number - 1]}", fontsize=8, **beside)
         y -= 1.4 * step
 
 

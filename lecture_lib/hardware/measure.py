@@ -3,7 +3,7 @@
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -56,14 +56,36 @@ def wall_clock(device) -> Timer:
 
 
 def time_rounds(call: Callable[[], object], timer: Timer, seconds: float) -> Rounds:
-    """Warm up for a quarter of ``seconds``, then time rounds for the rest, 7 to 200 of them."""
+    """Time one call; see ``time_in_turns``."""
+    return time_in_turns({"": call}, timer, seconds)[""]
+
+
+def time_in_turns(
+    calls: Mapping[object, Callable[[], object]],
+    timer: Timer,
+    seconds: float,
+    *,
+    progress: bool = False,
+) -> dict[object, Rounds]:
+    """Time several calls in turns; the same keys with the Rounds of each call.
+
+    A round makes every call once. So what a call reads comes from memory, as in a whole step, and
+    not from what its own last round left in the processor's cache; and a machine that becomes
+    slower for a while becomes so for all calls. A quarter of ``seconds`` warms up, the rest is
+    timed, 7 to 200 rounds.
+    """
     warm_up, spent = seconds / 4, 0.0
-    once = timer(call)  # the first call also reserves memory and chooses kernels
+    once = sum(map(timer, calls.values()))  # this also reserves memory and chooses kernels
     while spent < warm_up:
-        once = timer(call)
+        once = sum(map(timer, calls.values()))
         spent += max(once, 1e-6)
-    n_rounds = int((seconds - warm_up) / max(once, 1e-6))
-    times = [timer(call) for _ in range(min(max(7, n_rounds), 200))]
+    n_rounds = min(max(7, int((seconds - warm_up) / max(once, 1e-6))), 200)
+    bar = tqdm(range(n_rounds), disable=not progress, leave=False, desc="timing")
+    rounds = [[timer(call) for call in calls.values()] for _ in bar]
+    return {name: _as_rounds(list(times)) for name, *times in zip(calls, *rounds, strict=True)}
+
+
+def _as_rounds(times: list[float]) -> Rounds:
     first, median, third = statistics.quantiles(times, n=4)
     spread = (third - first) / median if median > 0 else float("inf")
     return Rounds(median, spread, times)
@@ -82,8 +104,8 @@ def measure_hardware(
     """What this machine reaches: matrix products in each dtype, and reading and copying memory.
 
     Each measurement is warmed up (also until a GPU's clocks are up), then repeated in rounds;
-    the median counts. ``memory_bandwidth`` is the better of reading a matrix (a matrix-vector
-    product, which is what decoding does) and copying it (its bytes read and written).
+    the median counts. ``memory_bandwidth`` is the better of reading a matrix (a product with one
+    row, by the kernel with which the engine decodes) and copying it (its bytes read and written).
 
     Args:
         device: "cpu", "cuda", "cuda:1", "mps" or a torch.device.
@@ -131,13 +153,15 @@ def _calls(device, dtypes: tuple[str, ...], timer: Timer, at_most: float):
     """What to measure: its name, a call, and the FLOPs or bytes of that call."""
     import torch
 
+    from lecture_lib.engine.kernels import linear
+
     for dtype in dtypes:
         call, flops = _matmul(device, dtype, timer, at_most)
         if call is not None:  # else this device cannot multiply in this dtype
             yield f"matmul {dtype}", call, flops
     matrix = torch.randn(16384, 4096, device=device)  # 268 MB, far larger than any cache
-    vector, target = matrix[0].clone(), torch.empty_like(matrix)
-    yield "read", lambda: matrix @ vector, matrix.nbytes + vector.nbytes + 4 * len(matrix)
+    row, target = matrix[:1].clone(), torch.empty_like(matrix)
+    yield "read", lambda: linear(row, matrix), matrix.nbytes + row.nbytes + 4 * len(matrix)
     yield "copy", lambda: target.copy_(matrix), 2 * matrix.nbytes
 
 

@@ -1,4 +1,4 @@
-"""Hardware: the few numbers of a device that the roofline needs, and HARDWARE, published ones."""
+"""Hardware: the few numbers of a device that the roofline needs; HARDWARE, published ones."""
 
 import types
 from collections.abc import Mapping
@@ -169,6 +169,19 @@ def _published(
 
 #: Published hardware by name: read-only; an unknown name is a KeyError that suggests near ones.
 HARDWARE = presets("hardware", {name: _published(name, *row) for name, row in _PRESETS.items()})
+
+#: Milliseconds of a decode step on an H100 80GB, bfloat16, batch 1, behind 512 to 576 positions:
+#: the measured tables of benchmarks/decode_gpu.py in benchmarks/RESULTS.md.
+H100_DECODE_MS = {
+    "llama-2-7b": {
+        "engine, eager": 8.29, "engine, CUDA graph": 6.68,
+        "generate, dynamic, eager": 23.1, "generate, static, compiled": 8.0,
+    },
+    "smollm2-135m": {
+        "engine, eager": 10.5, "engine, CUDA graph": 1.83,
+        "generate, dynamic, eager": 28.0, "generate, static, compiled": 3.13,
+    },
+}  # fmt: skip
 
 
 def as_hardware(hardware: Hardware | str) -> Hardware:

@@ -17,7 +17,8 @@ PRECISIONS = {
     "int4 weights": (2, "int4", None),
     "int8 weights and cache": (2, "int8", "int8"),
 }
-_SHOWN = ("q_proj", "k_proj", "o_proj", "qk_matmul", "sv_matmul", "up_proj", "down_proj", "lm_head")
+#: The rows of the roofline: o_proj has q_proj's place, sv_matmul qk_matmul's, down_proj up_proj's.
+_SHOWN = ("q_proj", "k_proj", "qk_matmul", "up_proj", "lm_head")
 
 
 class _Calculator(PictureWidget):
@@ -82,7 +83,7 @@ class CostCalculator(_Calculator):
         parts = {"weights": budget.weights, "KV cache": budget.kv_cache}
         bar = memory_bars({"memory": parts | {"activations": budget.activations}}, budget.memory)
         self.facts.value = (
-            f"At best {format_seconds(step.seconds)} a step, {step.tokens_per_s:,.0f} "
+            f"At best {format_seconds(step.seconds)} per step, {step.tokens_per_s:,.0f} "
             f"{'prompt' if phase == 'prefill' else 'new'} tokens per second, {step.bound} bound as "
             f"a whole. {format_bytes(budget.total)} "
             f"{'fits' if budget.fits else '<b>does not fit</b>'}."

@@ -1,4 +1,4 @@
-"""Hidden checks of exercise 05: intensity tables, batch, server, units, crossover, roofline."""
+"""Hidden checks of exercise 05: tables, batch, request, units, utilisation, price."""
 
 from grader.checks import Case, Close, Exact, Task, between
 
@@ -75,51 +75,46 @@ DECODE_BATCH = Task(
 
 
 def any_spec(rng):
-    group, n_kv_heads, head_dim = between(rng, 2, 7), between(rng, 2, 9), between(rng, 30, 130)
+    sizes = {"n_layers": between(rng, 10, 90), "n_kv_heads": between(rng, 2, 9)}
+    return {"n_params": between(rng, 10**9, 10**11), **sizes, "head_dim": between(rng, 30, 130)}
+
+
+def any_device(rng):
     return {
-        "n_params": between(rng, 10**9, 10**11),
-        "n_layers": between(rng, 10, 90),
-        "d_model": group * n_kv_heads * (head_dim + 8),  # D / n_H is not H
-        "n_heads": group * n_kv_heads,
-        "n_kv_heads": n_kv_heads,
-        "head_dim": head_dim,
+        "peak": between(rng, 100, 999) * 10**12,
+        "bandwidth": between(rng, 300, 4000) * 10**9,
+        "memory": between(rng, 300, 400) * 10**9,
     }
 
 
-def server_cases(rng):
-    cases = [
-        Case(any_spec(rng), between(rng, 5, 200), between(rng, 999, 9999), *bits, entry="server_gb")
-        for bits in ((16, 16), (4, 16))
-    ]
+def request_cases(rng):
+    slow = {**any_device(rng), "peak": 10**11}  # even a decode step is compute bound
     return [
-        *cases,
-        Case(between(rng, 210, 300) + 0.5, 80, 0.75, entry="n_gpus", label="n_gpus"),
-        Case(120, 80, 0.5, entry="n_gpus", label="n_gpus that are just enough"),
-        Case(between(rng, 5, 20), 24, 0.9, entry="n_gpus", label="one GPU"),
+        Case(any_spec(rng), any_device(rng), between(rng, 2000, 9000), between(rng, 30, 90)),
+        Case(any_spec(rng), any_device(rng), between(rng, 2, 9), 2, label="a short prompt"),
+        Case(any_spec(rng), any_device(rng), between(rng, 999, 9999), 1, label="one new token"),
+        Case(any_spec(rng), slow, between(rng, 5, 50), 9, label="a device that computes slowly"),
     ]
 
 
-SERVER_SIZE = Task(
-    grade_id="server-size", entry=("server_gb", "n_gpus"), cases=server_cases, compare=CLOSE,
+REQUEST_TIMES = Task(
+    grade_id="request-times", entry="request_times", cases=request_cases, compare=CLOSE,
     misconceptions=[
-        ("query-heads", "n_kv_heads", "n_heads",
-         "keys and values are kept for n_kv_heads heads, not for the query heads"),
-        ("width-from-d", 'spec["head_dim"]', '(spec["d_model"] // spec["n_heads"])',
-         "a head is head_dim wide; d_model / n_heads need not be the same"),
-        ("keys-only", "= 2 * spec", "= spec", "values are cached as well as keys"),
-        ("weight-bits-for-cache", "kv_bits / 8", "weight_bits / 8",
-         "the cache is counted with the bits of the weights; its own are kv_bits"),
-        ("one-user", " * n_users", "", "every user has a cache of their own"),
-        ("gibibytes", "weight_bits / 8 / 10**9", "weight_bits / 8 / 2**30",
-         "kv_bits / 8 / 10**9", "kv_bits / 8 / 2**30", "a GB is 10⁹ bytes; 2³⁰ is a GiB"),
-        ("weights-for-each", "* weight_bits", "* n_users * weight_bits",
-         "the weights are there once, for all users together"),
-        ("rounds-down", "math.ceil", "math.floor", "what is left over needs a GPU, too: round up"),
-        ("one-more-than-full", "math.ceil(total_gb / (gpu_gb * usable))",
-         "int(total_gb // (gpu_gb * usable)) + 1",
-         "where the GPUs are just filled, no further one is needed: math.ceil"),
-        ("whole-gpu", "(gpu_gb * usable)", "gpu_gb",
-         "only the fraction `usable` of each GPU is free for weights and caches"),
+        ("counts-n-new-steps", "range(n_new - 1)", "range(n_new)",
+         "the prefill gives the first token, so there are n_new - 1 decode steps"),
+        ("keys-only", "= 4 * spec", "= 2 * spec",
+         "a token leaves a key AND a value, with 2 bytes per element"),
+        ("cache-stays", "(prompt_len + i)", "prompt_len",
+         "the cache grows by one token with every step"),
+        ("own-token-too", "(prompt_len + i)", "(prompt_len + i + 1)",
+         "a step reads the keys and values of the tokens BEFORE its own"),
+        ("forgets-cache", " + per_token * (prompt_len + i)", "",
+         "a decode step reads the cache as well as the weights"),
+        ("adds-both", 'max(flops / device["peak"], n_bytes / device["bandwidth"])',
+         'flops / device["peak"] + n_bytes / device["bandwidth"]',
+         "computing and reading go on together: the slower one counts, not their sum"),
+        ("counts-macs", "flops = 2 * spec", "flops = spec",
+         "a multiplication and an addition are 2 FLOPs"),
     ])  # fmt: skip
 
 
@@ -154,69 +149,79 @@ USERS_THAT_FIT = Task(
     ])  # fmt: skip
 
 
-def crossing_cases(rng):
-    settings = [("gqa", 1, 16, 16), ("mha", 4, 16, 16), ("mqa", 3, 8, 16), ("gqa", 7, 4, 8)]
-    spec = any_spec(rng)
-    spec["n_params"] = 999 * 2 * spec["n_layers"] * spec["n_kv_heads"] * spec["head_dim"]
-    equal = Case(spec, "gqa", 1, 16, 16, label="caches just as large as the weights")
-    return [*(Case(any_spec(rng), *setting) for setting in settings), equal]
+def utilisation_cases(rng):
+    def measured():
+        return between(rng, 50, 900) / 10, between(rng, 5, 90) / 100
+
+    return [
+        Case(any_spec(rng), any_device(rng), batch, between(rng, 100, 4000), *measured())
+        for batch in (1, between(rng, 2, 9), between(rng, 20, 90))
+    ]
 
 
-CROSSOVER = Task(
-    grade_id="crossover", entry="crossover_length", cases=crossing_cases, compare=Exact(),
+UTILISATION = Task(
+    grade_id="utilisation", entry="utilisation", cases=utilisation_cases, compare=CLOSE,
     misconceptions=[
-        ("keys-only", "= 2 * spec", "= spec", "a token leaves a key AND a value"),
-        ("ignores-kind", '{"mha": spec["n_heads"], "gqa": spec["n_kv_heads"], "mqa": 1}[attention]',
-         'spec["n_kv_heads"]',
-         "mha caches n_heads keys and values, mqa a single one; only gqa n_kv_heads"),
-        ("group-size", '"gqa": spec["n_kv_heads"]', '"gqa": spec["n_heads"] // spec["n_kv_heads"]',
-         "gqa counts how many query heads share a key here; what is cached are n_kv_heads of them"),
-        ("not-yet-larger", ") + 1", ")",
-         "one token too early: there the cache is not LARGER than the weights yet"),
-        ("rounds-up", 'spec["n_params"] * weight_bits // (elements * kv_bits * batch_size) + 1',
-         'math.ceil(spec["n_params"] * weight_bits / (elements * kv_bits * batch_size))',
-         "where both are equal the cache is not LARGER yet: the next length is the first"),
-        ("width-from-d", 'spec["head_dim"]', '(spec["d_model"] // spec["n_heads"])',
-         "a head is head_dim wide; d_model / n_heads need not be the same"),
-        ("bits-cancel", " * weight_bits", "", " * kv_bits", "",
-         "weights and cache may have different bits: they don't cancel"),
-        ("ignores-batch", " * batch_size", "", "each of the sequences has a cache"),
+        ("one-sequence-computes", " * batch_size * prompt_len\n    per", " * prompt_len\n    per",
+         "all batch_size prompts were computed"),
+        ("weights-for-each", "n_bytes = 2 * spec", "n_bytes = 2 * batch_size * spec",
+         "the weights are read once for the whole batch"),
+        ("forgets-cache", " + per_token * batch_size * prompt_len", "",
+         "a decode step reads the caches as well as the weights"),
+        ("keys-only", "= 4 * spec", "= 2 * spec",
+         "a token leaves a key AND a value, with 2 bytes per element"),
+        ("counts-macs", "flops = 2 * spec", "flops = spec",
+         "a multiplication and an addition are 2 FLOPs"),
+        ("percent", "mfu = flops", "mfu = 100 * flops",
+         "n_bytes / decode_s", "100 * n_bytes / decode_s",
+         "fractions of 1 are asked for, not percent"),
     ])  # fmt: skip
 
 
-def roof_cases(rng):
-    peak, bandwidth = between(rng, 50, 90) * 1e12, between(rng, 1, 4) * 1e12
-    compute = (between(rng, 500, 900) * 1e12, 1e12)
-    memory = (1e12, between(rng, 10, 40) * 1e12)
+def batch_price_cases(rng):
+    spec, device = any_spec(rng), any_device(rng)
+    cache = 4 * spec["n_layers"] * spec["n_kv_heads"] * spec["head_dim"] * 1000
+    full = {**device, "memory": 2 * spec["n_params"] + between(rng, 20, 60) * cache}
+    enough = {**device, "memory": 2 * spec["n_params"] + 3000 * cache}
+    slow = {**enough, "peak": 10**12}
+    one_s, some_s = ((2 * spec["n_params"] + n * cache) / device["bandwidth"] for n in (1, 20.4))
+    compute_s = 2 * spec["n_params"] / 10**12  # of a sequence on the slow device
     return [
-        Case(between(rng, 1, 10), peak, bandwidth, entry="attainable_flops", label="left"),
-        Case(between(rng, 100, 900), peak, bandwidth, entry="attainable_flops", label="right"),
-        Case([compute, memory], peak, bandwidth, entry="step_time_s", label="two operations"),
+        Case(spec, full, 1000, 2.5, 1e6, label="a memory that is filled exactly"),
+        Case(spec, enough, 1000, 1.5, some_s, label="impatient users"),
+        Case(spec, slow, 1000, 3.5, 18.5 * compute_s, label="a slow device"),
+        Case(spec, full, 1000, 2.5, one_s / 2, label="users who can't be served"),
+        Case(spec, {**full, "memory": spec["n_params"]}, 1000, 2.5, 1e6, label="a small memory"),
         Case(
-            [memory, compute, memory], peak, bandwidth, entry="step_time_s",
-            label="three operations",
+            {"n_params": 1000, "n_layers": 1, "n_kv_heads": 1, "head_dim": 25},
+            {"peak": 10**6, "bandwidth": 1000, "memory": 10**6}, 10, 3.6, 8.0,
+            label="a step that takes exactly max_tpot_s",
         ),
-        Case([(0, 3e12)], peak, bandwidth, entry="step_time_s", label="an operation of 0 FLOPs"),
     ]  # fmt: skip
 
 
-ROOFLINE = Task(
-    grade_id="roofline", entry=("attainable_flops", "step_time_s"), cases=roof_cases, compare=CLOSE,
+CHEAPEST_BATCH = Task(
+    grade_id="cheapest-batch", entry="cheapest_batch", cases=batch_price_cases, compare=CLOSE,
     misconceptions=[
-        ("takes-the-larger", "min(peak", "max(peak",
-         "attainable is the SMALLER of peak and intensity × bandwidth"),
-        ("adds-both",
-         "max(flops / peak_flops, n_bytes / bandwidth)", "flops / peak_flops + n_bytes / bandwidth",
-         "computing and reading overlap: the slower one counts, not their sum"),
-        ("max-of-sums",
-         "sum(max(flops / peak_flops, n_bytes / bandwidth) for flops, n_bytes in ops)",
-         "max(sum(f for f, _ in ops) / peak_flops, sum(b for _, b in ops) / bandwidth)",
-         "the operations run one after the other: take the max within each, then the sum"),
-        ("skips-copies", "for flops, n_bytes in ops)", "for flops, n_bytes in ops if flops)",
-         "an operation of 0 FLOPs is left out; it takes the time of its bytes"),
-        ("divides-by-no-flops", "max(flops / peak_flops, n_bytes / bandwidth)",
-         "flops / attainable_flops(flops / n_bytes, peak_flops, bandwidth)",
-         "an operation of 0 FLOPs divides by zero; it still takes the time of its bytes"),
+        ("price-of-a-step", "* step_s(batch) / batch", "* step_s(batch)",
+         "a step gives a token for each sequence: divide by the batch"),
+        ("forgets-users", " and step_s(batch) <= max_tpot_s", "",
+         "a step may take at most max_tpot_s"),
+        ("forgets-weights", "return weights + cache * batch <=", "return cache * batch <=",
+         "the weights need a part of the memory as well"),
+        ("must-leave-room", '<= device["memory"]', '< device["memory"]',
+         "a memory that is filled exactly is enough"),
+        ("keys-only", "cache = 4 * spec", "cache = 2 * spec",
+         "a token leaves a key AND a value, with 2 bytes per element"),
+        ("hour-as-second", "dollars_per_hour / 3600", "dollars_per_hour",
+         "an hour has 3600 seconds"),
+        ("serves-one-anyway", "return None", "batch = 1",
+         "where not even one sequence is possible, return None"),
+        ("only-reads", 'max(flops / device["peak"], n_bytes / device["bandwidth"])',
+         'n_bytes / device["bandwidth"]',
+         "with many sequences computing may take longer than reading"),
     ])  # fmt: skip
 
-TASKS = [INTENSITY_TABLES, DECODE_BATCH, SERVER_SIZE, USERS_THAT_FIT, CROSSOVER, ROOFLINE]
+TASKS = [
+    INTENSITY_TABLES, DECODE_BATCH, REQUEST_TIMES, USERS_THAT_FIT, UTILISATION, CHEAPEST_BATCH,
+]  # fmt: skip

@@ -150,7 +150,7 @@ def test_decode_time_is_bytes_over_bandwidth(show):
     replica = show("CostCalculator")
     # Decode at batch 1 is memory bound: a step can't be faster than reading all weights once.
     step = replica.here.step("decode")
-    expect(replica.shown).to_contain_text(f"At best {format_seconds(step.seconds)} a step")
+    expect(replica.shown).to_contain_text(f"At best {format_seconds(step.seconds)} per step")
     spec, device = MODEL_SPECS["llama-2-7b"], HARDWARE["a100-80gb-sxm"]
     assert step.seconds >= 2 * (spec.n_params - spec.vocab_size * spec.d_model) / (
         device.memory_bandwidth

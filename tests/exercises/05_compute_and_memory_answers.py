@@ -37,24 +37,6 @@ def compute_bound_batch(d_in, d_out, peak_tflops, bandwidth_gb_per_s):
     return batch
 
 
-# %% server-size: right
-def server_gb(spec, n_users, context_len, weight_bits, kv_bits):
-    vector_bits = spec["head_dim"] * kv_bits
-    vectors = 2 * spec["n_layers"] * spec["n_kv_heads"] * n_users * context_len
-    sizes = {
-        "weights": spec["n_params"] * weight_bits / 8e9,
-        "kv_cache": vectors * vector_bits / 8e9,
-    }
-    return {**sizes, "total": sum(sizes.values())}
-
-
-def n_gpus(total_gb, gpu_gb, usable):
-    n = 1
-    while n * gpu_gb * usable < total_gb:
-        n += 1
-    return n
-
-
 # %% users-that-fit: right
 def users_that_fit(memory_mib, weights_gb, kv_bytes_per_token, context_len):
     free = memory_mib * 1024**2 - weights_gb * 10**9
@@ -62,25 +44,44 @@ def users_that_fit(memory_mib, weights_gb, kv_bytes_per_token, context_len):
     return int(users) if users > 0 else 0
 
 
-# %% crossover: right
-def crossover_length(spec, attention, batch_size, weight_bits, kv_bits):
-    heads = spec["n_heads"] if attention == "mha" else spec["n_kv_heads"]
-    heads = 1 if attention == "mqa" else heads
-    weights = spec["n_params"] * weight_bits
-    step = batch_size * 2 * spec["n_layers"] * heads * spec["head_dim"] * kv_bits
-    length = weights // step
-    while length * step <= weights:
-        length += 1
-    return length
+# %% request-times: right
+def request_times(spec, device, prompt_len, n_new):
+    n, total, first = spec["n_params"], 0.0, None
+    for i in range(n_new):
+        rows = prompt_len if i == 0 else 1
+        elements = n
+        if i > 0:
+            past = prompt_len + i - 1
+            elements += 2 * past * spec["n_layers"] * spec["n_kv_heads"] * spec["head_dim"]
+        total += max(2 * n * rows / device["peak"], 2 * elements / device["bandwidth"])
+        first = total if first is None else first
+    return {
+        "ttft_s": first,
+        "tpot_s": (total - first) / max(1, n_new - 1),
+        "total_s": total,
+    }
 
 
-# %% roofline: right
-def attainable_flops(intensity, peak_flops, bandwidth):
-    return peak_flops if intensity > peak_flops / bandwidth else intensity * bandwidth
+# %% utilisation: right
+def utilisation(spec, device, batch_size, prompt_len, prefill_s, decode_s):
+    n_tokens = batch_size * prompt_len
+    computing_s = 2 * spec["n_params"] * n_tokens / device["peak"]
+    elements = spec["n_params"]
+    for _ in range(2):  # keys, values
+        elements += n_tokens * spec["n_layers"] * spec["n_kv_heads"] * spec["head_dim"]
+    reading_s = elements * 2 / device["bandwidth"]
+    return {"mfu": computing_s / prefill_s, "mbu": reading_s / decode_s}
 
 
-def step_time_s(ops, peak_flops, bandwidth):
-    seconds = 0.0
-    for flops, n_bytes in ops:
-        seconds += max(flops / peak_flops, n_bytes / bandwidth)
-    return seconds
+# %% cheapest-batch: right
+def cheapest_batch(spec, device, context_len, dollars_per_hour, max_tpot_s):
+    per_token = 4 * spec["n_layers"] * spec["n_kv_heads"] * spec["head_dim"]
+    best = None
+    for batch in range(1, 100_000):
+        n_bytes = 2 * spec["n_params"] + batch * per_token * context_len
+        computing_s = 2 * spec["n_params"] * batch / device["peak"]
+        step_s = max(computing_s, n_bytes / device["bandwidth"])
+        if n_bytes > device["memory"] or step_s > max_tpot_s:
+            return best
+        per_second = dollars_per_hour / 60 / 60
+        best = {"batch": batch, "dollars_per_million": 1e6 * per_second * step_s / batch}

@@ -9,10 +9,12 @@ import copy
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
+from nbval_checks import CheckedNotebook
 from notebook_compare import compare_outputs
 from notebook_format import WIDGET_VIEW, NotebookError, write_notebook
 from notebook_kernel import run_notebook
@@ -211,6 +213,23 @@ def test_a_listed_cell_may_show_another_value_but_not_another_kind(fresh_run):
     assert list(compare_outputs(committed, fresh, str, values=False)) == []
     assert "stdout changed" in next(compare_outputs(committed, fresh, str))
     assert "shows no output" in next(compare_outputs([], fresh, str, values=False))
+
+
+def test_what_a_cell_has_cleared_is_not_its_output():
+    def message(kind, **content):
+        parent = {"msg_id": "this cell"}
+        header = {"msg_type": kind}
+        return {"msg_type": kind, "header": header, "parent_header": parent, "content": content}
+
+    bar = message("display_data", data={"text/plain": "50%|# | 1/2"}, metadata={})
+    result = message("stream", name="stdout", text="12 ms\n")
+    committed = {"a": [new_output("stream", name="stdout", text="34 ms\n")]}
+    notebook = SimpleNamespace(committed=committed, uncompared={"a": "a time"}, messages=None)
+    item = SimpleNamespace(cell=SimpleNamespace(id="a"))
+    notebook.messages = [bar, message("clear_output", wait=False), result]
+    assert CheckedNotebook.differences(notebook, item) == []
+    notebook.messages = [bar, result]
+    assert "display_data" in CheckedNotebook.differences(notebook, item)[0]
 
 
 def test_a_listed_cell_needs_the_tag_and_has_to_exist(fresh_run):
