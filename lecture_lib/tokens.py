@@ -120,10 +120,7 @@ def stable_topk(row: Tensor, n: int) -> Tensor:
 
 def check_token_ids(name: str, ids, vocab_size: int, device="cpu") -> Tensor:
     """Token ids as a long tensor on the device, of the shape given, or ValueError."""
-    needs = (
-        "whole numbers in rows of one length (pad on the left and give attention_mask, or call "
-        "generate with a list of prompts)"
-    )
+    needs = "whole numbers in rows of one length (for others call generate with a list of prompts)"
     ids = as_tensor(name, ids, needs, device)
     if ids.numel() == 0:
         raise ValueError(f"{name}: needs at least one token, got shape {tuple(ids.shape)}")

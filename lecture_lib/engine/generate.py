@@ -188,8 +188,7 @@ class Run:
     ):  # fmt: skip
         self.started = time.perf_counter()
         self.engine, self.use_cache = engine, check_flag("use_cache", use_cache)
-        needs = "a function of logits (B, V) to tokens (B,)"
-        self.next_token = check_type("next_token", next_token, Callable, needs)
+        self.next_token = check_type("next_token", next_token, Callable, "a function of logits")
         self.max_new_tokens = check_count("max_new_tokens", max_new_tokens)
         ends = end_tokens(engine.hf_model, eos_token_id, engine.vocab_size)
         self.ends = frozenset() if check_flag("ignore_eos", ignore_eos) else ends
