@@ -211,6 +211,19 @@ def test_the_longest_bar_fills_most_of_the_width(longest):
     assert 0.65 < orange.nonzero()[0].max() / image.shape[1] < 0.85
 
 
+def test_bars_that_are_compared_can_have_one_axis():
+    def orange_columns(**options):
+        picture = figures.next_token_bars(
+            [("a", 0.2), ("b", 0.4), ("c", 0.4)], chosen="a", **options
+        )
+        image = np.asarray(Image.open(io.BytesIO(picture.png)).convert("RGB")).astype(int)
+        orange = (np.abs(image - [0xD5, 0x5E, 0x00]).max(axis=-1) < 9).sum(axis=0) > 5
+        return orange.nonzero()[0]
+
+    assert len(orange_columns(longest=0.8)) == pytest.approx(len(orange_columns()) / 2, rel=0.05)
+    assert len(orange_columns(longest=0.1)) == len(orange_columns())
+
+
 def test_a_thread_that_ends_drawing_leaves_the_settings_of_another():
     """The settings are those of the whole process; a widget may draw in a thread."""
     first_draws, second_draws, first_has_drawn = (threading.Event() for _ in range(3))

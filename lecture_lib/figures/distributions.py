@@ -9,13 +9,17 @@ Bars = Sequence[tuple[str, float]]
 
 
 @in_course_style
-def next_token_bars(top: Bars, *, context: str = "", chosen: str | None = None) -> Picture:
+def next_token_bars(
+    top: Bars, *, context: str = "", chosen: str | None = None, longest: float = 0.0
+) -> Picture:
     """The likeliest next tokens as bars, and one bar for all the others together, if there are any.
 
     Args:
         top: (token, probability) pairs, the likeliest first.
         context: the text that the distribution follows, for the title.
         chosen: the token to mark.
+        longest: the axis has room for this probability as well, so that pictures that are compared
+            can have the same axis.
 
     Raises:
         ValueError: no tokens, or probabilities that are negative or sum to more than 1.
@@ -30,7 +34,7 @@ def next_token_bars(top: Bars, *, context: str = "", chosen: str | None = None) 
     figure = new_figure(7.0, height, layout=None)
     left = max(0.13, 0.02 + 0.0135 * max(len(visible(token)) for token, _ in top))
     axes = figure.add_axes((left, 0.5 / height, 0.985 - left, 1 - 0.82 / height))
-    longest = _draw_bars(axes, top, chosen, rest, mark="  ◀ chosen")
+    longest = max(longest, _draw_bars(axes, top, chosen, rest, mark="  ◀ chosen"))
     axes.set_xlim(0, 1.27 * longest)  # there is room for the longest bar's number and mark
     axes.set_xticks([tick for tick in axes.get_xticks() if tick <= min(1, 1.27 * longest)])
     axes.set_xlabel("probability")
