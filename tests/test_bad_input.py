@@ -310,7 +310,6 @@ EXAMPLES = {
         "schedules": parallel.pipeline_schedule(n_requests=1, n_stages=1, prefill_s=1.0)
     },
     "figures.score_maps": lambda it: {"maps": {"a": np.eye(2)}, "tokens": ["a", "b"]},
-    "figures.sentence_ranking": lambda it: {"names": ["a"], "values": [-3.0], "unit": "nats"},
     "figures.sharded_layer": lambda it: {"spec": it.spec, "n_ranks": 2},
     "figures.surprise_html": lambda it: {"score": SCORE},
     "figures.surprise_strip": lambda it: {"scores": [SCORE]},

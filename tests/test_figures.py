@@ -49,7 +49,6 @@ ALL = {
     "bars": lambda: figures.next_token_bars(TOP, context="The brown", chosen=" dog"),
     "film": lambda: figures.generation_filmstrip([("a", TOP, " fox"), ("a fox", TOP, " dog")]),
     "strip": lambda: figures.surprise_strip([score(), score("b a")]),
-    "ranking": lambda: figures.sentence_ranking(["a b", "c"], [-3.0, -9.5], unit="log p"),
     "chain": lambda: figures.chain_rule_path(["a", "b"], [0.5, 0.25]),
     "rows": lambda: figures.recomputed_rows(TWO_PASSES),
     "maps": lambda: figures.score_maps(
@@ -88,7 +87,6 @@ def test_numbers_in_the_words_are_the_data():
     assert "all others 0.200" in alt
     assert "Chosen: ␣dog" in alt
     assert "product 0.125" in ALL["chain"]().alt
-    assert ALL["ranking"]().alt.index("a b -3.0") < ALL["ranking"]().alt.index("c -9.5")
     assert "␣b -3.0" in ALL["strip"]().alt
     assert "step 2 ␣dog (0.250)" in ALL["film"]().alt
     assert "K 2 same, 0 changed, 1 new; X' 0 same, 2 changed, 1 new" in ALL["rows"]().alt
@@ -181,10 +179,6 @@ def test_tokens_are_made_visible(monkeypatch):
         (lambda: figures.next_token_bars([("a", math.nan)]), "must be 0 or more"),
         (lambda: figures.generation_filmstrip([]), "steps: is empty"),
         (lambda: figures.surprise_strip([]), "scores: is empty"),
-        (
-            lambda: figures.sentence_ranking(["a"], [], unit="x"),
-            "values: is empty; needs at least one",
-        ),
         (lambda: figures.chain_rule_path(["a"], [0.5, 0.5]), "equal lengths, got 1, 2"),
         (lambda: figures.recomputed_rows(TWO_PASSES[:0]), "frame: is empty"),
         (lambda: figures.score_maps({}, []), "maps: is empty"),
@@ -214,6 +208,28 @@ def test_others_have_a_bar_only_where_there_are_others():
     assert "all others 0.250" in some.alt
     assert "others" not in all_of_them.alt
     assert all_of_them.height < some.height
+
+
+@pytest.mark.parametrize("longest", [0.05, 0.4, 0.99])
+def test_the_longest_bar_fills_most_of_the_width(longest):
+    n = int(0.99 // longest)
+    picture = figures.next_token_bars([(f"{i}", longest) for i in range(n)], chosen="0")
+    image = np.asarray(Image.open(io.BytesIO(picture.png)).convert("RGB")).astype(int)
+    orange = (np.abs(image - [0xD5, 0x5E, 0x00]).max(axis=-1) < 9).sum(axis=0) > 5
+    assert 0.65 < orange.nonzero()[0].max() / image.shape[1] < 0.85
+
+
+def test_bars_that_are_compared_can_have_one_axis():
+    def orange_columns(**options):
+        picture = figures.next_token_bars(
+            [("a", 0.2), ("b", 0.4), ("c", 0.4)], chosen="a", **options
+        )
+        image = np.asarray(Image.open(io.BytesIO(picture.png)).convert("RGB")).astype(int)
+        orange = (np.abs(image - [0xD5, 0x5E, 0x00]).max(axis=-1) < 9).sum(axis=0) > 5
+        return orange.nonzero()[0]
+
+    assert len(orange_columns(longest=0.8)) == pytest.approx(len(orange_columns()) / 2, rel=0.05)
+    assert len(orange_columns(longest=0.1)) == len(orange_columns())
 
 
 def test_a_thread_that_ends_drawing_leaves_the_settings_of_another():

@@ -39,6 +39,7 @@ def test_generate_assignment_gives_our_exercise_and_knows_its_points(course):
     root, config = course
     stub = 'raise NotImplementedError("replace this line with your answer")'
     config.ClearSolutions.code_stub = {"python": stub}
+    config.ClearSolutions.text_stub = "*Replace this line with your answer.*"
     directory = CourseDirectory(config=config)
     converter = GenerateAssignment(coursedir=directory, config=config)
     converter.log.setLevel(logging.ERROR)

@@ -13,5 +13,5 @@ from .picture import Picture
 from .roofline import RooflinePoint, roofline
 from .sampling import filter_view, top_k_and_nucleus
 from .schedule import schedule_chart
-from .scores import chain_rule_path, sentence_ranking, surprise_html, surprise_strip
+from .scores import chain_rule_path, surprise_html, surprise_strip
 from .sharding import ring_all_reduce_view, sharded_layer

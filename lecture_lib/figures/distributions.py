@@ -10,13 +10,17 @@ Bars = Sequence[tuple[str, float]]
 
 
 @in_course_style
-def next_token_bars(top: Bars, *, context: str = "", chosen: str | None = None) -> Picture:
+def next_token_bars(
+    top: Bars, *, context: str = "", chosen: str | None = None, longest: float = 0.0
+) -> Picture:
     """The likeliest next tokens as bars, and one bar for all the others together, if there are any.
 
     Args:
         top: (token, probability) pairs, the likeliest first.
         context: the text that the distribution follows, for the title.
         chosen: the token to mark.
+        longest: the axis has room for this probability as well, so that pictures that are compared
+            can have the same axis.
 
     Raises:
         ValueError: no tokens, or probabilities that are negative or sum to more than 1.
@@ -31,7 +35,9 @@ def next_token_bars(top: Bars, *, context: str = "", chosen: str | None = None) 
     figure = new_figure(7.0, height, layout=None)
     left = max(0.13, 0.02 + 0.0135 * max(len(visible(token)) for token, _ in top))
     axes = figure.add_axes((left, 0.5 / height, 0.985 - left, 1 - 0.82 / height))
-    _draw_bars(axes, top, chosen, rest, mark="  ◀ chosen")
+    longest = max(longest, _draw_bars(axes, top, chosen, rest, mark="  ◀ chosen"))
+    axes.set_xlim(0, 1.27 * longest)  # there is room for the longest bar's number and mark
+    axes.set_xticks([tick for tick in axes.get_xticks() if tick <= min(1, 1.27 * longest)])
     axes.set_xlabel("probability")
     if context:
         axes.set_title(f"after “{_tail(context)}”")
@@ -53,24 +59,26 @@ def generation_filmstrip(
     bars = max(len(top) for _, top, _ in steps)
     figure = new_figure(2.3 * n_columns, n_rows * (0.85 + 0.24 * bars))
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)  # inches around each step
-    told = []
+    told, shared, longest = [], None, 0.0
     for i, (context, top, chosen) in enumerate(steps, 1):
         _check(top)
-        axes = figure.add_subplot(n_rows, n_columns, i)
-        _draw_bars(axes, top, chosen)
-        tail = _tail(context, 18)
+        axes = shared = figure.add_subplot(n_rows, n_columns, i, sharex=shared)
+        longest = max(longest, _draw_bars(axes, top, chosen))
+        tail = _tail(context, 15)
         start = tail.find(" ")  # cut between words where there are any
         if tail.startswith("…") and 0 < start < len(tail) - 1:
             tail = f"…{tail[start:]}"
         axes.set_title(f"{i}: {tail}", fontsize=9)
-        axes.set(xlim=(0, 1.25), xticks=[])
+        axes.set_xticks([])
         p = dict(top).get(chosen)
         told.append(f"step {i} {visible(chosen)}" + ("" if p is None else f" ({p:.3f})"))
+    shared.set_xlim(0, 1.4 * longest)  # of all steps, so that their bars can be compared
     alt = f"Next-token bars of {len(steps)} steps; chosen: " + ", ".join(told) + "."
     return Picture(figure, alt, caption)
 
 
-def _draw_bars(axes, top: Bars, chosen: str | None, rest: float = 0.0, mark: str = "") -> None:
+def _draw_bars(axes, top: Bars, chosen: str | None, rest: float = 0.0, mark: str = "") -> float:
+    """Bars with their numbers; returns the length of the longest."""
     bars = [(visible(token), p, CHOSEN if token == chosen else KEPT) for token, p in top]
     if rest:
         bars.append(("all others", rest, OTHER))
@@ -81,7 +89,7 @@ def _draw_bars(axes, top: Bars, chosen: str | None, rest: float = 0.0, mark: str
         axes.text(p, row, text, va="center", fontsize=9)
     axes.set_yticks(range(len(bars)), names)
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.12)
+    return max(values)
 
 
 def _check(top: Bars) -> None:

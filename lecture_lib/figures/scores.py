@@ -1,4 +1,4 @@
-"""Pictures of how likely a text is: tokens coloured by surprise, sentences ranked, chain rule."""
+"""Pictures of how likely a text is: tokens coloured by surprise, and the chain rule."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from matplotlib.colors import to_hex
 
 from ..checks import checked
 from ..scoring import TextScore
-from .picture import Picture, blank_axes, new_figure
+from .picture import Picture, blank_axes
 from .style import CHOSEN, INK, KEPT, SURPRISE, in_course_style, visible
 from .tokens import Tile, draw_tiles, tiles_html
 
@@ -58,28 +58,6 @@ def _tiles(score) -> list[Tile]:
         Tile(token, surprise_colour(x), ink_on(x), ("given" if math.isnan(x) else f"{x:z.1f}",))
         for token, x in zip(score.tokens, score.log_probs, strict=True)
     ]
-
-
-@in_course_style
-def sentence_ranking(names: Sequence[str], values: Sequence[float], *, unit: str) -> Picture:
-    """Log-probabilities of whole sentences as bars, the likeliest on top."""
-    if len(names) != len(values) or not names:
-        raise ValueError(f"names and values: need equal lengths, got {len(names)}, {len(values)}")
-    ranked = sorted(zip(names, values, strict=True), key=lambda pair: -pair[1])
-    figure = new_figure(7.0, 0.8 + 0.35 * len(ranked))
-    axes = figure.add_subplot()
-    axes.barh(range(len(ranked)), [value for _, value in ranked], color=KEPT)
-    for row, (_, value) in enumerate(ranked):
-        axes.text(value, row, f"{value:.1f} ", va="center", ha="right", fontsize=9)
-    axes.set_yticks(range(len(ranked)), [visible(name, 34, space=" ") for name, _ in ranked])
-    axes.yaxis.tick_right()
-    axes.spines[["left"]].set_visible(False)
-    axes.spines[["right"]].set_visible(True)
-    axes.invert_yaxis()
-    axes.set_xlim(min(values) * 1.15, 0)
-    axes.set_xlabel(unit)
-    listed = "; ".join(f"{name} {value:.1f}" for name, value in ranked)
-    return Picture(figure, f"Bars of {unit}, likeliest first: {listed}.")
 
 
 @in_course_style

@@ -1,10 +1,10 @@
-"""Hidden checks of exercise 01: chain rule, perplexity, next-token probabilities, ranking."""
+"""Hidden checks of exercise 01: chain rule, bigrams, continuations, batches, long texts."""
 
 from itertools import product
 
 import torch
 
-from grader.checks import Case, Close, Task
+from grader.checks import Case, Close, Probe, Task
 from lecture_lib.decoding.toy_lm import ToyLM
 
 
@@ -67,75 +67,51 @@ SEQUENCE_LOG_PROB = Task(
          "for which math.log raises an error: count it as -math.inf"),
     ])  # fmt: skip
 
-PERPLEXITY = Task(
-    grade_id="perplexity", entry="perplexity", compare=Close(rtol=1e-5),
-    cases=lambda rng: [
-        Case((-rng.exponential(2.0, size=7)).tolist(), label="a text"),
-        Case((-rng.exponential(0.7, size=30)).tolist(), label="a longer text"),
-        Case([-0.5], label="a single token"),
-        Case([0.0, 0.0, 0.0], label="a text that was certain"),
-        Case([-2.0] * 900, label="a text of hundreds of tokens"),
-    ],
+
+def bigram_cases(rng):
+    def text(length):
+        return [str(rng.choice(list("abcd"))) for _ in range(length)]
+
+    several = [text(n) for n in (5, 3, 8, 6)]
+    return [
+        Case(several, label="several texts"),
+        Case([text(40)], label="a single text"),
+        Case([several[0], several[1], several[0]], label="a text that comes twice"),
+        Case([text(4), [], text(2), []], label="an empty text among others"),
+        Case([["a"], ["a", "a", "a"], ["b", "a"]], label="a word that follows itself"),
+    ]
+
+
+BIGRAM_MODEL = Task(
+    grade_id="bigram-model", entry="bigram_model", cases=bigram_cases, compare=Close(),
     misconceptions=[
-        ("forgets-mean", " / len(log_probs)", "", "this is 1/p of the whole text, which grows with "
-         "its length: take the mean of the log-probabilities before exp"),
-        ("forgets-sign", "-sum", "sum", "the exponent lost its minus sign: this is the (geometric) "
-         "mean probability of a token, perplexity is 1 over it"),
-        ("base-two", "math.exp(", "2 ** (", "2 to the power of the mean is right for logarithms "
-         "with base 2; these are natural ones, so e to the power of it: math.exp"),
-        ("returns-loss", "math.exp", "",
-         "this is the mean negative log-probability (the loss); perplexity is exp of it"),
-        ("averages-inverses", "math.exp(-sum(log_probs) / len(log_probs))",
-         "sum(math.exp(-x) for x in log_probs) / len(log_probs)",
-         "this averages 1/p over the tokens; average the logarithms, then take exp"),
-        ("inverse-of-mean-probability", "math.exp(-sum(log_probs) / len(log_probs))",
-         "len(log_probs) / sum(math.exp(x) for x in log_probs)", "this is 1 over the average "
-         "probability; probabilities multiply, so it is their LOGARITHMS that are averaged"),
-        ("divides-by-one-less", "len(log_probs)", "(len(log_probs) - 1)",
-         "the sum is divided by n - 1: log_probs has one entry for each token that was predicted, "
-         "so divide by their number, n"),
-        ("product-underflows", "math.exp(-sum(log_probs) / len(log_probs))",
-         "math.prod(math.exp(x) for x in log_probs) ** (-1 / len(log_probs))",
-         "the product of hundreds of probabilities is 0.0 in floats, and 1 over it an error: "
-         "average the logarithms instead of multiplying probabilities"),
+        ("no-end", '[*words, "<end>"], strict=True', "words, strict=False",
+         "the end of the texts is missing: the last word of each is followed by '<end>'; without "
+         "it the model is a distribution for each length only"),
+        ("no-start", '["<start>", *words], [*words, "<end>"], strict',
+         'words, [*words, "<end>"][1:], strict',
+         "the beginning of the texts is missing: the first word of each follows '<start>'"),
+        ("joint-probabilities", "n / sum(row.values())",
+         "n / sum(sum(row.values()) for row in counts.values())",
+         "these are shares of ALL pairs; p(right | left) is conditional, so each row is divided by "
+         "its own sum"),
+        ("returns-counts", "n / sum(row.values())", "n",
+         "these are counts; divide each row by its sum"),
+        ("one-long-text", "words in texts", "words in [[word for text in texts for word in text]]",
+         "the texts were joined into one, so that the first word of each follows the last word of "
+         "the one before: every text has its own '<start>' and '<end>'"),
+        ("each-text-once", "words in texts", "words in {tuple(words) for words in texts}",
+         "a text that comes twice was counted once; count it as often as it comes"),
+        ("each-pair-once", "row.get(right, 0) + 1", "1",
+         "each pair was counted once, however often it comes; add 1 each time"),
+        ("looks-to-the-right", "for left, right in zip", "for right, left in zip",
+         "the rows are turned round: this is p(left | right). The row is that of the word on the "
+         "left"),
     ])  # fmt: skip
 
 
 def random_tensor(rng, *shape, scale=1.0):
     return torch.from_numpy(rng.normal(scale=scale, size=shape)).float()
-
-
-NEXT_TOKEN_PROBS = Task(
-    grade_id="next-token-probs", entry="next_token_probs", compare=Close(rtol=1e-3, atol=1e-6),
-    cases=lambda rng: [
-        Case(random_tensor(rng, 6, 4), random_tensor(rng, 4, 9), label="a prompt"),
-        Case(random_tensor(rng, 3, 5), random_tensor(rng, 5, 5), label="D equal to V"),
-        Case(random_tensor(rng, 1, 4), random_tensor(rng, 4, 7), label="a prompt of one token"),
-        Case(random_tensor(rng, 4, 8, scale=30), random_tensor(rng, 8, 6, scale=30),
-             label="large logits"),
-    ],
-    misconceptions=[
-        ("all-rows", "X[-1]", "X", "this is a distribution after EVERY token of the prompt, (L, "
-         "V); the next token of the whole prompt needs the last row only"),
-        ("keeps-the-row-axis", "X[-1]", "X[-1:]",
-         "right, but of shape (1, V): X[-1:] keeps the axis of positions, X[-1] drops it"),
-        ("first-row", "X[-1]", "X[0]", "this is the first row of X, which has seen the first token "
-         "only; the last row has seen the whole prompt: X[-1]"),
-        ("mean-of-rows", "X[-1]", "X.mean(dim=0)", "the rows of X were averaged; a decoder's last "
-         "row has already gathered what the prompt says: use X[-1] alone"),
-        ("forgets-softmax", "torch.softmax(logits, dim=-1)", "logits",
-         "these are logits: any real numbers. softmax makes probabilities of them"),
-        ("returns-log-probs", "torch.softmax", "torch.log_softmax",
-         "these are log-probabilities (log_softmax); probabilities are wanted"),
-        ("softmax-over-positions", "X[-1]", "X", "torch.softmax(logits, dim=-1)",
-         "torch.softmax(logits, dim=0)[-1]", "softmax ran over the positions (dim=0 of (L, V)); it "
-         "has to run over the vocabulary, so that one row sums to 1"),
-        ("transposes-the-weights", "@ W_lm", "@ W_lm.T", "W_lm was transposed, which only works by "
-         "chance, where D equals V: here it is (D, V) already, so X[-1] @ W_lm"),
-        ("overflows", "torch.softmax(logits, dim=-1)", "logits.exp() / logits.exp().sum()",
-         "right for small logits, but exp of a large one is inf, and inf/inf is nan: subtract the "
-         "largest logit first, or use torch.softmax, which does"),
-    ])  # fmt: skip
 
 
 def continuation_cases(rng):
@@ -186,55 +162,133 @@ CONTINUATION_LOG_PROBS = Task(
     ])  # fmt: skip
 
 
-def ranking_cases(rng):
-    def sentence(length):
-        """Some tokens are nearly sure and some are not, as in real texts."""
-        scale = rng.choice([0.1, 1.0, 6.0], size=length)
-        return (-rng.exponential(scale * rng.uniform(0.3, 2.0))).tolist()
+def toy_model(table, token_ids):
+    """Logits (..., L, V) that depend on all tokens to the left, as a transformer's do.
 
-    lengths = ([3, 9, 5, 14, 2, 7], [12, 4, 8, 3, 10, 6, 2], [4, 15, 9, 2, 6])
-    cases = [Case([sentence(n) for n in each], label="several sentences") for each in lengths]
+    ``table`` is (V, V): row s holds the logits in state s, the sum of the ids so far, modulo V.
+    """
+    import torch
+
+    states = torch.as_tensor(token_ids).cumsum(-1) % len(table)  # (..., L)
+    return table[states]
+
+
+def random_model(rng, vocab_size=11):
+    return Probe(toy_model, random_tensor(rng, vocab_size, vocab_size, scale=2))
+
+
+def random_text(rng, length, vocab_size=11):
+    return [int(i) for i in rng.integers(vocab_size, size=length)]
+
+
+def batch_cases(rng):
+    def case(lengths, pad_id, label):
+        texts = [random_text(rng, n) for n in lengths]
+        return Case(random_model(rng), texts, pad_id, label=label)
+
     return [
-        *cases,
-        Case([[-1.0], [-0.8] * 9], label="a sentence of one token and a long one"),
-        Case([[-2.0] * 3, [-1.0] * 2, [-2.0] * 5, [-1.0] * 4], label="equally good sentences"),
-    ]
+        case((7, 4, 9), 3, "three texts"),
+        Case(random_model(rng), [[5, 2, 4, 2], [6, 2], [7, 1, 2, 2, 8, 9]], 2,
+             label="texts that hold the token that pads"),
+        case((5, 5), 4, "texts of one length"),
+        case((1, 6), 7, "a text of one token"),
+        case((8,), 1, "a single text"),
+    ]  # fmt: skip
 
 
-RANK_SENTENCES = Task(
-    grade_id="rank-sentences", entry="rank_sentences", cases=ranking_cases, compare=Close(),
-    misconceptions=[
-        ("by-total", " / len(sentence)", "", "ranked by total log-probability, which favours short "
-         "sentences: divide by the number of tokens"),
-        ("worst-first", "-means[i]", "means[i]", "the order is upside down: the highest mean "
-         "log-probability is the LOWEST perplexity, and that comes first"),
-        ("total-worst-first", " / len(sentence)", "", "-means[i]", "means[i]",
-         "ranked by total log-probability, and the lowest first: take the mean over the tokens, "
-         "and the highest mean first"),
-        ("returns-places", "return sorted(", "order = sorted(",
-         "-means[i])", "-means[i])\n    return [order.index(i) for i in range(len(log_probs))]",
-         "this says which place each sentence takes; wanted is the reverse: position 0 of the list "
-         "holds the index of the best sentence"),
-        ("mean-of-probabilities", "sum(sentence)", "sum(math.exp(x) for x in sentence)",
-         "ranked by the average probability; perplexity averages the LOG-probabilities, so that "
-         "one impossible token weighs as much as it should"),
-        ("by-worst-token", "sum(sentence) / len(sentence)", "min(sentence)",
-         "ranked by the least likely token alone; perplexity averages over all tokens"),
-        ("returns-perplexities",
-         "range(len(log_probs)), key=lambda i: -means[i]", "math.exp(-mean) for mean in means",
-         "these are the perplexities in order; the INDICES of the sentences are wanted"),
-        ("keyed-by-the-mean", "return sorted(range(len(log_probs)), key=lambda i: -means[i])",
-         "places = {mean: i for i, mean in enumerate(means)}\n    return [places[mean] for mean "
-         "in sorted(places, reverse=True)]", "of equally good sentences only one is left: they "
-         "have the same mean, and a dictionary holds each key once. Sort the indices instead"),
-        ("looks-up-the-mean", "return sorted(range(len(log_probs)), key=lambda i: -means[i])",
-         "return [means.index(mean) for mean in sorted(means, reverse=True)]",
-         "of equally good sentences the first is there twice: index() finds the first equal mean "
-         "each time. Sort the indices instead"),
-        ("larger-index-first", "-means[i])", "(-means[i], -i))",
-         "of two equally good sentences the smaller index comes first"),
-        ("only-the-best", "-means[i])", "-means[i])[0]",
-         "this is the best sentence only; return all indices, best first"),
+BATCH_LOG_PROBS = Task(
+    grade_id="batch-log-probs", entry="batch_log_probs", cases=batch_cases,
+    compare=Close(rtol=1e-4, atol=1e-5), watch=("mutated", "n_calls"), misconceptions=[
+        ("scores-the-padding", "(picked * is_text)", "picked",
+         "the padding was scored like text: of a text of n tokens, n - 1 numbers count"),
+        ("padding-by-its-id", "torch.arange(1, longest) < lengths[:, None]",
+         "input_ids[:, 1:] != pad_id",
+         "a token was left out because its id is pad_id; in a text that id is a token like any "
+         "other. What is padding follows from the lengths"),
+        ("pads-on-the-left", "ids + [pad_id] * (longest - len(ids)) for",
+         "[pad_id] * (longest - len(ids)) + ids for",
+         "torch.arange(1, longest) < lengths[:, None]",
+         "torch.arange(1, longest) > longest - lengths[:, None]",
+         "the padding is on the left, where the tokens of the text look at it; on the right no "
+         "token does"),
+        ("one-padding-token-more", "torch.arange(1, longest) <", "torch.arange(longest - 1) <",
+         "off by one: of each shorter text, one token of its padding was scored, too. The token "
+         "that a row predicts has the row's number plus 1"),
+        ("same-row", "[:, :-1]", "[:, 1:]",
+         "off by one: token i was looked up in row i, which has SEEN token i. Row i - 1 predicts "
+         "it: drop the last row, not the first"),
+        ("one-text-at-a-time", "    longest = max(",
+         "    if len(texts) > 1:\n"
+         "        return [float(batch_log_probs(model, [ids], pad_id)[0]) for ids in texts]\n"
+         "    longest = max(",
+         "the numbers are right, but the model was called once for each text; pad them into one "
+         "rectangle and call it once"),
+        ("takes-the-mean", "(picked * is_text).sum(dim=-1)",
+         "(picked * is_text).sum(dim=-1) / is_text.sum(dim=-1).clamp(min=1)",
+         "this is the mean per token; log p of a text is the sum"),
+        ("raw-logits", "torch.log_softmax(model(input_ids)[:, :-1], dim=-1)",
+         "model(input_ids)[:, :-1]",
+         "these are sums of logits; log_softmax over the vocabulary makes log-probabilities of "
+         "them"),
     ])  # fmt: skip
 
-TASKS = [SEQUENCE_LOG_PROB, PERPLEXITY, NEXT_TOKEN_PROBS, CONTINUATION_LOG_PROBS, RANK_SENTENCES]
+
+def long_text_cases(rng):
+    sizes = [(23, 8, 3, "a text of several windows"), (5, 8, 6, "a text shorter than a window"),
+             (16, 8, 4, "a text that ends with a window"), (20, 7, 5, "another stride"),
+             (2, 2, 1, "two tokens"), (900, 16, 11, "a text of hundreds of tokens")]  # fmt: skip
+    return [Case(random_model(rng), random_text(rng, n), window, stride, label=label)
+            for n, window, stride, label in sizes]  # fmt: skip
+
+
+TEXT_PERPLEXITY = Task(
+    grade_id="text-perplexity", entry="text_perplexity", cases=long_text_cases,
+    compare=Close(rtol=1e-4), watch=("mutated", "n_calls"), misconceptions=[
+        ("mean-of-windows", "log_probs, n_seen = [], 1", "windows, n_seen = [], 1",
+         "        ids = token", "        log_probs = []\n        ids = token",
+         "        n_seen = start",
+         "        windows.append(math.exp(-sum(log_probs) / len(log_probs)))\n"
+         "        n_seen = start",
+         "return math.exp(-sum(log_probs) / len(log_probs))", "return sum(windows) / len(windows)",
+         "this is the mean of the windows' perplexities, which gives the few tokens of the last "
+         "one as much weight as many others: take ONE mean of logarithms over all tokens"),
+        ("scores-the-overlap-twice", "range(n_seen,", "range(start + 1,",
+         "tokens in the overlap of two windows were scored twice; each counts once, in the first "
+         "window that holds it"),
+        ("windows-side-by-side", "(0, len(token_ids), stride)", "(0, len(token_ids), window)",
+         "range(n_seen,", "range(start + 1,",
+         "the windows do not overlap, so that the first tokens of each have little or nothing to "
+         "their left: the next one begins stride tokens after the last"),
+        ("stride-is-the-overlap", "(0, len(token_ids), stride)",
+         "(0, len(token_ids), window - stride)",
+         "stride was taken for the overlap of two windows; it is how far the next one is moved"),
+        ("drops-the-last-window", "(0, len(token_ids), stride)",
+         "(0, len(token_ids) - window + 1, stride)",
+         "the last window is missing where it is shorter than the others: the end of the text "
+         "counts, too"),
+        ("calls-after-the-end",
+         "        if n_seen == len(token_ids):\n            break\n", "",
+         "the number is right, but the model is called for windows in which no token is new: stop "
+         "as soon as a window has reached the end of the text"),
+        ("forgets-mean", " / len(log_probs)", "",
+         "this is 1/p of the whole text, which grows with its length: take the mean before exp"),
+        ("forgets-sign", "-sum", "sum",
+         "the exponent lost its minus sign: this is the (geometric) mean probability of a token"),
+        ("same-row", "i - start - 1", "i - start",
+         "off by one: token i was looked up in the row that has SEEN it; the row before predicts "
+         "it"),
+        ("product-underflows", "log_probs, n_seen = [], 1", "product, n, n_seen = 1.0, 0, 1",
+         "log_probs.append(float(rows[i - start - 1, token_ids[i]]))",
+         "product, n = product * math.exp(rows[i - start - 1, token_ids[i]]), n + 1",
+         "return math.exp(-sum(log_probs) / len(log_probs))", "return product ** (-1 / n)",
+         "right for short texts, but the product of hundreds of probabilities is 0.0 in floats: "
+         "add logarithms"),
+    ])  # fmt: skip
+
+TASKS = [
+    SEQUENCE_LOG_PROB,
+    BIGRAM_MODEL,
+    CONTINUATION_LOG_PROBS,
+    BATCH_LOG_PROBS,
+    TEXT_PERPLEXITY,
+]

@@ -1,4 +1,6 @@
-"""Hidden checks of exercise 02: a greedy step, the loop, its end, a free choice, what it costs."""
+"""Hidden checks of exercise 02: a free choice, what the loop costs, streams, padding, batches."""
+
+from itertools import pairwise
 
 import torch
 
@@ -26,155 +28,6 @@ def random_model(rng):
 
 def random_prompt(rng, length):
     return [int(i) for i in rng.integers(VOCAB_SIZE, size=length)]
-
-
-def best(logits):
-    return int(logits[-1].argmax())
-
-
-def step_cases(rng):
-    lengths = (5, 1, 9, 12, 12, 7)
-    labels = ("a prompt", "a prompt of one token", *["a longer prompt"] * 4)
-    return [
-        Case(random_model(rng)[0], random_prompt(rng, length), label=label)
-        for length, label in zip(lengths, labels, strict=True)
-    ]
-
-
-GREEDY_STEP = Task(
-    grade_id="greedy-step", entry="greedy_step", cases=step_cases, compare=Exact(),
-    watch=("mutated", "n_calls"), misconceptions=[
-        ("changes-the-argument", "return [*token_ids, int(logits[-1].argmax())]",
-         "token_ids.append(int(logits[-1].argmax()))\n    return token_ids",
-         "the caller's list was changed: append and += work in place; build a new list, "
-         "[*token_ids, new]"),
-        ("token-only", "[*token_ids, int(logits[-1].argmax())]", "int(logits[-1].argmax())",
-         "this is the new token alone; return the whole list with it at the end"),
-        ("list-of-the-new-token", "*token_ids, ", "",
-         "the list holds the new token only; the given tokens belong in front of it"),
-        ("first-row", "logits[-1]", "logits[0]", "this is the first row of the logits, about the "
-         "token after the FIRST one; what comes after all tokens is in the last row, logits[-1]"),
-        ("argmax-of-the-table", "logits[-1]", "logits", "argmax ran over the whole (L, V) table "
-         "and counts through all rows; take the last row first: logits[-1].argmax()"),
-        ("argmax-over-positions", "logits[-1].argmax()", "logits.argmax(dim=0)[-1]",
-         "argmax ran over the positions (dim=0): this is a row number, not a token id; it has to "
-         "run over the vocabulary, logits[-1].argmax()"),
-        ("appends-the-logit", "int(logits[-1].argmax())", "float(logits[-1].max())",
-         "the largest logit itself was appended; wanted is where it stands: argmax, not max"),
-        ("least-likely", "argmax", "argmin",
-         "this is the LEAST likely token: the largest logit is the largest probability"),
-    ])  # fmt: skip
-
-
-def greedy_generate(model, prompt_ids, max_new_tokens):
-    new_ids = []
-    while len(new_ids) < max_new_tokens:
-        new_ids.append(best(model(prompt_ids + new_ids)))
-    return new_ids
-
-
-def loop_cases(rng):
-    sizes = [(4, 6, "a prompt"), (1, 9, "a prompt of one token"), (8, 3, "a longer prompt"),
-             (3, 1, "one new token"), (5, 0, "no new token")]  # fmt: skip
-    return [Case(random_model(rng)[0], random_prompt(rng, length), n_new, label=label)
-            for length, n_new, label in sizes]  # fmt: skip
-
-
-GREEDY_GENERATE = Task(
-    grade_id="greedy-generate", entry="greedy_generate", cases=loop_cases, compare=Exact(),
-    watch=("mutated", "n_calls"), misconceptions=[
-        ("returns-the-prompt", "[len(prompt_ids) :]", "",
-         "the prompt is in the result; return the new tokens only"),
-        ("counts-the-prompt", "for _ in range(max_new_tokens):",
-         "while len(token_ids) < max_new_tokens:", "max_new_tokens was taken for the length of the "
-         "whole text: the prompt's tokens do not count (Transformers has max_length for that)"),
-        ("never-appends", "model(token_ids)", "model(prompt_ids)", "every step saw the prompt "
-         "only, so every token is the same: the new token has to be part of the next call"),
-        ("last-token-only",
-         "model(token_ids)", "model(token_ids if token_ids == prompt_ids else token_ids[-1:])",
-         "after the first step the model saw the newest token only; without a cache it has "
-         "forgotten the rest, so give it the whole text each time"),
-        ("forgets-the-prompt", "model(token_ids)",
-         "model(token_ids[len(prompt_ids) :] or prompt_ids)", "after the first step the model saw "
-         "the new tokens without the prompt; the context is the prompt AND the new tokens"),
-        ("changes-the-prompt", "list(prompt_ids)", "prompt_ids", "[len(prompt_ids) :]",
-         "[len(token_ids) - max_new_tokens :]", "the tokens are right, but the caller's prompt "
-         "list grew: work on a copy, list(prompt_ids)"),
-        ("minus-zero", "[len(prompt_ids) :]", "[-max_new_tokens:]",
-         "where no new token is wanted, the prompt comes back: token_ids[-0:] is token_ids[0:], "
-         "the whole list. Cut at len(prompt_ids)"),
-        ("one-too-many", "range(max_new_tokens)", "range(max_new_tokens + 1)",
-         "one token too many: a loop of max_new_tokens rounds, one token a round"),
-        ("one-call", "    token_ids = list(prompt_ids)",
-         "    return model(prompt_ids)[-1].topk(max_new_tokens).indices.tolist()",
-         "these are the best candidates for ONE position, from a single call; a text needs a new "
-         "call after each token"),
-        ("calls-too-often", "    return token", "    model(token_ids)\n    return token",
-         "the tokens are right, but the model is called more often than there are new tokens: keep "
-         "the logits of one call in a variable, and make no call whose answer nobody reads"),
-    ])  # fmt: skip
-
-
-def end_cases(rng):
-    """Prompts are drawn until the greedy text has the end token where the case needs it."""
-    n_new = 8
-
-    def draw(wanted):
-        while True:
-            (probe, model), prompt_ids = random_model(rng), random_prompt(rng, 6)
-            new_ids = greedy_generate(model, prompt_ids, n_new)
-            firsts = [i for i, token in enumerate(new_ids) if token not in new_ids[:i]]
-            others = sorted(set(range(VOCAB_SIZE)) - {*new_ids, *prompt_ids})
-            for i in firsts:
-                if len(others) >= 2 and wanted(i, new_ids[i], prompt_ids):
-                    return probe, prompt_ids, new_ids[i], others
-
-    def case(wanted, ids, label):
-        probe, prompt_ids, end, others = draw(wanted)
-        return Case(probe, prompt_ids, n_new, ids(end, others), label=label)
-
-    return [
-        case(lambda i, end, prompt: 2 <= i <= 5 and end not in prompt,
-             lambda end, others: [end], "an end token in the middle"),
-        case(lambda i, end, prompt: 1 <= i <= 4 and end not in prompt,
-             lambda end, others: [others[0], end, others[1]], "several end tokens"),
-        case(lambda i, end, prompt: i == 0 and end not in prompt,
-             lambda end, others: [end], "an end token at once"),
-        case(lambda i, end, prompt: 2 <= i <= 5 and end in prompt[:-1] and end != prompt[-1],
-             lambda end, others: [end], "a prompt that holds the end token"),
-        case(lambda i, end, prompt: 2 <= i <= 5 and end == prompt[-1],
-             lambda end, others: [end], "a prompt that ends with the end token"),
-        case(lambda i, end, prompt: True,
-             lambda end, others: others[:1], "no end token"),
-    ]  # fmt: skip
-
-
-GENERATE_UNTIL_END = Task(
-    grade_id="generate-until-end", entry="generate_until_end", cases=end_cases, compare=Exact(),
-    watch=("mutated", "n_calls"), misconceptions=[
-        ("drops-the-end", "            break", "            new_ids.pop()\n            break",
-         "the end token itself is missing: append the token first, then ask whether it ends the "
-         "text"),
-        ("never-stops", "if new_ids[-1] in eos_token_ids", "if False", "the end tokens have no "
-         "effect: compare each new token's id with the ids in eos_token_ids"),
-        ("first-id-only", "in eos_token_ids:", "in eos_token_ids[:1]:", "only the first of the end "
-         "tokens stops the loop; any of them should: new in eos_token_ids"),
-        ("end-in-the-prompt",
-         "new_ids[-1] in eos_token_ids", "{*prompt_ids, *new_ids} & {*eos_token_ids}",
-         "an end token in the PROMPT stopped the loop: look at the newest token only"),
-        ("end-of-the-prompt", "    new_ids = []",
-         "    if prompt_ids[-1] in eos_token_ids:\n        return []\n    new_ids = []",
-         "where the prompt ends with an end token, nothing was generated: the loop's condition "
-         "looks at the prompt's last token before there is a new one"),
-        ("one-too-late", "new_ids[-1] in eos_token_ids", "{*new_ids[:-1]} & {*eos_token_ids}",
-         "one token too many: the loop went on for a round after the end token; look at the token "
-         "that was just appended"),
-        ("calls-after-the-end", "            break",
-         "            if len(new_ids) < max_new_tokens:\n"
-         "                model([*prompt_ids, *new_ids])\n            break",
-         "the result is right, but the model is called again after the end token: leave the loop "
-         "as soon as that token is appended, before the next call"),
-    ])  # fmt: skip
 
 
 def choose_by_mass(threshold, probs):
@@ -266,10 +119,190 @@ POSITIONS_PROCESSED = Task(
          "the growth is 0 + 1 + ... + (n - 1), which is n (n - 1) / 2"),
     ])  # fmt: skip
 
+
+def decode_bytes(table, token_ids):
+    """As a tokenizer decodes: the bytes of all tokens together, without the space in front."""
+    data = b"".join(table[i] for i in token_ids)
+    return data.decode("utf-8", errors="replace").removeprefix(" ")
+
+
+def stream_cases(rng):
+    def case(data, label, widest=3):
+        cuts = [0]
+        while cuts[-1] < len(data):
+            cuts.append(min(len(data), cuts[-1] + int(rng.integers(1, widest + 1))))
+        table = [data[a:b] for a, b in pairwise(cuts)]
+        return Case(Probe(decode_bytes, table), list(range(len(table))), label=label)
+
+    return [
+        case(b" Once upon a time", "English text"),
+        case("你好，世界".encode(), "characters of three bytes, one byte per token", widest=1),
+        case("a 👋🏽 and a 猫".encode(), "characters across tokens", widest=5),
+        case("odd \ufffd in the text 好".encode(), "a text with the character for broken ones"),
+        case(b"bytes \xff\xe7\x8c that are no text \xe7\x8c\xab", "bytes that are no text"),
+        case("ends in half an 👋".encode()[:-2], "a text that ends within a character", widest=1),
+        Case(Probe(decode_bytes, [b" ", b"\xe7", b".\xf0\x9f", b"\x98\xba"]), [0, 2, 3, 1, 2, 3],
+             label="a broken character in the middle"),
+        Case(Probe(decode_bytes, [b"a"]), [], label="no token"),
+    ]  # fmt: skip
+
+
+STREAM_TEXT = Task(
+    grade_id="stream-text", entry="stream_text", cases=stream_cases, compare=Exact(),
+    watch=("mutated",), misconceptions=[
+        ("one-by-one", "decode(token_ids[:n])", "shown + decode([token_ids[n - 1]])",
+         "each token was decoded by itself: that loses the spaces that decode drops in front, and "
+         "the characters whose bytes are in several tokens. Decode ALL tokens so far"),
+        ("shows-broken-characters", r'text = text.rstrip("\ufffd")', "pass",
+         "a character was shown before all its bytes were there: hold back the \ufffd at the end "
+         "until the last token has come"),
+        ("waits-too-long", r'text.rstrip("\ufffd")',
+         r'shown if text.endswith("\ufffd") else text',
+         "complete characters were held back together with the broken one behind them; only the "
+         "\ufffd at the end has to wait"),
+        ("never-shows-the-end", "if n < len(token_ids)", "if True",
+         "what is left after the last token is missing: then everything is shown, even a broken "
+         "character"),
+        ("drops-what-is-broken", r'text.rstrip("\ufffd")', r'text.replace("\ufffd", "")',
+         "\ufffd was removed everywhere; in the middle of a text it belongs to the text, and only "
+         "at the end can it still become a character"),
+        ("returns-the-whole-text", "text[len(shown) :]", "text",
+         "each piece is the whole text so far; return what is new since the last one"),
+        ("skips-empty-pieces", "        pieces.append(",
+         "        if text != shown:\n            pieces.append(",
+         "there are fewer pieces than tokens: where nothing new can be shown, the piece is ''"),
+        ("joins-the-pieces", "return pieces", 'return "".join(pieces)',
+         "this is the text in one; return the list of pieces"),
+    ])  # fmt: skip
+
+
+def pad_cases(rng):
+    def case(lengths, pad_id, label):
+        return Case([random_prompt(rng, n) for n in lengths], pad_id, label=label)
+
+    return [
+        case((3, 6, 1, 4), 77, "four prompts"),
+        Case([[5, 2, 2], [2, 7], [9, 2, 8, 2, 1]], 2, label="prompts that hold the padding token"),
+        case((4, 4), 0, "prompts of one length"),
+        case((5,), 3, "a single prompt"),
+        case((1, 7), 12, "a prompt of one token"),
+    ]
+
+
+LEFT_PAD = Task(
+    grade_id="left-pad", entry="left_pad", cases=pad_cases, compare=Exact(), watch=("mutated",),
+    misconceptions=[
+        ("pads-on-the-right", "[pad_id] * n + ids", "ids + [pad_id] * n",
+         "[0] * n + [1] * len(ids)", "[1] * len(ids) + [0] * n",
+         "the padding is on the right; then the last column is not the last token of each prompt"),
+        ("mask-from-the-ids", "torch.tensor([[0] * n + [1] * len(ids) for ids, n in rows])",
+         "(input_ids != pad_id).long()",
+         "the mask was made from the ids, so that a padding token WITHIN a prompt is masked, too; "
+         "make it from the lengths"),
+        ("mask-turned-round", "[0] * n + [1] * len(ids)", "[1] * n + [0] * len(ids)",
+         "the mask is turned round: 1 is for a real token, 0 for padding"),
+        ("positions-of-columns", "(attention_mask.cumsum(dim=1) - 1).clamp(min=0)",
+         "torch.arange(longest).expand(len(prompts), -1)",
+         "the positions count the padding, too; each prompt begins with position 0 at its own "
+         "first token"),
+        ("positions-below-zero", ".clamp(min=0)", "",
+         "the padding has position -1, which no table of positions has; give it 0"),
+        ("positions-from-one", "(attention_mask.cumsum(dim=1) - 1).clamp(min=0)",
+         "attention_mask.cumsum(dim=1)",
+         "the positions begin with 1; a prompt's first token has position 0"),
+    ])  # fmt: skip
+
+
+def toy_batch_model(table, input_ids, attention_mask, position_ids):
+    """Logits (B, L, V) that depend on a token, and on those that it sees and their positions."""
+    import torch
+
+    ids, mask, places = map(torch.as_tensor, (input_ids, attention_mask, position_ids))
+    seen = ((ids + 1) * mask * (places + 1)).cumsum(1)  # (B, L)
+    return table[(seen + 3 * ids) % len(table)]
+
+
+def row_alone(table, prompt, max_new_tokens, end):
+    """The same rule for one prompt without padding, by a plain loop."""
+    new_ids = []
+    while len(new_ids) < max_new_tokens and new_ids[-1:] != [end]:
+        text = [*prompt, *new_ids]
+        seen = sum((t + 1) * (place + 1) for place, t in enumerate(text))
+        new_ids.append(int(table[(seen + 3 * text[-1]) % len(table)].argmax()))
+    return new_ids
+
+
+def batch_cases(rng):
+    def case(lengths, max_new_tokens, wanted, label, pad_id=None):
+        """Prompts are drawn until the lengths of the answers are as the case needs them."""
+        while True:
+            table = torch.from_numpy(rng.normal(scale=2.0, size=(VOCAB_SIZE, VOCAB_SIZE))).float()
+            prompts, end = [random_prompt(rng, n) for n in lengths], int(rng.integers(VOCAB_SIZE))
+            rows = [row_alone(table, prompt, max_new_tokens, end) for prompt in prompts]
+            ended = [len(row) if row[-1] == end else None for row in rows]
+            if wanted(ended, [end in prompt for prompt in prompts]):
+                pad = end if pad_id is None else pad_id
+                return Case(Probe(toy_batch_model, table), prompts, max_new_tokens, end, pad,
+                            label=label)  # fmt: skip
+
+    return [
+        case((3, 6, 1), 8, lambda ended, held: None in ended and any(n in (3, 4, 5) for n in ended),
+             "a row that ends and one that doesn't", 3),
+        case((2, 5, 4), 9, lambda ended, held: None not in ended and len({*ended}) == 3
+             and max(ended) < 8, "rows that end at different steps", 5),
+        case((4, 2), 5, lambda ended, held: ended == [None, None] and not any(held),
+             "no row that ends", 7),
+        case((6, 3), 6, lambda ended, held: held[0] and held[1] and ended[0] not in (None, 1),
+             "prompts that hold the end token, which pads, too"),
+        case((1, 4), 1, lambda ended, held: True, "one new token", 0),
+        case((5,), 7, lambda ended, held: ended[0] is None, "a single prompt", 1),
+    ]  # fmt: skip
+
+
+GENERATE_BATCH = Task(
+    grade_id="generate-batch", entry="generate_batch", cases=batch_cases, compare=Exact(),
+    watch=("mutated", "n_calls"), misconceptions=[
+        ("pads-on-the-right", "ids, mask, positions = left_pad(prompts, pad_id)",
+         "width = max(map(len, prompts))\n"
+         "    ids = torch.tensor([p + [pad_id] * (width - len(p)) for p in prompts])\n"
+         "    mask = torch.tensor([[1] * len(p) + [0] * (width - len(p)) for p in prompts])\n"
+         "    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)",
+         "the prompts are padded on the right, so that for the shorter ones the last column of "
+         "the logits belongs to the padding"),
+        ("no-mask", "model(ids, mask, positions)", "model(ids, torch.ones_like(mask), positions)",
+         "the padding was not masked, so that the shorter prompts see it"),
+        ("new-tokens-masked", "torch.ones_like", "torch.zeros_like",
+         "the mask got zeros for the new tokens, so that no row sees what it has generated"),
+        ("positions-stay", "positions[:, -1:] + 1", "positions[:, -1:]",
+         "all new tokens have the same position; each has one more than the token before it"),
+        ("positions-of-columns", "model(ids, mask, positions)",
+         "model(ids, mask, torch.arange(ids.shape[1]).expand_as(ids))",
+         "the positions count the padding, too: a row's first real token has position 0"),
+        ("stops-with-the-first", "if all(", "if any(",
+         "everything stopped when the first row had ended; the others go on"),
+        ("goes-on-after-the-end", "if row[-1:] != [eos_token_id]:", "if True:",
+         "a row that had ended got more tokens; its end token is its last one"),
+        ("drops-the-end", "return new_ids",
+         "return [[t for t in row if t != eos_token_id] for row in new_ids]",
+         "the end token is missing; it is kept, as the last token of its row"),
+        ("one-prompt-at-a-time", "    ids, mask, positions = left_pad",
+         "    if len(prompts) > 1:\n"
+         "        return [generate_batch(model, [p], max_new_tokens, eos_token_id, pad_id)[0]\n"
+         "                for p in prompts]\n"
+         "    ids, mask, positions = left_pad",
+         "the tokens are right, but the prompts were run one after another; one call per step is "
+         "enough for all rows together"),
+        ("calls-after-the-end", "            break", "            pass",
+         "the tokens are right, but the model was called again when all rows had ended"),
+        ("returns-the-prompts", "return new_ids",
+         "return [[*p, *row] for p, row in zip(prompts, new_ids, strict=True)]",
+         "the prompts are in the result; return the new tokens only"),
+    ])  # fmt: skip
+
 TASKS = [
-    GREEDY_STEP,
-    GREEDY_GENERATE,
-    GENERATE_UNTIL_END,
     GENERATE_WITH_CHOICE,
     POSITIONS_PROCESSED,
+    STREAM_TEXT,
+    LEFT_PAD,
+    GENERATE_BATCH,
 ]

@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 from lecture_lib.scoring import DOCUMENT_START, next_token_probs, score_text, top_tokens
 
 pytestmark = [pytest.mark.real_model, pytest.mark.slow]
+PROMPT = "My grandmother always said that"  # of lecture 02
 
 
 @pytest.fixture
@@ -52,7 +53,11 @@ def expect_step(widget, loaded, text, chosen=0):
 
 
 def test_scorer_shows_what_score_text_says(scorer, loaded):
-    sentences = ["the mouse ate the cheese", "the cheese ate the mouse"]
+    sentences = [
+        "The early bird catches the worm.",
+        "The early bird catches the moon.",
+        "my aunt sells blue bicycles, my aunt sells blue bicycles",
+    ]
     expect_ranking(scorer, [score_text(loaded, sentence) for sentence in sentences])
 
     sentences = ["An apple a day keeps the doctor away.", "An apple a day keeps the <b>away."]
@@ -98,7 +103,7 @@ def test_scorer_with_nothing_to_score(scorer, loaded):
 def test_stepper_walks_as_the_model_says(stepper, loaded):
     button = {name: stepper.get_by_role("button", name=name) for name in ("Next", "Back")}
     expect(button["Back"]).to_be_disabled()
-    texts = ["The quick brown"]
+    texts = [PROMPT]
     for _ in range(2):
         best = expect_step(stepper, loaded, texts[-1])[0]
         button["Next"].click()
@@ -147,10 +152,10 @@ def test_stepper_without_a_prompt(stepper, loaded):
     prompt.fill("")
     prompt.press("Enter")
     expect(stepper.get_by_role("alert")).to_contain_text("is empty")
-    expect_step(stepper, loaded, "The quick brown")
+    expect_step(stepper, loaded, PROMPT)
     stepper.get_by_role("button", name="Next").click()
-    best, _p = top_tokens(loaded, next_token_probs(loaded, "The quick brown"), 1)[0]
-    expect_step(stepper, loaded, "The quick brown" + best)
+    best, _p = top_tokens(loaded, next_token_probs(loaded, PROMPT), 1)[0]
+    expect_step(stepper, loaded, PROMPT + best)
     expect(stepper.get_by_role("alert")).to_have_count(0)
 
 

@@ -1,4 +1,4 @@
-# ruff: noqa: F811, F821
+# ruff: noqa: B905, F811, F821
 """Answers to exercise 01: other right ones, and wrong ones that are no edit of the solution."""
 
 
@@ -11,30 +11,22 @@ def sequence_log_prob(lm, tokens):
     return total.item()
 
 
-# %% perplexity: right
-def perplexity(log_probs):
-    loss = -torch.tensor(log_probs, dtype=torch.float64).mean()
-    return loss.exp()
+# %% bigram-model: right
+def bigram_model(texts):
+    from collections import Counter
 
-
-# %% perplexity: right
-def perplexity(log_probs):
-    """As the lecture computes it, in float32."""
-    import torch
-
-    return torch.exp(-torch.tensor(log_probs).mean()).item()
-
-
-# %% next-token-probs: right
-def next_token_probs(X, W_lm):
-    logits = torch.einsum("d,dv->v", X[-1], W_lm)
-    logits = logits - logits.max()
-    return logits.exp() / logits.exp().sum()
-
-
-# %% next-token-probs: right
-def next_token_probs(X, W_lm):
-    return torch.nn.functional.softmax(X @ W_lm, dim=1)[-1].tolist()
+    pairs = Counter()
+    for words in texts:
+        padded = ["<start>", *words, "<end>"]
+        for i in range(len(padded) - 1):
+            pairs[padded[i], padded[i + 1]] += 1
+    totals = Counter()
+    for (left, _), n in pairs.items():
+        totals[left] += n
+    table = {left: {} for left in totals}
+    for (left, right), n in pairs.items():
+        table[left][right] = n / totals[left]
+    return table
 
 
 # %% continuation-log-probs: right
@@ -44,15 +36,26 @@ def continuation_log_probs(logits, token_ids, n_prompt):
     return [math.log(probs[i - 1][token_ids[i]]) for i in range(n_prompt, n)]
 
 
-# %% rank-sentences: right
-def rank_sentences(log_probs):
-    perplexities = torch.tensor(
-        [math.exp(-sum(sentence) / len(sentence)) for sentence in log_probs], dtype=torch.float64
-    )
-    return perplexities.argsort()
+# %% batch-log-probs: right
+def batch_log_probs(model, texts, pad_id):
+    """By cross entropy, which leaves out what is -100."""
+    longest = max(len(ids) for ids in texts)
+    ids = torch.tensor([t + [pad_id] * (longest - len(t)) for t in texts])
+    labels = torch.tensor([t[1:] + [-100] * (longest - len(t)) for t in texts], dtype=torch.long)
+    logits = model(ids)[:, :-1].transpose(1, 2)
+    return -torch.nn.functional.cross_entropy(logits, labels, reduction="none").sum(1)
 
 
-# %% rank-sentences: right
-def rank_sentences(log_probs):
-    """With the function of task 2."""
-    return sorted(range(len(log_probs)), key=lambda i: perplexity(log_probs[i]))
+# %% text-perplexity: right
+def text_perplexity(model, token_ids, window, stride):
+    """With cross entropy over the last tokens of each window."""
+    total, n, end, start = 0.0, 0, 0, 0
+    while end < len(token_ids):
+        new_end = min(start + window, len(token_ids))
+        ids = token_ids[start:new_end]
+        n_new = new_end - max(end, 1)
+        logits = model(ids)[:-1][-n_new:]
+        targets = torch.tensor(ids[1:][-n_new:])
+        total += float(torch.nn.functional.cross_entropy(logits, targets, reduction="sum"))
+        n, end, start = n + n_new, new_end, start + stride
+    return math.exp(total / n)

@@ -1,32 +1,5 @@
-# ruff: noqa: F821
+# ruff: noqa: B905, F811, F821
 """Answers to exercise 02: other right ones, and wrong ones that are no edit of the solution."""
-
-
-# %% greedy-step: right
-def greedy_step(model, token_ids):
-    extended = list(token_ids)
-    probs = torch.softmax(model(token_ids), dim=-1)
-    extended.append(torch.argmax(probs[len(token_ids) - 1]))
-    return extended
-
-
-# %% greedy-generate: right
-def greedy_generate(model, prompt_ids, max_new_tokens):
-    if max_new_tokens == 0:
-        return []
-    first = model(prompt_ids)[-1].argmax().item()
-    return [first, *greedy_generate(model, [*prompt_ids, first], max_new_tokens - 1)]
-
-
-# %% generate-until-end: right
-def generate_until_end(model, prompt_ids, max_new_tokens, eos_token_ids):
-    ids = list(prompt_ids)
-    for _ in range(max_new_tokens):
-        next_id = model(ids)[-1].argmax()
-        ids.append(next_id.item())
-        if any(next_id == end for end in eos_token_ids):
-            break
-    return ids[len(prompt_ids) :]
 
 
 # %% generate-with-choice: right
@@ -46,3 +19,51 @@ def positions_processed(prompt_len, n_new_tokens):
     while n_new_tokens > 0:
         total, length, n_new_tokens = total + length, length + 1, n_new_tokens - 1
     return total
+
+
+# %% stream-text: right
+def stream_text(decode, token_ids):
+    """Counts how many characters at the end may still change."""
+    pieces, n_shown = [], 0
+    for n in range(len(token_ids)):
+        text = decode(token_ids[: n + 1])
+        ready = len(text)
+        while n + 1 < len(token_ids) and ready > n_shown and text[ready - 1] == "\ufffd":
+            ready -= 1
+        pieces.append(text[n_shown:ready])
+        n_shown = ready
+    return pieces
+
+
+# %% left-pad: right
+def left_pad(prompts, pad_id):
+    """Tensors that are filled row by row, as numpy arrays."""
+    import numpy as np
+
+    width = max(map(len, prompts))
+    ids = np.full((len(prompts), width), pad_id)
+    mask, positions = np.zeros_like(ids), np.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        first = width - len(prompt)
+        ids[row, first:] = prompt
+        mask[row, first:] = 1
+        positions[row, first:] = range(len(prompt))
+    return ids, mask, positions
+
+
+# %% generate-batch: right
+def generate_batch(model, prompts, max_new_tokens, eos_token_id, pad_id):
+    """Rows that have ended are fed their end token again, as Transformers feeds padding."""
+    ids, mask, positions = left_pad(prompts, pad_id)
+    width, done = ids.shape[1], torch.zeros(len(prompts), dtype=torch.bool)
+    for _ in range(max_new_tokens):
+        token = model(ids, mask, positions)[:, -1].argmax(-1)
+        token = torch.where(done, eos_token_id, token)
+        ids = torch.cat([ids, token[:, None]], 1)
+        mask = torch.cat([mask, mask.new_ones(len(prompts), 1)], 1)
+        positions = torch.cat([positions, positions[:, -1:] + 1], 1)
+        done |= token == eos_token_id
+        if done.all():
+            break
+    rows = ids[:, width:].tolist()
+    return [r[: r.index(eos_token_id) + 1] if eos_token_id in r else r for r in rows]
