@@ -1,4 +1,4 @@
-# ruff: noqa: B905, F811, F821
+# ruff: noqa: F821
 """Answers to exercise 01: other right ones, and wrong ones that are no edit of the solution."""
 
 
