@@ -80,8 +80,8 @@ def test_attention_by_the_formula_and_by_the_fused_kernel(past_len, seq_len, n_k
     q = torch.randn(2, 6, seq_len, 8, generator=generator)
     k, v = torch.randn(2, 2, n_kv_heads, past_len + seq_len, 8, generator=generator)
     for padding in (None, torch.tensor([0, 2])):
-        pattern = Pattern.of(past_len, seq_len, padding, "cpu")
-        torch.testing.assert_close(kernels.attend(q, k, v, pattern), model.attend(q, k, v, pattern))
+        mask = Pattern.of(past_len, seq_len, padding, "cpu").mask
+        torch.testing.assert_close(kernels.attend(q, k, v, mask), model.attend(q, k, v, mask))
 
 
 def test_rope_and_norm_by_the_formula_and_by_fewer_kernels():

@@ -62,7 +62,7 @@ def _attention_ops(engine, batch_size: int, new: int, kv_len: int, random) -> di
     for half in (cache.keys, cache.values):
         half.normal_()
     q = random(batch_size, spec.n_heads, new, spec.head_dim)
-    pattern = Pattern.of(kv_len - new, new, None, engine.device)
+    mask = Pattern.of(kv_len - new, new, None, engine.device).mask
     layers = list(zip(cache.keys, cache.values, strict=True))
     # The query heads of a group as further rows, (B · n_KV, L · n_H / n_KV, H): keys are read once.
     n_groups = batch_size * spec.n_kv_heads
@@ -76,7 +76,7 @@ def _attention_ops(engine, batch_size: int, new: int, kv_len: int, random) -> di
         "qk_matmul": _each(keys, lambda k: queries @ k.mT),
         "softmax": _each(layers, lambda layer: scores.softmax(-1)),
         "sv_matmul": _each(values, lambda v: scores @ v),
-        "attention": _each(layers, lambda layer: attend(q, *layer, pattern)),
+        "attention": _each(layers, lambda layer: attend(q, *layer, mask)),
     }
 
 

@@ -40,8 +40,9 @@ def read_model(hf_model, spec: ModelSpec, textbook: bool = False) -> Llama | OPT
         raise ValueError("loaded.model: needs all weights on one device and in one dtype")
     check_heads(hf_model, spec)
     warn_of_unused_settings(hf_model)
-    forward = plain if textbook else fast
-    return forward(hf_model, spec.n_heads, spec.n_kv_heads, spec.head_dim)
+    sizes = spec.n_heads, spec.n_kv_heads, spec.head_dim
+    model = fast(hf_model, *sizes)  # joins matrices: in either case, since engines share a model
+    return plain(hf_model, *sizes) if textbook else model
 
 
 def check_heads(hf_model, spec: ModelSpec) -> None:

@@ -6,15 +6,16 @@ dtype and shape.
 """
 
 import platform
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .kv_cache import Pattern
-from .model import Llama, LlamaLayer, RMSNorm
+from .model import Llama, RMSNorm
 from .opt import OPT, OPTLayer
+from .weights import join_linears
 
 
 def made_by_amd() -> bool:
@@ -77,14 +78,14 @@ def apply_rope_(x: Tensor, cos: Tensor, sin: Tensor) -> None:
     torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin, out=x)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, pattern: Pattern) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """``attend`` by a fused kernel, which keeps the scores on the chip: (B, L, n_H · H)."""
     if q.shape[2] == 1:
-        return _attend_one(q, k, v, pattern.mask)
-    causal = pattern.mask is None  # L = S: the kernel skips the upper triangle
+        return _attend_one(q, k, v, mask)
+    causal = mask is None  # L = S: the kernel skips the upper triangle
     grouped = q.shape[1] != k.shape[1]
     z = F.scaled_dot_product_attention(
-        q, k, v, attn_mask=pattern.mask, is_causal=causal, enable_gqa=grouped
+        q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=grouped
     )  # (B, n_H, L, H)
     return z.transpose(1, 2).flatten(2)  # (B, L, n_H * H)
 
@@ -101,16 +102,46 @@ def _attend_one(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     return z.reshape(batch_size, 1, n_heads * head_dim)  # a view, except for some CUDA kernels
 
 
+@dataclass(slots=True)
+class JoinedLayer:
+    """``LlamaLayer`` with matrices of the same input joined into one, see ``join_linears``; all
+    are (outputs, inputs), as in nn.Linear."""
+
+    attention_norm: FastRMSNorm
+    qkv: Tensor  # ((n_H + 2 n_KV) * H, D)
+    qkv_bias: Tensor | None
+    out: Tensor  # (D, n_H * H)
+    out_bias: Tensor | None
+    mlp_norm: FastRMSNorm
+    gate_up: Tensor  # (2 F, D)
+    gate_up_bias: Tensor | None
+    down: Tensor  # (D, F)
+    down_bias: Tensor | None
+
+    @classmethod
+    def of(cls, layer) -> "JoinedLayer":
+        attention, mlp = layer.self_attn, layer.mlp
+        return cls(
+            FastRMSNorm(layer.input_layernorm),
+            *join_linears(attention.q_proj, attention.k_proj, attention.v_proj),
+            *join_linears(attention.o_proj),
+            FastRMSNorm(layer.post_attention_layernorm),
+            *join_linears(mlp.gate_proj, mlp.up_proj),
+            *join_linears(mlp.down_proj),
+        )
+
+
 class FastLlama(Llama):
     """``Llama`` with joined matrices, of which it starts fewer products, and the kernels above."""
 
     linear = staticmethod(linear)
     attend = staticmethod(attend)
     rope_tables = staticmethod(rope_tables)
-    norm_class = FastRMSNorm
+    norm_class, layer_class = FastRMSNorm, JoinedLayer.of
+    out = OPT.out
 
     def project(
-        self, x: Tensor, layer: LlamaLayer, batch_size: int, rope: tuple[Tensor, Tensor]
+        self, x: Tensor, layer: JoinedLayer, batch_size: int, rope: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
         n_q, n_kv = self.n_heads, self.n_kv_heads
         qkv = linear(x, layer.qkv, layer.qkv_bias)
@@ -118,7 +149,7 @@ class FastLlama(Llama):
         apply_rope_(qkv.narrow(1, 0, n_q + n_kv), *rope)  # queries and keys, not the values
         return qkv.split((n_q, 2 * n_kv), 1)
 
-    def mlp(self, x: Tensor, layer: LlamaLayer) -> Tensor:
+    def mlp(self, x: Tensor, layer: JoinedLayer) -> Tensor:
         gate, up = linear(x, layer.gate_up, layer.gate_up_bias).chunk(2, -1)  # (B * L, F) each
         return linear(F.silu(gate) * up, layer.down, layer.down_bias)  # (B * L, D)
 

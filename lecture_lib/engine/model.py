@@ -1,19 +1,19 @@
 """The forward pass of the Llama family (Llama, SmolLM2, Mistral, Qwen2), as a textbook writes it.
 
-One block: RMSNorm, attention with RoPE and grouped heads, residual; RMSNorm, SwiGLU, residual.
-The lecture's table has no norms, residuals, positions and mask, and its MLP has two matrices and a
-relu where this one is gated and has three. An Engine runs ``kernels.FastLlama``, which computes the
-same faster; ``Engine(loaded, textbook=True)`` runs what is written here.
-"""
+The functions and classes down to ``mlp`` are those of lecture 03b, line by line. ``Llama`` puts
+them together: there is a KV cache between the keys and the scores, which lecture 04 adds. One
+block is RMSNorm, attention with RoPE and grouped heads, residual; RMSNorm, SwiGLU, residual.
 
-from dataclasses import dataclass
+An Engine runs ``kernels.FastLlama``, which computes the same faster; ``Engine(loaded,
+textbook=True)`` runs what is written here.
+"""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .kv_cache import KVCache, Pattern
-from .weights import inverse_frequencies, join_linears, split_joined
+from .weights import inverse_frequencies
 
 
 class RMSNorm:
@@ -41,21 +41,18 @@ def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((x1 * cos - x2 * sin, x2 * cos + x1 * sin), -1)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, pattern: Pattern) -> Tensor:
-    """softmax(Q K^T / √H) V for every head (Vaswani et al. 2017, eq. 1), merged to (B, L, n_H · H).
+class LlamaLayer:
+    """What one block is made of: the norms and nn.Linears of a Transformers layer, not copied."""
 
-    q is (B, n_H, L, H), k and v are (B, n_KV, S, H): query head i uses key/value head
-    i // (n_H / n_KV) (grouped-query attention, arXiv 2305.13245).
-    """
-    group_size = q.shape[1] // k.shape[1]
-    k, v = (y.repeat_interleave(group_size, 1) for y in (k, v))  # (B, n_H, S, H)
-    scores = q @ k.mT / q.shape[-1] ** 0.5  # (B, n_H, L, S)
-    mask = pattern.mask
-    if mask is None:  # causal: the last query is at the last key's position
-        seq_len, kv_len = scores.shape[-2:]
-        mask = torch.ones_like(scores[0, 0], dtype=torch.bool).tril(kv_len - seq_len)
-    scores = scores.float().masked_fill(~mask, -torch.inf).softmax(-1).to(q.dtype)
-    return (scores @ v).transpose(1, 2).flatten(2)  # (B, n_H, L, H) -> (B, L, n_H * H)
+    def __init__(self, layer):
+        attention, mlp = layer.self_attn, layer.mlp
+        self.attention_norm = RMSNorm(layer.input_layernorm)
+        self.q_proj, self.k_proj = attention.q_proj, attention.k_proj  # D to n_H * H and n_KV * H
+        self.v_proj, self.o_proj = attention.v_proj, attention.o_proj  # D to n_KV * H; n_H * H to D
+        self.head_dim = attention.head_dim
+        self.mlp_norm = RMSNorm(layer.post_attention_layernorm)
+        self.gate_proj, self.up_proj = mlp.gate_proj, mlp.up_proj  # D to F
+        self.down_proj = mlp.down_proj  # F to D
 
 
 def split_heads(x: Tensor, batch_size: int, head_dim: int) -> Tensor:
@@ -63,21 +60,37 @@ def split_heads(x: Tensor, batch_size: int, head_dim: int) -> Tensor:
     return x.view(batch_size, -1, x.shape[-1] // head_dim, head_dim).transpose(1, 2)
 
 
-@dataclass(slots=True)
-class LlamaLayer:
-    """The weights of one block, (outputs, inputs) each as in nn.Linear. Matrices with the same
-    input are joined into one, see ``weights.join_linears``."""
+def project_qkv(
+    x: Tensor, layer: LlamaLayer, batch_size: int, rope: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows (B * L, D) to queries (B, n_H, L, H), and keys and values (B, n_KV, L, H)."""
+    q = split_heads(layer.q_proj(x), batch_size, layer.head_dim)
+    k = split_heads(layer.k_proj(x), batch_size, layer.head_dim)
+    v = split_heads(layer.v_proj(x), batch_size, layer.head_dim)
+    return apply_rope(q, *rope), apply_rope(k, *rope), v
 
-    attention_norm: RMSNorm
-    qkv: Tensor  # ((n_H + 2 n_KV) * H, D)
-    qkv_bias: Tensor | None
-    out: Tensor  # (D, n_H * H)
-    out_bias: Tensor | None
-    mlp_norm: RMSNorm
-    gate_up: Tensor  # (2 F, D)
-    gate_up_bias: Tensor | None
-    down: Tensor  # (D, F)
-    down_bias: Tensor | None
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """softmax(Q K^T / √H) V for every head (Vaswani et al. 2017, eq. 1), merged to (B, L, n_H · H).
+
+    q is (B, n_H, L, H), k and v are (B, n_KV, S, H): query head i uses key/value head
+    i // (n_H / n_KV) (grouped-query attention, arXiv 2305.13245). The mask, (1 or B, 1, L, S), is
+    True where a query may look at a key; None is the causal rule.
+    """
+    group_size = q.shape[1] // k.shape[1]
+    k, v = (y.repeat_interleave(group_size, 1) for y in (k, v))  # (B, n_H, S, H)
+    scores = q @ k.mT / q.shape[-1] ** 0.5  # (B, n_H, L, S)
+    if mask is None:  # causal: the last query is at the last key's position
+        seq_len, kv_len = scores.shape[-2:]
+        mask = torch.ones_like(scores[0, 0], dtype=torch.bool).tril(kv_len - seq_len)
+    scores = scores.float().masked_fill(~mask, -torch.inf).softmax(-1).to(q.dtype)
+    return (scores @ v).transpose(1, 2).flatten(2)  # (B, n_H, L, H) -> (B, L, n_H * H)
+
+
+def mlp(x: Tensor, layer: LlamaLayer) -> Tensor:
+    """SwiGLU (arXiv 2002.05202): (silu(x W_gate) · x W_up) W_down."""
+    gate, up = layer.gate_proj(x), layer.up_proj(x)  # (B * L, F) each
+    return layer.down_proj(F.silu(gate) * up)  # (B * L, D)
 
 
 class Llama:
@@ -85,14 +98,15 @@ class Llama:
 
     linear = staticmethod(F.linear)
     attend = staticmethod(attend)
+    mlp = staticmethod(mlp)
     rope_tables = staticmethod(rope_tables)
-    norm_class = RMSNorm
+    norm_class, layer_class = RMSNorm, LlamaLayer
 
     def __init__(self, hf_model, n_heads: int, n_kv_heads: int, head_dim: int):
         self.n_heads, self.n_kv_heads, self.head_dim = n_heads, n_kv_heads, head_dim
         base = hf_model.model
         self.embeddings = base.embed_tokens.weight.detach()  # (V, D)
-        self.layers = [self._read_layer(layer) for layer in base.layers]
+        self.layers = [self.layer_class(layer) for layer in base.layers]
         self.final_norm = self.norm_class(base.norm)
         self.lm_head = hf_model.lm_head.weight.detach()  # (V, D)
         inv_freq = inverse_frequencies(hf_model.config.rope_parameters, head_dim)
@@ -124,32 +138,15 @@ class Llama:
         layer = self.layers[i]
         q, kv = self.project(x, layer, batch_size, rope)
         k, v = kv.chunk(2, 1) if cache is None else cache.append(i, kv)  # (B, n_KV, S, H)
-        z = self.attend(q, k, v, pattern)  # (B, L, n_H * H)
-        return self.linear(z.view(len(x), -1), layer.out, layer.out_bias)
+        z = self.attend(q, k, v, pattern.mask)  # (B, L, n_H * H)
+        return self.out(z.view(len(x), -1), layer)
 
-    def project(
-        self, x: Tensor, layer: LlamaLayer, batch_size: int, rope: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """Rows (B * L, D) to queries (B, n_H, L, H), and keys and values (B, 2 n_KV, L, H)."""
-        heads = (self.n_heads, self.n_kv_heads, self.n_kv_heads)
-        parts = split_joined(layer.qkv, layer.qkv_bias, [n * self.head_dim for n in heads])
-        q, k, v = (split_heads(F.linear(x, *part), batch_size, self.head_dim) for part in parts)
-        return apply_rope(q, *rope), torch.cat((apply_rope(k, *rope), v), 1)
+    def project(self, x: Tensor, layer, batch_size: int, rope) -> tuple[Tensor, Tensor]:
+        """``project_qkv`` with keys and values side by side, (B, 2 n_KV, L, H), as the cache keeps
+        them: one copy writes both."""
+        q, k, v = project_qkv(x, layer, batch_size, rope)
+        return q, torch.cat((k, v), 1)
 
-    def mlp(self, x: Tensor, layer: LlamaLayer) -> Tensor:
-        """SwiGLU (arXiv 2002.05202): (silu(x W_gate) · x W_up) W_down."""
-        d_ff = layer.down.shape[1]
-        parts = split_joined(layer.gate_up, layer.gate_up_bias, [d_ff, d_ff])
-        gate, up = (F.linear(x, *part) for part in parts)  # (B * L, F) each
-        return F.linear(F.silu(gate) * up, layer.down, layer.down_bias)  # (B * L, D)
-
-    def _read_layer(self, layer) -> LlamaLayer:
-        attention, mlp = layer.self_attn, layer.mlp
-        return LlamaLayer(
-            self.norm_class(layer.input_layernorm),
-            *join_linears(attention.q_proj, attention.k_proj, attention.v_proj),
-            *join_linears(attention.o_proj),
-            self.norm_class(layer.post_attention_layernorm),
-            *join_linears(mlp.gate_proj, mlp.up_proj),
-            *join_linears(mlp.down_proj),
-        )
+    def out(self, z: Tensor, layer) -> Tensor:
+        """Z W^O"""
+        return layer.o_proj(z)

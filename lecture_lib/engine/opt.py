@@ -39,7 +39,7 @@ class OPT:
 
     linear = staticmethod(F.linear)
     attend = staticmethod(attend)
-    attention = Llama.attention  # which calls this class's project
+    attention = Llama.attention  # which calls this class's project and out
 
     def __init__(self, hf_model, n_heads: int, n_kv_heads: int, head_dim: int):
         self.n_heads, self.head_dim = n_heads, head_dim
@@ -88,6 +88,10 @@ class OPT:
         parts = split_joined(layer.qkv, layer.qkv_bias, [self.n_heads * self.head_dim] * 3)
         q, k, v = (split_heads(F.linear(x, *part), batch_size, self.head_dim) for part in parts)
         return q, torch.cat((k, v), 1)
+
+    def out(self, z: Tensor, layer) -> Tensor:
+        """Z W^O"""
+        return self.linear(z, layer.out, layer.out_bias)
 
     def mlp(self, x: Tensor, layer: OPTLayer) -> Tensor:
         """relu(x W1) W2"""

@@ -7,9 +7,10 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Rectangle
 
 from .picture import Picture, new_figure
-from .style import CHOSEN, INK, KEPT, LINES, MARK, in_course_style, visible
+from .style import CHOSEN, CUT_LOOK, INK, KEPT, LINES, MARK, in_course_style, visible
 
 _SCORES = ListedColormap([(1 - t * 1.0, 1 - t * 0.55, 1 - t * 0.3) for t in np.linspace(0, 1, 128)])
+_SCORES = _SCORES.with_extremes(bad=(0, 0, 0, 0))  # where a mask is, the hatched paper is seen
 _ROWS = {
     "same as in pass 1": {"facecolor": "#DCE9F3", "hatch": "///", "edgecolor": KEPT},
     "changed": {"facecolor": MARK, "edgecolor": INK},
@@ -56,6 +57,7 @@ def recomputed_rows(frame, *, caption: str = "") -> Picture:
 @in_course_style
 def score_maps(maps: Mapping[str, object], tokens: Sequence[str], *, caption: str = "") -> Picture:
     """Attention scores as squares, a map beside the other: row = query token, column = key token.
+    A later token whose score is exactly 0 is drawn as masked.
 
     Args:
         maps: title -> (L, S) array or tensor of scores between 0 and 1.
@@ -65,17 +67,21 @@ def score_maps(maps: Mapping[str, object], tokens: Sequence[str], *, caption: st
         raise ValueError("maps: is empty; needs at least one map of scores")
     names = [visible(token, 9) for token in tokens]
     side = min(3.2, 7.2 / len(maps))
-    width, height = (side + 0.15) * len(maps) + 0.95, side + 1.05
+    width, height = (side + 0.15) * len(maps) + 1.75, side + 1.05
     figure = new_figure(width, height, layout=None)
-    told = []
+    told, any_masked = [], False
     for i, (title, scores) in enumerate(maps.items()):
         scores = np.asarray(scores, dtype=float)
         if scores.ndim != 2 or scores.shape[1] != len(names) or scores.shape[0] > len(names):
             raise ValueError(f"maps[{title!r}]: needs (L, {len(names)}), got {scores.shape}")
         left = (0.85 + i * (side + 0.15)) / width
         axes = figure.add_axes((left, 0.75 / height, side / width, side / height))
-        axes.imshow(scores, aspect="auto", vmin=0, vmax=1, cmap=_SCORES)
         past_len = len(names) - len(scores)
+        masked = np.triu(scores == 0, past_len + 1)
+        any_masked |= masked.any()
+        axes.patch.set(**CUT_LOOK)
+        shown = np.ma.masked_array(scores, masked)
+        image = axes.imshow(shown, aspect="auto", vmin=0, vmax=1, cmap=_SCORES)
         axes.set_yticks(range(len(scores)), names[past_len:] if i == 0 else [], fontsize=8)
         axes.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=8)
         axes.set_title(title, fontsize=10)
@@ -85,6 +91,14 @@ def score_maps(maps: Mapping[str, object], tokens: Sequence[str], *, caption: st
             f"{title}: {later:.2f} of the attention on later tokens, largest score "
             f"{scores.max():.2f}"
         )
+    left = (0.95 + len(maps) * (side + 0.15)) / width
+    scale = figure.add_axes((left, 0.75 / height, 0.14 / width, side / height))
+    figure.colorbar(image, scale, ticks=(0, 0.5, 1)).set_label("score", size=9)
+    scale.tick_params(labelsize=8)
+    if any_masked:
+        corner = {"transform": scale.transAxes, "clip_on": False}
+        scale.add_patch(Rectangle((0, -0.1), 1, 0.05, **CUT_LOOK, **corner))
+        scale.text(1.4, -0.075, "masked", fontsize=8, va="center", **corner)
     return Picture(figure, f"Attention scores over {' '.join(names)}. " + "; ".join(told), caption)
 
 

@@ -55,7 +55,7 @@ class TensorParallelLlama(RankLlama):
             h = f(layer.attention_norm(x))
             q, kv = self.project(h, layer, batch_size, rope)  # (B, n_H / n, L, H) of my heads
             k, v = cache.append(i, kv)  # (B, n_KV / n, S, H)
-            z = attend(q, k, v, pattern)  # (B, L, n_H / n * H)
+            z = attend(q, k, v, pattern.mask)  # (B, L, n_H / n * H)
             x = x + g(linear(z.view(len(x), -1), layer.out, layer.out_bias))
 
             label(part="mlp")

@@ -1,0 +1,95 @@
+"""What a lecture builds in its cells is the library's own code: their syntax trees are equal.
+
+Docstrings, comments and annotations may differ: the library has more of them.
+"""
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+COURSE = Path(__file__).resolve().parents[1]
+# A lecture, a file of the library, and the names of what is in both: a function, a class, or a
+# method as Class.method.
+SHARED = [
+    ("03b_real_block", "engine/model.py", "RMSNorm rope_tables apply_rope LlamaLayer"),
+    ("03b_real_block", "engine/model.py", "split_heads project_qkv attend mlp"),
+]
+CASES = [(lecture, path, name) for lecture, path, names in SHARED for name in names.split()]
+
+
+class WithoutWords(ast.NodeTransformer):
+    """Takes annotations and docstrings out of a tree."""
+
+    def visit(self, node):
+        node = self.generic_visit(node)
+        if isinstance(node, ast.AnnAssign):  # a field of a dataclass: it has to have one
+            node.annotation = ast.Name("Any")
+        elif hasattr(node, "annotation"):
+            node.annotation = None
+        elif hasattr(node, "returns"):
+            node.returns = None
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        return node
+
+
+def definitions(source: str) -> dict[str, str]:
+    """Every function, class and method of a source by name: its code, written in one way."""
+    found = {}
+    for node in WithoutWords().visit(ast.parse(source)).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            assert node.name not in found, f"{node.name} is defined twice"
+            found[node.name] = ast.unparse(node)
+        if isinstance(node, ast.ClassDef):
+            methods = (part for part in node.body if isinstance(part, ast.FunctionDef))
+            found |= {f"{node.name}.{method.name}": ast.unparse(method) for method in methods}
+    return found
+
+
+def code_of_lecture(name: str) -> str:
+    cells = json.loads((COURSE / "notebooks" / f"{name}.ipynb").read_text("utf-8"))["cells"]
+    return "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+
+
+@pytest.mark.parametrize(("lecture", "path", "name"), CASES)
+def test_the_lecture_s_code_is_the_library_s(lecture, path, name):
+    in_library = definitions((COURSE / "lecture_lib" / path).read_text("utf-8"))
+    assert definitions(code_of_lecture(lecture))[name] == in_library[name]
+
+
+WRITTEN = '''
+class Cache:
+    """Keys."""
+
+    n: int = 0
+
+    def append(self, k: Tensor) -> Tensor:
+        """Add a row."""
+        return torch.cat((self.k, k))  # (L + 1, D)
+'''
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "equal"),
+    [
+        ('"""Add a row."""', '"""Another sentence."""', True),
+        ('        """Add a row."""\n', "", True),
+        ("k: Tensor) -> Tensor:", "k):", True),
+        ("  # (L + 1, D)", "", True),
+        ("torch.cat((self.k, k))", "torch.cat(\n            (self.k, k)\n        )", True),
+        ("(self.k, k)", "(k, self.k)", False),
+        ("n: int = 0", "n: float = 0", True),
+        ("n: int = 0", "n: int = 1", False),
+        ("append(self, k", "append(self, key", False),
+    ],
+)
+def test_words_may_differ_and_code_may_not(text, other, equal):
+    assert WRITTEN.count(text) == 1
+    assert (definitions(WRITTEN.replace(text, other)) == definitions(WRITTEN)) == equal
+
+
+def test_a_second_definition_in_a_lecture_is_noticed():
+    with pytest.raises(AssertionError, match="mlp is defined twice"):
+        definitions("def mlp(x): return x\ndef mlp(x): return 2 * x")
