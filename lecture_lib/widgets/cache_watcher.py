@@ -22,15 +22,20 @@ class CacheWatcher(PictureWidget):
         engine: an Engine on a model of the Llama family.
         prompt: what is prefilled, at most 24 tokens.
         n_steps: decode steps to go through.
+        layer, head: what is shown first.
     """
 
-    def __init__(self, engine: Engine, prompt: str = "The quick brown fox", n_steps: int = 12):
+    def __init__(self, engine: Engine, prompt="The quick brown fox", n_steps=12, layer=0, head=0):
         self.engine, self.spec, self.n_steps = engine, engine.spec, n_steps
+        numbers = {"layer": (layer, self.spec.n_layers), "head": (head, self.spec.n_heads)}
+        for name, (value, n) in numbers.items():
+            if value not in range(n):
+                raise ValueError(f"{name}: needs 0 to {n - 1}, got {value!r}")
         slider = ipywidgets.IntSlider
         self.prompt = text_box("Prompt", prompt)
         self.step = slider(description="Step", min=0, max=n_steps)
-        self.layer = slider(description="Layer", min=0, max=self.spec.n_layers - 1)
-        self.head = slider(description="Query head", min=0, max=self.spec.n_heads - 1)
+        self.layer = slider(layer, description="Layer", min=0, max=self.spec.n_layers - 1)
+        self.head = slider(head, description="Query head", min=0, max=self.spec.n_heads - 1)
         self.facts = ipywidgets.HTML()
         self._run()
         sliders = [self.step, self.layer, self.head]
