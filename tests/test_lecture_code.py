@@ -15,6 +15,8 @@ COURSE = Path(__file__).resolve().parents[1]
 SHARED = [
     ("03b_real_block", "engine/model.py", "RMSNorm rope_tables apply_rope LlamaLayer"),
     ("03b_real_block", "engine/model.py", "split_heads project_qkv attend mlp"),
+    ("04_kv_cache", "engine/kv_cache.py", "causal_mask KVCache.append KVCache.advance forward"),
+    ("04_kv_cache", "engine/generate.py", "greedy cached_tokens"),
 ]
 CASES = [(lecture, path, name) for lecture, path, names in SHARED for name in names.split()]
 

@@ -9,7 +9,7 @@ the position is a number in GPU memory.
 import torch
 from torch import Tensor
 
-from .kv_cache import KVCache, Pattern
+from .kv_cache import KVCache, Pattern, forward
 
 
 class FixedShapeCache(KVCache):
@@ -26,7 +26,7 @@ class FixedShapeCache(KVCache):
         self._slots = torch.arange(self.max_seq_len, device=device)  # (S_max,)
 
     def append(self, layer: int, kv: Tensor) -> tuple[Tensor, Tensor]:
-        cached = self._layers[layer]  # (B, 2 n_KV, S_max, H)
+        cached = self.kv[layer]  # (B, 2 n_KV, S_max, H)
         cached.index_copy_(2, self.position, kv)
         return cached.chunk(2, 1)
 
@@ -72,9 +72,7 @@ class GraphedDecode:
 
     def _step(self) -> Tensor:
         self.cache.position.clamp_(max=self.cache.max_seq_len - 1)
-        hidden = self.model.hidden(self.token_ids, self.cache.pattern(1), self.cache)
-        self.cache.advance(1)
-        return self.model.logits(hidden[:, -1])  # (B, V)
+        return forward(self.model, self.token_ids, self.cache)  # (B, V)
 
     def __call__(self, token_ids: Tensor) -> Tensor:
         """(B,) tokens to (B, V) logits, which the next call overwrites."""

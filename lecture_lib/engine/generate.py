@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lecture_lib.checks import check_count, check_flag, check_parts, check_type
@@ -18,13 +19,33 @@ from lecture_lib.tokens import (
 
 from .architecture import check_places, places, read_model
 from .generation import ForwardCall, Generation, Timings
-from .kv_cache import KVCache, Pattern, check_cache
+from .kv_cache import KVCache, Pattern, check_cache, forward
 from .streaming import TextStream
 
 
 def greedy(logits: Tensor) -> Tensor:
     """(B, V) to (B,): the most likely token of each row."""
     return logits.max(-1).indices  # argmax takes several times as long on a CPU
+
+
+def cached_tokens(engine, input_ids, cache, next_token=greedy) -> Iterator[Tensor]:
+    """The loop of generate: one prefill, then a decode step for each further token. Yields the
+    next token of each row, (B,), for as long as the caller asks."""
+    logits = engine.prefill(input_ids, cache=cache)  # (B, V)
+    while True:
+        tokens = next_token(logits)  # (B,)
+        yield tokens
+        logits = engine.decode(tokens, cache=cache)  # (B, V)
+
+
+def naive_tokens(engine, input_ids, attention_mask, next_token=greedy) -> Iterator[Tensor]:
+    """The same tokens without a cache: the whole text again, longer by one token each time."""
+    while True:
+        tokens = next_token(engine.logits(input_ids, attention_mask, last_only=True))  # (B,)
+        yield tokens
+        input_ids = torch.cat((input_ids, tokens[:, None]), 1)
+        if attention_mask is not None:
+            attention_mask = F.pad(attention_mask, (0, 1), value=1)
 
 
 class Engine:
@@ -73,9 +94,10 @@ class Engine:
             cache = self.new_cache(batch_size, min(seq_len + 1024, self.context_length))
         check_cache(cache, self.hf_model, batch_size, seq_len)
         if cache.length == 0:
-            self.calls, cache.padding = [], padding
+            self.calls = []
         elif padding is not None:
             raise ValueError("attention_mask: padding is only possible in front of a prompt")
+        cache.padding = cache.padding if padding is None else padding
         self.cache = cache
         return self._forward(input_ids, cache)
 
@@ -93,6 +115,7 @@ class Engine:
         check_cache(cache, self.hf_model, len(token_ids), 1)
         return self._forward(token_ids, cache)
 
+    @torch.no_grad()
     def logits(self, input_ids, attention_mask=None, *, last_only: bool = False) -> Tensor:
         """Logits at every position, (B, L, V), by a pass that keeps nothing (the naive way);
         with ``last_only`` those of the next token, (B, V). Arguments as ``prefill``."""
@@ -100,7 +123,11 @@ class Engine:
         self.check_context(input_ids.shape[1], "input_ids")
         check_flag("last_only", last_only)
         self.calls = []
-        return self._forward(input_ids, padding=padding, last_only=last_only)
+        pattern = Pattern.of(0, input_ids.shape[1], padding, self.device)
+        with torch.inference_mode():
+            hidden = self.model.hidden(input_ids, pattern, None)  # (B, L, D)
+        logits = self.model.logits(hidden[:, -1] if last_only else hidden)
+        return self._checked(logits, input_ids, past_len=0)
 
     def generate(
         self,
@@ -127,6 +154,8 @@ class Engine:
         run = Run(self, prompt, max_new_tokens, *options, in_pieces=False)
         for _ in run.steps():
             pass
+        for row in run.rows:  # nobody needed the text before the end, unless to find a stop string
+            row.pieces = row.pieces or [decode_text(self.tokenizer, row.token_ids)]
         return run.rows[0] if run.single else run.rows
 
     def stream(self, prompt, max_new_tokens: int = 32, **options) -> Iterator[str]:
@@ -153,24 +182,16 @@ class Engine:
             raise ValueError(f"{name}: {seq_len} positions, {known}")
 
     @torch.no_grad()
-    def _forward(
-        self, input_ids: Tensor, cache: KVCache | None = None, padding=None, last_only=True
-    ) -> Tensor:
-        """Logits after (B, L) new tokens behind the cache's past, which grows by L."""
+    def _forward(self, input_ids: Tensor, cache: KVCache) -> Tensor:
+        past_len = cache.length
+        return self._checked(forward(self.model, input_ids, cache), input_ids, past_len)
+
+    def _checked(self, logits: Tensor, input_ids: Tensor, past_len: int) -> Tensor:
+        """The logits of a pass if they can be right; keeps a record of what it saw."""
         batch_size, seq_len = input_ids.shape
-        if cache is None:
-            past_len, pattern = 0, Pattern.of(0, seq_len, padding, self.device)
-        else:
-            past_len, pattern = cache.length, cache.pattern(seq_len)
+        self.calls.append(ForwardCall(batch_size, seq_len, past_len, past_len + seq_len))
         if past_len == 0:
             check_places(self.hf_model, self._weights_at)
-        with torch.inference_mode():
-            hidden = self.model.hidden(input_ids, pattern, cache)  # (B, L, D)
-        if cache is not None:
-            cache.advance(seq_len)
-        self.calls.append(ForwardCall(batch_size, seq_len, past_len, past_len + seq_len))
-        # The last embedding alone gives the next token.
-        logits = self.model.logits(hidden[:, -1] if last_only else hidden)  # (B, V) or (B, L, V)
         check_possible(logits)
         return logits
 
@@ -192,9 +213,8 @@ class Run:
         self.max_new_tokens = check_count("max_new_tokens", max_new_tokens)
         ends = end_tokens(engine.hf_model, eos_token_id, engine.vocab_size)
         self.ends = frozenset() if check_flag("ignore_eos", ignore_eos) else ends
-        self.input_ids, self.attention_mask, prompt_lens, self.single = encode_batch(
-            prompt, engine.tokenizer, engine.vocab_size, engine.device
-        )  # (B, L) both
+        encoded = encode_batch(prompt, engine.tokenizer, engine.vocab_size, engine.device)
+        self.input_ids, self.attention_mask, prompt_lens, self.single = encoded  # (B, L) both
         engine.check_context(self.input_ids.shape[1] + max_new_tokens, "prompt + max_new_tokens")
         pieces = in_pieces or stop not in ((), None)  # else the text is made at the end
         self.streams = [TextStream(engine.tokenizer, stop) if pieces else None for _ in prompt_lens]
@@ -202,53 +222,27 @@ class Run:
         self.rows = [Generation(n, timings=self.timings, calls=self.calls) for n in prompt_lens]
 
     def steps(self) -> Iterator[list[Generation]]:
-        """The loop: choose token after token; yields the rows after each, until all have ended."""
-        logits, before = self._prefill(), self.started  # (B, V)
-        while True:
-            tokens = self.next_token(logits)  # (B,)
+        """Give each row its next token, again and again; yields the rows until all have ended."""
+        before = self.started
+        for tokens in self.tokens():
             token_ids = tokens.tolist()  # waits for a GPU, so that the time below is honest
             now = time.perf_counter()
             self.timings.token_s.append(now - before)
             before = now
+            self.calls += self.engine.calls[-1:] if self.calls else self.engine.calls
             for row, stream, token_id in zip(self.rows, self.streams, token_ids, strict=True):
                 if row.finish_reason is None:  # the other rows may need more
-                    self._add(row, stream, token_id)
+                    row.add(token_id, self.ends, self.max_new_tokens, stream)
             yield self.rows
             if all(row.finish_reason for row in self.rows):
                 return
-            logits = self._decode(tokens)
-            self.calls.append(self.engine.calls[-1])
 
-    def _add(self, row: Generation, stream: TextStream | None, token_id: int) -> None:
-        """Give a row its next token, and note whether it is the last."""
-        row.token_ids.append(token_id)
-        piece = stream.push(token_id) if stream else ""
-        if token_id in self.ends:
-            row.finish_reason = "eos"
-        elif stream and stream.stopped:
-            row.finish_reason = "stop"
-        elif len(row.token_ids) == self.max_new_tokens:
-            row.finish_reason = "length"
-        if stream:
-            row.pieces.append(piece + (stream.flush() if row.finish_reason else ""))
-        elif row.finish_reason:
-            row.pieces.append(decode_text(self.engine.tokenizer, row.token_ids))
-
-    def _prefill(self) -> Tensor:
-        if self.use_cache:
-            batch_size, prompt_len = self.input_ids.shape
-            self.cache = self.engine.new_cache(batch_size, prompt_len + self.max_new_tokens)
-            logits = self.engine.prefill(self.input_ids, self.attention_mask, cache=self.cache)
-        else:
-            logits = self.engine.logits(self.input_ids, self.attention_mask, last_only=True)
-        self.calls += self.engine.calls
-        return logits
-
-    def _decode(self, tokens: Tensor) -> Tensor:
-        if self.use_cache:
-            return self.engine.decode(tokens, cache=self.cache)
-        # The naive way computes the whole sequence again, longer by one token.
-        self.input_ids = torch.cat((self.input_ids, tokens[:, None]), 1)
+    def tokens(self) -> Iterator[Tensor]:
+        """The next token of each row, (B,), for as long as somebody asks."""
+        if not self.use_cache:
+            return naive_tokens(self.engine, self.input_ids, self.attention_mask, self.next_token)
+        batch_size, prompt_len = self.input_ids.shape
+        cache = self.engine.new_cache(batch_size, prompt_len + self.max_new_tokens)
         if self.attention_mask is not None:
-            self.attention_mask = torch.nn.functional.pad(self.attention_mask, (0, 1), value=1)
-        return self.engine.logits(self.input_ids, self.attention_mask, last_only=True)
+            cache.padding = (1 - self.attention_mask).sum(1)  # (B,)
+        return cached_tokens(self.engine, self.input_ids, cache, self.next_token)

@@ -77,3 +77,16 @@ class Generation:
     @property
     def text(self) -> str:
         return "".join(self.pieces)
+
+    def add(self, token_id: int, ends: frozenset, max_new_tokens: int, stream=None) -> None:
+        """Take the next token, and note whether it is the last; a TextStream makes its text."""
+        self.token_ids.append(token_id)
+        piece = stream.push(token_id) if stream else ""
+        if token_id in ends:
+            self.finish_reason = "eos"
+        elif stream and stream.stopped:
+            self.finish_reason = "stop"
+        elif len(self.token_ids) == max_new_tokens:
+            self.finish_reason = "length"
+        if stream:
+            self.pieces.append(piece + (stream.flush() if self.finish_reason else ""))

@@ -1,4 +1,8 @@
-"""KVCache: the keys and values of every position so far, in memory reserved once."""
+"""KVCache: the keys and values of every position so far, in memory reserved once.
+
+Lecture 04 writes this cache and ``forward``, a pass through the model behind it, for one prompt.
+Here are padding and checks of arguments in addition.
+"""
 
 from dataclasses import dataclass
 
@@ -6,6 +10,14 @@ import torch
 from torch import Tensor
 
 from lecture_lib.checks import check_count, checked
+
+
+def causal_mask(past_len: int, seq_len: int, device) -> Tensor:
+    """Who may look at whom, (L, S): True where one of L new tokens behind ``past_len`` cached ones
+    may look at a position. Each sees the whole past, itself, and no later one."""
+    queries = torch.arange(past_len, past_len + seq_len, device=device)  # (L,)
+    keys = torch.arange(past_len + seq_len, device=device)  # (S,)
+    return keys <= queries[:, None]  # (L, S)
 
 
 @dataclass(frozen=True)
@@ -24,27 +36,25 @@ class Pattern:
         """The pattern of ``seq_len`` tokens behind ``past_len`` cached ones, of which the first
         ``padding[b]`` in row b hold padding."""
         slots = torch.arange(past_len, past_len + seq_len, device=device)  # (L,)
-        positions = slots[None]  # (1, L)
-        if padding is not None:
-            positions = (positions - padding[:, None]).clamp_min(0)  # (B, L)
-        elif past_len == 0 or seq_len == 1:
-            return cls(positions, mask=None)
+        if padding is None and (past_len == 0 or seq_len == 1):
+            return cls(slots[None], mask=None)
         # A chunk behind a cache needs its mask too: its first token must not see its last.
+        mask = causal_mask(past_len, seq_len, device)  # (L, S)
+        if padding is None:
+            return cls(slots[None], mask[None, None])
         keys = torch.arange(past_len + seq_len, device=device)  # (S,)
-        mask = (keys <= slots[:, None])[None, None]  # (1, 1, L, S)
-        if padding is not None:
-            real = (keys >= padding[:, None])[:, None, None]  # (B, 1, 1, S)
-            # A padding token looks at itself, so that its softmax is not over nothing (NaN).
-            mask = (mask & real) | (keys == slots[:, None])  # (B, 1, L, S)
-        return cls(positions, mask)
+        real = (keys >= padding[:, None])[:, None, None]  # (B, 1, 1, S)
+        # A padding token looks at itself, so that its softmax is not over nothing (NaN).
+        mask = (mask & real) | (keys == slots[:, None])  # (B, 1, L, S)
+        return cls((slots - padding[:, None]).clamp_min(0), mask)
 
 
 class KVCache:
     """Keys and values of all layers, with room for ``max_seq_len`` positions per row.
 
-    The lecture's table writes ``K = concat(K_cache, K_d)``. A concat allocates (L+1) rows and
-    copies L of them, in every layer at every step: O(n²) bytes moved for n tokens. In memory that
-    is reserved once, a step writes one row and reads the others in place.
+    The lecture's table writes ``K = concat(K_cache, K_d)``. A concat allocates L + 1 rows and
+    copies L of them, in every layer at every step. In memory that is reserved once, a step writes
+    one row. Attention reads all rows either way, so about a third of the bytes is left to move.
 
     Attributes:
         kv: (N, B, 2 n_KV, S_max, H), keys and values side by side as if they were 2 n_KV heads, so
@@ -76,19 +86,18 @@ class KVCache:
         shape = (n_layers, batch_size, 2 * n_kv_heads, max_seq_len, head_dim)
         with torch.inference_mode(False):  # ordinary tensors, which a reader may change
             self.kv = torch.empty(shape, dtype=dtype, device=device)
-            self.keys, self.values = self.kv.chunk(2, 2)
-            self._layers = self.kv.unbind(0)  # made once, since it takes time
-        self.batch_size, self.max_seq_len, self.owner = batch_size, max_seq_len, owner
-        self.reset()
+            self.keys, self.values = self.kv.chunk(2, 2)  # (N, B, n_KV, S_max, H) each
+        self.length = 0
+        self.padding, self.owner = None, owner
+        self.batch_size, self.max_seq_len = batch_size, max_seq_len
 
     def append(self, layer: int, kv: Tensor) -> tuple[Tensor, Tensor]:
         """Write the L new keys and values of one layer, (B, 2 n_KV, L, H); return all of its keys
         and values, (B, n_KV, length + L, H) each: views of the cache, not copies. ``length`` itself
         grows once for all layers, by ``advance``."""
-        cached = self._layers[layer]  # (B, 2 n_KV, S_max, H)
-        seq_len = kv.shape[2]
-        cached.narrow(2, self.length, seq_len).copy_(kv)
-        return cached.narrow(2, 0, self.length + seq_len).chunk(2, 1)
+        end = self.length + kv.shape[2]
+        self.kv[layer, :, :, self.length : end] = kv
+        return self.kv[layer, :, :, :end].chunk(2, 1)
 
     def advance(self, seq_len: int) -> None:
         """All layers have written their ``seq_len`` new positions: they belong to the past now."""
@@ -115,6 +124,16 @@ class KVCache:
     def nbytes(self) -> int:
         """Bytes reserved: 2 · N · B · n_KV · S_max · H · bytes per element."""
         return self.kv.nbytes
+
+
+def forward(model, input_ids: Tensor, cache: KVCache) -> Tensor:
+    """Run L new tokens of each row, (B, L), behind all that is cached; returns the logits of the
+    next token, (B, V). Their keys and values are in the cache afterwards."""
+    seq_len = input_ids.shape[1]
+    with torch.inference_mode():
+        hidden = model.hidden(input_ids, cache.pattern(seq_len), cache)  # (B, L, D)
+    cache.advance(seq_len)
+    return model.logits(hidden[:, -1])  # the last embedding alone gives the next token
 
 
 def check_cache(cache: KVCache, model, batch_size: int, seq_len: int) -> None:

@@ -158,13 +158,16 @@ def cache_view(keys, scores: Sequence[float], tokens: Sequence[str], *, n_new: i
     bottom, tall = 0.42 / height, 1 - 0.82 / height
     grid = figure.add_axes((0.13, bottom, 0.5, tall))
     limit = max(np.abs(keys).max(), 1e-9)
-    grid.imshow(keys, aspect="auto", cmap="PuOr", vmin=-limit, vmax=limit)
+    image = grid.imshow(keys, aspect="auto", cmap="PuOr", vmin=-limit, vmax=limit)
+    scale = figure.add_axes((0.64, bottom, 0.012, tall))
+    figure.colorbar(image, scale, ticks=(-limit, 0, limit), format="%.2g")
+    scale.tick_params(labelsize=8)
     new_rows = (-0.5, n - n_new - 0.5), keys.shape[1], n_new
     grid.add_patch(Rectangle(*new_rows, fill=False, ec=INK, lw=2))
     grid.set_yticks(range(n), names, fontsize=8)
     grid.set_xlabel(f"K of one head: {n} × {keys.shape[1]}", fontsize=9)
     grid.set_title("cached keys; framed: written in this step", fontsize=9)
-    bars = figure.add_axes((0.66, bottom, 0.32, tall))
+    bars = figure.add_axes((0.72, bottom, 0.26, tall))
     bars.barh(range(n), scores, color=[KEPT] * (n - 1) + [CHOSEN])
     bars.set(ylim=(n - 0.5, -0.5), yticks=[], xlim=(0, 1))
     bars.set_xlabel("score of the newest token on each", fontsize=9)

@@ -23,15 +23,20 @@ class CacheWatcher(PictureWidget):
         engine: an Engine on a model of the Llama family.
         prompt: what is prefilled, at most 24 tokens.
         n_steps: decode steps to go through.
+        layer, head: what is shown first.
     """
 
-    def __init__(self, engine: Engine, prompt: str = "The quick brown fox", n_steps: int = 12):
+    def __init__(
+        self, engine: Engine, prompt="The quick brown fox", n_steps: int = 12, layer=0, head=0
+    ):
         self.engine, self.spec = check_parts("engine", engine), engine.spec
         self.n_steps = check_count("n_steps", n_steps)
+        layer = check_count("layer", layer, 0, self.spec.n_layers - 1)
+        head = check_count("head", head, 0, self.spec.n_heads - 1)
         self.prompt = text_box("Prompt", prompt)
         self.step = IntSlider(description="Step", min=0, max=self.n_steps)
-        self.layer = IntSlider(description="Layer", min=0, max=self.spec.n_layers - 1)
-        self.head = IntSlider(description="Query head", min=0, max=self.spec.n_heads - 1)
+        self.layer = IntSlider(layer, description="Layer", min=0, max=self.spec.n_layers - 1)
+        self.head = IntSlider(head, description="Query head", min=0, max=self.spec.n_heads - 1)
         self.facts = ipywidgets.HTML()
         self._run()
         sliders = [self.step, self.layer, self.head]

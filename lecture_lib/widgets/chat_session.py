@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from ..checks import check_text
 from ..engine import Engine, Generation
-from ..engine.generate import Run
+from ..engine.generate import Run, cached_tokens
 from ..inference_script.logprobs import positions
 from ..inference_script.run import chooser
 from ..inference_script.settings import TaskInfo
@@ -108,12 +108,15 @@ class _StoppableRun(Run):
 
     stopped: Callable[[], bool]
 
-    def _prefill(self):
-        prompt_len = self.input_ids.shape[1]
-        self.cache = self.engine.new_cache(1, prompt_len + self.max_new_tokens)
-        for chunk in self.input_ids.split(_PREFILL_CHUNK, dim=1):
-            if self.stopped():
-                raise _Stopped
-            logits = self.engine.prefill(chunk, cache=self.cache)
-        self.calls += self.engine.calls
-        return logits
+    def tokens(self):
+        cache = self.engine.new_cache(1, self.input_ids.shape[1] + self.max_new_tokens)
+        *chunks, last = self.input_ids.split(_PREFILL_CHUNK, dim=1)
+        for chunk in chunks:
+            self._check_not_stopped()
+            self.engine.prefill(chunk, cache=cache)
+        self._check_not_stopped()
+        yield from cached_tokens(self.engine, last, cache, self.next_token)
+
+    def _check_not_stopped(self) -> None:
+        if self.stopped():
+            raise _Stopped
