@@ -18,6 +18,7 @@ from notebook_format import cell_name, notebook_text
 # A picture counts twice, as PNG and as HTML with its alternative text, and the text a third time.
 MAX_BYTES = 420_000
 MAX_CODE_LINES = 25
+MAX_EXERCISE_LINES = 30  # a class or a whole generate() in one cell
 MAX_TEST_LINES = 55  # an exercise's visible tests: each assert with what the likely mistake is
 MAX_MEDIAN_CODE_LINES = 6
 MAX_MARKDOWN_WORDS = 130
@@ -131,7 +132,8 @@ def style_problems(nb: NotebookNode, path: Path, *, is_lecture: bool) -> list[st
     code = [cell for cell in nb.cells if cell.cell_type == "code" and cell.source.strip()]
     for i, cell in enumerate(nb.cells):
         is_test = cell.metadata.get("nbgrader", {}).get("grade")
-        allowed = MAX_TEST_LINES if is_test else MAX_CODE_LINES
+        allowed = MAX_CODE_LINES if is_lecture else MAX_EXERCISE_LINES
+        allowed = MAX_TEST_LINES if is_test else allowed
         if cell.cell_type == "code" and _n_lines(cell) > allowed:
             problems.append(f"{cell_name(nb, i)}: {_n_lines(cell)} lines, allowed {allowed}")
         if cell.cell_type == "markdown" and (n := count_words(cell.source)) > MAX_MARKDOWN_WORDS:

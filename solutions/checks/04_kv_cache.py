@@ -1,73 +1,10 @@
-"""Hidden checks of exercise 04: bytes, append, chunk mask, RoPE positions, decode step, a test."""
+"""Hidden checks of exercise 04: append, chunk mask, RoPE, decode step, a test, a whole generate."""
 
 import math
 
 from grader.checks import Case, Close, Exact, Task, between, normal
 
 CLOSE = Close(rtol=1e-5, atol=1e-7)  # cases are float64; an answer may compute its scale in float32
-
-
-def kv_bytes_cases(rng):
-    def spec(n_layers, n_kv_heads, group, head_dim, d_model):
-        return {"n_layers": n_layers, "d_model": d_model, "n_heads": n_kv_heads * group,
-                "n_kv_heads": n_kv_heads, "head_dim": head_dim}  # fmt: skip
-
-    small = spec(between(rng, 3, 9), 2, 3, 10, 64)
-    grouped = spec(between(rng, 20, 50), 8, 4, 128, 4096)
-    wide = spec(between(rng, 20, 50), 4, 4, 128, 1024)
-    contexts = [
-        Case(grouped, between(rng, 8, 80), between(rng, 2, 9), 16, entry="max_context",
-             label="the longest context"),
-        Case(wide, between(rng, 2, 9), between(rng, 3, 9), 4, entry="max_context",
-             label="the longest context in 4 bits"),
-        # 40,000 bytes for a position of both sequences: nothing of the memory is left over
-        Case(spec(25, 2, 2, 100, 500), 3, 2, 16, entry="max_context",
-             label="a memory that is used up exactly"),
-    ]  # fmt: skip
-    sizes = [
-        Case(small, between(rng, 3, 99), 1, 16, label="one sequence"),
-        Case(grouped, between(rng, 99, 9999), between(rng, 2, 99), 16, label="a batch"),
-        Case(wide, between(rng, 99, 9999), between(rng, 2, 99), 8, label="8 bits an element"),
-        Case(wide, between(rng, 99, 9999), 3, 4, label="4 bits an element"),
-        Case(small, 1, 5, 32, label="a single position"),
-    ]
-    return [*sizes, *contexts]
-
-
-KV_BYTES = Task(
-    grade_id="kv-bytes", entry=("kv_cache_bytes", "max_context"), cases=kv_bytes_cases,
-    compare=Close(rtol=1e-9), misconceptions=[
-        ("keys-only", "= 2 * spec", "= spec",
-         "the factor 2 is missing: each token leaves a key AND a value"),
-        ("query-heads", "n_kv_heads", "n_heads", "counted with the n_heads query heads; queries "
-         "are never cached. Keys and values exist for the n_kv_heads only"),
-        ("model-width", 'spec["n_kv_heads"] * spec["head_dim"]', 'spec["d_model"]',
-         "counted with D, as on the slide; with grouped-query attention the cached vectors of a "
-         "token are only n_kv_heads · H wide"),
-        ("one-head", ' * spec["n_kv_heads"]', "",
-         "counted for a single head; there are n_kv_heads of them"),
-        ("one-layer", ' * spec["n_layers"]', "",
-         "counted for a single layer; each of the n_layers has its own keys and values"),
-        ("bits-for-bytes", " // 8", "",
-         "these are bits; a byte has 8 of them, so FP16 is 2 bytes an element, not 16"),
-        ("whole-bytes", "* bits // 8", "* (bits // 8)",
-         "an element of 4 bits has no whole byte, bits // 8 is 0: multiply first and divide last"),
-        ("always-fp16", "* bits //", "* 16 //",
-         "always counted with 2 bytes an element; `bits` says how large an element is"),
-        ("one-sequence", "seq_len * batch_size", "seq_len", "batch_size is forgotten: every "
-         "sequence has its own keys and values (the weights are what a batch shares)"),
-        ("one-position", "elements * seq_len", "elements",
-         "these are the bytes of one position; multiply by seq_len"),
-        ("returns-gigabytes", "bits // 8", "bits / 8 / 10**9", "// bytes_of_a_step",
-         "// round(bytes_of_a_step * 10**9)", "kv_cache_bytes returns GB; its name says bytes"),
-        ("gib-for-gb", "10**9", "2**30", "max_context counts in GiB, 2³⁰ bytes; a GB has 10⁹. It "
-         "is 7 % too much, enough to run out of memory"),
-        ("rounds-up",
-         "memory_gb * 10**9 // bytes_of_a_step", "math.ceil(memory_gb * 10**9 / bytes_of_a_step)",
-         "max_context rounds up: the last position does not fit any more"),
-        ("context-of-one-sequence", "(spec, 1, batch_size, bits)", "(spec, 1, 1, bits)",
-         "max_context gives all the memory to one sequence; batch_size of them share it"),
-    ])  # fmt: skip
 
 
 def use_append(answer, keys, values, chunks):
@@ -361,4 +298,87 @@ CACHE_TEST = Task(
          "put in, so n tokens take n - 1 steps"),
     ])  # fmt: skip
 
-TASKS = [KV_BYTES, APPEND, CHUNK_MASK, ROPE_CACHE, DECODE_STEP, CACHE_TEST]
+
+def use_generate(answer, tables, W, prompt_ids, max_new_tokens, end_id):
+    """The tokens of a model with these weights, and how many rows each pass sent into it."""
+    n_rows = []
+
+    class Model:
+        n_layers = len(W)
+
+        def embed(self, token_ids):
+            return tables[0][token_ids]
+
+        def qkv(self, layer, X, positions):
+            if layer == 0:
+                n_rows.append(len(X))
+            heads = (X + tables[1][positions]) @ W[layer, :3]  # (3, L, D)
+            return heads.unflatten(-1, (2, -1)).transpose(1, 2)  # (3, n_H, L, H)
+
+        def finish(self, layer, X, Z):
+            return X + (Z.transpose(0, 1).flatten(1) @ W[layer, 3]).tanh()
+
+        def logits(self, X):
+            return X @ tables[2]
+
+    new_ids = answer.generate(Model(), prompt_ids, max_new_tokens, end_id)
+    return {"tokens": new_ids, "tokens of each pass": n_rows}
+
+
+def generate_cases(rng):
+    def case(prompt_len, max_new_tokens, end_id, label, n_layers=2, d_model=8):
+        tables = [normal(rng, n, d_model) for n in (5, 40)] + [normal(rng, d_model, 5)]
+        prompt_ids = [between(rng, 0, 4) for _ in range(prompt_len)]
+        W = normal(rng, n_layers, 4, d_model, d_model)
+        return Case(tables, W, prompt_ids, max_new_tokens, end_id, label=label)
+
+    # Of five tokens, one or the other soon ends a text.
+    ends = [case(4, 12, end_id, f"end token {end_id}") for end_id in range(5)]
+    return [
+        case(6, 9, -1, "a prompt and nine tokens", n_layers=3),
+        case(1, 6, -1, "a prompt of one token"),
+        case(7, 1, -1, "a single new token"),
+        case(3, 12, -1, "wider heads", d_model=20),
+        *ends,
+    ]
+
+
+GENERATE = Task(
+    grade_id="generate", entry="generate", cases=generate_cases, drive=use_generate,
+    compare=Exact(), misconceptions=[
+        ("computes-everything-again",
+         "ids = [int(model.logits(X[-1:]).argmax())]\n        new_ids += ids",
+         "new_ids.append(int(model.logits(X[-1:]).argmax()))\n"
+         "        ids, past_len = list(prompt_ids) + new_ids, 0",
+         "if ids[0] == end_id", "if new_ids[-1] == end_id",
+         "the tokens are right, and the whole text went through the model for each of them: send "
+         "in the new token only, and take the past from the cache"),
+        ("positions-from-zero", "torch.arange(past_len, past_len + len(ids))",
+         "torch.arange(len(ids))",
+         "positions count from 0 in every pass; a new token's place is behind all cached ones"),
+        ("positions-off-by-one", "torch.arange(past_len, past_len + len(ids))",
+         "torch.arange(past_len + (past_len > 0), past_len + (past_len > 0) + len(ids))",
+         "off by one: behind past_len cached tokens, the new one has the position past_len"),
+        ("prefill-without-mask", "scores.masked_fill(hidden_keys, -math.inf)", "scores",
+         "in the prefill the tokens see their own future: it needs the causal mask"),
+        ("no-scale", " / math.sqrt(q.shape[-1])", "",
+         "the scores are not scaled: divide by √H"),
+        ("scale-of-the-model", "math.sqrt(q.shape[-1])", "math.sqrt(X.shape[-1])",
+         "the scores are divided by √D, as on the slide; H is the width of one head"),
+        ("first-row", "X[-1:]", "X[:1]",
+         "the next token comes out of the LAST row of the last layer"),
+        ("end-left-out", "new_ids += ids", "new_ids += [i for i in ids if i != end_id]",
+         "the end token belongs to the result"),
+        ("never-ends", "ids[0] == end_id or ", "",
+         "end_id is ignored: the text ends with it"),
+        ("one-token-more", "len(new_ids) == max_new_tokens", "len(new_ids) > max_new_tokens",
+         "one token more than max_new_tokens"),
+        ("one-pass-more", "len(new_ids) == max_new_tokens:\n            return new_ids",
+         "len(new_ids) > max_new_tokens:\n            return new_ids[:max_new_tokens]",
+         "the tokens are right, but the last one went through the model too: nobody asks what "
+         "comes after it"),
+        ("prompt-included", "return new_ids", "return list(prompt_ids) + new_ids",
+         "the prompt is in the result; return the new tokens only"),
+    ])  # fmt: skip
+
+TASKS = [APPEND, CHUNK_MASK, ROPE_CACHE, DECODE_STEP, CACHE_TEST, GENERATE]

@@ -2,23 +2,6 @@
 """Answers to exercise 04: other right ones, and wrong ones that are no edit of the solution."""
 
 
-# %% kv-bytes: right
-def kv_cache_bytes(spec, seq_len, batch_size, bits):
-    keys = spec["n_layers"] * batch_size * spec["n_kv_heads"] * seq_len * spec["head_dim"]
-    return round((keys + keys) * bits / 8)
-
-
-def max_context(spec, memory_gb, batch_size, bits):
-    seq_len_low, seq_len_high = 0, 10**12
-    while seq_len_high - seq_len_low > 1:
-        middle = (seq_len_low + seq_len_high) // 2
-        if kv_cache_bytes(spec, middle, batch_size, bits) <= memory_gb * 1_000_000_000:
-            seq_len_low = middle
-        else:
-            seq_len_high = middle
-    return seq_len_low
-
-
 # %% append: right
 def append(keys, values, length, k, v):
     seq_len = k.size(1)
@@ -63,3 +46,24 @@ def cache_was_used(calls, prompt_len, cached_ids, naive_ids):
         0,
         *range(prompt_len, prompt_len + steps),
     ]
+
+
+# %% generate: right
+def generate(model, prompt_ids, max_new_tokens, end_id):
+    keys, values = {}, {}
+    past_len, result, new = 0, [], torch.tensor(prompt_ids)
+    while len(result) < max_new_tokens and end_id not in result:
+        n = len(new)
+        x = model.embed(new)
+        for layer in range(model.n_layers):
+            q, k, v = model.qkv(layer, x, torch.arange(n) + past_len)
+            for name, rows in ((keys, k), (values, v)):
+                name.setdefault(layer, []).extend(rows.unbind(1))  # a list of positions, (n_H, H)
+            k, v = torch.stack(keys[layer], 1), torch.stack(values[layer], 1)
+            mask = torch.ones(n, n + past_len, dtype=torch.bool).tril(past_len)
+            z = F.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=mask)
+            x = model.finish(layer, x, z[0])
+        past_len += n
+        new = model.logits(x)[-1:].argmax(-1)
+        result.append(new.item())
+    return result
