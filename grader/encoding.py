@@ -4,6 +4,7 @@
 |---|---|
 | None, bool, str, int, finite float, list | themselves |
 | nan, inf | ``{"$float": "nan"}`` |
+| bytes | ``{"$bytes": base64}`` |
 | tuple, set | ``{"$tuple": [...]}``, ``{"$set": [...]}`` (sorted) |
 | dict, in its order, keys of any kind | ``{"$dict": [[key, value], ...]}`` |
 | numpy array, torch tensor | ``{"$array": base64, "dtype": ..., "shape": ..., "lib": ...}`` |
@@ -40,8 +41,8 @@ def dumps(data: Any) -> str:
 
 
 # What a built-in type with a size costs, in bytes for each of its parts.
-COSTS = {str: 6, dict: 320, **dict.fromkeys((list, tuple, range, set, frozenset), 160)}
-TAGS = {dict: "$dict", tuple: "$tuple", set: "$set", frozenset: "$set"}
+COSTS = {str: 6, bytes: 1, dict: 320, **dict.fromkeys((list, tuple, range, set, frozenset), 160)}
+TAGS = {bytes: "$bytes", dict: "$dict", tuple: "$tuple", set: "$set", frozenset: "$set"}
 NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -96,7 +97,9 @@ def encode(value: Any, *, fixture: Callable[[Any], Any] = lambda value: None) ->
         spend(COSTS[kind] * kind.__len__(value))  # before walking it: ten million zeros end here
         if kind is str:
             return str.__str__(value)
-        if kind is dict:
+        if kind is bytes:
+            data = base64.b64encode(value).decode()
+        elif kind is dict:
             data = [[encoded(k, depth + 1), encoded(v, depth + 1)] for k, v in dict.items(value)]
         else:
             data = [encoded(item, depth + 1) for item in kind.__iter__(value)]
@@ -155,6 +158,8 @@ def decode(data: Any, *, fixture: Callable[[str, Any], Any] | None = None, nativ
             return FROM_LIST[tag](each(data[tag]))
         if tag == "$float":
             return NOT_FINITE[data[tag]]
+        if tag == "$bytes":
+            return base64.b64decode(data[tag], validate=True)
         if tag == "$array":
             return _decode_array(data, native)
         if fixture is None or tag is None:

@@ -298,7 +298,7 @@ EXAMPLES = {
         "x": [1, 2], "curves": {"a": [1, 2]}, "x_label": "n", "y_label": "m"
     },
     "figures.head_importance": lambda it: {"rises": [[0.1, 0.2]], "layers": [3]},
-    "figures.latency_and_throughput": lambda it: {"batch_sizes": [1, 2], "steps_s": {"a": [1, 2]}},
+    "figures.latency_and_throughput": lambda it: {"steps_s": {"a": {1: 0.1, 2: 0.2}}},
     "figures.logprobs_view": lambda it: {"positions": [("a", -0.5, [("a", -0.5)])]},
     "figures.memory_bars": lambda it: {"bars": {"a": {"weights": 5e9}}, "capacity_bytes": 9e9},
     "figures.next_token_bars": lambda it: {"top": TOP},
@@ -332,6 +332,9 @@ EXAMPLES = {
     "hardware.Hardware.peak": lambda it: {},
     "hardware.Hardware.ridge": lambda it: {},
     "hardware.Hardware.seconds": lambda it: {"flops": 1e9, "n_bytes": 1e9},
+    "hardware.time_in_turns": lambda it: {
+        "calls": {"a": lambda: None}, "timer": lambda call: 0.01, "seconds": 0.1
+    },
     "hardware.as_hardware": lambda it: {"hardware": "l4"},
     "hardware.measure_hardware": lambda it: {
         "seconds": 1e-3, "max_spread": 1e9, "dtypes": ("float32",), "timer": lambda call: 1.0
@@ -507,12 +510,18 @@ UNTRIED = {
     ),
     "costs.Conventions.describe": "called by op_costs",
     "costs.cost_table": "passes everything on to op_costs",
-    "engine.KVCache.append": "of the engine's own steps",
-    "engine.KVCache.advance": "of the engine's own steps",
-    "engine.KVCache.pattern": "of the engine's own steps",
-    "engine.KVCache.check_room": "of the engine's own steps",
+    **dict.fromkeys(
+        (
+            "engine.KVCache.append", "engine.KVCache.advance", "engine.KVCache.pattern",
+            "engine.KVCache.check_room", "engine.Pattern", "engine.LlamaLayer", "engine.RMSNorm",
+            "engine.attend", "engine.inverse_frequencies", "engine.linear", "engine.mlp",
+            "engine.project_qkv", "engine.rope_tables",
+        ),
+        "of the engine's own steps: the lectures' code, which checks nothing",
+    ),
     "figures.Picture.stacked": "takes Pictures alone",
     "figures.RooflinePoint": "roofline checks it",
+    "hardware.wall_clock": "is given the device of an engine",
     "hub_tools.StopAtSentenceEnd.__call__": "called by Transformers",
     "lecture_block.KVCache": "its methods are the decode step's",
     "lecture_block.PreallocatedKVCache": "its methods are the decode step's",

@@ -123,9 +123,10 @@ CALLS = {
         "before": LOGITS.softmax(-1), "after": LOGITS.softmax(-1), "token": str, "title": "",
     },
     "figures.generation_filmstrip": {"steps": [("a", BARS, "a")]},
+    "figures.latency_and_throughput": {"steps_s": {"a": {1: 0.1}}},
     "figures.memory_bars": {"bars": {"a": {"weights": 1e9}}},
     "figures.ring_all_reduce_view": {},
-    "figures.roofline": {"peak_flops": 1e12, "memory_bandwidth": 1e9, "points": []},
+    "figures.roofline": {"peak_flops": 1e12, "memory_bandwidth": 1e9, "points": [figures.RooflinePoint("x", 2.0)]},
     "figures.sharded_layer": {"spec": SPEC},
     "figures.top_k_and_nucleus": {"distributions": TOY_DISTRIBUTIONS, "k": 2, "p": 0.5},
     "hardware.Hardware": {
@@ -135,6 +136,7 @@ CALLS = {
     "hardware.Hardware.dtype_of": (A100, {}),
     "hardware.Hardware.seconds": (A100, {"flops": 1, "n_bytes": 1}),
     "hardware.measure_hardware": {},
+    "hardware.time_in_turns": {"calls": {"a": lambda: None}, "timer": lambda call: 0.01},
     "hub_tools.StopAtSentenceEnd": {"tokenizer": LOADED.tokenizer},
     "hub_tools.compare_padding_sides": {"loaded": LOADED, "prompts": ["a", "bc"]},
     "hub_tools.compare_truncation_sides": {"tokenizer": LOADED.tokenizer, "text": "abc"},
@@ -192,7 +194,7 @@ NOT_CALLED = {
     },
     "the loop inside of the engine": {
         "engine.KVCache.advance", "engine.KVCache.append", "engine.KVCache.check_room",
-        "engine.KVCache.pattern",
+        "engine.KVCache.pattern", "engine.Generation.add",
     },
     "writes a number, whatever it is": {"costs.format_count", "op_trace.row"},
     "looked at where it is used: roofline(), schedule_from_timestamps()": {

@@ -19,7 +19,7 @@ def through_json(value, **options):
 @pytest.mark.parametrize(
     "value",
     [
-        *(None, True, 0, -(2**70), 0.1, -0.0, 5e-324, "", "é\n\ud800"),
+        *(None, True, 0, -(2**70), 0.1, -0.0, 5e-324, "", "é\n\ud800", b"\x00\xff"),
         *(math.inf, -math.inf, [], [[]], (), (1, (2, [3])), {1, 2}, {}, {"$array": 1}),
         {(1, 2): "tuple key", 3: None, "b": 1, "a": 2},
     ],
@@ -99,7 +99,7 @@ def cycle():
             object(),
             (x for x in [1]),
             lambda: 0,
-            b"x",
+            bytearray(b"x"),
             1j,
             np.zeros(2, complex),
             np.array(["a"]),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..checks import check_count
+from ..checks import check_count, check_number
 from .picture import Picture, new_figure
 from .style import CHOSEN, KEPT, OTHER, in_course_style, visible
 
@@ -26,6 +26,7 @@ def next_token_bars(
         ValueError: no tokens, or probabilities that are negative or sum to more than 1.
     """
     _check(top)
+    check_number("longest", longest, least=0, most=1)
     rest = max(0.0, 1.0 - sum(p for _, p in top))
     if rest < 1e-6:  # a toy model's whole vocabulary
         rest = 0.0

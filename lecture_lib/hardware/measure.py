@@ -60,6 +60,7 @@ def time_rounds(call: Callable[[], object], timer: Timer, seconds: float) -> Rou
     return time_in_turns({"": call}, timer, seconds)[""]
 
 
+@checked
 def time_in_turns(
     calls: Mapping[object, Callable[[], object]],
     timer: Timer,
@@ -74,6 +75,7 @@ def time_in_turns(
     slower for a while becomes so for all calls. A quarter of ``seconds`` warms up, the rest is
     timed, 7 to 200 rounds.
     """
+    check_number("seconds", seconds, above=0, most=600)
     warm_up, spent = seconds / 4, 0.0
     once = sum(map(timer, calls.values()))  # this also reserves memory and chooses kernels
     while spent < warm_up:

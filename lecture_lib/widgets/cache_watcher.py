@@ -35,8 +35,10 @@ class CacheWatcher(PictureWidget):
         head = check_count("head", head, 0, self.spec.n_heads - 1)
         self.prompt = text_box("Prompt", prompt)
         self.step = IntSlider(description="Step", min=0, max=self.n_steps)
-        self.layer = IntSlider(layer, description="Layer", min=0, max=self.spec.n_layers - 1)
-        self.head = IntSlider(head, description="Query head", min=0, max=self.spec.n_heads - 1)
+        self.layer = IntSlider(value=layer, description="Layer", min=0, max=self.spec.n_layers - 1)
+        self.head = IntSlider(
+            value=head, description="Query head", min=0, max=self.spec.n_heads - 1
+        )
         self.facts = ipywidgets.HTML()
         self._run()
         sliders = [self.step, self.layer, self.head]
