@@ -25,6 +25,7 @@ from lecture_lib.decoding import ToyLM, beam_search, greedy_search, mouse_and_ch
 from lecture_lib.decoding.sampling import min_p_filter
 from lecture_lib.decoding.toy_models import TOY_DISTRIBUTIONS
 from lecture_lib.engine import Engine
+from lecture_lib.figures import RooflinePoint
 from lecture_lib.hardware import HARDWARE
 from lecture_lib.hub_tools import translate_with_attention
 from lecture_lib.model_spec import MODEL_SPECS
@@ -54,6 +55,7 @@ PACKAGES = (
 SPEC, A100 = MODEL_SPECS["llama-3.1-8b"], HARDWARE["a100-80gb-sxm"]
 LOADED = engine_models.loaded_model(engine_models.llama())
 ENGINE = Engine(LOADED)
+POINTS = [RooflinePoint("x", 2.0)]
 LOGITS, BARS = torch.linspace(-1, 1, 5), [("a", 0.5), ("b", 0.25)]
 TOY, TEXT = mouse_and_cheese(), "the mouse ate the cheese"
 TRACE = beam_search(TOY, num_beams=2, max_new_tokens=2)
@@ -126,7 +128,7 @@ CALLS = {
     "figures.latency_and_throughput": {"steps_s": {"a": {1: 0.1}}},
     "figures.memory_bars": {"bars": {"a": {"weights": 1e9}}},
     "figures.ring_all_reduce_view": {},
-    "figures.roofline": {"peak_flops": 1e12, "memory_bandwidth": 1e9, "points": [figures.RooflinePoint("x", 2.0)]},
+    "figures.roofline": {"peak_flops": 1e12, "memory_bandwidth": 1e9, "points": POINTS},
     "figures.sharded_layer": {"spec": SPEC},
     "figures.top_k_and_nucleus": {"distributions": TOY_DISTRIBUTIONS, "k": 2, "p": 0.5},
     "hardware.Hardware": {
