@@ -126,6 +126,7 @@ CALLS = {
     },
     "figures.generation_filmstrip": {"steps": [("a", BARS, "a")]},
     "figures.latency_and_throughput": {"steps_s": {"a": {1: 0.1}}},
+    "figures.next_token_bars": {"top": BARS},
     "figures.memory_bars": {"bars": {"a": {"weights": 1e9}}},
     "figures.ring_all_reduce_view": {},
     "figures.roofline": {"peak_flops": 1e12, "memory_bandwidth": 1e9, "points": POINTS},
