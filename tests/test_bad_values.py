@@ -139,7 +139,6 @@ CALLS = {
     "hardware.Hardware.dtype_of": (A100, {}),
     "hardware.Hardware.seconds": (A100, {"flops": 1, "n_bytes": 1}),
     "hardware.measure_hardware": {},
-    "hardware.time_in_turns": {"calls": {"a": lambda: None}, "timer": lambda call: 0.01},
     "hub_tools.StopAtSentenceEnd": {"tokenizer": LOADED.tokenizer},
     "hub_tools.compare_padding_sides": {"loaded": LOADED, "prompts": ["a", "bc"]},
     "hub_tools.compare_truncation_sides": {"tokenizer": LOADED.tokenizer, "text": "abc"},
