@@ -148,6 +148,8 @@ class LabPage:
 
     def wider_than_their_place(self) -> list[str]:
         """The elements that would need a horizontal scroll bar, in words."""
+        # MathJax's words for screen readers are invisible, and wider than the formulas.
+        self.page.add_style_tag(content="mjx-assistive-mml { display: none !important; }")
         places = f"{SCROLLER}, .jp-OutputArea-output, .jp-MarkdownOutput, .cm-scroller, pre, table"
         return self.page.locator(f".jp-Notebook :is({places})").evaluate_all(
             """elements => elements.filter(e => e.scrollWidth > e.clientWidth + 1).map(e =>

@@ -9,6 +9,11 @@ from lecture_lib.scoring import DOCUMENT_START, next_token_probs, score_text, to
 
 pytestmark = [pytest.mark.real_model, pytest.mark.slow]
 PROMPT = "My grandmother always said that"  # of lecture 02
+SENTENCES = [  # of lecture 01
+    "The early bird catches the worm.",
+    "The early bird catches the moon.",
+    "my aunt sells blue bicycles, my aunt sells blue bicycles",
+]
 
 
 @pytest.fixture
@@ -53,12 +58,7 @@ def expect_step(widget, loaded, text, chosen=0):
 
 
 def test_scorer_shows_what_score_text_says(scorer, loaded):
-    sentences = [
-        "The early bird catches the worm.",
-        "The early bird catches the moon.",
-        "my aunt sells blue bicycles, my aunt sells blue bicycles",
-    ]
-    expect_ranking(scorer, [score_text(loaded, sentence) for sentence in sentences])
+    expect_ranking(scorer, [score_text(loaded, sentence) for sentence in SENTENCES])
 
     sentences = ["An apple a day keeps the doctor away.", "An apple a day keeps the <b>away."]
     scorer.get_by_role("textbox", name="Sentences").fill("\n".join(sentences))
@@ -93,8 +93,7 @@ def test_scorer_with_nothing_to_score(scorer, loaded):
     box = scorer.get_by_role("textbox", name="Sentences")
     box.fill("  \n ")
     expect(scorer.get_by_role("alert")).to_contain_text("type at least one line")
-    expect_ranking(scorer, [score_text(loaded, "the mouse ate the cheese"),
-                            score_text(loaded, "the cheese ate the mouse")])  # fmt: skip
+    expect_ranking(scorer, [score_text(loaded, sentence) for sentence in SENTENCES])
     box.fill("never mind")
     expect(scorer.get_by_role("alert")).to_have_count(0)
     expect_ranking(scorer, [score_text(loaded, "never mind")])
