@@ -1,4 +1,4 @@
-"""Hidden checks of exercise 09: the track, a step, the choice, the narrowing bug, a threshold, the stop."""
+"""Hidden checks of exercise 09: track, step, choice, the narrowing bug, a threshold, the stop."""
 
 import numpy as np
 
@@ -143,6 +143,7 @@ THRESHOLD = Task(
          "above 1/3 greedy takes AA; the beam still prunes it for a while"),
     ])  # fmt: skip
 
+
 def stopping_case(rng, penalty, worst, n_missing=0):
     """The worst finished score is `worst` times what the running text can reach at best."""
     n_tokens, limit, num_beams = between(rng, 3, 5), between(rng, 12, 17), between(rng, 2, 5)
@@ -182,7 +183,8 @@ STOPPING = Task(
         ("sum-against-score", " / length**length_penalty", "",
          "the finished scores have been divided by length ** length_penalty; divide the sum of "
          "the running text, too"),
-        ("costs-as-before", "best_running / length**", "best_running * length / n_tokens / length**",
+        ("costs-as-before", "best_running / length**",
+         "best_running * length / n_tokens / length**",
          "this lets the coming tokens cost what the past ones did; in the best case they have "
          "probability 1 and cost nothing"),
         ("answers-go-on", "<= min", "> min",
