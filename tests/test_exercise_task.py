@@ -73,6 +73,7 @@ def test_a_task_that_is_right_names_every_misconception(run):
         ("checks/01_sample.py", '"argmax", "argmin"', '"argmux", "argmin"', "is 0 times"),
         ("01_sample.ipynb", "2)) == 2,", "2)) == 3,", "the visible tests fail with the solution"),
         ("01_sample.ipynb", "4 points", "5 points", "the text says 5 points"),
+        ("01_sample.ipynb", "4 points", "4 points" + " and" * 130, "words, allowed 130"),
     ],
 )
 def test_what_is_wrong_with_a_task_is_said(course, run, file, old, new, told):

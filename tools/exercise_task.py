@@ -3,10 +3,10 @@
     make new-task EXERCISE=09_beam_search NAME=my-task
     make try-task EXERCISE=09_beam_search NAME=my-task
 
-``new`` appends three cells to the solution notebook (text, answer, visible tests) and a Task to the
-hidden checks, all of which work as they are; then replace what says TODO. ``try`` says whether the
-solution passes, the empty stub fails, and each misconception is told by its name; and it lists the
-small changes of the solution (`mutants.py`) that no case notices.
+``new`` appends four cells to the solution notebook (text, answer, visible tests, hint) and a Task
+to the hidden checks, all of which work as they are; then replace what says TODO. ``try`` says
+whether the solution passes, the empty stub fails, each misconception is told by its name, and no
+cell is too long; and it lists the small changes of the solution (`mutants.py`) that no case sees.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from mutants import survivors
+from notebook_rules import cell_problems
 
 from grader import build, cells, freeze, judge, session
 from grader.checks import load_tasks
@@ -39,6 +40,10 @@ ANSWER = '''def {function}(x):
     return 2 * x
     ### END SOLUTION'''
 TESTS = 'assert {function}(3) == 6, "TODO: the likely mistake"'
+HINT = """<details><summary>Hint</summary>
+
+TODO: the step that most students miss, not the answer.
+</details>"""
 TASK = """{constant} = Task(
     grade_id="{name}", entry="{function}", compare=Exact(),
     cases=lambda rng: [
@@ -71,6 +76,7 @@ def new_task(root: Path, exercise: str, name: str) -> None:
         new_markdown_cell(text, id=f"task-{name}"),
         _graded_cell(answer, name, solution=True),
         _graded_cell(tests, cells.visible_tests_id(name), grade=True, locked=True, points=3),
+        new_markdown_cell(HINT, id=f"hint-{name}"),
     ]
     checks = _with_task(checks_path.read_text(encoding="utf-8"), TASK.format(**names), names)
     nbformat.write(notebook, notebook_path)
@@ -110,7 +116,10 @@ def try_task(root: Path, exercise: str, name: str) -> list[str]:
         return [f"{checks_path.name} has no task {name!r}"]
     frozen = freeze.freeze(task, 0, notebook)  # runs the solution, and every misconception
     print(f"{exercise}, {name}: {frozen['points']} points, {len(frozen['cases'])} cases")
-    problems = _visible_problems(notebook, name)
+    problems = [
+        *cell_problems(notebook, is_lecture=False),
+        *_visible_problems(notebook, name),
+    ]
     known = [each for each in frozen["key"]["misconceptions"] if "records" in each]
     for each in known:
         verdict = judge.judge(frozen, each["records"])

@@ -128,18 +128,8 @@ def _tag_problems(nb: NotebookNode, uncompared: Mapping[str, str]) -> Iterator[s
 
 def style_problems(nb: NotebookNode, path: Path, *, is_lecture: bool) -> list[str]:
     """Where a notebook breaks the limits of length and form; 00 is a start page, not a lecture."""
-    problems = [*_file_problems(nb, path)]
+    problems = [*_file_problems(nb, path), *cell_problems(nb, is_lecture=is_lecture)]
     code = [cell for cell in nb.cells if cell.cell_type == "code" and cell.source.strip()]
-    for i, cell in enumerate(nb.cells):
-        is_test = cell.metadata.get("nbgrader", {}).get("grade")
-        allowed = MAX_CODE_LINES if is_lecture else MAX_EXERCISE_LINES
-        allowed = MAX_TEST_LINES if is_test else allowed
-        if cell.cell_type == "code" and _n_lines(cell) > allowed:
-            problems.append(f"{cell_name(nb, i)}: {_n_lines(cell)} lines, allowed {allowed}")
-        if cell.cell_type == "markdown" and (n := count_words(cell.source)) > MAX_MARKDOWN_WORDS:
-            problems.append(f"{cell_name(nb, i)}: {n} words, allowed {MAX_MARKDOWN_WORDS}")
-        for output in cell.get("outputs", []):
-            problems += [f"{cell_name(nb, i)}: {text}" for text in _alt_problems(output)]
     if is_lecture:
         median = statistics.median([_n_lines(cell) for cell in code] or [0])
         if median > MAX_MEDIAN_CODE_LINES:
@@ -150,6 +140,20 @@ def style_problems(nb: NotebookNode, path: Path, *, is_lecture: bool) -> list[st
         if not starts and not any("Predict" in cell.source for cell in nb.cells):
             problems.append("asks for no prediction: no cell says Predict")
     return problems
+
+
+def cell_problems(nb: NotebookNode, *, is_lecture: bool) -> Iterator[str]:
+    """Cells that are too long, and pictures without alternative text."""
+    for i, cell in enumerate(nb.cells):
+        is_test = cell.metadata.get("nbgrader", {}).get("grade")
+        allowed = MAX_CODE_LINES if is_lecture else MAX_EXERCISE_LINES
+        allowed = MAX_TEST_LINES if is_test else allowed
+        if cell.cell_type == "code" and _n_lines(cell) > allowed:
+            yield f"{cell_name(nb, i)}: {_n_lines(cell)} lines, allowed {allowed}"
+        if cell.cell_type == "markdown" and (n := count_words(cell.source)) > MAX_MARKDOWN_WORDS:
+            yield f"{cell_name(nb, i)}: {n} words, allowed {MAX_MARKDOWN_WORDS}"
+        for output in cell.get("outputs", []):
+            yield from (f"{cell_name(nb, i)}: {text}" for text in _alt_problems(output))
 
 
 def _file_problems(nb: NotebookNode, path: Path) -> Iterator[str]:

@@ -1,8 +1,8 @@
-"""Hidden checks of exercise 09: the track, a step, the choice, the narrowing bug, a threshold."""
+"""Hidden checks of exercise 09: track, step, choice, the narrowing bug, a threshold, the stop."""
 
 import numpy as np
 
-from grader.checks import Case, Close, Exact, Task
+from grader.checks import Case, Close, Exact, Task, between
 
 END = 0
 
@@ -143,4 +143,52 @@ THRESHOLD = Task(
          "above 1/3 greedy takes AA; the beam still prunes it for a while"),
     ])  # fmt: skip
 
-TASKS = [TRACK, STEP, CHOICE, SELECT, THRESHOLD]
+
+def stopping_case(rng, penalty, worst, n_missing=0):
+    """The worst finished score is `worst` times what the running text can reach at best."""
+    n_tokens, limit, num_beams = between(rng, 3, 5), between(rng, 12, 17), between(rng, 2, 5)
+    best_running = -float(rng.uniform(2, 6))
+    bound = best_running / (limit if penalty > 0 else n_tokens) ** penalty
+    finished = [bound * worst * (i + 1) / num_beams for i in range(num_beams)]
+    finished = finished[: num_beams - n_missing]
+    label = f"length_penalty {penalty}" if not n_missing else "too few texts have finished"
+    return Case(finished, best_running, num_beams, n_tokens, limit, penalty, label=label)
+
+
+STOPPING = Task(
+    grade_id="stopping", entry="can_stop", compare=Exact(),
+    cases=lambda rng: [
+        *(stopping_case(rng, penalty, worst)
+          for penalty in (-1.0, -0.5, 0.0, 0.5, 1.0, 2.0) for worst in (0.9, 1.1)),
+        stopping_case(rng, 0.5, 2.6),  # it would end worse, and go on at the old price worse still
+        stopping_case(rng, 1.0, 6.0),
+        stopping_case(rng, 1.0, 0.5, n_missing=1),
+        Case([], -5.0, 2, 3, 9, 1.0, label="nothing has finished"),
+        Case([-0.5, -0.25], -4.0, 2, 3, 8, 1.0, label="exactly as good as the worst"),
+    ],
+    misconceptions=[  # name, text of the solution cell and what stands there instead, message
+        ("as-if-it-ended-now", "max_new_tokens if length_penalty > 0 else n_tokens", "n_tokens",
+         "this scores the running text as if it ended now (early_stopping=False); with a positive "
+         "penalty it may become better by going on: its best case lies at the limit"),
+        ("always-at-the-limit", "max_new_tokens if length_penalty > 0 else n_tokens",
+         "max_new_tokens",
+         "with a negative penalty each further token makes the score worse: the best case is the "
+         "length that the text has now"),
+        ("beats-the-best", "min(finished)", "max(finished)",
+         "num_beams texts are the result: a running text changes it if it beats the WORST of them"),
+        ("too-few-finished", "len(finished) < num_beams", "not finished",
+         "fewer than num_beams texts have finished: the next one that ends gets in, however bad"),
+        ("waits-at-a-tie", "<= min", "< min",
+         "a text that is only as good as the worst finished one does not take its place: stop"),
+        ("sum-against-score", " / length**length_penalty", "",
+         "the finished scores have been divided by length ** length_penalty; divide the sum of "
+         "the running text, too"),
+        ("costs-as-before", "best_running / length**",
+         "best_running * length / n_tokens / length**",
+         "this lets the coming tokens cost what the past ones did; in the best case they have "
+         "probability 1 and cost nothing"),
+        ("answers-go-on", "<= min", "> min",
+         "True means that the search may STOP: that nothing can get better any more"),
+    ])  # fmt: skip
+
+TASKS = [TRACK, STEP, CHOICE, SELECT, THRESHOLD, STOPPING]

@@ -35,3 +35,16 @@ def select(candidates, num_beams, eos):
 
 # %% threshold: right
 x_threshold = max(i / 1000 for i in range(334, 1000) if 0.4 * i / 1000 < 0.35 * 0.48)  # .419
+
+
+# %% stopping: right
+def can_stop(finished, best_running, num_beams, n_tokens, max_new_tokens, length_penalty):
+    def score(length):
+        return best_running / pow(length, length_penalty)
+
+    n_better_or_equal = 0
+    reachable = max(score(length) for length in range(n_tokens, max_new_tokens + 1))
+    for text in finished:
+        if text >= reachable:
+            n_better_or_equal += 1
+    return n_better_or_equal == num_beams
