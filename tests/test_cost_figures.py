@@ -105,7 +105,7 @@ def test_format_count(value, text):
 @pytest.mark.parametrize(
     ("draw", "word"),
     [
-        (lambda: roofline(0, 1e12, []), "peak_flops"),
+        (lambda: roofline(0, 1e12, [RooflinePoint("x", 1.0)]), "peak_flops"),
         (lambda: roofline(1e12, float("inf"), []), "memory_bandwidth"),
         (lambda: roofline(1e14, 1e12, [RooflinePoint("x", 0)]), "intensity of x"),
         (lambda: roofline(1e14, 1e12, [RooflinePoint("x", 1, 0.0)]), "flops_per_s of x"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import time
 from dataclasses import replace
@@ -373,8 +374,8 @@ raise ValueError(str([os.path.exists('/tmp/leak'), os.environ.get('LEAK'),
 
 
 def test_no_hidden_input_gets_out_through_another_task_of_the_student(sandbox):
-    """Files, variables and modules of a task end with it. Closed connections are listed for a while;
-    what a cell that does not load says of them reaches the instructor alone."""
+    """Files, variables and modules of a task end with it. Closed connections are listed for a
+    while; what a cell that does not load says of them reaches the instructor alone."""
     jobs = [pool.Job("leaks", doubling(), f"{HEAD}{DEF}{LEAK}"),
             pool.Job("reads", doubling(), READ)]  # fmt: skip
     results = pool.grade_submission(jobs, sandbox)
@@ -382,4 +383,4 @@ def test_no_hidden_input_gets_out_through_another_task_of_the_student(sandbox):
     assert "[False, None, False, " in results["reads"]["message"]
     told = results["reads"]["student_message"]
     assert "a value does not fit there" in told
-    assert "True" not in told and "False" not in told
+    assert not re.search("True|False", told)
