@@ -107,6 +107,18 @@ BIGRAM_MODEL = Task(
         ("looks-to-the-right", "for left, right in zip", "for right, left in zip",
          "the rows are turned round: this is p(left | right). The row is that of the word on the "
          "left"),
+        ("skips-empty-texts", "for words in texts:", "for words in filter(None, texts):",
+         "an empty text was left out; it begins and ends at once, so that '<end>' follows "
+         "'<start>'"),
+        ("all-pairs-listed", "{right: n / sum(row.values()) for right, n in row.items()}",
+         "{right: row.get(right, 0) / sum(row.values()) for right in {r for other in "
+         "counts.values() for r in other}}",
+         "pairs that never occur are listed, with 0.0; only those that occur belong into the "
+         "table"),
+        ("pairs-of-a-text-once", 'zip(["<start>", *words], [*words, "<end>"], strict=True)',
+         'set(zip(["<start>", *words], [*words, "<end>"], strict=True))',
+         "a pair that occurs several times in ONE text was counted once there (a set holds "
+         "it once)"),
     ])  # fmt: skip
 
 
@@ -193,6 +205,8 @@ def batch_cases(rng):
         case((5, 5), 4, "texts of one length"),
         case((1, 6), 7, "a text of one token"),
         case((8,), 1, "a single text"),
+        Case(Probe(toy_model, random_tensor(rng, 11, 11, scale=200)),
+             [random_text(rng, 9), random_text(rng, 9)], 3, label="logits that differ by hundreds"),
     ]  # fmt: skip
 
 
@@ -230,6 +244,15 @@ BATCH_LOG_PROBS = Task(
          "model(input_ids)[:, :-1]",
          "these are sums of logits; log_softmax over the vocabulary makes log-probabilities of "
          "them"),
+        ("log-of-zero", "torch.log_softmax(model(input_ids)[:, :-1], dim=-1)",
+         "torch.softmax(model(input_ids)[:, :-1], dim=-1).log()",
+         "right while no probability is too small; but softmax rounds a very small one to "
+         "0.0, whose logarithm is -inf, and log_softmax does not"),
+        ("scores-the-first-token", "(model(input_ids)[:, :-1], dim=-1)",
+         "(model(input_ids), dim=-1)", "(picked * is_text).sum(dim=-1)",
+         "(picked * is_text).sum(dim=-1) + log_probs[:, -1].gather(-1, input_ids[:, :1])[:, "
+         "0]", "the first token was scored, too, by row -1, which is the LAST row: nothing "
+         "predicts the first one, scoring begins with the second"),
     ])  # fmt: skip
 
 
@@ -283,6 +306,10 @@ TEXT_PERPLEXITY = Task(
          "return math.exp(-sum(log_probs) / len(log_probs))", "return product ** (-1 / n)",
          "right for short texts, but the product of hundreds of probabilities is 0.0 in floats: "
          "add logarithms"),
+        ("each-window-its-end", "range(n_seen, start + len(ids))",
+         "range(start + max(1, window - stride), start + len(ids))",
+         "the first window scores only its last tokens, like the others; it is the first "
+         "that holds its tokens, and scores all of them but token 0"),
     ])  # fmt: skip
 
 TASKS = [

@@ -49,6 +49,7 @@ def choice_cases(rng):
         case(1, 7, Probe(choose_by_rank, 1), "the second most likely token"),
         case(6, 5, Probe(choose_by_mass, 0.25), "another choice by probability mass"),
         case(3, 4, Probe(choose_by_rank, 3), "a less likely token"),
+        case(2, 5, Probe(choose_by_mass, 0.0), "always token 0"),
     ]
 
 
@@ -79,6 +80,14 @@ GENERATE_WITH_CHOICE = Task(
          "for the text and one for the trace. Keep its answer in a variable"),
         ("returns-the-text", "return trace", "return token_ids", "this is the text, prompt "
          "included; return the trace, a (token_id, probability) pair for each new token"),
+        ("exp-of-the-logits", "torch.softmax(model(token_ids)[-1], dim=-1)",
+         "model(token_ids)[-1].exp()",
+         "exp of the logits are probabilities in the toy model only; those of other models "
+         "do not sum to 1: softmax"),
+        ("ends-at-0", "float(probs[token_id])))",
+         "float(probs[token_id])))\n        if token_id == 0:\n            break",
+         "it stops at token 0, which means <end> in the toy model only; max_new_tokens "
+         "tokens are wanted"),
     ])  # fmt: skip
 
 
@@ -117,6 +126,13 @@ POSITIONS_PROCESSED = Task(
         ("half-a-square", "sum(prompt_len + i for i in range(n_new_tokens))",
          "prompt_len * n_new_tokens + n_new_tokens**2 // 2", "n²/2 is the sum for large n only: "
          "the growth is 0 + 1 + ... + (n - 1), which is n (n - 1) / 2"),
+        ("new-tokens-once", "sum(prompt_len + i for i in range(n_new_tokens))",
+         "n_new_tokens * prompt_len + n_new_tokens - 1 if n_new_tokens else 0",
+         "the prompt was counted for each call, and each new token only once; a call sees "
+         "ALL the new tokens before it"),
+        ("rounds-too-early", "sum(prompt_len + i for i in range(n_new_tokens))",
+         "(2 * prompt_len + n_new_tokens - 1) // 2 * n_new_tokens",
+         "the mean length was rounded before it was multiplied: multiply first, halve last"),
     ])  # fmt: skip
 
 
@@ -143,6 +159,7 @@ def stream_cases(rng):
         case("ends in half an 👋".encode()[:-2], "a text that ends within a character", widest=1),
         Case(Probe(decode_bytes, [b" ", b"\xe7", b".\xf0\x9f", b"\x98\xba"]), [0, 2, 3, 1, 2, 3],
              label="a broken character in the middle"),
+        Case(Probe(decode_bytes, [b"ha", b" ha"]), [0, 0, 1, 0], label="a text that repeats"),
         Case(Probe(decode_bytes, [b"a"]), [], label="no token"),
     ]  # fmt: skip
 
@@ -173,6 +190,17 @@ STREAM_TEXT = Task(
          "there are fewer pieces than tokens: where nothing new can be shown, the piece is ''"),
         ("joins-the-pieces", "return pieces", 'return "".join(pieces)',
          "this is the text in one; return the list of pieces"),
+        ("waits-for-the-whole-text", 'text.rstrip("\\ufffd")',
+         'shown if "\\ufffd" in text else text',
+         "nothing is shown while there is a \\ufffd anywhere in the text; only those at its "
+         "END can still become characters"),
+        ("up-to-the-first-broken-one", 'text.rstrip("\\ufffd")', 'text.split("\\ufffd")[0]',
+         "the text is shown up to its FIRST \\ufffd; one that has other characters behind it "
+         "stays, and must not hold them back"),
+        ("takes-out-repetitions", "text[len(shown) :]",
+         'text.replace(shown, "") if shown else text',
+         "replace takes out every repetition of the text so far; what is new begins behind "
+         "its LENGTH"),
     ])  # fmt: skip
 
 
@@ -297,6 +325,28 @@ GENERATE_BATCH = Task(
         ("returns-the-prompts", "return new_ids",
          "return [[*p, *row] for p, row in zip(prompts, new_ids, strict=True)]",
          "the prompts are in the result; return the new tokens only"),
+        ("new-positions-of-columns", "positions[:, -1:] + 1",
+         "torch.full_like(positions[:, -1:], ids.shape[1] - 1)",
+         "the new tokens' positions are the numbers of their columns and count the padding: "
+         "each row goes on from its own last position"),
+        ("end-in-the-prompt",
+         "for row, token_id in zip(new_ids, best.tolist(), strict=True):\n            if "
+         "row[-1:] != [eos_token_id]:",
+         "for row, prompt, token_id in zip(new_ids, prompts, best.tolist(), strict=True):\n  "
+         "          if eos_token_id not in [*prompt, *row]:",
+         "all(row[-1] == eos_token_id for row in new_ids)",
+         "all(eos_token_id in [*p, *row] for p, row in zip(prompts, new_ids, strict=True))",
+         "a row counts as ended because the end token is in its PROMPT; only the new tokens "
+         "can end it"),
+        ("wakes-up-again", "new_ids = [[] for _ in prompts]",
+         "new_ids, alive = [[] for _ in prompts], [True] * len(prompts)",
+         "for row, token_id in zip(new_ids, best.tolist(), strict=True):\n            if "
+         "row[-1:] != [eos_token_id]:\n                row.append(token_id)",
+         "for b, token_id in enumerate(best.tolist()):\n            if alive[b]:\n           "
+         "     new_ids[b].append(token_id)\n            alive[b] = token_id != eos_token_id",
+         "if all(row[-1] == eos_token_id for row in new_ids):", "if not any(alive):",
+         "a row that had ended went on some steps later: once it has ended, what the model "
+         "says about it counts no more"),
     ])  # fmt: skip
 
 TASKS = [

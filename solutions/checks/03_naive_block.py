@@ -387,6 +387,12 @@ LLAMA_LOGITS = Task(
          "pair i has the exponent -i/H; it is -2i/H"),
         ("first-layer-only", "{i}", "0",
          "every layer runs with the weights of layer 0"),
+        ("eps-outside-the-root", "x * torch.rsqrt(x.pow(2).mean(dim=-1, keepdim=True) + eps)",
+         "x / (x.pow(2).mean(dim=-1, keepdim=True).sqrt() + eps)",
+         "ε is added to the root; it belongs under it, to the mean of the squares"),
+        ("tied-head", "lm_head.weight", "model.embed_tokens.weight",
+         "the logits come from the embedding matrix, as with tied weights; this model has an "
+         "output matrix of its own, lm_head.weight"),
     ])  # fmt: skip
 
 TASKS = [

@@ -79,6 +79,10 @@ APPEND = Task(
         ("no-room-check", "end > keys.shape[1]", "False",
          "right while there is room; but where none is left, the new token vanishes without a word "
          "(a slice behind the end is empty): raise ValueError"),
+        ("refuses-the-last-place", "if end > keys", "if end >= keys",
+         "the last position is refused: max_seq_len positions fit, one more does not"),
+        ("counts-heads", "length + k.shape[1]", "length + len(k)",
+         "L is the size of axis 1 of k, (n_KV, L, H); len(k) is the number of heads"),
     ])  # fmt: skip
 
 CHUNK_MASK = Task(
@@ -120,6 +124,11 @@ CHUNK_MASK = Task(
          "this is the additive form, 0 and -inf, to be added to scores; bools are wanted"),
         ("transposed", "positions <= queries[:, None]", "(positions <= queries[:, None]).T",
          "rows and columns are exchanged: a row for each NEW token, a column for each position"),
+        ("hides-the-last-column", "return positions <= queries[:, None]",
+         "mask = positions + 0 * queries[:, None] >= 0\n    mask[:-1, -1] = False\n    "
+         "return mask",
+         "only the last column is hidden; a new token may see NONE of the new ones after it, "
+         "and in a chunk of three or more there are several"),
     ])  # fmt: skip
 
 
@@ -168,6 +177,19 @@ ROPE_CACHE = Task(
          "the new keys stand in front of the cached ones; they are later in the text, so behind"),
         ("no-scale", " / math.sqrt(Q.shape[-1])", "",
          "the scores lost their scale, 1/√H; the bug was elsewhere"),
+        ("returns-them-unturned", "Q, K_new = rotate", "Q, turned = rotate",
+         "K = torch.cat([K_cache, K_new])", "K = torch.cat([K_cache, turned])",
+         "math.sqrt(Q.shape[-1]), K", "math.sqrt(Q.shape[-1]), torch.cat([K_cache, K_new])",
+         "the scores are right, but the new keys go into the cache as they came in; the "
+         "cache holds keys AFTER RoPE"),
+        ("moved-by-the-new", "torch.arange(past_len, past_len + len(Q))",
+         "torch.arange(len(Q)) + (len(K_new) if past_len else 0)",
+         "the positions are moved by the number of NEW tokens; in front of them are the "
+         "cached ones, so it is len(K_cache)"),
+        ("queries-at-the-end", "rotate(Q, positions)",
+         "rotate(Q, positions if past_len == 0 else positions * 0 + positions[-1])",
+         "all queries stand at the last position: right for one new token; in a chunk each "
+         "stands at its own"),
     ])  # fmt: skip
 
 
@@ -233,6 +255,11 @@ DECODE_STEP = Task(
          "column has one entry, so that all weights are 1: it runs over the keys, dim=-1"),
         ("no-scale", " / math.sqrt(q.shape[-1])", "",
          "the scores are not scaled: divide by √H, as the prefill does"),
+        ("scale-of-the-model", "math.sqrt(q.shape[-1])", "math.sqrt(X.shape[-1])",
+         "the scores are divided by √D, the width of X; H is the width of a head"),
+        ("scale-of-the-keys", "math.sqrt(q.shape[-1])", "math.sqrt(len(K))",
+         "the scores are divided by the root of the number of keys; the scale is √H, "
+         "whatever is cached"),
     ])  # fmt: skip
 
 
@@ -262,6 +289,9 @@ def cache_test_cases(rng):
         Case([*run, (1, L + n - 1)], L, ids, ids, label="one step too many"),
         Case([(L, 0), *run], L, ids, ids, label="the prompt twice"),
         Case(run[1:], L, ids, ids, label="no prefill"),
+        Case([(L - 1, 0), *run[1:]], L, ids, ids, label="a prefill of a part of the prompt"),
+        Case([(1, L - 1), *run[1:]], L, ids, ids, label="a prompt that was cached before"),
+        Case(run, L, ids, [*ids, 5], label="tokens that are missing at the end"),
     ]
 
 
@@ -296,6 +326,18 @@ CACHE_TEST = Task(
         ("one-step-more", "range(len(naive_ids) - 1)", "range(len(naive_ids))",
          "this wants n decode steps; the prefill gives the first token and the last one is never "
          "put in, so n tokens take n - 1 steps"),
+        ("first-call-not-checked", "list(calls) == wanted",
+         "len(calls) == len(wanted) and list(calls)[1:] == wanted[1:]",
+         "this does not look at the first call: the prefill has to see the whole prompt, "
+         "behind an empty cache"),
+        ("zip-of-tokens", "cached_ids == naive_ids and list(calls) == wanted",
+         "all(a == b for a, b in zip(cached_ids, naive_ids)) and list(calls) == [(prompt_len "
+         "if i == 0 else 1, prompt_len + i - 1 if i else 0) for i in range(len(cached_ids))]",
+         "zip stops at the shorter list: tokens that are missing at the end are not noticed"),
+        ("only-the-sum", "list(calls) == wanted",
+         "sum(seq_len for seq_len, _ in calls) == prompt_len + len(naive_ids) - 1",
+         "this adds up how many tokens went in; what was cached before each call, and in "
+         "which calls they went in, is not looked at"),
     ])  # fmt: skip
 
 
@@ -379,6 +421,8 @@ GENERATE = Task(
          "comes after it"),
         ("prompt-included", "return new_ids", "return list(prompt_ids) + new_ids",
          "the prompt is in the result; return the new tokens only"),
+        ("layers-typed-in", "for layer in range(model.n_layers)", "for layer in range(2)",
+         "two layers are typed in; another model has another number, model.n_layers"),
     ])  # fmt: skip
 
 TASKS = [APPEND, CHUNK_MASK, ROPE_CACHE, DECODE_STEP, CACHE_TEST, GENERATE]

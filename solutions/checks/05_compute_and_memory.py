@@ -115,6 +115,21 @@ REQUEST_TIMES = Task(
          "computing and reading go on together: the slower one counts, not their sum"),
         ("counts-macs", "flops = 2 * spec", "flops = spec",
          "a multiplication and an addition are 2 FLOPs"),
+        ("steps-only-read", "[pass_s(1, weights", "[pass_s(0, weights",
+         "a decode step computes, too: 2 · n_params FLOPs, which may take longer than "
+         "reading on a slow device"),
+        ("prefill-reads-a-cache", "pass_s(prompt_len, weights)",
+         "pass_s(prompt_len, weights + per_token * prompt_len)",
+         "the prefill reads the weights only: there is no cache yet"),
+        ("one-maximum",
+         '    return {"ttft_s": ttft_s, "tpot_s": tpot_s, "total_s": ttft_s + sum(steps)}',
+         "    cache = sum(per_token * (prompt_len + i) for i in range(n_new - 1))\n    flops "
+         '= weights * (prompt_len + n_new - 1)\n    total_s = max(flops / device["peak"], '
+         '(weights * n_new + cache) / device["bandwidth"])\n    tpot_s = (total_s - ttft_s) '
+         '/ (n_new - 1) if steps else 0\n    return {"ttft_s": ttft_s, "tpot_s": tpot_s, '
+         '"total_s": total_s}',
+         "one maximum was taken for the whole request; the law is about a pass: the prefill "
+         "may be computing while every step is reading"),
     ])  # fmt: skip
 
 
@@ -175,6 +190,15 @@ UTILISATION = Task(
         ("percent", "mfu = flops", "mfu = 100 * flops",
          "n_bytes / decode_s", "100 * n_bytes / decode_s",
          "fractions of 1 are asked for, not percent"),
+        ("own-token-too", "+ per_token * batch_size * prompt_len",
+         "+ per_token * batch_size * (prompt_len + 1)",
+         "the step reads the tokens BEFORE its own, prompt_len of them in each cache"),
+        ("mbu-by-the-peak", 'decode_s / device["bandwidth"]', 'decode_s / device["peak"]',
+         "bytes per second are compared with the peak, which is in FLOPs; MBU is a part of "
+         "the bandwidth"),
+        ("share-of-the-memory", 'n_bytes / decode_s / device["bandwidth"]',
+         'n_bytes / device["memory"]',
+         "this is the part of the MEMORY that is filled; MBU is about bytes per second"),
     ])  # fmt: skip
 
 
@@ -220,6 +244,12 @@ CHEAPEST_BATCH = Task(
         ("only-reads", 'max(flops / device["peak"], n_bytes / device["bandwidth"])',
          'n_bytes / device["bandwidth"]',
          "with many sequences computing may take longer than reading"),
+        ("price-of-the-limit", "* step_s(batch) / batch", "* max_tpot_s / batch",
+         "the price is that of a step of max_tpot_s; a step takes what it takes, perhaps less"),
+        ("below-the-limit", "step_s(batch) <= max_tpot_s", "step_s(batch) < max_tpot_s",
+         "a step may take exactly max_tpot_s"),
+        ("price-of-one-more", "* step_s(batch) / batch", "* step_s(batch + 1) / batch",
+         "the price is computed with the step of the first batch that is NOT possible"),
     ])  # fmt: skip
 
 TASKS = [

@@ -47,6 +47,18 @@ VOLUME = Task(
          "counted one sequence; each of the batch_size sequences sends its own activations"),
         ("prefill-forgotten", "= prefill + ", "= ", "the request's bytes are those of the decode "
          "passes alone; the prefill crosses the boundaries, too, and is the larger part"),
+        ("no-cache", "(max_new_tokens - 1) * decode",
+         "sum(seq_len + i for i in range(1, max_new_tokens)) * decode",
+         "each decode pass sends all tokens so far; the stages have caches, so that one "
+         "token for each sequence is sent"),
+        ("batch-in-the-request-only", '"prefill": prefill, "decode": decode,',
+         '"prefill": prefill // batch_size, "decode": decode // batch_size,',
+         "the request counts the whole batch, prefill and decode one sequence of it; all "
+         "three are of the batch"),
+        ("decode-without-batch", "prefill = seq_len * decode",
+         "prefill = seq_len * decode\n    decode //= batch_size",
+         "a decode pass counts one token in all; each of the batch_size sequences has a new "
+         "token"),
     ])  # fmt: skip
 
 
@@ -130,6 +142,14 @@ COMPLETION = Task(
          "done when it leaves it"),
         ("first-one-waits", "return times", "return [time + max(stage_s) for time in times]",
          "off by one request: the first one waits for nobody and leaves after the sum"),
+        ("never-waits-for-arrival",
+         "now = max(now, free_s[stage]) + seconds\n            free_s[stage] = now",
+         "free_s[stage] += seconds\n            now = max(now, free_s[stage])",
+         "each stage begins before the request is there: it waits for BOTH, that the stage "
+         "is free and that the request has left the stage before"),
+        ("stage-between-stays-empty", "free_s[stage])", "free_s[min(stage + 1, len(stage_s) - 1)])",
+         "a request waits until the one before has left the NEXT stage; it may enter as soon "
+         "as this one is free"),
     ])  # fmt: skip
 
 
@@ -182,6 +202,21 @@ DECODE = Task(
         ("steps-by-requests",
          "return times", "return [list(row) for row in zip(*times, strict=True)]",
          "the numbers are right, their order is not: one list for each REQUEST, of its steps"),
+        ("lowest-first", "    return times",
+         "    ready, times, now = [0] * n_requests, [[] for _ in range(n_requests)], 0\n    "
+         "while any(len(own) < n_steps for own in times):\n        waiting = [r for r in "
+         "range(n_requests) if len(times[r]) < n_steps and ready[r] <= now]\n        for r "
+         "in waiting[:1]:\n            ready[r] = now + n_stages\n            "
+         "times[r].append(ready[r])\n        now += 1\n    return times",
+         "the lowest request that is ready overtakes others that have waited longer: first "
+         "come, first served"),
+        ("token-takes-a-second", "own[-1] if own", "own[-1] + 1 if own",
+         "a second passes between a token and the next step; the step may enter at once"),
+        ("one-batch", "    return times",
+         "    return [[n_stages * (t + 1) for t in range(n_steps)] for _ in "
+         "range(n_requests)]",
+         "all requests pass a stage together, as one batch; here a stage does one step of "
+         "ONE request at a time"),
     ])  # fmt: skip
 
 
@@ -198,6 +233,7 @@ def bubble_cases(rng):
         Case(8, 9, entry="requests_for", label="a small bubble"),  # 70.8
         Case(8, 65, entry="requests_for", label="a large bubble"),  # 3.8
         Case(s, 50, entry="requests_for", label="just allowed"),
+        Case(10, 60, entry="requests_for", label="just allowed, but for rounding"),  # 6
         Case(1, 10, entry="requests_for", label="the requests of a single stage"),
     ]
     return [*fractions, *wanted]
@@ -232,6 +268,12 @@ BUBBLE = Task(
          "a bubble of exactly max_percent is allowed; you ask for one request more"),
         ("no-request", "n_requests = 1", "n_requests = 0",
          "a single stage needs no others to fill it, but the answer is 1 request or more"),
+        ("rounded-up-by-floats", "return n_requests",
+         "return max(1, math.ceil((n_stages - 1) * (1 / (max_percent / 100) - 1)))",
+         "the formula is right, but its floats are a little above a whole number at times, "
+         "and ceil makes one more of it: compare whole numbers"),
+        ("percent-for-a-fraction", "while 100 *", "while",
+         "the bubble is a fraction, max_percent is in percent: one of them times 100"),
     ])  # fmt: skip
 
 
@@ -339,6 +381,21 @@ PROBLEMS = Task(
          "only blocks that are neighbours in the list are compared; they come in any order"),
         ("first-problem-only", "sorted(broken)", "sorted(broken)[:1]",
          "only one of the broken rules is named; a schedule may break several"),
+        ("named-for-each", "broken = set()", "broken = []", 'broken.add("two at once")',
+         'broken.append("two at once")',
+         "overlap = start_s < other_end_s and other_start_s < end_s",
+         "overlap = start_s <= other_start_s < end_s", 'broken.add("not left yet")',
+         'broken.append("not left yet")', 'broken.add("no token yet")',
+         'broken.append("no token yet")',
+         "a rule is named as often as it is broken; each name comes once"),
+        ("neighbours-of-sorted-tuples",
+         "        for other, (other_start_s, other_end_s) in when.items():",
+         "        order = sorted(when)\n        i = order.index((stage, request, step))\n    "
+         "    for other in order[i + 1 : i + 2]:\n            other_start_s, other_end_s = "
+         "when[other]", "overlap = start_s < other_end_s and other_start_s < end_s",
+         "overlap = other_start_s < end_s",
+         "the blocks of a stage are compared in the order of requests and steps; that is not "
+         "the order in which they start"),
     ])  # fmt: skip
 
 TASKS = [VOLUME, SPLIT, COMPLETION, DECODE, BUBBLE, PROBLEMS]

@@ -20,6 +20,7 @@ def postprocess_cases(rng):
         # The first text's best label is the last one, so that a list left unsorted shows.
         Case([[-1.0, 0.5, 3.0], [2.0, 0.0, -2.0]], {0: "A", 1: "B", 2: "C"}, top_k=2),
         Case([[1.0, 0.5, 1.0]], {0: "A", 1: "B", 2: "C"}, label="two labels of equal score"),
+        Case([[1.0, 0.5, 1.0]], {2: "A", 0: "C", 1: "B"}, label="labels in another order"),
     ]
 
 
@@ -45,6 +46,13 @@ POSTPROCESS = Task(
         ("bare-dict",
          "return answers", "return [answer[0] if top_k == 1 else answer for answer in answers]",
          "each text's entry is a list of dicts, also where top_k=1 leaves one"),
+        ("rounded", "weights[i] / sum(weights)", "round(weights[i] / sum(weights), 4)",
+         "the scores are rounded; return them as they are"),
+        ("order-of-the-dict", "id2label[i]", "list(id2label.values())[i]",
+         "the names are taken in the order in which the dictionary lists them; look each up "
+         "by its id"),
+        ("ties-by-name", "-row[label]", "(-row[label], id2label[label])",
+         "labels of equal scores are sorted by their names; the smaller ID comes first"),
     ])  # fmt: skip
 
 
@@ -57,6 +65,7 @@ def padding_cases(rng):
         Case([prompt(n + 3), prompt(n), prompt(n + 1)], 0),
         Case([prompt(1), prompt(6)], 0, label="a prompt of one token"),
         Case([[*prompt(3), 2, *prompt(2)], [2, *prompt(2)]], 2, label="pad_id within a prompt"),
+        Case([[90, 4], [5, 6, 7, 8]], 0, label="a short prompt of large ids"),
         Case([prompt(4)], 1, label="a batch of one"),
     ]
 
@@ -84,6 +93,16 @@ PADDING = Task(
         ("cuts-to-shortest", "max(len(prompt) for", "min(len(prompt) for",
          "n_pad = longest - len(prompt)", "prompt, n_pad = prompt[:longest], 0",
          "the prompts are cut to the shortest: pad them to the longest instead"),
+        ("searches-the-prompt", 'batch["attention_mask"].append([0] * n_pad + [1] * len(prompt))',
+         'n_pad = batch["input_ids"][-1].index(prompt[0])\n        '
+         'batch["attention_mask"].append([0] * n_pad + [1] * (longest - n_pad))',
+         "list(range(len(prompt)))", "list(range(longest - n_pad))",
+         "the padding ends where the prompt's first token is first found, and that token may "
+         "be pad_id itself: how much is padded follows from the lengths"),
+        ("largest-list", "max(len(prompt) for prompt in prompts)", "len(max(prompts))",
+         "max(prompts) compares the ids of the lists, not their lengths"),
+        ("padding-at-position-1", "[0] * n_pad + list(range", "[1] * n_pad + list(range",
+         "the padding stands at position 1; here it gets 0"),
     ])  # fmt: skip
 
 
@@ -120,6 +139,16 @@ LABEL_WORDS = Task(
          "these are the scores before the softmax: over the labels they must sum to 1"),
         ("prior-not-a-log", "(sum(log_probs)) / prior", "(sum(log_probs) - prior)",
          "a probability is subtracted from a log-probability: take the prior's logarithm"),
+        ("priors-sum-to-1", "math.exp(sum(free[label])) for",
+         "math.exp(sum(free[label])) / sum(math.exp(sum(logs)) for logs in free.values()) for",
+         "each text's probabilities were divided by their sum over the labels first; the "
+         "prior is their mean as they are"),
+        ("prior-of-the-first-token", "math.exp(sum(free[label])) for",
+         "math.exp(free[label][0]) for",
+         "the prior is that of the word's first token; a word's probability is that of all "
+         "its tokens, there as well"),
+        ("first-text-only", "in content_free) / len(content_free)", "in content_free[:1])",
+         "only the first text without content counts here; take the mean over all of them"),
     ])  # fmt: skip
 
 
@@ -144,6 +173,13 @@ def precedence_cases(rng):
         Case({}, config, own, default, label="a config"),
         Case({"top_p": None, "num_beams": 4}, config, own, default, label="a config and a call"),
         Case({}, {"do_sample": False}, own, default, label="False in a config"),
+        Case(
+            {"penalty_alpha": 0.6},
+            {"length_penalty": 0.0, "min_p": None},
+            own,
+            default,
+            label="names that only the call or a config has",
+        ),
     ]
 
 
@@ -164,6 +200,17 @@ PRECEDENCE = Task(
          "a config that is passed to generate beats the model's own"),
         ("default-beats-own", "(default, own, config", "(own, default, config",
          "the library's default is the weakest: the model's own settings beat it"),
+        ("known-names-only", "return settings | call",
+         "return {name: value for name, value in (settings | call).items() if name in own | "
+         "default}",
+         "a name that only the call or a config has is missing: every setting that any of "
+         "the four names"),
+        ("false-is-unset", "if value is not None", "if value",
+         "0 and False in one of the dicts were taken for 'not set'; compare with None"),
+        ("changes-default", "settings = dict.fromkeys(names)",
+         "settings = default\n    for name in names:\n        settings.setdefault(name)",
+         "the settings are collected in `default` itself, which the next call gets: begin "
+         "with a dict of your own"),
     ])  # fmt: skip
 
 
@@ -177,11 +224,13 @@ def resize_cases(rng):
     def matrix(n_rows, width):
         return rng.normal(1, 2, (n_rows, width)).round(3)
 
+    same = matrix(4, 3)
     return [
         Case(matrix(6, 3), matrix(6, 3), 8),
         Case(matrix(5, 4), None, 6, label="tied weights"),
         Case(matrix(5, 2), matrix(5, 2), 1, label="fewer tokens"),
         Case(matrix(4, 2), matrix(4, 2), 4, label="as many tokens as before"),
+        Case(same, same.copy(), 6, label="two matrices that are equal"),
     ]
 
 
@@ -202,6 +251,13 @@ RESIZE = Task(
         ("output-from-embedding",
          "else resized(output)", "else np.vstack([output[:n_tokens], new[len(output) :]])",
          "the output's new rows are the mean of the OUTPUT's old rows"),
+        ("first-rows-go", "matrix[:n_tokens]", "matrix[-n_tokens:]",
+         "with fewer tokens the LAST rows go; token i keeps row i"),
+        ("ties-what-is-equal", "if output is embedding", "if np.array_equal(output, embedding)",
+         "two matrices with equal numbers were tied; ask whether they are one object, with "
+         "`is`"),
+        ("divided-by-the-new", "matrix.mean(axis=0)", "matrix.sum(axis=0) / n_tokens",
+         "the sum of the old rows is divided by the number of NEW rows: it is their mean"),
     ])  # fmt: skip
 
 
@@ -245,6 +301,13 @@ SHARDS = Task(
          "a single shard is called model.safetensors"),
         ("exactly-does-not-fit", "+ size > max_shard_size", "+ size >= max_shard_size",
          "exactly the maximum fits: close the shard only where it would hold more"),
+        ("maximum-by-itself", "if size > max_shard_size:", "if size >= max_shard_size:",
+         "a tensor of exactly the maximum is not larger than it: it goes into the open shard "
+         "or opens the next one"),
+        ("order-of-opening", "    weight_map = {}",
+         "    done.sort(key=lambda names: list(sizes).index(names[0]))\n    weight_map = {}",
+         "the shards are numbered in the order in which they were opened; it is that in "
+         "which they were completed"),
     ])  # fmt: skip
 
 TASKS = [POSTPROCESS, PADDING, LABEL_WORDS, PRECEDENCE, RESIZE, SHARDS]

@@ -20,6 +20,7 @@ TEMPERATURE = Task(
         Case(rng.normal(0, 2, 9).tolist(), 1.8),
         Case([1000.0, 999.0, -math.inf], 0.5, label="huge logits"),
         Case([-1500.0, -1502.0], 2.0, label="very small logits"),
+        Case([0.0, -800.0], 1000.0, label="a high temperature"),
     ],
     misconceptions=[
         ("multiplies", ") / temperature)", ") * temperature)",
@@ -31,6 +32,17 @@ TEMPERATURE = Task(
          "this is the softmax without temperature"),
         ("overflows", "(x - highest)", "x",
          "exp of a large logit overflows: subtract the largest logit first"),
+        ("powers-of-probabilities",
+         "    weights = [math.exp((x - highest) / temperature) for x in logits]",
+         "    weights = [math.exp(x - highest) for x in logits]\n    weights = [(w / "
+         "sum(weights)) ** (1 / temperature) for w in weights]",
+         "softmax came first, and the temperature acts on its probabilities: one that has "
+         "become 0.0 stays 0 at every temperature. Divide the logits"),
+        ("subtracts-undivided", "(x - highest) / temperature", "x / temperature - highest",
+         "the largest logit is subtracted without being divided by the temperature, so that "
+         "exp still overflows when it is cold"),
+        ("rounded", "[w / sum(weights) for", "[round(w / sum(weights), 6) for",
+         "the probabilities are rounded; return them as they are"),
     ])  # fmt: skip
 
 TOP_K = Task(
@@ -39,6 +51,8 @@ TOP_K = Task(
         Case(distribution(rng, 7), 3),
         Case(distribution(rng, 12), 5),
         Case([0.1, 0.2, 0.4, 0.2, 0.1], 2, label="ties"),
+        Case([0.25, 0.25, 0.125, 0.375], 3, label="ties above the k-th"),
+        Case([0.25, 0.375, 0.375], 1, label="two likeliest tokens"),
         Case(distribution(rng, 3), 50, label="k above the vocabulary"),
     ],
     misconceptions=[
@@ -53,6 +67,17 @@ TOP_K = Task(
          "these are the k UNlikeliest tokens"),
         ("k-above-vocabulary", "min(k, len(probs))", "k",
          "k may be larger than the vocabulary: then everything is kept"),
+        ("distinct-values", "sorted(probs, reverse=True)[min(k, len(probs)) - 1]",
+         "sorted(set(probs), reverse=True)[: min(k, len(probs))][-1]",
+         "a set holds equal probabilities once, so that too many tokens are kept: the k-th "
+         "of ALL tokens decides"),
+        ("divides-by-the-k-largest", "sum(kept)", "sum(sorted(probs)[::-1][:k])",
+         "the ties are kept, but left out of the sum that you divide by: the result sums to "
+         "more than 1"),
+        ("one-for-k-1", "p >= smallest else 0.0 for p in probs]",
+         "p >= smallest and (k > 1 or i == probs.index(smallest)) else 0.0 for i, p in "
+         "enumerate(probs)]",
+         "k = 1 is no special case: two tokens that are equally likely are both kept"),
     ])  # fmt: skip
 
 TOP_P = Task(
@@ -66,6 +91,7 @@ TOP_P = Task(
         Case([0.05, 0.7, 0.2, 0.05], 0.9, label="exactly p, but for rounding"),  # .7 + .2 < .9
         Case([0.2, 0.2, 0.2, 0.2, 0.2], 0.5, label="equal tokens"),
         Case([0.2, 0.5, 0.3], 0.0, label="p = 0"),
+        Case([0.496, 0.3, 0.104, 0.1], 0.8, label="a sum that stays below p"),  # .796
     ],
     misconceptions=[
         ("stops-before-p", "            break",
@@ -91,6 +117,11 @@ TOP_P = Task(
          "    kept = {token for token in order if probs[token] >= p} or {order[0]}\n"
          "    total = sum(probs[token] for token in kept)\n    return [q",
          "p is compared with the sum so far, not with each token's probability"),
+        ("too-much-slack", "total >= p - 1e-12", "round(total, 2) >= p",
+         "too much slack: a sum of .796 is no .8. Rounding errors of floats are far smaller, "
+         "about 1e-16"),
+        ("divided-by-p", "q / total if", "q / p if",
+         "what is kept is divided by p; divide by the sum of what is kept"),
     ])  # fmt: skip
 
 
@@ -116,6 +147,14 @@ DRAW = Task(
          "the tokens lie in the order of their ids: don't sort"),
         ("closed-above", "u < end", "u <= end",
          "an interval ends BEFORE the sum that includes the token: u < sum, not u <= sum"),
+        ("falls-through",
+         "    return max(token for token, p in enumerate(probs) if p > 0)  # rounding left a "
+         "gap before 1", "",
+         "nothing is returned for a u behind the last end: the sum of the floats may stop a "
+         "little short of 1. Return the last token that is possible"),
+        ("last-id", "max(token for token, p in enumerate(probs) if p > 0)", "len(probs) - 1",
+         "for a u behind the last end the last id is returned, even where that token has "
+         "probability 0"),
     ])  # fmt: skip
 
 ORDER = Task(
@@ -125,6 +164,7 @@ ORDER = Task(
           for n, temperature in ((12, 2.0), (20, 0.6), (9, 1.5))),
         Case([0.0, math.log(2), 0.0], 1.0, 0.5, label="exactly p"),
         Case([1.0] * 5, 0.7, 0.5, label="equal tokens"),
+        Case([0.0] * 10, 2.0, 0.8, label="exactly p, but for rounding"),  # 8 times .1 is below .8
     ],
     misconceptions=[
         ("cuts-first", "x / temperature", "x", "    return [q",
@@ -137,6 +177,18 @@ ORDER = Task(
         ("no-cut", "if total >= p - 1e-12", "if False", "the nucleus is not cut at all"),
         ("no-temperature", "x / temperature", "x", "the temperature does nothing here"),
         ("not-renormalised", "q / total if", "q if", "what is kept must sum to 1 again"),
+        ("no-slack", "p - 1e-12", "p",
+         "a sum of floats may stop just short of p, as in task 3: allow a little slack here, "
+         "too"),
+        ("softmax-again", "    return [q / total if",
+         "    total = sum(math.exp(probs[token]) for token in kept)\n    return [math.exp(q) "
+         "/ total if",
+         "softmax was taken again, of the probabilities that are kept; divide them by their "
+         "sum"),
+        ("temperature-twice", "    return [q / total if",
+         "    probs = [q ** (1 / temperature) for q in probs]\n    total = sum(probs[token] "
+         "for token in kept)\n    return [q / total if",
+         "the temperature acts twice, before the cut and once more on what is kept"),
     ])  # fmt: skip
 
 STRATEGIES = Task(
@@ -150,6 +202,10 @@ STRATEGIES = Task(
          "beams and do_sample together draw within the beam search"),
         ("no-default-k", 'keeps": 50', 'keeps": 0',
          "do_sample=True alone has a default that surprises: top_k is 50"),
+        ("temperature-samples", '=0.7)": "greedy"', '=0.7)": "sampling"',
+         "a temperature changes nothing where nothing is drawn: still greedy"),
+        ("top-p-samples", 'k=0)": "greedy"', 'k=0)": "sampling"',
+         "top_p changes nothing where nothing is drawn: still greedy"),
     ])  # fmt: skip
 
 TASKS = [TEMPERATURE, TOP_K, TOP_P, DRAW, ORDER, STRATEGIES]
