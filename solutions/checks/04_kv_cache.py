@@ -374,9 +374,8 @@ def generate_cases(rng):
         W = normal(rng, n_layers, 4, d_model, d_model)
         return Case(tables, W, prompt_ids, max_new_tokens, end_id, label=label)
 
-    # One model of five tokens: one of them is the first new one, and most are in the prompt.
-    tables, W, *_ = case(4, 12, 0, "").args
-    ends = [Case(tables, W, [0, 1, 2, 3], 12, i, label=f"end token {i}") for i in range(5)]
+    # Of five tokens, one or the other soon ends a text.
+    ends = [case(4, 12, end_id, f"end token {end_id}") for end_id in range(5)]
     return [
         case(6, 9, -1, "a prompt and nine tokens", n_layers=3),
         case(1, 6, -1, "a prompt of one token"),
@@ -422,14 +421,8 @@ GENERATE = Task(
          "comes after it"),
         ("prompt-included", "return new_ids", "return list(prompt_ids) + new_ids",
          "the prompt is in the result; return the new tokens only"),
-        ("first-token-not-checked", "ids[0] == end_id or",
-         "len(new_ids) > 1 and ids[0] == end_id or",
-         "the first new token, out of the prefill, is not compared with end_id: it can end "
-         "the text as well"),
         ("layers-typed-in", "for layer in range(model.n_layers)", "for layer in range(2)",
          "two layers are typed in; another model has another number, model.n_layers"),
-        ("end-in-the-prompt", "if ids[0] == end_id or", "if end_id in [*prompt_ids, *new_ids] or",
-         "the text ends because end_id is in the PROMPT; only a new token can end it"),
     ])  # fmt: skip
 
 TASKS = [APPEND, CHUNK_MASK, ROPE_CACHE, DECODE_STEP, CACHE_TEST, GENERATE]
