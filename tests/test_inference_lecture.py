@@ -150,7 +150,7 @@ def test_every_setting_of_the_course_s_script_acts(tiny, engine):
 class FakeEngine:
     """Its requests take the times that it is told."""
 
-    vocab_size = 10
+    vocab_size, hf_model = 10, SimpleNamespace(config=None)
 
     def __init__(self, prefills, steps):
         self.prefills, self.steps, self.prompts = iter(prefills), steps, []

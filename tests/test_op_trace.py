@@ -493,7 +493,9 @@ def test_kept_values_are_the_tensors_of_the_rows():
 
 
 def test_changed_rows_shows_what_was_computed_for_nothing():
-    causal, slide = (changed_rows(*two_passes(causal=c)[:2]).set_index("tensor") for c in (1, 0))
+    causal, slide = (
+        changed_rows(*two_passes(causal=c)[:2]).set_index("tensor") for c in (True, False)
+    )
     assert set(causal["unchanged"]) == {8}
     assert set(causal["new"]) == {1}
     assert causal["max_difference"].max() < 1e-12
@@ -553,7 +555,7 @@ def test_latex_and_display(traces):
 
 
 def test_a_trace_that_fails_to_start_leaves_the_next_one_alone(monkeypatch):
-    with pytest.raises(ValueError, match=r"module: needs a torch\.nn\.Module, got 5"):
+    with pytest.raises(ValueError, match=r"module: needs a torch\.nn\.Module, got int"):
         OpTrace(module=5)
 
     def fail(trace):

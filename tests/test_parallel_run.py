@@ -123,7 +123,7 @@ def test_a_tied_model_in_bfloat16_sends_half_as_much(tmp_path):
         ({"backend": "jax"}, ValueError, "backend: must be one of 'own', 'torch'"),
         ({"dtype": "int8"}, ValueError, "dtype: must be one of"),
         ({"device": "tpu"}, ValueError, "device: must be one of 'auto', 'cpu', 'cuda'"),
-        ({"model": 3}, ValueError, "model: must be a model's name"),
+        ({"model": 3}, ValueError, "model: needs a model's name"),
         ({"model": "./nothing-here"}, ValueError, "is not there"),
     ],
 )

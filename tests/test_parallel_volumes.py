@@ -203,7 +203,7 @@ def test_degrees_that_work_are_those_that_are_not_refused():
         (lambda: pipeline_volume(SMOL, n_ranks=2, seq_len=1, dtype_bytes=math.nan), "dtype_bytes"),
         (lambda: ring_wire_bytes(-1, 2), "payload_bytes: needs a number of 0 or more"),
         (lambda: tree_wire_bytes(1, 0), "n_ranks: needs an integer of 1 or more"),
-        (lambda: transfer_time_s(1, 7), "link: none is called 7; there are: nvlink3"),
+        (lambda: transfer_time_s(1, 7), "link: needs a Link or a string, got int"),
         (lambda: Link("x", 0, 1), "bandwidth: needs a number above 0"),
         (lambda: Link("x", 1, -1), "latency_s: needs a number of 0 or more"),
         (lambda: ring_all_reduce([np.ones(2), np.ones(3)]), "all of one length"),

@@ -233,7 +233,7 @@ def test_token_log_probs_equal_those_of_transformers_logits(engine):
     assert mean_log_prob(scored) == pytest.approx(sum(scored) / len(scored))
     probs = sampling_distribution(engine.logits(ids)[0, -1])
     assert math.exp(scored[0]) == pytest.approx(float(probs[text.token_ids[0]]), abs=1e-5)
-    with pytest.raises(ValueError, match="at least one token each"):
+    with pytest.raises(ValueError, match="new_ids: needs at least one token"):
         token_log_probs(engine, [1], [])
 
 

@@ -113,7 +113,8 @@ def test_an_id_that_the_tokenizer_does_not_have_is_written_by_its_number(make):
     assert token_text(tokenizer, unknown) == named
     assert token_texts(tokenizer, [3, unknown])[1] == named
     probs = torch.zeros(unknown + 1).index_fill(0, torch.tensor(unknown), 1.0)
-    assert top_tokens(SimpleNamespace(tokenizer=tokenizer), probs, 1) == [(named, 1.0)]
+    loaded = SimpleNamespace(tokenizer=tokenizer, model=SimpleNamespace(config=None))
+    assert top_tokens(loaded, probs, 1) == [(named, 1.0)]
     position = TokenLogprobs(unknown, -1.0, ((unknown, -1.0),))
     assert visible(named) in title_of(position, tokenizer)
 

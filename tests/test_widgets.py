@@ -115,7 +115,7 @@ def test_cache_watcher_shows_the_engines_cache(loaded):
     first = CacheWatcher(Engine(loaded), "The quick brown fox", n_steps=4, layer=12, head=5)
     assert first.picture.alt == widget.picture.alt
     widget.step.value = 4
-    with pytest.raises(ValueError, match="layer: needs 0 to 29, got 30"):
+    with pytest.raises(ValueError, match="layer: needs an integer from 0 to 29, got 30"):
         CacheWatcher(Engine(loaded), layer=30)
     widget.prompt.value = ""
     assert "Prompt: is empty" in widget.message.value
