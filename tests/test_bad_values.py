@@ -12,20 +12,21 @@ import re
 import signal
 
 import engine_models
+import matplotlib
 import numpy as np
 import pytest
 import sympy
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from lecture_lib import decoding, lecture_block, op_trace, parallel
+from lecture_lib import decoding, hub_tools, lecture_block, op_trace, parallel
 from lecture_lib.checks import check_count
 from lecture_lib.costs import LectureBlock, arithmetic_intensity, lecture_table, op_costs
 from lecture_lib.decoding import ToyLM, beam_search, greedy_search, mouse_and_cheese
 from lecture_lib.decoding.sampling import min_p_filter
 from lecture_lib.decoding.toy_models import TOY_DISTRIBUTIONS
 from lecture_lib.engine import Engine
-from lecture_lib.figures import RooflinePoint
+from lecture_lib.figures import RooflinePoint, next_token_bars
 from lecture_lib.hardware import HARDWARE
 from lecture_lib.hub_tools import translate_with_attention
 from lecture_lib.model_spec import MODEL_SPECS
@@ -575,3 +576,67 @@ def test_a_limit_is_in_the_message():
     with pytest.raises(ValueError, match="n: needs an integer from 2 to 1,000, got 1001"):
         check_count("n", 1_001, 2, 1_000)
     assert check_count("n", np.int64(1_000), 2, 1_000) == 1_000
+
+
+# -- a failure leaves nothing broken ---------------------------------------------------------------
+
+
+class Failed(Exception):
+    pass
+
+
+def a_body_that_fails(context):
+    with contextlib.suppress(Failed), context:
+        raise Failed
+
+
+def weights_of():
+    return torch.cat([p.detach().flatten() for p in LOADED.model.parameters()])
+
+
+def fails_in_a_pass(logits):
+    raise Failed
+
+
+def test_a_head_that_was_taken_out_is_back_after_a_failure():
+    before = weights_of()
+    a_body_that_fails(hub_tools.without_head(LOADED.model, 0, 1))
+    assert torch.equal(weights_of(), before)
+
+
+def test_a_models_settings_are_back_after_a_failure():
+    before = LOADED.model.generation_config.to_dict()
+    a_body_that_fails(hub_tools.model_settings(LOADED.model, temperature=0.3))
+    assert LOADED.model.generation_config.to_dict() == before
+
+
+def test_a_picture_that_fails_leaves_matplotlib_and_the_next_picture_alone():
+    before = dict(matplotlib.rcParams)
+    with pytest.raises(ValueError, match="must be 0 or more"):
+        next_token_bars([("a", math.nan)])
+    assert dict(matplotlib.rcParams) == before
+    assert next_token_bars(BARS).png
+
+
+def test_a_step_that_fails_leaves_the_cache_alone():
+    engine, other = Engine(LOADED), Engine(LOADED)
+    for _ in range(2):
+        for each in (engine, other):
+            each.prefill([[1, 2, 3]])
+        with pytest.raises(ValueError, match="token_ids"):
+            engine.decode([10**6])
+        assert engine.cache.length == 3
+        torch.testing.assert_close(engine.decode([4]), other.decode([4]))
+        assert [call.seq_len for call in engine.calls] == [3, 1]
+        with pytest.raises(Failed):  # and once more, behind a loop that ended in its middle
+            engine.generate("a", 3, next_token=fails_in_a_pass)
+
+
+def test_a_choice_that_fails_leaves_the_text_alone():
+    mine = session()
+    before = mine.token_ids[:]
+    with pytest.raises(ValueError, match="token_id"):
+        mine.choose(1.5)
+    assert mine.token_ids == before
+    mine.choose(2)
+    assert mine.token_ids == [*before, 2]
