@@ -28,6 +28,7 @@ import pytest
 import torch
 from engine_models import CONFIGS, byte_tokenizer, loaded_model
 from huggingface_hub import constants
+from test_figures import TWO_PASSES
 from tiny_models import save_tiny_model
 
 from lecture_lib import (
@@ -117,18 +118,6 @@ def is_error(what) -> bool:
 
 TOP = [(" fox", 0.5), (" dog", 0.25)]
 SCORE = scoring.TextScore("a b", (0, 1), ("a", " b"), (float("nan"), -3.0))
-PASSES = pd.DataFrame(
-    [("K", 2, 3, 2, 0, 1, 0.0)],
-    columns=[
-        "tensor",
-        "rows_first",
-        "rows_second",
-        "unchanged",
-        "changed",
-        "new",
-        "max_difference",
-    ],
-)
 POINTS = [RooflinePoint("x", 2.0)]
 SWEPT = {"top_k": [1, 5], "distinct_2": [0.5, 1], "repeated_4": [0, 0.1], "mean_log_prob": [-1, -2]}
 
@@ -302,7 +291,7 @@ EXAMPLES = {
     "figures.logprobs_view": lambda it: {"positions": [("a", -0.5, [("a", -0.5)])]},
     "figures.memory_bars": lambda it: {"bars": {"a": {"weights": 5e9}}, "capacity_bytes": 9e9},
     "figures.next_token_bars": lambda it: {"top": TOP},
-    "figures.recomputed_rows": lambda it: {"frame": PASSES},
+    "figures.recomputed_rows": lambda it: {"frame": TWO_PASSES},
     "figures.request_timeline": lambda it: {"requests": {"a": [0.1, 0.2]}},
     "figures.ring_all_reduce_view": lambda it: {"n_ranks": 3},
     "figures.roofline": lambda it: {"peak_flops": 1e14, "memory_bandwidth": 1e12, "points": POINTS},
