@@ -45,14 +45,3 @@ def lab_page(lab, page_of_module):
     yield page_of_module.open
     page_of_module.close()
     lab.end_kernels()
-
-
-@pytest.fixture(scope="module")
-def widgets_page(lab, page_of_module):
-    """The notebook with every lecture's widgets, the model loaded: one kernel for a module."""
-    from lab_server import WIDGETS
-
-    page_of_module.open(WIDGETS)
-    page_of_module.run_setup()
-    yield page_of_module
-    lab.end_kernels()
