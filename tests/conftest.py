@@ -1,8 +1,10 @@
 """What several test modules share."""
 
+import os
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 collect_ignore = ["exercises/sample"]  # its notebooks are material of tests, not executed
 BROWSER_TESTS = Path(__file__).parent / "browser"
@@ -23,3 +25,18 @@ def loaded():
     from lecture_lib.loading import load_model
 
     return load_model(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The folder of the static site, built once for all test processes of a run."""
+    import build_site
+
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "site"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            build_site.build(folder)
+    return folder

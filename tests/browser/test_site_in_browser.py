@@ -2,7 +2,6 @@
 
 import functools
 import http.server
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,22 +10,17 @@ from lab_page import keep_screenshot
 from lab_server import COURSE
 from loopback_server import LoopbackServer, QuietHandler
 
-sys.path.insert(0, str(COURSE / "tools"))
-import build_site
-
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def site_url(tmp_path_factory):
-    """The site, built anew and served on loopback."""
-    folder = tmp_path_factory.mktemp("built") / "site"
-    build_site.build(folder)
+def site_url(site):
+    """The site, served on loopback."""
 
     class Handler(QuietHandler, http.server.SimpleHTTPRequestHandler):
         """Files of a folder."""
 
-    with LoopbackServer(functools.partial(Handler, directory=str(folder))) as server:
+    with LoopbackServer(functools.partial(Handler, directory=str(site))) as server:
         yield server.url
 
 
