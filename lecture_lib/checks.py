@@ -100,7 +100,7 @@ def check_type(name: str, value: Any, kinds: Any, needs: str) -> Any:
 
 # What is called so has these attributes, whatever its type.
 _PARTS = {
-    "loaded": ("what load_model() returns", "model.config", "tokenizer"),
+    "loaded": ("what load_model() returns", "model.config", "tokenizer", "spec"),
     "engine": ("an Engine, as Engine(loaded) makes it", "hf_model.config"),
     "model": ("a model of Transformers", "config"),
     "tokenizer": ("a tokenizer of Transformers", "decode"),

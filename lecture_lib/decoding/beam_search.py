@@ -3,7 +3,7 @@
 The loop is ``run_searches``; a step is ``find_candidates``, which ranks the continuations, and
 ``Search.advance``, which ends some of them and keeps the best of the others. The same code searches
 a toy model (``beam_search``, below) and the real one (``beam_engine``). A search keeps all that it
-has looked at in ``Search.steps``; ``beam_trace`` makes a readable tree of it.
+has looked at in ``Search.steps``; ``BeamTrace`` shows it as a tree.
 """
 
 import math
@@ -16,7 +16,7 @@ from torch import Tensor
 from lecture_lib.checks import check_count, check_number, checked, shown
 from lecture_lib.tokens import check_log_probs, end_tokens, stable_topk
 
-from .beam_trace import FINISHED, KEPT, PRUNED, BeamTrace
+from .beam_trace import FINISHED, KEPT, BeamTrace, Candidate
 from .toy_lm import MOST_TOKENS, NextLogProbs, ask
 
 
@@ -50,28 +50,6 @@ class BeamSettings:
         end_tokens(None, self.eos_token_ids, n)
 
 
-@dataclass(eq=False, slots=True)
-class Candidate:
-    """A beam of the step before, continued by one token; the next beams are candidates, too."""
-
-    parent: "Candidate | None"  # the candidate that it continues; None: it is the prompt itself
-    beam: int  # place of the parent among the beams
-    token: int  # the id that is appended
-    log_prob: float  # log p(token | everything to its left)
-    score: float  # sum of these along the text
-    status: str = PRUNED  # or KEPT (a beam now), or FINISHED (a text that may be returned)
-    final_score: float | None = None  # of a text that has ended: score / length ** length_penalty
-    displaced_in: int | None = None  # the step in which a better text took its place
-
-    def tokens(self) -> list[int]:
-        """The new tokens of its text."""
-        tokens, candidate = [], self
-        while candidate.parent is not None:
-            tokens.append(candidate.token)
-            candidate = candidate.parent
-        return tokens[::-1]
-
-
 class Search:
     """One prompt's search so far."""
 
@@ -89,10 +67,10 @@ class Search:
         self.steps.append(candidates)
         at_limit = len(self.steps) == settings.max_new_tokens
         going_on = []
-        for rank, candidate in enumerate(candidates, 1):
+        for candidate in candidates:
             if not at_limit and candidate.token not in settings.eos_token_ids:
                 going_on.append(candidate)
-            elif rank <= k:
+            elif candidate.rank <= k:
                 self._finish(candidate)
             # An end below rank k is dropped: had nothing ended above it, the search would not
             # have kept this text either.
@@ -175,8 +153,8 @@ def find_candidates(
     columns = [x.tolist() for x in (chosen // vocab_size, chosen % vocab_size, *numbers)]
     return [
         [
-            Candidate(search.beams[beam], beam, token, log_prob, score)
-            for beam, token, log_prob, score in zip(*rows, strict=True)
+            Candidate(search.beams[beam], beam, token, log_prob, score, rank)
+            for rank, (beam, token, log_prob, score) in enumerate(zip(*rows, strict=True), 1)
             if score != -math.inf
         ]
         for search, *rows in zip(searches, *columns, strict=True)

@@ -41,7 +41,9 @@ def read_model(hf_model, spec: ModelSpec, textbook: bool = False) -> Llama | OPT
     check_heads(hf_model, spec)
     warn_of_unused_settings(hf_model)
     sizes = spec.n_heads, spec.n_kv_heads, spec.head_dim
-    model = fast(hf_model, *sizes)  # joins matrices: in either case, since engines share a model
+    # Making it joins matrices in memory. That is done for the textbook's version too: another engine
+    # on this model would otherwise move the weights later (see ``check_places``).
+    model = fast(hf_model, *sizes)
     return plain(hf_model, *sizes) if textbook else model
 
 

@@ -1,13 +1,16 @@
-"""What changed in Transformers since the lecture's 4.39, each row looked up in the installed one.
+"""What changed in Transformers since the lecture's 4.39, and its twelve tasks as they are today.
 
-Source: Transformers' MIGRATION_GUIDE_V5.md and its release notes. A row's probe says whether
-"today" is true of the installed version, so that an upgrade that changes it back is seen.
+Source of the changes: Transformers' MIGRATION_GUIDE_V5.md and its release notes. A row's probe says
+whether "today" is true of the installed version, so that an upgrade that changes it back is seen.
+The tasks, lecture_tasks.csv, are written down for Transformers 5.23, and a test compares them with
+the installed one.
 """
 
 import importlib.metadata
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 import transformers
@@ -132,3 +135,9 @@ def changes_table() -> pd.DataFrame:
         for change in CHANGES
     ]  # fmt: skip
     return pd.DataFrame(rows, index=range(1, len(rows) + 1))
+
+
+def task_table() -> pd.DataFrame:
+    """The lecture's twelve tasks, one a row, for the reader."""
+    table = pd.read_csv(Path(__file__).with_name("lecture_tasks.csv"), keep_default_na=False)
+    return table.set_index(pd.RangeIndex(1, len(table) + 1))

@@ -37,12 +37,8 @@ MAX_SEQ_LEN = 8192  # the model's, which the GGUF's tokenizer part doesn't say
 
 def cache_dir() -> Path:
     """The folder of converted models: LECTURE_LIB_CACHE, or the user's cache folder."""
-    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("lecture_lib"))
-
-
-def bundled_folder() -> Path:
-    """The folder that the converted bundled model is in, or will be in."""
-    return cache_dir().expanduser().absolute() / NAME
+    folder = Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("lecture_lib"))
+    return folder.expanduser().absolute()
 
 
 def ensure_bundled_model() -> Path:
@@ -53,7 +49,7 @@ def ensure_bundled_model() -> Path:
         CorruptModelError: the package's file is not the published one.
         CacheError: the cache folder can't be written, or its disk is full.
     """
-    folder = bundled_folder()
+    folder = cache_dir() / NAME
     try:
         ensure_complete(folder, CONVERTER_VERSION, _convert_with_checks)
     except Exception as error:

@@ -5,7 +5,8 @@ import ipywidgets
 from ..checks import check_count, check_parts
 from ..engine import Engine
 from ..engine.inspect import look_inside
-from ..figures import Picture, cache_view
+from ..figures import Picture
+from ..figures.blocks import cache_view
 from ..scoring import token_texts
 from .base import IntSlider, PictureWidget, close_lines, prompt_ids, text_box
 
