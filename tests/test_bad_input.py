@@ -189,7 +189,6 @@ EXAMPLES = {
     "costs.activation_bytes": lambda it: {"spec": it.spec, **STEP},
     "costs.arithmetic_intensity": lambda it: {"flops": 8, "n_bytes": 2},
     "costs.critical_batch_size": lambda it: {"spec": it.spec, "hardware": it.hardware},
-    "costs.format_count": lambda it: {"number": 5},
     "costs.kv_cache_bytes": lambda it: {"spec": it.spec},
     "costs.kv_overtakes_weights": lambda it: {"spec": it.spec},
     "costs.lecture_table": lambda it: {"phase": "decode"},

@@ -185,7 +185,7 @@ NOT_CALLED = {
         "engine.KVCache.advance", "engine.KVCache.append", "engine.KVCache.check_room",
         "engine.KVCache.pattern", "engine.Generation.add",
     },
-    "writes a number, whatever it is": {"costs.format_count", "op_trace.row"},
+    "writes a number, whatever it is": {"op_trace.row"},
     "looked at where it is used: roofline(), schedule_from_timestamps()": {
         "figures.RooflinePoint", "parallel.StageBlock",
     },

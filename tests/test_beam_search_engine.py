@@ -131,7 +131,7 @@ def test_one_beam_is_greedy_search(engine):
             options = {"num_beams": 1, "eos_token_id": [EOS, 3]}
             [trace] = ours(engine, ids, early_stopping=early_stopping, **options)
             assert trace.sequences == generate(engine, ids, **options)[0]
-            total = sum(node.log_prob for node in trace.finished[0].path())
+            total = sum(node.log_prob for node in trace.path(trace.finished[0]))
             assert trace.scores[0] == pytest.approx(total / len(trace.sequences[0]))
 
 

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Annotation
 from PIL import Image
 
-from lecture_lib.costs import format_count
+from lecture_lib.costs.units import format_count
 from lecture_lib.figures import RooflinePoint, latency_and_throughput, roofline
 from lecture_lib.figures.costs import memory_bars, time_breakdown
 

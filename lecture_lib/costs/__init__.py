@@ -23,6 +23,5 @@ from .memory import (
     weight_bytes,
 )
 from .table import arithmetic_intensity, lecture_table, op_costs
-from .units import format_count
 
 __all__ = [name for name in dir() if name[0] != "_"]  # so that help() shows them

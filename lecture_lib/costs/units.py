@@ -1,9 +1,6 @@
 """Numbers as people read them. A GB is 10^9 bytes; a GiB, 2^30, is never meant here."""
 
-from lecture_lib.checks import checked
 
-
-@checked
 def format_count(number: float, unit: str = "") -> str:
     """68719476736 as "68.7 G"; with the unit "FLOPs": "68.7 GFLOPs"."""
     for prefix, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):

@@ -16,7 +16,7 @@ from torch import Tensor
 from lecture_lib.checks import check_count, check_number, checked, shown
 from lecture_lib.tokens import check_log_probs, end_tokens, stable_topk
 
-from .beam_trace import FINISHED, KEPT, BeamTrace, Candidate
+from .beam_trace import FINISHED, KEPT, PRUNED, BeamTrace
 from .toy_lm import MOST_TOKENS, NextLogProbs, ask
 
 
@@ -50,6 +50,29 @@ class BeamSettings:
         end_tokens(None, self.eos_token_ids, n)
 
 
+@dataclass(eq=False, slots=True)
+class Candidate:
+    """A beam of the step before, continued by one token; the next beams are candidates, too."""
+
+    parent: "Candidate | None"  # the candidate that it continues; None: it is the prompt itself
+    beam: int  # place of the parent among the beams
+    token: int  # the id that is appended
+    log_prob: float  # log p(token | everything to its left), in nats
+    score: float  # sum of these along the text
+    rank: int = 1  # place among the step's candidates, by score or in the order of the draws
+    status: str = PRUNED  # or KEPT (a beam now), or FINISHED (a text that may be returned)
+    final_score: float | None = None  # of a text that has ended: score / length ** length_penalty
+    displaced_in: int | None = None  # the step in which a better text took its place
+
+    def tokens(self) -> list[int]:
+        """The new tokens of its text."""
+        tokens, candidate = [], self
+        while candidate.parent is not None:
+            tokens.append(candidate.token)
+            candidate = candidate.parent
+        return tokens[::-1]
+
+
 class Search:
     """One prompt's search so far."""
 
@@ -72,8 +95,7 @@ class Search:
                 going_on.append(candidate)
             elif candidate.rank <= k:
                 self._finish(candidate)
-            # An end below rank k is dropped: had nothing ended above it, the search would not
-            # have kept this text either.
+            # An end below rank k is dropped: if it went on, it would not be among the best k either.
         if drawn:  # not in the order of scores
             going_on.sort(key=lambda candidate: -candidate.score)
         self.beams = going_on[:k]
@@ -196,8 +218,7 @@ def beam_search(
     Args:
         next_log_probs: takes n lists of token ids, each the tokens after the prompt, and returns
             log p of their next tokens, (n, V). A ``ToyLM`` is one.
-        num_beams: k, at most V. max_new_tokens: texts that have so many tokens end there, at most
-            1,000.
+        num_beams: k, at most V. max_new_tokens: a text with so many tokens ends, at most 1,000.
         length_penalty: power of the length that a finished text's score is divided by. 0 leaves the
             score; more favours longer texts, less (also below 0) shorter ones.
         early_stopping: what to do when ``num_beams`` texts have finished. True: stop; False: stop

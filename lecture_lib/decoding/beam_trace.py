@@ -8,36 +8,9 @@ from typing import TYPE_CHECKING
 from lecture_lib.checks import check_count
 
 if TYPE_CHECKING:
-    from .beam_search import BeamSettings
+    from .beam_search import BeamSettings, Candidate
 
 KEPT, PRUNED, FINISHED = "kept", "pruned", "finished"
-
-
-@dataclass(eq=False, slots=True)
-class Candidate:
-    """A beam of the step before, continued by one token; the next beams are candidates, too."""
-
-    parent: "Candidate | None"  # the candidate that it continues; None: it is the prompt itself
-    beam: int  # place of the parent among the beams
-    token: int  # the id that is appended
-    log_prob: float  # log p(token | everything to its left), in nats
-    score: float  # sum of these along the text
-    rank: int = 1  # place among the step's candidates, by score or in the order of the draws
-    status: str = PRUNED  # or KEPT (a beam now), or FINISHED (a text that may be returned)
-    final_score: float | None = None  # of a text that has ended: score / length ** length_penalty
-    displaced_in: int | None = None  # the step in which a better text took its place
-
-    def path(self) -> list["Candidate"]:
-        """The candidates from the first new token to this one."""
-        path, candidate = [], self
-        while candidate.parent is not None:
-            path.append(candidate)
-            candidate = candidate.parent
-        return path[::-1]
-
-    def tokens(self) -> list[int]:
-        """The new tokens of its text."""
-        return [candidate.token for candidate in self.path()]
 
 
 @dataclass
@@ -54,8 +27,8 @@ class BeamTrace:
     """
 
     settings: "BeamSettings"
-    steps: list[list[Candidate]]
-    finished: list[Candidate]
+    steps: list[list["Candidate"]]
+    finished: list["Candidate"]
     stop_reason: str
     calls: tuple = field(default=(), repr=False)
     rows_copied: list[int] = field(default_factory=list, repr=False)
@@ -80,13 +53,21 @@ class BeamTrace:
         return len(self.steps)
 
     @property
-    def nodes(self) -> list[Candidate]:
+    def nodes(self) -> list["Candidate"]:
         """Every candidate, step by step and by rank within a step."""
         return [candidate for step in self.steps for candidate in step]
 
-    def at_step(self, step: int) -> list[Candidate]:
+    def at_step(self, step: int) -> list["Candidate"]:
         """The candidates of a step, 1 to ``n_steps``, by rank."""
         return self.steps[check_count("step", step, 1, self.n_steps) - 1]
+
+    def path(self, candidate: "Candidate") -> list["Candidate"]:
+        """The candidates from the first new token to this one."""
+        path = []
+        while candidate.parent is not None:
+            path.append(candidate)
+            candidate = candidate.parent
+        return path[::-1]
 
     def table(self, token_text: Callable[[int], str] = str):
         """The tree as a DataFrame with a row for each candidate: step, rank, after (the tokens to
@@ -112,7 +93,7 @@ class BeamTrace:
         ]
         return pd.DataFrame(rows)
 
-    def _why(self, candidate: Candidate, step: int) -> str:
+    def _why(self, candidate: "Candidate", step: int) -> str:
         """The reason of the status that a candidate of this step has, in words."""
         k, rank = self.num_beams, candidate.rank
         at_end_token = candidate.token in self.settings.eos_token_ids

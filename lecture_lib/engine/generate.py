@@ -17,7 +17,7 @@ from lecture_lib.tokens import (
     end_tokens,
 )
 
-from .architecture import check_places, places, read_model
+from .architecture import read_model
 from .generation import ForwardCall, Generation, Timings
 from .kv_cache import KVCache, Pattern, check_cache, forward
 from .streaming import TextStream
@@ -75,7 +75,6 @@ class Engine:
         self.vocab_size, self.device, self.dtype = len(table), table.device, table.dtype
         self.cache: KVCache | None = None
         self.calls: list[ForwardCall] = []
-        self._weights_at = places(loaded.model)  # after ``read_model``, which joins some of them
 
     def prefill(self, input_ids, attention_mask=None, *, cache: KVCache | None = None) -> Tensor:
         """Run the prompt through the model once; returns the logits of the next token, (B, V).
@@ -190,7 +189,7 @@ class Engine:
         batch_size, seq_len = input_ids.shape
         self.calls.append(ForwardCall(batch_size, seq_len, past_len, past_len + seq_len))
         if past_len == 0:
-            check_places(self.hf_model, self._weights_at)
+            self.model.check_places()
         check_possible(logits)
         return logits
 

@@ -10,7 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
 
 from ..checks import check_count, checked
-from ..decoding.beam_trace import FINISHED, KEPT, PRUNED, BeamTrace, Candidate
+from ..decoding.beam_search import Candidate
+from ..decoding.beam_trace import FINISHED, KEPT, PRUNED, BeamTrace
 from .picture import Picture, blank_axes
 from .style import CHOSEN, GOOD, INK, MARK, OTHER, in_course_style, visible
 from .style import KEPT as BLUE
@@ -50,7 +51,7 @@ def lay_out(trace: BeamTrace, greedy: BeamTrace | None) -> Tree:
         )
     searched = {tuple(node.tokens()): node for node in trace.nodes}
     path: dict[Key, Candidate] = {}
-    for node in greedy.finished[0].path() if greedy else []:
+    for node in greedy.path(greedy.finished[0]) if greedy else []:
         key = tuple(node.tokens())
         path[key] = searched.get(key) or replace(node, status=GREEDY, final_score=None)
     nodes = {
@@ -64,7 +65,7 @@ def lay_out(trace: BeamTrace, greedy: BeamTrace | None) -> Tree:
         row.sort(key=lambda key: (order[key[:-1]], -nodes[key].score, key))
         order |= {key: i for i, key in enumerate(row)}
         rows.append(row)
-    best = tuple(tuple(node.tokens()) for node in trace.finished[0].path())
+    best = tuple(tuple(node.tokens()) for node in trace.path(trace.finished[0]))
     return Tree(nodes, rows, best, tuple(path))
 
 
