@@ -10,14 +10,7 @@ import torch
 from jinja2 import TemplateError
 
 from .checks import check_count, check_flag, check_parts, check_text, shown
-from .tokens import (
-    as_tensor,
-    check_possible,
-    check_token_ids,
-    decode_text,
-    log_probs_of,
-    special_tokens,
-)
+from .tokens import as_tensor, check_token_ids, decode_text, log_probs_of, special_tokens
 
 # The separator that SmolLM2 saw between documents while it was trained. Put in front, it plays the
 # part of "the start of a text", so that the first token has a probability too.
@@ -106,9 +99,7 @@ def next_token_logits(
 def next_token_probs(loaded, prompt: str | Sequence[int]) -> torch.Tensor:
     """p(next token | prompt) for the whole vocabulary, shape (V,); the prompt as text or ids."""
     token_ids = text_to_ids(loaded, prompt) if isinstance(prompt, str) else prompt
-    logits = next_token_logits(loaded, token_ids)
-    check_possible(logits)
-    return logits.softmax(-1)
+    return torch.softmax(next_token_logits(loaded, token_ids), dim=-1)
 
 
 def top_tokens(loaded, probs: torch.Tensor, n: int = 10) -> list[tuple[str, float]]:

@@ -472,7 +472,7 @@ UNTRIED = {
             "engine.Timings", "hub_tools.CrossAttention",
             "hub_tools.ModelDifference", "hub_tools.Observation", "hub_tools.TokenPiece",
             "inference_script.Answer", "loading.LoadedModel", "parallel.ParallelComparison",
-            "parallel.Schedule", "parallel.StageBlock", "scoring.TextScore", "hub_tools.Change",
+            "parallel.Schedule", "parallel.StageBlock", "scoring.TextScore",
         ),
         RESULT,
     ),

@@ -95,7 +95,7 @@ class Search:
                 going_on.append(candidate)
             elif candidate.rank <= k:
                 self._finish(candidate)
-            # An end below rank k is dropped: if it went on, it would not be among the best k either.
+            # An end below rank k is dropped: k candidates are better.
         if drawn:  # not in the order of scores
             going_on.sort(key=lambda candidate: -candidate.score)
         self.beams = going_on[:k]

@@ -223,7 +223,7 @@ class Run:
         """Give each row its next token, again and again; yields the rows until all have ended."""
         before = self.started
         for tokens in self.tokens():
-            token_ids = tokens.tolist()  # waits for a GPU, so that the time below is honest
+            token_ids = tokens.tolist()  # waits for a GPU, so that the time below is right
             now = time.perf_counter()
             self.timings.token_s.append(now - before)
             before = now

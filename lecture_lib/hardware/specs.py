@@ -103,10 +103,15 @@ class Hardware:
         return "compute" if computing >= moving else "memory"
 
 
+def _read(name: str) -> dict:
+    """The numbers of a file beside this one."""
+    return json.loads(Path(__file__).with_name(f"{name}.json").read_text("utf-8"))
+
+
 # TFLOP/s by dtype, the main one first; memory in GB/s and in GB, 10^9 bytes. The peaks are dense:
 # datasheets like to print the figure for 2:4 sparse matrices, which is twice as high and which no
 # ordinary model reaches.
-_PRESETS = json.loads(Path(__file__).with_name("presets.json").read_text("utf-8"))
+_PRESETS = _read("presets")
 
 
 def _published(
@@ -122,16 +127,7 @@ HARDWARE = presets("hardware", {name: _published(name, **row) for name, row in _
 
 #: Milliseconds of a decode step on an H100 80GB, bfloat16, batch 1, behind 512 to 576 positions:
 #: the measured tables of benchmarks/decode_gpu.py in benchmarks/RESULTS.md.
-H100_DECODE_MS = {
-    "llama-2-7b": {
-        "engine, eager": 8.29, "engine, CUDA graph": 6.68,
-        "generate, dynamic, eager": 23.1, "generate, static, compiled": 8.0,
-    },
-    "smollm2-135m": {
-        "engine, eager": 10.5, "engine, CUDA graph": 1.83,
-        "generate, dynamic, eager": 28.0, "generate, static, compiled": 3.13,
-    },
-}  # fmt: skip
+H100_DECODE_MS = _read("h100_decode_ms")
 
 
 def as_hardware(hardware: Hardware | str) -> Hardware:

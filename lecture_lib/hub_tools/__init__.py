@@ -8,7 +8,7 @@ generation     defaults and precedence found out by running, our own stopping, c
 """
 # ruff: noqa: F401  # all that is imported here is for others
 
-from .changes import CHANGES, Change, changes_table, task_table
+from .changes import changes_table, task_table
 from .generation import (
     CrossAttention,
     Observation,
@@ -20,7 +20,6 @@ from .generation import (
 )
 from .head_ablation import ablate_heads, mean_loss, without_head
 from .saved_models import (
-    PUSH_PARAMETERS,
     ModelDifference,
     compare_models,
     file_table,
@@ -29,7 +28,6 @@ from .saved_models import (
     read_index,
 )
 from .tokenizers import (
-    LECTURE_ATTRIBUTES,
     TokenPiece,
     added_token_report,
     attribute_table,

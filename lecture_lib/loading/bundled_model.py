@@ -104,7 +104,7 @@ def _convert(gguf: Path, target: Path) -> Iterator[str]:
     from .quiet import quiet_transformers
 
     source = {"gguf_file": gguf.name, "local_files_only": True}
-    # Transformers shows a progress bar here whatever it is told; ours, made before, is enough.
+    # Transformers always shows a progress bar here; ours, made before, is enough.
     with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
         yield "reading and dequantising the weights"
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **source)
