@@ -19,9 +19,12 @@ from results import describe_machine, table, write_section
 from tqdm import tqdm
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast  # noqa: F401
 
-from lecture_lib.costs import kv_cache_bytes, measure_ops, predict_step, weight_bytes
+from lecture_lib.costs import kv_cache_bytes, measure_ops, step_latency, weight_bytes
+from lecture_lib.costs.conventions import ENGINE
+from lecture_lib.costs.measured import step_call
 from lecture_lib.engine import Engine, KVCache
 from lecture_lib.hardware import Hardware, measure_hardware
+from lecture_lib.hardware.measure import time_rounds, wall_clock
 from lecture_lib.loading import load_model
 
 # (phase, batch size, prompt or cached length)
@@ -54,8 +57,12 @@ def point_rows(engine: Engine, hardware: Hardware, step) -> list[list]:
 
 
 def step_row(engine: Engine, hardware: Hardware, step) -> list:
-    result = predict_step(engine, hardware, *step, seconds=3.0)
-    return [*step, result.predicted * 1e3, result.measured * 1e3, f"{result.error:+.0%}"]
+    dtype = str(engine.dtype).removeprefix("torch.")
+    predicted = step_latency(
+        engine.spec, hardware, *step, engine.dtype.itemsize, conventions=ENGINE, compute_dtype=dtype
+    ).seconds
+    measured = time_rounds(step_call(engine, *step), wall_clock(engine.device), 3.0).seconds
+    return [*step, predicted * 1e3, measured * 1e3, f"{(predicted - measured) / measured:+.0%}"]
 
 
 def memory_of_process() -> None:

@@ -1,7 +1,7 @@
 """What the lectures share: the course's small library, one noun a module.
 
     model_spec      ModelSpec: the dimensions that formulas need; published presets (with
-                    model_configs, which reads Hugging Face configs, and model_presets)
+                    model_configs, which reads Hugging Face configs, and model_presets.json)
     checks          checks of arguments, and near names for an unknown one
     tokens          token ids and logits, checked; the ends of texts; log-probabilities
     loading         load_model(): the bundled model, a folder or a Hub name

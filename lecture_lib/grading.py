@@ -1,4 +1,4 @@
-"""The grader is a package of its own now: ``python -m grader``. The old command leads there."""
+"""The grader is a package of its own now: ``python -m grader``. The old command starts it."""
 
 import runpy
 import sys

@@ -3,7 +3,9 @@
 Importing it takes milliseconds: it needs neither torch nor Transformers.
 """
 
+import json
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Self
 
 from lecture_lib.checks import (
@@ -16,7 +18,6 @@ from lecture_lib.checks import (
     presets,
 )
 from lecture_lib.model_configs import UnsupportedArchitectureError, read_dimensions
-from lecture_lib.model_presets import PRESETS
 
 __all__ = ["MODEL_SPECS", "ModelSpec", "UnsupportedArchitectureError"]
 
@@ -207,7 +208,13 @@ class ModelSpec:
         return weights + self.mlp_bias * (n_up * self.d_ff + self.d_model)
 
 
+# Each row's source is the config.json of the repository it names, or the paper's table. opt-350m is
+# the odd one: post-LayerNorm, so no norm after the last layer, and 512-wide embeddings. opt-175b is
+# not on the Hub: its weights were given on request only. Of Mistral 7B's versions it is the one
+# without a sliding window.
+_PRESETS = json.loads(Path(__file__).with_name("model_presets.json").read_text("utf-8"))
+
 #: Published models by name: read-only; an unknown name is a KeyError that suggests near ones.
 MODEL_SPECS = presets(
-    "spec", {name: ModelSpec(name=name, **values) for name, values in PRESETS.items()}
+    "spec", {name: ModelSpec(name=name, **values) for name, values in _PRESETS.items()}
 )

@@ -4,7 +4,6 @@ Each imports what it needs when it is called, so that importing this file import
 """
 
 import contextlib
-import dataclasses
 import importlib
 import io
 
@@ -65,8 +64,8 @@ def push(folder: str, pushes: dict[str, dict]) -> None:
         tokenizer.push_to_hub(repo_id, **arguments)
 
 
-def installed_task(identifier: str):
-    """What the installed Transformers says of an identifier, in the same form (name left empty).
+def installed_task(identifier: str) -> dict:
+    """What the installed Transformers says of an identifier.
 
     Reads the registry as it is: where ``lecture_lib.pipelines`` was imported, the course's own
     pipelines stand in it too.
@@ -76,39 +75,43 @@ def installed_task(identifier: str):
     """
     from transformers import pipelines
 
-    from lecture_lib.hub_tools import LectureTask
-
+    gone = {"pipeline_class": "", "model_classes": [], "default_model": ""}
     if identifier in pipelines.REMOVED_TASKS:
-        return LectureTask("", identifier, instead=pipelines.REMOVED_TASKS[identifier])
+        return gone | {"instead": pipelines.REMOVED_TASKS[identifier]}
     try:
         renamed = pipelines._resolve_deprecated_task(identifier)
         _, entry, _ = pipelines.PIPELINE_REGISTRY.check_task(renamed)
     except KeyError:
         raise ValueError(f"identifier: the installed Transformers has no {identifier!r}") from None
     if renamed != identifier:
-        return LectureTask("", identifier, instead=renamed)
+        return gone | {"instead": renamed}
     path = entry["impl"]
     if isinstance(path, str):
         module, _, name = path.rpartition(".")
         path = getattr(importlib.import_module(module), name)
-    classes = tuple(model_class.__name__ for model_class in entry["pt"])
-    return LectureTask("", identifier, path.__name__, classes, entry["default"]["model"][0])
+    return {
+        "pipeline_class": path.__name__,
+        "model_classes": [model_class.__name__ for model_class in entry["pt"]],
+        "default_model": entry["default"]["model"][0],
+        "instead": "",
+    }
 
 
 def installed_tasks() -> tuple[list[dict], dict[str, str]]:
     """What Transformers says of the lecture's tasks, and how it refuses those that are gone."""
     from transformers import pipelines
 
-    from lecture_lib.hub_tools import LECTURE_TASKS
+    from lecture_lib.hub_tools import task_table
 
-    found = [dataclasses.asdict(installed_task(task.identifier)) for task in LECTURE_TASKS]
+    identifiers = [name.strip("()") for name in task_table()["pipeline(...)"]]
+    found = [installed_task(identifier) for identifier in identifiers]
     refusals = {}
-    for task in LECTURE_TASKS:
-        if task.identifier in pipelines.REMOVED_TASKS:
+    for identifier in identifiers:
+        if identifier in pipelines.REMOVED_TASKS:
             try:
-                pipelines.pipeline(task.identifier, model="no-such-model")
+                pipelines.pipeline(identifier, model="no-such-model")
             except Exception as error:
-                refusals[task.identifier] = type(error).__name__
+                refusals[identifier] = type(error).__name__
     return found, refusals
 
 

@@ -20,9 +20,9 @@ def texts(model, trace):
 def going_on(model, trace, step):
     """{text: probability} of what is kept, or finished, at a step."""
     return {
-        "".join(model.decode(trace.tokens(i))): round(math.exp(node.score), 6)
-        for i, node in enumerate(trace.nodes)
-        if node.step == step and node.status != "pruned"
+        "".join(model.decode(node.tokens())): round(math.exp(node.score), 6)
+        for node in trace.at_step(step)
+        if node.status != "pruned"
     }
 
 
@@ -128,8 +128,8 @@ def ending_trace(**options):
 
 
 def status(model, trace, text):
-    nodes = {"".join(model.decode(trace.tokens(i))): node for i, node in enumerate(trace.nodes)}
-    return nodes[text].status, nodes[text].why
+    [node] = [n for n in trace.nodes if "".join(model.decode(n.tokens())) == text]
+    return node.status, trace.table().why[trace.nodes.index(node)]
 
 
 def test_each_candidate_says_why():
@@ -165,7 +165,7 @@ def test_a_better_text_displaces_one_that_was_finished():
     model = ToyLM(table, vocab=["A", "B", "E"], default={"A": 0.5, "B": 0.3, "E": 0.2})
     trace = search(model, n=6, eos_token_id=2, early_stopping="never", length_penalty=2.0)
     assert "displaced by a better text in step 6" in status(model, trace, "E")[1]
-    assert trace.hypotheses[0].tokens == (0,) * 6
+    assert trace.finished[0].tokens() == [0] * 6
 
 
 # Both first continuations can end at once; whoever waits finds a better text.
@@ -196,7 +196,7 @@ def test_equally_good_candidates_rank_by_beam_and_token():
     assert choose_candidates(flat, 4).tolist() == [[40_000, 0, 1, 2]]
     trace = search(lambda prefixes: torch.full((len(prefixes), 300), -5.7), 3, 2)
     assert [node.token for node in trace.at_step(1)][:3] == [0, 1, 2]
-    assert [node.parent for node in trace.at_step(2)][:3] == [0, 0, 0]
+    assert [node.beam for node in trace.at_step(2)][:3] == [0, 0, 0]
 
 
 def test_the_last_bit_of_a_toy_s_score_decides_nothing():

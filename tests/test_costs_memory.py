@@ -19,7 +19,7 @@ from lecture_lib.costs import (
     with_kv_heads,
 )
 from lecture_lib.costs.conventions import Format
-from lecture_lib.costs.units import format_bytes
+from lecture_lib.costs.units import format_count
 from lecture_lib.engine import Engine, kernels
 from lecture_lib.hardware import HARDWARE
 from lecture_lib.model_spec import MODEL_SPECS
@@ -49,7 +49,7 @@ def test_quantised_bytes_are_those_of_quantised_tensors():
 
 
 def test_a_started_group_has_its_scale():
-    stored = Format("groups", 1, group_size=32, scale_bytes=2)
+    stored = Format(1, group_size=32, scale_bytes=2)
     assert stored.n_bytes(1, 33) == 33 + 2 * 2
 
 
@@ -184,4 +184,4 @@ def test_budget_adds_up_and_keeps_units_apart():
     ("n_bytes", "text"), [(512, "512 B"), (2**30, "1.07 GB"), (155.4e9, "155 GB")]
 )
 def test_gigabytes_are_decimal(n_bytes, text):
-    assert format_bytes(n_bytes) == text
+    assert format_count(n_bytes, "B") == text

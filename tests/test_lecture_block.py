@@ -66,14 +66,11 @@ def test_with_all_flags_it_is_an_opt_layer_of_transformers(x):
         hidden_size=D, num_attention_heads=N_HEADS, ffn_dim=20, enable_bias=False,
         attn_implementation="eager",
     )  # fmt: skip
-    layer = OPTDecoderLayer(config, layer_idx=0).double().eval()
-    attention, norms = layer.self_attn, (layer.self_attn_layer_norm, layer.final_layer_norm)
-    for norm in norms:
-        torch.nn.init.normal_(norm.weight)
-        torch.nn.init.normal_(norm.bias)
+    layer = OPTDecoderLayer(config, layer_idx=0).double().eval()  # new norms have weight 1, bias 0
+    attention = layer.self_attn
     linears = [attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj]
     matrices = [linear.weight.T for linear in [*linears, layer.fc1, layer.fc2]]
-    weights = BlockWeights(*matrices, *((norm.weight, norm.bias) for norm in norms))
+    weights = BlockWeights(*matrices)
     mask = torch.full((1, 1, 7, 7), -torch.inf, dtype=torch.float64).triu(1)
     with torch.no_grad():
         theirs = layer(x[None], attention_mask=mask)[0]

@@ -1,6 +1,7 @@
 """What keeps the library small and honest: its size, no circles, no other library's insides."""
 
 import ast
+import pydoc
 import re
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -57,6 +58,23 @@ def test_no_import_goes_in_a_circle():
 def test_the_library_knows_no_grader():
     for path in FILES:
         assert not re.search(r"^\s*(?:from|import) grader\b", path.read_text("utf-8"), re.M), path
+
+
+@pytest.mark.parametrize(
+    ("package", "names"),
+    [
+        ("costs", "op_costs lecture_table kv_cache_bytes"),
+        ("decoding", "beam_search sampling_distribution ToyLM"),
+        ("figures", "roofline next_token_bars"),
+        ("hub_tools", "task_table"),
+        ("inference_script", "generate TaskInfo"),
+        ("parallel", "pipeline_volume run_tensor_parallel"),
+    ],
+)
+def test_help_shows_what_a_package_has(package, names):
+    shown = pydoc.plain(pydoc.render_doc(f"lecture_lib.{package}"))
+    for name in names.split():
+        assert re.search(rf"^    (class )?{name}\(", shown, re.M), name
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(COURSE)))

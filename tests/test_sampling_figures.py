@@ -10,7 +10,8 @@ from matplotlib.collections import PolyCollection
 from lecture_lib import figures
 from lecture_lib.decoding import draw_tokens, sampling_distribution, toy_logits
 from lecture_lib.decoding.toy_models import TOY_DISTRIBUTIONS
-from lecture_lib.figures import Picture, filter_view
+from lecture_lib.figures import Picture
+from lecture_lib.figures.sampling import filter_view
 from lecture_lib.widgets import SamplingView, sampling_view
 
 WORDS, LOGITS = toy_logits("flat")
@@ -88,8 +89,6 @@ def test_the_cumulative_curve_is_that_which_top_p_saw(monkeypatch):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: filter_view(BEFORE, AFTER[:3], WORDS.__getitem__, title=""), "need one shape"),
-        (lambda: viewed(counts=torch.zeros(10)), "no draws"),
         (lambda: figures.top_k_and_nucleus({}, k=6, p=0.9), "distributions: is empty"),
         (
             lambda: figures.top_k_and_nucleus(TOY_DISTRIBUTIONS, k=0, p=0.9),

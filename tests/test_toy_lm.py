@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 import torch
 
-from lecture_lib.decoding import GenerationSession, ToyLM, greedy_search, mouse_and_cheese
+from lecture_lib.decoding import ToyLM, greedy_search, mouse_and_cheese
 
 
 def test_the_lectures_three_probabilities():
@@ -88,40 +88,3 @@ def test_greedy_refuses_bad_input():
         greedy_search(mouse_and_cheese(), max_new_tokens=0)
     with pytest.raises(ValueError, match="no possible token"):
         greedy_search(lambda prefixes: torch.full((1, 3), -math.inf), max_new_tokens=1)
-
-
-def counting_model(calls):
-    def probs(token_ids):
-        calls.append(list(token_ids))
-        return torch.tensor([0.1, 0.2, 0.7])
-
-    return probs
-
-
-def test_session_goes_forth_and_back_without_asking_twice():
-    calls = []
-    session = GenerationSession(counting_model(calls), [0, 1])
-    assert session.step() == 2
-    assert session.choose(0) == 0
-    assert session.token_ids == [0, 1, 2, 0]
-    assert session.back() == 0
-    assert session.token_ids == [0, 1, 2]
-    session.distribution()
-    assert calls == [[0, 1], [0, 1, 2]]  # the step back found the old distribution
-    session.reset()
-    assert session.token_ids == [0, 1]
-    assert session.back() is None
-
-
-def test_session_refuses_bad_input():
-    with pytest.raises(ValueError, match="prompt_ids: is empty"):
-        GenerationSession(counting_model([]), [])
-    with pytest.raises(ValueError, match="no room below 2"):
-        GenerationSession(counting_model([]), [0, 1], max_tokens=2)
-    session = GenerationSession(counting_model([]), [0], max_tokens=2)
-    with pytest.raises(ValueError, match=r"token_id: needs an integer from 0 to 2, got 3"):
-        session.choose(3)
-    session.step()
-    assert session.is_full
-    with pytest.raises(ValueError, match="already has 2 tokens"):
-        session.step()

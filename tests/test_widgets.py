@@ -78,7 +78,7 @@ def test_stepper_takes_the_readers_choice_and_prompt(loaded):
     assert widget.text == "Hello 🙂 <i>"
     assert "&lt;i&gt;" in widget.text_so_far.value
     widget.prompt.value = ""
-    assert "text: is empty" in widget.message.value
+    assert "Prompt: is empty" in widget.message.value
     assert widget.text == "Hello 🙂 <i>"
 
 

@@ -32,22 +32,6 @@ class Conventions:
         for name, value in vars(self).items():
             check_flag(name, value)
 
-    def describe(self, phase: str, fused_attention: bool) -> str:
-        """One line for below a table: what the numbers of this phase mean."""
-        if phase == "prefill":
-            positions = "all L×L scores computed; logits of the last position"
-        else:
-            updated = "by concat (copies the past)" if self.concat_cache else "in place"
-            positions = f"attending L+1 (past and new) positions; cache updated {updated}"
-        scores = "scores stay on chip (fused)" if fused_attention else "scores written to memory"
-        if not (self.softmax_pass or fused_attention):
-            scores += ", softmax within QK^T"
-        joined = "q, k, v joined, and gate, up; " if self.joined_projections else ""
-        return (
-            f"1 MAC = 2 FLOPs; FLOPs of matrix products only; {positions}; {scores}; {joined}"
-            "each operand read once, each result written once"
-        )
-
 
 #: As the lecture's tables of part 5 count: QK^T with the softmax in one row, concat in decode.
 LECTURE = Conventions(softmax_pass=False, concat_cache=True)
@@ -63,13 +47,11 @@ class Format:
     token. Rows share no scales.
 
     Attributes:
-        name: what to call it.
         element_bytes: bytes of one element, 0.5 for 4 bits.
         group_size: elements of a row that share a scale; None: the whole row shares one.
         scale_bytes: bytes of a group's scale, its zero point included; 0: no scales.
     """
 
-    name: str
     element_bytes: float
     group_size: int | None = None
     scale_bytes: float = 0
@@ -83,9 +65,9 @@ class Format:
 #: Formats by name. int8: one FP16 scale per row. int4: an FP16 scale and a 4-bit zero point for
 #: every 128 elements, as GPTQ (arXiv 2210.17323) and AWQ files have them.
 FORMATS = {
-    "float8": Format("float8", 1),
-    "int8": Format("int8", 1, scale_bytes=2),
-    "int4": Format("int4", 0.5, group_size=128, scale_bytes=2.5),
+    "float8": Format(1),
+    "int8": Format(1, scale_bytes=2),
+    "int4": Format(0.5, group_size=128, scale_bytes=2.5),
 }
 
 
@@ -93,5 +75,5 @@ def format_of(argument: str, name: str | None, dtype_bytes: float) -> Format:
     """The format of this name; None means ``dtype_bytes`` per element, without scales."""
     check_number("dtype_bytes", dtype_bytes, above=0)
     if name is None:
-        return Format(f"{dtype_bytes:g} bytes", dtype_bytes)
+        return Format(dtype_bytes)
     return FORMATS[check_choice(argument, name, tuple(FORMATS))]

@@ -36,7 +36,6 @@ class LectureBlock:
         ValueError: a size below 1, or n_heads that does not divide d_model.
     """
 
-    name = "the lecture's block"
     n_layers = 1
     gated_mlp = qk_norm = qkv_bias = attention_out_bias = mlp_bias = False
 

@@ -1,17 +1,12 @@
-"""The real model, timed: measure_ops() every operation, predict_step() a step as predicted."""
-
-from dataclasses import dataclass
+"""The real model, timed: measure_ops() times every operation of a step, and the whole step."""
 
 import pandas as pd
 
 from lecture_lib.checks import check_count, checked
-from lecture_lib.hardware import Hardware, as_hardware
-from lecture_lib.hardware.measure import Timer, time_in_turns, time_rounds, wall_clock
+from lecture_lib.hardware.measure import Timer, time_in_turns, wall_clock
 
 from .conventions import ENGINE
-from .latency import step_latency
 from .table import op_costs
-from .units import format_seconds
 
 
 @checked
@@ -56,7 +51,7 @@ def measure_ops(
     timer = timer or wall_clock(engine.device)
     with torch.inference_mode():
         calls = timed_ops(engine, phase, batch_size, seq_len)
-        step = _step(engine, phase, batch_size, seq_len)
+        step = step_call(engine, phase, batch_size, seq_len)
         timed = time_in_turns({**calls, "step": step}, timer, seconds, progress=progress)
     step_seconds, rows = timed.pop("step").seconds, []
     for name, rounds in timed.items():
@@ -65,7 +60,7 @@ def measure_ops(
     frame = pd.DataFrame(rows)
     frame["attained_flops"] = frame.flops / frame.seconds
     frame["attained_bandwidth"] = frame.bytes / frame.seconds
-    frame.attrs = costs.attrs | {"step_seconds": step_seconds}
+    frame.attrs["step_seconds"] = step_seconds
     return frame
 
 
@@ -76,68 +71,10 @@ def engine_costs(engine, phase: str, batch_size: int, seq_len: int) -> pd.DataFr
         op_costs(engine.spec, phase, *size, fused_attention=f, conventions=ENGINE)
         for f in (False, True)
     )
-    both = pd.concat([parts, fused[fused.op == "attention"]], ignore_index=True)
-    both.attrs = parts.attrs
-    return both
+    return pd.concat([parts, fused[fused.op == "attention"]], ignore_index=True)
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A prediction and what was measured.
-
-    Attributes:
-        what: what was predicted. predicted, measured: seconds.
-    """
-
-    what: str
-    predicted: float
-    measured: float
-
-    @property
-    def error(self) -> float:
-        """(predicted - measured) / measured: below 0 where the prediction was too low."""
-        return (self.predicted - self.measured) / self.measured
-
-    def __str__(self) -> str:
-        predicted, measured = format_seconds(self.predicted), format_seconds(self.measured)
-        return f"{self.what}: predicted {predicted}, measured {measured}, error {self.error:+.1%}"
-
-
-@checked
-def predict_step(
-    engine,
-    hardware: Hardware | str,
-    phase: str,
-    batch_size: int = 1,
-    seq_len: int = 128,
-    *,
-    seconds: float = 1.5,
-    timer: Timer | None = None,
-) -> Comparison:
-    """A step's time by the roofline of ``hardware``, against the engine's own.
-
-    Args:
-        hardware: of the device that the engine is on, such as ``measure_hardware()``.
-        phase, batch_size, seq_len: the step, as in ``op_costs``.
-        seconds: how long to measure, about.
-        timer: measures one call, seconds. Default: wall clock, synchronised.
-
-    Raises:
-        ValueError: an unknown phase, sizes below 1, more positions than the model's context.
-    """
-    hardware = as_hardware(hardware)
-    dtype = str(engine.dtype).removeprefix("torch.")
-    step = step_latency(
-        engine.spec, hardware, phase, batch_size, seq_len, engine.dtype.itemsize,
-        conventions=ENGINE, compute_dtype=dtype if dtype in hardware.peak_flops_by_dtype else None,
-    )  # fmt: skip
-    call = _step(engine, phase, batch_size, seq_len)
-    rounds = time_rounds(call, timer or wall_clock(engine.device), seconds)
-    what = f"{engine.spec.name}, {phase}, B = {batch_size}, L = {seq_len}"
-    return Comparison(what, step.seconds, rounds.seconds)
-
-
-def _step(engine, phase: str, batch_size: int, seq_len: int):
+def step_call(engine, phase: str, batch_size: int, seq_len: int):
     """A call that runs this step of the engine, again and again."""
     import torch
 

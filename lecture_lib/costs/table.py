@@ -1,6 +1,8 @@
-"""op_costs(): FLOPs, bytes, intensity of every operation of a prefill or a decode step."""
+"""op_costs(): FLOPs, bytes, intensity of every operation of a prefill or a decode step.
 
-from dataclasses import dataclass
+With symbols for sizes the same code gives the closed formulas of the lecture: lecture_table().
+"""
+
 from typing import Any
 
 import numpy as np
@@ -10,12 +12,9 @@ from lecture_lib.checks import check_choice, check_flag, check_type, shown
 from lecture_lib.hardware import Hardware, as_hardware
 from lecture_lib.model_spec import ModelSpec
 
-from .conventions import Conventions, format_of
+from .conventions import LECTURE, Conventions, format_of
 from .dimensions import PHASES, LectureBlock, as_spec, check_size, is_symbolic
 from .ops import Op, Step, all_ops
-from .units import format_bytes, format_count, format_seconds
-
-_BYTES = ("bytes", "weight_bytes", "kv_bytes")
 
 
 def op_costs(
@@ -51,8 +50,8 @@ def op_costs(
     Returns:
         A DataFrame; its column sums are the step's. Columns: op, part, count (times in the step),
         flops, bytes, weight_bytes and kv_bytes (of these bytes, weights and cache), intensity
-        (FLOPs per byte), and with hardware bound and seconds. ``attrs``: model, phase, sizes,
-        conventions in words.
+        (FLOPs per byte), and with hardware bound and seconds; then ``attrs["compute_dtype"]`` is
+        the dtype whose peak counted.
 
     Raises:
         ValueError: a size below 1, a sequence longer than a sliding window, an unknown phase,
@@ -74,14 +73,6 @@ def op_costs(
     if isinstance(step.spec, ModelSpec) and not is_symbolic(seq_len):
         step.spec.check_full_attention(seq_len)
     frame = pd.DataFrame([_row(op, count) for op, count in all_ops(step)])
-    frame.attrs = {
-        "model": step.spec.name,
-        "phase": phase,
-        "sizes": f"B = {batch_size}, L = {seq_len}",
-        "formats": f"activations {dtype_bytes:g} bytes, weights {step.weight.name}, "
-        f"KV cache {step.kv.name}",
-        "conventions": conventions.describe(phase, fused_attention),
-    }
     if hardware is not None:
         hardware = as_hardware(hardware)
         _add_times(frame, hardware, compute_dtype or hardware.dtype_of(dtype_bytes))
@@ -103,7 +94,34 @@ def _add_times(frame: pd.DataFrame, hardware: Hardware, dtype: str) -> None:
     work = list(zip(frame.flops, frame.bytes, strict=True))
     frame["bound"] = [hardware.bound(flops, n_bytes, dtype) for flops, n_bytes in work]
     frame["seconds"] = [hardware.seconds(flops, n_bytes, dtype) for flops, n_bytes in work]
-    frame.attrs |= {"hardware": hardware.name, "compute_dtype": dtype}
+    frame.attrs["compute_dtype"] = dtype
+
+
+def lecture_table(phase: str, batch_size: Any = 1) -> pd.DataFrame:
+    """The lecture's table of part 5 as formulas: ``op_costs`` of its block, with symbols for sizes.
+
+    Args:
+        phase: "prefill" or "decode" (L is the cached length then).
+        batch_size: an integer, or a symbol of your own, which shows what batching changes.
+
+    Returns:
+        DataFrame: op, flops, bytes (FP16, all heads together), intensity. Attention rows are in L,
+        H and n_H, the others in L and D.
+
+    Raises:
+        ValueError: an unknown phase, a batch size below 1.
+    """
+    import sympy
+
+    L, D, n_H, H = sympy.symbols("L D n_H H", positive=True)
+    rows = []
+    costs = op_costs(LectureBlock(D, n_H), phase, batch_size, L, conventions=LECTURE)
+    for cost in costs.itertuples():
+        flops, moved = cost.flops, cost.bytes
+        if cost.op in ("qk_matmul", "sv_matmul"):
+            flops, moved = (sympy.expand(x.subs(D, n_H * H)) for x in (flops, moved))
+        rows.append([cost.op, flops, moved, arithmetic_intensity(flops, moved)])
+    return pd.DataFrame(rows, columns=["op", "flops", "bytes", "intensity"])
 
 
 def arithmetic_intensity(flops: Any, n_bytes: Any) -> Any:
@@ -130,48 +148,3 @@ def arithmetic_intensity(flops: Any, n_bytes: Any) -> Any:
     if not is_moved:
         raise ValueError(f"n_bytes: must be positive and finite, got {shown(n_bytes)}")
     return result
-
-
-def cost_table(*args: Any, **options: Any) -> "CostTable":
-    """``op_costs``, same arguments, to look at: rounded, with its conventions below it."""
-    return CostTable(op_costs(*args, **options))
-
-
-@dataclass(frozen=True)
-class CostTable:
-    """A table of ``op_costs`` to look at; ``frame`` is the DataFrame, unrounded."""
-
-    frame: pd.DataFrame
-
-    def caption(self) -> str:
-        """Which model and step this is, and how it was counted."""
-        a = self.frame.attrs
-        where = f" on {a['hardware']}, {a['compute_dtype']}" if "hardware" in a else ""
-        return (
-            f"{a['model']}, {a['phase']}, one step, {a['sizes']}{where}. {a['formats']}. "
-            f"Counted: {a['conventions']}. GB = 10⁹ bytes."
-        )
-
-    def printable(self) -> pd.DataFrame:
-        """Rows and their total with rounded numbers and units, as text."""
-        shown = self.frame.drop(columns="part")
-        total = {c: shown[c].sum() for c in ("flops", *_BYTES, "seconds") if c in shown}
-        total |= {"op": "total", "count": "", "bound": ""}
-        total["intensity"] = arithmetic_intensity(total["flops"], total["bytes"])
-        forms = dict.fromkeys(_BYTES, format_bytes)
-        forms |= {"flops": format_count, "seconds": format_seconds, "intensity": "{:.3g}".format}
-        rows = [*shown.to_dict("records"), total]
-        return pd.DataFrame([{c: forms.get(c, str)(row[c]) for c in shown} for row in rows])
-
-    def __str__(self) -> str:
-        return f"{self.printable().to_string(index=False)}\n{self.caption()}"
-
-    __repr__ = __str__
-
-    def _repr_markdown_(self) -> str:
-        """The only rich form: JupyterLab would prefer HTML, if there were any, over this."""
-        cells = self.printable()
-        lines = ["| " + " | ".join(cells) + " |", "|:--" + "|--:" * (cells.shape[1] - 1) + "|"]
-        for op, *values in cells.itertuples(index=False):
-            lines.append(f"| {' | '.join([f'`{op}`', *values])} |")
-        return "\n".join(lines) + f"\n\n{self.caption()}\n"

@@ -1,18 +1,6 @@
 """Numbers as people read them. A GB is 10^9 bytes; a GiB, 2^30, is never meant here."""
 
-from lecture_lib.checks import checked
 
-
-def format_bytes(n_bytes: float) -> str:
-    """13476831232 as "13.5 GB"."""
-    for name, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
-        if abs(n_bytes) >= size:
-            digits = ".3g" if n_bytes / size < 100 else ",.0f"
-            return f"{n_bytes / size:{digits}} {name}"
-    return f"{n_bytes:.3g} B"
-
-
-@checked
 def format_count(number: float, unit: str = "") -> str:
     """68719476736 as "68.7 G"; with the unit "FLOPs": "68.7 GFLOPs"."""
     for prefix, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):

@@ -1,15 +1,14 @@
 """Choosing the next token: toy models to reason with, greedy and beam search, sampling.
 
-toy_lm               ToyLM: a language model that is written down
+toy_lm               ToyLM: a language model that is written down; greedy search
 toy_models           the lecture's toys and its two distributions; a search for others
-greedy               greedy search, and the session behind the stepper
 beam_search          the loop, a step, the ending of texts: beam search on any model
 beam_trace           what a search looked at, as a tree with reasons
 beam_engine          the same search over the real model; beam_cache: its cache, which follows
-sampling             repetition penalty, temperature, top-k, top-p and their order
+sampling             repetition penalty, temperature, top-k, top-p and their order;
+                     strategy_table(): which arguments of generate select what
 sample_generate      texts drawn by the engine, with the numbers of each draw
 draws                draws from a distribution, and a test that they follow it
-strategies           which arguments of generate select what
 text_statistics      how varied, repetitive and likely a text is
 """
 # ruff: noqa: F401  # all that is imported here is for others
@@ -18,19 +17,18 @@ from .beam_engine import engine_beam_search
 from .beam_search import beam_search
 from .beam_trace import BeamTrace
 from .draws import chi_square_test, draw_tokens
-from .greedy import GenerationSession, greedy_search
 from .sample_generate import Sampler, sample_generate
 from .sampling import (
     SamplingSettings,
     apply_repetition_penalty,
     apply_temperature,
     sampling_distribution,
+    strategy_table,
     top_k_filter,
     top_p_filter,
 )
-from .strategies import strategy_table
 from .text_statistics import distinct_n, mean_log_prob, repeated_ngrams, token_log_probs
-from .toy_lm import ToyLM
+from .toy_lm import ToyLM, greedy_search
 from .toy_models import (
     beam_finds_what_greedy_misses,
     beam_loses_to_greedy,
@@ -40,3 +38,5 @@ from .toy_models import (
     mouse_and_cheese,
     toy_logits,
 )
+
+__all__ = [name for name in dir() if name[0] != "_"]  # so that help() shows them

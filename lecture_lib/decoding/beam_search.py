@@ -3,7 +3,7 @@
 The loop is ``run_searches``; a step is ``find_candidates``, which ranks the continuations, and
 ``Search.advance``, which ends some of them and keeps the best of the others. The same code searches
 a toy model (``beam_search``, below) and the real one (``beam_engine``). A search keeps all that it
-has looked at in ``Search.steps``; ``beam_trace`` makes a readable tree of it.
+has looked at in ``Search.steps``; ``BeamTrace`` shows it as a tree.
 """
 
 import math
@@ -57,8 +57,9 @@ class Candidate:
     parent: "Candidate | None"  # the candidate that it continues; None: it is the prompt itself
     beam: int  # place of the parent among the beams
     token: int  # the id that is appended
-    log_prob: float  # log p(token | everything to its left)
+    log_prob: float  # log p(token | everything to its left), in nats
     score: float  # sum of these along the text
+    rank: int = 1  # place among the step's candidates, by score or in the order of the draws
     status: str = PRUNED  # or KEPT (a beam now), or FINISHED (a text that may be returned)
     final_score: float | None = None  # of a text that has ended: score / length ** length_penalty
     displaced_in: int | None = None  # the step in which a better text took its place
@@ -89,13 +90,12 @@ class Search:
         self.steps.append(candidates)
         at_limit = len(self.steps) == settings.max_new_tokens
         going_on = []
-        for rank, candidate in enumerate(candidates, 1):
+        for candidate in candidates:
             if not at_limit and candidate.token not in settings.eos_token_ids:
                 going_on.append(candidate)
-            elif rank <= k:
+            elif candidate.rank <= k:
                 self._finish(candidate)
-            # An end below rank k is dropped: had nothing ended above it, the search would not
-            # have kept this text either.
+            # An end below rank k is dropped: k candidates are better.
         if drawn:  # not in the order of scores
             going_on.sort(key=lambda candidate: -candidate.score)
         self.beams = going_on[:k]
@@ -175,8 +175,8 @@ def find_candidates(
     columns = [x.tolist() for x in (chosen // vocab_size, chosen % vocab_size, *numbers)]
     return [
         [
-            Candidate(search.beams[beam], beam, token, log_prob, score)
-            for beam, token, log_prob, score in zip(*rows, strict=True)
+            Candidate(search.beams[beam], beam, token, log_prob, score, rank)
+            for rank, (beam, token, log_prob, score) in enumerate(zip(*rows, strict=True), 1)
             if score != -math.inf
         ]
         for search, *rows in zip(searches, *columns, strict=True)
@@ -218,8 +218,7 @@ def beam_search(
     Args:
         next_log_probs: takes n lists of token ids, each the tokens after the prompt, and returns
             log p of their next tokens, (n, V). A ``ToyLM`` is one.
-        num_beams: k, at most V. max_new_tokens: texts that have so many tokens end there, at most
-            1,000.
+        num_beams: k, at most V. max_new_tokens: a text with so many tokens ends, at most 1,000.
         length_penalty: power of the length that a finished text's score is divided by. 0 leaves the
             score; more favours longer texts, less (also below 0) shorter ones.
         early_stopping: what to do when ``num_beams`` texts have finished. True: stop; False: stop

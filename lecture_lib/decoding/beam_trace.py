@@ -3,8 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from lecture_lib.checks import check_count
 
@@ -12,29 +11,6 @@ if TYPE_CHECKING:
     from .beam_search import BeamSettings, Candidate
 
 KEPT, PRUNED, FINISHED = "kept", "pruned", "finished"
-
-
-@dataclass(frozen=True, slots=True)
-class BeamNode:
-    """One candidate of one step: a beam of the step before, and one token more."""
-
-    step: int  # 1 for the first new token
-    parent: int | None  # index in ``BeamTrace.nodes`` of the beam it continues; None: the prompt
-    token: int  # the token's id
-    log_prob: float  # log p(token | everything to its left), in nats
-    score: float  # sum of the log-probabilities from the first new token on
-    rank: int  # place among the step's candidates, by score or in the order of the draws; from 1
-    status: str  # "kept" (a beam), "pruned" (dropped) or "finished" (a text that may be returned)
-    why: str  # the reason of the status, in words
-    final_score: float | None = None  # of a text that has ended: score / length ** length_penalty
-
-
-class Hypothesis(NamedTuple):
-    """A finished text: its last node, its new tokens and its length-normalised score."""
-
-    node: int
-    tokens: tuple[int, ...]
-    score: float
 
 
 @dataclass
@@ -76,47 +52,22 @@ class BeamTrace:
         """Steps that the search took."""
         return len(self.steps)
 
-    @cached_property
-    def _places(self) -> dict[int, int]:
-        """The place in ``nodes`` of every candidate, by its identity."""
-        return {id(c): i for i, c in enumerate(c for step in self.steps for c in step)}
-
-    @cached_property
-    def nodes(self) -> list[BeamNode]:
+    @property
+    def nodes(self) -> list["Candidate"]:
         """Every candidate, step by step and by rank within a step."""
-        return [
-            BeamNode(
-                step, self._places.get(id(c.parent)), c.token, c.log_prob, c.score, rank, c.status,
-                self._why(c, step, rank), c.final_score,
-            )
-            for step, candidates in enumerate(self.steps, 1)
-            for rank, c in enumerate(candidates, 1)
-        ]  # fmt: skip
+        return [candidate for step in self.steps for candidate in step]
 
-    @cached_property
-    def hypotheses(self) -> list[Hypothesis]:
-        """The finished texts held at the end, as places in ``nodes``."""
-        return [
-            Hypothesis(self._places[id(text)], tuple(text.tokens()), text.final_score)
-            for text in self.finished
-        ]
-
-    def at_step(self, step: int) -> list[BeamNode]:
+    def at_step(self, step: int) -> list["Candidate"]:
         """The candidates of a step, 1 to ``n_steps``, by rank."""
-        check_count("step", step, 1, self.n_steps)
-        return [node for node in self.nodes if node.step == step]
+        return self.steps[check_count("step", step, 1, self.n_steps) - 1]
 
-    def path(self, node: int | None) -> list[int]:
-        """Indices of the nodes from the first new token to this one."""
+    def path(self, candidate: "Candidate") -> list["Candidate"]:
+        """The candidates from the first new token to this one."""
         path = []
-        while node is not None:
-            path.append(check_count("node", node, 0, len(self.nodes) - 1))
-            node = self.nodes[node].parent
+        while candidate.parent is not None:
+            path.append(candidate)
+            candidate = candidate.parent
         return path[::-1]
-
-    def tokens(self, node: int | None) -> list[int]:
-        """New tokens of the text that ends in this node; [] for None, the prompt."""
-        return [self.nodes[i].token for i in self.path(node)]
 
     def table(self, token_text: Callable[[int], str] = str):
         """The tree as a DataFrame with a row for each candidate: step, rank, after (the tokens to
@@ -126,24 +77,25 @@ class BeamTrace:
 
         rows = [
             {
-                "step": node.step,
+                "step": step,
                 "rank": node.rank,
-                "after": " ".join(token_text(t) for t in self.tokens(node.parent)),
+                "after": " ".join(token_text(t) for t in node.tokens()[:-1]),
                 "token": token_text(node.token),
                 "p": math.exp(node.log_prob),
                 "score": node.score,
                 "p(text)": math.exp(node.score),
                 "status": node.status,
-                "why": node.why,
+                "why": self._why(node, step),
                 "final score": math.nan if node.final_score is None else node.final_score,
             }
-            for node in self.nodes
+            for step, candidates in enumerate(self.steps, 1)
+            for node in candidates
         ]
         return pd.DataFrame(rows)
 
-    def _why(self, candidate: "Candidate", step: int, rank: int) -> str:
-        """The reason of a candidate's status, in words."""
-        k = self.num_beams
+    def _why(self, candidate: "Candidate", step: int) -> str:
+        """The reason of the status that a candidate of this step has, in words."""
+        k, rank = self.num_beams, candidate.rank
         at_end_token = candidate.token in self.settings.eos_token_ids
         how = "end of text" if at_end_token else f"length limit of {step} tokens"
         if candidate.status == KEPT:

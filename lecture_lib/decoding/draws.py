@@ -37,7 +37,7 @@ class ChiSquareTest(NamedTuple):
     """Pearson's test: do counts follow a distribution?"""
 
     statistic: float  # Σ (observed - expected)² / expected over the bins
-    p_value: float  # how often honest draws stray as far as these, or farther; tiny: not honest
+    p_value: float  # of draws that do follow it, the share that deviates as much or more
 
 
 def chi_square_test(counts: Tensor, probs: Tensor) -> ChiSquareTest:

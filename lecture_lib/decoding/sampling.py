@@ -12,6 +12,7 @@ same p keeps another nucleus when it comes first.
 """
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -167,3 +168,14 @@ def sampling_distribution(
     """
     settings = SamplingSettings(temperature, top_k, top_p, min_p, repetition_penalty)
     return filter_logits(logits, settings, previous_ids=previous_ids).softmax(-1)
+
+
+def strategy_table():
+    """The lecture's decoding strategies and those that are gone, as a DataFrame: the arguments of
+    ``generate``, the strategy that they select, those that have no effect, and a note.
+
+    It is written down for Transformers 5.23, and a test compares it with the installed one.
+    """
+    import pandas as pd
+
+    return pd.read_csv(Path(__file__).with_name("strategies.csv"), keep_default_na=False)

@@ -1,4 +1,7 @@
-"""ToyLM: a language model small enough to write down, one conditional distribution a prefix."""
+"""ToyLM: a language model small enough to write down, one conditional distribution per prefix.
+
+Greedy search runs on it, and on any other function from texts to log p of their next tokens.
+"""
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -6,8 +9,8 @@ from itertools import product
 
 import torch
 
-from lecture_lib.checks import check_count, check_text, check_type
-from lecture_lib.tokens import as_tensor
+from lecture_lib.checks import check_count, check_text, check_type, checked
+from lecture_lib.tokens import as_tensor, end_tokens
 
 MOST_TOKENS = 1_000  # of a toy's text: each step looks at all of it again
 Prefix = tuple[str, ...]
@@ -128,6 +131,39 @@ def ask(next_log_probs: NextLogProbs, prefixes: Sequence[Sequence[int]], vocab_s
         wanted = f"({n}, {vocab_size or 'V'})"
         raise ValueError(f"next_log_probs: must return numbers of shape {wanted}, got {got}")
     return log_probs
+
+
+@checked
+def greedy_search(
+    next_log_probs: NextLogProbs,
+    *,
+    max_new_tokens: int,
+    eos_token_id: int | Iterable[int] | None = None,
+) -> list[int]:
+    """Choose argmax p(next | tokens so far) until ``max_new_tokens`` or an end-of-sequence token.
+
+    Args:
+        next_log_probs: takes a list of token-id lists, each the tokens after the prompt, and
+            returns their next-token log-probabilities, shape (n, V). A ``ToyLM`` is one.
+        max_new_tokens: how many tokens at most, 1 to 1,000.
+        eos_token_id: one id, or several, that end the text. The end token is kept.
+
+    Returns:
+        The new token ids. Of equally likely tokens the one with the lowest id is taken.
+    """
+    check_count("max_new_tokens", max_new_tokens, most=MOST_TOKENS)
+    ends = end_tokens(None, eos_token_id)
+    token_ids: list[int] = []
+    vocab_size = None
+    while len(token_ids) < max_new_tokens:
+        (log_probs,) = ask(next_log_probs, [token_ids], vocab_size)  # (V,)
+        vocab_size, best = len(log_probs), log_probs.max()
+        if not torch.isfinite(best):
+            raise ValueError(f"next_log_probs: no possible token after {token_ids} (best {best})")
+        token_ids.append(int(log_probs.argmax()))
+        if token_ids[-1] in ends:
+            break
+    return token_ids
 
 
 def _as_prefix(tokens: str | Iterable[str]) -> Prefix:

@@ -143,10 +143,8 @@ def find_toy_model(
     Raises:
         ValueError: nothing found in 10,000 models, or another depth.
     """
-    depth, draw = (
-        check_count("depth", depth, most=6),
-        random.Random(check_count("seed", seed, least=0)),
-    )
+    depth = check_count("depth", depth, most=6)
+    draw = random.Random(check_count("seed", seed, least=0))
     for tries in range(1, _MAX_TRIES + 1):
         model = _toy("ABC", {prefix: _random_row(draw) for prefix in _prefixes("ABC", depth)})
         greedy_p, beam_p = (_search_probability(model, depth, num_beams) for num_beams in (1, 2))

@@ -41,7 +41,9 @@ def read_model(hf_model, spec: ModelSpec, textbook: bool = False) -> Llama | OPT
     check_heads(hf_model, spec)
     warn_of_unused_settings(hf_model)
     sizes = spec.n_heads, spec.n_kv_heads, spec.head_dim
-    model = fast(hf_model, *sizes)  # joins matrices: in either case, since engines share a model
+    # Making it joins matrices in memory, for the textbook's version too: otherwise another engine
+    # on this model would move its weights later (see ``check_places``).
+    model = fast(hf_model, *sizes)
     return plain(hf_model, *sizes) if textbook else model
 
 
@@ -76,18 +78,4 @@ def warn_of_unused_settings(model) -> None:
             f"the model's generation_config sets {unused}, which the engine does not use: only "
             "what a call says acts",
             stacklevel=4,
-        )
-
-
-def places(hf_model) -> list[int]:
-    """Where each of a model's weights is in memory."""
-    return [parameter.data_ptr() for parameter in hf_model.parameters()]
-
-
-def check_places(hf_model, before: list[int]) -> None:
-    """Raise ValueError if a weight has been replaced by another tensor."""
-    if places(hf_model) != before:
-        raise ValueError(
-            "loaded.model: some of its weights were replaced by other tensors since this engine "
-            "was made; make a new Engine(loaded)"
         )

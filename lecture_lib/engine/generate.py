@@ -17,7 +17,7 @@ from lecture_lib.tokens import (
     end_tokens,
 )
 
-from .architecture import check_places, places, read_model
+from .architecture import read_model
 from .generation import ForwardCall, Generation, Timings
 from .kv_cache import KVCache, Pattern, check_cache, forward
 from .streaming import TextStream
@@ -68,15 +68,13 @@ class Engine:
 
     def __init__(self, loaded, *, textbook: bool = False):
         self.tokenizer, self.hf_model = check_parts("loaded", loaded).tokenizer, loaded.model
-        spec = getattr(loaded, "spec", None)
-        self.model = read_model(loaded.model, spec, check_flag("textbook", textbook))
-        self.spec = spec.with_tensors_of(loaded.model)
+        self.model = read_model(loaded.model, loaded.spec, check_flag("textbook", textbook))
+        self.spec = loaded.spec.with_tensors_of(loaded.model)
         self.context_length = self.spec.context_length or 2**31 - 1
         table = self.model.embeddings  # (V, D)
         self.vocab_size, self.device, self.dtype = len(table), table.device, table.dtype
         self.cache: KVCache | None = None
         self.calls: list[ForwardCall] = []
-        self._weights_at = places(loaded.model)  # after ``read_model``, which joins some of them
 
     def prefill(self, input_ids, attention_mask=None, *, cache: KVCache | None = None) -> Tensor:
         """Run the prompt through the model once; returns the logits of the next token, (B, V).
@@ -191,7 +189,7 @@ class Engine:
         batch_size, seq_len = input_ids.shape
         self.calls.append(ForwardCall(batch_size, seq_len, past_len, past_len + seq_len))
         if past_len == 0:
-            check_places(self.hf_model, self._weights_at)
+            self.model.check_places()
         check_possible(logits)
         return logits
 
@@ -225,7 +223,7 @@ class Run:
         """Give each row its next token, again and again; yields the rows until all have ended."""
         before = self.started
         for tokens in self.tokens():
-            token_ids = tokens.tolist()  # waits for a GPU, so that the time below is honest
+            token_ids = tokens.tolist()  # waits for a GPU, so that the time below is right
             now = time.perf_counter()
             self.timings.token_s.append(now - before)
             before = now

@@ -24,12 +24,11 @@ class LayerView:
     k: Tensor
     v: Tensor
 
-    def scores(self, *, scale: float | None = None) -> Tensor:
-        """softmax(Q_i K_i^T · scale) of every query head, (n_H, L, L), causal; scale 1/√H by
-        default."""
+    def scores(self) -> Tensor:
+        """softmax(Q_i K_i^T / √H) of every query head, (n_H, L, L), causal."""
         n_heads, _, head_dim = self.q.shape
         k = self.k.repeat_interleave(n_heads // len(self.k), dim=0)  # (n_H, L, H)
-        logits = self.q @ k.mT * (head_dim**-0.5 if scale is None else scale)
+        logits = self.q @ k.mT * head_dim**-0.5
         later = torch.ones_like(logits, dtype=torch.bool).triu(1)
         return logits.masked_fill(later, -torch.inf).softmax(dim=-1)
 

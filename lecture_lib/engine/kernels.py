@@ -138,7 +138,6 @@ class FastLlama(Llama):
     attend = staticmethod(attend)
     rope_tables = staticmethod(rope_tables)
     norm_class, layer_class = FastRMSNorm, JoinedLayer.of
-    out = OPT.out
 
     def project(
         self, x: Tensor, layer: JoinedLayer, batch_size: int, rope: tuple[Tensor, Tensor]
@@ -148,6 +147,9 @@ class FastLlama(Llama):
         qkv = qkv.view(batch_size, -1, n_q + 2 * n_kv, self.head_dim).transpose(1, 2)
         apply_rope_(qkv.narrow(1, 0, n_q + n_kv), *rope)  # queries and keys, not the values
         return qkv.split((n_q, 2 * n_kv), 1)
+
+    def out(self, z: Tensor, layer: JoinedLayer) -> Tensor:
+        return linear(z, layer.out, layer.out_bias)
 
     def mlp(self, x: Tensor, layer: JoinedLayer) -> Tensor:
         gate, up = linear(x, layer.gate_up, layer.gate_up_bias).chunk(2, -1)  # (B * L, F) each

@@ -104,13 +104,26 @@ class Llama:
 
     def __init__(self, hf_model, n_heads: int, n_kv_heads: int, head_dim: int):
         self.n_heads, self.n_kv_heads, self.head_dim = n_heads, n_kv_heads, head_dim
-        base = hf_model.model
+        self.hf_model, base = hf_model, hf_model.model
         self.embeddings = base.embed_tokens.weight.detach()  # (V, D)
         self.layers = [self.layer_class(layer) for layer in base.layers]
         self.final_norm = self.norm_class(base.norm)
         self.lm_head = hf_model.lm_head.weight.detach()  # (V, D)
         inv_freq = inverse_frequencies(hf_model.config.rope_parameters, head_dim)
         self.inv_freq = inv_freq.to(self.embeddings.device)
+        self.places = self.find_places()
+
+    def find_places(self) -> list[int]:
+        """Where each of the weights is in memory."""
+        return [parameter.data_ptr() for parameter in self.hf_model.parameters()]
+
+    def check_places(self) -> None:
+        """Raise ValueError if a weight has been replaced by another tensor since this was made."""
+        if self.find_places() != self.places:
+            raise ValueError(
+                "loaded.model: some of its weights were replaced by other tensors since this "
+                "engine was made; make a new Engine(loaded)"
+            )
 
     def hidden(self, input_ids: Tensor, pattern: Pattern, cache: KVCache | None) -> Tensor:
         """Token ids (B, L) to the last block's embeddings (B, L, D), before the final norm.

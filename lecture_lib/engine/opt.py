@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .kv_cache import KVCache, Pattern
 from .model import Llama, attend, split_heads
-from .weights import join_linears, split_joined
+from .weights import join_linears
 
 POSITION_OFFSET = 2  # the table's first two rows were fairseq's padding symbols; OPT skips them
 
@@ -40,9 +40,10 @@ class OPT:
     linear = staticmethod(F.linear)
     attend = staticmethod(attend)
     attention = Llama.attention  # which calls this class's project and out
+    find_places, check_places = Llama.find_places, Llama.check_places
 
     def __init__(self, hf_model, n_heads: int, n_kv_heads: int, head_dim: int):
-        self.n_heads, self.head_dim = n_heads, head_dim
+        self.hf_model, self.n_heads, self.head_dim = hf_model, n_heads, head_dim
         decoder = hf_model.model.decoder
         self.embeddings = decoder.embed_tokens.weight.detach()  # (V, D), opt-350m: (V, 512)
         self.position_embeddings = decoder.embed_positions.weight.detach()  # (context + 2, D)
@@ -54,6 +55,7 @@ class OPT:
         self.norm_before = hf_model.config.do_layer_norm_before
         self.final_norm = decoder.final_layer_norm
         self.lm_head = hf_model.lm_head.weight.detach()
+        self.places = self.find_places()
 
     def hidden(self, input_ids: Tensor, pattern: Pattern, cache: KVCache | None) -> Tensor:
         """Token ids (B, L) to the last block's embeddings (B, L, D); see ``Llama.hidden``."""
@@ -85,8 +87,8 @@ class OPT:
         self, x: Tensor, layer: OPTLayer, batch_size: int, rope: None
     ) -> tuple[Tensor, Tensor]:
         """Rows (B * L, D) to queries (B, n_H, L, H), and keys and values (B, 2 n_H, L, H)."""
-        parts = split_joined(layer.qkv, layer.qkv_bias, [self.n_heads * self.head_dim] * 3)
-        q, k, v = (split_heads(F.linear(x, *part), batch_size, self.head_dim) for part in parts)
+        qkv = self.linear(x, layer.qkv, layer.qkv_bias)  # (B * L, 3 D)
+        q, k, v = (split_heads(part, batch_size, self.head_dim) for part in qkv.chunk(3, -1))
         return q, torch.cat((k, v), 1)
 
     def out(self, z: Tensor, layer) -> Tensor:

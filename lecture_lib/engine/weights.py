@@ -1,7 +1,6 @@
 """What a forward pass reads out of a loaded model: joined matrices, and RoPE's frequencies."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -31,14 +30,6 @@ def join_linears(*linears: nn.Linear) -> tuple[Tensor, Tensor | None]:
     if biases and len(biases) != len(linears):
         raise ValueError("model: either all of the query, key and value projections have a bias")
     return _join([linear.weight for linear in linears]), _join(biases) if biases else None
-
-
-def split_joined(
-    weight: Tensor, bias: Tensor | None, sizes: Sequence[int]
-) -> list[tuple[Tensor, Tensor | None]]:
-    """The matrices and biases that were joined, as views; ``sizes`` are the outputs of each."""
-    biases = [None] * len(sizes) if bias is None else bias.split(sizes)
-    return list(zip(weight.split(sizes), biases, strict=True))
 
 
 def _join(parameters: list[nn.Parameter]) -> Tensor:

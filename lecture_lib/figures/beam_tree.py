@@ -10,7 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
 
 from ..checks import check_count, checked
-from ..decoding.beam_trace import FINISHED, KEPT, PRUNED, BeamNode, BeamTrace
+from ..decoding.beam_search import Candidate
+from ..decoding.beam_trace import FINISHED, KEPT, PRUNED, BeamTrace
 from .picture import Picture, blank_axes
 from .style import CHOSEN, GOOD, INK, MARK, OTHER, in_course_style, visible
 from .style import KEPT as BLUE
@@ -36,9 +37,9 @@ class Tree(NamedTuple):
     The children in a row have the order of their parents above them, the likelier first.
     """
 
-    nodes: dict[Key, BeamNode]  # of each drawn text
+    nodes: dict[Key, Candidate]  # of each drawn text
     rows: list[list[Key]]  # the texts of each step, from left to right
-    best: tuple[Key, ...]  # the texts on the way to the best hypothesis
+    best: tuple[Key, ...]  # the texts on the way to the best one
     greedy: tuple[Key, ...]  # on the way of greedy search
 
 
@@ -48,10 +49,10 @@ def lay_out(trace: BeamTrace, greedy: BeamTrace | None) -> Tree:
         raise ValueError(
             f"greedy: needs a search with num_beams=1, got one with {greedy.num_beams}"
         )
-    searched = {tuple(trace.tokens(i)): node for i, node in enumerate(trace.nodes)}
-    path: dict[Key, BeamNode] = {}
-    for i in greedy.path(greedy.hypotheses[0].node) if greedy else []:
-        key, node = tuple(greedy.tokens(i)), greedy.nodes[i]
+    searched = {tuple(node.tokens()): node for node in trace.nodes}
+    path: dict[Key, Candidate] = {}
+    for node in greedy.path(greedy.finished[0]) if greedy else []:
+        key = tuple(node.tokens())
         path[key] = searched.get(key) or replace(node, status=GREEDY, final_score=None)
     nodes = {
         key: node
@@ -64,8 +65,8 @@ def lay_out(trace: BeamTrace, greedy: BeamTrace | None) -> Tree:
         row.sort(key=lambda key: (order[key[:-1]], -nodes[key].score, key))
         order |= {key: i for i, key in enumerate(row)}
         rows.append(row)
-    best = trace.hypotheses[0].tokens if trace.hypotheses else ()
-    return Tree(nodes, rows, tuple(best[: n + 1] for n in range(len(best))), tuple(path))
+    best = tuple(tuple(node.tokens()) for node in trace.path(trace.finished[0]))
+    return Tree(nodes, rows, best, tuple(path))
 
 
 @in_course_style
@@ -147,7 +148,7 @@ def _draw_edge(axes, tree: Tree, key: Key, place: dict, is_best: bool) -> None:
         axes.plot([x + 0.07 for x in xs], ys, **_GREEDY_LINE, zorder=2)
 
 
-def _draw_node(axes, node: BeamNode, name: str, at, as_probability: bool, is_best: bool) -> None:
+def _draw_node(axes, node: Candidate, name: str, at, as_probability: bool, is_best: bool) -> None:
     x, y = at
     mark, edge, fill, style, line_width = _LOOKS[node.status]
     ended = node.final_score is not None
@@ -213,14 +214,14 @@ def _words(trace: BeamTrace, tree: Tree, token_text, prompt: str, shown_steps: i
         parts = {KEPT: [], FINISHED: [], PRUNED: []}
         for n in trace.at_step(step):
             ps = f"(p {_p(n.log_prob)}, p(text) {_p(n.score)})"
-            parts[n.status].append(f"{text([*trace.tokens(n.parent), n.token])} {ps}")
+            parts[n.status].append(f"{text(n.tokens())} {ps}")
         n_pruned = len(parts.pop(PRUNED))
         listed = [f"{status} {'; '.join(texts)}" for status, texts in parts.items() if texts]
         listed += [f"{n_pruned} pruned"] if n_pruned else []
         said.append(f"Step {step}: {', '.join(listed)}.")
-    if shown_steps == trace.n_steps and trace.hypotheses:
-        best = trace.hypotheses[0]
-        said.append(f"Best text: {text(best.tokens)}, score {best.score:.3g}.")
+    if shown_steps == trace.n_steps:
+        best = trace.finished[0]
+        said.append(f"Best text: {text(best.tokens())}, score {best.final_score:.3g}.")
     if tree.greedy and shown_steps:
         said.append(f"Greedy search goes {text(max(tree.greedy, key=len)[:shown_steps])}.")
     return " ".join(said)

@@ -7,7 +7,6 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Rectangle
 from pandas import DataFrame
 
-from ..checks import check_count
 from .picture import Picture, as_array, new_figure
 from .style import CHOSEN, CUT_LOOK, INK, KEPT, LINES, MARK, in_course_style, visible
 
@@ -147,12 +146,7 @@ def _power(value: float, position: int) -> str:
 def cache_view(keys, scores: Sequence[float], tokens: Sequence[str], *, n_new: int = 1) -> Picture:
     """One step of decoding: keys (S, H) of a head, the new rows, the newest token's scores (S,)."""
     keys, scores = as_array("keys", keys), as_array("scores", scores)
-    if not len(keys) == len(scores) == len(tokens):
-        raise ValueError(
-            f"keys, scores, tokens: need one length, got {keys.shape}, {len(scores)}, {len(tokens)}"
-        )
     n, names = len(tokens), [visible(token, 12) for token in tokens]
-    check_count("n_new", n_new, most=n)
     height = 0.95 + 0.2 * n
     figure = new_figure(7.6, height, layout=None)
     bottom, tall = 0.42 / height, 1 - 0.82 / height

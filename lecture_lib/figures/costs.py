@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-from ..checks import check_number
 from ..costs.units import format_count
 from .picture import Backdrop, Picture, add_bars, add_ticks, bar_axes, new_figure
 from .style import CHOSEN, GOOD, INK, KEPT, LINES, MARK, OTHER, bar_look, in_course_style
@@ -28,19 +27,14 @@ def stacked_bars(axes, bars: Mapping[str, Mapping[str, float]], looks=_PARTS, **
 
 
 @in_course_style
-def memory_bars(
-    bars: Mapping[str, Mapping[str, float]], capacity_bytes: float, *, caption: str = ""
-) -> Picture:
+def memory_bars(bars: Mapping[str, Mapping[str, float]], capacity_bytes: float) -> Picture:
     """Stacked bars of bytes, in GB (10⁹), against a memory's size.
 
     Args:
         bars: label of a bar -> part -> bytes; parts keep their colour and hatch over all bars.
         capacity_bytes: where the memory ends.
     """
-    check_number("capacity_bytes", capacity_bytes, above=0)
-    parts = list(dict.fromkeys(part for bar in bars.values() for part in bar))
-    if not 1 <= len(parts) <= len(_PARTS):
-        raise ValueError(f"bars: need 1 to {len(_PARTS)} different parts, got {len(parts)}")
+    parts = dict.fromkeys(part for bar in bars.values() for part in bar)
     frame, capacity = _memory_frame(tuple(bars), tuple(parts)), capacity_bytes / 1e9
     gigabytes = {name: {p: n / 1e9 for p, n in bar.items()} for name, bar in bars.items()}
     axes = frame.figure.axes[0]
@@ -63,7 +57,7 @@ def memory_bars(
         listed = ", ".join(f"{part} {n / 1e9:.3g} GB" for part, n in bar.items())
         fits = "fits" if sum(bar.values()) <= capacity_bytes else "does not fit"
         told.append(f"{label}: {listed}; {fits} into {capacity:.3g} GB")
-    return Picture(frame.image(draw), "Memory: " + "; ".join(told), caption)
+    return Picture(frame.image(draw), "Memory: " + "; ".join(told))
 
 
 @lru_cache(maxsize=4)

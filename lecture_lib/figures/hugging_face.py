@@ -10,7 +10,7 @@ from .picture import Picture, as_array, new_figure
 from .style import CHOSEN, in_course_style, visible
 from .tokens import Tile, draw_tiles, tiles_html
 
-# Neighbouring tokens are told apart by these, in turn; the border and the id say the rest.
+# Neighbouring tokens take these colours in turn, so that one sees where a token ends.
 TOKEN_COLOURS = ("#DCE9F3", "#FBE3C8", "#D9EFE6", "#EFE3EE")
 _SPECIAL_COLOUR = "#DDDDDD"
 _MOST_PIECES = 400
@@ -21,7 +21,7 @@ def head_importance(rises, *, layers: Sequence[int], caption: str = "") -> Pictu
     """How much the loss rises without each attention head, as a map: row = layer, column = head.
 
     Args:
-        rises: (layers, n_H) in nats a token, as ``hub_tools.ablate_heads`` returns them.
+        rises: (layers, n_H) in nats per token, as ``hub_tools.ablate_heads`` returns them.
         layers: the layers' numbers.
     """
     rises = as_array("rises", rises)
@@ -31,7 +31,7 @@ def head_importance(rises, *, layers: Sequence[int], caption: str = "") -> Pictu
         raise ValueError(f"layers: needs {len(rises)} numbers, got {len(layers)}")
     figure = new_figure(6.4, 1.3 + 0.19 * max(len(layers), 4))
     axes = figure.add_subplot()
-    # A few heads dwarf the others; the colours end at the 98th percentile, the numbers don't.
+    # A few heads have much larger numbers: the colours end at the 98th percentile.
     limit = max(np.quantile(np.abs(rises), 0.98), 1e-6)
     image = axes.imshow(rises, aspect="auto", cmap="PuOr_r", vmin=-limit, vmax=limit)
     worst_layer, worst_head = np.unravel_index(rises.argmax(), rises.shape)

@@ -103,7 +103,7 @@ def blank_axes(width: float, height: float, xlim: tuple[float, float], ylim: tup
 
 
 def bar_axes(figure: Figure, box, ylim, names, x_label: str, *, x_size=10, gap=4):
-    """Axes for ``add_bars``, a name a row; ``gap`` points between x label and ``add_ticks``."""
+    """Axes for ``add_bars``, a name per row; ``gap`` points between x label and ``add_ticks``."""
     axes = figure.add_axes(box, ylim=ylim)
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="x", bottom=False, labelbottom=False)

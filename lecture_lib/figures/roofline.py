@@ -106,7 +106,7 @@ def _mark_points(axes, xs: list[float], ys: list[float], points, listed, looks: 
     Names beside the points would cover one another: many points share an intensity.
     """
     for i, (kind, (colour, marker)) in enumerate(looks.items()):
-        size = 6 + 3 * (len(looks) - 1 - i)  # of points in one place each is seen
+        size = 6 + 3 * (len(looks) - 1 - i)  # so that points in the same place are all seen
         pairs = [(x, y) for x, y, p in zip(xs, ys, points, strict=True) if p.kind == kind]
         look = {"color": colour, "markersize": size, "markeredgecolor": "white"}
         axes.plot(*np.transpose(pairs), marker, **look)

@@ -85,13 +85,6 @@ def filter_view(
     before, after = as_array("before", before), as_array("after", after)
     seen = before if seen_by_top_p is None else as_array("seen_by_top_p", seen_by_top_p)
     counts = None if counts is None else as_array("counts", counts)
-    if top_p is not None:
-        check_number("top_p", top_p, above=0, most=1)
-    shapes = {x.shape for x in (before, after, seen, counts) if x is not None}
-    if len(shapes) != 1 or before.ndim != 1 or len(before) == 0:
-        raise ValueError(f"before, after, counts: need one shape (V,), got {sorted(shapes)}")
-    if counts is not None and counts.sum() < 1:
-        raise ValueError("counts: no draws")
     order = np.argsort(-before, kind="stable")[:_MOST_ROWS]
     names = [visible(token(int(i)), 14) for i in order]
     kept, n_rows = after > 0, len(order) + (len(order) < len(before))

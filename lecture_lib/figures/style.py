@@ -46,10 +46,10 @@ _SETTINGS = {
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.titley": 1.0,  # a place given is a place not searched for in every redraw
+    "axes.titley": 1.0,  # where it is not given, matplotlib looks for a place in every redraw
     "axes.spines.top": False,
     "axes.spines.right": False,
-    # Pictures carry their own white paper, so that a dark theme doesn't eat the ink.
+    # Pictures have a white background of their own: in a dark theme, too, one can read them.
     **dict.fromkeys(("figure.facecolor", "axes.facecolor"), "#FFFFFF"),
     **dict.fromkeys(("axes.edgecolor", "axes.labelcolor"), INK),
     **dict.fromkeys(("text.color", "xtick.color", "ytick.color"), INK),

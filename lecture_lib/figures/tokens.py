@@ -33,7 +33,7 @@ def lay_out(
     line_width: float,
     at_line_start: Callable[[object], object] = lambda piece: piece,
 ) -> list[list[tuple[float, object]]]:
-    """Lines of (x, piece). What begins a line for want of room goes through ``at_line_start``."""
+    """Lines of (x, piece). A piece that begins a new line goes through ``at_line_start`` first."""
     lines, x = [[]], 0.0
     for piece in pieces:
         if lines[-1] and x + width(piece) > line_width:

@@ -1,8 +1,10 @@
 """Hardware: the few numbers of a device that the roofline needs; HARDWARE, published ones."""
 
+import json
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from lecture_lib.checks import check_number, check_text, check_type, presets
 
@@ -101,62 +103,15 @@ class Hardware:
         return "compute" if computing >= moving else "memory"
 
 
-# Published peaks are dense: datasheets like to print the figure for 2:4 sparse matrices, which is
-# twice as high and which no ordinary model reaches.
-_AMPERE_A100 = {
-    "float16": 312, "bfloat16": 312, "float32": 19.5, "tf32": 156, "int8": 624, "int4": 1248,
-    "float64": 19.5,
-}  # fmt: skip
-_A100 = "NVIDIA A100 datasheet, dense (sparse: twice as much); float32 without tensor cores"
-_HOPPER_SXM = {
-    "float16": 989.4, "bfloat16": 989.4, "float32": 66.9, "tf32": 494.7, "float8": 1978.9,
-    "int8": 1978.9, "float64": 66.9,
-}  # fmt: skip
-_HOPPER = "NVIDIA H100 Architecture whitepaper V1.04, table of peak rates, dense; "
-_L4 = {
-    "float16": 121, "bfloat16": 121, "float32": 30.3, "tf32": 60, "float8": 242.5, "int8": 242.5,
-}  # fmt: skip
-_RTX_4090 = {
-    "float16": 165.2, "bfloat16": 165.2, "float32": 82.6, "tf32": 82.6, "float8": 330.3,
-    "int8": 660.6,
-}  # fmt: skip
-_RTX_A6000 = {"float16": 154.8, "bfloat16": 154.8, "float32": 38.7, "tf32": 77.4, "int8": 309.7}
-_APPLE = "Apple's announcement"
+def _read(name: str) -> dict:
+    """The numbers of a file beside this one."""
+    return json.loads(Path(__file__).with_name(f"{name}.json").read_text("utf-8"))
 
-# Name: (TFLOP/s by dtype, the main one first; memory in GB/s and in GB, 10^9 bytes; source)
-_PRESETS: dict[str, tuple[dict[str, float], float, float, str]] = {
-    "a100-40gb-sxm": (_AMPERE_A100, 1555, 40, _A100),
-    "a100-80gb-pcie": (_AMPERE_A100, 1935, 80, _A100),
-    "a100-80gb-sxm": (_AMPERE_A100, 2039, 80, _A100),
-    "h100-80gb-sxm": (_HOPPER_SXM, 3350, 80, _HOPPER + "3.35 TB/s: H100 datasheet"),
-    "h200-141gb-sxm": (_HOPPER_SXM, 4800, 141, _HOPPER + "141 GB at 4.8 TB/s: H200 datasheet"),
-    "l4": (
-        _L4, 300, 24, "NVIDIA L4 datasheet, its sparse figures (242, 120, 485) halved",
-    ),
-    "rtx-4090": (
-        _RTX_4090, 1008, 24, "NVIDIA Ada GPU Architecture whitepaper, appendix A, dense, sums in "
-        "FP32 (with FP16 sums the FP16 peak is 330.3)",
-    ),
-    "rtx-a6000": (
-        _RTX_A6000, 768, 48, "NVIDIA RTX A6000 datasheet (309.7 TFLOPS are sparse, halved here)",
-    ),
-    "tpu-v5e": (
-        {"bfloat16": 197, "int8": 393}, 819, 16, "Google Cloud documentation, TPU v5e: 197 TFLOPs "
-        "bf16, 393 TOPs int8, 16 GB at 819 GB/s (later: 800 GiB/s)",
-    ),
-    "apple-m1": (
-        {"float32": 2.6}, 68.25, 16, f"{_APPLE}, 10 November 2020: 2.6 teraflops (GPU, FP32); "
-        "LPDDR4X-4266, 128 bit; the largest memory, shared with the CPU",
-    ),
-    "apple-m1-max": (
-        {"float32": 10.4}, 400, 64, f"{_APPLE}, 18 October 2021: 10.4 teraflops (GPU, FP32), 400 "
-        "GB/s, up to 64 GB shared with the CPU",
-    ),
-    "apple-m2": (
-        {"float32": 3.6}, 100, 24, f"{_APPLE}, 6 June 2022: 3.6 teraflops (GPU, FP32), 100 GB/s, "
-        "up to 24 GB shared with the CPU",
-    ),
-}  # fmt: skip
+
+# TFLOP/s by dtype, the main one first; memory in GB/s and in GB, 10^9 bytes. The peaks are dense:
+# datasheets like to print the figure for 2:4 sparse matrices, which is twice as high and which no
+# ordinary model reaches.
+_PRESETS = _read("presets")
 
 
 def _published(
@@ -168,20 +123,11 @@ def _published(
 
 
 #: Published hardware by name: read-only; an unknown name is a KeyError that suggests near ones.
-HARDWARE = presets("hardware", {name: _published(name, *row) for name, row in _PRESETS.items()})
+HARDWARE = presets("hardware", {name: _published(name, **row) for name, row in _PRESETS.items()})
 
 #: Milliseconds of a decode step on an H100 80GB, bfloat16, batch 1, behind 512 to 576 positions:
 #: the measured tables of benchmarks/decode_gpu.py in benchmarks/RESULTS.md.
-H100_DECODE_MS = {
-    "llama-2-7b": {
-        "engine, eager": 8.29, "engine, CUDA graph": 6.68,
-        "generate, dynamic, eager": 23.1, "generate, static, compiled": 8.0,
-    },
-    "smollm2-135m": {
-        "engine, eager": 10.5, "engine, CUDA graph": 1.83,
-        "generate, dynamic, eager": 28.0, "generate, static, compiled": 3.13,
-    },
-}  # fmt: skip
+H100_DECODE_MS = _read("h100_decode_ms")
 
 
 def as_hardware(hardware: Hardware | str) -> Hardware:

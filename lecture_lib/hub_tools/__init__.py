@@ -1,7 +1,6 @@
 """Looks behind Hugging Face's calls, for lecture 08.
 
-task_table     the lecture's twelve tasks today
-changes        what changed since the lecture's Transformers 4.39
+changes        what changed since the lecture's Transformers 4.39; its twelve tasks today
 saved_models   the files of a saved model, is a reloaded one the same, what push_to_hub would send
 head_ablation  head pruning, by zeroing rows of W^O
 tokenizers     tokens with ids, bytes and places; padding, truncation, attributes, added tokens
@@ -9,7 +8,7 @@ generation     defaults and precedence found out by running, our own stopping, c
 """
 # ruff: noqa: F401  # all that is imported here is for others
 
-from .changes import CHANGES, Change, changes_table
+from .changes import changes_table, task_table
 from .generation import (
     CrossAttention,
     Observation,
@@ -21,7 +20,6 @@ from .generation import (
 )
 from .head_ablation import ablate_heads, mean_loss, without_head
 from .saved_models import (
-    PUSH_PARAMETERS,
     ModelDifference,
     compare_models,
     file_table,
@@ -29,9 +27,7 @@ from .saved_models import (
     preview_push,
     read_index,
 )
-from .task_table import LECTURE_TASKS, LectureTask, task_table
 from .tokenizers import (
-    LECTURE_ATTRIBUTES,
     TokenPiece,
     added_token_report,
     attribute_table,
@@ -39,3 +35,5 @@ from .tokenizers import (
     compare_truncation_sides,
     token_pieces,
 )
+
+__all__ = [name for name in dir() if name[0] != "_"]  # so that help() shows them

@@ -1,26 +1,24 @@
-"""What changed in Transformers since the lecture's 4.39, each row looked up in the installed one.
+"""What changed in Transformers since the lecture's 4.39, and its twelve tasks as they are today.
 
-Source: Transformers' MIGRATION_GUIDE_V5.md and its release notes. A row's probe says whether
-"today" is true of the installed version, so that an upgrade that changes it back is seen.
+Source of changes.csv: Transformers' MIGRATION_GUIDE_V5.md and its release notes. A row's probe says
+whether "today" is true of the installed version, so that an upgrade that changes it back is seen.
+lecture_tasks.csv is written down for Transformers 5.23, and a test compares it with the installed
+one.
 """
 
 import importlib.metadata
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 import transformers
 
 
-@dataclass(frozen=True)
-class Change:
-    """One difference: what version 4.39 had, what is there today, and whether that holds here."""
-
-    topic: str
-    lecture: str
-    today: str
-    holds: Callable[[], bool]
+def written_table(name: str) -> pd.DataFrame:
+    """A table that is written down in a file beside this one; its rows are numbered from 1."""
+    table = pd.read_csv(Path(__file__).with_name(f"{name}.csv"), keep_default_na=False)
+    return table.set_index(pd.RangeIndex(1, len(table) + 1))
 
 
 def _missing(*names: str, owner: str = "") -> Callable[[], bool]:
@@ -60,75 +58,40 @@ def _is_the_command_hf() -> bool:
     return "hf" in names and "huggingface-cli" not in names
 
 
-CHANGES = (
-    Change(
-        "frameworks", "PyTorch, TensorFlow, JAX (TFAutoModel, FlaxAutoModel)", "PyTorch only",
-        _missing("TFAutoModel", "FlaxAutoModel"),
+# By the topic of a row in changes.csv: whether what it says of today is true here.
+PROBES = {
+    "frameworks": _missing("TFAutoModel", "FlaxAutoModel"),
+    "pipelines for text to text": _missing(
+        "SummarizationPipeline", "TranslationPipeline", "Text2TextGenerationPipeline"
     ),
-    Change(
-        "pipelines for text to text", "summarization, translation, text2text-generation",
-        "text-generation with a chat model, or lecture_lib.pipelines",
-        _missing("SummarizationPipeline", "TranslationPipeline", "Text2TextGenerationPipeline"),
+    "pipelines for pictures and words": lambda: (
+        _missing("VisualQuestionAnsweringPipeline", "ImageToTextPipeline")()
+        and hasattr(transformers, "ImageTextToTextPipeline")
     ),
-    Change(
-        "pipelines for pictures and words", "visual-question-answering, image-to-text",
-        "image-text-to-text",
-        lambda: _missing("VisualQuestionAnsweringPipeline", "ImageToTextPipeline")()
-        and hasattr(transformers, "ImageTextToTextPipeline"),
-    ),
-    Change(
-        "text-generation's defaults", "none of its own: 20 tokens, greedy",
-        "max_new_tokens=256, do_sample=True, temperature=0.7, unless model or call says otherwise",
-        _samples_by_default,
-    ),
-    Change(
-        "number type of loaded weights", "torch_dtype=..., default float32",
-        'dtype=..., default "auto": as they were saved',
-        lambda: _defaults(transformers.pipeline)["dtype"] == "auto",
-    ),
-    Change(
-        "saved weights", "safe_serialization=True or False, shards of 5GB",
-        "always safetensors, shards of 50GB", _saves_safetensors_only,
-    ),
-    Change(
-        "head pruning", "model.prune_heads({layer: [heads]})",
-        "gone; lecture_lib.hub_tools.without_head shows what it did",
-        _missing("prune_heads", owner="PreTrainedModel"),
-    ),
-    Change(
-        "generation settings", "in config.json and generation_config.json",
-        "in generation_config.json only",
-        lambda: not hasattr(transformers.LlamaConfig(), "num_beams"),
-    ),
-    Change(
-        "tokenizer classes", "a slow and a fast one for each model",
-        "one, on the tokenizers library where it can (TokenizersBackend)",
-        _one_tokenizer_class,
-    ),
-    Change(
-        "encoding", "encode_plus, batch_encode_plus", "call the tokenizer: tokenizer(texts)",
-        _missing("encode_plus", "batch_encode_plus", owner="PreTrainedTokenizerBase"),
-    ),
-    Change(
-        "apply_chat_template", "returns a list of ids",
-        "returns a dict: input_ids, attention_mask",
-        lambda: _defaults(transformers.PreTrainedTokenizerBase.apply_chat_template)["return_dict"],
-    ),
-    Change("command line", "huggingface-cli login", "hf auth login", _is_the_command_hf),
-)  # fmt: skip
+    "text-generation's defaults": _samples_by_default,
+    "number type of loaded weights": lambda: _defaults(transformers.pipeline)["dtype"] == "auto",
+    "saved weights": _saves_safetensors_only,
+    "head pruning": _missing("prune_heads", owner="PreTrainedModel"),
+    "generation settings": lambda: not hasattr(transformers.LlamaConfig(), "num_beams"),
+    "tokenizer classes": _one_tokenizer_class,
+    "encoding": _missing("encode_plus", "batch_encode_plus", owner="PreTrainedTokenizerBase"),
+    "apply_chat_template": lambda: _defaults(
+        transformers.PreTrainedTokenizerBase.apply_chat_template
+    )["return_dict"],
+    "command line": _is_the_command_hf,
+}
 
 
 def changes_table() -> pd.DataFrame:
-    """What changed since the lecture, one topic a row; the last column is looked up here and now.
+    """What changed since the lecture, one topic per row; the last column is looked up here and now.
 
     Returns:
         topic, in 4.39, today, seen here (yes or no).
     """
-    rows = [
-        {
-            "topic": change.topic, "in 4.39": change.lecture, "today": change.today,
-            "seen here": "yes" if change.holds() else "no",
-        }
-        for change in CHANGES
-    ]  # fmt: skip
-    return pd.DataFrame(rows, index=range(1, len(rows) + 1))
+    table = written_table("changes")
+    return table.assign(**{"seen here": ["yes" if PROBES[t]() else "no" for t in table.topic]})
+
+
+def task_table() -> pd.DataFrame:
+    """The lecture's twelve tasks as they are today, one per row."""
+    return written_table("lecture_tasks")

@@ -110,7 +110,8 @@ class StopAtSentenceEnd(StoppingCriteria):
     """Ends each row of a batch when its new text ends with ``.``, ``!`` or ``?``.
 
     ``generate()`` asks after each step and continues until every row is done; a row that is done
-    gets padding. (A number such as 3.14 ends a row too: only the text so far is seen.)
+    gets padding. (A number such as 3.14 ends a row too, after its point: only the text so far is
+    known.)
 
     Args:
         tokenizer: turns the new tokens into text.

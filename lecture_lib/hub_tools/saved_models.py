@@ -11,24 +11,13 @@ import torch
 
 from ..checks import checked
 from ..loading.weight_files import tensor_shapes
+from .changes import written_table
 
 INDEX = "model.safetensors.index.json"
 # Hub repositories keep files of these endings in large-file storage, by their content's SHA-256
 # (.gitattributes of a new model repository); the others are plain git files.
 LARGE_SUFFIXES = (".safetensors", ".bin", ".model", ".msgpack", ".h5", ".onnx", ".pt", ".pth")
 LARGE_BYTES = 10 * 1024**2  # and every file that is larger than this
-
-# A parameter of the lecture's push_to_hub -> (is it there today, what does it do).
-PUSH_PARAMETERS = {
-    "repo_id": (True, "owner/name of the repository; it is made if it isn't there"),
-    "private": (True, "whether a new repository is private; ignored for an old one"),
-    "token": (True, "who you are; default: HF_TOKEN or what `hf auth login` saved"),
-    "max_shard_size": (True, "the largest weight file; above it the model is sharded"),
-    "create_pr": (True, "opens a pull request in place of a commit to the branch"),
-    "safe_serialization": (False, "gone: weights are always safetensors now"),
-    "revision": (True, "the branch to commit to; default: main"),
-    "commit_message": (True, "the commit's title; default: Upload and the name of the class"),
-}
 
 
 @checked
@@ -113,15 +102,12 @@ def parameter_table() -> pd.DataFrame:
     from transformers import PreTrainedModel
 
     signature = inspect.signature(PreTrainedModel.push_to_hub).parameters
-    rows = []
-    for name, (_, meaning) in PUSH_PARAMETERS.items():
-        default = signature[name].default if name in signature else ""
-        rows.append({
-            "parameter": name, "exists": "yes" if name in signature else "no",
-            "default": "needed" if default is inspect.Parameter.empty else str(default),
-            "what it does": meaning,
-        })  # fmt: skip
-    return pd.DataFrame(rows, index=range(1, len(rows) + 1))
+    table = written_table("push_parameters")
+    defaults = [signature[name].default if name in signature else "" for name in table.parameter]
+    defaults = ["needed" if x is inspect.Parameter.empty else str(x) for x in defaults]
+    table.insert(1, "exists", ["yes" if name in signature else "no" for name in table.parameter])
+    table.insert(2, "default", defaults)
+    return table
 
 
 @checked

@@ -11,20 +11,7 @@ from ..checks import check_count, check_text, check_type, checked
 from ..loading.quiet import quiet_transformers
 from ..scoring import piece_bytes, token_texts
 from ..tokens import model_inputs
-
-# name -> (what it is for, whether it exists in Transformers 5, what to use where it is gone)
-LECTURE_ATTRIBUTES = {
-    "vocab_files_names": ("the files that hold the vocabulary", True, ""),
-    "pretrained_vocab_files_map": ("where a named tokenizer's files lie on the Hub", True,
-                                   "empty now: from_pretrained asks the Hub"),
-    "max_model_input_sizes": ("the longest input of a named model", False,
-                              "tokenizer.model_max_length"),
-    "pretrained_init_configuration": ("arguments for a named tokenizer", False,
-                                      "tokenizer_config.json in its repository"),
-    "model_input_names": ("what the model's forward expects", True, ""),
-    "padding_side": ("where padding is put: right by default", True, ""),
-    "truncation_side": ("where a text is cut: right by default", True, ""),
-}  # fmt: skip
+from .changes import written_table
 
 
 @dataclass(frozen=True)
@@ -83,15 +70,11 @@ def attribute_table(tokenizer) -> pd.DataFrame:
     """
     from transformers import PreTrainedTokenizerBase
 
-    rows = []
-    for name, (purpose, _, instead) in LECTURE_ATTRIBUTES.items():
-        exists = hasattr(PreTrainedTokenizerBase, name)
-        rows.append({
-            "attribute": name, "what it is": purpose, "exists": "yes" if exists else "no",
-            "value": str(getattr(tokenizer, name, "")),
-            "now": instead,
-        })  # fmt: skip
-    return pd.DataFrame(rows, index=range(1, len(rows) + 1))
+    table = written_table("tokenizer_attributes")
+    exists = [hasattr(PreTrainedTokenizerBase, name) for name in table.attribute]
+    table.insert(2, "exists", ["yes" if there else "no" for there in exists])
+    table.insert(3, "value", [str(getattr(tokenizer, name, "")) for name in table.attribute])
+    return table
 
 
 @checked
@@ -107,7 +90,7 @@ def added_token_report(model, tokenizer, tokens: Sequence[str], *, text: str) ->
         text: a text that holds them.
 
     Returns:
-        Three rows, one a step: vocabulary (tokens that the tokenizer knows), embedding rows, the
+        Three rows, one per step: vocabulary (tokens that the tokenizer knows), embedding rows, the
         text's ids, and the forward pass: "works" or the error that it ends with. Where the
         embedding has rows to spare (T5's has) it works without the resize, on untrained rows.
 
@@ -159,7 +142,7 @@ def compare_padding_sides(
     so the warning is left out.
 
     Returns:
-        One row a prompt: prompt, padding (tokens), alone, left, right.
+        One row per prompt: prompt, padding (tokens), alone, left, right.
 
     Raises:
         ValueError: fewer than two prompts, or all of one length (then nothing is padded).

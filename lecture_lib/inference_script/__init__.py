@@ -17,9 +17,14 @@ from importlib import import_module
 
 # Most of them need torch, and --help does not: each is imported when it is asked for.
 _MODULES = {"Answer": ".answer", "TaskInfo": ".settings", "generate": ".run"}
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str):
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_MODULES[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_MODULES]

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from lecture_lib.engine.generation import Generation
 from lecture_lib.engine.streaming import TextStream
 
 from .logprobs import TokenLogprobs
@@ -55,12 +56,8 @@ def finish(
     For searches that know no stop strings, and for batches, whose rows are padded behind an end.
     A text that a stop string ends keeps the tokens up to the one that completed it.
     """
-    stream, pieces, kept = TextStream(tokenizer, stop), [], []
+    stream, taken = TextStream(tokenizer, stop), Generation(prompt_len=0)
     for token in token_ids:
-        kept.append(token)
-        pieces.append(stream.push(token))
-        if stream.stopped or token in ends:
-            break
-    pieces.append(stream.flush())
-    reason = "stop" if stream.stopped else "eos" if kept and kept[-1] in ends else "length"
-    return "".join(pieces), kept, reason
+        if taken.finish_reason is None:
+            taken.add(token, ends, len(token_ids), stream)
+    return taken.text, taken.token_ids, taken.finish_reason

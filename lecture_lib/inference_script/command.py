@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     setting("--seed", type=int, help="the same seed gives the same text")
     one_of = parser.add_mutually_exclusive_group().add_argument
     one_of("--interactive", action="store_true", help="a prompt loop; /settings shows and changes")
-    one_of("--json", action="store_true", help="one JSON object a prompt, for machines")
+    one_of("--json", action="store_true", help="one JSON object per prompt, for machines")
     one_of("--sweep", metavar="SETTING=A,B,C", help="run once for each value and print a table")
     add("--table", metavar="FILE.csv", help="write the sweep's table, and a picture beside it")
     return parser

@@ -18,21 +18,22 @@ class TokenLogprobs:
 
 
 class Recorder:
-    """A ``next_token`` that lets another one choose, and notes the ``n_top`` likeliest tokens."""
+    """A ``next_token`` that lets another one choose, and notes the ``n_top`` likeliest tokens.
 
-    def __init__(self, choose, n_top: int):
+    ``rows`` are the positions of each row of the batch so far; [] if nothing is to be noted.
+    """
+
+    def __init__(self, choose, n_top: int, n_rows: int):
         self.choose, self.n_top = choose, n_top
-        self._steps: list[list[TokenLogprobs]] = []
+        self.rows: list[list[TokenLogprobs]] = [[] for _ in range(n_rows)]
 
     def __call__(self, logits: Tensor) -> Tensor:
         tokens = self.choose(logits)
         if self.n_top:
-            self._steps.append(positions(logits, tokens.tolist(), self.n_top))
+            found = positions(logits, tokens.tolist(), self.n_top)
+            for row, position in zip(self.rows, found, strict=True):
+                row.append(position)
         return tokens
-
-    def row(self, index: int, length: int) -> list[TokenLogprobs]:
-        """The first ``length`` positions of a row; [] where nothing was to be noted."""
-        return [step[index] for step in self._steps[:length]]
 
 
 @torch.inference_mode()

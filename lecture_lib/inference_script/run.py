@@ -3,17 +3,16 @@
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
 
 from lecture_lib.checks import check_parts, checked
 from lecture_lib.decoding.beam_engine import engine_beam_search
 from lecture_lib.decoding.sample_generate import Sampler
-from lecture_lib.decoding.sampling import apply_repetition_penalty
 from lecture_lib.engine import Engine
 from lecture_lib.engine.generate import greedy
 from lecture_lib.loading import LoadedModel
 from lecture_lib.model_spec import UnsupportedArchitectureError
-from lecture_lib.tokens import end_tokens, to_float32
+from lecture_lib.sampling_settings import SamplingSettings
+from lecture_lib.tokens import end_tokens
 
 from . import with_transformers
 from .answer import Answer, finish, strategy
@@ -44,14 +43,14 @@ def generate(task_info: TaskInfo, loaded, *, engine: Engine | None = None) -> li
     prompt_ids = [loaded.tokenizer(prompt).input_ids for prompt in task_info.prompts]
     if task_info.beam_width > 1:
         return _with_beams(task_info, engine, prompt_ids)
-    recorder = Recorder(chooser(task_info, prompt_ids), task_info.logprobs)
+    recorder = Recorder(chooser(task_info, prompt_ids), task_info.logprobs, len(prompt_ids))
     done = engine.generate(
         prompt_ids, task_info.output_len, stop=task_info.stop, next_token=recorder
     )
     return [
         Answer(
             prompt, one.text, one.token_ids, one.finish_reason, strategy(task_info), "engine",
-            one.timings.ttft_s, one.timings.tokens_per_s, recorder.row(i, len(one.token_ids)),
+            one.timings.ttft_s, one.timings.tokens_per_s, recorder.rows[i][: len(one.token_ids)],
         )
         for i, (prompt, one) in enumerate(zip(task_info.prompts, done, strict=True))
     ]  # fmt: skip
@@ -96,16 +95,9 @@ def chooser(task_info: TaskInfo, prompt_ids: list[list[int]]) -> Callable:
         return Sampler(task_info.sampling, seed=task_info.seed, prompt_ids=prompt_ids)
     if task_info.repetition_penalty == 1:
         return greedy
-    so_far = [list(ids) for ids in prompt_ids]
-
-    def greedy_with_penalty(logits: Tensor) -> Tensor:
-        logits = to_float32(logits)
-        tokens = greedy(apply_repetition_penalty(logits, so_far, task_info.repetition_penalty))
-        for ids, token in zip(so_far, tokens.tolist(), strict=True):
-            ids.append(token)
-        return tokens
-
-    return greedy_with_penalty
+    # Where one token alone can be drawn, sampling is greedy search, here with the penalty.
+    likeliest = SamplingSettings(top_k=1, repetition_penalty=task_info.repetition_penalty)
+    return Sampler(likeliest, seed=task_info.seed, prompt_ids=prompt_ids)
 
 
 def engine_or_none(loaded: LoadedModel) -> Engine | None:

@@ -44,7 +44,7 @@ def sweep_setting(
 
     Returns:
         DataFrame, a row for each value and prompt: the setting, seconds, n_tokens, mean_log_prob
-        (nats a token, by the model itself), distinct_2 (different pairs of tokens, as a share),
+        (nats per token, by the model itself), distinct_2 (different pairs of tokens, as a share),
         repeated_4 (share of 4-grams that were there before), text.
 
     Raises:

@@ -6,7 +6,7 @@ import torch
 
 from lecture_lib.checks import check_count, checked
 from lecture_lib.costs import step_latency
-from lecture_lib.costs.measured import ENGINE
+from lecture_lib.costs.conventions import ENGINE
 from lecture_lib.engine import Timings
 
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from ..checks import check_count, check_type
 from ..op_trace import name_tensors, row
 from .cache import KVCache, PreallocatedKVCache
-from .weights import BlockFlags, BlockWeights, Norm
+from .weights import BlockFlags, BlockWeights
 
 
 def naive_block(
@@ -40,7 +40,7 @@ def prefill_block(
     w, on = weights, BlockFlags(**flags)
     root, divisor = on.scale(w.d_model, n_heads)
     name_tensors({"X": x, **w.slide_names()})
-    normed = _layer_norm("0", "X", x, w.norm_1) if on.layer_norm else x
+    normed = _layer_norm("0", "X", x) if on.layer_norm else x
     with row("1", "Q = X W^Q", "Q"):
         q = normed @ w.w_q  # (L, D)
     with row("2", "K = X W^K", "K"):
@@ -60,7 +60,7 @@ def prefill_block(
     with row("10", "Out = Z W^O", "Out"):
         out = z @ w.w_o  # (L, D)
     out = _add("10a", "Out = X + Out", x, out) if on.residual else out
-    normed = _layer_norm("10b", "Out", out, w.norm_2) if on.layer_norm else out
+    normed = _layer_norm("10b", "Out", out) if on.layer_norm else out
     with row("11", "A = Out W^1", "A"):
         a = normed @ w.w_1  # (L, 4D)
     with row("12", "A' = relu(A)", "A'"):
@@ -92,7 +92,7 @@ def decode_block(
     w, on = weights, BlockFlags(**flags)
     root, divisor = on.scale(w.d_model, n_heads)
     name_tensors({"t": t, "K_cache": cache.keys, "V_cache": cache.values, **w.slide_names()})
-    normed = _layer_norm("0", "t", t, w.norm_1) if on.layer_norm else t
+    normed = _layer_norm("0", "t", t) if on.layer_norm else t
     with row("1", "Q = Q_d = t W^Q", "Q"):
         q = normed @ w.w_q  # (1, D)
     with row("2", "K_d = t W^K", "K_d"):
@@ -118,7 +118,7 @@ def decode_block(
     with row("12", "Out = Z W^O", "Out"):
         out = z @ w.w_o  # (1, D)
     out = _add("12a", "Out = t + Out", t, out) if on.residual else out
-    normed = _layer_norm("12b", "Out", out, w.norm_2) if on.layer_norm else out
+    normed = _layer_norm("12b", "Out", out) if on.layer_norm else out
     with row("13", "A = Out W^1", "A"):
         a = normed @ w.w_1  # (1, 4D)
     with row("14", "A' = relu(A)", "A'"):
@@ -141,10 +141,9 @@ def _score(q_i, k_i, divisor: float, causal: bool) -> torch.Tensor:
     return F.softmax(scores, dim=-1)
 
 
-def _layer_norm(no: str, name: str, x: torch.Tensor, norm: Norm | None) -> torch.Tensor:
-    scale, shift = norm or (None, None)
+def _layer_norm(no: str, name: str, x: torch.Tensor) -> torch.Tensor:
     with row(no, f"{name}_n = LayerNorm({name})", f"{name}_n"):
-        return F.layer_norm(x, (x.shape[-1],), scale, shift)
+        return F.layer_norm(x, (x.shape[-1],))
 
 
 def _add(no: str, label: str, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

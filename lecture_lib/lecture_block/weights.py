@@ -1,14 +1,12 @@
 """What a block is made of: BlockWeights, and BlockFlags, the switches for what the slide omits."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from ..checks import check_count, check_flag, check_type
 
-Norm = tuple[torch.Tensor, torch.Tensor]
 MATRICES = ("w_q", "w_k", "w_v", "w_o", "w_1", "w_2")
 
 
@@ -19,7 +17,7 @@ class BlockFlags:
     causal: bool = False  # position i attends to positions up to i only
     head_dim_scale: bool = False  # scores are divided by √H instead of the slide's √D
     residual: bool = False  # X + Out after attention, Out + X' after the MLP
-    layer_norm: bool = False  # before attention and before the MLP (pre-norm, as in most OPTs)
+    layer_norm: bool = False  # before attention and MLP (pre-norm, as in most OPTs), unscaled
 
     def __post_init__(self):
         for name, value in vars(self).items():
@@ -34,11 +32,7 @@ class BlockFlags:
 
 @dataclass(frozen=True)
 class BlockWeights:
-    """The six matrices of the slide, to be multiplied from the right: X W.
-
-    ``norm_1`` and ``norm_2`` are scale and shift, (D,) each, of the LayerNorms before attention and
-    before the MLP. Without them the flag layer_norm normalises and does not scale.
-    """
+    """The six matrices of the slide, to be multiplied from the right: X W."""
 
     w_q: torch.Tensor  # (D, D), as the next three
     w_k: torch.Tensor
@@ -46,8 +40,6 @@ class BlockWeights:
     w_o: torch.Tensor
     w_1: torch.Tensor  # (D, F), F = 4D in the lecture
     w_2: torch.Tensor  # (F, D)
-    norm_1: Norm | None = None
-    norm_2: Norm | None = None
 
     def __post_init__(self):
         for name in MATRICES:
@@ -57,10 +49,6 @@ class BlockWeights:
             got = tuple(getattr(self, name).shape)
             if got != shape:
                 raise ValueError(f"{name}: needs the shape {shape}, got {got}")
-        for name in ("norm_1", "norm_2"):
-            norm = check_type(name, getattr(self, name) or (), Sequence, "a scale and a shift")
-            if any(tuple(t.shape) != (d,) for t in norm):
-                raise ValueError(f"{name}: needs a scale and a shift of shape ({d},)")
 
     @classmethod
     def random(

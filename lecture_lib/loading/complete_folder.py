@@ -53,7 +53,7 @@ def ensure_complete(folder: Path, version: str, build: Callable[[Path], None]) -
     with _locked(folder):
         if is_complete(folder, version):
             return
-        # Only the holder of the lock makes these: their makers have ended before they were done.
+        # Only the holder of the lock makes these, so whoever made them was stopped midway.
         for stale in folder.parent.glob(f"{prefix}*"):
             shutil.rmtree(stale, ignore_errors=True)
         with tempfile.TemporaryDirectory(
@@ -65,7 +65,7 @@ def ensure_complete(folder: Path, version: str, build: Callable[[Path], None]) -
             _write_marker(fresh, version)
             fresh.chmod(0o755)  # the cache may be shared
             if folder.exists():
-                # A folder can't be renamed onto one that holds files, so that one steps aside.
+                # A folder can't be renamed onto one that holds files: the old one is moved first.
                 folder.rename(Path(room) / "old")
             fresh.rename(folder)
 

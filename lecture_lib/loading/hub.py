@@ -1,8 +1,8 @@
 """Fetches a model of the Hugging Face Hub into the Hub's own cache, without long waits.
 
-huggingface_hub by itself asks without a time limit (and a blackholed connection then hangs for
-minutes), shows three progress bars, and explains an error by an address. So one question is asked
-first, with a deadline; what comes back tells all that can go wrong before the download.
+huggingface_hub by itself asks without a time limit (where no answer comes, it hangs for minutes),
+shows three progress bars, and explains an error by a link. So one question is asked first, with a
+deadline; its answer tells all that can go wrong before the download.
 """
 
 import difflib

@@ -40,7 +40,7 @@ class Symbols:
             self.values.pop("n_KV", None)
 
     def size(self, size: int) -> str:
-        """The symbol of one size. 1 is always written 1, whatever else is 1 in this run."""
+        """The symbol of one size. 1 is always written 1, also where a letter is 1 in this run."""
         names = [name for name, value in self.values.items() if value == size]
         if size == 1 or not self.values:
             return str(size)

@@ -105,7 +105,7 @@ class OpenRow:
         self.made = set()  # memory that came into being inside the row
         self.results = []  # the tensors of each operation, in order
         self._root = {}  # view -> the tensor it is a view of, in this row
-        self._used = set()  # views that an operation of the row took up
+        self._used = set()  # views that an operation of the row has read
         self._viewed = {}  # view -> tensor made before the row that it looked at differently
         self._read_from = {}  # view -> tensor made before the row that it computed with
         self._touched = {}  # (extent, "read" or "write") -> bytes
@@ -166,13 +166,13 @@ class OpenRow:
         return list((self._read_from if self.computes else self._viewed).values())
 
     def leaving(self) -> list[list[torch.Tensor]]:
-        """The results that no later operation of the row took up."""
+        """The results that no later operation of the row has read."""
         unique = {tuple(view_of(t) for t in outs): outs for outs in self.results}
         left = [[t for t in outs if view_of(t) not in self._used] for outs in unique.values()]
         return [outs for outs in left if outs]
 
     def returned(self, tensors: list, since: int) -> None:
-        """A function of PyTorch returned these: drop what its operations made on the side.
+        """A function of PyTorch returned these: drop what its operations made besides.
 
         (aten.native_layer_norm gives mean and variance too, F.layer_norm keeps them to itself.)
         """

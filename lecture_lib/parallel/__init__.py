@@ -32,3 +32,5 @@ from .ring import ring_all_reduce, ring_steps, ring_wire_bytes, tree_wire_bytes
 from .run import run_pipeline_parallel, run_tensor_parallel
 from .schedule import Schedule, StageBlock, pipeline_schedule, schedule_from_timestamps
 from .volumes import pipeline_volume, tensor_parallel_volume
+
+__all__ = [name for name in dir() if name[0] != "_"]  # so that help() shows them

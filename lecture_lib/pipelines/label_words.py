@@ -37,7 +37,7 @@ class LabelWordsPipeline(Pipeline):
 
     Returns:
         As Transformers' text-classification: ``[{"label": ..., "score": ...}]`` for one text, one
-        dict a text for a list; with ``top_k`` a list of the k best a text (None: all), best first.
+        dict per text for a list; with ``top_k`` a list of the k best per text (None: all).
         The scores are a softmax over the labels.
 
     Raises:

@@ -58,7 +58,7 @@ class TextToTextPipeline(Pipeline):
         """The config's own settings for this task: T5's has a prefix, beams and lengths.
 
         Version 4's pipelines took them, version 5 does not read them. The call's arguments and the
-        model's generation config are stronger.
+        model's generation config take precedence.
         """
         settings = (getattr(self.model.config, "task_specific_params", None) or {}).get(self.task)
         settings = dict(settings or {})
@@ -131,7 +131,7 @@ class TextToTextPipeline(Pipeline):
         return {"output_ids": sequences.reshape(n_inputs, -1, sequences.shape[-1])}
 
     def postprocess(self, model_outputs: dict) -> list[dict]:
-        """One dict a returned sequence."""
+        """One dict per returned sequence."""
         sequences = model_outputs["output_ids"][0]  # (num_return_sequences, new tokens)
         texts = self.tokenizer.batch_decode(sequences, skip_special_tokens=True)
         return [{f"{self.return_name}_text": text.strip()} for text in texts]

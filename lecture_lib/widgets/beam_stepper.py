@@ -90,7 +90,7 @@ class BeamStepper(PictureWidget):
         said = ""
         for name, trace in (("beam search", beam), ("greedy search", greedy)):
             text = html.escape(" ".join(visible(text_of(token)) for token in trace.sequences[0]))
-            p = math.exp(trace.nodes[trace.hypotheses[0].node].score)
+            p = math.exp(trace.finished[0].score)
             said += f"{name}: <b>{text}</b>, p(text) {p:.3g}, score {trace.scores[0]:.3g}<br>"
         self.table.value = (
             f"<p>{said}It ended by {html.escape(beam.stop_reason)}.</p>"

@@ -5,7 +5,8 @@ import ipywidgets
 from ..checks import check_count, check_parts
 from ..engine import Engine
 from ..engine.inspect import look_inside
-from ..figures import Picture, cache_view
+from ..figures import Picture
+from ..figures.blocks import cache_view
 from ..scoring import token_texts
 from .base import IntSlider, PictureWidget, close_lines, prompt_ids, text_box
 
@@ -13,7 +14,7 @@ _MOST_PROMPT_TOKENS = 24
 
 
 class CacheWatcher(PictureWidget):
-    """A prompt is prefilled, then decoded one token a step; a slider goes through the steps.
+    """A prompt is prefilled, then decoded one token per step; a slider goes through the steps.
 
     Shown are the cached keys of one head with the row that the step wrote, the attention scores of
     the newest token, and the bytes. All of it is from the engine's own run: the keys out of its
@@ -65,7 +66,7 @@ class CacheWatcher(PictureWidget):
         tokens = token_texts(self.engine.tokenizer, self.token_ids[:kv_len])
         if layer not in self._scores:
             self._scores[layer] = look_inside(self.engine, self.token_ids, layer).scores().cpu()
-        # Row i of the causal map is what the decode step of token i computed: no later key is seen.
+        # Row i of the causal map is what the decode step of token i computed.
         scores = self._scores[layer][head, kv_len - 1, :kv_len]  # (S,)
         return cache_view(keys, scores, tokens, n_new=1 if step else self.n_prompt)
 

@@ -73,7 +73,7 @@ class ChatWidget(BackgroundWidget):
         self.top_p = number_slider("Top-p", 1, 0.01, 1, 0.01, **wide)
         self.repetition_penalty = number_slider("Repetition penalty", 1, 0.5, 3, 0.05, **wide)
         self.stop_strings = lines(
-            description="Stop strings, one a line", rows=2, layout={"width": "400px"},
+            description="Stop strings, one per line", rows=2, layout={"width": "400px"},
             placeholder="\\n is a line break",
         )  # fmt: skip
         self.token = IntSlider(
@@ -177,7 +177,7 @@ class ChatWidget(BackgroundWidget):
         self.facts.value = (
             "Type a question and press Send; the model's chat template is used."
             if self.session.has_template
-            else "This model has no chat template: it goes on with the text."
+            else "This model has no chat template: it continues the text."
         )
 
     def _show_history(self, messages: list[tuple]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from ..checks import check_text
 from ..engine import Engine, Generation
 from ..engine.generate import Run, cached_tokens
-from ..inference_script.logprobs import positions
+from ..inference_script.logprobs import Recorder
 from ..inference_script.run import chooser
 from ..inference_script.settings import TaskInfo
 from ..scoring import chat_ids
@@ -69,17 +69,12 @@ class ChatSession:
                 f"have {settings.output_len:,}, but the model's context holds "
                 f"{self.engine.context_length:,}. Shorten it, ask for fewer tokens, or Clear"
             )
-        choose = chooser(settings, [ids])
-
-        def note_and_choose(logits):
-            tokens = choose(logits)
-            run.rows[0].logprobs += positions(logits, tokens.tolist(), N_TOP)
-            return tokens
-
+        recorder = Recorder(chooser(settings, [ids]), N_TOP, n_rows=1)
         run = _StoppableRun(
-            self.engine, ids, settings.output_len, stop=settings.stop, next_token=note_and_choose
+            self.engine, ids, settings.output_len, stop=settings.stop, next_token=recorder
         )
         run.stopped = stopped
+        run.rows[0].logprobs = recorder.rows[0]  # which grows
         return self._grow(text, run)
 
     def _grow(self, text: str, run: "_StoppableRun") -> Iterator[Generation]:

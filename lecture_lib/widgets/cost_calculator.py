@@ -3,8 +3,9 @@
 import ipywidgets
 
 from ..costs import LECTURE, memory_budget, step_latency
-from ..costs.units import format_bytes, format_seconds
-from ..figures import Picture, RooflinePoint, memory_bars, roofline, time_breakdown
+from ..costs.units import format_count, format_seconds
+from ..figures import Picture, RooflinePoint, roofline
+from ..figures.costs import memory_bars, time_breakdown
 from ..hardware import HARDWARE
 from ..model_spec import MODEL_SPECS
 from .base import PictureWidget, powers_of_two
@@ -85,7 +86,7 @@ class CostCalculator(_Calculator):
         self.facts.value = (
             f"At best {format_seconds(step.seconds)} per step, {step.tokens_per_s:,.0f} "
             f"{'prompt' if phase == 'prefill' else 'new'} tokens per second, {step.bound} bound as "
-            f"a whole. {format_bytes(budget.total)} "
+            f"a whole. {format_count(budget.total, 'B')} "
             f"{'fits' if budget.fits else '<b>does not fit</b>'}."
         )
         return Picture.stacked(roof, bar)

@@ -9,7 +9,8 @@ from ..checks import check_choice, check_parts
 from ..decoding.draws import draw_tokens
 from ..decoding.sampling import apply_temperature, sampling_distribution, top_k_filter
 from ..decoding.toy_models import TOY_DISTRIBUTIONS, toy_logits
-from ..figures import Picture, filter_view
+from ..figures import Picture
+from ..figures.sampling import filter_view
 from ..scoring import next_token_logits, token_text
 from .base import IntSlider, PictureWidget, number_slider, prompt_ids, text_box, whole_number
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import ipywidgets
 
-from ..checks import check_type
+from ..checks import check_text, check_type
 from ..figures import Picture, token_html, token_strip
 from ..hub_tools import token_pieces
 from .base import PictureWidget
@@ -42,9 +42,7 @@ class TokenizerView(PictureWidget):
     @property
     def pieces(self) -> list:
         """The tokens of the text in the box."""
-        text = self.text.value
-        if not text:
-            raise ValueError("Text: is empty; type at least one character")
+        text = check_text("Text", self.text.value)
         if len(text) > _MOST_CHARACTERS:
             raise ValueError(f"Text: {len(text)} characters, at most {_MOST_CHARACTERS} fit")
         tokenizer = self.tokenizers[self.choice.value]
@@ -59,6 +57,6 @@ class TokenizerView(PictureWidget):
         self.strip.value = token_html(pieces)
         self.facts.value = (
             f"{len(text)} characters, {n_bytes} bytes, <b>{len(pieces)} tokens</b> "
-            f"({n_bytes / len(pieces):.1f} bytes a token)"
+            f"({n_bytes / len(pieces):.1f} bytes per token)"
         )
         super().show()
