@@ -18,7 +18,8 @@ def packed_attention(Q, K, V, n_heads, text_of):  # text by text, head by head
         own = text_of == text
         q, k, v = (X[own].chunk(n_heads, dim=-1) for X in (Q, K, V))
         heads = [
-            F.scaled_dot_product_attention(*qkv, is_causal=True) for qkv in zip(q, k, v, strict=True)
+            F.scaled_dot_product_attention(*qkv, is_causal=True)
+            for qkv in zip(q, k, v, strict=True)
         ]
         texts.append(torch.cat(heads, dim=-1))
     return torch.cat(texts)
