@@ -24,7 +24,7 @@ _HEAD = "".join(
 
 
 class SentenceScorer(PictureWidget):
-    """One sentence a line; below it, every token coloured by log p(token | its left context).
+    """One sentence per line; below it, every token coloured by log p(token | its left context).
 
     Args:
         loaded: what ``load_model()`` returned.
@@ -46,7 +46,7 @@ class SentenceScorer(PictureWidget):
             value=False, indent=False, description="also score the first token (document start)"
         )
         self.strip, self.table = ipywidgets.HTML(), ipywidgets.HTML()
-        hint = ipywidgets.HTML("<small>One sentence a line, scored while you type.</small>")
+        hint = ipywidgets.HTML("<small>One sentence per line, scored while you type.</small>")
         super().__init__([self.text, hint, self.start, self.strip, self.table])
 
     @property
