@@ -1,107 +1,14 @@
-"""Hidden checks of exercise 03: one head, causal mask, partition and merge, block, naive FLOPs;
-RoPE and grouped heads, a whole Llama."""
+"""Hidden checks of exercise 03: all heads of packed texts, block, naive FLOPs; RoPE and grouped
+heads, a whole Llama."""
 
 import torch
 
-from grader.checks import Case, Close, Exact, Task, between, normal
+from grader.checks import Case, Close, Task, between, normal
 
 CLOSE = Close(rtol=1e-5, atol=1e-7)  # cases are float64; an answer may compute its scale in float32
 
 
-def head_cases(rng):
-    def case(seq_len, d_model, head, n_heads, label):
-        Q, K, V = (normal(rng, seq_len, d_model, scale=1.5) for _ in range(3))
-        return Case(Q, K, V, head, n_heads, label=label)
-
-    return [
-        case(5, 8, 1, 2, "the second of two heads"),
-        case(6, 12, 0, 3, "the first head"),
-        case(7, 12, 3, 4, "the last head"),
-        case(4, 8, 1, 2, "as many tokens as a head is wide"),
-        case(3, 4, 0, 1, "a single head"),
-        case(1, 6, 2, 3, "a single token"),
-    ]
-
-
-ATTENTION_HEAD = Task(
-    grade_id="attention-head", entry="attention_head", cases=head_cases, compare=CLOSE,
-    misconceptions=[
-        ("scale-of-the-model", "sqrt(head_dim)", "sqrt(Q.shape[-1])", "the scale is √D here; each "
-         "head has width H, and it is the head that computes the dot products: divide by √H"),
-        ("no-scale", " / math.sqrt(head_dim)", "",
-         "the scores are not scaled: divide Q_i K_i^T by √H before softmax"),
-        ("divides-by-h", "math.sqrt(head_dim)", "head_dim",
-         "the scores are divided by H; it is its square root, √H"),
-        ("scales-after-softmax", " / math.sqrt(head_dim)", "", "score_i @ V_i",
-         "score_i @ V_i / math.sqrt(head_dim)", "√H divides the weights, after softmax, so that "
-         "they no longer sum to 1: divide the scores, before it"),
-        ("softmax-over-queries", "dim=-1", "dim=0", "softmax runs over the queries (dim=0): each "
-         "COLUMN sums to 1. Each token shares out its own attention, so each row has to: dim=-1"),
-        ("q-and-k-swapped", "Q_i @ K_i.T", "K_i @ Q_i.T", "these are the scores of K Q^T: row l "
-         "belongs to the query of token l, so Q stands in front, Q_i K_i^T"),
-        ("k-not-transposed", "K_i.T", "K_i", "K_i is not transposed: (L, H) times (L, H) fits only "
-         "by chance, where L equals H. Q_i @ K_i.T is (L, H) times (H, L)"),
-        ("softmax-after-v", "torch.softmax(Q_i @ K_i.T / math.sqrt(head_dim), dim=-1)",
-         "Q_i @ K_i.T / math.sqrt(head_dim)", "score_i @ V_i",
-         "torch.softmax(score_i @ V_i, dim=-1)", "softmax comes after the product with V_i; it "
-         "makes weights of the SCORES, and the values are then averaged with them"),
-        ("no-softmax", "torch.softmax(Q_i @ K_i.T / math.sqrt(head_dim), dim=-1)",
-         "Q_i @ K_i.T / math.sqrt(head_dim)",
-         "softmax is missing: scores are any real numbers, weights are positive and sum to 1"),
-        ("values-not-cut", "V[:, columns]", "V",
-         "V is not cut: the head gathers its own H columns of V, as of Q and K"),
-        ("returns-scores", "score_i @ V_i", "score_i",
-         "these are the weights, (L, L); they still have to be multiplied by V_i"),
-        ("columns-overlap",
-         "slice(head * head_dim, (head + 1) * head_dim)", "slice(head, head + head_dim)",
-         "head i starts at column i, so that the heads overlap; it starts at column i·H"),
-        ("every-nth-column",
-         "slice(head * head_dim, (head + 1) * head_dim)", "slice(head, None, n_heads)",
-         "the head took every n_H-th column; its H columns stand side by side, from i·H on"),
-    ])  # fmt: skip
-
-CAUSAL_MASK = Task(
-    grade_id="causal-mask", entry="causal_weights", compare=CLOSE, watch=("mutated",),
-    cases=lambda rng: [
-        Case(normal(rng, 2, 4, 4), label="two heads, four tokens"),
-        Case(normal(rng, 3, 3, 3), label="as many heads as tokens"),
-        Case(normal(rng, 1, 6, 6, scale=3), label="a single head"),
-        Case(normal(rng, 2, 1, 1), label="a single token"),
-        Case(normal(rng, 4, 2, 2), label="two tokens"),
-        Case(normal(rng, 2, 3, 3) - 200, label="very low scores"),
-    ],
-    misconceptions=[
-        ("no-mask", "scores.masked_fill(future, -math.inf)", "scores",
-         "nothing is masked: tokens attend to what comes after them"),
-        ("hides-itself", "triu(1)", "triu(0)",
-         "off by one: the diagonal is masked too, so no token sees itself and the first one sees "
-         "nothing at all (nan). triu(1) starts above the diagonal"),
-        ("sees-the-next", "triu(1)", "triu(2)",
-         "off by one: each token still sees the one right after it, the very one that is to be "
-         "predicted. triu(1) starts right above the diagonal"),
-        ("mask-after-softmax", "torch.softmax(scores.masked_fill(future, -math.inf), dim=-1)",
-         "torch.softmax(scores, dim=-1).masked_fill(future, 0)", "the mask came after softmax: the "
-         "future has weight 0, but the rows no longer sum to 1. Mask the scores, then softmax"),
-        ("zero-scores", "-math.inf", "0.0", "the future's scores were set to 0, and softmax makes "
-         "exp(0) = 1 of that: set them to -inf"),
-        ("mask-not-low-enough", "-math.inf", "-100.0", "the hidden scores are low, but not low "
-         "enough: where the others are lower still, a token attends to the future. Use -math.inf"),
-        ("only-the-future", "(future,", "(~future,", "the wrong triangle: tokens see only what "
-         "comes AFTER them. Hide the upper triangle, where the column is larger than the row"),
-        ("hides-the-past", "(future,", "(future.T,", "upside down: tokens see themselves and what "
-         "comes after them, the past is hidden. Hide the upper triangle instead of the lower one"),
-        ("zero-times-infinity", "scores.masked_fill(future, -math.inf)",
-         "scores + future * -math.inf", "all nan: a mask of zeros and ones was multiplied by -inf, "
-         "and 0 · -inf is nan. Use masked_fill"),
-        ("softmax-over-queries", "dim=-1", "dim=-2",
-         "softmax runs over the queries (dim=-2 or 1); over the last axis, each ROW sums to 1"),
-        ("changes-the-scores", "masked_fill(", "masked_fill_(",
-         "right, but the caller's scores were changed in place: masked_fill returns a new tensor, "
-         "masked_fill_ and scores[...] = do not"),
-    ])  # fmt: skip
-
-
-def split_cases(rng):
+def packed_cases(rng):
     shapes = [(5, 6, 2), (4, 12, 3), (6, 6, 3), (2, 8, 4), (1, 6, 3), (3, 4, 1)]
     labels = ["two heads", "three heads", "D equal to L", "few tokens", "one token", "one head"]
     cases = []
@@ -110,12 +17,29 @@ def split_cases(rng):
         Z = normal(rng, n_heads, seq_len, head_dim)
         cases.append(Case(X, n_heads, entry="partition_heads", label=f"partition, {label}"))
         cases.append(Case(Z, entry="merge_heads", label=f"merge, {label}"))
-    return cases
+
+    def packed(lengths, d_model, n_heads, label, shift=0.0):
+        numbers = rng.permutation(len(lengths) + 5)[: len(lengths)]  # in any order
+        text_of = torch.as_tensor(numbers.repeat(lengths))
+        Q, K, V = (normal(rng, len(text_of), d_model, scale=1.5) for _ in range(3))
+        Q, K = Q + shift, K - shift
+        return Case(Q, K, V, n_heads, text_of, entry="packed_attention", label=label)
+
+    return [
+        *cases,
+        packed([6], 8, 2, "a single text"),
+        packed([3, 4], 12, 3, "two texts"),
+        packed([2, 1, 3, 2, 4], 8, 4, "five texts"),
+        packed([1, 1, 1], 6, 1, "texts of one token"),
+        packed([4, 4], 8, 2, "as many tokens as columns"),
+        packed([1], 6, 3, "a single token"),
+        packed([3, 3], 8, 2, "very low scores", shift=12.0),
+    ]
 
 
-SPLIT_MERGE = Task(
-    grade_id="split-merge", entry=("partition_heads", "merge_heads"), cases=split_cases,
-    compare=Exact(), misconceptions=[
+PACKED_ATTENTION = Task(
+    grade_id="packed-attention", entry=("partition_heads", "merge_heads", "packed_attention"),
+    cases=packed_cases, compare=CLOSE, misconceptions=[
         ("partition-by-reshape",
          "X.reshape(seq_len, n_heads, -1).transpose(0, 1)", "X.reshape(n_heads, seq_len, -1)",
          "partition_heads is a reshape alone: it cuts the memory into n_H runs, so head 0 gets the "
@@ -131,26 +55,43 @@ SPLIT_MERGE = Task(
          "X.reshape(seq_len, -1, n_heads).permute(2, 0, 1)",
          "partition_heads gives head i every n_H-th column; head i owns H columns side by side: "
          "reshape to (L, n_H, H), not (L, H, n_H)"),
-        ("merge-interleaved", "Z.transpose(0, 1).flatten(1)", "Z.permute(1, 2, 0).flatten(1)",
-         "merge_heads shuffles the heads like cards, one number of each in turn; head 0's H "
-         "numbers come first, then head 1's"),
         ("both-interleaved", "X.reshape(seq_len, n_heads, -1).transpose(0, 1)",
          "X.reshape(seq_len, -1, n_heads).permute(2, 0, 1)",
          "Z.transpose(0, 1).flatten(1)", "Z.permute(1, 2, 0).flatten(1)",
          "both give a head every n_H-th column. They undo each other, but these are not the "
          "columns that the weights were trained for: a head owns H columns side by side"),
-        ("heads-in-the-middle", "-1).transpose(0, 1)", "-1)",
-         "partition_heads returns (L, n_H, H): one step is missing, the heads' axis comes first"),
-        ("width-before-tokens", "-1).transpose(0, 1)", "-1).permute(1, 2, 0)",
-         "partition_heads returns (n_H, H, L), each head transposed; wanted is (n_H, L, H)"),
         ("splits-the-tokens", "X.reshape(seq_len, n_heads, -1).transpose(0, 1)",
          "torch.stack(X.chunk(n_heads, dim=0))", "partition_heads splits the tokens (axis 0); "
          "every head gets ALL tokens and some of the columns: split the last axis"),
-        ("merges-below", "Z.transpose(0, 1).flatten(1)", "Z.flatten(0, 1)",
-         "merge_heads puts the heads below one another, (n_H·L, H); they stand side by side, as "
-         "columns of the same token"),
-        ("adds-the-heads", "Z.transpose(0, 1).flatten(1)", "Z.sum(dim=0)",
-         "merge_heads adds the heads up; merging is concatenation, the width is n_H·H again"),
+        ("one-long-text", "(text_of[:, None] == text_of)", "torch.ones(len(Q), len(Q)).bool()",
+         "texts see one another: a token attends to earlier tokens of its own text only"),
+        ("earlier-texts", "== text_of", "<= text_of", "texts see one another where their numbers "
+         "are in order; a number is a name, so compare with =="),
+        ("no-mask", ".tril()", "",
+         "nothing is causal: tokens see the later ones of their own text"),
+        ("hides-itself", "tril()", "tril(-1)", "off by one: no token sees itself, and the first "
+         "one of a text sees nothing at all (nan). tril() keeps the diagonal"),
+        ("sees-the-next", "tril()", "tril(1)", "off by one: each token still sees the one right "
+         "after it, the very one that is to be predicted. tril() ends at the diagonal"),
+        ("hides-the-past", "tril()", "triu()", "the wrong triangle: tokens see what comes AFTER "
+         "them, and the past is hidden. The column must not be larger than the row"),
+        ("mask-after-softmax", "torch.softmax(scores.masked_fill(~visible, -math.inf), dim=-1)",
+         "torch.softmax(scores, dim=-1) * visible", "the mask came after softmax: hidden tokens "
+         "have weight 0, but the rows no longer sum to 1. Mask the scores, then softmax"),
+        ("zero-scores", "-math.inf", "0.0", "the hidden scores were set to 0, and softmax makes "
+         "exp(0) = 1 of that: set them to -inf"),
+        ("mask-not-low-enough", "-math.inf", "-100.0", "the hidden scores are low, but not low "
+         "enough: where the others are lower still, a token attends to them. Use -math.inf"),
+        ("softmax-over-queries", "dim=-1", "dim=-2", "softmax runs over the queries: each COLUMN "
+         "sums to 1. Each token shares out its own attention, so each row has to: dim=-1"),
+        ("scale-of-the-model", "sqrt(q.shape[-1])", "sqrt(Q.shape[-1])", "the scale is √D here; "
+         "each head has width H, and it computes the dot products: divide by √H"),
+        ("no-scale", " / math.sqrt(q.shape[-1])", "",
+         "the scores are not scaled: divide Q_i K_i^T by √H before softmax"),
+        ("divides-by-h", "math.sqrt(q.shape[-1])", "q.shape[-1]",
+         "the scores are divided by H; it is its square root, √H"),
+        ("q-and-k-swapped", "q @ k.mT", "k @ q.mT", "these are the scores of K Q^T: row l "
+         "belongs to the query of token l, so Q stands in front, Q_i K_i^T"),
     ])  # fmt: skip
 
 
@@ -395,6 +336,4 @@ LLAMA_LOGITS = Task(
          "output matrix of its own, lm_head.weight"),
     ])  # fmt: skip
 
-TASKS = [
-    ATTENTION_HEAD, CAUSAL_MASK, SPLIT_MERGE, BLOCK, NAIVE_FLOPS, GROUPED_ATTENTION, LLAMA_LOGITS,
-]  # fmt: skip
+TASKS = [PACKED_ATTENTION, BLOCK, NAIVE_FLOPS, GROUPED_ATTENTION, LLAMA_LOGITS]
