@@ -103,7 +103,7 @@ def test_every_round_is_the_same_step(engine, phase):
         return 0.5
 
     result = predict_step(engine, TOY, phase, 2, 9, seconds=1, timer=timer)
-    assert len(rounds) > 7
+    assert len(rounds) > 5
     past_len, seq_len = (0, 9) if phase == "prefill" else (9, 1)
     assert {(c.batch_size, c.past_len, c.seq_len) for c in rounds} == {(2, past_len, seq_len)}
     assert result.measured == 0.5
