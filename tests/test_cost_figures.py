@@ -87,6 +87,9 @@ def test_the_list_beside_the_roofline_has_the_share_of_the_roof(monkeypatch):
     figure = drawn_roofline(monkeypatch, [*POINTS, RooflinePoint("slow", 1, 1e12, kind="measured")])
     words = [text.get_text() for text in figure.axes[0].texts]
     assert {"2  QKV: 1", "3  lm_head: 10, 50%", "4  slow: 1, 50%"} <= set(words)
+    assert "FLOPs/byte, share of roof" in words
+    predicted = drawn_roofline(monkeypatch, POINTS[:2]).axes[0].texts
+    assert "FLOPs/byte" in [text.get_text() for text in predicted]
 
 
 @pytest.mark.parametrize(

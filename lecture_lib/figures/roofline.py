@@ -125,6 +125,9 @@ def _mark_points(axes, xs: list[float], ys: list[float], points, listed, looks: 
         )  # fmt: skip
     y, step = 1.0, 0.19 / axes.figure.get_figheight() * 1.25
     beside = {"transform": axes.transAxes, "va": "center"}
+    measured = any(point.flops_per_s is not None for point in points)
+    heading = "FLOPs/byte" + ", share of roof" * measured
+    axes.text(1.03, 1 + 1.3 * step, heading, fontsize=8, style="italic", **beside)
     for kind, (colour, marker) in looks.items():
         axes.plot([1.035], [y], marker, color=colour, transform=axes.transAxes, clip_on=False)
         axes.text(1.06, y, kind, fontsize=9, weight="bold", **beside)

@@ -73,7 +73,7 @@ def time_in_turns(
     A round makes every call once. So what a call reads comes from memory, as in a whole step, and
     not from what its own last round left in the processor's cache; and a machine that becomes
     slower for a while becomes so for all calls. A quarter of ``seconds`` warms up, the rest is
-    timed, 7 to 200 rounds.
+    timed, 5 to 200 rounds.
     """
     check_number("seconds", seconds, above=0, most=600)
     warm_up, spent = seconds / 4, 0.0
@@ -81,7 +81,7 @@ def time_in_turns(
     while spent < warm_up:
         once = sum(map(timer, calls.values()))
         spent += max(once, 1e-6)
-    n_rounds = min(max(7, int((seconds - warm_up) / max(once, 1e-6))), 200)
+    n_rounds = min(max(5, int((seconds - warm_up) / max(once, 1e-6))), 200)
     bar = tqdm(range(n_rounds), disable=not progress, leave=False, desc="timing")
     rounds = [[timer(call) for call in calls.values()] for _ in bar]
     return {name: _as_rounds(list(times)) for name, *times in zip(calls, *rounds, strict=True)}
