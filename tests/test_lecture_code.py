@@ -17,6 +17,7 @@ SHARED = [
     ("03b_real_block", "engine/model.py", "split_heads project_qkv attend mlp"),
     ("04_kv_cache", "engine/kv_cache.py", "causal_mask KVCache.append KVCache.advance forward"),
     ("04_kv_cache", "engine/generate.py", "greedy cached_tokens"),
+    ("06_pipeline_parallelism", "parallel/pipeline.py", "run_layers run_stage"),
 ]
 CASES = [(lecture, path, name) for lecture, path, names in SHARED for name in names.split()]
 
@@ -51,8 +52,20 @@ def definitions(source: str) -> dict[str, str]:
 
 
 def code_of_lecture(name: str) -> str:
+    """All code cells; of a file that ``%%writefile`` writes twice, the later text."""
     cells = json.loads((COURSE / "notebooks" / f"{name}.ipynb").read_text("utf-8"))["cells"]
-    return "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    sources = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
+    return "\n".join(code_by_file(sources).values())
+
+
+def code_by_file(sources: list[str]) -> dict[str, str]:
+    """The text of each file that cells write, and under their numbers the other cells."""
+    found = {}
+    for i, source in enumerate(sources):
+        first, _, rest = source.partition("\n")
+        magic, _, file = first.partition(" ")
+        found |= {file: rest} if magic == "%%writefile" else {str(i): source}
+    return found
 
 
 @pytest.mark.parametrize(("lecture", "path", "name"), CASES)

@@ -11,6 +11,9 @@ from pathlib import Path
 import needs
 import pytest
 from parallel_models import PROMPT, WITH_BIASES, greedy_with_logits, save_model
+from test_lecture_code import COURSE, code_by_file
+
+from lecture_lib.engine import Engine
 
 ADDRESSES = ("10.213.77.1", "10.213.77.2")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
@@ -44,17 +47,32 @@ def _ip(*arguments):
     subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
 
 
-def start(prefix, kind, folder: Path, out: Path, torchrun: list[str]) -> subprocess.Popen:
-    prompts = ["--prompt", bytes(PROMPT).decode()]
-    options = ["--max-new-tokens", "4", "--model", str(folder), "--json", str(out), "--check"]
-    return subprocess.Popen(
-        [*prefix, *TORCHRUN, *torchrun, "-m", "lecture_lib.parallel", kind, *prompts, *options],
-        env=os.environ | {"GLOO_SOCKET_IFNAME": "cable", "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+def run_on(hosts, arguments: list[list[str]], folder: Path) -> list[str]:
+    """Run torchrun on each host, one rank there, with its arguments; returns what each says."""
+    started = []
+    try:
+        for number, host in enumerate(hosts):
+            torchrun = [
+                *TORCHRUN, "--nnodes=2", "--nproc-per-node=1", f"--node-rank={number}",
+                f"--master-addr={ADDRESSES[0]}", "--master-port=29713",
+            ]  # fmt: skip
+            process = subprocess.Popen(
+                ["ip", "netns", "exec", host, *torchrun, *arguments[number]],
+                env=os.environ | {"GLOO_SOCKET_IFNAME": "cable", "OMP_NUM_THREADS": "1"},
+                cwd=folder,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+            started.append(process)
+        said = [process.communicate(timeout=240)[0] for process in started]
+        assert [process.returncode for process in started] == [0, 0], said
+        return said
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.slow
@@ -65,22 +83,10 @@ def test_one_model_on_two_hosts(hosts, tmp_path, kind):
 
     prompt = byte_tokenizer()(bytes(PROMPT).decode()).input_ids
     expected, _ = greedy_with_logits(model, prompt, 4)
-    started = []
-    try:
-        for number, host in enumerate(hosts):
-            torchrun = [
-                "--nnodes=2", "--nproc-per-node=1", f"--node-rank={number}",
-                f"--master-addr={ADDRESSES[0]}", "--master-port=29713",
-            ]  # fmt: skip
-            prefix = ["ip", "netns", "exec", host]
-            out = tmp_path / f"{number}.json"
-            started.append(start(prefix, kind, tmp_path / "model", out, torchrun))
-        said = [process.communicate(timeout=120)[0] for process in started]
-        assert [process.returncode for process in started] == [0, 0], said
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
+    options = ["--max-new-tokens", "4", "--model", str(tmp_path / "model"), "--check"]
+    program = ["-m", "lecture_lib.parallel", kind, "--prompt", bytes(PROMPT).decode(), *options]
+    outs = [["--json", str(tmp_path / f"{number}.json")] for number in range(2)]
+    run_on(hosts, [[*program, *out] for out in outs], COURSE)
     result = json.loads((tmp_path / "0.json").read_text())
     assert not (tmp_path / "1.json").exists(), "rank 0 alone reports"
     token_ids = result["token_ids"]
@@ -89,6 +95,29 @@ def test_one_model_on_two_hosts(hosts, tmp_path, kind):
     # Of a ring over 2 ranks each sends the payload once; a pipeline's message crosses once.
     crossings = 2 if kind == "tensor" else 1
     assert result["wire_bytes"] > crossings * result["payload_bytes"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.real_model
+def test_the_pipeline_of_lecture_06_on_two_hosts(hosts, tmp_path, loaded, monkeypatch):
+    notebook = COURSE / "notebooks" / "06_pipeline_parallelism.ipynb"
+    cells = json.loads(notebook.read_text("utf-8"))["cells"]
+    files = code_by_file(["".join(c["source"]) for c in cells if c["cell_type"] == "code"])
+    for name in ("stage.py", "messages.py", "loop.py", "pipeline.py"):
+        (tmp_path / name).write_text(files[name])
+    monkeypatch.setenv("PYTHONPATH", str(COURSE))
+    prompts = ["The quick brown fox", "Once upon a time there was a little"]
+    said = run_on(hosts, [["pipeline.py", "60", *prompts]] * 2, tmp_path)
+    results = [json.loads(line) for text in said for line in text.splitlines() if line[:1] == "{"]
+    assert [result["stage"] for result in results] == [0, 1]
+    engine = Engine(loaded)
+    assert results[1]["tokens"] == [
+        engine.generate(p, 6, ignore_eos=True).token_ids for p in prompts
+    ]
+    lengths = [len(loaded.tokenizer(prompt).input_ids) for prompt in prompts]
+    row = 4 * loaded.spec.d_model
+    assert [n for _, n in results[0]["sent"]] == [length * row for length in lengths] + 10 * [row]
+    assert [n for _, n in results[1]["sent"]] == 10 * [8]
 
 
 def test_the_command_starts_ranks_by_itself_and_names_bad_arguments(tmp_path, capsys):

@@ -27,7 +27,7 @@ def schedule_chart(
     """Stage by time: a block is one pass in one stage, the number on it its request, from 0.
 
     Args:
-        schedules: one, or several by title, drawn below one another, each on its own time axis (a
+        schedules: one, or several by title, drawn below one another with the same time axis (a
             calculated schedule beside a measured one).
         unit: what the axis says, such as "units of time" where the times are stated without one.
             Default: s, ms or µs, chosen by the length.
@@ -37,13 +37,12 @@ def schedule_chart(
     """
     if isinstance(schedules, Schedule):
         schedules = {"": schedules}
-    charts, scales, told = [], [], []
+    longest_s = max(schedule.total_s for schedule in schedules.values())
+    scale, name = next((u for u in _UNITS if longest_s >= u[0]), _UNITS[-1])
+    if unit:
+        scale, name = 1.0, unit
+    told = []
     for title, schedule in schedules.items():
-        scale, name = next((u for u in _UNITS if schedule.total_s >= u[0]), _UNITS[-1])
-        if unit:
-            scale, name = 1.0, unit
-        charts.append((title, schedule.n_stages, name))
-        scales.append(scale)
         n_blocks = {phase: sum(b.phase == phase for b in schedule.blocks) for phase in _LOOKS}
         ends = ", ".join(f"{end / scale:.3g}" for end in schedule.completion_s.values())
         busy = ", ".join(f"{share:.0%}" for share in schedule.utilisation)
@@ -53,9 +52,14 @@ def schedule_chart(
             f"{schedule.bubble_fraction:.0%} of the stages' time is bubbles. Requests complete at "
             f"{ends} {name}; the stages are busy {busy} of the time."
         )
-    frame = _frame(tuple(charts))
-    drawn = list(zip(frame.figure.axes, schedules.values(), scales, strict=False))
-    return Picture(frame.image(lambda: [_draw_schedule(*it) for it in drawn]), " ".join(told))
+    frame = _frame(tuple((title, plan.n_stages, name) for title, plan in schedules.items()))
+    drawn = list(zip(frame.figure.axes, schedules.values(), strict=False))
+
+    def draw() -> None:
+        for axes, schedule in drawn:
+            _draw_schedule(axes, schedule, scale, longest_s / scale)
+
+    return Picture(frame.image(draw), " ".join(told))
 
 
 @lru_cache(maxsize=4)
@@ -77,7 +81,7 @@ def _frame(charts: tuple[tuple[str, int, str], ...]) -> Backdrop:
     return Backdrop(figure)
 
 
-def _draw_schedule(axes, schedule: Schedule, scale: float) -> None:
+def _draw_schedule(axes, schedule: Schedule, scale: float, length: float) -> None:
     # All blocks of one look in one collection: a thousand patches take half a second.
     kinds = [(schedule.bubbles, _BUBBLE | {"edgecolor": "#C4C4C4"}, 0.84)]
     for phase, (look, tall, _) in _LOOKS.items():
@@ -86,7 +90,6 @@ def _draw_schedule(axes, schedule: Schedule, scale: float) -> None:
     for blocks, look, tall in kinds:
         spans = np.array([(b.start_s / scale, b.end_s / scale, b.stage) for b in blocks])
         add_bars(axes, *spans.reshape(-1, 3).T, tall, **look)
-    length = schedule.total_s / scale
     for block in schedule.blocks:
         number, width = str(block.request), (block.end_s - block.start_s) / scale
         if width > 0.1 * len(number) * length / _INCHES:  # it would say nothing if it stuck out

@@ -67,7 +67,7 @@ def make_job(
     from transformers import AutoTokenizer
 
     check_count("max_new_tokens", max_new_tokens)
-    check_choice("backend", backend, ("own", "torch"))
+    check_choice("backend", backend, ("own", "torch") if kind == "tensor" else ("own",))
     loaded = model if hasattr(model, "tokenizer") else None
     if loaded is not None:  # load_model left the name that it was given in the config
         model = loaded.model.config.name_or_path
@@ -142,17 +142,11 @@ def _encode_prompts(kind: str, prompts, tokenizer, vocab_size: int) -> list[list
 
 
 def _check_lengths(job: Job, max_seq_len: int) -> None:
-    lengths = [len(prompt) for prompt in job.prompts]
-    longest = max(lengths) + job.max_new_tokens
+    longest = max(map(len, job.prompts)) + job.max_new_tokens
     if longest > max_seq_len:
         raise ValueError(
             f"prompt + max_new_tokens: {longest} positions, more than the {max_seq_len} "
             "of this model's context (or sliding window)"
-        )
-    if (job.kind, job.backend) == ("pipeline", "torch") and len(set(lengths)) > 1:
-        raise ValueError(
-            "prompts: torch.distributed.pipelining cuts a batch into equal microbatches, so all "
-            f"need one length, got {lengths} tokens; backend='own' takes them as they are"
         )
 
 
@@ -178,7 +172,7 @@ def run_job(job: Job) -> dict:
     rank, n_ranks = dist.get_rank(), dist.get_world_size()
     tensor, own = job.kind == "tensor", job.backend == "own"
     if not own:  # late, because the caller imports this module too and needs no more of torch
-        from .torch_backend import TorchTensorParallel, run_torch_stage
+        from .torch_backend import TorchTensorParallel
     device = torch.device("cpu")
     if job.device_type == "cuda":
         device = torch.device("cuda", torch.cuda.current_device())
@@ -197,7 +191,7 @@ def run_job(job: Job) -> dict:
             logits = [rows] if rank == 0 else []
             result = {"token_ids": [token_ids], "step_s": step_s}
         else:
-            (run_stage if own else run_torch_stage)(model, job)
+            run_stage(model, job.prompts, job.max_new_tokens)
             wire.lap("all")  # prefill and decode of different requests overlap
             logits = model.logits_of if model.is_last else []
             result = {"token_ids": model.tokens, "blocks": model.blocks}

@@ -20,11 +20,44 @@ from .shards import RankLlama, Shards
 from .traffic import label
 
 
+def run_layers(model, x: Tensor, cache: KVCache) -> Tensor:
+    """(L, D) to (L, D) through the layers that this model has; the cache grows by L."""
+    pattern = cache.pattern(len(x))
+    rope = model.rope_tables(pattern.positions, model.inv_freq, x.dtype)
+    for i, layer in enumerate(model.layers):
+        x = x + model.attention(layer.attention_norm(x), i, 1, rope, pattern, cache)
+        x = x + model.mlp(layer.mlp_norm(x), layer)
+    cache.advance(len(x))
+    return x
+
+
+def run_stage(stage, prompts: list[list[int]], max_new_tokens: int) -> None:
+    """Every request's prefill, then decode step by step: what one stage does from first to last.
+
+    All requests make ``max_new_tokens`` tokens; what follows an EOS is cut off afterwards. So the
+    stages know which request is next without communicating.
+    """
+    for step in range(max_new_tokens):
+        for request, prompt in enumerate(prompts):
+            if not stage.is_first:  # embeddings from the stage before, (L, D)
+                x = receive(stage, (1 if step else len(prompt), stage.d_model), stage.dtype)
+            elif step == 0:
+                x = torch.tensor(prompt, device=stage.device)  # (L,)
+            else:
+                x = receive(stage, (1,), torch.long)  # the token that the last stage chose
+            y = stage.compute(request, x)
+            if not stage.is_last or step + 1 < max_new_tokens:  # nobody needs the last token
+                send(stage, y)
+    for message in stage.messages:
+        message.wait()
+
+
 class Stage(RankLlama):
     """One stage's layers, the caches of all requests for these layers, and what it has seen.
 
     Attributes:
         blocks: a StageBlock for every pass. tokens, logits_of: of every request, at the last stage.
+        messages: what is on its way; sent: its tensors, kept until they have arrived.
     """
 
     def __init__(self, shards: Shards, job, stage: int, n_stages: int):
@@ -36,6 +69,10 @@ class Stage(RankLlama):
         self.blocks: list[StageBlock] = []
         self.tokens: list[list[int]] = [[] for _ in job.prompts]
         self.logits_of: list[list[Tensor]] = [[] for _ in job.prompts]
+        self.messages, self.sent = [], []
+        # A separate connection for the tokens that go back, so that the two directions of a pair
+        # of ranks don't wait for one another (NCCL runs the messages of one connection in order).
+        self.token_group = dist.new_group([0, n_stages - 1]) if n_stages > 1 else None
         # From here on blocks count their seconds. The processes of one machine share a clock, and
         # so the moment of stage 0; of several machines, each counts from when it left the barrier.
         dist.barrier()
@@ -45,15 +82,16 @@ class Stage(RankLlama):
         self.started_at = start[0]
 
     @torch.no_grad()
-    def compute(self, request: int, step: int, x: Tensor) -> Tensor:
+    def compute(self, request: int, x: Tensor) -> Tensor:
         """One pass of one request through this stage; notes when.
 
         Embeddings (L, D) to embeddings (L, D). At the first stage x are tokens (L,); the last one
         returns the next token, (1,).
         """
+        step = len(self.blocks) // len(self.caches)
         start_s = time.perf_counter() - self.started_at
         x = F.embedding(x, self.embeddings) if self.is_first else x  # (L, D)
-        x = self.run_layers(x, self.caches[request])
+        x = run_layers(self, x, self.caches[request])
         if self.is_last:
             logits = self.logits(x[-1:])  # (1, V)
             x = logits.float().argmax(-1)  # (1,)
@@ -65,57 +103,32 @@ class Stage(RankLlama):
         self.blocks.append(StageBlock(self.stage, request, step, start_s, end_s))
         return x
 
-    def run_layers(self, x: Tensor, cache: KVCache) -> Tensor:
-        """(L, D) to (L, D) through this stage's layers; the cache grows by L."""
-        pattern = cache.pattern(len(x))
-        rope = self.rope_tables(pattern.positions, self.inv_freq, x.dtype)
-        for i, layer in enumerate(self.layers):
-            x = x + self.attention(layer.attention_norm(x), i, 1, rope, pattern, cache)
-            x = x + self.mlp(layer.mlp_norm(x), layer)
-        cache.advance(len(x))
-        return x
+    def channel(self, n_passes: int, is_token: bool):
+        """The connection for what belongs to that pass, which is labelled for the recorder."""
+        step = n_passes // len(self.caches)
+        part = "token" if is_token else "hidden"
+        label(phase="decode" if step else "prefill", step=step, part=part)
+        return self.token_group if is_token else None
 
 
-def run_stage(stage: Stage, job) -> None:
-    """Run all requests through this stage: every one's prefill, then decode step by step.
-
-    All requests make ``max_new_tokens`` tokens; what follows an EOS is cut off afterwards. So the
-    stages know which request is next without communicating.
-    """
-    last = stage.n_stages - 1
-    # A separate connection for the tokens that go back, so that the two directions of a pair
-    # of ranks don't wait for one another (NCCL runs the messages of one connection in order).
-    token_group = dist.new_group([0, last]) if last else None
-    # No stage waits until what it sends is received: stage 0, with the next request's embeddings,
-    # would wait for the last stage, which waits with a token for stage 0. What is sent is kept
-    # until it has arrived.
-    sent = []
-    for step in range(job.max_new_tokens):
-        for request, prompt in enumerate(job.prompts):
-            label(phase="decode" if step else "prefill", step=step, part="hidden")
-            if not stage.is_first:
-                shape = (1 if step else len(prompt), stage.d_model)  # (L, D)
-                x = _receive(shape, stage.dtype, stage, stage.stage - 1)
-            elif step == 0:
-                x = torch.tensor(prompt, device=stage.device)  # (L,)
-            elif stage.is_last:
-                x = torch.tensor(stage.tokens[request][-1:], device=stage.device)  # (1,)
-            else:
-                label(part="token")
-                x = _receive((1,), torch.long, stage, last, token_group)
-                label(part="hidden")
-            y = stage.compute(request, step, x)
-            if not stage.is_last:
-                sent.append((dist.isend(y, stage.stage + 1), y))
-            elif step + 1 < job.max_new_tokens and not stage.is_first:
-                label(phase="decode", step=step + 1, part="token")  # the next step's input
-                sent.append((dist.isend(y, 0, group=token_group), y))
-    for message, _ in sent:
-        message.wait()
-    label(part="")
-
-
-def _receive(shape, dtype, stage: Stage, source: int, group=None) -> Tensor:
+def receive(stage: Stage, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Wait for the stage before this one; before stage 0 is the last one."""
+    if stage.n_stages == 1:  # it has sent its token to itself
+        return stage.sent.pop(0)
     x = torch.empty(shape, dtype=dtype, device=stage.device)
-    dist.recv(x, source, group=group)
+    group = stage.channel(len(stage.blocks), dtype == torch.long)
+    dist.recv(x, (stage.stage - 1) % stage.n_stages, group=group)
     return x
+
+
+def send(stage: Stage, y: Tensor) -> None:
+    """To the next stage; the last one sends its token to stage 0. Nobody waits for it here.
+
+    If stage 0 waited until its embeddings have arrived, it would wait for the last stage, which
+    waits with a token for stage 0.
+    """
+    stage.sent.append(y)
+    if stage.n_stages > 1:
+        ahead = len(stage.caches) if stage.is_last else 0  # a token is the next step's input
+        group = stage.channel(len(stage.blocks) - 1 + ahead, stage.is_last)
+        stage.messages.append(dist.isend(y, (stage.stage + 1) % stage.n_stages, group=group))

@@ -131,8 +131,6 @@ def run_pipeline_parallel(
         prompts: one prompt (text or token ids), or a list of them: each is a request.
         max_new_tokens: tokens of each request. The stages compute all of them; what follows an
             EOS is cut off in the result (unless ``ignore_eos``).
-        backend: "own" (default), the readable version in pipeline.py, or "torch":
-            torch.distributed.pipelining, which needs prompts of one length.
         timeout_s, model, dtype, device, ignore_eos: as in ``run_tensor_parallel``.
 
     Returns:

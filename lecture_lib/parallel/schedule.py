@@ -1,6 +1,5 @@
 """The pipeline's schedule, stage by time: from stated times, or from those of a real run."""
 
-import heapq
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -105,47 +104,45 @@ def pipeline_schedule(
     prefill_s: float | Sequence[float],
     decode_s: float | Sequence[float] = 1.0,
     max_new_tokens: int = 1,
+    n_chunks: int = 1,
 ) -> Schedule:
-    """Simulate requests that all wait at 0 s and go through the stages, first come, first served.
+    """Requests that all wait at 0 s go through the stages in turn, each with one pass.
 
-    A pass enters stage s+1 when stage s has finished it; decode step t+1 of a request enters
-    stage 0 only after its step t has left the last stage, since its input is the token that step t
-    chose. A stage does one thing at a time, in the order of arrival; ties go to the lower request.
-    Sending takes no time here.
+    A pass enters a stage when it has left the stage before and this stage has finished the request
+    before. Decode step t+1 enters stage 0 only after step t has left the last stage, since its
+    input is the token that step t chose. Sending takes no time here.
 
     Args:
         n_requests, n_stages: how many; at most 200 stages, and 200,000 passes through a stage.
         prefill_s, decode_s: seconds of one request's prefill, of one decode step, in ONE stage;
             one number for all stages or one for each.
         max_new_tokens: of each request: one prefill and ``max_new_tokens - 1`` decode steps.
+        n_chunks: equal parts of each prefill. A part need not wait for the part before to leave
+            the last stage: its tokens are known.
 
     Raises:
         ValueError: a number below 1, a time that is not above 0, a list of another length.
     """
     check_count("n_requests", n_requests)
     check_count("n_stages", n_stages, most=_MOST_STAGES)
-    n_blocks = n_requests * n_stages * check_count("max_new_tokens", max_new_tokens)
-    check_count("n_requests * n_stages * max_new_tokens", n_blocks, most=_MOST_BLOCKS)
-    prefill_s = _one_for_each_stage("prefill_s", prefill_s, n_stages)
+    n_passes = check_count("max_new_tokens", max_new_tokens) - 1 + check_count("n_chunks", n_chunks)
+    words = "n_requests * n_stages * max_new_tokens"
+    check_count(words, n_requests * n_stages * n_passes, most=_MOST_BLOCKS)
+    chunk_s = [t / n_chunks for t in _one_for_each_stage("prefill_s", prefill_s, n_stages)]
     decode_s = _one_for_each_stage("decode_s", decode_s, n_stages)
 
-    free_s = [0.0] * n_stages
-    waiting = [(0.0, request, 0, 0) for request in range(n_requests)]  # ready, request, step, stage
-    blocks = []
-    # A pass is never ready before what made it ready, so the earliest event is always final.
-    while waiting:
-        ready_s, request, step, stage = heapq.heappop(waiting)
-        seconds = decode_s[stage] if step else prefill_s[stage]
-        start_s = max(ready_s, free_s[stage])
-        # Without the last digits, in which equal sums of floats differ and would decide a tie.
-        end_s = float(f"{start_s + seconds:.12g}")
-        check_number("prefill_s, decode_s: the end of a pass", end_s)
-        free_s[stage] = end_s
-        blocks.append(StageBlock(stage, request, step, start_s, end_s))
-        if stage + 1 < n_stages:
-            heapq.heappush(waiting, (end_s, request, step, stage + 1))
-        elif step + 1 < max_new_tokens:
-            heapq.heappush(waiting, (end_s, request, step + 1, 0))
+    free_s, token_s, blocks = [0.0] * n_stages, [0.0] * n_requests, []
+    for step in [*[0] * n_chunks, *range(1, max_new_tokens)]:
+        for request in range(n_requests):
+            now_s = token_s[request] if step else 0.0  # when its input is there
+            for stage in range(n_stages):
+                start_s = max(now_s, free_s[stage])
+                now_s = start_s + (decode_s if step else chunk_s)[stage]
+                # Without the last digits, in which equal sums of floats differ.
+                now_s = free_s[stage] = float(f"{now_s:.12g}")
+                blocks.append(StageBlock(stage, request, step, start_s, now_s))
+            token_s[request] = now_s
+    check_number("prefill_s, decode_s: the end of a pass", now_s)
     return _make_schedule(blocks, n_stages)
 
 

@@ -37,7 +37,7 @@ class CommRecord:
     step: int = 0  # 0 in prefill, then the number of the decode step
     layer: int | None = None  # the layer that asked for it, None outside of one
     # What it belongs to: "attention", "mlp", "hidden" (from stage to stage), "token" (back to the
-    # first stage), "agreement" (of torch.distributed.pipelining).
+    # first stage).
     part: str = ""
     rank: int = 0  # who recorded it
     peer: int | None = None  # the other end of a "send" or "recv", None in a collective

@@ -161,9 +161,11 @@ class ScheduleView(PictureWidget):
         self.n_requests = IntSlider(description="Requests", min=1, max=8, value=n_requests)
         self.n_stages = IntSlider(description="Stages", min=1, max=8, value=n_stages)
         self.prefill = IntSlider(description="Prefill time", min=1, max=8, value=3)
+        self.n_chunks = IntSlider(description="Chunks of it", min=1, max=8, value=1)
         self.max_new_tokens = IntSlider(description="New tokens", min=1, max=12, value=5)
         self.facts = ipywidgets.HTML()
-        rows = [[self.n_requests, self.n_stages], [self.prefill, self.max_new_tokens]]
+        controls = (self.n_requests, self.n_stages, self.prefill, self.n_chunks)
+        rows = [list(controls[:2]), list(controls[2:]), self.max_new_tokens]
         super().__init__([*rows, self.facts])
 
     def schedule(self):
@@ -175,6 +177,7 @@ class ScheduleView(PictureWidget):
             prefill_s=self.prefill.value / n_stages,
             decode_s=1 / n_stages,
             max_new_tokens=self.max_new_tokens.value,
+            n_chunks=self.n_chunks.value,
         )
 
     def draw(self) -> Picture:
@@ -182,7 +185,7 @@ class ScheduleView(PictureWidget):
         in_turn = (self.prefill.value + self.max_new_tokens.value - 1) * schedule.n_requests
         ends = ", ".join(f"{end:.3g}" for end in schedule.completion_s.values())
         verdict = f"{in_turn / schedule.total_s:.3g} × as many tokens in the same time"
-        if schedule.n_requests == 1:
+        if schedule.n_requests == self.n_chunks.value == 1:
             verdict = "one request gains nothing"
         stages = f"{schedule.n_stages} stage{'s' * (schedule.n_stages > 1)}"
         self.facts.value = close_lines(

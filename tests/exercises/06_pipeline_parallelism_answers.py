@@ -1,25 +1,25 @@
 """Answers to exercise 06: other right ones, and wrong ones that are no edit of the solution."""
 
 
-# %% pipeline-bytes: right
-def pipeline_bytes(spec, n_stages, seq_len, batch_size, max_new_tokens, dtype_bytes):
-    D, total = spec["d_model"], 0
-    for _boundary in range(n_stages - 1):
-        for tokens in [seq_len] + [1] * (max_new_tokens - 1):  # of every pass
-            total += tokens * D * batch_size * dtype_bytes
-    one = D * batch_size * dtype_bytes
-    return {"prefill": seq_len * one, "decode": one, "request": total}
-
-
-# %% split-layers: right
-def split_layers(n_layers, n_stages):
-    if n_stages < 1 or n_stages > n_layers:
-        raise ValueError(f"{n_layers} layers, {n_stages} stages")
-    sizes = [0] * n_stages
-    for layer in range(n_layers):
-        sizes[layer % n_stages] += 1
-    layers = iter(range(n_layers))
-    return [tuple(next(layers) for _ in range(size)) for size in sizes]
+# %% run-stage: right
+def run_stage(stage, n_stages, prompts, n_new, receive, compute, send):
+    requests = range(len(prompts))
+    left, tokens = list(n_new), [[] for _ in requests]
+    if stage == 0:
+        inputs = [lambda prompt=prompt: prompt for prompt in prompts]
+    else:
+        inputs = [receive for _ in requests]
+    while any(left):
+        for r in [r for r in requests if left[r]]:
+            y = compute(r, inputs[r]())
+            inputs[r], left[r] = receive, left[r] - 1
+            if stage < n_stages - 1:
+                send(y)
+                continue
+            tokens[r] += [y]
+            if left[r]:
+                send(y)
+    return tokens
 
 
 # %% completion-times: right
@@ -34,16 +34,36 @@ def decode_times(n_requests, n_stages, n_steps):
     return [[t * round_s + r + n_stages for t in range(n_steps)] for r in range(n_requests)]
 
 
-# %% bubble: right
-def bubble_fraction(n_requests, n_stages):
-    area = n_stages * (n_requests + n_stages - 1)
-    busy = n_requests * n_stages
-    return (area - busy) / area
+# %% chunked-prefill: right
+def prefill_s(seq_len, chunk, n_stages, start_s, token_s):
+    # No chunk is longer than the first, which nobody holds up: the others follow it without a gap.
+    n_chunks = -(-seq_len // chunk)
+    first = start_s + min(chunk, seq_len) * token_s
+    return n_chunks * start_s + seq_len * token_s + (n_stages - 1) * first
 
 
-def requests_for(n_stages, max_percent):
-    # 100 (s - 1) <= p (m + s - 1)
-    return max(1, -((100 * (1 - n_stages)) // max_percent) - (n_stages - 1))
+def best_chunk(seq_len, n_stages, start_s, token_s):
+    best = 1
+    for chunk in range(2, seq_len + 1):
+        sizes = (n_stages, start_s, token_s)
+        if prefill_s(seq_len, chunk, *sizes) <= prefill_s(seq_len, best, *sizes):
+            best = chunk
+    return best
+
+
+# %% choose-link: right
+def choose_link(links, d_model, n_stages, seq_len, prefill_s, decode_s, most_first_s, most_token_s):
+    def times(start_s, gbit_per_s):
+        def message_s(n_bytes):
+            return start_s + n_bytes * 8 / gbit_per_s / 1e9
+
+        first_s = prefill_s + (n_stages - 1) * message_s(seq_len * d_model * 2)
+        token_s = decode_s + (n_stages - 1) * message_s(d_model * 2) + message_s(8)
+        return first_s, token_s
+
+    found = [(price, name, *times(*link)) for name, price, *link in links]
+    found = [link for link in found if link[2] <= most_first_s and link[3] <= most_token_s]
+    return min(found)[1:] if found else None
 
 
 # %% schedule-problems: right

@@ -82,7 +82,7 @@ def run_ranks(
             "folder": folder,
             "backend": backend,
             "timeout_s": timeout_s,
-            "environment": _environment(n_ranks),
+            "environment": local_environment(n_ranks),
             "namespaces": processes.make_network() if backend == "gloo" and ON_LINUX else [],
         }
         ranks = [processes.start(run_rank, rank, order) for rank in range(n_ranks)]
@@ -163,8 +163,8 @@ def _wait_for(ranks: list, folder: Path, started: float, timeout_s: float, show)
         wait([rank.sentinel for rank in ranks if rank.exitcode is None], timeout=LOOK_EVERY_S)
 
 
-def _environment(n_ranks: int) -> dict[str, str]:
-    """The caller's environment, with what makes local ranks work together."""
+def local_environment(n_ranks: int) -> dict[str, str]:
+    """The caller's environment, with what makes ranks on this machine work together."""
     cores = len(os.sched_getaffinity(0)) if ON_LINUX else os.cpu_count() or 1
     threads = max(1, cores // n_ranks)
     wanted = os.environ.get("OMP_NUM_THREADS", "")
