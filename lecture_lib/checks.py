@@ -100,7 +100,7 @@ def check_type(name: str, value: Any, kinds: Any, needs: str) -> Any:
 
 # An argument of this name needs these attributes; its type does not matter.
 _PARTS = {
-    "loaded": ("what load_model() returns", "model.config", "tokenizer", "spec"),
+    "loaded": ("what load_model() returns", "model.config", "tokenizer"),
     "engine": ("an Engine, as Engine(loaded) makes it", "hf_model.config"),
     "model": ("a model of Transformers", "config"),
     "tokenizer": ("a tokenizer of Transformers", "decode"),

@@ -465,7 +465,6 @@ def block(**times):
         (lambda: beam_search(changing, num_beams=2, max_new_tokens=3), r"\(2, 3\), got \(2, 5\)"),
         (lambda: greedy_search(not_numbers, max_new_tokens=1), "no possible token"),
         (lambda: beam_search(not_numbers, num_beams=1, max_new_tokens=1), "none of them NaN"),
-        (lambda: decoding.GenerationSession(lambda ids: not_numbers([ids])[0], [0]).step(), "NaN"),
         (lambda: parallel.ring_all_reduce([np.full(3, 100, np.int8)] * 2), "not fit into int8"),
         (lambda: parallel.ring_all_reduce([np.full(3, 2**63 - 1)] * 3), "not fit into int64"),
         (lambda: parallel.ring_all_reduce([np.full(3, 200, np.uint8)] * 2), "not fit into uint8"),

@@ -68,8 +68,9 @@ class Engine:
 
     def __init__(self, loaded, *, textbook: bool = False):
         self.tokenizer, self.hf_model = check_parts("loaded", loaded).tokenizer, loaded.model
-        self.model = read_model(loaded.model, loaded.spec, check_flag("textbook", textbook))
-        self.spec = loaded.spec.with_tensors_of(loaded.model)
+        spec = getattr(loaded, "spec", None)  # read_model refuses a model without one
+        self.model = read_model(loaded.model, spec, check_flag("textbook", textbook))
+        self.spec = spec.with_tensors_of(loaded.model)
         self.context_length = self.spec.context_length or 2**31 - 1
         table = self.model.embeddings  # (V, D)
         self.vocab_size, self.device, self.dtype = len(table), table.device, table.dtype
