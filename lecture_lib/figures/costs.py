@@ -45,7 +45,7 @@ def memory_bars(bars: Mapping[str, Mapping[str, float]], capacity_bytes: float) 
         add_ticks(axes, 0, room * 1.15)
         for y, total in enumerate(totals):
             axes.text(
-                total + 0.008 * room, y, f"{total:.3g} GB", va="center", fontsize=9,
+                total + 0.008 * room, y, format_count(1e9 * total, "B"), va="center", fontsize=9,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, zorder=3,
             )  # fmt: skip
         axes.axvline(capacity, color=INK, linestyle="--", linewidth=1.4)
