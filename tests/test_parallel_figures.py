@@ -77,6 +77,21 @@ def test_a_measured_schedule_is_drawn_with_its_own_unit():
     assert "Requests complete at 9, 10, 11 ms" in figures.schedule_chart(measured).alt
 
 
+def test_schedules_that_are_compared_have_one_time_axis():
+    short = pipeline_schedule(n_requests=1, n_stages=2, prefill_s=0.1)
+    alt = figures.schedule_chart({"short": short, "long": ONE}).alt
+    assert "Requests complete at 0.2 s" in alt
+    alone, both = (
+        Image.open(io.BytesIO(figures.schedule_chart(charts).png))
+        for charts in ({"short": short}, {"short": short, "long": ONE})
+    )
+    blue = tuple(int(style.KEPT[i : i + 2], 16) for i in (1, 3, 5))
+    rows = slice(60, 150)  # of the first chart, below the legend
+    wide, narrow = ((np.asarray(image.convert("RGB"))[rows] == blue).all(-1).sum()
+                    for image in (alone, both))  # fmt: skip
+    assert narrow < wide / 10
+
+
 def test_the_area_of_a_phase_is_its_time():
     """Counted in pixels: 2 × 2 s of prefill, 2 × 8 s of decode, drawn lower; less the numbers."""
 
@@ -195,7 +210,7 @@ def test_schedule_view():
     schedule = widget.schedule()
     assert f"{56 / schedule.total_s:.3g} × as many tokens" in widget.facts.value
     assert f"{schedule.bubble_fraction:.0%} of the stages' time" in widget.facts.value
-    for name, value in (("prefill", 6), ("max_new_tokens", 9), ("n_stages", 2)):
+    for name, value in (("prefill", 6), ("n_chunks", 3), ("max_new_tokens", 9), ("n_stages", 2)):
         alt = widget.picture.alt
         getattr(widget, name).value = value
         assert widget.picture.alt != alt, name

@@ -230,8 +230,10 @@ def two_matrices(tmp_path_factory):
     return SimpleNamespace(folder=folder, ids=expected, n_params=n_params)
 
 
-@pytest.mark.parametrize("backend", ["own", "torch"])
-@pytest.mark.parametrize("run_parallel", [run_tensor_parallel, run_pipeline_parallel])
+@pytest.mark.parametrize(
+    ("run_parallel", "backend"),
+    [(run_tensor_parallel, "own"), (run_tensor_parallel, "torch"), (run_pipeline_parallel, "own")],
+)
 def test_the_weights_are_believed_and_not_the_config(two_matrices, run_parallel, backend):
     prompt = PROMPT if run_parallel is run_tensor_parallel else [PROMPT]
     run = run_parallel(2, prompt, N_TOKENS, model=two_matrices.folder, backend=backend)

@@ -11,7 +11,7 @@ from pathlib import Path
 import needs
 import pytest
 from parallel_models import PROMPT, WITH_BIASES, greedy_with_logits, save_model
-from test_lecture_code import COURSE, code_by_file
+from test_lecture_code import code_by_file
 
 from lecture_lib.engine import Engine
 
@@ -47,8 +47,8 @@ def _ip(*arguments):
     subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
 
 
-def run_on(hosts, arguments: list[list[str]], folder: Path) -> list[str]:
-    """Run torchrun on each host, one rank there, with its arguments; returns what each says."""
+def run_on_both(hosts, *command) -> list[str]:
+    """Run a rank of one torchrun on each host; returns what they said."""
     started = []
     try:
         for number, host in enumerate(hosts):
@@ -57,16 +57,15 @@ def run_on(hosts, arguments: list[list[str]], folder: Path) -> list[str]:
                 f"--master-addr={ADDRESSES[0]}", "--master-port=29713",
             ]  # fmt: skip
             process = subprocess.Popen(
-                ["ip", "netns", "exec", host, *torchrun, *arguments[number]],
+                ["ip", "netns", "exec", host, *torchrun, *command],
                 env=os.environ | {"GLOO_SOCKET_IFNAME": "cable", "OMP_NUM_THREADS": "1"},
-                cwd=folder,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
                 start_new_session=True,
             )
             started.append(process)
-        said = [process.communicate(timeout=240)[0] for process in started]
+        said = [process.communicate(timeout=120)[0] for process in started]
         assert [process.returncode for process in started] == [0, 0], said
         return said
     finally:
@@ -83,12 +82,12 @@ def test_one_model_on_two_hosts(hosts, tmp_path, kind):
 
     prompt = byte_tokenizer()(bytes(PROMPT).decode()).input_ids
     expected, _ = greedy_with_logits(model, prompt, 4)
-    options = ["--max-new-tokens", "4", "--model", str(tmp_path / "model"), "--check"]
-    program = ["-m", "lecture_lib.parallel", kind, "--prompt", bytes(PROMPT).decode(), *options]
-    outs = [["--json", str(tmp_path / f"{number}.json")] for number in range(2)]
-    run_on(hosts, [[*program, *out] for out in outs], COURSE)
+    out = tmp_path / "0.json"  # of each host, but rank 0 alone reports
+    run_on_both(
+        hosts, "-m", "lecture_lib.parallel", kind, "--prompt", bytes(PROMPT).decode(),
+        "--max-new-tokens", "4", "--model", str(tmp_path / "model"), "--json", str(out), "--check",
+    )  # fmt: skip
     result = json.loads((tmp_path / "0.json").read_text())
-    assert not (tmp_path / "1.json").exists(), "rank 0 alone reports"
     token_ids = result["token_ids"]
     assert (token_ids if kind == "tensor" else token_ids[0]) == expected
     assert result["difference"] < 1e-3
@@ -100,14 +99,15 @@ def test_one_model_on_two_hosts(hosts, tmp_path, kind):
 @pytest.mark.slow
 @pytest.mark.real_model
 def test_the_pipeline_of_lecture_06_on_two_hosts(hosts, tmp_path, loaded, monkeypatch):
-    notebook = COURSE / "notebooks" / "06_pipeline_parallelism.ipynb"
+    course = Path(__file__).parents[1]
+    notebook = course / "notebooks/06_pipeline_parallelism.ipynb"
     cells = json.loads(notebook.read_text("utf-8"))["cells"]
     files = code_by_file(["".join(c["source"]) for c in cells if c["cell_type"] == "code"])
     for name in ("stage.py", "messages.py", "loop.py", "pipeline.py"):
         (tmp_path / name).write_text(files[name])
-    monkeypatch.setenv("PYTHONPATH", str(COURSE))
+    monkeypatch.setenv("PYTHONPATH", str(course))
     prompts = ["The quick brown fox", "Once upon a time there was a little"]
-    said = run_on(hosts, [["pipeline.py", "60", *prompts]] * 2, tmp_path)
+    said = run_on_both(hosts, str(tmp_path / "pipeline.py"), "60", *prompts)
     results = [json.loads(line) for text in said for line in text.splitlines() if line[:1] == "{"]
     assert [result["stage"] for result in results] == [0, 1]
     engine = Engine(loaded)

@@ -107,6 +107,16 @@ def test_a_decode_step_waits_for_its_token():
         assert at[request, step, 0].start_s >= left - 1e-9
 
 
+def test_chunks_of_a_prefill_follow_one_another_like_requests():
+    sizes = {"n_stages": 4, "prefill_s": 1, "decode_s": 0.25, "max_new_tokens": 8}
+    whole, chunked = (pipeline_schedule(n_requests=4, n_chunks=n, **sizes) for n in (1, 4))
+    assert whole.total_s == 14
+    assert chunked.total_s == (4 * (4 + 7) + 3) * 0.25  # equal blocks: nothing but fill and drain
+    assert chunked.busy_s == whole.busy_s
+    one = pipeline_schedule(n_requests=1, n_stages=2, prefill_s=4, n_chunks=2, max_new_tokens=2)
+    assert chart(one) == ["0000..a.", "..0000.a"]
+
+
 def test_ties_do_not_hang_on_the_last_digit():
     """0.1 + 0.2 is not 0.3 to a float; the schedule in tenths must be the one in whole numbers."""
     size = {"n_requests": 5, "n_stages": 4, "max_new_tokens": 6}
@@ -154,6 +164,7 @@ def test_bad_timestamps_are_refused(blocks, message):
         ({"prefill_s": [1, 2, 3]}, "one for each of the 2 stages"),
         ({"decode_s": "fast"}, "decode_s: needs one number, or one for each of the 2 stages"),
         ({"max_new_tokens": 0}, "max_new_tokens: needs an integer of 1"),
+        ({"n_chunks": 0}, "n_chunks: needs an integer of 1"),
     ],
 )
 def test_bad_input_is_refused(change, message):

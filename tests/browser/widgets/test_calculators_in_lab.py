@@ -141,9 +141,9 @@ def test_schedule_ends_when_the_library_says(show):
     replica = show("ScheduleView")
     replica.press_arrow(replica.here.n_requests, 2)
     schedule = pipeline_schedule(
-        n_requests=5, n_stages=3, prefill_s=1.0, decode_s=1 / 3, max_new_tokens=5
+        n_requests=6, n_stages=4, prefill_s=3 / 4, decode_s=1 / 4, max_new_tokens=5
     )
-    expect(replica.shown).to_contain_text(f"3 stages: {schedule.total_s:.3g}")
+    expect(replica.shown).to_contain_text(f"4 stages: {schedule.total_s:.3g}")
 
 
 def test_decode_time_is_bytes_over_bandwidth(show):
