@@ -64,6 +64,7 @@ SEQUENCE_LOG_PROB = Task(
          "summed (the mean comes with perplexity)"),
         ("base-two", "math.log(p)", "math.log2(p)",
          "this is in bits (base 2); natural logarithms are wanted, math.log"),
+        ("base-ten", "math.log(p)", "math.log10(p)", "this is base 10; natural ones: math.log"),
         ("product-underflows", "total = 0.0", "total = 1.0",
          "total += math.log(p) if p > 0 else -math.inf", "total *= p",
          "return total", "return math.log(total) if total > 0 else -math.inf",
@@ -99,6 +100,9 @@ BIGRAM_MODEL = Task(
         ("no-end", '[*words, "<end>"], strict=True', "words, strict=False",
          "the end of the texts is missing: the last word of each is followed by '<end>'; without "
          "it the model is a distribution for each length only"),
+        ("one-end-for-all", '[*words, "<end>"], strict=True',
+         '[*words, "<end>"] if words is texts[-1] else words, strict=False',
+         "only the last text got its '<end>'; EVERY text has one"),
         ("no-start", '["<start>", *words], [*words, "<end>"], strict',
          'words, [*words, "<end>"][1:], strict',
          "the beginning of the texts is missing: the first word of each follows '<start>'"),
@@ -267,6 +271,8 @@ BATCH_LOG_PROBS = Task(
          "model(input_ids)[:, :-1]",
          "these are sums of logits; log_softmax over the vocabulary makes log-probabilities of "
          "them"),
+        ("softmax-over-positions", "(input_ids)[:, :-1], dim=-1)", "(input_ids), dim=1)[:, :-1]",
+         "softmax ran over the positions (dim=1); it runs over the vocabulary, dim=-1"),
         ("log-of-zero", "torch.log_softmax(model(input_ids)[:, :-1], dim=-1)",
          "torch.softmax(model(input_ids)[:, :-1], dim=-1).log()",
          "right while no probability is too small; but softmax rounds a very small one to "
@@ -329,6 +335,7 @@ TEXT_PERPLEXITY = Task(
         ("log-of-zero", "torch.log_softmax(model(ids), dim=-1)",
          "torch.softmax(model(ids), dim=-1).log()", "right while no probability is too small; "
          "softmax rounds a very small one to 0.0, whose logarithm is -inf: log_softmax"),
+        ("base-two", "math.exp(", "2 ** (", "these are natural logarithms: exp, not a power of 2"),
         ("forgets-sign", "-sum", "sum",
          "the exponent lost its minus sign: this is the (geometric) mean probability of a token"),
         ("same-row", "i - start - 1", "i - start",

@@ -93,6 +93,10 @@ APPEND = Task(
          "(a slice behind the end is empty): raise ValueError"),
         ("refuses-the-last-place", "if end > keys", "if end >= keys",
          "the last position is refused: max_seq_len positions fit, one more does not"),
+        ("values-first", "keys[:, :end], values[:, :end]", "values[:, :end], keys[:, :end]",
+         "the values come back first; keys, then values"),
+        ("room-of-another-axis", "end > keys.shape[1]", "end > keys.shape[-1]",
+         "the room is the size of axis 1, max_seq_len; the last axis is the width H"),
         ("counts-heads", "length + k.shape[1]", "length + len(k)",
          "L is the size of axis 1 of k, (n_KV, L, H); len(k) is the number of heads"),
     ])  # fmt: skip
@@ -118,6 +122,8 @@ CHUNK_MASK = Task(
         ("diagonal-not-moved", "(past_len, past_len + seq_len)", "(seq_len)",
          "the diagonal starts at column 0, as if the chunk were the beginning of the text: new "
          "token l is position past_len + l, so it moves by past_len"),
+        ("moved-by-the-chunk", "(past_len, past_len + seq_len)", "(seq_len, 2 * seq_len)",
+         "the diagonal is moved by the number of NEW tokens; in front of them are past_len"),
         ("hides-the-chunk", "positions <= queries[:, None]",
          "(positions < past_len) | (positions == queries[:, None])",
          "a new token sees the past and itself, but not the new ones BEFORE it in the chunk"),
@@ -269,6 +275,8 @@ DECODE_STEP = Task(
         ("new-in-front", "[cache[0], k]", "[k, cache[0]]", "[cache[1], v]", "[v, cache[1]]",
          "the new key and value stand in front of the old ones. z does not show it (a sum has no "
          "order), but row s of the cache has to be position s"),
+        ("reads-values-first", "[cache[0], k]", "[cache[1], k]", "[cache[1], v]", "[cache[0], v]",
+         "the cache was taken for (V, K); it is (K, V)"),
         ("swaps-keys-and-values", "@ V, (K, V)", "@ V, (V, K)",
          "the cache comes back as (V, K); it is (K, V)"),
         ("masked-like-a-square", "q @ K.T / math.sqrt(q.shape[-1])",
@@ -297,7 +305,7 @@ def honest(prompt_len, n):
 def cache_test_cases(rng):
     L, n = between(rng, 4, 20), between(rng, 5, 9)
     ids = rng.permutation(98)[:n].tolist()
-    other = [*ids[:-1], ids[-1] + 1]
+    other = [ids[0], 99, *ids[2:]]
     run = honest(L, n)
     recomputed = [(L + i, 0) for i in range(n)]
     return [
