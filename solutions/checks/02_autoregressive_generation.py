@@ -20,9 +20,9 @@ def toy_model(table, token_ids):
     return table[states]
 
 
-def random_model(rng):
+def random_model(rng, scale=2.0):
     """A model as an argument, and the same model to reason with here."""
-    table = torch.from_numpy(rng.normal(scale=2.0, size=(VOCAB_SIZE, VOCAB_SIZE))).float()
+    table = torch.from_numpy(rng.normal(scale=scale, size=(VOCAB_SIZE, VOCAB_SIZE))).float()
     return Probe(toy_model, table), lambda token_ids: toy_model(table, token_ids)
 
 
@@ -41,8 +41,9 @@ def choose_by_rank(rank, probs):
 
 
 def choice_cases(rng):
-    def case(length, n_new, choose, label):
-        return Case(random_model(rng)[0], random_prompt(rng, length), n_new, choose, label=label)
+    def case(length, n_new, choose, label, scale=2.0):
+        model, prompt = random_model(rng, scale)[0], random_prompt(rng, length)
+        return Case(model, prompt, n_new, choose, label=label)
 
     return [
         case(4, 6, Probe(choose_by_mass, 0.6), "a choice by probability mass"),
@@ -50,6 +51,8 @@ def choice_cases(rng):
         case(6, 5, Probe(choose_by_mass, 0.25), "another choice by probability mass"),
         case(3, 4, Probe(choose_by_rank, 3), "a less likely token"),
         case(2, 5, Probe(choose_by_mass, 0.0), "always token 0"),
+        case(3, 0, Probe(choose_by_rank, 1), "no new token"),
+        case(2, 3, Probe(choose_by_rank, 0), "logits so far apart that exp gives infinity", 200),
     ]
 
 
@@ -65,6 +68,8 @@ GENERATE_WITH_CHOICE = Task(
          "(L, V)); the numbers over the VOCABULARY sum to 1: softmax of logits[-1]"),
         ("first-row", "(token_ids)[-1]", "(token_ids)[0]", "the distribution is that of the first "
          "row, after the first token of the prompt; the next token's is the last row"),
+        ("newest-token-only", "model(token_ids)", "model(token_ids[-1:] if trace else token_ids)",
+         "the model got the newest token alone; without a cache it needs the whole text"),
         ("goes-on-greedily", "token_ids.append(token_id)", "token_ids.append(int(probs.argmax()))",
          "the trace holds the chosen token, but the text went on with the most likely one: append "
          "what choose returned"),
@@ -88,19 +93,16 @@ GENERATE_WITH_CHOICE = Task(
          "float(probs[token_id])))\n        if token_id == 0:\n            break",
          "it stops at token 0, which means <end> in the toy model only; max_new_tokens "
          "tokens are wanted"),
+        ("one-token-at-least", "range(max_new_tokens)", "range(max(1, max_new_tokens))",
+         "one token was generated even where none was asked for, max_new_tokens = 0"),
+        ("pairs-turned-round", "(token_id, float(probs[token_id]))",
+         "(float(probs[token_id]), token_id)", "a pair is (token_id, probability), in this order"),
     ])  # fmt: skip
 
 
 def position_cases(rng):
     pairs = [(5, 3), (1, 1), (1, 12), (17, 0), *rng.integers(20, 300, size=(2, 2)).tolist()]
-    labels = (
-        "a few tokens",
-        "one token",
-        "a short prompt",
-        "no new token",
-        "a text",
-        "a long text",
-    )
+    labels = "a few tokens", "one token", "a short prompt", "no new token", "a text", "a long text"
     return [Case(*pair, label=label) for pair, label in zip(pairs, labels, strict=True)]
 
 
@@ -155,10 +157,10 @@ def stream_cases(rng):
         case("你好，世界".encode(), "characters of three bytes, one byte per token", widest=1),
         case("a 👋🏽 and a 猫".encode(), "characters across tokens", widest=5),
         case("odd \ufffd in the text 好".encode(), "a text with the character for broken ones"),
-        case(b"bytes \xff\xe7\x8c that are no text \xe7\x8c\xab", "bytes that are no text"),
+        case(b"\xffbytes \xff\xe7\x8c that are no text \xe7\x8c\xab", "bytes that are no text"),
         case("ends in half an 👋".encode()[:-2], "a text that ends within a character", widest=1),
-        Case(Probe(decode_bytes, [b" ", b"\xe7", b".\xf0\x9f", b"\x98\xba"]), [0, 2, 3, 1, 2, 3],
-             label="a broken character in the middle"),
+        Case(Probe(decode_bytes, [b" ", b"\xe7", b".\xf0\x9f", b"\x98\xba"]),
+             [0, 2, 3, 1, 2, 3, 1, 1, 1], label="broken characters, the last two ids alike"),
         Case(Probe(decode_bytes, [b"ha", b" ha"]), [0, 0, 1, 0], label="a text that repeats"),
         Case(Probe(decode_bytes, [b"a"]), [], label="no token"),
     ]  # fmt: skip
@@ -177,6 +179,12 @@ STREAM_TEXT = Task(
          r'shown if text.endswith("\ufffd") else text',
          "complete characters were held back together with the broken one behind them; only the "
          "\ufffd at the end has to wait"),
+        ("holds-back-one", r'.rstrip("\ufffd")', r'.removesuffix("\ufffd")', "only ONE \ufffd at "
+         "the end is held back; there can be several, and each may still become a character"),
+        ("strips-both-ends", ".rstrip(", ".strip(",
+         "a \ufffd at the BEGINNING was taken away; only at the end one may still change"),
+        ("last-by-its-id", "n < len(token_ids)", "token_ids[n - 1] != token_ids[-1]",
+         "the last token is recognised by its id, and the same id came before: by its place"),
         ("never-shows-the-end", "if n < len(token_ids)", "if True",
          "what is left after the last token is missing: then everything is shown, even a broken "
          "character"),
@@ -227,6 +235,12 @@ LEFT_PAD = Task(
          "(input_ids != pad_id).long()",
          "the mask was made from the ids, so that a padding token WITHIN a prompt is masked, too; "
          "make it from the lengths"),
+        ("fills-with-zeros", "[pad_id] * n", "[0] * n", "the padding is pad_id, not always 0"),
+        ("mask-and-positions-swapped", "input_ids, attention_mask, position_ids\n",
+         "input_ids, position_ids, attention_mask\n", "the mask comes second, the positions third"),
+        ("columns-under-the-mask", "(attention_mask.cumsum(dim=1) - 1).clamp(min=0)",
+         "torch.arange(longest) * attention_mask", "the positions are the numbers of the columns, "
+         "which count the padding in front; each prompt begins with position 0"),
         ("mask-turned-round", "[0] * n + [1] * len(ids)", "[1] * n + [0] * len(ids)",
          "the mask is turned round: 1 is for a real token, 0 for padding"),
         ("positions-of-columns", "(attention_mask.cumsum(dim=1) - 1).clamp(min=0)",
@@ -269,7 +283,7 @@ def batch_cases(rng):
             rows = [row_alone(table, prompt, max_new_tokens, end) for prompt in prompts]
             ended = [len(row) if row[-1] == end else None for row in rows]
             if wanted(ended, [end in prompt for prompt in prompts]):
-                pad = end if pad_id is None else pad_id
+                pad = {None: end, -1: rows[0][-1]}.get(pad_id, pad_id)
                 return Case(Probe(toy_batch_model, table), prompts, max_new_tokens, end, pad,
                             label=label)  # fmt: skip
 
@@ -279,7 +293,7 @@ def batch_cases(rng):
         case((2, 5, 4), 9, lambda ended, held: None not in ended and len({*ended}) == 3
              and max(ended) < 8, "rows that end at different steps", 5),
         case((4, 2), 5, lambda ended, held: ended == [None, None] and not any(held),
-             "no row that ends", 7),
+             "no row that ends", -1),
         case((6, 3), 6, lambda ended, held: held[0] and held[1] and ended[0] not in (None, 1),
              "prompts that hold the end token, which pads, too"),
         case((1, 4), 1, lambda ended, held: True, "one new token", 0),
@@ -299,6 +313,17 @@ GENERATE_BATCH = Task(
          "the logits belongs to the padding"),
         ("no-mask", "model(ids, mask, positions)", "model(ids, torch.ones_like(mask), positions)",
          "the padding was not masked, so that the shorter prompts see it"),
+        ("mask-from-the-ids", "model(ids, mask, positions)",
+         "model(ids, (m := (ids != pad_id).long()), (m.cumsum(dim=1) - 1).clamp(min=0))",
+         "the mask is made from the ids, which hides real tokens whose id is pad_id, in a prompt "
+         "or among the new ones: make it once, from the lengths, and let it grow by ones"),
+        ("drops-pad-tokens", "return new_ids",
+         "return [[t for t in row if t != pad_id or t == eos_token_id] for row in new_ids]",
+         "each token with the id pad_id is taken out of the result; a model may generate it"),
+        ("columns-of-the-prompts", "[:, -1].argmax(dim=-1)", "[range(len(prompts)), [len(p) - 1 + "
+         "ids.shape[1] - max(map(len, prompts)) for p in prompts]].argmax(dim=-1)",
+         "each row's prediction was read at its prompt's length, as for padding on the RIGHT; here "
+         "it is in the last column for all rows"),
         ("new-tokens-masked", "torch.ones_like", "torch.zeros_like",
          "the mask got zeros for the new tokens, so that no row sees what it has generated"),
         ("positions-stay", "positions[:, -1:] + 1", "positions[:, -1:]",
@@ -309,6 +334,7 @@ GENERATE_BATCH = Task(
         ("stops-with-the-first", "if all(", "if any(",
          "everything stopped when the first row had ended; the others go on"),
         ("goes-on-after-the-end", "if row[-1:] != [eos_token_id]:", "if True:",
+         "row[-1] == eos_token_id for row in new_ids", "eos_token_id in row for row in new_ids",
          "a row that had ended got more tokens; its end token is its last one"),
         ("drops-the-end", "return new_ids",
          "return [[t for t in row if t != eos_token_id] for row in new_ids]",

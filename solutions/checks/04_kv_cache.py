@@ -2,9 +2,21 @@
 
 import math
 
+import torch
+
 from grader.checks import Case, Close, Exact, Task, between, normal
 
 CLOSE = Close(rtol=1e-5, atol=1e-7)  # cases are float64; an answer may compute its scale in float32
+
+
+def scales(width):
+    """Mistakes of the scale 1/√H, where `width` is how the solution writes H."""
+    root = f"math.sqrt({width})"
+    return [
+        ("no-scale", f" / {root}", "", "the scores are not scaled: divide by √H"),
+        ("scale-typed-in", root, "2", "the scale of the visible test's heads, √4 = 2, is typed in"),
+        ("scale-without-root", root, width, "the scores are divided by H; the scale is its root"),
+    ]
 
 
 def use_append(answer, keys, values, chunks):
@@ -13,11 +25,11 @@ def use_append(answer, keys, values, chunks):
     for k, v in chunks:
         K, V = answer.append(keys, values, length, k, v)
         length += k.shape[1]
-        views = [
-            new.untyped_storage().data_ptr() == old.untyped_storage().data_ptr()
-            for new, old in ((K, keys), (V, values))
-        ]
-        steps.append({"K": K.clone(), "V": V.clone(), "views": views})
+        views = {
+            name: new.untyped_storage().data_ptr() == old.untyped_storage().data_ptr()
+            for name, new, old in (("K is a view", K, keys), ("V is a view", V, values))
+        }
+        steps.append({"K": K.clone(), "V": V.clone(), **views})
     return {"steps": steps, "reserved keys": keys, "reserved values": values}
 
 
@@ -32,7 +44,7 @@ def append_cases(rng):
     return [
         case(2, 9, 4, [4, 1, 1], "a prefill and two decode steps"),
         case(3, 6, 2, [1, 1, 1], "decode steps from nothing"),
-        case(1, 8, 3, [2, 3, 1], "a prefill in chunks"),
+        case(2, 8, 3, [2, 3, 1], "a prefill in chunks"),
         case(2, 5, 3, [4, 1], "filled to the last position"),
         case(2, 3, 2, [2, 1, 1], "one position too many"),
         case(2, 3, 2, [2, 2], "a chunk of which only a part fits"),
@@ -41,7 +53,7 @@ def append_cases(rng):
 
 APPEND = Task(
     grade_id="append", entry="append", cases=append_cases, drive=use_append, compare=Exact(),
-    misconceptions=[
+    watch=("mutated",), misconceptions=[
         ("concat", "    end = length + k.shape[1]",
          "    return torch.cat([keys[:, :length], k], dim=1), torch.cat([values[:, :length], v], "
          "dim=1)", "concat makes a new tensor and leaves the reserved one as it was: write into "
@@ -81,6 +93,10 @@ APPEND = Task(
          "(a slice behind the end is empty): raise ValueError"),
         ("refuses-the-last-place", "if end > keys", "if end >= keys",
          "the last position is refused: max_seq_len positions fit, one more does not"),
+        ("values-first", "keys[:, :end], values[:, :end]", "values[:, :end], keys[:, :end]",
+         "the values come back first; keys, then values"),
+        ("room-of-another-axis", "end > keys.shape[1]", "end > keys.shape[-1]",
+         "the room is the size of axis 1, max_seq_len; the last axis is the width H"),
         ("counts-heads", "length + k.shape[1]", "length + len(k)",
          "L is the size of axis 1 of k, (n_KV, L, H); len(k) is the number of heads"),
     ])  # fmt: skip
@@ -106,6 +122,11 @@ CHUNK_MASK = Task(
         ("diagonal-not-moved", "(past_len, past_len + seq_len)", "(seq_len)",
          "the diagonal starts at column 0, as if the chunk were the beginning of the text: new "
          "token l is position past_len + l, so it moves by past_len"),
+        ("moved-by-the-chunk", "(past_len, past_len + seq_len)", "(seq_len, 2 * seq_len)",
+         "the diagonal is moved by the number of NEW tokens; in front of them are past_len"),
+        ("hides-the-chunk", "positions <= queries[:, None]",
+         "(positions < past_len) | (positions == queries[:, None])",
+         "a new token sees the past and itself, but not the new ones BEFORE it in the chunk"),
         ("sees-the-next", "positions <=", "positions - 1 <=",
          "off by one: each new token still sees the one right after it"),
         ("hides-itself", "<= queries", "< queries",
@@ -147,7 +168,8 @@ def rope_cases(rng):
 
 
 ROPE_CACHE = Task(
-    grade_id="rope-cache", entry="cached_scores", cases=rope_cases, compare=CLOSE, misconceptions=[
+    grade_id="rope-cache", entry="cached_scores", cases=rope_cases, compare=CLOSE,
+    watch=("mutated",), misconceptions=[
         ("position-in-the-chunk", "(past_len, past_len + len(Q))", "(len(Q))",
          "the bug is still there: positions count from the start of the CALL, so each decoded "
          "token is rotated to position 0. They go on where the cache ends, at len(K_cache)"),
@@ -175,8 +197,15 @@ ROPE_CACHE = Task(
          "the new queries and keys are not rotated at all"),
         ("new-keys-in-front", "[K_cache, K_new]", "[K_new, K_cache]",
          "the new keys stand in front of the cached ones; they are later in the text, so behind"),
-        ("no-scale", " / math.sqrt(Q.shape[-1])", "",
-         "the scores lost their scale, 1/√H; the bug was elsewhere"),
+        *scales("Q.shape[-1]"),
+        ("queries-not-rotated", "Q, K_new = rotate(Q, positions), ", "K_new = ",
+         "the queries are not rotated; they stand at the positions of their keys"),
+        ("masks", "return Q @ K.T / math.sqrt(Q.shape[-1])",
+         "return (Q @ K.T / math.sqrt(Q.shape[-1])).masked_fill(~torch.ones(len(Q), len(K), "
+         "dtype=torch.bool).tril(past_len), -math.inf)", "the scores are masked; here they come "
+         "without a mask, which is the subject of task 2"),
+        ("returns-the-new-keys", "math.sqrt(Q.shape[-1]), K", "math.sqrt(Q.shape[-1]), K_new",
+         "only the new keys are returned; what is cached next is all S of them, old and new"),
         ("returns-them-unturned", "Q, K_new = rotate", "Q, turned = rotate",
          "K = torch.cat([K_cache, K_new])", "K = torch.cat([K_cache, turned])",
          "math.sqrt(Q.shape[-1]), K", "math.sqrt(Q.shape[-1]), torch.cat([K_cache, K_new])",
@@ -211,20 +240,21 @@ def use_decode_step(answer, X, W, prompt_len):
 
 
 def decode_cases(rng):
-    def case(seq_len, d_model, head_dim, prompt_len, label):
+    def case(seq_len, d_model, head_dim, prompt_len, label, scale=2):
         W = [normal(rng, d_model, head_dim) / math.sqrt(d_model) for _ in range(3)]
-        return Case(2 * normal(rng, seq_len, d_model), W, prompt_len, label=label)
+        return Case(scale * normal(rng, seq_len, d_model), W, prompt_len, label=label)
 
     return [
         case(7, 8, 4, 4, "a prompt and three steps"),
         case(4, 6, 3, 1, "a prompt of one token"),
         case(6, 5, 5, 5, "a single step"),
+        case(9, 8, 6, 4, "scores so large that exp gives infinity", scale=100),
     ]
 
 
 DECODE_STEP = Task(
     grade_id="decode-step", entry="decode_step", cases=decode_cases, drive=use_decode_step,
-    compare=CLOSE, misconceptions=[
+    compare=CLOSE, watch=("mutated",), misconceptions=[
         ("projects-everything", "X[-1:]", "X", "torch.cat([cache[0], k])", "k",
          "torch.cat([cache[1], v])", "v", "softmax(q @", "softmax(q[-1:] @",
          "all the numbers are right, and the cache is useless: project saw every row again. Send "
@@ -245,6 +275,8 @@ DECODE_STEP = Task(
         ("new-in-front", "[cache[0], k]", "[k, cache[0]]", "[cache[1], v]", "[v, cache[1]]",
          "the new key and value stand in front of the old ones. z does not show it (a sum has no "
          "order), but row s of the cache has to be position s"),
+        ("reads-values-first", "[cache[0], k]", "[cache[1], k]", "[cache[1], v]", "[cache[0], v]",
+         "the cache was taken for (V, K); it is (K, V)"),
         ("swaps-keys-and-values", "@ V, (K, V)", "@ V, (V, K)",
          "the cache comes back as (V, K); it is (K, V)"),
         ("masked-like-a-square", "q @ K.T / math.sqrt(q.shape[-1])",
@@ -253,8 +285,11 @@ DECODE_STEP = Task(
          "token is the last one and may see everything, so no mask"),
         ("softmax-over-one", "dim=-1", "dim=0", "softmax runs over dim=0 of (1, L + 1), where each "
          "column has one entry, so that all weights are 1: it runs over the keys, dim=-1"),
-        ("no-scale", " / math.sqrt(q.shape[-1])", "",
-         "the scores are not scaled: divide by √H, as the prefill does"),
+        *scales("q.shape[-1]"),
+        ("gathers-keys", "scores @ V", "scores @ K", "the weights gather the keys, not the values"),
+        ("projects-three-times", "= project(X[-1:])", "= (project(X[-1:])[i] for i in range(3))",
+         "project was called once each for q, k and v; one call gives all three"),
+        ("row-before", "X[-1:]", "X[-2:-1]", "off by one: the new token is the LAST row of X"),
         ("scale-of-the-model", "math.sqrt(q.shape[-1])", "math.sqrt(X.shape[-1])",
          "the scores are divided by √D, the width of X; H is the width of a head"),
         ("scale-of-the-keys", "math.sqrt(q.shape[-1])", "math.sqrt(len(K))",
@@ -269,8 +304,8 @@ def honest(prompt_len, n):
 
 def cache_test_cases(rng):
     L, n = between(rng, 4, 20), between(rng, 5, 9)
-    ids = [between(rng, 1, 99) for _ in range(n)]
-    other = [*ids[:-1], ids[-1] + 1]
+    ids = rng.permutation(98)[:n].tolist()
+    other = [ids[0], 99, *ids[2:]]
     run = honest(L, n)
     recomputed = [(L + i, 0) for i in range(n)]
     return [
@@ -289,6 +324,10 @@ def cache_test_cases(rng):
         Case([*run, (1, L + n - 1)], L, ids, ids, label="one step too many"),
         Case([(L, 0), *run], L, ids, ids, label="the prompt twice"),
         Case(run[1:], L, ids, ids, label="no prefill"),
+        Case(run[:-1], L, ids, ids, label="one call too few"),
+        Case([run[0], run[2], run[1], *run[3:]], L, ids, ids, label="steps in another order"),
+        Case([(2, 0), (L - 2, 2), *run[1:]], L, ids, ids, label="a prefill in two parts"),
+        Case(run, L, ids[1:] + ids[:1], ids, label="the right tokens in another order"),
         Case([(L - 1, 0), *run[1:]], L, ids, ids, label="a prefill of a part of the prompt"),
         Case([(1, L - 1), *run[1:]], L, ids, ids, label="a prompt that was cached before"),
         Case(run, L, ids, [*ids, 5], label="tokens that are missing at the end"),
@@ -297,7 +336,7 @@ def cache_test_cases(rng):
 
 CACHE_TEST = Task(
     grade_id="cache-test", entry="cache_was_used", cases=cache_test_cases, compare=Exact(),
-    misconceptions=[
+    watch=("mutated",), misconceptions=[
         ("compares-tokens-only", " and list(calls) == wanted", "", "this looks at the tokens only, "
          "which are right without any cache too: it can never tell whether the cache was used"),
         ("looks-at-calls-only", "cached_ids == naive_ids and ", "",
@@ -342,8 +381,8 @@ CACHE_TEST = Task(
 
 
 def use_generate(answer, tables, W, prompt_ids, max_new_tokens, end_id):
-    """The tokens of a model with these weights, and how many rows each pass sent into it."""
-    n_rows = []
+    """The tokens of a model with these weights, and of each pass: how many rows, the last state."""
+    n_rows, states = [], []
 
     class Model:
         n_layers = len(W)
@@ -361,20 +400,22 @@ def use_generate(answer, tables, W, prompt_ids, max_new_tokens, end_id):
             return X + (Z.transpose(0, 1).flatten(1) @ W[layer, 3]).tanh()
 
         def logits(self, X):
+            states.append(X.reshape(-1, X.shape[-1])[-1])
             return X @ tables[2]
 
     new_ids = answer.generate(Model(), prompt_ids, max_new_tokens, end_id)
-    return {"tokens": new_ids, "tokens of each pass": n_rows}
+    return {"tokens": new_ids, "tokens of each pass": n_rows, "last states": states}
 
 
 def generate_cases(rng):
     def case(prompt_len, max_new_tokens, end_id, label, n_layers=2, d_model=8):
         tables = [normal(rng, n, d_model) for n in (5, 40)] + [normal(rng, d_model, 5)]
-        prompt_ids = [between(rng, 0, 4) for _ in range(prompt_len)]
+        prompt_ids = [max(end_id, 0), *(between(rng, 0, 5) for _ in range(prompt_len - 1))]
         W = normal(rng, n_layers, 4, d_model, d_model)
         return Case(tables, W, prompt_ids, max_new_tokens, end_id, label=label)
 
     # Of five tokens, one or the other soon ends a text.
+    follow = [torch.eye(5, 8).double(), normal(rng, 40, 8), torch.eye(8, 5).double().roll(1, 1)]
     ends = [case(4, 12, end_id, f"end token {end_id}") for end_id in range(5)]
     return [
         case(6, 9, -1, "a prompt and nine tokens", n_layers=3),
@@ -382,12 +423,14 @@ def generate_cases(rng):
         case(7, 1, -1, "a single new token"),
         case(3, 12, -1, "wider heads", d_model=20),
         *ends,
+        # Without any weights the next token is the last one + 1.
+        Case(follow, torch.zeros(2, 4, 8, 8).double(), [3, 1], 4, 2, label="one token, the end"),
     ]
 
 
 GENERATE = Task(
     grade_id="generate", entry="generate", cases=generate_cases, drive=use_generate,
-    compare=Exact(), misconceptions=[
+    compare=CLOSE, watch=("mutated",), misconceptions=[
         ("computes-everything-again",
          "ids = [int(model.logits(X[-1:]).argmax())]\n        new_ids += ids",
          "new_ids.append(int(model.logits(X[-1:]).argmax()))\n"
@@ -403,8 +446,9 @@ GENERATE = Task(
          "off by one: behind past_len cached tokens, the new one has the position past_len"),
         ("prefill-without-mask", "scores.masked_fill(hidden_keys, -math.inf)", "scores",
          "in the prefill the tokens see their own future: it needs the causal mask"),
-        ("no-scale", " / math.sqrt(q.shape[-1])", "",
-         "the scores are not scaled: divide by √H"),
+        *scales("q.shape[-1]"),
+        ("one-cache", "caches[layer][0]", "caches[-1][0]", "caches[layer][1]", "caches[-1][1]",
+         "all layers share one cache; each has keys and values of its own"),
         ("scale-of-the-model", "math.sqrt(q.shape[-1])", "math.sqrt(X.shape[-1])",
          "the scores are divided by √D, as on the slide; H is the width of one head"),
         ("first-row", "X[-1:]", "X[:1]",
@@ -413,6 +457,14 @@ GENERATE = Task(
          "the end token belongs to the result"),
         ("never-ends", "ids[0] == end_id or ", "",
          "end_id is ignored: the text ends with it"),
+        ("first-token-ends-nothing", "ids[0] == end_id or", "ids[0] == end_id and new_ids[1:] or",
+         "the first new token, out of the prefill, is not compared with end_id"),
+        ("end-in-the-prompt", "past_len = [], list(prompt_ids), 0",
+         "past_len = [], list(prompt_ids), 0\n    if end_id in prompt_ids:\n        return []",
+         "end_id in the PROMPT ends the text before it begins; only a new token can end it"),
+        ("end-sent-in", "        ids = [int(", "        if new_ids[-1:] == [end_id]:\n"
+         "            return new_ids\n        ids = [int(", "ids[0] == end_id or ", "",
+         "the tokens are right, but end_id went through the model, too, before the loop stopped"),
         ("one-token-more", "len(new_ids) == max_new_tokens", "len(new_ids) > max_new_tokens",
          "one token more than max_new_tokens"),
         ("one-pass-more", "len(new_ids) == max_new_tokens:\n            return new_ids",

@@ -3,6 +3,14 @@
 from grader.checks import Case, Close, Exact, Task, between
 
 CLOSE = Close(rtol=1e-9)
+CACHE = [
+    ("keys-only", "= 4 * spec", "= 2 * spec",
+     "a token leaves a key AND a value, with 2 bytes per element"),
+    ("one-layer", '["n_layers"] *', '["n_layers"] ** 0 *', "each of the n_layers has a cache"),
+    ("one-kv-head", '["n_kv_heads"] *', '["n_kv_heads"] ** 0 *',
+     "a token leaves a key and a value for each of the n_kv_heads"),
+]  # fmt: skip
+TOY = {"n_params": 1000, "n_layers": 1, "n_kv_heads": 1, "head_dim": 25}  # of the visible tests
 
 
 def table_cases(rng):
@@ -29,6 +37,12 @@ INTENSITY_TABLES = Task(
         ("whole-width-heads", "    h = d_model // n_heads", "    h = d_model",
          "keys = d_model // n_heads", "keys = d_model",
          "attention of ONE head: its width is d_model // n_heads, not d_model"),
+        ("heads-for-their-width", "    h = d_model // n_heads", "    h = n_heads",
+         "keys = d_model // n_heads", "keys = n_heads",
+         "the number of heads stands for their width, which is d_model // n_heads"),
+        ("decodes-all-rows", "intensity(1, k, n, 2)",
+         'intensity(1 if name == "attention" else past_len + 1, k, n, 2)',
+         "a decode step sends ONE row through the weights, not all tokens so far"),
         ("attends-to-past-only", "past_len + 1", "past_len",
          "in decode the new token attends to itself as well: past_len + 1 keys"),
         ("mlp-not-widened",
@@ -42,10 +56,11 @@ def batch_cases(rng):
     peak = between(rng, 4, 9)
     return [
         Case(4096, 4096, 312, 2039, label="an A100"),
+        Case(320, 320, 312, 2039, label="an A100, and a narrow matrix"),
         Case(512 * between(rng, 2, 9), 512 * between(rng, 10, 20), 989, 3350, label="an H100"),
         # the intensity reaches the ridge exactly: peak / 1 with equal sides 4 peak
         Case(4 * peak, 4 * peak, peak, 1000, label="a batch that reaches the ridge exactly"),
-        Case(2 * peak, 2 * peak, peak, 1000, label="a ridge that is never quite reached"),
+        Case(2 * peak, 2 * peak, peak, 1000, label="a limit that is exactly the ridge: None"),
         Case(between(rng, 20, 40), between(rng, 20, 40), 312, 2039, label="a small matrix"),
         Case(401, 401, 200, 1000, label="a batch of tens of thousands"),
     ]
@@ -61,12 +76,20 @@ DECODE_BATCH = Task(
         ("must-exceed",
          "math.ceil(ridge * d_in * d_out / left)", "math.floor(ridge * d_in * d_out / left) + 1",
          "reaching the ridge is enough; your batch is one too large where it is exact"),
+        ("rounds", "math.ceil(ridge * d_in * d_out / left)",
+         "max(1, round(ridge * d_in * d_out / left))",
+         "rounded to the nearest batch; the next smaller one does not reach the ridge: round up"),
+        ("one-width", "    left =", "    d_out = d_in\n    left =",
+         "d_in was taken for both widths; they can differ"),
+        ("whole-ridge", "10**12 / (", "10**12 // (", "the ridge is no whole number"),
+        ("forgets-results", "ridge * (d_in + d_out)", "ridge * d_in",
+         "the bytes of the results, B · d_out elements, are left out"),
         ("gives-up", "return math.ceil(ridge * d_in * d_out / left)",
          "batch = math.ceil(ridge * d_in * d_out / left)\n    return batch if batch < 10_000 else "
          "None", "the search ends too early: the batch may be large. Only the limit for B → ∞, "
          "d_in · d_out / (d_in + d_out), says that there is none"),
         ("tera-over-giga", "* 10**12 / (bandwidth_gb_per_s * 10**9)", "/ bandwidth_gb_per_s",
-         "the ridge is a thousand times larger: T is 10¹², G is 10⁹"),
+         "the ridge is far too small: peak / bandwidth (not upside down), T is 10¹², G is 10⁹"),
         ("negative-batch", "left <= 0", "left == 0",
          "the formula gives a negative batch for a small matrix: no batch reaches the ridge, None"),
         ("never-none", "return None", "return math.ceil(ridge)",
@@ -90,11 +113,14 @@ def any_device(rng):
 def request_cases(rng):
     slow = {**any_device(rng), "peak": 10**11}  # even a decode step is compute bound
     return [
-        Case(any_spec(rng), any_device(rng), between(rng, 2000, 9000), between(rng, 30, 90)),
+        Case(any_spec(rng), any_device(rng), between(rng, 2000, 9000), between(rng, 30, 90),
+             label="a long prompt"),
         Case(any_spec(rng), any_device(rng), between(rng, 2, 9), 2, label="a short prompt"),
         Case(any_spec(rng), any_device(rng), between(rng, 999, 9999), 1, label="one new token"),
         Case(any_spec(rng), slow, between(rng, 5, 50), 9, label="a device that computes slowly"),
-    ]
+        Case(TOY, {"peak": 600, "bandwidth": 1000, "memory": 10**5}, 10, 12,
+             label="steps of which some read longer than they compute"),
+    ]  # fmt: skip
 
 
 REQUEST_TIMES = Task(
@@ -102,10 +128,15 @@ REQUEST_TIMES = Task(
     misconceptions=[
         ("counts-n-new-steps", "range(n_new - 1)", "range(n_new)",
          "the prefill gives the first token, so there are n_new - 1 decode steps"),
-        ("keys-only", "= 4 * spec", "= 2 * spec",
-         "a token leaves a key AND a value, with 2 bytes per element"),
+        *CACHE,
+        ("mean-of-two", "sum(steps) / len(steps)", "(steps[0] + steps[-1]) / 2",
+         "+ sum(steps)}", "+ tpot_s * len(steps)}", "the mean of the first and the last step is "
+         "the mean of all only while they grow evenly: where some are compute bound, add them up"),
+        ("prefill-in-tpot", "sum(steps) / len(steps) if", "(ttft_s + sum(steps)) / n_new if",
+         "tpot_s is the mean of the decode steps; the prefill is in ttft_s"),
         ("cache-stays", "(prompt_len + i)", "prompt_len",
          "the cache grows by one token with every step"),
+        ("new-tokens-only", "(prompt_len + i)", "i", "the cache holds the prompt as well"),
         ("own-token-too", "(prompt_len + i)", "(prompt_len + i + 1)",
          "a step reads the keys and values of the tokens BEFORE its own"),
         ("forgets-cache", " + per_token * (prompt_len + i)", "",
@@ -143,6 +174,8 @@ def fitting_cases(rng):
         *cases,
         Case(8192, 16.5, 131_072, 8192, label="a GPU smaller than the weights"),
         Case(15_625, 4, 12_396, 10_000, label="room for nearly one user more"),  # 99.9
+        Case(15_900, 16, 10_000, 1000, label="weights that just fit"),  # 16.67 GB
+        Case(20_000, 20, 10**6, 1000, label="weights that fit, but no user"),  # 20.97 GB
     ]
 
 
@@ -157,6 +190,18 @@ USERS_THAT_FIT = Task(
         ("negative-users",
          "max(0, int(free_bytes // bytes_of_a_user))", "int(free_bytes // bytes_of_a_user)",
          "where the weights don't fit there are 0 users, not a negative number"),
+        ("guard-mixes-units", "    return max(0, ", "    if weights_gb * 1024 > memory_mib:\n"
+         "        return 0\n    return max(0, ",
+         "GB · 1024 (or · 1000) are no MiB: whether the weights fit is asked in bytes, too"),
+        ("one-user-at-least", "max(0, int(free_bytes // bytes_of_a_user))",
+         "max(int(free_bytes > 0), int(free_bytes // bytes_of_a_user))",
+         "where the weights fit but no user's cache does, there are 0 users, not one"),
+        ("user-in-gib", "* context_len", "* context_len * 10**9 / 2**30",
+         "a user's cache was counted in GiB, all the rest in GB"),
+        ("cache-twice", "kv_bytes_per_token *", "2 * kv_bytes_per_token *",
+         "kv_bytes_per_token holds key and value already"),
+        ("rounds-up", "int(free_bytes // bytes_of_a_user)",
+         "int(-(-free_bytes // bytes_of_a_user))", "rounded up; the last user fits in part only"),
         ("rounds", "int(free_bytes // bytes_of_a_user)", "round(free_bytes / bytes_of_a_user)",
          "a user whose cache fits in part does not fit: round down"),
         ("forgets-weights", " - weights_gb * 10**9", "",
@@ -169,9 +214,10 @@ def utilisation_cases(rng):
         return between(rng, 50, 900) / 10, between(rng, 5, 90) / 100
 
     return [
-        Case(any_spec(rng), any_device(rng), batch, between(rng, 100, 4000), *measured())
+        Case(any_spec(rng), any_device(rng), batch, between(rng, 100, 4000), *measured(),
+             label="one sequence" if batch == 1 else "a batch")
         for batch in (1, between(rng, 2, 9), between(rng, 20, 90))
-    ]
+    ]  # fmt: skip
 
 
 UTILISATION = Task(
@@ -183,8 +229,15 @@ UTILISATION = Task(
          "the weights are read once for the whole batch"),
         ("forgets-cache", " + per_token * batch_size * prompt_len", "",
          "a decode step reads the caches as well as the weights"),
-        ("keys-only", "= 4 * spec", "= 2 * spec",
-         "a token leaves a key AND a value, with 2 bytes per element"),
+        *CACHE,
+        ("mfu-of-the-bandwidth", 'prefill_s / device["peak"]', 'prefill_s / device["bandwidth"]',
+         "FLOPs per second are compared with the bandwidth; MFU is a part of the peak"),
+        ("one-cache", "per_token * batch_size", "per_token",
+         "each sequence has a cache of its own"),
+        ("mfu-of-both", "flops / prefill_s", "flops / (prefill_s + decode_s)",
+         "MFU is that of the prefill alone, in prefill_s seconds"),
+        ("mbu-of-both", "n_bytes / decode_s", "n_bytes / (prefill_s + decode_s)",
+         "MBU is that of the decode step alone, in decode_s seconds"),
         ("counts-macs", "flops = 2 * spec", "flops = spec",
          "a multiplication and an addition are 2 FLOPs"),
         ("percent", "mfu = flops", "mfu = 100 * flops",
@@ -213,30 +266,50 @@ def batch_price_cases(rng):
     return [
         Case(spec, full, 1000, 2.5, 1e6, label="a memory that is filled exactly"),
         Case(spec, enough, 1000, 1.5, some_s, label="impatient users"),
+        Case(spec, enough, 1000, 1.5, 1e6, label="thousands of sequences"),
         Case(spec, slow, 1000, 3.5, 18.5 * compute_s, label="a slow device"),
         Case(spec, full, 1000, 2.5, one_s / 2, label="users who can't be served"),
         Case(spec, {**full, "memory": spec["n_params"]}, 1000, 2.5, 1e6, label="a small memory"),
-        Case(
-            {"n_params": 1000, "n_layers": 1, "n_kv_heads": 1, "head_dim": 25},
-            {"peak": 10**6, "bandwidth": 1000, "memory": 10**6}, 10, 3.6, 8.0,
-            label="a step that takes exactly max_tpot_s",
-        ),
+        Case(TOY, {"peak": 10**6, "bandwidth": 1000, "memory": 10**6}, 10, 3.6, 8.0,
+             label="a step that takes exactly max_tpot_s"),
     ]  # fmt: skip
+
+
+def use_cheapest_batch(answer, *args):
+    """What is returned, and whether its batch is a whole number by its type."""
+    got = answer.cheapest_batch(*args)
+    if not isinstance(got, dict):
+        return got
+    return {**got, "the batch is an int": hasattr(got.get("batch"), "__index__")}
 
 
 CHEAPEST_BATCH = Task(
     grade_id="cheapest-batch", entry="cheapest_batch", cases=batch_price_cases, compare=CLOSE,
-    misconceptions=[
+    drive=use_cheapest_batch, misconceptions=[
         ("price-of-a-step", "* step_s(batch) / batch", "* step_s(batch)",
          "a step gives a token for each sequence: divide by the batch"),
         ("forgets-users", " and step_s(batch) <= max_tpot_s", "",
          "a step may take at most max_tpot_s"),
         ("forgets-weights", "return weights + cache * batch <=", "return cache * batch <=",
          "the weights need a part of the memory as well"),
+        ("weights-for-each", "batch, weights + cache * batch", "batch, (weights + cache) * batch",
+         "return weights + cache * batch <=", "return (weights + cache) * batch <=",
+         "the weights are there, and are read, once for the whole batch"),
         ("must-leave-room", '<= device["memory"]', '< device["memory"]',
          "a memory that is filled exactly is enough"),
-        ("keys-only", "cache = 4 * spec", "cache = 2 * spec",
-         "a token leaves a key AND a value, with 2 bytes per element"),
+        *CACHE,
+        ("own-token-too", " * context_len", " * (context_len + 1)",
+         "the caches hold context_len tokens each, the step's own is not among them"),
+        ("gives-up", "while is_possible", "while batch < 256 and is_possible",
+         "the search ends too early: a batch may have thousands of sequences"),
+        ("no-whole-number", '"batch": batch,', '"batch": float(batch),',
+         "the batch is a whole number, an int: int(...)"),
+        ("negative-batch", "    batch = 0\n    while is_possible(batch + 1):\n        batch += 1",
+         '    by_time = max_tpot_s * device["bandwidth"] - weights\n    batch = min('
+         '(device["memory"] - weights) // cache, int(by_time // cache),\n        '
+         'int(max_tpot_s * device["peak"] // weights))', "the formula gives a negative batch where "
+         "not even the weights fit, or are read in time: None for anything below 1"),
+        ("hour-as-minute", "/ 3600", "/ 60", "these are the seconds of a minute, not of an hour"),
         ("hour-as-second", "dollars_per_hour / 3600", "dollars_per_hour",
          "an hour has 3600 seconds"),
         ("serves-one-anyway", "return None", "batch = 1",

@@ -13,14 +13,6 @@ def generate_with_choice(model, prompt_ids, max_new_tokens, choose):
     return list(zip(tokens, probabilities, strict=True))
 
 
-# %% positions-processed: right
-def positions_processed(prompt_len, n_new_tokens):
-    total, length = 0, prompt_len
-    while n_new_tokens > 0:
-        total, length, n_new_tokens = total + length, length + 1, n_new_tokens - 1
-    return total
-
-
 # %% stream-text: right
 def stream_text(decode, token_ids):
     """Counts how many characters at the end may still change."""
