@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from . import encoding
-from .compare import compare_from_json
+from .compare import Close
 
 MIN_CHARACTERS = 10  # of JSON, in which an answer must agree with a known mistake
 # Errors that no Python class stands for; a worker or its runner reports them by these names.
@@ -134,7 +134,7 @@ def _value_difference(got: dict, want: dict, key: dict) -> str | None:
         value, expected = (encoding.decode(each["value"], native=False) for each in (got, want))
     except encoding.EncodingError:
         return OWN_ERRORS["Protocol"]
-    return compare_from_json(key["compare"]).difference(value, expected)
+    return Close(**key["compare"]).difference(value, expected)
 
 
 def _too_many_calls(got: dict, want: dict, key: dict) -> bool:

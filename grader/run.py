@@ -40,19 +40,17 @@ class Worker(contextlib.ExitStack):
         self.sandbox, self.modules = sandbox, list(modules)
         self.process: subprocess.Popen | None = None
 
-    def run(self, frozen: dict, answer: str, seconds: list | None = None) -> list[dict]:
-        """Records of an answer cell, one for each case, whose times ``seconds`` gets.
+    def run(self, frozen: dict, answer: str) -> list[dict]:
+        """Records of an answer cell, one for each case.
 
         GradingError if the worker could not be started, or the author's setup cells failed.
         """
-        seconds = [] if seconds is None else seconds
         if self.process is not None:
             with contextlib.suppress(GradingError):  # as where something has killed it since
-                return self._run(frozen, answer, seconds)
-            seconds.clear()
-        return self._run(frozen, answer, seconds)
+                return self._run(frozen, answer)
+        return self._run(frozen, answer)
 
-    def _run(self, frozen: dict, answer: str, seconds: list) -> list[dict]:
+    def _run(self, frozen: dict, answer: str) -> list[dict]:
         clean = False
         try:
             if self.process is None:
@@ -61,8 +59,7 @@ class Worker(contextlib.ExitStack):
             with ours:
                 with theirs:
                     socket.send_fds(self.control, [b"s"], [theirs.fileno()])
-                exchange = Exchange(ours, self.sandbox.limits, self.cpu_s)
-                records = exchange.run(frozen, answer, seconds)
+                records = Exchange(ours, self.sandbox.limits, self.cpu_s).run(frozen, answer)
             # Only with process ids and folders of its own can a worker clean up after a task.
             errors = {record["error"]["types"][0] for record in records if "error" in record}
             if self.sandbox.bubblewrap and not errors & FAULTS:

@@ -4,8 +4,11 @@ A worker runs a student's answer this way, and ``freeze`` the author's: with the
 """
 
 import ast
+import builtins
 import random
+import symtable
 import sys
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -110,13 +113,24 @@ class Session:
             return {"error": plain_error("NotPlainData", type(error).__name__)}
 
 
-def find_syntax_error(answer: str) -> dict | None:
-    """The error that keeps an answer cell from being Python, found without running any of it."""
+def read_answer(answer: str, known: Iterable[str]) -> dict:
+    """What an answer cell says without being run: why it is no Python, or which names it lacks.
+
+    These are the global names that it uses, but neither defines nor finds among the ``known``.
+    """
     try:
-        ast.parse(jupyter.as_python(answer), jupyter.NAME)
+        source = jupyter.as_python(answer)
+        star = any(isinstance(part, ast.ImportFrom) and part.names[0].name == "*"
+                   for part in ast.parse(source, jupyter.NAME).body)  # fmt: skip
+        tables, used, defined = [symtable.symtable(source, jupyter.NAME, "exec")], set(), set()
+        for table in tables:  # which grows
+            tables += table.get_children()
+            for symbol in filter(symtable.Symbol.is_global, table.get_symbols()):
+                is_made = symbol.is_assigned() or symbol.is_imported()
+                (defined if is_made else used).add(symbol.get_name())
     except Exception as error:
         return describe_error(error, "syntax")
-    return None
+    return {"undefined": [] if star else sorted(used - defined - set(known) - set(dir(builtins)))}
 
 
 def run_setup(sources: list[str]) -> dict[str, Any]:

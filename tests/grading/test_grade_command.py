@@ -118,6 +118,21 @@ def test_the_old_command_says_where_the_grader_is_and_goes_on():
     assert done.stdout.startswith("usage: python -m grader build")
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("grader.lms canvas results roster.csv", "grader.lms has moved: use python tools/lms.py"),
+        ("lecture_lib.grading.lms moodle", "lecture_lib.grading.lms has moved: use python tools"),
+        ("grader mutants --exercise 01", "mutants has moved: use make try-task"),
+    ],
+)
+def test_a_command_that_is_gone_says_what_to_use_now(old, new):
+    line = [sys.executable, "-m", *old.split()]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(new)
+
+
 def test_the_library_does_not_know_the_grader():
     sources = {path: path.read_text(encoding="utf-8") for path in ROOT.glob("lecture_lib/**/*.py")}
     knowing = [path.name for path, text in sources.items() if re.search(r"\bgrader\b", text)]
