@@ -15,7 +15,7 @@
     store            results in SQLite, by a hash of answer and checks: a run goes on where it was
     self_test        makes the attempts to get out of the sandbox before anything is graded
     pool             many submissions at once, in threads or on a Dask cluster; for each
-      run            one worker, which ``sandbox`` and ``limits`` make the command of; for each task
+      run            one worker, which ``sandbox`` makes the command of; for each task
         exchange     requests and replies, each in time, size and form:
 
             worker   in the sandbox: imports once, and forks for each task; seccomp takes system

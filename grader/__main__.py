@@ -7,8 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from . import GradingError
-from .limits import Limits
-from .sandbox import Sandbox
+from .sandbox import Limits, Sandbox
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # tools/, where authors' commands are
 EPILOG = """exit status of grade: 0 all graded; 1 some answers could not be graded (no student's

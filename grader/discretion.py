@@ -16,30 +16,15 @@ each case, where a hidden input or a solution has thousands.
 import builtins
 import re
 
-from .judge import OWN_ERRORS
+from .judge import ERRORS
 
-ALONE = "; each task is graded with its own cell only"
-SENTENCES = {
+SENTENCES = {  # of an error that is not here a student is not even told the class
     **{name: "" for name, kind in vars(builtins).items()
        if isinstance(kind, type) and issubclass(kind, BaseException)},
-    **dict.fromkeys(OWN_ERRORS.keys() - {"MissingName", "NotCallable"}, ""),
-    "NotPlainData": "a value that is no plain data, or too large",
-    "AssertionError": "an assert does not hold",
-    "AttributeError": "an object has no attribute of that name",
-    "EOFError": "nobody is there to answer input()",
-    "ImportError": "something could not be imported",
-    "IndexError": "an index is out of range",
-    "KeyError": "a dict has no such key",
-    "MemoryError": "it needs more memory than there is",
-    "ModuleNotFoundError": "there is no module of that name",
-    "NameError": f"a name is not defined there{ALONE}",
-    "OverflowError": "a number is too large",
-    "RecursionError": "a function calls itself without end",
-    "TypeError": "a value is of a type that does not fit there, or a call has wrong arguments",
-    "UnboundLocalError": "a variable is used before it has a value",
-    "ValueError": "a value does not fit there",
-    "ZeroDivisionError": "something is divided by zero",
+    **dict.fromkeys(ERRORS["own"].keys() - {"MissingName", "NotCallable"}, ""),
+    **ERRORS["students"],
 }  # fmt: skip
+LACKS = "the cell uses {}, which it does not define; each task is graded with its own cell only"
 MAX_DIGITS = 6
 SIZE = re.compile(r"is of (?:shape \([\d, ]*\)|length \d+)|has \d+ keys")
 
@@ -72,7 +57,7 @@ def _discreet(error: dict, entries: list[str], n_lines: int) -> dict:
     # A line outside of the cell is a number that was set to say something.
     line = line if line is not None and 1 <= line <= n_lines else None
     if names := error.get("undefined"):
-        text = f"the cell uses {', '.join(names)}, which it does not define{ALONE}"
+        text = LACKS.format(", ".join(names))
     elif kind not in ("MissingName", "NotCallable") or text not in entries:
         text = SENTENCES.get(kind)  # None: an error of the answer's own may be called anything
     types = ["an error", *error["types"]] if text is None else error["types"]

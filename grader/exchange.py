@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import GradingError, encoding
-from .limits import Limits
+from .sandbox import Limits
 from .session import MAX_CALLS, MAX_TEXT, plain_error
 
 FAULTS = {"Died", "TimeLimit", "Protocol"}  # no reply that can be used, by kind

@@ -7,8 +7,8 @@ started anew for the next one. ``pool`` tries again, alone, what may have been a
 import contextlib
 import json
 import math
-import mmap
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,11 +20,11 @@ from pathlib import Path
 
 from . import GradingError, seccomp, worker
 from .exchange import FAULTS, Exchange, Fault
-from .limits import counted
-from .sandbox import Sandbox
+from .sandbox import Sandbox, counted
 
 WORKER = Path(worker.__file__).resolve()
 END_S = 20.0
+MEMORY = re.compile(r"^Vm(?:RSS|PTE|Swap):\s+(\d+) kB$", re.MULTILINE)  # PTE: the page tables
 OPEN_FILE = 1 << 19  # bytes that an open file counts: what a socket holds unread is in no count
 BARE = Sandbox(bubblewrap=False)
 
@@ -132,8 +132,9 @@ def used(pid: int | str) -> tuple[int, int]:
     """
     n_bytes = ticks = 0
     with contextlib.suppress(OSError):  # it has ended
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        n_bytes, ticks = mmap.PAGESIZE * int(fields[21]), sum(map(int, fields[11:15]))
+        status, stat = (Path(f"/proc/{pid}/{name}").read_text() for name in ("status", "stat"))
+        n_bytes = 1024 * sum(map(int, MEMORY.findall(status)))
+        ticks = sum(map(int, stat.rpartition(")")[2].split()[11:15]))
         for children in Path(f"/proc/{pid}/task").glob("*/children"):
             for child in map(used, children.read_text().split()):
                 n_bytes, ticks = n_bytes + child[0], ticks + child[1]

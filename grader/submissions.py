@@ -99,14 +99,15 @@ def find_submissions(
             if exercise is None:
                 raise UnreadableError(notebook.error or NO_EXERCISE)
             student = _student(relative, owner, roster, pattern)
-        except UnreadableError as error:
-            rejected.append((shown, str(error)))
+            own, stamp, remark = _times(path, owner)
+        except (UnreadableError, FileNotFoundError) as error:
+            known = isinstance(error, UnreadableError)
+            rejected.append((shown, str(error) if known else "it was gone before it was read"))
             continue
         if notebook.error:
             rejected.append((shown, notebook.error))
         own_tasks = {t: s for t, s in notebook.answers.items() if t in exercises[exercise]}
         notebook = replace(notebook, answers=own_tasks)  # the rest could be a hundred megabytes
-        own, stamp, remark = _times(path, owner)
         late = False
         if deadline:
             late = (stamp or own) > deadline.astimezone() if owner.late is None else owner.late

@@ -8,8 +8,7 @@ from nbformat import NotebookNode
 from grader import cells, encoding, exchange, judge, pool, run, session
 from grader.checks import Case, Close, Misconception, Task
 from grader.freeze import freeze
-from grader.limits import Limits
-from grader.sandbox import Sandbox
+from grader.sandbox import Limits, Sandbox
 
 FAST = Sandbox(bubblewrap=False, limits=Limits(load_s=20.0))
 DEF = "def double(x):\n    "

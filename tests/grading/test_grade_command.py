@@ -106,7 +106,7 @@ def test_the_command_in_the_sandbox(course, sandbox, tmp_path, capsys, monkeypat
     arguments = ["--root", str(course), "grade", str(tmp_path / "in")]
     arguments += ["--out", str(tmp_path / "out"), "--exercise", "01_lists"]
     assert command.main([*arguments, "--limit", "memory_mb=1000"]) == 0
-    assert "1 students, 2 answers graded now" in capsys.readouterr().out
+    assert "1 student, 2 answers graded now" in capsys.readouterr().out
     assert command.main([*arguments, "--limit", "colour=3"]) == 2
     assert "limit: 'colour' is not one of memory_mb" in capsys.readouterr().err
 

@@ -6,7 +6,7 @@ import pytest
 from small_tasks import DEF, doubling, grade_answer
 
 from grader import jupyter, pool, run
-from grader.limits import Limits
+from grader.sandbox import Limits
 
 GOOD = DEF + "return [2 * item for item in x]\n"
 PASS = "all hidden checks pass"

@@ -11,8 +11,7 @@ from small_tasks import DEF, LIST, doubling, untimed
 
 from grader import GradingError, judge, pool, run
 from grader.checks import Case
-from grader.limits import Limits
-from grader.sandbox import Sandbox
+from grader.sandbox import Limits, Sandbox
 
 HEAD = "import ctypes, gc, json, os, resource, signal, socket, subprocess, sys, threading, time\n"
 LIBC = "libc = ctypes.CDLL(None)\n"
