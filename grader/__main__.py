@@ -58,18 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--exercise", dest="exercises", action="append", metavar="NN",
         help="only this one; may be repeated")  # fmt: skip
     add("--seed", "--course-seed", type=int, help="of the hidden inputs (default: drawn once)")
-    add(
-        "--deadline",
-        type=datetime.fromisoformat,
-        metavar="YYYY-MM-DDTHH:MM",
-        help="later ones are marked late",
-    )
+    add("--deadline", type=datetime.fromisoformat, metavar="YYYY-MM-DDTHH:MM",
+        help="later ones are marked late")  # fmt: skip
     add("--roster", type=Path, help="table of all students: a file is whose name its path has")
-    add(
-        "--per-student",
-        action="store_true",
-        help="exercises were handed out with values of one's own; needs --roster and --seed",
-    )
+    add("--per-student", action="store_true",
+        help="exercises have values of one's own; needs --roster and --seed")  # fmt: skip
     add("--pattern", metavar="REGEX", help="finds (?P<student>...) in the path of each file")
     add("--jobs", type=int, default=os.cpu_count() or 1, help="at the same time (default: cores)")
     add("--regrade", action="append", default=[], metavar="STUDENT|TASK|EXERCISE|all")

@@ -23,11 +23,6 @@ OUTCOMES = {
 }  # fmt: skip
 STARVED = {OUTCOMES["TimeLimit"], OUTCOMES["Died"]}  # what work beside it may be the reason of
 IMPORTED = re.compile(r"^\s*(?:import|from)\s+([A-Za-z_][\w.]*)", re.MULTILINE)
-MODULES_OF_CASES = {
-    '"$toy_lm"': "lecture_lib.decoding.toy_lm",
-    '"lib":"torch"': "torch",
-    '"lib":"numpy"': "numpy",
-}
 
 
 @dataclass(frozen=True)
@@ -68,13 +63,12 @@ _check_once = functools.cache(self_test.check_sandbox)
 
 def modules_of(tasks: Sequence[dict]) -> list[str]:
     """Modules that the trusted parts of frozen tasks import: setup, driver, cases. Sorted."""
-    found: set[str] = set()
-    for frozen in tasks:
-        ask, cases = frozen["ask"], encoding.dumps(frozen["cases"])
-        found |= {module for mark, module in MODULES_OF_CASES.items() if mark in cases}
-        for source in [*ask["setup"], *([ask["drive"]["source"]] if ask["drive"] else [])]:
-            found |= set(IMPORTED.findall(source))
-    return sorted(found)
+    asks, cases = [each["ask"] for each in tasks], encoding.dumps([each["cases"] for each in tasks])
+    drivers = [ask["drive"]["source"] for ask in asks if ask["drive"]]
+    sources = [*drivers, *(source for ask in asks for source in ask["setup"])]
+    found = {library for library in ("numpy", "torch") if f'"lib":"{library}"' in cases}
+    toys = {"lecture_lib.decoding.toy_lm"} if '"$toy_lm"' in cases else set()
+    return sorted(found | toys | set(IMPORTED.findall("\n".join(sources))))
 
 
 def _grade(job: Job, worker: Worker) -> dict:

@@ -106,7 +106,7 @@ class Session:
         except BaseException as error:
             return {"error": describe_error(error, "call")}
         try:
-            return {"value": encoding.encode(value)}
+            return {"value": encoding.encode(value, in_order=False)}
         except encoding.EncodingError as error:
             return {"error": plain_error("NotPlainData", str(error))}
         except Exception as error:  # an object that breaks whoever looks at it

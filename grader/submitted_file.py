@@ -95,7 +95,8 @@ def read_submitted(path: Path, given: Collection[str] = ()) -> SubmittedNotebook
             written.setdefault(question, [])
         drawn = text if is_drawn else drawn
         if cell.get("cell_type") == "code":
-            place = f"cell {number} from the top" + (f" ({task[:60]})" if task else "")
+            name = re.sub(r"[^\w-]", "", task[:60])
+            place = f"cell {number} from the top" + (f" ({name})" if name else "")
             for found in DEFINES.findall(text[:MAX_ANSWER]):
                 defined |= dict.fromkeys(WORD.findall("".join(found)), place)
     answers, worked_on = {}, any(written.values())

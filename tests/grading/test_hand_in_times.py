@@ -119,7 +119,7 @@ def test_an_odd_time_stamp_stops_nobody(put, tmp_path, odd):
 def test_a_file_that_goes_away_while_it_is_read_stops_nobody(put, tmp_path, monkeypatch):
     """As in a folder that a program keeps in step with another machine's."""
     put("ann/01_lists.ipynb"), put("ben/01_lists.ipynb")
-    read = submissions.read_submitted
+    read = submissions.read_notebook
 
     def read_and_lose(path, given):
         notebook = read(path, given)
@@ -127,7 +127,7 @@ def test_a_file_that_goes_away_while_it_is_read_stops_nobody(put, tmp_path, monk
             path.unlink()
         return notebook
 
-    monkeypatch.setattr(submissions, "read_submitted", read_and_lose)
+    monkeypatch.setattr(submissions, "read_notebook", read_and_lose)
     found = find_submissions(tmp_path, EXERCISES)
     assert [each.student for each in found.submissions] == ["ben"]
     assert found.rejected == [("ann/01_lists.ipynb", "it was gone before it was read")]
