@@ -21,7 +21,6 @@ from .session import MAX_CALLS, MAX_TEXT, plain_error
 
 FAULTS = {"Died", "TimeLimit", "Protocol"}  # no reply that can be used, by kind
 WATCH_S = 0.1  # how often a worker's memory and CPU time are looked at
-MAX_NAMES = 5  # that an answer cell lacks, which its author is told
 MAX_ITEMS = 100_000  # in all replies: the grader looks at each of them many times
 GIVE_UP = threading.Event()  # set when grading is to end at once: who waits gets a GradingError
 
@@ -69,7 +68,7 @@ class Exchange:
         try:
             reply = self.ask(message, timeout_s)
             if phase == "syntax" and "undefined" in reply:
-                self.undefined, reply = [name[:80] for name in reply["undefined"][:MAX_NAMES]], None
+                self.undefined, reply = reply["undefined"], None
             return None if reply is None else self._checked_error(reply, phase)
         except Fault as fault:
             return {**plain_error(str(fault)), "phase": phase}

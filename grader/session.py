@@ -15,6 +15,7 @@ from typing import Any
 from . import encoding, jupyter
 
 MAX_TEXT = 200
+MAX_NAMES = 5  # that an answer cell lacks, which its author is told
 MAX_CALLS = 10_000  # nobody needs to know how many more
 
 
@@ -130,7 +131,8 @@ def read_answer(answer: str, known: Iterable[str]) -> dict:
                 (defined if is_made else used).add(symbol.get_name())
     except Exception as error:
         return describe_error(error, "syntax")
-    return {"undefined": [] if star else sorted(used - defined - set(known) - set(dir(builtins)))}
+    lacking = set() if star else used - defined - set(known) - set(dir(builtins))
+    return {"undefined": [name[:80] for name in sorted(lacking)[:MAX_NAMES]]}
 
 
 def run_setup(sources: list[str]) -> dict[str, Any]:
