@@ -1,13 +1,12 @@
 """Exercises: built from the solutions, graded in a sandbox, checked as plain data outside it.
 
-``python -m grader build`` (``__main__``):
-
-    build            exercises/NN_topic.ipynb from solutions/NN_topic.ipynb, byte for byte the same
-      cells          what a notebook holds: setup, answers, visible tests, open questions
-      per_student    the same with values of a student's own, for release and for freeze
+Authors' commands are in tools/: ``python -m grader build`` is ``build_exercises``, and ``check`` is
+``check_notebook``.
 
 ``python -m grader grade SUBMISSIONS --out RESULTS``; ``grade.grade`` is the outline, and calls:
 
+    cells            what a notebook holds: setup, answers, visible tests, open questions
+      per_student    the same with values of a student's own, for release and for freeze
     freeze           a task (written with ``checks``) and a seed -> JSON: what a worker is asked,
                      and the key that stays outside
     submissions      which notebooks there are, and which of several counts; people says by its
@@ -15,7 +14,7 @@
     store            results in SQLite, by a hash of answer and checks: a run goes on where it was
     self_test        makes the attempts to get out of the sandbox before anything is graded
     pool             many submissions at once, in threads or on a Dask cluster; for each
-      run            one worker, which ``sandbox`` and ``limits`` make the command of; for each task
+      run            one worker, which ``sandbox`` makes the command of; for each task
         exchange     requests and replies, each in time, size and form:
 
             worker   in the sandbox: imports once, and forks for each task; seccomp takes system

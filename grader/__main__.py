@@ -7,11 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 from . import GradingError
-from .limits import Limits
-from .sandbox import Sandbox
+from .sandbox import Limits, Sandbox
 
-NO_SANDBOX = """check runs the notebook's code on this machine as you, without a sandbox: it can
-read and delete your files. If you trust it, add --unsafe."""
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # tools/, where authors' commands are
 EPILOG = """exit status of grade: 0 all graded; 1 some answers could not be graded (no student's
 fault) or wait for a person's points, or files were not taken: summary.html lists them; 2 nothing
 was graded; 130 interrupted. Run it again to go on where it stopped."""
@@ -19,6 +17,9 @@ was graded; 130 interrupted. Run it again to go on where it stopped."""
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 fine; 1 something differs or a check failed; 2 nothing could be checked."""
+    if (sys.argv[1:] if argv is None else argv)[:1] == ["mutants"]:
+        print("mutants has moved: use make try-task EXERCISE=NN_topic NAME=task", file=sys.stderr)
+        return 2
     arguments = _parser().parse_args(argv)
     try:
         return arguments.function(arguments)
@@ -57,18 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--exercise", dest="exercises", action="append", metavar="NN",
         help="only this one; may be repeated")  # fmt: skip
     add("--seed", "--course-seed", type=int, help="of the hidden inputs (default: drawn once)")
-    add(
-        "--deadline",
-        type=datetime.fromisoformat,
-        metavar="YYYY-MM-DDTHH:MM",
-        help="later ones are marked late",
-    )
+    add("--deadline", type=datetime.fromisoformat, metavar="YYYY-MM-DDTHH:MM",
+        help="later ones are marked late")  # fmt: skip
     add("--roster", type=Path, help="table of all students: a file is whose name its path has")
-    add(
-        "--per-student",
-        action="store_true",
-        help="exercises were handed out with values of one's own; needs --roster and --seed",
-    )
+    add("--per-student", action="store_true",
+        help="exercises have values of one's own; needs --roster and --seed")  # fmt: skip
     add("--pattern", metavar="REGEX", help="finds (?P<student>...) in the path of each file")
     add("--jobs", type=int, default=os.cpu_count() or 1, help="at the same time (default: cores)")
     add("--regrade", action="append", default=[], metavar="STUDENT|TASK|EXERCISE|all")
@@ -84,67 +78,30 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _build(arguments: argparse.Namespace) -> int:
-    from . import build
+    from tools.build_exercises import write_exercises
 
-    drift = build.find_drift(arguments.root) if arguments.check else build.build(arguments.root)
-    for name, why in drift.items():
-        written = not arguments.check and why != build.ORPHANED
-        print(f"exercises/{name}: {'written' if written else why}")
-    if arguments.check:
-        print("run: python -m grader build" if drift else "exercises/ is what solutions/ gives")
-        return int(bool(drift))
-    return int(build.ORPHANED in drift.values())
+    return write_exercises(arguments.root, arguments.check)
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    if not arguments.unsafe:
-        print(NO_SANDBOX, file=sys.stderr)
-        return 2
-    from . import cells, freeze, judge, run
+    from tools.check_notebook import check_notebook
 
-    print("WARNING: no sandbox; the notebook's code runs as you.", file=sys.stderr)
-    name = arguments.exercise or arguments.notebook.stem
-    submission, passed = cells.read_notebook(arguments.notebook), True
-    tasks = freeze.freeze_exercises(arguments.root, [name], arguments.seed, arguments.task)
-    if not tasks:
-        raise ValueError(f"--task: {name} has no checks for {arguments.task!r}")
-    for (_, task), frozen in tasks.items():
-        verdict = judge.judge(frozen, run.run_answer(frozen, cells.answer_source(submission, task)))
-        print(f"{verdict.points}/{verdict.max_points}  {task}: {verdict.message}")
-        passed = passed and verdict.passed
-    return int(not passed)
+    return check_notebook(arguments)
 
 
 def _grade(arguments: argparse.Namespace) -> int:
     from .grade import Settings, grade
-    from .reports import format_points
+    from .reports import printed
 
     sandbox = Sandbox(limits=Limits().with_changes(arguments.limit))
     names = Settings.__dataclass_fields__.keys() - {"sandbox"}
     settings = Settings(sandbox=sandbox, **{name: getattr(arguments, name) for name in names})
     outcome = grade(arguments.root, arguments.submissions, arguments.out, settings)
-    book, totals = outcome.book, outcome.book.totals
-    mean = format_points(totals.mean() if totals.count() else 0.0)
-    print(f"{len(totals)} students, {outcome.n_graded} answers graded now, seed {outcome.seed}")
-    print(f"mean {mean} of {format_points(book.max_points)} points")
-    not_graded = sorted({f"{row['student']}, {row['column']}: {row['message']}"
-                         for row in book.rows
-                         if row["points"] is None and not row["parts"]})  # fmt: skip
-    print(*not_graded[:10], sep="\n", end="\n" if not_graded else "")
-    if len(not_graded) > 10:
-        print(f"... and {len(not_graded) - 10} more that are not graded")
-    for path, why in outcome.rejected[:10]:
-        print(f"not taken: {path}: {why}")
-    if len(outcome.rejected) > 10:
-        print(f"... and {len(outcome.rejected) - 10} more files that are not taken")
-    for task, rows in book.written.items():
-        waiting = sum(row["points"] is None for row in rows)
-        print(f"{task}: {waiting} of {len(rows)} answers wait for a person's points, see written/")
-    print(f"grades.csv, results.jsonl, summary.html, feedback/: in {arguments.out}")
+    print(printed(outcome, arguments.out))
     if outcome.interrupted:
         print("interrupted: run the same command again to go on", file=sys.stderr)
         return 130
-    return int(totals.isna().any() or bool(outcome.rejected))
+    return int(outcome.book.totals.isna().any() or bool(outcome.rejected))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ once for each function, in their order; nothing here may import the library.
 
 import contextlib
 import ctypes
+import glob
 import mmap
 import os
 import resource
@@ -60,11 +61,9 @@ def forking_process(known):
 def inherited(known):
     """Open sockets and pipes of the process that forks, other than this task's own socket."""
     found = []
-    for pid in ("self", "1"):
-        with contextlib.suppress(OSError):
-            for name in os.listdir(f"/proc/{pid}/fd"):
-                with contextlib.suppress(OSError):  # the folder itself, closed again
-                    found.append(os.readlink(f"/proc/{pid}/fd/{name}").partition(":")[0])
+    for link in glob.glob("/proc/self/fd/*") + glob.glob("/proc/1/fd/*"):
+        with contextlib.suppress(OSError):  # the folder itself, closed again
+            found.append(os.readlink(link).partition(":")[0])
     return f"has {found}" if found.count("socket") > 1 or "pipe" in found else None
 
 
@@ -82,12 +81,8 @@ def network(known):
 
 def other_files(known):
     """Read a file, or list a folder that has something in it."""
-    for path in known["files"]:
-        with contextlib.suppress(OSError):
-            if not os.path.isdir(path) or os.listdir(path):
-                os.close(os.open(path, os.O_RDONLY))
-                return f"could read {path}"
-    return None
+    return _opened(path for path in known["files"] if not os.path.isdir(path)
+                   or glob.glob(f"{path}/*", include_hidden=True))  # fmt: skip
 
 
 def write_files(known):
@@ -116,9 +111,7 @@ def user_namespace(known):
 
 def kernel_settings(known):
     """Change the whole machine's settings: some name programs that the kernel starts as root."""
-    settings = (os.path.join(folder, name)
-                for folder, _, names in os.walk("/proc/sys") for name in names)  # fmt: skip
-    return _opened(settings, os.O_WRONLY)
+    return _opened(glob.iglob("/proc/sys/**", recursive=True), os.O_WRONLY)
 
 
 def keyring(known):
@@ -199,7 +192,7 @@ def _opened(paths, mode=os.O_RDONLY):
     for path in paths:
         with contextlib.suppress(OSError):
             os.close(os.open(path, mode))
-            return f"could open {path}{' for writing' if mode == os.O_WRONLY else ''}"
+            return f"could {'read' if mode == os.O_RDONLY else 'write to'} {path}"
     return None
 
 

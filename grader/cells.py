@@ -23,6 +23,13 @@ def read_notebook(path: str | Path) -> NotebookNode:
         raise NotebookError(f"{path}: not a notebook that can be read ({error})") from error
 
 
+def solution_paths(root: Path) -> list[Path]:
+    """The solution notebooks, in order. NotebookError if there is no folder ``solutions``."""
+    if not (root / "solutions").is_dir():
+        raise NotebookError(f"{root}: has no folder solutions/ (run this in the course's folder)")
+    return sorted((root / "solutions").glob("*.ipynb"))
+
+
 def nbgrader_field(cell: NotebookNode, name: str):
     """A field of the cell's nbgrader metadata; None for a cell without."""
     return cell.metadata.get("nbgrader", {}).get(name)

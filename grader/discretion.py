@@ -3,9 +3,9 @@
 An answer can read the hidden inputs, and the solutions of earlier tasks that its setup needs. It
 could raise ``ValueError(repr(x))``, or ask for a name that spells x, and its author would read
 them in the feedback, for a second attempt. So of an error a student is told only words of ours:
-the class, if it is one of Python's, the line of the answer cell, and a fixed sentence; while there
-are no inputs yet also a name of that line. In full is told only why a cell is no Python, since it
-has not been run then. The instructor's results have every text.
+the class, if it is one of Python's, the line of the answer cell, and a fixed sentence. In full is
+told what was found before the cell is run: why it is no Python, and which names it lacks. The
+instructor's results have every text.
 
 What an answer can still choose to say is worth its help to honest students: which cases pass, which
 of them comes first, one of the known mistakes or a class of error, a line, where the first wrong
@@ -16,33 +16,17 @@ each case, where a hidden input or a solution has thousands.
 import builtins
 import re
 
-from .judge import OWN_ERRORS
+from .judge import ERRORS
 
-ALONE = ", and an answer is graded without the other cells of the notebook"
-SENTENCES = {
+SENTENCES = {  # of an error that is not here a student is not even told the class
     **{name: "" for name, kind in vars(builtins).items()
        if isinstance(kind, type) and issubclass(kind, BaseException)},
-    **dict.fromkeys(OWN_ERRORS.keys() - {"MissingName", "NotCallable"}, ""),
-    "NotPlainData": "a value that is no plain data, or too large",
-    "AssertionError": "an assert does not hold",
-    "AttributeError": "an object has no attribute of that name",
-    "EOFError": "nobody is there to answer input()",
-    "ImportError": "something could not be imported",
-    "IndexError": "an index is out of range",
-    "KeyError": "a dict has no such key",
-    "MemoryError": "it needs more memory than there is",
-    "ModuleNotFoundError": "there is no module of that name",
-    "NameError": f"a name is not defined there{ALONE}",
-    "OverflowError": "a number is too large",
-    "RecursionError": "a function calls itself without end",
-    "TypeError": "a value is of a type that does not fit there, or a call has wrong arguments",
-    "UnboundLocalError": "a variable is used before it has a value",
-    "ValueError": "a value does not fit there",
-    "ZeroDivisionError": "something is divided by zero",
+    **dict.fromkeys(ERRORS["own"].keys() - {"MissingName", "NotCallable"}, ""),
+    **ERRORS["students"],
 }  # fmt: skip
+LACKS = "the cell uses {}, which it does not define; each task is graded with its own cell only"
 MAX_DIGITS = 6
 SIZE = re.compile(r"is of (?:shape \([\d, ]*\)|length \d+)|has \d+ keys")
-UNDEFINED = re.compile(r"name '(\w+)' is not defined")
 
 
 def without_inputs(records: list[dict], answer: str, entries: list[str]) -> list[dict]:
@@ -50,8 +34,8 @@ def without_inputs(records: list[dict], answer: str, entries: list[str]) -> list
 
     ``answer`` is the source of the answer cell, ``entries`` are the names that the task asks for.
     """
-    lines = answer.splitlines()
-    return [{name: _discreet(part, entries, lines) if name in ("error", "load") else part
+    n_lines = answer.count("\n") + 1
+    return [{name: _discreet(part, entries, n_lines) if name in ("error", "load") else part
              for name, part in record.items()} for record in records]  # fmt: skip
 
 
@@ -66,15 +50,14 @@ def discreet_message(message: str) -> str:
     return SIZE.sub(usual, message)
 
 
-def _discreet(error: dict, entries: list[str], lines: list[str]) -> dict:
+def _discreet(error: dict, entries: list[str], n_lines: int) -> dict:
     if error["phase"] == "syntax":
         return error
     kind, text, line = error["types"][0], error["text"], error["line"]
     # A line outside of the cell is a number that was set to say something.
-    line = line if line is not None and 1 <= line <= len(lines) else None
-    name = UNDEFINED.fullmatch(text) if (kind, error["phase"]) == ("NameError", "load") else None
-    if name and line and name[1] in re.findall(r"\w+", lines[line - 1]):
-        text = name[0] + ALONE
+    line = line if line is not None and 1 <= line <= n_lines else None
+    if names := error.get("undefined"):
+        text = LACKS.format(", ".join(names))
     elif kind not in ("MissingName", "NotCallable") or text not in entries:
         text = SENTENCES.get(kind)  # None: an error of the answer's own may be called anything
     types = ["an error", *error["types"]] if text is None else error["types"]

@@ -2,9 +2,9 @@
 
 Everything that comes back is untrusted, since student code runs in the process that answers. Only
 the first two replies are not: they say whether the setup ran, and whether the answer cell is
-Python, before any of it is run. Replies need no number of their request. Who sends one ahead
-answers a case without having seen it, and learns nothing from it, because a case is sent when the
-reply to the one before has been read.
+Python and which names it lacks, before any of it is run. Replies need no number of their request.
+Who sends one ahead answers a case without having seen it, and learns nothing from it, because a
+case is sent when the reply to the one before has been read.
 """
 
 import json
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import GradingError, encoding
-from .limits import Limits
+from .sandbox import Limits
 from .session import MAX_CALLS, MAX_TEXT, plain_error
 
 FAULTS = {"Died", "TimeLimit", "Protocol"}  # no reply that can be used, by kind
@@ -37,9 +37,10 @@ class Exchange:
         ours.settimeout(WATCH_S)
         self.next_look, self.most_cpu_s = time.monotonic() + WATCH_S, math.inf
         self.items_left, self.bytes_left = MAX_ITEMS, limits.output_mb << 20
+        self.undefined: list[str] = []  # names that the answer cell lacks
 
-    def run(self, frozen: dict, answer: str, seconds: list) -> list[dict]:
-        """Records of an answer cell, one for each case, whose time is appended to ``seconds``.
+    def run(self, frozen: dict, answer: str) -> list[dict]:
+        """Records of an answer cell, one for each case; "seconds" is how long it took.
 
         GradingError if the task's setup fails: no student code has run by then.
         """
@@ -55,18 +56,20 @@ class Exchange:
             start = time.monotonic()
             try:
                 record = self.ask(case, frozen["timeout_s"] * limits.time_factor)
-                records.append(with_load(failed, _checked_record(record, case)))
+                record = with_load(failed, self._checked_record(record, case))
             except Fault as fault:
-                not_run = [error_record(plain_error("NotRun"))] * (len(cases) - len(records) - 1)
-                return [*records, error_record(plain_error(str(fault))), *not_run]
-            finally:
-                seconds.append(time.monotonic() - start)
-        return records
+                record = error_record(plain_error(str(fault)))
+            records.append({**record, "seconds": time.monotonic() - start})
+            if "error" in record and record["error"]["types"][0] in FAULTS:
+                break
+        return records + [error_record(plain_error("NotRun"))] * (len(cases) - len(records))
 
     def _error_of(self, message: Any, timeout_s: float, phase: str) -> dict | None:
         try:
-            error = self.ask(message, timeout_s)
-            return None if error is None else _checked_error(error, phase)
+            reply = self.ask(message, timeout_s)
+            if phase == "syntax" and "undefined" in reply:
+                self.undefined, reply = reply["undefined"], None
+            return None if reply is None else self._checked_error(reply, phase)
         except Fault as fault:
             return {**plain_error(str(fault)), "phase": phase}
 
@@ -112,6 +115,31 @@ class Exchange:
                 raise Fault("Died") from error
         raise Fault("TimeLimit")
 
+    def _checked_record(self, record: Any, case: dict) -> dict:
+        """A record of the documented form, whatever came back."""
+        match record:
+            case {"mutated": [*mutated], "n_calls": int(n_calls)} if 0 <= n_calls <= MAX_CALLS:
+                known = [*(str(i + 1) for i in range(len(case["args"]))), *case["kwargs"]]
+                rest = {"mutated": mutated, "n_calls": n_calls}
+                # Other labels could carry the arguments themselves into what the student is told.
+                if not all(label in known for label in mutated):
+                    raise Fault("Protocol")
+                if "error" in record:
+                    return {"error": self._checked_error(record["error"], "call"), **rest}
+                if "value" in record:
+                    return {"value": record["value"], **rest}
+        raise Fault("Protocol")
+
+    def _checked_error(self, error: Any, phase: str) -> dict:
+        match error:
+            case {"types": [_, *_] as types, "text": str(text), "line": int() | None as line}:
+                if all(isinstance(name, str) for name in types):
+                    types = [_printable(name[:80]) for name in types[:16]]
+                    text = _printable(text[:MAX_TEXT])
+                    named = {"undefined": self.undefined} if types[0] == "NameError" else {}
+                    return {"types": types, "text": text, "line": line, "phase": phase, **named}
+        raise Fault("Protocol")
+
 
 def error_record(error: dict) -> dict:
     return {"error": error, "mutated": [], "n_calls": 0}
@@ -122,32 +150,6 @@ def with_load(failed: dict | None, record: dict) -> dict:
     if failed and "error" in record and record["error"]["types"][0] == "MissingName":
         return error_record(failed)
     return {**record, "load": failed} if failed else record
-
-
-def _checked_record(record: Any, case: dict) -> dict:
-    """A record of the documented form, whatever came back."""
-    match record:
-        case {"mutated": [*mutated], "n_calls": int(n_calls)} if 0 <= n_calls <= MAX_CALLS:
-            known = [*(str(i + 1) for i in range(len(case["args"]))), *case["kwargs"]]
-            rest = {"mutated": mutated, "n_calls": n_calls}
-            # Other labels could carry the arguments themselves into what the student is told.
-            if not all(label in known for label in mutated):
-                raise Fault("Protocol")
-            if "error" in record:
-                return {"error": _checked_error(record["error"], "call"), **rest}
-            if "value" in record:
-                return {"value": record["value"], **rest}
-    raise Fault("Protocol")
-
-
-def _checked_error(error: Any, phase: str) -> dict:
-    match error:
-        case {"types": [_, *_] as types, "text": str(text), "line": int() | None as line}:
-            if all(isinstance(name, str) for name in types):
-                types = [_printable(name[:80]) for name in types[:16]]
-                text = _printable(text[:MAX_TEXT])
-                return {"types": types, "text": text, "line": line, "phase": phase}
-    raise Fault("Protocol")
 
 
 def _printable(text: str) -> str:

@@ -111,6 +111,12 @@ class Gradebook:
                 found.setdefault(row["column"], {}).setdefault(kind, []).append(row["student"])
         return found
 
+    @property
+    def not_graded(self) -> list[str]:
+        """Answers without points that no person has to give, and why."""
+        return sorted({f"{row['student']}, {row['column']}: {row['message']}" for row in self.rows
+                       if row["points"] is None and not row["parts"]})  # fmt: skip
+
     def to_look_at(self) -> list[tuple[str, str, str]]:
         """(student, where, what) of everything that a person should see."""
         found = [(each["student"], each["exercise"], text)
@@ -173,6 +179,12 @@ def _row(answer: dict, max_points: float, failures: dict[str, str]) -> dict:
     elif not result:
         why = failures.get(answer["key"], "grading was interrupted")
         told = {"message": f"not graded: {why}", "student_message": "not graded yet"}
+    else:
+        places = {name: place for name, place in (answer["names"] or {}).items()
+                  if name in result.get("undefined", [])}  # fmt: skip
+        where = "".join(f". The notebook defines {name} in {place}: it is needed in this cell, too"
+                        for name, place in sorted(places.items()))  # fmt: skip
+        told = {name: result[name] + where for name in ("message", "student_message")}
     return {
         **dict.fromkeys(RESULT),
         "checks": [],

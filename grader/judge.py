@@ -1,22 +1,16 @@
 """Records and key -> verdict. Runs in the trusted parent, on plain data only."""
 
+import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from . import encoding
-from .compare import compare_from_json
+from .compare import Close
 
 MIN_CHARACTERS = 10  # of JSON, in which an answer must agree with a known mistake
-# Errors that no Python class stands for; a worker or its runner reports them by these names.
-OWN_ERRORS = {
-    "MissingName": "the answer cell does not define {text}",
-    "NotCallable": "{text} is not a function",
-    "NotPlainData": "it returned {text}, where numbers, text, lists, dicts or arrays are expected",
-    "TimeLimit": "it did not finish in time: does a loop never end?",
-    "Died": "the process that ran it ended: out of memory, or killed?",
-    "Protocol": "what came back from the process that ran it could not be read",
-    "NotRun": "it was not run",
-}
+ERRORS = tomllib.loads((Path(__file__).parent / "templates" / "errors.toml").read_text("utf-8"))
+OWN_ERRORS = ERRORS["own"]
 
 
 @dataclass(frozen=True)
@@ -134,7 +128,7 @@ def _value_difference(got: dict, want: dict, key: dict) -> str | None:
         value, expected = (encoding.decode(each["value"], native=False) for each in (got, want))
     except encoding.EncodingError:
         return OWN_ERRORS["Protocol"]
-    return compare_from_json(key["compare"]).difference(value, expected)
+    return Close(**key["compare"]).difference(value, expected)
 
 
 def _too_many_calls(got: dict, want: dict, key: dict) -> bool:

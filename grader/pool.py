@@ -23,11 +23,6 @@ OUTCOMES = {
 }  # fmt: skip
 STARVED = {OUTCOMES["TimeLimit"], OUTCOMES["Died"]}  # what work beside it may be the reason of
 IMPORTED = re.compile(r"^\s*(?:import|from)\s+([A-Za-z_][\w.]*)", re.MULTILINE)
-MODULES_OF_CASES = {
-    '"$toy_lm"': "lecture_lib.decoding.toy_lm",
-    '"lib":"torch"': "torch",
-    '"lib":"numpy"': "numpy",
-}
 
 
 @dataclass(frozen=True)
@@ -47,8 +42,9 @@ def grade_submission(jobs: list[Job], sandbox: Sandbox, check: bool = False) -> 
     Returns:
         By key a result, or a text that says why the answer could not be graded. A result is plain
         data: passed, points, max_points, message (for the instructor), student_message,
-        misconception, seconds, checks: [{label, outcome, message, seconds}], and of the visible
-        tests, which no points depend on, visible: {outcome, message, student_message} or None.
+        misconception, seconds, undefined: names that the cell lacks if it ends with a NameError,
+        checks: [{label, outcome, message, seconds}], and of the visible tests, which no points
+        depend on, visible: {outcome, message, student_message} or None.
     """
     if check and sandbox.bubblewrap:
         _check_once(sandbox)
@@ -67,29 +63,30 @@ _check_once = functools.cache(self_test.check_sandbox)
 
 def modules_of(tasks: Sequence[dict]) -> list[str]:
     """Modules that the trusted parts of frozen tasks import: setup, driver, cases. Sorted."""
-    found: set[str] = set()
-    for frozen in tasks:
-        ask, cases = frozen["ask"], encoding.dumps(frozen["cases"])
-        found |= {module for mark, module in MODULES_OF_CASES.items() if mark in cases}
-        for source in [*ask["setup"], *([ask["drive"]["source"]] if ask["drive"] else [])]:
-            found |= set(IMPORTED.findall(source))
-    return sorted(found)
+    asks, cases = [each["ask"] for each in tasks], encoding.dumps([each["cases"] for each in tasks])
+    drivers = [ask["drive"]["source"] for ask in asks if ask["drive"]]
+    sources = [*drivers, *(source for ask in asks for source in ask["setup"])]
+    found = {library for library in ("numpy", "torch") if f'"lib":"{library}"' in cases}
+    toys = {"lecture_lib.decoding.toy_lm"} if '"$toy_lm"' in cases else set()
+    return sorted(found | toys | set(IMPORTED.findall("\n".join(sources))))
 
 
 def _grade(job: Job, worker: Worker) -> dict:
-    frozen, seconds, n_cases = job.frozen, [], len(job.frozen["cases"])
+    frozen, n_cases = job.frozen, len(job.frozen["cases"])
     cases = [*frozen["cases"], *filter(None, [frozen["visible"]])]
-    records = worker.run({**frozen, "cases": cases}, job.answer, seconds)
+    records = worker.run({**frozen, "cases": cases}, job.answer)
     records, visible = records[:n_cases], records[n_cases:]
     told = discretion.without_inputs(records, job.answer, frozen["ask"]["entries"])
     verdict = judge(frozen, records)
     told = verdict if told == records else judge(frozen, told)  # large values are looked at once
-    reasons = case_reasons(frozen, records)
-    rows = itertools.zip_longest(case_labels(frozen), reasons, records, seconds[:n_cases])
+    seconds = [record.get("seconds") for record in (*records, *visible)]
+    rows = zip(case_labels(frozen), case_reasons(frozen, records), records, seconds, strict=False)
     return {
         **asdict(verdict),
         "student_message": discretion.discreet_message(told.message),
-        "seconds": round(sum(seconds), 3),
+        "seconds": round(sum(filter(None, seconds)), 3),
+        "undefined": sorted({name for record in records
+                             for name in record.get("error", {}).get("undefined", [])}),
         "checks": [
             {"label": label, "outcome": _outcome(reason, record), "message": reason,
              "seconds": time_s and round(time_s, 3)}

@@ -6,10 +6,11 @@ import os
 import re
 import secrets
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from .gradebook import RESULT, Gradebook, by_student, no_formula
 
@@ -21,14 +22,7 @@ def write_reports(folder: Path, book: Gradebook, titles: dict[str, str], **facts
 
     These are the seed, pairs of similar answers, and rejected files, which are no one's.
     """
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,  # names, code and messages come from students
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    templates.filters |= {"points": format_points, "moment": moment, "file_name": file_name,
-                          "no_formula": no_formula}  # fmt: skip
+    templates = _templates()
     templates.globals["titles"] = titles
     pages = ("summary.html", "feedback.html", "written.html")
     summary, feedback, written = map(templates.get_template, pages)
@@ -47,6 +41,23 @@ def write_reports(folder: Path, book: Gradebook, titles: dict[str, str], **facts
         own = {"rows": rows.get(student, []), "submissions": submissions[student]}
         page = feedback.render(student=student, total=total, **own)
         write_whole(folder / "feedback" / f"{file_name(student)}.html", page)
+
+
+def printed(outcome: Any, folder: Path) -> str:
+    """What the command prints of a `grade.Outcome` when everything is in the ``folder``."""
+    return _templates().get_template("printed.txt").render(outcome=outcome, folder=folder)
+
+
+def _templates() -> Environment:
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=select_autoescape(),  # names, code and messages come from students
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    templates.filters |= {"points": format_points, "moment": moment, "file_name": file_name,
+                          "no_formula": no_formula}  # fmt: skip
+    return templates
 
 
 def write_whole(path: Path, text: str) -> None:

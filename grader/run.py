@@ -7,8 +7,8 @@ started anew for the next one. ``pool`` tries again, alone, what may have been a
 import contextlib
 import json
 import math
-import mmap
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,11 +20,11 @@ from pathlib import Path
 
 from . import GradingError, seccomp, worker
 from .exchange import FAULTS, Exchange, Fault
-from .limits import counted
-from .sandbox import Sandbox
+from .sandbox import Sandbox, counted
 
 WORKER = Path(worker.__file__).resolve()
 END_S = 20.0
+MEMORY = re.compile(r"^Vm(?:RSS|PTE|Swap):\s+(\d+) kB$", re.MULTILINE)  # PTE: the page tables
 OPEN_FILE = 1 << 19  # bytes that an open file counts: what a socket holds unread is in no count
 BARE = Sandbox(bubblewrap=False)
 
@@ -40,19 +40,17 @@ class Worker(contextlib.ExitStack):
         self.sandbox, self.modules = sandbox, list(modules)
         self.process: subprocess.Popen | None = None
 
-    def run(self, frozen: dict, answer: str, seconds: list | None = None) -> list[dict]:
-        """Records of an answer cell, one for each case, whose times ``seconds`` gets.
+    def run(self, frozen: dict, answer: str) -> list[dict]:
+        """Records of an answer cell, one for each case.
 
         GradingError if the worker could not be started, or the author's setup cells failed.
         """
-        seconds = [] if seconds is None else seconds
         if self.process is not None:
             with contextlib.suppress(GradingError):  # as where something has killed it since
-                return self._run(frozen, answer, seconds)
-            seconds.clear()
-        return self._run(frozen, answer, seconds)
+                return self._run(frozen, answer)
+        return self._run(frozen, answer)
 
-    def _run(self, frozen: dict, answer: str, seconds: list) -> list[dict]:
+    def _run(self, frozen: dict, answer: str) -> list[dict]:
         clean = False
         try:
             if self.process is None:
@@ -61,8 +59,7 @@ class Worker(contextlib.ExitStack):
             with ours:
                 with theirs:
                     socket.send_fds(self.control, [b"s"], [theirs.fileno()])
-                exchange = Exchange(ours, self.sandbox.limits, self.cpu_s)
-                records = exchange.run(frozen, answer, seconds)
+                records = Exchange(ours, self.sandbox.limits, self.cpu_s).run(frozen, answer)
             # Only with process ids and folders of its own can a worker clean up after a task.
             errors = {record["error"]["types"][0] for record in records if "error" in record}
             if self.sandbox.bubblewrap and not errors & FAULTS:
@@ -135,8 +132,9 @@ def used(pid: int | str) -> tuple[int, int]:
     """
     n_bytes = ticks = 0
     with contextlib.suppress(OSError):  # it has ended
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        n_bytes, ticks = mmap.PAGESIZE * int(fields[21]), sum(map(int, fields[11:15]))
+        status, stat = (Path(f"/proc/{pid}/{name}").read_text() for name in ("status", "stat"))
+        n_bytes = 1024 * sum(map(int, MEMORY.findall(status)))
+        ticks = sum(map(int, stat.rpartition(")")[2].split()[11:15]))
         for children in Path(f"/proc/{pid}/task").glob("*/children"):
             for child in map(used, children.read_text().split()):
                 n_bytes, ticks = n_bytes + child[0], ticks + child[1]

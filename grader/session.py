@@ -4,14 +4,18 @@ A worker runs a student's answer this way, and ``freeze`` the author's: with the
 """
 
 import ast
+import builtins
 import random
+import symtable
 import sys
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
 from . import encoding, jupyter
 
 MAX_TEXT = 200
+MAX_NAMES = 5  # that an answer cell lacks, which its author is told
 MAX_CALLS = 10_000  # nobody needs to know how many more
 
 
@@ -103,20 +107,32 @@ class Session:
         except BaseException as error:
             return {"error": describe_error(error, "call")}
         try:
-            return {"value": encoding.encode(value)}
+            return {"value": encoding.encode(value, in_order=False)}
         except encoding.EncodingError as error:
             return {"error": plain_error("NotPlainData", str(error))}
         except Exception as error:  # an object that breaks whoever looks at it
             return {"error": plain_error("NotPlainData", type(error).__name__)}
 
 
-def find_syntax_error(answer: str) -> dict | None:
-    """The error that keeps an answer cell from being Python, found without running any of it."""
+def read_answer(answer: str, known: Iterable[str]) -> dict:
+    """What an answer cell says without being run: why it is no Python, or which names it lacks.
+
+    These are the global names that it uses, but neither defines nor finds among the ``known``.
+    """
     try:
-        ast.parse(jupyter.as_python(answer), jupyter.NAME)
+        source = jupyter.as_python(answer)
+        star = any(isinstance(part, ast.ImportFrom) and part.names[0].name == "*"
+                   for part in ast.parse(source, jupyter.NAME).body)  # fmt: skip
+        tables, used, defined = [symtable.symtable(source, jupyter.NAME, "exec")], set(), set()
+        for table in tables:  # which grows
+            tables += table.get_children()
+            for symbol in filter(symtable.Symbol.is_global, table.get_symbols()):
+                is_made = symbol.is_assigned() or symbol.is_imported()
+                (defined if is_made else used).add(symbol.get_name())
     except Exception as error:
         return describe_error(error, "syntax")
-    return None
+    lacking = set() if star else used - defined - set(known) - set(dir(builtins))
+    return {"undefined": [name[:80] for name in sorted(lacking)[:MAX_NAMES]]}
 
 
 def run_setup(sources: list[str]) -> dict[str, Any]:

@@ -28,6 +28,8 @@ CREATE TABLE IF NOT EXISTS submissions (student TEXT, exercise TEXT, path TEXT N
     PRIMARY KEY (student, exercise));
 CREATE TABLE IF NOT EXISTS answers (student TEXT, exercise TEXT, task TEXT, key TEXT,
     source TEXT, remark TEXT, PRIMARY KEY (student, exercise, task));
+CREATE TABLE IF NOT EXISTS defined (student TEXT, exercise TEXT, names TEXT NOT NULL,
+    PRIMARY KEY (student, exercise));
 CREATE TABLE IF NOT EXISTS written (student TEXT, exercise TEXT, task TEXT, parts TEXT NOT NULL,
     PRIMARY KEY (student, exercise, task));
 """
@@ -60,6 +62,7 @@ class Store:
         with self.database:  # one transaction: all of it or nothing
             time, remarks = s.submitted.isoformat(), json.dumps(s.remarks)
             self._replace("submissions", *who, s.path, time, s.late, remarks)
+            self._replace("defined", *who, json.dumps(s.notebook.defined))
             for table in ("answers", "written"):
                 self.database.execute(f"DELETE FROM {table} WHERE student=? AND exercise=?", who)
             for task in tasks:
@@ -101,12 +104,13 @@ class Store:
     def answers(self) -> list[dict]:
         """All answers with their results (None: not graded), by student, exercise and task."""
         rows = self._rows(
-            """SELECT student, exercise, task, key, source, remark, result, late, parts
+            """SELECT student, exercise, task, key, source, remark, result, late, names, parts
             FROM answers LEFT JOIN results USING (key)
             LEFT JOIN submissions USING (student, exercise)
+            LEFT JOIN defined USING (student, exercise)
             LEFT JOIN written USING (student, exercise, task) ORDER BY student, exercise, task"""
         )
-        decoded = ("result", "parts")
+        decoded = ("result", "names", "parts")
         return [{**row, **{name: row[name] and json.loads(row[name]) for name in decoded}}
                 for row in rows]  # fmt: skip
 

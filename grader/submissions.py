@@ -16,13 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from .people import Owner, clean_name, find_in_roster, find_owner
-from .submitted_file import (
-    SubmittedNotebook,
-    UnreadableError,
-    may_be_notebook,
-    read_bytes,
-    read_submitted,
-)
+from .submitted_file import SubmittedNotebook, UnreadableError, may_be_notebook, read_bytes
+from .submitted_file import read_submitted as read_notebook
 
 SKIPPED = {".ipynb_checkpoints", "__MACOSX", ".git", ".DS_Store", "timestamp.txt"}
 MAX_FILES = 100_000
@@ -99,14 +94,15 @@ def find_submissions(
             if exercise is None:
                 raise UnreadableError(notebook.error or NO_EXERCISE)
             student = _student(relative, owner, roster, pattern)
-        except UnreadableError as error:
-            rejected.append((shown, str(error)))
+            own, stamp, remark = _times(path, owner)
+        except (UnreadableError, FileNotFoundError) as error:
+            known = isinstance(error, UnreadableError)
+            rejected.append((shown, str(error) if known else "it was gone before it was read"))
             continue
         if notebook.error:
             rejected.append((shown, notebook.error))
         own_tasks = {t: s for t, s in notebook.answers.items() if t in exercises[exercise]}
         notebook = replace(notebook, answers=own_tasks)  # the rest could be a hundred megabytes
-        own, stamp, remark = _times(path, owner)
         late = False
         if deadline:
             late = (stamp or own) > deadline.astimezone() if owner.late is None else owner.late
@@ -140,7 +136,7 @@ def _walk(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
 
 def _read(path: Path, given: Collection[str]) -> SubmittedNotebook:
     try:
-        return read_submitted(path, given)
+        return read_notebook(path, given)
     except Exception as error:  # whatever one file does, the others are still looked at
         known = isinstance(error, UnreadableError)
         why = str(error) if known else f"cannot be read ({type(error).__name__})"

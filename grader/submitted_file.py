@@ -18,8 +18,16 @@ MAX_STRUCTURE = 20_000_000  # bytes that are not inside texts
 MAX_ANSWER = 200_000  # characters; longer ones are no one's own work
 MAX_QUESTIONS = 20  # open questions of a notebook
 MAX_WRITTEN = 1_000_000  # characters of an answer to an open question, with its pictures
+MAX_NAMES = 2000  # that the notebook defines and its answers use
 MAX_TEXT = 20_000  # of each part of one that is longer
+WORD = re.compile(r"\w+")
 BASE64 = re.compile(r"[A-Za-z0-9+/=\s]+")
+# What the beginning of a line defines: a function or class, variables, or what it imports.
+DEFINES = re.compile(
+    r"^(?:(?:async +)?(?:def|class) +(\w+)|(\w[\w, ]*)(?::[^=\n]*)?=(?!=)"
+    r"|(?:from .+ )?import +(.+))",
+    re.MULTILINE,
+)
 TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 
 
@@ -33,6 +41,7 @@ class SubmittedNotebook:
 
     ``written`` are open questions: for each what was written, as parts with a "text" and what was
     "shown" below it, texts or pictures. ``drawn`` is the cell with values of one's own.
+    ``defined`` says in which cell a name is defined that the answers use.
     """
 
     answers: dict[str, str] = field(default_factory=dict)
@@ -41,6 +50,7 @@ class SubmittedNotebook:
     error: str | None = None
     written: dict[str, list[dict]] = field(default_factory=dict)
     drawn: str | None = None
+    defined: dict[str, str] = field(default_factory=dict)
 
 
 def as_given(source: str) -> str:
@@ -66,8 +76,8 @@ def read_submitted(path: Path, given: Collection[str] = ()) -> SubmittedNotebook
     """
     sources: dict[str, list[str]] = {}
     remarks: dict[str, str] = {}
-    written, question, drawn = {}, None, None
-    for cell in _parse(read_bytes(path)):
+    written, question, drawn, defined = {}, None, None, {}
+    for number, cell in enumerate(_parse(read_bytes(path)), start=1):
         match cell:
             case {"source": source} if (text := _joined(source)) is not None:
                 task, is_answer, has_points, is_drawn = _marks(cell)
@@ -84,6 +94,11 @@ def read_submitted(path: Path, given: Collection[str] = ()) -> SubmittedNotebook
         elif question:
             written.setdefault(question, [])
         drawn = text if is_drawn else drawn
+        if cell.get("cell_type") == "code":
+            name = re.sub(r"[^\w-]", "", task[:60])
+            place = f"cell {number} from the top" + (f" ({name})" if name else "")
+            for found in DEFINES.findall(text[:MAX_ANSWER]):
+                defined |= dict.fromkeys(WORD.findall("".join(found)), place)
     answers, worked_on = {}, any(written.values())
     for task, parts in sources.items():
         own = [part for part in parts if as_given(part) not in given]
@@ -95,12 +110,14 @@ def read_submitted(path: Path, given: Collection[str] = ()) -> SubmittedNotebook
         if len(answers[task]) > MAX_ANSWER:
             answers[task] = ""
             remarks[task] = f"longer than {MAX_ANSWER} characters: not read"
+    used = set(WORD.findall(" ".join(answers.values()))) & defined.keys()
+    defined = {name: defined[name] for name in itertools.islice(used, MAX_NAMES)}
     written = dict(itertools.islice(written.items(), MAX_QUESTIONS))
     for task, parts in written.items():
         if len(json.dumps(parts)) > MAX_WRITTEN:
             written[task] = [{"text": part["text"][:MAX_TEXT], "shown": []} for part in parts[:9]]
             remarks[task] = f"more than {MAX_WRITTEN / 1e6:g} MB: only the beginning is shown"
-    return SubmittedNotebook(answers, remarks, worked_on, None, written, drawn)
+    return SubmittedNotebook(answers, remarks, worked_on, None, written, drawn, defined)
 
 
 def read_bytes(path: Path, first: int | None = None) -> bytes:

@@ -10,7 +10,7 @@ task, and one more when the task is over, and is told again by a byte once nothi
 On the task's socket a message is one line of JSON, and each is answered by one:
 
     {"setup": [source], "entries": [name], "drive": ...}     -> null or an error
-    the answer cell's source                                 -> null or a SyntaxError; it is not run
+    the answer cell's source, which is not run yet           -> {"undefined": [name]} or an error
     the answer cell's source                                 -> null or an error
     {"entry", "read", "args", "kwargs", "seed"}, any number  -> {"value" or "error",
                                                                  "mutated": [label], "n_calls"}
@@ -35,8 +35,8 @@ from typing import TextIO
 if __package__ in (None, ""):  # as a script under -I the package's folder is not on the path
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from grader import encoding, seccomp
-from grader.session import Session, describe_error, find_syntax_error
+from grader import encoding, jupyter, seccomp
+from grader.session import Session, describe_error, read_answer
 
 WRITABLE = ("/tmp", "/dev/shm")
 
@@ -53,7 +53,7 @@ def serve(requests: TextIO, replies: TextIO) -> None:
     except Exception as error:
         return reply(describe_error(error, "setup"))
     reply(None)
-    reply(find_syntax_error(json.loads(requests.readline())))
+    reply(read_answer(json.loads(requests.readline()), jupyter.names() | session.base))
     # As in JupyterLab, `from __main__ import f` and pickle find what the cell defines.
     sys.modules["__main__"] = main = types.ModuleType("__main__")
     session.names = vars(main)

@@ -6,7 +6,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from grader import build, cells, freeze
+from grader import cells, freeze
+from tools import build_exercises as build
 from tools import exercise_task
 
 SAMPLE = Path(__file__).parent / "exercises" / "sample"

@@ -9,9 +9,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from grader import build, cells
+from grader import cells
 from grader.__main__ import main
-from grader.build import BuildError, build_exercise, exercise_bytes, find_drift
+from tools import build_exercises as build
+from tools.build_exercises import BuildError, build_exercise, exercise_bytes, find_drift
 
 SAMPLE = Path(__file__).parent / "exercises" / "sample"
 NAME = "01_sample.ipynb"

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from grader.compare import Close, Exact, compare_from_json
+from grader.compare import Close, Exact
 
 SAME_NUMBERS = [[1.0, 2.0], (1.0, 2.0), np.array([1.0, 2.0]), np.array([1, 2], np.float32)]
 
@@ -115,8 +115,3 @@ def test_reasons_do_not_depend_on_how_far_off_it_is(expected):
 
     told = {Close(5e-3).difference(off_by(d, expected), expected) for d in (0.04, 0.1, 33.0, -2.0)}
     assert len(told) == 1
-
-
-def test_a_comparison_is_made_from_json():
-    assert compare_from_json({"kind": "Exact"}) == Exact()
-    assert compare_from_json({"kind": "Close", "rtol": 0.5, "atol": 0.0}) == Close(0.5, 0.0)

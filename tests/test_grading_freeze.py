@@ -1,6 +1,9 @@
 """Freezing a task: the same data each time, and tasks that cannot work are refused."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -24,6 +27,36 @@ def test_the_same_seed_gives_the_same_bytes_and_another_other_cases():
     first, again, other = (encoding.dumps(freeze(mean_task(), seed)) for seed in (3, 3, 4))
     assert first == again
     assert json.loads(first)["cases"] != json.loads(other)["cases"]
+
+
+UNORDERED = """
+from grader import encoding
+from grader.checks import Case, Exact, Task
+from grader.freeze import freeze
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+SOURCE = '''def count(words):
+    ### BEGIN SOLUTION
+    if not words: raise ValueError(object())
+    return {word: {letter: 1 for letter in set(word)} for word in set(words)}
+    ### END SOLUTION'''
+mark = {"nbgrader": {"grade_id": "count", "solution": True, "grade": False}}
+text = new_markdown_cell("Difficulty 1 of 5 · 2 minutes · 1 points")
+notebook = new_notebook(cells=[text, new_code_cell(SOURCE, metadata=mark)])
+task = Task(grade_id="count", entry="count", compare=Exact(), misconceptions=[
+    ("lists", "set(words)", "words[:2]", "each word counts"), ("letters", "1 for", "2 for", "one")],
+    cases=lambda rng: [Case(["ab", "cd", "ef", "gh", "ij"]), Case([])])
+print(encoding.dumps(freeze(task, 0, notebook)))
+"""
+
+
+def test_neither_the_order_of_a_set_nor_an_address_changes_what_is_frozen():
+    """Else a later run would grade all answers to such a task once more."""
+    line, found = [sys.executable, "-c", UNORDERED], set()
+    for seed in "123":
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        found.add(subprocess.check_output(line, env=environment))
+    assert len(found) == 1
 
 
 def test_frozen_data_survives_json():

@@ -12,8 +12,7 @@ from small_tasks import DEF, FAST, LIST, doubling, process_verdict
 
 from grader import GradingError, judge, run
 from grader.checks import Case
-from grader.limits import Limits
-from grader.sandbox import Sandbox
+from grader.sandbox import Limits, Sandbox
 
 HANG = "while True:\n        pass"
 SWALLOW = (

@@ -20,10 +20,11 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import build_exercises as build
 from mutants import survivors
 from notebook_rules import cell_problems
 
-from grader import build, cells, freeze, judge, session
+from grader import cells, freeze, judge, session
 from grader.checks import load_tasks
 
 TEXT = """## Task {number}: TODO title

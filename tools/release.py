@@ -94,13 +94,15 @@ def per_student_files(root: Path, roster: Path | None, seed: int | None) -> dict
     """
     if roster is None:
         return {}
-    from grader import build, freeze, people, per_student, reports
+    import build_exercises as build
+
+    from grader import cells, freeze, people, per_student, reports
 
     files = {}
     try:
         for student in people.read_students(roster):
             say(f"drawing values for {student} ...")
-            for path in build.solution_paths(root):
+            for path in cells.solution_paths(root):
                 solution = per_student.solution_of(root, path.stem, seed, student)
                 if solution is not None:
                     freeze.freeze_exercises(root, [path.stem], seed, student=student)
@@ -116,7 +118,7 @@ def per_student_files(root: Path, roster: Path | None, seed: int | None) -> dict
 
 def check_exercises(root: Path) -> None:
     """Raises ReleaseError where exercises/ is not what solutions/ gives."""
-    from grader import build
+    import build_exercises as build
 
     try:
         drift = build.find_drift(root)

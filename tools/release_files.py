@@ -34,7 +34,7 @@ EDITS = {
         ("run everything that CI runs     (K=word narrows)",
          "run the visible tests of your answers  (K=01 narrows)"),
     ],
-    "pyproject.toml": [(', "grader*"', ""), ('grader = ["templates/*.html"]\n', "")],
+    "pyproject.toml": [(', "grader*"', ""), ('grader = ["templates/*"]\n', "")],
     "tools/course.py": [
         ("then run all that CI runs", "then run the visible tests of your answers"),
         ("    python tools/course.py site       set up for tests, then build the site\n", ""),

@@ -6,7 +6,8 @@ from exercise_files import COURSE, ROOTS, find_exercises, frozen, verdict
 from nbclient import NotebookClient
 from small_tasks import merge_solutions
 
-from grader import build, cells, checks, session
+from grader import cells, checks, session
+from tools import build_exercises as build
 
 EXERCISES = find_exercises()
 TASKS = [(exercise, task) for exercise in EXERCISES for task in exercise.tasks]

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import nbformat
 
-from grader import build, cells
+from grader import cells
+from tools import build_exercises as build
 
 CHECKS = """
 from grader.checks import Case, Close, Misconception, Task

@@ -14,8 +14,7 @@ from small_course import hand_in, notebook, points
 from small_tasks import DEF, LIST, doubling, grade_answer
 
 from grader import pool, run, seccomp, self_test
-from grader.limits import Limits
-from grader.sandbox import Sandbox
+from grader.sandbox import Limits, Sandbox
 
 HEAD = """import builtins, copyreg, ctypes, fcntl, gc, json, os, socket, sys, threading, time
 libc = ctypes.CDLL(None, use_errno=True)

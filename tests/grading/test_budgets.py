@@ -20,7 +20,7 @@ from grader import GradingError, encoding, exchange, pool, reports, run, self_te
 from grader import __main__ as command
 from grader.compare import Close
 from grader.exchange import Exchange, Fault
-from grader.limits import Limits
+from grader.sandbox import Limits
 
 __all__ = ["slow"]  # a fixture
 SAME_HASH = [n * sys.hash_info.modulus for n in range(1, 3000)]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from small_tasks import DEF, doubling, grade_answer, process_verdict
 
+from grader import jupyter, session
 from grader.sandbox import Sandbox
 
 BARE = Sandbox(bubblewrap=False)
@@ -55,7 +56,6 @@ NAMES = ["ada", "bob"]  # both stand in the answer, which says one of them for e
 @pytest.mark.parametrize(
     "body",
     [
-        "return bob if 777.125 in x else ada",
         "return getattr(x, 'bob' if 777.125 in x else 'ada')",
         "raise NameError(f\"name '{'bob' if 777.125 in x else 'ada'}' is not defined\")",
         "return {}['bob' if 777.125 in x else 'ada']",
@@ -79,7 +79,7 @@ HERE = "in line 2 of the answer cell"
     ("body", "text"),
     [
         ("return x[9]", f"IndexError {HERE}: an index is out of range"),
-        ("return undefined", f"NameError {HERE}: a name is not defined there"),
+        ("return undefined", f"NameError {HERE}: the cell uses undefined, which it"),
         ("return y; y = 1", f"UnboundLocalError {HERE}: a variable is used before it has a value"),
         ("return double(x)", f"RecursionError {HERE}: a function calls itself"),
         ("return x.append_all()", f"AttributeError {HERE}: an object has no attribute"),
@@ -100,6 +100,36 @@ def test_what_helps_is_told(body, text):
     assert text in told(body)["student_message"]
 
 
+CHOOSES = "return bob if {} in x else ada"
+
+
+def test_names_that_a_cell_lacks_are_told_whichever_of_them_is_asked_for():
+    """They are found before the cell is run, so that their choice says nothing of an input."""
+    two = {told(CHOOSES.format(number))["student_message"] for number in (777.125, 1, 9)}
+    assert {text.removeprefix("hidden case 1 of 2: ") for text in two} == {
+        "NameError in line 2 of the answer cell: the cell uses ada, bob, which it does not "
+        "define; each task is graded with its own cell only"
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "names"),
+    [
+        ("from math import *\ndef double(x): return undefined", []),
+        (
+            "import math as m\ndef double(x): return helper(m.e, y := 3, [z for z in x])",
+            ["helper"],
+        ),
+        ("def double(x):\n    global helper\n    helper = a\n    return helper + b", ["a", "b"]),
+        ("double = lambda x: [helper(i) for i in x]\ndel double", ["helper"]),
+        ("%time n = later(3)\ndef double(x): return display(_) or get_ipython()", ["later"]),
+        ("class A:\n    y = 1\n    def f(self): return y + len(given)", ["y"]),
+    ],
+)
+def test_which_names_a_cell_lacks(answer, names):
+    assert session.read_answer(answer, jupyter.names() | {"given": 1}) == {"undefined": names}
+
+
 def test_a_missing_function_is_named():
     result = grade_answer(doubling(), "def twice(x): return x", BARE)
     assert result["student_message"] == "the answer cell does not define double"
@@ -112,7 +142,7 @@ def test_a_missing_function_is_named():
     [
         ("def double(x) return x", "SyntaxError in line 1 of the answer cell: expected ':'"),
         ("\nx = (1,", "SyntaxError in line 2 of the answer cell: '(' was never closed"),
-        ("n = 1\nm = nn + n", "NameError in line 2 of the answer cell: name 'nn' is not defined"),
+        ("n = 1\nm = nn + n", "NameError in line 2 of the answer cell: the cell uses nn, which"),
         ("x = [][0]", "IndexError in line 1 of the answer cell: an index is out of range"),
     ],
 )

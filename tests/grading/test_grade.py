@@ -6,6 +6,7 @@ import os
 from concurrent.futures import Future
 from datetime import UTC, datetime
 
+import nbformat
 import pytest
 from small_course import RIGHT, WRONG, answer, hand_in, notebook, points
 
@@ -220,3 +221,35 @@ def test_a_folder_without_notebooks_is_refused(tmp_path, grade_here):
 
 def test_right_and_wrong_are_what_they_are_called():
     assert RIGHT.keys() == WRONG.keys()
+
+
+HELPER = "def helper(x):\n    return sum(x)"
+SHARED = "def mean(x):\n    return helper(x) / other(x) / np.ones(1)[0]"
+
+
+def test_a_helper_in_another_cell_is_named_with_its_place(course, tmp_path, grade_here):
+    made = notebook(course, mean=SHARED, double=f"def double(x):\n    return x + x\n\n{HELPER}")
+    made.cells.insert(0, nbformat.v4.new_code_cell("import os, numpy as np\nlen, a = 1, 2"))
+    hand_in(tmp_path / "in", "ann", made)
+    hand_in(tmp_path / "in", "ben", notebook(course, mean=SHARED))
+    hand_in(tmp_path / "in", "cem", notebook(course, mean="def mean(x):\n    raise NameError(len)"))
+    outcome = grade_here(exercises=["01"])
+    told = {
+        name: answer(outcome, name, "mean")["student_message"] for name in ("ann", "ben", "cem")
+    }
+    lacks = ("NameError in line 2 of the answer cell: the cell uses helper, np, other, which "
+             "it does not define; each task is graded with its own cell only")  # fmt: skip
+    assert told["ben"].endswith(lacks)
+    assert told["ann"].endswith(
+        f"{lacks}. The notebook defines helper in cell 3 from the top (double): it is needed in "
+        "this cell, too. The notebook defines np in cell 1 from the top: it is needed in this "
+        "cell, too"
+    )
+    assert "len" not in told["cem"]
+    page = (tmp_path / "out" / "feedback" / "ann.html").read_text()
+    assert "defines helper in cell 3" in page
+    # It is known in a later run, over another folder, as well.
+    hand_in(tmp_path / "in2", "dee", notebook(course))
+    later = grading.grade(course, tmp_path / "in2", tmp_path / "out", grading.Settings(
+        exercises=["01"], unsafe=True, sandbox=Sandbox(bubblewrap=False)))  # fmt: skip
+    assert answer(later, "ann", "mean")["student_message"] == told["ann"]

@@ -106,7 +106,7 @@ def test_the_command_in_the_sandbox(course, sandbox, tmp_path, capsys, monkeypat
     arguments = ["--root", str(course), "grade", str(tmp_path / "in")]
     arguments += ["--out", str(tmp_path / "out"), "--exercise", "01_lists"]
     assert command.main([*arguments, "--limit", "memory_mb=1000"]) == 0
-    assert "1 students, 2 answers graded now" in capsys.readouterr().out
+    assert "1 student, 2 answers graded now" in capsys.readouterr().out
     assert command.main([*arguments, "--limit", "colour=3"]) == 2
     assert "limit: 'colour' is not one of memory_mb" in capsys.readouterr().err
 
@@ -116,6 +116,21 @@ def test_the_old_command_says_where_the_grader_is_and_goes_on():
     done = subprocess.run(line, capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stderr == "lecture_lib.grading has moved: use python -m grader\n"
     assert done.stdout.startswith("usage: python -m grader build")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("grader.lms canvas results roster.csv", "grader.lms has moved: use python tools/lms.py"),
+        ("lecture_lib.grading.lms moodle", "lecture_lib.grading.lms has moved: use python tools"),
+        ("grader mutants --exercise 01", "mutants has moved: use make try-task"),
+    ],
+)
+def test_a_command_that_is_gone_says_what_to_use_now(old, new):
+    line = [sys.executable, "-m", *old.split()]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(new)
 
 
 def test_the_library_does_not_know_the_grader():

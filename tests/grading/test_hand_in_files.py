@@ -127,7 +127,7 @@ def test_folders_too_deep_to_be_listed_are_told_and_stop_nobody(graded_odd, tmp_
     os.close(handle)
     status, printed = graded_odd()
     assert status == 1
-    assert "1 students, 2 answers graded now" in printed
+    assert "1 student, 2 answers graded now" in printed
     assert "not read: File name too long" in printed
 
 

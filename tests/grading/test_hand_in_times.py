@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from grader import submissions
 from grader.submissions import find_submissions, parse_timestamp
 
 EXERCISES = {"01_lists": ["double", "mean"], "02_more": ["half"]}
@@ -113,3 +114,20 @@ def test_an_odd_time_stamp_stops_nobody(put, tmp_path, odd):
     (submission,) = find_submissions(tmp_path, EXERCISES).submissions
     assert submission.submitted.timestamp() == 100
     assert "timestamp.txt does not count" in submission.remarks[0]
+
+
+def test_a_file_that_goes_away_while_it_is_read_stops_nobody(put, tmp_path, monkeypatch):
+    """As in a folder that a program keeps in step with another machine's."""
+    put("ann/01_lists.ipynb"), put("ben/01_lists.ipynb")
+    read = submissions.read_notebook
+
+    def read_and_lose(path, given):
+        notebook = read(path, given)
+        if "ann" in path.parts:
+            path.unlink()
+        return notebook
+
+    monkeypatch.setattr(submissions, "read_notebook", read_and_lose)
+    found = find_submissions(tmp_path, EXERCISES)
+    assert [each.student for each in found.submissions] == ["ben"]
+    assert found.rejected == [("ann/01_lists.ipynb", "it was gone before it was read")]

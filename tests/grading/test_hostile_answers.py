@@ -9,8 +9,7 @@ import pytest
 from small_course import hand_in, notebook, points
 
 from grader import grade as grading
-from grader.limits import Limits
-from grader.sandbox import Sandbox
+from grader.sandbox import Limits, Sandbox
 
 HEAD = "import builtins, ctypes, gc, json, os, pickle, signal, socket, subprocess, sys, threading\n"
 DEF = f"{HEAD}def double(x):\n    "

@@ -6,11 +6,11 @@ import pytest
 from small_tasks import DEF, doubling, grade_answer
 
 from grader import jupyter, pool, run
-from grader.limits import Limits
+from grader.sandbox import Limits
 
 GOOD = DEF + "return [2 * item for item in x]\n"
 PASS = "all hidden checks pass"
-UNDEFINED = "NameError in line {} of the answer cell: name 'y' is not defined"
+UNDEFINED = "NameError in line {} of the answer cell: the cell uses y, which it does not define"
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_a_wrong_answer_whose_cell_fails_later_is_told_both(told):
     assert n == 0
     assert got.startswith("hidden case 1 of 2: the result has the right length, but every entry")
     assert message in got
-    assert got.endswith("is graded without the other cells of the notebook")
+    assert got.endswith("each task is graded with its own cell only")
     assert told(f"{DEF}return x\ny") == (0, "this is the input itself"), "the mistake is known"
 
 

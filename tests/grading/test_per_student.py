@@ -6,7 +6,8 @@ import release
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from small_course import answer, points
 
-from grader import build, cells, per_student
+from grader import cells, per_student
+from tools import build_exercises as build
 
 CHECKS = """
 from grader.checks import Case, Close, Exact, Task, between

@@ -8,10 +8,10 @@ import pytest
 from small_course import RIGHT
 from small_tasks import DEF, doubling
 
-from grader import GradingError, attempts, judge, limits, run, sandbox, self_test
+from grader import GradingError, attempts, judge, run, self_test
+from grader import sandbox as sandbox_module
 from grader.checks import Case
-from grader.limits import Limits
-from grader.sandbox import Sandbox
+from grader.sandbox import Limits, Sandbox
 
 
 def test_the_self_test_finds_nothing_in_a_whole_sandbox(tried):
@@ -56,7 +56,7 @@ class Holed(Sandbox):
 )
 def test_the_self_test_notices_a_hole(sandbox, monkeypatch, name, options):
     """The sandbox with one option taken away, and without counters, is told from a whole one."""
-    monkeypatch.setattr(limits, "CGROUPS", Path("/nonexistent"))
+    monkeypatch.setattr(sandbox_module, "CGROUPS", Path("/nonexistent"))
     monkeypatch.setattr(run.Worker, "cpu_s", lambda self: 0.0)
     monkeypatch.setattr(Holed, "options", options)
     holed = Holed(limits=Limits(**self_test.SMALL))
@@ -79,13 +79,13 @@ def test_a_sandbox_that_does_not_start_is_told_from_one_that_holds(monkeypatch):
 
 
 def test_a_missing_bubblewrap_is_named(monkeypatch):
-    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
+    monkeypatch.setattr(sandbox_module.shutil, "which", lambda name: None)
     with pytest.raises(GradingError, match="apt install bubblewrap"):
         Sandbox().command()
 
 
 def test_private_folders_below_a_visible_one_are_refused():
-    private = str(sandbox.PACKAGES[0] / "templates")
+    private = str(sandbox_module.PACKAGES[0] / "templates")
     with pytest.raises(GradingError, match="which students' code can read"):
         Sandbox(private=(private,)).command()
 
@@ -101,13 +101,13 @@ def test_every_attempt_is_tried(tried):
     ids=["version 1", "version 2"],
 )
 def test_for_root_the_kernel_counts_processes_and_memory(monkeypatch, tmp_path, trees, memory):
-    monkeypatch.setattr(limits, "CGROUPS", tmp_path)
-    monkeypatch.setattr(limits.os, "geteuid", lambda: 0)
-    monkeypatch.setattr(limits.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(sandbox_module, "CGROUPS", tmp_path)
+    monkeypatch.setattr(sandbox_module.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(sandbox_module.time, "sleep", lambda seconds: None)
     for tree in trees:
         (tmp_path / tree).mkdir(exist_ok=True)
         (tmp_path / tree / "cgroup.procs").touch()
-    with limits.counted(Limits(memory_mb=5, processes=7)) as command:
+    with sandbox_module.counted(Limits(memory_mb=5, processes=7)) as command:
         written = {path.name: path.read_text() for path in tmp_path.glob("**/lecture-grading/*/*")}
         assert written["pids.max"] == "7"
         assert written[memory] == str(5 << 20)
@@ -146,6 +146,30 @@ def test_the_grader_watches_the_memory_of_a_task():
     watched = Sandbox(bubblewrap=False, limits=Limits(memory_mb=200))
     assert run.run_answer(frozen, answer, watched)[0]["error"]["types"] == ["Died"]
     assert "value" in run.run_answer(frozen, answer.replace("(3)", "(0.5)"))[0]
+
+
+PAGES = """
+import ctypes, time
+libc = ctypes.CDLL(None)
+libc.mmap.restype, libc.mmap.argtypes = ctypes.c_void_p, [ctypes.c_size_t] * 6
+libc.madvise.argtypes = [ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
+def double(x):
+    size = x[0] << 30
+    start = libc.mmap(0, size, 1, 0x4022, 2**64 - 1, 0)  # read only, private, of no file
+    libc.madvise(start, size, 15)  # no huge pages
+    for place in range(start, start + size, 2 << 20):
+        ctypes.c_char.from_address(place).value
+    time.sleep(2)
+    return 1
+"""
+
+
+@pytest.mark.parametrize(("n_gb", "outcome"), [(10, "value"), (160, "error")])
+def test_page_tables_count_as_memory(n_gb, outcome):
+    """Whoever reads a byte of each two megabytes that were mapped makes the kernel use 4 kB."""
+    frozen = doubling(cases=lambda rng: [Case([n_gb])])
+    watched = Sandbox(bubblewrap=False, limits=Limits(memory_mb=200))
+    assert outcome in run.run_answer(frozen, PAGES, watched)[0]
 
 
 def test_open_files_count_as_memory():

@@ -9,8 +9,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from small_course import answer, hand_in, make_course, notebook, points
 
-from grader import build, cells
+from grader import cells
 from grader.submitted_file import read_submitted
+from tools import build_exercises as build
 
 QUESTION = "Why is the mean pulled up? Difficulty 2 of 5 · 5 minutes · 4 points"
 PIXEL = (  # a picture of one black pixel

@@ -1,7 +1,8 @@
 """exercises/NN_topic.ipynb from solutions/NN_topic.ipynb, byte for byte repeatable.
 
-nbgrader's preprocessors do the work, as a library: no database, no course folder. A solution
-notebook that would come out wrong (a leaked answer, a lost signature) is refused by ``lint``.
+The command is ``python -m grader build``. nbgrader's preprocessors do the work, as a library: no
+database, no course folder. A solution notebook that would come out wrong (a leaked answer, a lost
+signature) is refused by ``lint``.
 """
 
 import ast
@@ -12,7 +13,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from . import cells
+from grader import cells
 
 STUB = 'raise NotImplementedError("replace this line with your answer")'
 TEXT_STUB = "*Replace this line with your answer.*"
@@ -65,7 +66,7 @@ def exercise_bytes(solution_path: Path, solution: NotebookNode | None = None) ->
 
 def find_drift(root: Path) -> dict[str, str]:
     """What in ``root/exercises`` is not as ``build`` would leave it: why, by file name."""
-    wanted = {path.name: exercise_bytes(path) for path in solution_paths(root)}
+    wanted = {path.name: exercise_bytes(path) for path in cells.solution_paths(root)}
     found = {path.name: path.read_bytes() for path in sorted((root / "exercises").glob("*.ipynb"))}
     drift = {}
     for name in [*wanted, *found]:
@@ -86,13 +87,6 @@ def build(root: Path) -> dict[str, str]:
         if why != ORPHANED:
             (root / "exercises" / name).write_bytes(exercise_bytes(root / "solutions" / name))
     return drift
-
-
-def solution_paths(root: Path) -> list[Path]:
-    """The solution notebooks, in order. BuildError if there is no folder ``solutions``."""
-    if not (root / "solutions").is_dir():
-        raise BuildError(f"{root}: has no folder solutions/ (run this in the course's folder)")
-    return sorted((root / "solutions").glob("*.ipynb"))
 
 
 def lint(notebook: NotebookNode) -> list[str]:
@@ -167,3 +161,14 @@ def _task_problems(notebook: NotebookNode, grade_id: str) -> Iterator[str]:
         return
     if points != cells.nbgrader_field(carries_points, "points"):
         yield f"the text says {points} points, the metadata say otherwise"
+
+
+def write_exercises(root: Path, check: bool) -> int:
+    """What ``python -m grader build`` does, with ``--check`` if ``check``; its exit status."""
+    drift = find_drift(root) if check else build(root)
+    for name, why in drift.items():
+        print(f"exercises/{name}: {why if check or why == ORPHANED else 'written'}")
+    if check:
+        print("run: python -m grader build" if drift else "exercises/ is what solutions/ gives")
+        return int(bool(drift))
+    return int(ORPHANED in drift.values())
