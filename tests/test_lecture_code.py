@@ -17,6 +17,7 @@ SHARED = [
     ("03b_real_block", "engine/model.py", "split_heads project_qkv attend mlp"),
     ("04_kv_cache", "engine/kv_cache.py", "causal_mask KVCache.append KVCache.advance forward"),
     ("04_kv_cache", "engine/generate.py", "greedy cached_tokens"),
+    ("07_tensor_parallelism", "parallel/tensor.py", "f g hidden"),
 ]
 CASES = [(lecture, path, name) for lecture, path, names in SHARED for name in names.split()]
 

@@ -1,5 +1,6 @@
 """Two "hosts" that torchrun connects: network namespaces with a cable between them."""
 
+import ast
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import needs
 import pytest
-from parallel_models import PROMPT, WITH_BIASES, greedy_with_logits, save_model
+from parallel_models import PROMPT, TIED, WITH_BIASES, greedy_with_logits, save_model
 
 ADDRESSES = ("10.213.77.1", "10.213.77.2")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
@@ -44,17 +45,31 @@ def _ip(*arguments):
     subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
 
 
-def start(prefix, kind, folder: Path, out: Path, torchrun: list[str]) -> subprocess.Popen:
-    prompts = ["--prompt", bytes(PROMPT).decode()]
-    options = ["--max-new-tokens", "4", "--model", str(folder), "--json", str(out), "--check"]
-    return subprocess.Popen(
-        [*prefix, *TORCHRUN, *torchrun, "-m", "lecture_lib.parallel", kind, *prompts, *options],
-        env=os.environ | {"GLOO_SOCKET_IFNAME": "cable", "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+def run_on_both(hosts, *command) -> list[str]:
+    """Run a rank of one torchrun on each host; returns what they said."""
+    started = []
+    try:
+        for number, host in enumerate(hosts):
+            torchrun = [
+                *TORCHRUN, "--nnodes=2", "--nproc-per-node=1", f"--node-rank={number}",
+                f"--master-addr={ADDRESSES[0]}", "--master-port=29713",
+            ]  # fmt: skip
+            process = subprocess.Popen(
+                ["ip", "netns", "exec", host, *torchrun, *command],
+                env=os.environ | {"GLOO_SOCKET_IFNAME": "cable", "OMP_NUM_THREADS": "1"},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+            started.append(process)
+        said = [process.communicate(timeout=120)[0] for process in started]
+        assert [process.returncode for process in started] == [0, 0], said
+        return said
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.slow
@@ -65,30 +80,46 @@ def test_one_model_on_two_hosts(hosts, tmp_path, kind):
 
     prompt = byte_tokenizer()(bytes(PROMPT).decode()).input_ids
     expected, _ = greedy_with_logits(model, prompt, 4)
-    started = []
-    try:
-        for number, host in enumerate(hosts):
-            torchrun = [
-                "--nnodes=2", "--nproc-per-node=1", f"--node-rank={number}",
-                f"--master-addr={ADDRESSES[0]}", "--master-port=29713",
-            ]  # fmt: skip
-            prefix = ["ip", "netns", "exec", host]
-            out = tmp_path / f"{number}.json"
-            started.append(start(prefix, kind, tmp_path / "model", out, torchrun))
-        said = [process.communicate(timeout=120)[0] for process in started]
-        assert [process.returncode for process in started] == [0, 0], said
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
+    out = tmp_path / "0.json"  # of each host, but rank 0 alone reports
+    run_on_both(
+        hosts, "-m", "lecture_lib.parallel", kind, "--prompt", bytes(PROMPT).decode(),
+        "--max-new-tokens", "4", "--model", str(tmp_path / "model"), "--json", str(out), "--check",
+    )  # fmt: skip
     result = json.loads((tmp_path / "0.json").read_text())
-    assert not (tmp_path / "1.json").exists(), "rank 0 alone reports"
     token_ids = result["token_ids"]
     assert (token_ids if kind == "tensor" else token_ids[0]) == expected
     assert result["difference"] < 1e-3
     # Of a ring over 2 ranks each sends the payload once; a pipeline's message crosses once.
     crossings = 2 if kind == "tensor" else 1
     assert result["wire_bytes"] > crossings * result["payload_bytes"] > 0
+
+
+def script_of_lecture_07() -> str:
+    """The file that its notebook writes: the header, the functions in turn, what torchrun runs."""
+    path = Path(__file__).parents[1] / "notebooks/07_tensor_parallelism.ipynb"
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    nodes = {}
+    for node in ast.parse(code).body:
+        names = [target.id for target in getattr(node, "targets", []) if hasattr(target, "id")]
+        nodes |= dict.fromkeys([*names, getattr(node, "name", "")], node)
+    names = [name.id for name in nodes["my_group"].value.args[1:]]
+    header, end = (ast.literal_eval(nodes[name].value) for name in ("HEADER", "TORCHRUN"))
+    return "\n\n".join([header, *(ast.unparse(nodes[name]) for name in names), end])
+
+
+@pytest.mark.slow
+def test_the_group_of_lecture_07_on_two_hosts(hosts, tmp_path):
+    model = save_model(tmp_path / "model", TIED)
+    expected, _ = greedy_with_logits(model, PROMPT, 4)
+    (tmp_path / "my_group.py").write_text(script_of_lecture_07(), "utf-8")
+    order = {"model": str(tmp_path / "model"), "token_ids": PROMPT, "n_new": 4}
+    said, nothing = run_on_both(hosts, str(tmp_path / "my_group.py"), json.dumps(order))
+    result = json.loads(said.splitlines()[-1])
+    assert result["ids"] == expected
+    assert not [line for line in nothing.splitlines() if line.startswith("{")]
+    sizes = [48 * 4 * tokens for tokens in (len(PROMPT), 1, 1, 1) for _ in range(2 * 6)]
+    assert result["payloads"] == [["all_reduce", size] for size in sizes]
 
 
 def test_the_command_starts_ranks_by_itself_and_names_bad_arguments(tmp_path, capsys):
