@@ -517,6 +517,8 @@ UNTRIED = {
     "op_trace.Symbols.shape": "asked by a trace, with the shapes of tensors",
     "op_trace.Symbols.size": "asked by a trace, with the shapes of tensors",
     "op_trace.row": "does nothing unless a trace records: tried below",
+    "parallel.TrafficRecorder": "its method is called by torch",
+    "parallel.run_ranks": "starts processes; tests/test_parallel_launch.py refuses its numbers",
     "parallel.run_pipeline_parallel": "starts processes; make_job checks the arguments: see below",
     "parallel.run_tensor_parallel": "starts processes; make_job checks the arguments: see below",
     "lecture_block.ToyTransformer": "made by its method random",

@@ -103,7 +103,7 @@ def script_of_lecture_07() -> str:
     for node in ast.parse(code).body:
         names = [target.id for target in getattr(node, "targets", []) if hasattr(target, "id")]
         nodes |= dict.fromkeys([*names, getattr(node, "name", "")], node)
-    names = [name.id for name in nodes["my_group"].value.args[1:]]
+    names = [name.id for name in nodes["GROUP"].value.elts]
     header, end = (ast.literal_eval(nodes[name].value) for name in ("HEADER", "TORCHRUN"))
     return "\n\n".join([header, *(ast.unparse(nodes[name]) for name in names), end])
 
