@@ -235,6 +235,9 @@ def test_comparison_where_only_flops_take_time():
     full = compare_parallelism(LLAMA, **ALIKE, batch_size=4, link=FREE, hardware=COUNTS)
     assert full.pipeline.decode_tokens_per_s == pytest.approx(1 / (layers_s / 4 + LM_HEAD_S))
     assert [layout.n_batches for layout in full.layouts] == [1, 1, 4]
+    slowest_s = (page.one_gpu.prefill_s - LM_HEAD_S) / 4 + LM_HEAD_S  # the last of the stages
+    after_the_first_s = full.pipeline.prefill_s - page.pipeline.prefill_s
+    assert after_the_first_s == pytest.approx(3 * slowest_s)
     assert page.one_gpu.wire_bytes == 0
 
 
