@@ -390,12 +390,12 @@ EXAMPLES = {
     "parallel.check_tensor_parallel_degree": lambda it: {"spec": it.spec, "n_ranks": 2},
     "parallel.communication_time_s": lambda it: {"volume": it.volume, "link": "nvlink4"},
     "parallel.compare_parallelism": lambda it: {"spec": it.spec, **RANKS, "max_new_tokens": 2},
+    "parallel.lay_out": lambda it: {"spec": it.spec, "seq_len": 4, "max_new_tokens": 2},
     "parallel.pipeline_degrees": lambda it: {"spec": it.spec},
     "parallel.pipeline_schedule": lambda it: {
         "n_requests": 2, "n_stages": 2, "prefill_s": 1.0, "max_new_tokens": 2
     },
     "parallel.pipeline_volume": lambda it: {"spec": it.spec, **RANKS},
-    "parallel.ring_all_reduce": lambda it: {"arrays": [np.ones(2), np.ones(2)]},
     "parallel.ring_steps": lambda it: {"n_ranks": 2},
     "parallel.ring_wire_bytes": lambda it: {"payload_bytes": 8, "n_ranks": 2},
     "parallel.schedule_from_timestamps": lambda it: {
@@ -407,7 +407,6 @@ EXAMPLES = {
         "spec": it.spec, "ranks": [1, 2], "seq_len": 4, "max_new_tokens": 2
     },
     "parallel.transfer_time_s": lambda it: {"payload_bytes": 8, "link": "nvlink4"},
-    "parallel.tree_wire_bytes": lambda it: {"payload_bytes": 8, "n_ranks": 2},
     "pipelines.load_pipeline": lambda it: {
         "task": "translation", "model": "course-t5", "device": "cpu"
     },
@@ -495,6 +494,8 @@ UNTRIED = {
     "op_trace.Symbols.shape": "asked by a trace, with the shapes of tensors",
     "op_trace.Symbols.size": "asked by a trace, with the shapes of tensors",
     "op_trace.row": "does nothing unless a trace records: tried below",
+    "parallel.TrafficRecorder": "its method is called by torch",
+    "parallel.run_ranks": "starts processes; tests/test_parallel_launch.py refuses its numbers",
     "parallel.run_pipeline_parallel": "starts processes; make_job checks the arguments: see below",
     "parallel.run_tensor_parallel": "starts processes; make_job checks the arguments: see below",
     "lecture_block.ToyTransformer": "made by its method random",

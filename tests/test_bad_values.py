@@ -157,13 +157,13 @@ CALLS = {
     "parallel.check_pipeline_degree": {"spec": SPEC},
     "parallel.check_tensor_parallel_degree": {"spec": SPEC},
     "parallel.compare_parallelism": RANKS,
+    "parallel.lay_out": {**ON_SPEC, "max_new_tokens": 4},
     "parallel.pipeline_schedule": {"n_requests": 2, "n_stages": 2, "prefill_s": 1},
     "parallel.pipeline_volume": RANKS,
     "parallel.ring_steps": {},
     "parallel.ring_wire_bytes": {"payload_bytes": 8, "n_ranks": 2},
     "parallel.tensor_parallel_volume": RANKS,
     "parallel.transfer_time_s": {"payload_bytes": 8, "link": "nvlink4"},
-    "parallel.tree_wire_bytes": {"payload_bytes": 8, "n_ranks": 2},
     "scoring.token_text": {"tokenizer": LOADED.tokenizer},
     "scoring.top_tokens": {"loaded": LOADED, "probs": torch.full((260,), 1 / 260)},
     "widgets.CacheWatcher": {"engine": ENGINE},
@@ -302,25 +302,12 @@ def test_a_count_of_a_hundred_million_is_refused_or_cheap(name, argument):
 # -- hangs ----------------------------------------------------------------------------------------
 
 
-def test_the_busiest_rank_of_a_tree_is_one_of_the_first_two():
-    """Counted rank by rank, as the tree is described."""
-
-    def sent(n_ranks):
-        parents = [(rank - 1) // 2 for rank in range(1, n_ranks)]
-        return max((rank > 0) + parents.count(rank) for rank in range(n_ranks))
-
-    for n_ranks in range(1, 40):
-        assert parallel.tree_wire_bytes(8, n_ranks) == 8 * sent(n_ranks)
-    assert parallel.tree_wire_bytes(8, 10**8) == 24
-
-
 @pytest.mark.parametrize(
     ("work", "message"),
     [
         (lambda: greedy_search(TOY, max_new_tokens=math.inf), "max_new_tokens: needs an integer"),
         (lambda: greedy_search(TOY, max_new_tokens=1_001), "max_new_tokens: .* to 1,000"),
         (lambda: parallel.ring_steps(400), "n_ranks: needs an integer from 1 to 100, got 400"),
-        (lambda: parallel.ring_all_reduce([np.ones(400)] * 400), "arrays: needs an integer"),
         (
             lambda: parallel.pipeline_schedule(n_requests=1_000, n_stages=1_000, prefill_s=1),
             "n_stages: needs an integer from 1 to 200",
@@ -465,11 +452,6 @@ def block(**times):
         (lambda: beam_search(changing, num_beams=2, max_new_tokens=3), r"\(2, 3\), got \(2, 5\)"),
         (lambda: greedy_search(not_numbers, max_new_tokens=1), "no possible token"),
         (lambda: beam_search(not_numbers, num_beams=1, max_new_tokens=1), "none of them NaN"),
-        (lambda: parallel.ring_all_reduce([np.full(3, 100, np.int8)] * 2), "not fit into int8"),
-        (lambda: parallel.ring_all_reduce([np.full(3, 2**63 - 1)] * 3), "not fit into int64"),
-        (lambda: parallel.ring_all_reduce([np.full(3, 200, np.uint8)] * 2), "not fit into uint8"),
-        (lambda: parallel.ring_all_reduce([np.ones(3, bool)] * 2), "needs numbers to add up"),
-        (lambda: parallel.ring_all_reduce([np.array(["a", "b"])] * 2), "needs numbers to add up"),
         (lambda: A100.bound(math.nan, 1), "flops: needs a number of 0 or more, got nan"),
         (lambda: A100.seconds(1, -1), "n_bytes: needs a number of 0 or more"),
         (lambda: A100.dtype_of(-1), "dtype_bytes: needs a number above 0"),
@@ -515,14 +497,6 @@ def test_a_symbolic_size_is_a_count(use, argument, size):
 def test_a_size_that_may_be_a_count_is_computed_with(size):
     costs = op_costs(LectureBlock(), "decode", size, 8).set_index("op")
     assert sympy.simplify(costs.flops["q_proj"] - 2 * size * 4096**2) == 0
-
-
-@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, np.float32, np.float64])
-def test_a_sum_that_fits_is_numpys(dtype):
-    arrays = [np.arange(5).astype(dtype) * (rank + 1) for rank in range(4)]
-    results, _, _ = parallel.ring_all_reduce(arrays)
-    for result in results:
-        np.testing.assert_array_equal(result, np.sum(arrays, axis=0, dtype=dtype))
 
 
 # -- constructors ---------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ SHARED = [
     ("04_kv_cache", "engine/kv_cache.py", "causal_mask KVCache.append KVCache.advance forward"),
     ("04_kv_cache", "engine/generate.py", "greedy cached_tokens"),
     ("06_pipeline_parallelism", "parallel/pipeline.py", "run_layers run_stage"),
+    ("07_tensor_parallelism", "parallel/tensor.py", "f g hidden"),
 ]
 CASES = [(lecture, path, name) for lecture, path, names in SHARED for name in names.split()]
 

@@ -1,5 +1,6 @@
 """Two "hosts" that torchrun connects: network namespaces with a cable between them."""
 
+import ast
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import needs
 import pytest
-from parallel_models import PROMPT, WITH_BIASES, greedy_with_logits, save_model
+from parallel_models import PROMPT, TIED, WITH_BIASES, greedy_with_logits, save_model
 from test_lecture_code import code_by_file
 
 from lecture_lib.engine import Engine
@@ -118,6 +119,34 @@ def test_the_pipeline_of_lecture_06_on_two_hosts(hosts, tmp_path, loaded, monkey
     row = 4 * loaded.spec.d_model
     assert [n for _, n in results[0]["sent"]] == [length * row for length in lengths] + 10 * [row]
     assert [n for _, n in results[1]["sent"]] == 10 * [8]
+
+
+def script_of_lecture_07() -> str:
+    """The file that its notebook writes: the header, the functions in turn, what torchrun runs."""
+    path = Path(__file__).parents[1] / "notebooks/07_tensor_parallelism.ipynb"
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    nodes = {}
+    for node in ast.parse(code).body:
+        names = [target.id for target in getattr(node, "targets", []) if hasattr(target, "id")]
+        nodes |= dict.fromkeys([*names, getattr(node, "name", "")], node)
+    names = [name.id for name in nodes["GROUP"].value.elts]
+    header, end = (ast.literal_eval(nodes[name].value) for name in ("HEADER", "TORCHRUN"))
+    return "\n\n".join([header, *(ast.unparse(nodes[name]) for name in names), end])
+
+
+@pytest.mark.slow
+def test_the_group_of_lecture_07_on_two_hosts(hosts, tmp_path):
+    model = save_model(tmp_path / "model", TIED)
+    expected, _ = greedy_with_logits(model, PROMPT, 4)
+    (tmp_path / "my_group.py").write_text(script_of_lecture_07(), "utf-8")
+    order = {"model": str(tmp_path / "model"), "token_ids": PROMPT, "n_new": 4}
+    said, nothing = run_on_both(hosts, str(tmp_path / "my_group.py"), json.dumps(order))
+    result = json.loads(said.splitlines()[-1])
+    assert result["ids"] == expected
+    assert not [line for line in nothing.splitlines() if line.startswith("{")]
+    sizes = [48 * 4 * tokens for tokens in (len(PROMPT), 1, 1, 1) for _ in range(2 * 6)]
+    assert result["payloads"] == [["all_reduce", size] for size in sizes]
 
 
 def test_the_command_starts_ranks_by_itself_and_names_bad_arguments(tmp_path, capsys):

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,16 +19,15 @@ from lecture_lib.parallel import (
     check_tensor_parallel_degree,
     communication_time_s,
     compare_parallelism,
+    lay_out,
     pipeline_degrees,
     pipeline_schedule,
     pipeline_volume,
-    ring_all_reduce,
     ring_steps,
     ring_wire_bytes,
     tensor_parallel_degrees,
     tensor_parallel_volume,
     transfer_time_s,
-    tree_wire_bytes,
 )
 
 LLAMA, SMOL = MODEL_SPECS["llama-2-7b"], MODEL_SPECS["smollm2-135m"]
@@ -108,14 +108,19 @@ def test_table_sums_to_the_totals(count):
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 8])
 def test_ring_formula_equals_a_ring_that_is_counted(n):
-    arrays = np.random.default_rng(0).normal(size=(n, 6 * n))
-    results, steps, sent = ring_all_reduce(list(arrays))
-    for result in results:
-        np.testing.assert_allclose(result, arrays.sum(axis=0))
+    """Chunks of 6 bytes, added up as the steps say."""
+    values = np.random.default_rng(0).normal(size=(n, n))  # [rank][chunk]
+    total, sent, steps = values.sum(axis=0), [0] * n, ring_steps(n)
+    for step in steps:
+        before = values.copy()
+        for source, target, chunk in step.sends:
+            sent[source] += 6
+            added = before[target, chunk] * (step.phase == "reduce-scatter")
+            values[target, chunk] = before[source, chunk] + added
+    np.testing.assert_allclose(values, np.tile(total, (n, 1)))
     assert len(steps) == 2 * (n - 1)
-    assert sent == [ring_wire_bytes(arrays[0].nbytes, n)] * n
-    assert sum(sent) == ring_wire_bytes(arrays[0].nbytes, n, all_ranks=True)
-    assert sum(sent) == 2 * (n - 1) * arrays[0].nbytes
+    assert sent == [ring_wire_bytes(6 * n, n)] * n
+    assert sum(sent) == ring_wire_bytes(6 * n, n, all_ranks=True)
 
 
 def test_ring_steps_hold_what_they_say():
@@ -127,21 +132,14 @@ def test_ring_steps_hold_what_they_say():
     assert len({send.chunk for send in steps[0].sends}) == 4
 
 
-@pytest.mark.parametrize("n", range(1, 18))
-def test_tree_formula_equals_a_tree_that_is_counted(n):
-    sent = [0] * n
-    for rank in range(1, n):
-        sent[rank] += 10  # its sum goes up
-        sent[(rank - 1) // 2] += 10  # the result comes down
-    assert tree_wire_bytes(10, n) == max(sent)
-    assert sum(sent) == ring_wire_bytes(10, n, all_ranks=True), "a ring sends as much in all"
-
-
 def test_times_on_a_link():
     link = Link("slow", 1000, 0.5)
     assert transfer_time_s(2000, link) == 2.5
     assert transfer_time_s(2000, link, n_messages=4) == 4
     assert all_reduce_time_s(4000, 4, link) == 2 * 3 * (0.5 + 1)
+    slow_start = replace(link, start_s=7)
+    assert all_reduce_time_s(4000, 4, slow_start) == 7 + 2 * 3 * (0.5 + 1)
+    assert all_reduce_time_s(4000, 1, slow_start) == 0, "a single rank has nothing to start"
     volume = pipeline_volume(SMOL, n_ranks=3, seq_len=10, max_new_tokens=5)
     time = communication_time_s(volume, link)
     assert time.prefill_s == pytest.approx(2 * (0.5 + 10 * 576 * 2 / 1000))
@@ -150,6 +148,8 @@ def test_times_on_a_link():
     reduces = 60 * all_reduce_time_s(10 * 576 * 2, 3, link)
     gather = 2 * 0.5 + 2 / 3 * 49152 * 2 / 1000
     assert communication_time_s(volume, link).prefill_s == pytest.approx(reduces + gather)
+    started = communication_time_s(volume, slow_start).prefill_s
+    assert started == pytest.approx(reduces + gather + 61 * 7)
 
 
 def test_link_presets():
@@ -202,12 +202,11 @@ def test_degrees_that_work_are_those_that_are_not_refused():
         (lambda: pipeline_volume(SMOL, n_ranks=2, seq_len=1, dtype_bytes=0), "dtype_bytes: .*bove"),
         (lambda: pipeline_volume(SMOL, n_ranks=2, seq_len=1, dtype_bytes=math.nan), "dtype_bytes"),
         (lambda: ring_wire_bytes(-1, 2), "payload_bytes: needs a number of 0 or more"),
-        (lambda: tree_wire_bytes(1, 0), "n_ranks: needs an integer of 1 or more"),
+        (lambda: all_reduce_time_s(1, 0, "nvlink4"), "n_ranks: needs an integer of 1 or more"),
         (lambda: transfer_time_s(1, 7), "link: needs a Link or a string, got int"),
         (lambda: Link("x", 0, 1), "bandwidth: needs a number above 0"),
         (lambda: Link("x", 1, -1), "latency_s: needs a number of 0 or more"),
-        (lambda: ring_all_reduce([np.ones(2), np.ones(3)]), "all of one length"),
-        (lambda: ring_all_reduce([np.ones(1)] * 2), "2 ranks cut them into 2 chunks"),
+        (lambda: Link("x", 1, 1, -1), "start_s: needs a number of 0 or more"),
     ],
 )
 def test_bad_input_is_refused(call, message):
@@ -231,9 +230,14 @@ def test_comparison_where_only_flops_take_time():
     assert page.tensor.decode_step_s == pytest.approx(layers_s / 4 + LM_HEAD_S)
     assert page.tensor.decode_tokens_per_s == pytest.approx(1 / page.tensor.decode_step_s)
     assert page.pipeline.request_s == pytest.approx(page.one_gpu.request_s)
-    assert page.pipeline.decode_tokens_per_s == pytest.approx(1 / (layers_s / 4 + LM_HEAD_S))
     assert page.one_gpu.request_s == page.one_gpu.prefill_s + 63 * page.one_gpu.decode_step_s
-    assert page.pipeline.in_flight == 4
+    assert page.pipeline.n_batches == 1
+    full = compare_parallelism(LLAMA, **ALIKE, batch_size=4, link=FREE, hardware=COUNTS)
+    assert full.pipeline.decode_tokens_per_s == pytest.approx(1 / (layers_s / 4 + LM_HEAD_S))
+    assert [layout.n_batches for layout in full.layouts] == [1, 1, 4]
+    slowest_s = (page.one_gpu.prefill_s - LM_HEAD_S) / 4 + LM_HEAD_S  # the last of the stages
+    after_the_first_s = full.pipeline.prefill_s - page.pipeline.prefill_s
+    assert after_the_first_s == pytest.approx(3 * slowest_s)
     assert page.one_gpu.wire_bytes == 0
 
 
@@ -249,19 +253,63 @@ def test_comparison_with_real_links():
         assert page.pipeline.wire_bytes < page.tensor.wire_bytes / 50
         assert page.tensor.wire_bytes == tensor_parallel_volume(LLAMA, **ALIKE).wire_bytes
     names = [layout.name for layout in fast.layouts]
-    assert names == ["one GPU", "tensor parallel", "pipeline parallel"]
+    assert names == ["one GPU", "tensor parallel", "pipeline"]
 
 
 def test_pipelines_throughput_is_what_the_schedule_gives():
-    size = {"seq_len": 64, "max_new_tokens": 300}
-    page = compare_parallelism(LLAMA, n_ranks=4, **size, link=FREE, hardware=COUNTS)
-    stages = [(page.one_gpu.decode_step_s - LM_HEAD_S) / 4] * 4
+    size = {"seq_len": 64, "max_new_tokens": 300, "link": FREE, "hardware": COUNTS}
+    page = compare_parallelism(LLAMA, n_ranks=4, batch_size=4, **size)
+    one_s = lay_out(LLAMA, **size).decode_step_s
+    stages = [(one_s - LM_HEAD_S) / 4] * 4
     stages[-1] += LM_HEAD_S
     schedule = pipeline_schedule(
         n_requests=4, n_stages=4, prefill_s=1e-6, decode_s=stages, max_new_tokens=300
     )
     tokens_per_s = 4 * 299 / schedule.total_s
     assert tokens_per_s == pytest.approx(page.pipeline.decode_tokens_per_s, rel=0.01)
+
+
+def test_all_layouts_keep_the_same_requests_in_flight():
+    for batch_size in (1, 4, 6, 7):
+        page = compare_parallelism(LLAMA, **ALIKE, batch_size=batch_size)
+        assert page.tensor.kv_bytes == page.pipeline.kv_bytes == page.one_gpu.kv_bytes / 4
+        for layout in page.layouts:
+            assert layout.decode_tokens_per_s == batch_size / layout.decode_step_s
+    assert page.pipeline.n_batches == 4, "7 requests as 2 + 2 + 2 + 1"
+    assert lay_out(LLAMA, stages=4, seq_len=8, max_new_tokens=2, batch_size=6).n_batches == 3
+
+
+def test_groups_in_stages_are_both_ways_at_once():
+    """Where only FLOPs take time; and with links, what each of them adds."""
+    size = {"seq_len": 64, "max_new_tokens": 9}
+    free = {"link": FREE, "hardware": COUNTS}
+    one_s = lay_out(LLAMA, **size, **free).decode_step_s
+    both = lay_out(LLAMA, tensor=4, stages=2, **size, **free)
+    assert both.decode_step_s == pytest.approx((one_s - LM_HEAD_S) / 4 + LM_HEAD_S)
+    assert (both.name, both.n_ranks) == ("4 × 2", 8)
+    links = {"link": Link("in", 1e30, 1e-6, 5e-6), "stage_link": Link("out", 1e30, 1e-3)}
+    slow = lay_out(LLAMA, tensor=4, stages=2, **size, **links, hardware=COUNTS)
+    sums_s, hops_s = 64 * (5e-6 + 6e-6), 2 * 1e-3  # to the next stage, and the token back
+    assert slow.decode_step_s - both.decode_step_s == pytest.approx(sums_s + hops_s)
+    assert slow.prefill_s - both.prefill_s == pytest.approx(sums_s + 1e-3)
+    tensor = lay_out(LLAMA, tensor=4, **size)
+    assert both.weight_bytes < tensor.weight_bytes < 2 * both.weight_bytes
+    assert both.kv_bytes == tensor.kv_bytes / 2
+    with pytest.raises(ParallelDegreeError, match="tensor: 3 does not divide"):
+        lay_out(LLAMA, tensor=3, **size)
+    with pytest.raises(ParallelDegreeError, match="stages: 5 does not divide"):
+        lay_out(LLAMA, stages=5, **size)
+
+
+def test_a_counted_start_makes_one_request_3_times_faster_and_not_3_4():
+    """Llama-2-7B on four A100: 128 passes of 64 AllReduces."""
+    size = {"n_ranks": 4, "seq_len": 1024, "max_new_tokens": 128, "hardware": "a100-80gb-sxm"}
+    free = compare_parallelism(LLAMA, **size, link=replace(LINKS["nvlink3"], start_s=0))
+    counted = compare_parallelism(LLAMA, **size, link="nvlink3")
+    starts_s = counted.tensor.request_s - free.tensor.request_s
+    assert starts_s == pytest.approx(128 * 64 * 3.6e-6)
+    ratios = [x.one_gpu.request_s / x.tensor.request_s for x in (free, counted)]
+    assert [round(ratio, 1) for ratio in ratios] == [3.4, 3.1]
 
 
 def test_memory_of_each_gpu():
@@ -278,7 +326,7 @@ def test_memory_of_each_gpu():
     cache = 2 * 30 * 3 * 64 * 2 * (50 + 6)
     assert page.one_gpu.kv_bytes == cache
     assert page.tensor.kv_bytes == pytest.approx(cache / 3)
-    assert page.pipeline.kv_bytes == pytest.approx(cache), "3 batches in flight, a third of each"
+    assert page.pipeline.kv_bytes == pytest.approx(cache / 3)
 
 
 @pytest.mark.parametrize("name", ["opt-350m", "gpt2", "llama-3.1-8b", "qwen2.5-0.5b"])

@@ -12,14 +12,13 @@ from ..costs.units import format_count
 from ..parallel import ParallelComparison
 from ..parallel.volumes import Volume
 from .costs import stacked_bars
-from .picture import Backdrop, Picture, add_bars, add_ticks, bar_axes, new_figure
+from .picture import Backdrop, Picture, add_ticks, bar_axes, new_figure
 from .style import CHOSEN, GOOD, KEPT, MARK, bar_look, in_course_style
 
 _CURVES = ((CHOSEN, "o", "-"), (MARK, "s", "--"), (GOOD, "^", "-."), (KEPT, "D", ":"))
-# Each way of splitting keeps its colour and hatch in every picture: stages send, ranks that split
-# matrices sum up.
-_WAYS = {"send": bar_look(KEPT, "///"), "all_reduce": bar_look(CHOSEN)}
-_GAP = 0.7  # between two groups of bars, in bars
+# Each way of splitting keeps its colour and mark: stages send, ranks that split matrices sum up.
+_WAYS = {"send": {"color": KEPT, "marker": "D"}, "all_reduce": {"color": CHOSEN, "marker": "o"}}
+_GAP = 0.7  # between two groups of rows, in rows
 
 
 @in_course_style
@@ -34,17 +33,17 @@ def volume_bars(volumes: Mapping[str, Volume]) -> Picture:
     frame = _volume_frame(tuple(kinds.items()), tuple(quantities))
     axes, step = frame.figure.axes[0], len(volumes) + _GAP
     low, high = 10 ** np.floor(np.log10(min(shown)) - 0.3), max(shown) * 40
-    beside = offset_copy(axes.transData, frame.figure, x=5, y=0, units="points")
+    beside = offset_copy(axes.transData, frame.figure, x=8, y=0, units="points")
 
     def draw() -> None:
         add_ticks(axes, low, high)
         for i, (name, parts) in enumerate(sizes.items()):
             look, rows = _WAYS[kinds[name]], [j * step + i for j in range(len(parts))]
-            add_bars(axes, low, [payload for payload, _ in parts.values()], rows, 0.78, **look)
-            line = {"color": look["facecolor"], "linewidth": 1.6, "marker": "|", "markevery": [1]}
             for y, (payload, wire) in zip(rows, parts.values(), strict=True):
+                axes.plot([payload], [y], markersize=8, **look)
                 words = format_count(payload, "B")
                 if wire != payload:
+                    line = look | {"marker": "|", "markevery": [1], "linewidth": 1.6}
                     axes.plot([payload, wire], [y, y], markersize=9, markeredgewidth=1.6, **line)
                     words += f", wire {format_count(wire, 'B')}"
                 place = {"transform": beside, "va": "center", "fontsize": 8}
@@ -62,16 +61,16 @@ def volume_bars(volumes: Mapping[str, Volume]) -> Picture:
 
 @lru_cache(maxsize=4)
 def _volume_frame(kinds: tuple[tuple[str, str], ...], quantities: tuple[str, ...]) -> Backdrop:
-    """The axes around the bars, with the names and the legend."""
+    """The axes around the marks, with the names and the legend."""
     step = len(kinds) + _GAP
     height = 0.95 + 0.3 * step * len(quantities)
     figure = new_figure(7.4, height, layout=None)
     box, ylim = (0.17, 0.48 / height, 0.8, 1 - 0.85 / height), (len(quantities) * step - 1, -0.8)
-    words = "bytes, logarithmic; bar: payload, line: on the wire of all ranks together"
+    words = "bytes, logarithmic; mark: payload, line: on the wire of all ranks together"
     axes = bar_axes(figure, box, ylim, (), words)
     axes.set_xscale("log")
     for name, kind in kinds:  # for the legend
-        axes.barh(0, 0, left=1, label=name, **_WAYS[kind])
+        axes.plot([], [], linestyle="none", markersize=8, label=name, **_WAYS[kind])
     middle = (len(kinds) - 1) / 2
     axes.set_yticks([j * step + middle for j in range(len(quantities))], quantities)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value, "B")))
@@ -109,10 +108,10 @@ def time_against_ranks(frame: DataFrame, *, title: str = "Time") -> Picture:
     axes = figure.add_axes((0.08, 0.15, 0.66, 0.75))
     told = []
     for name, (colour, marker, style) in zip(frame.columns, _CURVES, strict=False):
-        y = 1e3 * frame[name]
-        axes.plot(frame.index, y, style, color=colour, marker=marker, markersize=5, label=name)
+        y = 1e3 * frame[name].dropna()  # a curve may end before the others
+        axes.plot(y.index, y, style, color=colour, marker=marker, markersize=5, label=name)
         least = f"least {y.min():.3g} at {y.idxmin()} ranks"
-        told.append(f"{name} {y.iloc[0]:.3g} to {y.iloc[-1]:.3g}, {least}")
+        told.append(f"{name} {y.iloc[0]:.3g} to {y.iloc[-1]:.3g} at {y.index[-1]} ranks, {least}")
     axes.set_xscale("log", base=2)
     axes.set_xticks(list(frame.index), [str(n) for n in frame.index])
     axes.xaxis.set_minor_locator(NullLocator())
@@ -129,16 +128,16 @@ def comparison_page(comparison: ParallelComparison) -> Picture:
     """Latency, throughput, memory of a GPU and bytes on the links, each for the three layouts."""
     layouts = comparison.layouts
     panels = (
-        ("one request: latency, s", "s", {
+        ("until all requests end, s", "s", {
             "prefill": [x.prefill_s for x in layouts],
             "decode": [x.request_s - x.prefill_s for x in layouts],
         }),
         ("decode throughput, tokens/s", "", {"": [x.decode_tokens_per_s for x in layouts]}),
         ("fullest GPU, GB (10⁹ bytes)", "GB", {
             "weights": [x.weight_bytes / 1e9 for x in layouts],
-            "KV cache, all batches in flight": [x.kv_bytes / 1e9 for x in layouts],
+            "KV cache": [x.kv_bytes / 1e9 for x in layouts],
         }),
-        ("on the links for a request, GB", "GB", {"": [x.wire_bytes / 1e9 for x in layouts]}),
+        ("on the links for all requests, GB", "GB", {"": [x.wire_bytes / 1e9 for x in layouts]}),
     )  # fmt: skip
     figure = new_figure(7.4, 3.7, layout=None)
     for i, (title, unit, parts) in enumerate(panels):
@@ -161,7 +160,8 @@ def _draw_panel(axes, title: str, unit: str, frame: DataFrame, named: bool) -> N
     totals = stacked_bars(axes, frame.to_dict("index"), looks, linewidth=0, height=0.7)
     axes.set_yticks(range(len(frame)), frame.index)
     for y, total in enumerate(totals):
-        text = "none" if total == 0 else f"{total:.3g} {unit}"
+        text = f"{total:,.0f} {unit}" if total >= 100 else f"{total:.3g} {unit}"
+        text = "none" if total == 0 else text
         axes.text(total + 0.02 * totals.max(), y, text, va="center", fontsize=8)
     axes.set(ylim=(2.5, -0.6), xlim=(0, totals.max() * 1.28))
     axes.tick_params(axis="y", length=0, labelsize=9, labelleft=named)

@@ -3,10 +3,10 @@
 Calculated, from a ModelSpec alone:
     volumes     pipeline_volume, tensor_parallel_volume: what a request sends
     degrees     which numbers of ranks a model allows
-    ring        an AllReduce in a ring, step by step, and what a ring and a tree send
+    ring        an AllReduce in a ring, step by step, and what it sends
     links       LINKS, transfer_time_s: bandwidths, latencies, times
     schedule    pipeline_schedule: stage by time, from stated or measured times
-    compare     compare_parallelism: tensor against pipeline on one page
+    compare     lay_out: both ways at once; compare_parallelism: the two on one page
 
 Run, by processes under torch.distributed (torch is imported when they are called):
     run         run_tensor_parallel, run_pipeline_parallel, and what they return
@@ -18,7 +18,7 @@ Run, by processes under torch.distributed (torch is imported when they are calle
 """
 # ruff: noqa: F401  # all that is imported here is for others
 
-from .compare import ParallelComparison, compare_parallelism, times_by_ranks
+from .compare import ParallelComparison, compare_parallelism, lay_out, times_by_ranks
 from .degrees import (
     ParallelDegreeError,
     check_pipeline_degree,
@@ -28,7 +28,7 @@ from .degrees import (
 )
 from .links import LINKS, Link, all_reduce_time_s, communication_time_s, transfer_time_s
 from .ranks import RankError, RankTimeoutError
-from .ring import ring_all_reduce, ring_steps, ring_wire_bytes, tree_wire_bytes
+from .ring import ring_steps, ring_wire_bytes
 from .run import run_pipeline_parallel, run_tensor_parallel
 from .schedule import Schedule, StageBlock, pipeline_schedule, schedule_from_timestamps
 from .volumes import pipeline_volume, tensor_parallel_volume

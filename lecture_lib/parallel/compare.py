@@ -1,15 +1,17 @@
-"""Tensor against pipeline parallelism on one page: latency, throughput, memory, bytes sent."""
+"""Tensor against pipeline parallelism, and both at once: latency, throughput, memory, bytes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lecture_lib.checks import check_choice, checked
+from lecture_lib.checks import check_choice, check_count, checked
 from lecture_lib.hardware import Hardware, as_hardware
 from lecture_lib.model_spec import ModelSpec
 
+from .degrees import check_pipeline_degree, check_tensor_parallel_degree
 from .links import Link, as_link, communication_time_s
-from .volumes import Volume, pipeline_volume, tensor_parallel_volume
+from .volumes import pipeline_volume, tensor_parallel_volume
 
 _DTYPE_BYTES = 2  # weights, activations and cache in FP16
 # What a rank of a tensor-parallel layer computes whole, not its share of it.
@@ -18,18 +20,18 @@ _WHOLE = ("attn_norm", "mlp_norm", "attn_residual", "mlp_residual")
 
 @dataclass(frozen=True)
 class Layout:
-    """What one way of using the GPUs does to B sequences."""
+    """What one way of using GPUs does to B requests that it works on at once."""
 
-    name: str  # "one GPU", "tensor parallel" or "pipeline parallel"
-    n_ranks: int
-    prefill_s: float  # time to the first token of one batch
-    decode_step_s: float  # time to its next token
+    name: str  # "one GPU", "tensor parallel", "pipeline" or "TENSOR × STAGES"
+    n_ranks: int  # GPUs
+    n_batches: int  # the requests, cut into so many batches, at most one for each stage
+    prefill_s: float  # until all B requests have their first token
+    decode_step_s: float  # from one token of a request to its next, while all decode
     request_s: float  # prefill and max_new_tokens - 1 decode steps
-    in_flight: int  # batches that are worked on at once (pipeline: one per stage)
-    decode_tokens_per_s: float  # new tokens of all batches in flight, while all decode
+    decode_tokens_per_s: float  # new tokens of all B requests, while all decode
     weight_bytes: float  # on the fullest GPU
-    kv_bytes: float  # KV cache there, at the end, for all batches in flight
-    wire_bytes: float  # over the links in a batch's whole request, all ranks together
+    kv_bytes: float  # KV cache there, at the end
+    wire_bytes: float  # over the links for all B requests, all ranks together
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,7 @@ def compare_parallelism(
 ) -> ParallelComparison:
     """One GPU, ``n_ranks`` with tensor and ``n_ranks`` with pipeline parallelism, side by side.
 
-    All in FP16. Computing takes what the roofline says (``costs.step_latency``; decode at the
-    mean length). Tensor parallelism divides the matrices and the attention of a layer by n and
-    adds the AllReduces (ring); norms, embedding and output matrix stay whole on every rank. A
-    pipeline divides the layers: only the hops are added for one batch, and with one batch in each
-    stage it yields n batches' tokens per round. Communication is never hidden behind computing.
+    Each of the three works on the same ``batch_size`` requests; times are those of ``lay_out``.
 
     Args:
         spec, n_ranks, seq_len, max_new_tokens, batch_size: as for the volumes; ``n_ranks`` must
@@ -74,30 +72,97 @@ def compare_parallelism(
         ValueError: a bad size, an unknown preset.
         ParallelDegreeError: ranks that one of the ways does not allow.
     """
+    link, hardware = as_link(link), as_hardware(hardware)
+    check_tensor_parallel_degree(spec, n_ranks)
+    check_pipeline_degree(spec, n_ranks, argument="n_ranks")
+    sizes = {
+        "seq_len": seq_len, "max_new_tokens": max_new_tokens, "batch_size": batch_size,
+        "link": link, "hardware": hardware,
+    }  # fmt: skip
+    ways = ({}, {"tensor": n_ranks}, {"stages": n_ranks})
+    assumptions = (
+        f"{spec.name}, {n_ranks} GPUs, {batch_size} requests of {seq_len} + {max_new_tokens} "
+        f"tokens, FP16, {link.name}; computing by the roofline of {hardware.name}; a ring "
+        f"AllReduce takes {1e6 * link.start_s:.1f} µs to start; nothing is hidden behind "
+        "computing; embedding and output matrix are not split"
+    )
+    return ParallelComparison(*(lay_out(spec, **way, **sizes) for way in ways), assumptions)
+
+
+@checked
+def lay_out(
+    spec: ModelSpec,
+    *,
+    tensor: int = 1,
+    stages: int = 1,
+    seq_len: int,
+    max_new_tokens: int,
+    batch_size: int = 1,
+    link: Link | str = "nvlink4",
+    stage_link: Link | str | None = None,
+    hardware: Hardware | str = "h100-80gb-sxm",
+) -> Layout:
+    """What ``tensor`` × ``stages`` GPUs do to B requests: stages of groups that split matrices.
+
+    All in FP16. Computing takes what the roofline says (``costs.step_latency``; decode at the
+    mean length). A group divides the matrices and the attention of its layers, and adds the
+    AllReduces (ring); norms, embedding and output matrix stay whole on every rank. Stages divide
+    the layers and the requests: a batch adds the hops, and the next batch follows behind it.
+    Communication is never hidden behind computing.
+
+    Args:
+        tensor, stages: must divide the model as the volumes say.
+        seq_len, max_new_tokens, batch_size: L, new tokens of each request, B.
+        link, stage_link: inside a group, and from stage to stage (default: the same).
+        hardware: a preset by name, or a Hardware.
+
+    Raises:
+        ValueError: a bad size, an unknown preset.
+        ParallelDegreeError: a number that does not divide the model.
+    """
     from lecture_lib.costs import kv_cache_bytes
 
+    check_tensor_parallel_degree(spec, tensor, argument="tensor")
+    check_pipeline_degree(spec, stages, argument="stages")
+    check_count("batch_size", batch_size)
     link, hardware = as_link(link), as_hardware(hardware)
-    size = {"seq_len": seq_len, "max_new_tokens": max_new_tokens, "batch_size": batch_size}
-    volumes = {
-        "one GPU": tensor_parallel_volume(spec, n_ranks=1, **size),
-        "tensor": tensor_parallel_volume(spec, n_ranks=n_ranks, **size),
-        "pipeline": pipeline_volume(spec, n_ranks=n_ranks, **size, return_tokens=True),
-    }
-    prefill = _pass_times(spec, hardware, "prefill", batch_size, seq_len)
-    decode = _pass_times(spec, hardware, "decode", batch_size, seq_len + max_new_tokens // 2)
-    weights = _weights_by_layout(spec, n_ranks)
+    rows = math.ceil(batch_size / min(stages, batch_size))  # requests in a batch
+    n_batches = math.ceil(batch_size / rows)
+    size = {"seq_len": seq_len, "max_new_tokens": max_new_tokens, "batch_size": rows}
+    sums = tensor_parallel_volume(spec, n_ranks=tensor, **size)
+    hops = pipeline_volume(spec, n_ranks=stages, **size, return_tokens=True)
+    on_link = communication_time_s(sums, link)
+    on_hops = communication_time_s(hops, as_link(stage_link or link))
+
+    def times(phase: str, length: int, summing_s: float, hopping_s: float) -> tuple[float, float]:
+        """Seconds of a batch's pass through all stages, and through the slowest of them."""
+        split, whole, first, last = _pass_times(spec, hardware, phase, rows, length)
+        layers_s = split / tensor + whole + summing_s
+        ends_s = max(first, last) if stages > 1 else first + last
+        return layers_s + first + last + hopping_s, layers_s / stages + ends_s
+
+    through_s, stage_s = times("prefill", seq_len, on_link.prefill_s, on_hops.prefill_s)
+    prefill_s = through_s + (n_batches - 1) * stage_s
+    mean_len = seq_len + max_new_tokens // 2
+    through_s, stage_s = times("decode", mean_len, on_link.decode_step_s, on_hops.decode_step_s)
+    # The next token can start when the last one is back at stage 0, and when the slowest stage
+    # has worked on all batches, whichever is later.
+    step_s = max(through_s, n_batches * stage_s)
     n_kept = seq_len + max_new_tokens - 1  # the last token is never fed back
-    cache = kv_cache_bytes(spec, batch_size, n_kept, _DTYPE_BYTES)
-    layouts = [
-        _layout(way, volume, _step_times(way, volume, prefill, decode, link), weights[way], cache)
-        for way, volume in volumes.items()
-    ]
-    assumptions = (
-        f"{spec.name}, {n_ranks} ranks, {batch_size} × {seq_len} + {max_new_tokens} tokens, "
-        f"{_DTYPE_BYTES} bytes an element, {link.name}; computing by the roofline of "
-        f"{hardware.name}; ring AllReduce; communication not hidden behind computing"
+    names = {(True, True): "one GPU", (False, True): "tensor parallel", (True, False): "pipeline"}
+    return Layout(
+        name=names.get((tensor == 1, stages == 1), f"{tensor} × {stages}"),
+        n_ranks=tensor * stages,
+        n_batches=n_batches,
+        prefill_s=prefill_s,
+        decode_step_s=step_s,
+        request_s=prefill_s + (max_new_tokens - 1) * step_s,
+        decode_tokens_per_s=batch_size / step_s,
+        weight_bytes=_DTYPE_BYTES * _params_on_fullest(spec, tensor, stages),
+        kv_bytes=kv_cache_bytes(spec, batch_size, n_kept, _DTYPE_BYTES) / (tensor * stages),
+        # Every rank of a group has the whole activations, and sends them on over its own link.
+        wire_bytes=(sums.wire_bytes + tensor * hops.wire_bytes) * batch_size / rows,
     )
-    return ParallelComparison(*layouts, assumptions)
 
 
 class _PassTimes(NamedTuple):
@@ -107,41 +172,6 @@ class _PassTimes(NamedTuple):
     whole: float  # norms and residuals of the layers
     first: float  # embedding
     last: float  # final norm and output matrix
-
-
-def _layout(way: str, volume: Volume, times, weight_bytes: float, cache_bytes: float) -> Layout:
-    """One layout, from its ``_step_times`` and the bytes of one batch's whole cache."""
-    n, in_flight = volume.n_ranks, volume.n_ranks if way == "pipeline" else 1
-    prefill_s, step_s, round_s = times
-    return Layout(
-        name=way if way == "one GPU" else f"{way} parallel",
-        n_ranks=n,
-        prefill_s=prefill_s,
-        decode_step_s=step_s,
-        request_s=prefill_s + volume.n_decode_passes * step_s,
-        in_flight=in_flight,
-        decode_tokens_per_s=in_flight * volume.batch_size / round_s,
-        weight_bytes=weight_bytes,
-        kv_bytes=in_flight * cache_bytes / n,
-        wire_bytes=volume.wire_bytes,
-    )
-
-
-def _step_times(
-    way: str, volume: Volume, prefill: _PassTimes, decode: _PassTimes, link: Link
-) -> tuple[float, float, float]:
-    """Seconds of a prefill, of a decode step, and of a round, in which every batch has a step."""
-    n, on_link = volume.n_ranks, communication_time_s(volume, link)
-    if way != "pipeline":  # a rank has its share of the layers, and all of the rest
-        prefill_s, step_s = (sum(t) - t.split + t.split / n for t in (prefill, decode))
-        step_s += on_link.decode_step_s
-        return prefill_s + on_link.prefill_s, step_s, step_s
-    step_s = sum(decode) + on_link.decode_step_s
-    layers = (decode.split + decode.whole) / n  # of one stage
-    ends = max(decode.first, decode.last) if n > 1 else decode.first + decode.last
-    # A round ends when the last batch has passed the slowest stage, or when the first batch's
-    # token is back at stage 0, whichever is later.
-    return sum(prefill) + on_link.prefill_s, step_s, max(n * (layers + ends), step_s)
 
 
 def _pass_times(spec, hardware, phase: str, batch_size: int, seq_len: int) -> _PassTimes:
@@ -155,25 +185,24 @@ def _pass_times(spec, hardware, phase: str, batch_size: int, seq_len: int) -> _P
     return _PassTimes(*(float(table.loc[mask, "seconds"].sum()) for mask in masks))
 
 
-def _weights_by_layout(spec: ModelSpec, n_ranks: int) -> dict[str, float]:
-    """Bytes of weights on the fullest GPU of each layout."""
+def _params_on_fullest(spec: ModelSpec, tensor: int, stages: int) -> float:
+    """Weights on the fullest GPU."""
     parts = dict(spec.params_by_part)
     final_norm = (2 if spec.norm == "layernorm" else 1) * spec.d_model * spec.final_norm
     norms = parts.pop("norms") - final_norm
-    layers = parts.pop("attention") + parts.pop("mlp") + norms
     # Biases of W^O and W^2 are added after the sum, so every rank keeps them; so are norms.
-    row_biases = spec.n_layers * spec.d_model * (spec.attention_out_bias + spec.mlp_bias)
-    split = layers - norms - row_biases
-    tensor = split / n_ranks + norms + row_biases + final_norm + sum(parts.values())
+    whole = norms + spec.n_layers * spec.d_model * (spec.attention_out_bias + spec.mlp_bias)
+    layers = parts.pop("attention") + parts.pop("mlp") + norms
+    mine = ((layers - whole) / tensor + whole) / stages
+    if stages == 1:
+        return mine + final_norm + sum(parts.values())
     # Half of embedding_projection is the way in, half the way out (opt-350m). A tied output matrix
     # is on the first AND on the last stage.
     way = parts["embedding_projection"] / 2
     first = parts["token_embedding"] + parts["position_embedding"] + way
     tied = parts["token_embedding"] if spec.tied_embeddings else 0
     last = parts["lm_head"] + tied + way + final_norm
-    pipeline = layers / n_ranks + max(first, last) if n_ranks > 1 else spec.n_params
-    shares = {"one GPU": spec.n_params, "tensor": tensor, "pipeline": pipeline}
-    return {name: n_params * _DTYPE_BYTES for name, n_params in shares.items()}
+    return mine + max(first, last)
 
 
 @checked

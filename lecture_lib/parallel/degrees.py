@@ -22,7 +22,9 @@ def pipeline_degrees(spec: ModelSpec) -> list[int]:
 
 
 @checked
-def check_tensor_parallel_degree(spec: ModelSpec, n_ranks: int) -> None:
+def check_tensor_parallel_degree(
+    spec: ModelSpec, n_ranks: int, *, argument: str = "n_ranks"
+) -> None:
     """Refuse a tensor-parallel degree that does not split heads, KV heads and MLP evenly.
 
     A head is never cut: attention is computed head by head, so a rank needs whole query heads and
@@ -32,7 +34,7 @@ def check_tensor_parallel_degree(spec: ModelSpec, n_ranks: int) -> None:
     Raises:
         ParallelDegreeError: ``n_ranks`` does not divide n_H, n_KV or F.
     """
-    check_count("n_ranks", n_ranks)
+    check_count(argument, n_ranks)
     sizes = {
         "query heads": spec.n_heads,
         "key/value heads": spec.n_kv_heads,
@@ -42,8 +44,8 @@ def check_tensor_parallel_degree(spec: ModelSpec, n_ranks: int) -> None:
     if undivided:
         works = ", ".join(map(str, tensor_parallel_degrees(spec)))
         raise ParallelDegreeError(
-            f"n_ranks: {n_ranks} does not divide the {' and the '.join(undivided)} of {spec.name}; "
-            f"tensor-parallel degrees that work: {works}"
+            f"{argument}: {n_ranks} does not divide the {' and the '.join(undivided)} of "
+            f"{spec.name}; tensor-parallel degrees that work: {works}"
         )
 
 

@@ -30,7 +30,8 @@ class _VolumeCalculator(PictureWidget):
     """The controls that both calculators have: model, ranks, L, tokens, batch, dtype, link.
 
     A number of ranks that the model doesn't allow is refused with those that it does. A subclass
-    has its ``way`` of splitting, a key of _VOLUMES, and ``words`` for what it sends at a time.
+    has its ``way`` of splitting, a key of _VOLUMES, ``words`` for what it sends at a time, and
+    maybe another way ``beside`` it.
 
     Args:
         model: a name of MODEL_SPECS or of ``specs`` to begin with. n_ranks: ranks to begin with.
@@ -81,10 +82,9 @@ class _VolumeCalculator(PictureWidget):
     def draw(self) -> Picture:
         volume, spec, link = self.volume(), self.specs[self.model.value], self.link.value
         shown = {self.way: volume}
-        # The other way of splitting, where it is possible: stages may be many, heads are few.
-        (other,) = _VOLUMES.keys() - {self.way}
-        with contextlib.suppress(ParallelDegreeError):
-            shown[other] = self._volume(other)
+        if self.beside:  # where it is possible: stages may be many, heads are few
+            with contextlib.suppress(ParallelDegreeError):
+                shown[self.beside] = self._volume(self.beside)
         picture = volume_bars(shown)
         lines = []
         for phase, n_tokens, n_bytes in (
@@ -107,9 +107,9 @@ class _VolumeCalculator(PictureWidget):
 
 
 class PipelineCalculator(_VolumeCalculator):
-    """What the stages of a pipeline send for a request, beside tensor parallelism's bytes."""
+    """What the stages of a pipeline send for a request."""
 
-    way = "pipeline"
+    way, beside = "pipeline", None
 
     def words(self, volume, activation: str, n_bytes: int, link: str) -> str:
         seconds = format_seconds(transfer_time_s(n_bytes, link))
@@ -120,7 +120,7 @@ class PipelineCalculator(_VolumeCalculator):
 class TensorParallelCalculator(_VolumeCalculator):
     """What the AllReduces of tensor parallelism sum and send for a request, beside a pipeline's."""
 
-    way = "tensor parallel"
+    way, beside = "tensor parallel", "pipeline"
 
     def extra_rows(self) -> list:
         self.vocab_parallel_embedding = ipywidgets.Checkbox(

@@ -1,4 +1,4 @@
-"""Hidden checks of exercise 07: AllReduce volumes, MLP and attention shards, degrees, the ring."""
+"""Hidden checks of exercise 07: AllReduce volumes, shards, a layout, the ring, a whole block."""
 
 from grader.checks import Case, Close, Exact, Task, between, normal
 
@@ -26,54 +26,33 @@ VOLUME = Task(
     misconceptions=[
         ("one-all-reduce", "2 * batch_size", "batch_size",
          "counted one AllReduce a layer; there are two, after attention and after the MLP"),
-        ("four-all-reduces", "2 * batch_size", "4 * batch_size",
-         "counted four AllReduces a layer; two of them belong to the backward pass of training"),
-        ("width-divided", 'spec["d_model"]', 'spec["d_model"] // n_ranks',
-         "each rank puts in D / n elements a token here; its summand has the whole width D"),
         ("inner-width", 'spec["d_model"]', 'spec["d_ff"]', "counted with F; the hidden units are "
          "split and stay where they are, what is summed is D wide"),
-        ("a-pass-for-each-token", "(max_new_tokens - 1)", "max_new_tokens",
-         "counted max_new_tokens decode passes; the prefill gives the first token, so there is one "
-         "fewer"),
         ("sends-the-past-again", "(max_new_tokens - 1) * decode_layer",
          "sum((seq_len + i) * decode_layer for i in range(1, max_new_tokens))",
          "a decode pass sends all tokens so far here; the past is in the cache, one new token "
          "moves"),
-        ("one-layer", 'spec["n_layers"] * ', "", "the request's bytes are those of a single layer"),
-        ("one-sequence", " * batch_size", "",
-         "counted one sequence; each of the batch_size sequences has its own activations"),
-        ("elements-for-bytes", " * dtype_bytes", "",
-         "these are elements; each has dtype_bytes bytes"),
         ("payload-for-wire", "2 * (n_ranks - 1) / n_ranks * ", "",
          "rank_sends is the payload here; over a ring a rank sends 2(n - 1)/n of it"),
         ("half-of-the-ring", "2 * (n_ranks", "(n_ranks", "rank_sends is half of what it should be: "
          "n - 1 steps of reduce-scatter, and then n - 1 steps of all-gather"),
-        ("whole-bytes", "(n_ranks - 1) / n_ranks * request", "(n_ranks - 1) * (request // n_ranks)",
-         "S/n is rounded down before it is multiplied: multiply first, or divide with /"),
-        ("all-ranks", " / n_ranks", "",
-         "rank_sends is what all ranks send together; the question is about one of them"),
-        ("sends-to-everyone", "2 * (n_ranks - 1) / n_ranks", "(n_ranks - 1)",
-         "rank_sends counts the whole tensor to each of the others; in a ring a rank sends chunks "
-         "of S/n, 2(n - 1) times, to one neighbour"),
     ])  # fmt: skip
 
 
-def use_mlp(answer, x, W1, b1, W2, b2, n_ranks):
+def use_mlp(answer, x, W1, W2, b2, n_ranks):
     """All ranks after one another, and the sum that the AllReduce would make."""
     shapes, total = [], 0
     for rank in range(n_ranks):
-        shard = answer.shard_mlp(W1, b1, W2, b2, rank, n_ranks)
-        shapes.append([list(shard[i].shape) for i in (0, 2)])
+        shard = answer.shard_mlp(W1, W2, b2, rank, n_ranks)
+        shapes.append([list(shard[i].shape) for i in (0, 1)])
         total = total + answer.partial_mlp(x, *shard)
     return {"shapes of W1_r and W2_r": shapes, "sum over the ranks": total}
 
 
 def mlp_cases(rng):
-    def case(seq_len, D, F, n_ranks, label):
-        return Case(
-            normal(rng, seq_len, D), normal(rng, D, F), normal(rng, F), normal(rng, F, D),
-            normal(rng, D), n_ranks, label=label,
-        )  # fmt: skip
+    def case(L, D, F, n_ranks, label):
+        tensors = (normal(rng, *shape) for shape in ((L, D), (D, 2 * F), (F, D), (D,)))
+        return Case(*tensors, n_ranks, label=label)
 
     return [
         case(3, 4, 6, 2, "two ranks"),
@@ -86,29 +65,19 @@ def mlp_cases(rng):
 MLP = Task(
     grade_id="mlp-shards", entry=("shard_mlp", "partial_mlp"), cases=mlp_cases, drive=use_mlp,
     compare=CLOSE, misconceptions=[
+        ("joined-matrix-cut", "mine = [part.chunk(n_ranks, dim=1)[rank] for part in (gate, up)]",
+         "mine = [W1.chunk(n_ranks, dim=1)[rank]]", "W1 is cut as it is, so that the first ranks "
+         "have columns of W_gate only: cut each of its two halves by itself"),
         ("bias-on-every-rank", " if rank == 0 else torch.zeros_like(b2)", "",
          "b2 is added by every rank, so that the sum holds it n times: give it to one rank and "
          "zeros to the others (or each an n-th)"),
-        ("second-bias-forgotten", "b2 if rank == 0 else ", "", "b2 is in nobody's part"),
-        ("first-bias-forgotten", " + b1_r)", ")",
-         "b1 is not added; each rank adds its own columns' part, before relu"),
-        ("bias-after-relu", "torch.relu(x @ W1_r + b1_r)", "torch.relu(x @ W1_r) + b1_r",
-         "b1 is added after relu; it belongs inside: relu(x W1 + b1)"),
-        ("rows-of-other-units", "W2[mine]", "W2[rank::n_ranks]",
-         "the shapes are right, but a rank's rows of W2 are not those of its columns of W1: hidden "
-         "unit f needs column f and row f on the same rank"),
-        ("replicates", "slice(rank * width, (rank + 1) * width)", "slice(None)",
-         "every rank holds the whole MLP, so nothing is saved and the sum is n times too large"),
-        ("columns-twice", "W2[mine]", "W2.chunk(n_ranks, dim=1)[rank]",
+        ("rows-of-other-units", "W2.chunk(n_ranks, dim=0)[rank]", "W2[rank::n_ranks]",
+         "the shapes are right, but a rank's rows of W2 are not those of its hidden units: unit f "
+         "needs column f of W_gate and of W_up, and row f, on the same rank"),
+        ("columns-twice", "W2.chunk(n_ranks, dim=0)[rank]", "W2.chunk(n_ranks, dim=1)[rank]",
          "W2 is split by columns, too: a rank has F/n hidden units and needs their ROWS of W2"),
-        ("relu-forgotten", "torch.relu(x @ W1_r + b1_r)", "x @ W1_r + b1_r",
-         "relu is missing; it stands between the matrices, on the rank's own hidden units"),
-        ("relu-on-the-summand", "torch.relu(x @ W1_r + b1_r)", "x @ W1_r + b1_r",
-         "hidden @ W2_r + b2_r", "torch.relu(hidden @ W2_r + b2_r)",
-         "relu stands behind W2, on a summand that is not complete: it belongs between the "
-         "matrices, where a rank's hidden units are whole"),
-        ("relu-twice", "hidden @ W2_r + b2_r", "torch.relu(hidden @ W2_r + b2_r)",
-         "relu also stands behind W2; the MLP has it between the matrices only"),
+        ("silu-on-up", "torch.nn.functional.silu(gate) * up", "gate * torch.nn.functional.silu(up)",
+         "silu is applied to x W_up; it belongs to the gate"),
     ])  # fmt: skip
 
 
@@ -145,25 +114,10 @@ REDUCE = Task(
         ("relu-before-the-sum", "[x_r @ W1_r for", "[torch.relu(x_r @ W1_r) for",
          "torch.relu(all_reduce(partial))", "all_reduce(partial)",
          "the bug is still there: relu bends each rank's summand before the sum is complete"),
-        ("relu-gone", "torch.relu(all_reduce(partial))", "all_reduce(partial)",
-         "relu is gone; it has to stand right behind the sum"),
-        ("relu-at-the-end", "torch.relu(all_reduce(partial))", "all_reduce(partial)",
-         "[hidden @ W2_r for", "[torch.relu(hidden @ W2_r) for",
-         "relu stands behind W2; it has to stand right behind the sum, before W2"),
-        ("never-sums", "torch.relu(all_reduce(partial))", "[torch.relu(part) for part in partial]",
-         "hidden @ W2_r for W2_r in W2.chunk(n_ranks, dim=1)",
-         "h @ W2_r for h, W2_r in zip(hidden, W2.chunk(n_ranks, dim=1), strict=True)",
-         "all_reduce is never called: each rank goes on with its own summand of x W1, which is not "
-         "the hidden layer"),
         ("sums-at-the-end", "    hidden =",
          "    return all_reduce([torch.relu(part) @ W2 for part in partial])\n    hidden =",
          "the sum comes at the end, as if W1 were split by columns; with rows each rank has a "
          "summand of every hidden unit, and relu needs the sum first"),
-        ("sums-for-each-rank", "hidden = torch.relu(all_reduce(partial))", "hidden = None",
-         "[hidden @ W2_r for", "[torch.relu(all_reduce(partial)) @ W2_r for",
-         "all_reduce is called once for each rank; one call gives the hidden layer to all of them"),
-        ("averages", "all_reduce(partial)", "all_reduce(partial) / n_ranks",
-         "the sum is divided by the number of ranks; x W1 is the SUM of the parts"),
         ("sums-the-columns", "torch.cat(outputs, dim=1)", "sum(outputs)",
          "the outputs are added; each rank has its own COLUMNS of the result, which stand side by "
          "side"),
@@ -195,80 +149,58 @@ HEADS = Task(
     misconceptions=[
         ("out-by-columns", "Wo[q]", "Wo[:, q]", "W_o is split by columns; a rank has its own "
          "heads' z, n_H·H/n wide, and needs their ROWS of W_o"),
-        ("out-not-split", "Wo[q]", "Wo",
-         "W_o is whole on every rank; only the rows of the rank's own heads are used there"),
         ("queries-by-rows", "Wq[:, q], Wk[:, kv], Wv[:, kv]", "Wq[q], Wk[kv], Wv[kv]",
          "W_q, W_k and W_v are split by rows; a head is a group of COLUMNS here (x W)"),
-        ("keys-not-split", "Wk[:, kv], Wv[:, kv]", "Wk, Wv", "every rank holds all keys and "
-         "values; it needs those of its own heads only, and so does its cache"),
         ("keys-like-queries", "Wk[:, kv], Wv[:, kv]", "Wk[:, q], Wv[:, q]",
          "W_k and W_v are cut at the query heads' columns; there are fewer key/value heads, so "
          "their slices are narrower (and slices don't complain)"),
-        ("heads-dealt", "slice(rank * q_width, (rank + 1) * q_width)",
-         "torch.arange(Wq.shape[1]).reshape(n_heads, -1)[rank::n_ranks].flatten()",
-         "the query heads are dealt like cards, so that a rank's queries miss the key/value heads "
-         "that they share: neighbours stay together"),
-        ("all-heads-dealt", "slice(rank * q_width, (rank + 1) * q_width)",
-         "torch.arange(Wq.shape[1]).reshape(n_heads, -1)[rank::n_ranks].flatten()",
-         "slice(rank * kv_width, (rank + 1) * kv_width)",
-         "torch.arange(Wk.shape[1]).reshape(n_kv_heads, -1)[rank::n_ranks].flatten()",
-         "the heads are dealt like cards; rank r has the r-th PART of them, neighbours in order"),
-        ("columns-dealt",
-         "slice(rank * q_width, (rank + 1) * q_width)", "slice(rank, None, n_ranks)",
-         "single columns are dealt out, which cuts every head: a head's H columns stay together"),
-        ("width-from-d", "Wq.shape[1] // n_ranks, Wk.shape[1] // n_ranks",
-         "len(Wq) // n_ranks, len(Wq) * n_kv_heads // n_heads // n_ranks",
-         "the heads' width is taken from D; W_q is (D, n_H·H), and n_H·H need not be D"),
-        ("keys-for-values", "Wv[:, kv]", "Wk[:, kv]", "the values are cut out of W_k"),
-        ("cuts-heads", "n_heads % n_ranks or n_kv_heads % n_ranks", "False",
-         "numbers of ranks that don't divide the heads are not refused, so heads are cut: raise a "
-         "ValueError"),
         ("key-heads-not-checked", " or n_kv_heads % n_ranks", "",
          "only the query heads are checked; n_ranks has to divide the key/value heads as well"),
     ])  # fmt: skip
 
 
-def degrees_cases(rng):
-    def spec(D, n_heads, n_kv_heads, F):
-        return {"d_model": D, "n_heads": n_heads, "n_kv_heads": n_kv_heads, "d_ff": F}
+def layout_cases(rng):
+    def spec(n_layers, n_heads, n_kv_heads, gigabytes):
+        return {"n_layers": n_layers, "n_heads": n_heads, "n_kv_heads": n_kv_heads,
+                "layers_bytes": gigabytes * 1e9, "rest_bytes": 1e9}  # fmt: skip
 
-    smol = spec(576, 9, 3, 1536)
-    llama = spec(4096, 32, 8, 128 * between(rng, 80, 120))
-    odd = spec(1024, 24, 12, 6 * (2 * between(rng, 200, 300) + 1))  # 4 divides the heads, not F
-    wide = spec(770, 12, 12, 12 * between(rng, 100, 200))  # 3 does not divide D
-    many = [(spec, n) for spec, n in [(smol, 2), (llama, 8), (llama, 16), (odd, 4), (wide, 3),
-                                      (odd, 24), (smol, 1), (llama, 3), (llama, 64)]]  # fmt: skip
+    a100 = {"n_gpus": 8, "memory_bytes": 80e9, "bandwidth": 2e12, "start_s": 4e-6, "hop_s": 5e-7,
+            "message_s": between(rng, 10, 90) * 1e-6}  # fmt: skip
+    tight = a100 | {"memory_bytes": 24e9}
+    large, gqa = spec(80, 64, 8, 138), spec(80, 64, 2, 138)
+    odd = spec(30, 9, 3, between(rng, 60, 70))
     return [
-        *(Case(spec, n, label="which sizes are in the way") for spec, n in many),
-        *(Case(spec, entry="allowed_degrees", label="the degrees of a model")
-          for spec in (smol, llama, odd, wide)),
+        *(Case(model, a100, *degrees, entry="step_s", label="a step")
+          for model in (large, odd) for degrees in ((1, 1), (2, 1), (8, 1), (1, 3), (4, 2))),
+        *(Case(model, machine, target_s, entry="choose_layout", label="the smallest layout")
+          for model in (large, gqa, odd) for machine in (a100, tight, tight | {"n_gpus": 3})
+          for target_s in (0.005, 0.0116, 0.0185, 0.036, 0.2)),
+        *(Case(model, tight | change, target_s, entry="choose_layout", label="a border")
+          for model, change, target_s in (
+              (large, {"memory_bytes": 18.25e9}, 0.2), (large, {"memory_bytes": 18e9}, 0.2),
+              (spec(4, 4, 4, 40), {"memory_bytes": 11e9, "n_gpus": 1}, 0.2),
+              (spec(4, 4, 4, 15), {"bandwidth": 2**32}, 16e9 / 2**32))),
     ]  # fmt: skip
 
 
-DEGREES = Task(
-    grade_id="degrees", entry=("blockers", "allowed_degrees"), cases=degrees_cases, compare=Exact(),
-    misconceptions=[
-        ("width-divides", '("n_heads", "n_kv_heads", "d_ff")', '("d_model", "d_ff")',
-         'spec["n_heads"] + 1', "max(spec.values()) + 1", "looks at D instead of heads: a matrix "
-         "could be cut anywhere, but attention is computed head by head, and a head is never cut"),
-        ("width-too",
-         '("n_heads", "n_kv_heads", "d_ff")', '("d_model", "n_heads", "n_kv_heads", "d_ff")',
-         "D does not have to be divided: each rank's x and summand have the whole width"),
-        ("query-heads-only", ' "n_kv_heads",', "",
-         "the key/value heads are not looked at; they are shared out as well"),
-        ("key-heads-only", '("n_heads", ', "(",
-         "the names are not complete: the query heads can be in the way, too"),
-        ("mlp-forgotten", ', "d_ff")', ")",
-         "d_ff is not looked at: the MLP's F hidden units are shared out, too"),
-        ("enough-for-each", "% n_ranks", "< n_ranks",
-         "asks only whether each rank gets one; the sizes have to be DIVISIBLE"),
-        ("one-is-no-degree", "range(1,", "range(2,",
-         "allowed_degrees leaves out 1; one rank always works"),
-        ("last-left-out", 'spec["n_heads"] + 1', 'spec["n_heads"]',
-         "the largest degree is left out: range(1, n) ends before n"),
-        ("powers-of-two", 'range(1, spec["n_heads"] + 1)', "[2**i for i in range(12)]",
-         "allowed_degrees tries powers of two only; machines are often built so, models need not "
-         "be (9 heads split in 3)"),
+LAYOUT = Task(
+    grade_id="layout", entry=("step_s", "choose_layout"), cases=layout_cases,
+    compare=Close(rtol=1e-9), misconceptions=[
+        ("stages-divide-the-time", '["layers_bytes"] / tensor +',
+         '["layers_bytes"] / (tensor * stages) +', "the reading is divided by the stages, too; a "
+         "token goes through all stages in turn, and only memory is divided"),
+        ("rest-is-divided", '/ tensor + spec["rest_bytes"])', '+ spec["rest_bytes"]) / tensor',
+         "rest_bytes are divided; every rank reads the whole embedding and output matrix"),
+        ("no-way-back", "stages * machine", "(stages - 1) * machine",
+         "the chosen token has to go back to stage 0: one message more"),
+        ("cuts-key-heads", ' or spec["n_kv_heads"] % tensor', "",
+         "tensor has to divide the KV heads as well"),
+        ("uneven-stages", ' and spec["n_layers"] % stages == 0', "",
+         "stages that don't divide the layers are not refused"),
+        ("memory-of-all", " / (tensor * stages) + spec", " / tensor + spec",
+         "each GPU has only its stage's layers: the memory is divided by tensor and by stages"),
+        ("fastest", "(tensor * stages, seconds,", "(seconds, tensor * stages,",
+         "this is the fastest layout; the one with the fewest GPUs is asked for"),
     ])  # fmt: skip
 
 
@@ -311,21 +243,58 @@ RING = Task(
          "chunks\n    for rank in range(n):\n        c = (rank + 1 - t)",
          "the numbers are right, but the lists that were given have changed: copy each rank's own "
          "list. list(chunks) copies the outer one only"),
-        ("counts-up", "(rank - t)", "(rank + t)", "(rank + 1 - t)", "(rank + 1 + t)",
-         "the chunk's number grows with t; to pass on what came in before, it has to go down"),
-        ("gather-starts-with-chunk-r", "(rank + 1 - t)", "(rank - t)",
-         "the all-gather starts with chunk r, which is not complete: after the reduce-scatter rank "
-         "r has the whole sum of chunk r + 1"),
-        ("chunk-number-of-the-receiver", "(rank + 1 - t)", "(rank + 2 - t)", "(rank - t)",
-         "(rank + 1 - t)", "the chunk is counted from the RECEIVER's number; rank r sends chunk r "
-         "- t (and r + 1 - t)"),
-        ("sends-everything",
-         "        c = (rank - t) % n\n        new[(rank + 1) % n][c] += chunks[rank][c]",
-         "        for c in range(n):\n            new[(rank + 1) % n][c] += chunks[rank][c]",
-         "the reduce-scatter sends all chunks in every step; it is ONE from each rank, or the ring "
-         "saves nothing and counts values twice"),
-        ("sender-loses-it", "+= chunks[rank][c]", "+= chunks[rank][c]\n        new[rank][c] = 0",
-         "the sender's chunk is 0 after the reduce-scatter's step; it sends a copy"),
     ])  # fmt: skip
 
-TASKS = [VOLUME, MLP, REDUCE, HEADS, DEGREES, RING]
+
+def use_block(answer, x, matrices, n_heads, n_ranks):
+    """A block over the ranks, and what it summed; the parts are cut here."""
+    import torch
+
+    def attend(q, k, v):
+        q, k, v = (y.unflatten(1, (-1, H)).transpose(0, 1) for y in (q, k, v))
+        y = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return y.transpose(0, 1).flatten(1)
+
+    def all_reduce(parts):
+        shapes.append([list(part.shape) for part in parts])
+        return sum(parts)
+
+    Wq, Wk, Wv, Wo, gate, up, down = matrices
+    H, shapes, ranks = Wq.shape[1] // n_heads, [], []
+    cut = [[W.chunk(n_ranks, dim=1) for W in (Wq, Wk, Wv, gate, up)],
+           [W.chunk(n_ranks, dim=0) for W in (Wo, down)]]  # fmt: skip
+    for (q, k, v, g, u), (o, d) in zip(zip(*cut[0]), zip(*cut[1])):  # noqa: B905
+        mlp = (torch.cat([g, u], dim=1), d, torch.zeros_like(x[0]))
+        ranks.append({"Wq": q, "Wk": k, "Wv": v, "Wo": o, "mlp": mlp})
+    norms = (lambda y: y / y.norm(dim=-1, keepdim=True), lambda y: y / (1 + y.abs().amax()))
+    return {"y": answer.parallel_block(x, ranks, norms, attend, all_reduce), "summed": shapes}
+
+
+def block_cases(rng):
+    def case(L, n_heads, F, n_ranks, label):
+        D = 2 * n_heads
+        shapes = [*[(D, D)] * 4, (D, F), (D, F), (F, D)]
+        matrices = [normal(rng, *shape) for shape in shapes]
+        return Case(normal(rng, L, D), matrices, n_heads, n_ranks, label=label)
+
+    return [case(4, 4, 6, 2, "two ranks"), case(1, 3, 9, 3, "three ranks, one token")]
+
+
+BLOCK = Task(
+    grade_id="block", entry="parallel_block", cases=block_cases, drive=use_block, compare=CLOSE,
+    misconceptions=[
+        ("residual-on-each-rank", 'partial.append(z @ rank["Wo"])',
+         'partial.append(x + z @ rank["Wo"])', "x = x + all_reduce(partial)",
+         "x = all_reduce(partial)", "x is part of each rank's summand, so the sum holds it n "
+         "times: add the residual once, outside"),
+        ("first-residual-missing", "x = x + all_reduce", "x = all_reduce",
+         "the first residual is missing"),
+        ("second-residual-missing", "return x + all_reduce", "return all_reduce",
+         "the second residual is missing"),
+        ("norm-of-the-input", "h = norms[1](x)\n", "\n",
+         "the MLP gets the attention's normed input; it needs the norm of x'"),
+        ("sum-not-reduced", "x + all_reduce(partial)", "x + sum(partial)",
+         "the partial sums are added without all_reduce: ranks are different processes"),
+    ])  # fmt: skip
+
+TASKS = [VOLUME, MLP, REDUCE, HEADS, LAYOUT, RING, BLOCK]

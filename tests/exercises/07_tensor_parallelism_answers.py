@@ -20,14 +20,16 @@ def tp_bytes(spec, n_ranks, seq_len, batch_size, max_new_tokens, dtype_bytes):
 
 
 # %% mlp-shards: right
-def shard_mlp(W1, b1, W2, b2, rank, n_ranks):
-    F = W1.size(1)
+def shard_mlp(W1, W2, b2, rank, n_ranks):
+    F = W2.size(0)
     units = [f for f in range(F) if f % n_ranks == rank]  # any units, if they belong together
-    return W1[:, units], b1[units], W2[units, :], b2 / n_ranks
+    return W1[:, units + [F + f for f in units]], W2[units, :], b2 / n_ranks
 
 
-def partial_mlp(x, W1_r, b1_r, W2_r, b2_r):
-    return (x @ W1_r + b1_r).clamp(min=0) @ W2_r + b2_r
+def partial_mlp(x, W1_r, W2_r, b2_r):
+    n_units = len(W2_r)
+    gate, up = x @ W1_r[:, :n_units], x @ W1_r[:, n_units:]
+    return (gate * torch.sigmoid(gate) * up) @ W2_r + b2_r
 
 
 # %% where-to-reduce: right
@@ -58,20 +60,31 @@ def shard_heads(Wq, Wk, Wv, Wo, n_heads, n_kv_heads, rank, n_ranks):
     return Wq_r, Wk_r, Wv_r, Wo.chunk(n_ranks, dim=0)[rank]
 
 
-# %% degrees: right
-def blockers(spec, n_ranks):
-    names = []
-    for name, size in spec.items():
-        if name != "d_model" and size // n_ranks * n_ranks != size:
-            names.append(name)
-    return names
+# %% layout: right
+def step_s(spec, machine, tensor, stages):
+    seconds = spec["rest_bytes"] / machine["bandwidth"]
+    for _layer in range(spec["n_layers"]):
+        seconds += spec["layers_bytes"] / spec["n_layers"] / tensor / machine["bandwidth"]
+        if tensor > 1:
+            seconds += 2 * machine["start_s"] + 4 * (tensor - 1) * machine["hop_s"]
+    return seconds + (machine["message_s"] * stages if stages != 1 else 0)
 
 
-def allowed_degrees(spec):
-    import math
-
-    common = math.gcd(spec["n_heads"], spec["n_kv_heads"], spec["d_ff"])
-    return [n for n in range(1, common + 1) if common % n == 0]
+def choose_layout(spec, machine, target_s):
+    best = None
+    for stages in [n for n in range(1, spec["n_layers"] + 1) if spec["n_layers"] % n == 0]:
+        for tensor in range(machine["n_gpus"], 0, -1):
+            divided = spec["n_heads"] % tensor == 0 == spec["n_kv_heads"] % tensor
+            stage_bytes = spec["layers_bytes"] / (tensor * stages)
+            if not divided or stage_bytes + spec["rest_bytes"] > machine["memory_bytes"]:
+                continue
+            # the sums above round differently, and a target may be met exactly
+            seconds = step_s(spec, machine, tensor, stages)
+            if seconds > target_s * (1 + 1e-12):
+                continue
+            if best is None or (tensor * stages, seconds) < best[:2]:
+                best = (tensor * stages, seconds, tensor, stages)
+    return best and best[2:]
 
 
 # %% ring: right
@@ -92,3 +105,13 @@ def all_gather_step(chunks, t):
     sent = [chunks[r][(r + 1 - t) % n] for r in range(n)]
     return [[sent[r - 1] if c == (r - t) % n else own for c, own in enumerate(chunks[r])]
             for r in range(n)]  # fmt: skip
+
+
+# %% block: right
+def parallel_block(x, ranks, norms, attend, all_reduce):
+    def attention(rank):
+        q, k, v = (norms[0](x) @ rank[name] for name in ("Wq", "Wk", "Wv"))
+        return attend(q, k, v) @ rank["Wo"]
+
+    middle = all_reduce([attention(rank) for rank in ranks]) + x
+    return all_reduce([partial_mlp(norms[1](middle), *rank["mlp"]) for rank in ranks]) + middle
