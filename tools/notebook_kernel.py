@@ -53,6 +53,7 @@ def kernel_environment():
         environment["MATPLOTLIBRC"] = str(rc_file)
     folder = tempfile.mkdtemp(prefix="ipython-")
     environment["IPYTHONDIR"] = folder  # no startup files, no profile, no history
+    environment["TMPDIR"] = folder  # what a kernel that is killed leaves behind is removed as well
     try:
         yield environment
     finally:
