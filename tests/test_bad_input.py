@@ -288,7 +288,7 @@ EXAMPLES = {
     "figures.surprise_strip": lambda it: {"scores": [SCORE]},
     "figures.sweep_panels": lambda it: {"frames": {"top_k": pd.DataFrame(SWEPT)}},
     "figures.time_against_ranks": lambda it: {
-        "frame": parallel.times_by_ranks(it.spec, [1, 2], seq_len=4, max_new_tokens=2)
+        "frame": pd.DataFrame({"a": [0.2, 0.1]}, index=[1, 2])
     },
     "figures.token_html": lambda it: {"pieces": token_pieces(it.tokenizer, "go")},
     "figures.token_strip": lambda it: {"pieces": token_pieces(it.tokenizer, "go")},
@@ -403,9 +403,6 @@ EXAMPLES = {
     },
     "parallel.tensor_parallel_degrees": lambda it: {"spec": it.spec},
     "parallel.tensor_parallel_volume": lambda it: {"spec": it.spec, **RANKS},
-    "parallel.times_by_ranks": lambda it: {
-        "spec": it.spec, "ranks": [1, 2], "seq_len": 4, "max_new_tokens": 2
-    },
     "parallel.transfer_time_s": lambda it: {"payload_bytes": 8, "link": "nvlink4"},
     "pipelines.load_pipeline": lambda it: {
         "task": "translation", "model": "course-t5", "device": "cpu"
@@ -454,12 +451,10 @@ OPTIONS = {
     "lecture_block.prefill_block": BlockFlags,
     "lecture_block.decode_block": BlockFlags,
     "lecture_block.ToyTransformer.random": BlockFlags,
-    "parallel.times_by_ranks": parallel.compare_parallelism,
 }
 # Of these options they say the value themselves.
 TAKEN = (
     "costs.critical_batch_size.batch_size", "decoding.sample_generate.next_token",
-    "parallel.times_by_ranks.link",
 )  # fmt: skip
 
 # Not tried, each with its reason; a class stands for its methods too.

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -21,7 +22,6 @@ from lecture_lib.parallel import (
     pipeline_volume,
     schedule_from_timestamps,
     tensor_parallel_volume,
-    times_by_ranks,
 )
 from lecture_lib.widgets import PipelineCalculator, ScheduleView, TensorParallelCalculator
 
@@ -34,6 +34,8 @@ VOLUMES = {
     "pipeline": pipeline_volume(LLAMA, n_ranks=4, **SIZES),
 }
 PAGE = compare_parallelism(LLAMA, n_ranks=4, **SIZES)
+SECONDS = {"a": {1: 0.002, 2: 0.001, 4: 0.0005}, "b": {1: 0.003, 2: 0.001}}
+CURVES = pd.DataFrame(SECONDS)
 ALL = {
     "schedule": lambda: figures.schedule_chart(THREE),
     "schedules": lambda: figures.schedule_chart({"one": ONE, "three": THREE}, unit="units"),
@@ -41,7 +43,7 @@ ALL = {
     "narrow": lambda: figures.sharded_layer(MODEL_SPECS["llama-3.1-70b"], 4),
     "ring": lambda: figures.ring_all_reduce_view(3),
     "bytes": lambda: figures.volume_bars(VOLUMES),
-    "ranks": lambda: figures.time_against_ranks(times_by_ranks(LLAMA, [1, 2, 4], **SIZES)),
+    "ranks": lambda: figures.time_against_ranks(CURVES),
     "page": lambda: figures.comparison_page(PAGE),
 }
 
@@ -111,22 +113,9 @@ def test_the_area_of_a_phase_is_its_time():
 
 
 def test_a_curve_may_end_before_the_others():
-    frame = times_by_ranks(LLAMA, [1, 2, 4], ["100gbe", "nvlink3"], **SIZES)
-    frame.loc[4, "tensor, nvlink3"] = np.nan
-    alt = figures.time_against_ranks(frame).alt
-    assert f"{1e3 * frame.loc[2, 'tensor, nvlink3']:.3g} at 2 ranks, least" in alt
-    assert "nan" not in alt
-
-
-def test_times_by_ranks():
-    frame = times_by_ranks(LLAMA, [1, 2, 8], ["nvlink4", "100gbe"], phase="prefill", **SIZES)
-    assert list(frame.columns) == ["tensor, nvlink4", "tensor, 100gbe", "pipeline, nvlink4"]
-    page = compare_parallelism(LLAMA, n_ranks=8, link="100gbe", **SIZES)
-    assert frame.loc[8, "tensor, 100gbe"] == page.tensor.prefill_s
-    with pytest.raises(ValueError, match="phase: must be one of 'prefill', 'decode', got 'train'"):
-        times_by_ranks(LLAMA, [1], phase="train", **SIZES)
-    with pytest.raises(ValueError, match="ranks: is empty"):
-        times_by_ranks(LLAMA, [], **SIZES)
+    alt = figures.time_against_ranks(CURVES).alt
+    assert "a 2 to 0.5 at 4 ranks, least 0.5 at 4 ranks" in alt
+    assert "b 3 to 1 at 2 ranks, least 1 at 2 ranks" in alt
 
 
 @pytest.mark.parametrize(
@@ -142,7 +131,7 @@ def test_times_by_ranks():
         ),
         (lambda: figures.ring_all_reduce_view(7), "n_ranks: needs an integer from 2 to 6"),
         (
-            lambda: figures.time_against_ranks(times_by_ranks(LLAMA, [1], **SIZES).iloc[:, :0]),
+            lambda: figures.time_against_ranks(CURVES.iloc[:, :0]),
             "frame: needs 1 to 4 curves, got 0",
         ),
     ],

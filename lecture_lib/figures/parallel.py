@@ -97,7 +97,7 @@ def time_against_ranks(frame: DataFrame, *, title: str = "Time") -> Picture:
     """Time against the number of ranks: where the links eat up what splitting the work gains.
 
     Args:
-        frame: what ``times_by_ranks`` returned: index n_ranks, a column per curve, in seconds.
+        frame: seconds; index: ranks, a column for each curve, NaN where it has no point.
 
     Raises:
         ValueError: no curve, or more than 4.

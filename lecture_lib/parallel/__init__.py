@@ -18,7 +18,7 @@ Run, by processes under torch.distributed (torch is imported when they are calle
 """
 # ruff: noqa: F401  # all that is imported here is for others
 
-from .compare import ParallelComparison, compare_parallelism, lay_out, times_by_ranks
+from .compare import ParallelComparison, compare_parallelism, lay_out
 from .degrees import (
     ParallelDegreeError,
     check_pipeline_degree,

@@ -1,11 +1,10 @@
 """Tensor against pipeline parallelism, and both at once: latency, throughput, memory, bytes."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lecture_lib.checks import check_choice, check_count, checked
+from lecture_lib.checks import check_count, checked
 from lecture_lib.hardware import Hardware, as_hardware
 from lecture_lib.model_spec import ModelSpec
 
@@ -203,39 +202,3 @@ def _params_on_fullest(spec: ModelSpec, tensor: int, stages: int) -> float:
     tied = parts["token_embedding"] if spec.tied_embeddings else 0
     last = parts["lm_head"] + tied + way + final_norm
     return mine + max(first, last)
-
-
-@checked
-def times_by_ranks(
-    spec: ModelSpec,
-    ranks: Sequence[int],
-    links: Sequence[Link | str] = ("nvlink4", "pcie4-x16", "100gbe"),
-    *,
-    phase: str = "decode",
-    **sizes,
-):
-    """Seconds of one pass against the number of ranks: tensor parallel on each link, and pipeline.
-
-    Args:
-        ranks: numbers of ranks. links: of the tensor-parallel curves; the pipeline's is the first.
-        phase: "prefill" or "decode" (one step).
-        sizes: the other arguments of ``compare_parallelism``.
-
-    Returns:
-        DataFrame: index n_ranks; columns "tensor, LINK" for each link, then "pipeline, LINK".
-    """
-    import pandas as pd
-
-    check_choice("phase", phase, ("prefill", "decode"))
-    if not links:
-        raise ValueError("links: is empty; needs at least one")
-    field = "prefill_s" if phase == "prefill" else "decode_step_s"
-    names = [as_link(link).name for link in links]
-    rows = []
-    for n_ranks in ranks:
-        pages = [compare_parallelism(spec, n_ranks=n_ranks, link=link, **sizes) for link in links]
-        times = [getattr(page.tensor, field) for page in pages]
-        row = {f"tensor, {name}": time for name, time in zip(names, times, strict=True)}
-        row[f"pipeline, {names[0]}"] = getattr(pages[0].pipeline, field)
-        rows.append(row)
-    return pd.DataFrame(rows, index=pd.Index(ranks, name="n_ranks"))
