@@ -85,8 +85,8 @@ def _grade(job: Job, worker: Worker) -> dict:
         **asdict(verdict),
         "student_message": discretion.discreet_message(told.message),
         "seconds": round(sum(filter(None, seconds)), 3),
-        "undefined": sorted({name for record in records
-                             for name in record.get("error", {}).get("undefined", [])}),
+        "undefined": sorted({name for record in records for part in ("error", "load")
+                             for name in record.get(part, {}).get("undefined", [])}),
         "checks": [
             {"label": label, "outcome": _outcome(reason, record), "message": reason,
              "seconds": time_s and round(time_s, 3)}

@@ -233,7 +233,14 @@ def test_a_helper_in_another_cell_is_named_with_its_place(course, tmp_path, grad
     hand_in(tmp_path / "in", "ann", made)
     hand_in(tmp_path / "in", "ben", notebook(course, mean=SHARED))
     hand_in(tmp_path / "in", "cem", notebook(course, mean="def mean(x):\n    raise NameError(len)"))
+    made = notebook(course, double=f"{RIGHT['double']}\n\nprint(double(given))")
+    made.cells.insert(0, nbformat.v4.new_code_cell("given: list = [1]"))
+    hand_in(tmp_path / "in", "eve", made)
     outcome = grade_here(exercises=["01"])
+    trial = answer(outcome, "eve", "double")
+    assert trial["points"] == 2
+    assert "; the cell fails after it has defined double: NameError" in trial["student_message"]
+    assert "The notebook defines given in cell 1 from the top" in trial["student_message"]
     told = {
         name: answer(outcome, name, "mean")["student_message"] for name in ("ann", "ben", "cem")
     }

@@ -1,6 +1,7 @@
 """One worker for the answers of a submission: each task as fresh as in a worker of its own."""
 
 import os
+import select
 import signal
 import threading
 from dataclasses import replace
@@ -221,6 +222,9 @@ def test_a_worker_that_was_killed_is_replaced(worker):
     value(worker, DEF + GOOD)
     before = process(worker)
     os.killpg(before, signal.SIGKILL)
+    gone = select.poll()  # bubblewrap's child ends a moment after it: until then it could answer
+    gone.register(worker.control, select.POLLHUP)
+    assert gone.poll(60_000)
     assert value(worker, DEF + GOOD) == [2, 4]
     assert process(worker) != before
 
