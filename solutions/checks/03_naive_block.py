@@ -9,8 +9,8 @@ CLOSE = Close(rtol=1e-5, atol=1e-7)  # cases are float64; an answer may compute 
 
 
 def head_cases(rng):
-    def case(seq_len, d_model, head, n_heads, label):
-        Q, K, V = (normal(rng, seq_len, d_model, scale=1.5) for _ in range(3))
+    def case(seq_len, d_model, head, n_heads, label, scale=1.5):
+        Q, K, V = (normal(rng, seq_len, d_model, scale=scale) for _ in range(3))
         return Case(Q, K, V, head, n_heads, label=label)
 
     return [
@@ -20,14 +20,32 @@ def head_cases(rng):
         case(4, 8, 1, 2, "as many tokens as a head is wide"),
         case(3, 4, 0, 1, "a single head"),
         case(1, 6, 2, 3, "a single token"),
+        case(4, 6, 1, 2, "very large scores", scale=60),
     ]
 
 
 ATTENTION_HEAD = Task(
     grade_id="attention-head", entry="attention_head", cases=head_cases, compare=CLOSE,
-    misconceptions=[
+    watch=("mutated",), misconceptions=[
         ("scale-of-the-model", "sqrt(head_dim)", "sqrt(Q.shape[-1])", "the scale is √D here; each "
          "head has width H, and it is the head that computes the dot products: divide by √H"),
+        ("scale-of-the-heads", "sqrt(head_dim)", "sqrt(n_heads)",
+         "the scale is the root of the NUMBER of heads; it is that of the width of one head, √H"),
+        ("masked", "Q_i @ K_i.T / math.sqrt(head_dim)",
+         "(Q_i @ K_i.T / math.sqrt(head_dim)).masked_fill(torch.ones(len(Q), len(Q)).triu(1) > 0, "
+         "-math.inf)", "a causal mask hides later tokens; this task has no mask"),
+        ("width-of-the-example", "Q.shape[-1] // n_heads", "4",
+         "the head's width is fixed to 4, as in the visible test: it is D / n_heads"),
+        ("overflows", "torch.softmax(Q_i @ K_i.T / math.sqrt(head_dim), dim=-1)",
+         "torch.exp(Q_i @ K_i.T / math.sqrt(head_dim))", "score_i @ V_i",
+         "(score_i / score_i.sum(dim=-1, keepdim=True)) @ V_i",
+         "exp of a large score overflows: use torch.softmax, or subtract each row's maximum first"),
+        ("heads-from-1", "slice(head * head_dim, (head + 1) * head_dim)",
+         "slice((head - 1) * head_dim, head * head_dim)",
+         "these are the columns of the head before: heads count from 0, head i begins at i·H"),
+        ("cuts-between-tokens", "Q[:, columns], K[:, columns], V[:, columns]",
+         "(M.reshape(n_heads, len(M), -1)[head] for M in (Q, K, V))",
+         "reshape alone cuts between tokens; a head gets its columns of EVERY token"),
         ("no-scale", " / math.sqrt(head_dim)", "",
          "the scores are not scaled: divide Q_i K_i^T by √H before softmax"),
         ("divides-by-h", "math.sqrt(head_dim)", "head_dim",
@@ -76,14 +94,15 @@ CAUSAL_MASK = Task(
         ("hides-itself", "triu(1)", "triu(0)",
          "off by one: the diagonal is masked too, so no token sees itself and the first one sees "
          "nothing at all (nan). triu(1) starts above the diagonal"),
-        ("sees-the-next", "triu(1)", "triu(2)",
-         "off by one: each token still sees the one right after it, the very one that is to be "
-         "predicted. triu(1) starts right above the diagonal"),
+        ("sees-the-next", "triu(1)", "triu(2)", "off by one: each token still sees the one right "
+         "after it, the very one that is to be predicted. triu(1) starts right above the diagonal"),
         ("mask-after-softmax", "torch.softmax(scores.masked_fill(future, -math.inf), dim=-1)",
          "torch.softmax(scores, dim=-1).masked_fill(future, 0)", "the mask came after softmax: the "
          "future has weight 0, but the rows no longer sum to 1. Mask the scores, then softmax"),
         ("zero-scores", "-math.inf", "0.0", "the future's scores were set to 0, and softmax makes "
          "exp(0) = 1 of that: set them to -inf"),
+        ("subtracts-10", "scores.masked_fill(future, -math.inf)", "scores - 10.0 * future",
+         "10 less is not low enough, exp(-10) is a weight that is seen: hide with -math.inf"),
         ("mask-not-low-enough", "-math.inf", "-100.0", "the hidden scores are low, but not low "
          "enough: where the others are lower still, a token attends to the future. Use -math.inf"),
         ("only-the-future", "(future,", "(~future,", "the wrong triangle: tokens see only what "
@@ -95,6 +114,12 @@ CAUSAL_MASK = Task(
          "and 0 · -inf is nan. Use masked_fill"),
         ("softmax-over-queries", "dim=-1", "dim=-2",
          "softmax runs over the queries (dim=-2 or 1); over the last axis, each ROW sums to 1"),
+        ("transposed", "dim=-1)", "dim=-1).transpose(1, 2)",
+         "the weights are transposed: row l belongs to token l, which attends"),
+        ("softmax-over-heads", "dim=-1", "dim=0",
+         "softmax runs over the heads (dim=0); over the last axis, each ROW sums to 1"),
+        ("first-head-only", "scores.masked", "scores[:1].expand_as(scores).masked",
+         "all heads get the weights of head 0; each head has scores of its own"),
         ("changes-the-scores", "masked_fill(", "masked_fill_(",
          "right, but the caller's scores were changed in place: masked_fill returns a new tensor, "
          "masked_fill_ and scores[...] = do not"),
@@ -115,7 +140,7 @@ def split_cases(rng):
 
 SPLIT_MERGE = Task(
     grade_id="split-merge", entry=("partition_heads", "merge_heads"), cases=split_cases,
-    compare=Exact(), misconceptions=[
+    compare=Exact(), watch=("mutated",), misconceptions=[
         ("partition-by-reshape",
          "X.reshape(seq_len, n_heads, -1).transpose(0, 1)", "X.reshape(n_heads, seq_len, -1)",
          "partition_heads is a reshape alone: it cuts the memory into n_H runs, so head 0 gets the "
@@ -139,6 +164,11 @@ SPLIT_MERGE = Task(
          "Z.transpose(0, 1).flatten(1)", "Z.permute(1, 2, 0).flatten(1)",
          "both give a head every n_H-th column. They undo each other, but these are not the "
          "columns that the weights were trained for: a head owns H columns side by side"),
+        ("both-transposed", "X.reshape(seq_len, n_heads, -1).transpose(0, 1)",
+         "X.T.reshape(n_heads, seq_len, -1)", "Z.transpose(0, 1).flatten(1)",
+         "Z.reshape(-1, Z.shape[1]).T", "X.T is cut up: reshape (L, D) itself, to (L, n_H, H)"),
+        ("two-tokens", "flatten(1)", "reshape(2, -1)",
+         "merge_heads is written for the two tokens of the visible test; take L from the shape"),
         ("heads-in-the-middle", "-1).transpose(0, 1)", "-1)",
          "partition_heads returns (L, n_H, H): one step is missing, the heads' axis comes first"),
         ("width-before-tokens", "-1).transpose(0, 1)", "-1).permute(1, 2, 0)",
@@ -171,7 +201,8 @@ def block_cases(rng):
 
 
 BLOCK = Task(
-    grade_id="block", entry="transformer_block", cases=block_cases, compare=CLOSE, misconceptions=[
+    grade_id="block", entry="transformer_block", cases=block_cases, compare=CLOSE,
+    watch=("mutated",), misconceptions=[
         ("forgets-w-o", ' @ W["W_o"]', "",
          "W^O is missing: the merged heads are mixed by one more product, Z W^O"),
         ("forgets-relu", 'torch.relu(norm(Out) @ W["W_1"])', 'norm(Out) @ W["W_1"]',
@@ -191,6 +222,10 @@ BLOCK = Task(
          "attention gathered is lost from the stream: add Out"),
         ("mlp-reads-x", "norm(Out)", "norm(X)",
          "the MLP reads X, beside attention instead of after it: it reads norm(Out)"),
+        ("values-not-normed", "normed @ W[name]", '(X if name == "W_v" else normed) @ W[name]',
+         "the values are made from X; Q, K and V all read norm(X)"),
+        ("norms-the-second-stream", "return Out", "return norm(Out)",
+         "the second residual connection adds norm(Out); it adds Out, as it was before the norm"),
         ("no-norms", "= norm(X)", "= X", "norm(Out)", "Out",
          "both norms are missing: attention reads norm(X), the MLP norm(Out)"),
         ("no-norm-before-mlp", "norm(Out)", "Out",
@@ -216,13 +251,7 @@ def flops_cases(rng):
 
     return [
         case(between(rng, 3, 9), between(rng, 2, 6), between(rng, 3, 20), 1, "one new token"),
-        case(
-            between(rng, 3, 9),
-            between(rng, 2, 6),
-            between(rng, 3, 20),
-            between(rng, 5, 30),
-            "several new tokens",
-        ),
+        case(between(rng, 3, 9), 4, between(rng, 3, 20), between(rng, 5, 30), "several new tokens"),
         case(between(rng, 3, 9), 1, 1, between(rng, 3, 9), "a prompt of one token"),
         case(128, 32, between(rng, 300, 2000), between(rng, 50, 200), "a real model's sizes"),
         case(between(rng, 3, 9), 2, between(rng, 3, 20), 0, "no new token"),
@@ -230,7 +259,7 @@ def flops_cases(rng):
 
 
 NAIVE_FLOPS = Task(
-    grade_id="naive-flops", entry="naive_flops", cases=flops_cases, compare=Close(rtol=1e-9),
+    grade_id="naive-flops", entry="naive_flops", cases=flops_cases, compare=Exact(),
     misconceptions=[
         ("counts-macs", "return total", "return total // 2",
          "half of it: these are multiply-adds (MACs). Each is 2 FLOPs, so 2·m·n·k a product"),
@@ -293,19 +322,16 @@ def grouped_cases(rng):
 
 GROUPED_ATTENTION = Task(
     grade_id="grouped-attention", entry="grouped_attention", cases=grouped_cases, compare=CLOSE,
-    misconceptions=[
+    watch=("mutated",), misconceptions=[
         ("repeats-in-turn", "Y.repeat_interleave(len(Q) // len(V), dim=0)",
-         "Y.repeat(len(Q) // len(V), 1, 1)",
-         "the key heads come in turn, 0 1 2 0 1 2; neighbouring query heads share one, 0 0 1 1 2 "
-         "2: repeat_interleave"),
+         "Y.repeat(len(Q) // len(V), 1, 1)", "the key heads come in turn, 0 1 2 0 1 2; "
+         "neighbouring query heads share one, 0 0 1 1 2 2: repeat_interleave"),
         ("turns-values", "(turn(K), V)", "(turn(K), turn(V))",
          "the values are turned too: only queries and keys are"),
-        ("keys-not-turned", "(turn(K), V)", "(K, V)",
-         "the keys are not turned, so a score depends on where the query is, and not on the "
-         "distance"),
-        ("queries-not-turned", "attend(turn(Q)", "attend(Q",
-         "the queries are not turned, so a score depends on where the key is, and not on the "
-         "distance"),
+        ("keys-not-turned", "(turn(K), V)", "(K, V)", "the keys are not turned, so a score depends "
+         "on where the query is, and not on the distance"),
+        ("queries-not-turned", "attend(turn(Q)", "attend(Q", "the queries are not turned, so a "
+         "score depends on where the key is, and not on the distance"),
         ("no-positions", "x1 * cos - x2 * sin, x2 * cos + x1 * sin", "x1, x2",
          "nothing is turned: RoPE is missing"),
         ("turns-backwards", "x1 * cos - x2 * sin, x2 * cos + x1 * sin",
@@ -316,6 +342,11 @@ GROUPED_ATTENTION = Task(
         ("no-turn-but-a-stretch", "x1 * cos - x2 * sin, x2 * cos + x1 * sin",
          "x1 * cos - x2 * sin, x2 * cos - x1 * sin",
          "this is no rotation, lengths change: the second half is x2 cos + x1 sin"),
+        ("half-overwritten", "return torch.cat((x1 * cos - x2 * sin,",
+         "x1 = x1 * cos - x2 * sin\n        return torch.cat((x1,",
+         "the second half is made from the turned first half: keep the old x_i"),
+        ("groups-of-two", "len(Q) // len(V)", "2 if len(V) < len(Q) else 1",
+         "a group is fixed to two query heads; it has n_H / n_KV"),
         ("one-angle-for-all", "* inv_freq", "* inv_freq[0]",
          "all pairs are turned by the angle of the first one: pair i has inv_freq[i]"),
     ])  # fmt: skip
@@ -347,12 +378,12 @@ def llama_cases(rng):
         case(2, 4, 2, 4, 16, 5, "two layers"),
         case(3, 3, 1, 6, 18, 4, "three layers, one key head"),
         case(1, 2, 2, 4, 8, 1, "one layer, one token"),
-        case(2, 3, 3, 4, 10, 6, "heads that are wider together than D"),
+        case(2, 4, 4, 6, 16, 6, "heads that are wider together than D"),
     ]
 
 
 LLAMA_LOGITS = Task(
-    grade_id="llama-logits", entry="llama_logits", cases=llama_cases,
+    grade_id="llama-logits", entry="llama_logits", cases=llama_cases, watch=("mutated",),
     compare=Close(rtol=1e-4, atol=1e-5), misconceptions=[
         ("norm-without-weight", " * weight", "",
          "the norms have no weight: each column of the normed row is multiplied by a learned one"),
@@ -371,22 +402,29 @@ LLAMA_LOGITS = Task(
          "the MLP replaces the stream; it is added to it"),
         ("mlp-not-normed", 'h = rms_norm(x, W[at + "post_attention_layernorm.weight"])', "h = x",
          "the MLP reads the stream as it is: it reads a normed copy"),
-        ("mlp-reads-the-old-copy",
-         'h = rms_norm(x, W[at + "post_attention_layernorm.weight"])', "pass",
-         "the MLP reads the copy that attention has read; it needs a new one, of the stream to "
-         "which attention was added, with its own norm"),
+        ("attention-not-normed", 'h = rms_norm(x, W[at + "input_layernorm.weight"])', "h = x",
+         "attention reads the stream as it is: it reads a normed copy"),
+        ("mlp-reads-the-old-copy", 'h = rms_norm(x, W[at + "post_attention_layernorm.weight"])',
+         "pass", "the MLP reads the copy that attention has read; it needs a new one, of the "
+         "stream to which attention was added, with its own norm"),
         ("gate-and-up-swapped", "F.silu(gate) * up", "gate * F.silu(up)",
          "silu is applied to up_proj; it belongs to gate_proj"),
         ("relu", "F.silu(gate)", "F.relu(gate)", "the gate is a relu; here it is silu"),
-        ("no-gate", "F.silu(gate) * up", "F.silu(up)",
-         "the gate is missing: silu(gate) · up"),
+        ("no-gate", "F.silu(gate) * up", "F.silu(up)", "the gate is missing: silu(gate) · up"),
         ("base-upside-down", "(-torch", "(torch",
          "the angles grow from pair to pair: it is base to the power of MINUS 2i/H"),
-        ("angles-of-half", "torch.arange(0, Q.shape[-1], 2)",
-         "torch.arange(Q.shape[-1] // 2)",
+        ("base-10000", "base ** (", "1e4 ** (", "the base of RoPE is fixed to 10000: take `base`"),
+        ("one-norm-per-layer", "post_attention_layernorm", "input_layernorm",
+         "the norm before the MLP has the weight of the one before attention; it has its own"),
+        ("width-from-d", "base ** (-torch.arange(0, Q.shape[-1], 2) / Q.shape[-1])",
+         "base ** (-torch.arange(0, x.shape[1] // n_heads, 2) / (x.shape[1] // n_heads))",
+         "a head's width need not be D / n_heads: q_proj has n_heads · H outputs"),
+        ("heads-from-d", "[token_ids]  # (L, D)", "[token_ids]\n    n_heads, n_kv_heads = (len(W["
+         'f"model.layers.0.self_attn.{c}_proj.weight"]) * n_heads // x.shape[1] for c in "qk")',
+         "q_proj is cut into heads of width D / n_heads; there are n_heads, however wide"),
+        ("angles-of-half", "torch.arange(0, Q.shape[-1], 2)", "torch.arange(Q.shape[-1] // 2)",
          "pair i has the exponent -i/H; it is -2i/H"),
-        ("first-layer-only", "{i}", "0",
-         "every layer runs with the weights of layer 0"),
+        ("first-layer-only", "{i}", "0", "every layer runs with the weights of layer 0"),
         ("eps-outside-the-root", "x * torch.rsqrt(x.pow(2).mean(dim=-1, keepdim=True) + eps)",
          "x / (x.pow(2).mean(dim=-1, keepdim=True).sqrt() + eps)",
          "ε is added to the root; it belongs under it, to the mean of the squares"),

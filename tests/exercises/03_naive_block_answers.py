@@ -14,24 +14,6 @@ def causal_weights(scores):
     return weights / weights.sum(dim=-1, keepdim=True)
 
 
-# %% causal-mask: right
-def causal_weights(scores):
-    places = torch.arange(scores.shape[1])
-    scores = scores.clone()
-    scores[:, places[:, None] < places] = -1e9
-    return scores.softmax(2)
-
-
-# %% split-merge: right
-def partition_heads(X, n_heads):
-    H = X.shape[1] // n_heads
-    return torch.stack([X[:, i * H : (i + 1) * H] for i in range(n_heads)])
-
-
-def merge_heads(Z):
-    return torch.hstack(list(Z))
-
-
 # %% block: right
 def transformer_block(X, W, n_heads):
     qkv = norm(X) @ torch.cat([W["W_q"], W["W_k"], W["W_v"]], dim=1)  # (L, 3D)
