@@ -268,6 +268,8 @@ RESIZE = Task(
         ("new-in-front", "[matrix[:n_tokens], np.tile(matrix.mean(axis=0), (n_new, 1))]",
          "[np.tile(matrix.mean(axis=0), (n_new, 1)), matrix[:n_tokens]]",
          "the new rows stand in front: token i must keep row i, they follow behind"),
+        ("n-more-rows", "max(n_tokens - len(matrix), 0)", "n_tokens", "matrix[:n_tokens]", "matrix",
+         "n_tokens rows were added; it is the number of rows in all"),
         ("never-shrinks", "matrix[:n_tokens]", "matrix",
          "with fewer tokens the last rows go; here they stay"),
         ("whole-numbers", "(n_new, 1))])", "(n_new, 1))]).astype(int)",

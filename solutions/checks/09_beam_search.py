@@ -10,6 +10,8 @@ TRACK = Task(
     grade_id="track", entry="track", compare=Close(rtol=1e-6), misconceptions=[
         ("two-per-parent", '["bc", "aa"], ["bca", "aaa"]', '["aa", "bc"], ["aaa", "bca"]',
          "the better text comes first: compare bc (.24) with aa (.20)"),
+        ("second-step-by-parent", '["bc", "aa"]', '["aa", "bc"]',
+         "the better text comes first in step 2, whoever its parent is: bc has .24, aa .20"),
         ("last-step-by-parent", '["bca", "aaa"]', '["aaa", "bca"]',
          "the better text comes first in the last step, too: bca has .144, aaa .10"),
         ("step-probabilities", "0.3 * 0.8 * 0.6", "0.6",
@@ -107,7 +109,7 @@ def choice_cases(rng):
 
 CHOICE = Task(
     grade_id="choice", entry="best_hypothesis", cases=choice_cases, compare=Exact(),
-    misconceptions=[
+    watch=("mutated",), misconceptions=[
         ("multiplies", "total / n", "total * n",
          "divide by the length to the power; multiplying favours short texts"),
         ("ignores-the-power", "**length_penalty", "",
@@ -150,7 +152,8 @@ def select_cases(rng):
 
 
 SELECT = Task(
-    grade_id="select", entry="select", cases=select_cases, compare=Exact(), misconceptions=[
+    grade_id="select", entry="select", cases=select_cases, compare=Exact(), watch=("mutated",),
+    misconceptions=[
         ("narrows",
          "candidates if c[2] != eos][:num_beams]", "candidates[:num_beams] if c[2] != eos]",
          "the colleague's bug: a finished text leaves its place empty"),
@@ -194,7 +197,7 @@ def stopping_case(rng, penalty, worst, n_missing=0):
 
 
 STOPPING = Task(
-    grade_id="stopping", entry="can_stop", compare=Exact(),
+    grade_id="stopping", entry="can_stop", compare=Exact(), watch=("mutated",),
     cases=lambda rng: [
         *(stopping_case(rng, penalty, worst)
           for penalty in (-1.0, -0.5, 0.0, 0.5, 1.0, 2.0) for worst in (0.9, 1.1)),
