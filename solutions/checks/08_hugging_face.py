@@ -10,11 +10,11 @@ CLOSE = Close(rtol=1e-6, atol=1e-9)
 
 
 def postprocess_cases(rng):
-    stars = {i: f"{i + 1} stars" for i in range(5)}
+    stars = {i: f"{i + 1} stars" for i in range(7)}
     sentiment = {0: "NEGATIVE", 1: "POSITIVE"}
     return [
-        Case(rng.normal(0, 2, (3, 5)).tolist(), stars, top_k=2),
-        Case(rng.normal(0, 2, (2, 5)).tolist(), stars, label="all labels"),
+        Case(rng.normal(0, 2, (3, 7)).tolist(), stars, top_k=2),
+        Case(rng.normal(0, 2, (2, 7)).tolist(), stars, label="all labels"),
         Case(rng.normal(0, 2, (4, 2)).tolist(), sentiment, top_k=1, label="the best only"),
         Case(rng.normal(0, 2, (1, 2)).tolist(), sentiment, top_k=7, label="top_k above the labels"),
         # The first text's best label is the last one, so that a list left unsorted shows.
@@ -26,9 +26,13 @@ def postprocess_cases(rng):
 
 POSTPROCESS = Task(
     grade_id="postprocess", entry="postprocess", cases=postprocess_cases, compare=CLOSE,
-    misconceptions=[
+    watch=("mutated",), misconceptions=[
         ("raw-logits", "weights[i] / sum(weights)", "row[i]",
          "these are the logits: the scores are their softmax"),
+        ("sigmoid", "weights[i] / sum(weights)", "1 / (1 + 1 / weights[i])",
+         "this is the sigmoid of each logit by itself; a softmax shares 1 among the labels"),
+        ("one-flat-list", "answers.append([", "answers.extend([",
+         "the texts are run together: one entry a text, a list of its labels"),
         ("whole-batch", "sum(weights)", "sum(math.exp(x) for row in logits for x in row)",
          "the softmax runs over one text's labels: the texts of a batch don't share it"),
         ("cut-before-softmax", "sum(weights)", "sum(weights[j] for j in best)",
@@ -38,6 +42,11 @@ POSTPROCESS = Task(
         ("keyed-by-score", "sorted(range(len(row)), key=lambda label: -row[label])",
          "[label for _, label in sorted({x: i for i, x in enumerate(row)}.items())[::-1]]",
          "of labels with equal scores only one is left: a dictionary holds each key once"),
+        ("first-by-score", "ranked[:top_k]",
+         "[label for label in ranked if row.index(row[label]) == label][:top_k]",
+         "each score stands there once: labels of equal scores have been lost"),
+        ("five-at-most", "ranked[:top_k]", "ranked[: top_k or 5]",
+         "top_k=None gives ALL labels, however many"),
         ("larger-id-first", "-row[label]", "(-row[label], -label)",
          "of two equal scores the smaller id comes first"),
         ("worst-first", "-row[label]", "row[label]", "sorted the wrong way: the best comes first"),
@@ -48,9 +57,8 @@ POSTPROCESS = Task(
          "each text's entry is a list of dicts, also where top_k=1 leaves one"),
         ("rounded", "weights[i] / sum(weights)", "round(weights[i] / sum(weights), 4)",
          "the scores are rounded; return them as they are"),
-        ("order-of-the-dict", "id2label[i]", "list(id2label.values())[i]",
-         "the names are taken in the order in which the dictionary lists them; look each up "
-         "by its id"),
+        ("order-of-the-dict", "id2label[i]", "list(id2label.values())[i]", "the names are taken in "
+         "the order in which the dictionary lists them; look each up by its id"),
         ("ties-by-name", "-row[label]", "(-row[label], id2label[label])",
          "labels of equal scores are sorted by their names; the smaller ID comes first"),
     ])  # fmt: skip
@@ -83,6 +91,14 @@ PADDING = Task(
          'mask]\n    return batch | {"attention_mask": mask, "position_ids": places}',
          "a prompt may contain pad_id as a token: take the mask from the lengths, not from the "
          "ids"),
+        ("mask-alone-by-id", '.append([0] * n_pad + [1] * len(prompt))',
+         '.append([int(i != pad_id) for i in [pad_id] * n_pad + prompt])',
+         "the mask compares ids with pad_id, and a prompt may contain it: take the lengths"),
+        ("pads-with-0", "[pad_id] * n_pad", "[0] * n_pad", "pad with pad_id, which need not be 0"),
+        ("first-is-longest", "max(len(prompt) for prompt in prompts)", "len(prompts[0])",
+         "the first prompt need not be the longest"),
+        ("padding-at-minus-1", "[0] * n_pad + list(range", "[-1] * n_pad + list(range",
+         "the padding stands at position -1; here it gets 0 (clip what the sum gives)"),
         ("padding-takes-positions",
          "[0] * n_pad + list(range(len(prompt)))", "list(range(longest))",
          "the positions count the padding: each prompt's first token is at position 0"),
@@ -123,7 +139,7 @@ def label_words_cases(rng):
 
 LABEL_WORDS = Task(
     grade_id="label-words", entry="label_scores", cases=label_words_cases, compare=CLOSE,
-    misconceptions=[
+    watch=("mutated",), misconceptions=[
         ("no-prior", ") / prior", ")",
          "the prior does nothing here: subtract its logarithm from the word's"),
         ("adds-prior", ") / prior", ") * prior",
@@ -135,6 +151,13 @@ LABEL_WORDS = Task(
         ("mean-over-tokens", "sum(free[label])", "sum(free[label]) / len(free[label])",
          "sum(log_probs)", "sum(log_probs) / len(log_probs)",
          "a word's log-probability is the sum over its tokens, not their mean"),
+        ("mean-over-its-tokens", "sum(log_probs)", "sum(log_probs) / len(log_probs)",
+         "behind the text the log-probability is averaged over a word's tokens: sum it"),
+        ("prior-adds-tokens", "math.exp(sum(free[label])) for",
+         "sum(math.exp(x) for x in free[label]) for",
+         "the prior adds up the probabilities of a word's tokens; they are multiplied"),
+        ("prior-of-the-last-token", "sum(free[label])", "free[label][-1]",
+         "the prior is that of the word's last token alone; take all its tokens"),
         ("no-softmax", "{label: weight / total for", "{label: math.log(weight) for",
          "these are the scores before the softmax: over the labels they must sum to 1"),
         ("prior-not-a-log", "(sum(log_probs)) / prior", "(sum(log_probs) - prior)",
@@ -144,9 +167,8 @@ LABEL_WORDS = Task(
          "each text's probabilities were divided by their sum over the labels first; the "
          "prior is their mean as they are"),
         ("prior-of-the-first-token", "math.exp(sum(free[label])) for",
-         "math.exp(free[label][0]) for",
-         "the prior is that of the word's first token; a word's probability is that of all "
-         "its tokens, there as well"),
+         "math.exp(free[label][0]) for", "the prior is that of the word's first token; a word's "
+         "probability is that of all its tokens, there as well"),
         ("first-text-only", "in content_free) / len(content_free)", "in content_free[:1])",
          "only the first text without content counts here; take the mean over all of them"),
     ])  # fmt: skip
@@ -158,7 +180,7 @@ def precedence_cases(rng):
 
     default = {
         "do_sample": False, "top_k": 50, "top_p": 1.0, "temperature": 1.0, "num_beams": 1,
-        "max_length": 20, "max_new_tokens": None, "eos_token_id": None,
+        "max_length": 20, "max_new_tokens": None, "eos_token_id": None, "early_stopping": False,
     }  # fmt: skip
     own = {
         "do_sample": True, "temperature": one_of(0.6, 0.7), "top_k": None,
@@ -173,14 +195,9 @@ def precedence_cases(rng):
         Case({}, config, own, default, label="a config"),
         Case({"top_p": None, "num_beams": 4}, config, own, default, label="a config and a call"),
         Case({}, {"do_sample": False}, own, default, label="False in a config"),
-        Case(
-            {"penalty_alpha": 0.6},
-            {"length_penalty": 0.0, "min_p": None},
-            own,
-            default,
-            label="names that only the call or a config has",
-        ),
-    ]
+        Case({"penalty_alpha": 0.6}, {"length_penalty": 0.0, "min_p": None}, own, default,
+             label="names that only the call or a config has"),
+    ]  # fmt: skip
 
 
 PRECEDENCE = Task(
@@ -188,6 +205,9 @@ PRECEDENCE = Task(
     watch=("mutated",), misconceptions=[
         ("config-replaces-own", "own, config or {})", "own if config is None else config)",
          "what a config leaves open still comes from the model's own settings"),
+        ("config-instead-of-own", "own, config or {})", "own if config is None else config)",
+         "dict.fromkeys(names)", "dict(default)",
+         "a config takes the place of all of the model's own settings; it beats only what it sets"),
         ("none-overwrites", " if value is not None", "",
          "None in config or own means 'not set': it must not hide the next place's value"),
         ("none-in-call-ignored", "settings | call",
@@ -207,6 +227,10 @@ PRECEDENCE = Task(
          "the four names"),
         ("false-is-unset", "if value is not None", "if value",
          "0 and False in one of the dicts were taken for 'not set'; compare with None"),
+        ("or-chain", "if value is not None", "if value or place is default",
+         "0 and False are skipped by `or` and `if value`: ask `is not None`"),
+        ("unset-is-missing", "dict.fromkeys(names)", "{}",
+         "a name that nobody sets is missing: it belongs to the result, with None"),
         ("changes-default", "settings = dict.fromkeys(names)",
          "settings = default\n    for name in names:\n        settings.setdefault(name)",
          "the settings are collected in `default` itself, which the next call gets: begin "
@@ -244,6 +268,12 @@ RESIZE = Task(
         ("new-in-front", "[matrix[:n_tokens], np.tile(matrix.mean(axis=0), (n_new, 1))]",
          "[np.tile(matrix.mean(axis=0), (n_new, 1)), matrix[:n_tokens]]",
          "the new rows stand in front: token i must keep row i, they follow behind"),
+        ("n-more-rows", "max(n_tokens - len(matrix), 0)", "n_tokens", "matrix[:n_tokens]", "matrix",
+         "n_tokens rows were added; it is the number of rows in all"),
+        ("never-shrinks", "matrix[:n_tokens]", "matrix",
+         "with fewer tokens the last rows go; here they stay"),
+        ("whole-numbers", "(n_new, 1))])", "(n_new, 1))]).astype(int)",
+         "the result is of whole numbers, so fractions are cut off: keep the dtype of the matrix"),
         ("unties", "new if output is embedding else ", "",
          "tied weights became two arrays: return the same object twice where output is embedding"),
         ("always-ties", " if output is embedding else resized(output)", "",
@@ -254,8 +284,7 @@ RESIZE = Task(
         ("first-rows-go", "matrix[:n_tokens]", "matrix[-n_tokens:]",
          "with fewer tokens the LAST rows go; token i keeps row i"),
         ("ties-what-is-equal", "if output is embedding", "if np.array_equal(output, embedding)",
-         "two matrices with equal numbers were tied; ask whether they are one object, with "
-         "`is`"),
+         "two matrices with equal numbers were tied; ask whether they are one object, with `is`"),
         ("divided-by-the-new", "matrix.mean(axis=0)", "matrix.sum(axis=0) / n_tokens",
          "the sum of the old rows is divided by the number of NEW rows: it is their mean"),
     ])  # fmt: skip
@@ -275,6 +304,7 @@ def shards_cases(rng):
         Case(model(70, 60, 25, 50), 100, label="a gap in an earlier shard"),
         Case(model(1000, 1, 1000), "1KB", label="between 1000 and 1024"),
         Case(model(*rng.integers(1, 20, size=4)), "2GB", label="everything in one file"),
+        Case(model(9 * 10**11, 8 * 10**11, 10**11), "1.5TB", label="a very large model"),
     ]
 
 
@@ -296,6 +326,9 @@ SHARDS = Task(
          "KB, MB, GB and TB are powers of 1000, not of 1024"),
         ("empty-shard", "[*done, open_shard] if open_shard else done", "[*done, open_shard]",
          "where all tensors are too large, an empty shard is counted at the end: none is open"),
+        ("large-not-counted", "sum(sizes.values())",
+         "sum(size for size in sizes.values() if size <= max_shard_size)",
+         "total_size leaves out what is larger than the maximum: it is the bytes of ALL tensors"),
         ("counts-from-0", "number:05d", "number - 1:05d", "shards are numbered from 1"),
         ("one-is-numbered", ' if len(done) > 1 else ""', "",
          "a single shard is called model.safetensors"),

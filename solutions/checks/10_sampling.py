@@ -14,12 +14,13 @@ def distribution(rng, size, flat=1.0):
 
 
 TEMPERATURE = Task(
-    grade_id="temperature", entry="softmax", compare=CLOSE,
+    grade_id="temperature", entry="softmax", compare=CLOSE, watch=("mutated",),
     cases=lambda rng: [
         Case(rng.normal(0, 2, 6).tolist(), 0.7),
         Case(rng.normal(0, 2, 9).tolist(), 1.8),
         Case([1000.0, 999.0, -math.inf], 0.5, label="huge logits"),
-        Case([-1500.0, -1502.0], 2.0, label="very small logits"),
+        Case([-15000.0, -15002.0, -math.inf], 2.0, label="very small logits"),
+        Case([0.0, -2000.0, -1500.0], 1.0, label="logits far apart"),
         Case([0.0, -800.0], 1000.0, label="a high temperature"),
     ],
     misconceptions=[
@@ -29,7 +30,7 @@ TEMPERATURE = Task(
          "w / sum(weights)", "w / sum(weights) / temperature",
          "the temperature divides the logits, before the softmax, not the probabilities"),
         ("no-temperature", ") / temperature) for", ")) for",
-         "this is the softmax without temperature"),
+         "the temperature has no effect: it divides the logits. Behind exp it cancels"),
         ("overflows", "(x - highest)", "x",
          "exp of a large logit overflows: subtract the largest logit first"),
         ("powers-of-probabilities",
@@ -41,18 +42,25 @@ TEMPERATURE = Task(
         ("subtracts-undivided", "(x - highest) / temperature", "x / temperature - highest",
          "the largest logit is subtracted without being divided by the temperature, so that "
          "exp still overflows when it is cold"),
-        ("rounded", "[w / sum(weights) for", "[round(w / sum(weights), 6) for",
+        ("not-normalised", "w / sum(weights)", "w", "divide by the sum: probabilities sum to 1"),
+        ("drops-impossible", "for x in logits]", "for x in logits if x > -math.inf]",
+         "a token that is impossible is left out; it stays in the list, with probability 0"),
+        ("subtracts-the-mean", "highest = max(logits)",
+         "highest = sum(x for x in logits if x > -math.inf) / sum(x > -math.inf for x in logits)",
+         "subtract the LARGEST: with the mean, exp overflows where logits are far apart"),
+        ("rounded", "[w / sum(weights) for", "[round(w / sum(weights), 4) for",
          "the probabilities are rounded; return them as they are"),
     ])  # fmt: skip
 
 TOP_K = Task(
-    grade_id="top-k", entry="top_k", compare=CLOSE,
+    grade_id="top-k", entry="top_k", compare=CLOSE, watch=("mutated",),
     cases=lambda rng: [
         Case(distribution(rng, 7), 3),
         Case(distribution(rng, 12), 5),
         Case([0.1, 0.2, 0.4, 0.2, 0.1], 2, label="ties"),
         Case([0.25, 0.25, 0.125, 0.375], 3, label="ties above the k-th"),
         Case([0.25, 0.375, 0.375], 1, label="two likeliest tokens"),
+        Case([0.3, 0.301, 0.399], 2, label="nearly equal"),
         Case(distribution(rng, 3), 50, label="k above the vocabulary"),
     ],
     misconceptions=[
@@ -68,12 +76,12 @@ TOP_K = Task(
         ("k-above-vocabulary", "min(k, len(probs))", "k",
          "k may be larger than the vocabulary: then everything is kept"),
         ("distinct-values", "sorted(probs, reverse=True)[min(k, len(probs)) - 1]",
-         "sorted(set(probs), reverse=True)[: min(k, len(probs))][-1]",
-         "a set holds equal probabilities once, so that too many tokens are kept: the k-th "
-         "of ALL tokens decides"),
-        ("divides-by-the-k-largest", "sum(kept)", "sum(sorted(probs)[::-1][:k])",
-         "the ties are kept, but left out of the sum that you divide by: the result sums to "
-         "more than 1"),
+         "sorted(set(probs), reverse=True)[: min(k, len(probs))][-1]", "a set holds equal "
+         "probabilities once, so that too many tokens are kept: the k-th of ALL tokens decides"),
+        ("divides-by-the-k-largest", "sum(kept)", "sum(sorted(probs)[::-1][:k])", "the ties are "
+         "kept, but left out of the sum that you divide by: the result sums to more than 1"),
+        ("nearly-equal", "p >= smallest", "p >= smallest - 0.01",
+         "tokens that are only nearly as likely as the k-th are kept"),
         ("one-for-k-1", "p >= smallest else 0.0 for p in probs]",
          "p >= smallest and (k > 1 or i == probs.index(smallest)) else 0.0 for i, p in "
          "enumerate(probs)]",
@@ -81,7 +89,7 @@ TOP_K = Task(
     ])  # fmt: skip
 
 TOP_P = Task(
-    grade_id="top-p", entry="top_p", compare=CLOSE,
+    grade_id="top-p", entry="top_p", compare=CLOSE, watch=("mutated",),
     cases=lambda rng: [
         Case(distribution(rng, 8), 0.8),
         Case(distribution(rng, 20, flat=0.4), 0.92),
@@ -117,11 +125,14 @@ TOP_P = Task(
          "    kept = {token for token in order if probs[token] >= p} or {order[0]}\n"
          "    total = sum(probs[token] for token in kept)\n    return [q",
          "p is compared with the sum so far, not with each token's probability"),
-        ("too-much-slack", "total >= p - 1e-12", "round(total, 2) >= p",
-         "too much slack: a sum of .796 is no .8. Rounding errors of floats are far smaller, "
-         "about 1e-16"),
+        ("too-much-slack", "total >= p - 1e-12", "round(total, 2) >= p", "too much slack: a sum of "
+         ".796 is no .8. Rounding errors of floats are far smaller, about 1e-16"),
         ("divided-by-p", "q / total if", "q / p if",
          "what is kept is divided by p; divide by the sum of what is kept"),
+        ("keeps-ties", "    return [q",
+         "    kept = [t for t, q in enumerate(probs) if q >= probs[token]]\n"
+         "    total = sum(probs[t] for t in kept)\n    return [q",
+         "ties are all kept, as in top-k; here the smaller ids come first, and the rest is cut"),
     ])  # fmt: skip
 
 
@@ -129,6 +140,7 @@ def draw_cases(rng):
     probs = [0.125, 0.0, 0.5, 0.25, 0.125]
     return [
         *(Case(probs, u, label="a boundary") for u in (0.0, 0.125, 0.625)),
+        *(Case(probs, u, label="beside a boundary") for u in (0.124, 0.6249, 0.6251)),
         *(Case(distribution(rng, 6), round(float(rng.uniform(0.5, 0.999)), 4)) for _ in range(6)),
         Case([0.0, 1.0], 0.0, label="an impossible first token"),
         # the sum of ten times 0.1 is this very u in floating point
@@ -137,7 +149,8 @@ def draw_cases(rng):
 
 
 DRAW = Task(
-    grade_id="draw", entry="draw", cases=draw_cases, compare=Exact(), misconceptions=[
+    grade_id="draw", entry="draw", cases=draw_cases, compare=Exact(), watch=("mutated",),
+    misconceptions=[
         ("likeliest", "    end = 0.0", "    return probs.index(max(probs))",
          "this is always the likeliest token: u does not matter to it"),
         ("all-alike", "    end = 0.0", "    return int(u * len(probs))",
@@ -147,6 +160,12 @@ DRAW = Task(
          "the tokens lie in the order of their ids: don't sort"),
         ("closed-above", "u < end", "u <= end",
          "an interval ends BEFORE the sum that includes the token: u < sum, not u <= sum"),
+        ("closed-if-possible", "u < end", "u <= end and p > 0",
+         "at a boundary this is the token that ends there; the one that BEGINS there counts"),
+        ("not-summed", "end += p", "end = p",
+         "u is compared with each probability alone; sum them up from the left"),
+        ("likeliest-behind", "max(token for token, p in enumerate(probs) if p > 0)",
+         "probs.index(max(probs))", "behind the last end comes the last possible token"),
         ("falls-through",
          "    return max(token for token, p in enumerate(probs) if p > 0)  # rounding left a "
          "gap before 1", "",
@@ -158,10 +177,12 @@ DRAW = Task(
     ])  # fmt: skip
 
 ORDER = Task(
-    grade_id="order", entry="sampling_distribution", compare=CLOSE,
+    grade_id="order", entry="sampling_distribution", compare=CLOSE, watch=("mutated",),
     cases=lambda rng: [
         *(Case(rng.normal(0, 2.5, n).tolist(), temperature, 0.85)
           for n, temperature in ((12, 2.0), (20, 0.6), (9, 1.5))),
+        Case([0.0, 0.1, 0.05], 0.1, 0.85, label="a low temperature"),
+        Case([0.5, 0.0, 1.0], 1.5, 0.0, label="p = 0"),
         Case([0.0, math.log(2), 0.0], 1.0, 0.5, label="exactly p"),
         Case([1.0] * 5, 0.7, 0.5, label="equal tokens"),
         Case([0.0] * 10, 2.0, 0.8, label="exactly p, but for rounding"),  # 8 times .1 is below .8
@@ -177,9 +198,17 @@ ORDER = Task(
         ("no-cut", "if total >= p - 1e-12", "if False", "the nucleus is not cut at all"),
         ("no-temperature", "x / temperature", "x", "the temperature does nothing here"),
         ("not-renormalised", "q / total if", "q if", "what is kept must sum to 1 again"),
-        ("no-slack", "p - 1e-12", "p",
-         "a sum of floats may stop just short of p, as in task 3: allow a little slack here, "
-         "too"),
+        ("no-slack", "p - 1e-12", "p", "a sum of floats may stop just short of p, as in task 3: "
+         "allow a little slack here, too"),
+        ("must-exceed", "total >= p - 1e-12", "total > p + 1e-12",
+         "a sum of exactly p is enough, as in task 3: one token too many is kept"),
+        ("multiplies", "x / temperature", "x * temperature", "DIVIDE the logits by temperature"),
+        ("none-for-p-0", "        kept.add(token)\n        total += probs[token]\n",
+         "        if total >= p - 1e-12:\n            break\n"
+         "        kept.add(token)\n        total += probs[token]\n",
+         "with p = 0 nothing is kept; one token always is, as in task 3"),
+        ("divided-by-p", "q / total if", "q / p if",
+         "what is kept is divided by p; divide by its sum"),
         ("softmax-again", "    return [q / total if",
          "    total = sum(math.exp(probs[token]) for token in kept)\n    return [math.exp(q) "
          "/ total if",
@@ -200,6 +229,8 @@ STRATEGIES = Task(
          "with top_k = 1 there is one token to draw from: greedy"),
         ("beams-win", '"beam sampling"', '"beam search"',
          "beams and do_sample together draw within the beam search"),
+        ("beams-are-lost", '"beam sampling"', '"sampling"',
+         "with do_sample and num_beams together there are beams, and they draw"),
         ("no-default-k", 'keeps": 50', 'keeps": 0',
          "do_sample=True alone has a default that surprises: top_k is 50"),
         ("temperature-samples", '=0.7)": "greedy"', '=0.7)": "sampling"',

@@ -15,6 +15,9 @@ SETTINGS = Task(
          "from: temperature and top_p are read, and the text stays the same"),
         ("seed-acts", "### END SOLUTION", 'answers |= {"seed": "acts"}',
          "with top_k=1 the draw is among one token: no seed changes it"),
+        ("all-of-the-draw-acts", "### END SOLUTION",
+         'answers |= {"seed": "acts", "temperature": "acts", "top_p": "acts"}',
+         "top_k=1 leaves one token to draw: seed, temperature and top_p change nothing"),
         ("penalty-is-lost", "### END SOLUTION", 'answers |= {"repetition_penalty": "no effect"}',
          "the repetition penalty acts even on greedy search: it changes which token is the "
          "likeliest"),
@@ -46,6 +49,7 @@ def stop_cases(rng):
         Case(["##", "#", " x", " #", "##", "END", "y"], ["###E"], label="a false start of a stop"),
         Case(["\n", "Q", ":", "x"], ["\nQ:"], label="a text that is a stop at once"),
         Case(["aa", "", "aa", "ab", "a"], ["aab"], label="a shorter end that is a beginning too"),
+        Case(["-x", "x", "x", "y!"], ["xxy"], label="a beginning in an earlier piece"),
         Case(["so", " it", " ends", "\n"], ["\n\n", "STOP"], label="only a beginning of a stop"),
         Case(["one", " two", "\n"], [], label="no stop strings"),
         Case([], ["STOP"], label="no pieces"),
@@ -55,7 +59,8 @@ def stop_cases(rng):
 
 
 STOP = Task(
-    grade_id="stop", entry="shown", cases=stop_cases, compare=Exact(), misconceptions=[
+    grade_id="stop", entry="shown", compare=Exact(), cases=stop_cases, watch=("mutated",),
+    misconceptions=[
         ("piece-by-piece", "waiting + piece", "piece", "min(begins, default=len(text))",
          "len(text)", "a stop string may begin in one piece and end in another: look at the text, "
          "not at each piece alone"),
@@ -73,6 +78,17 @@ STOP = Task(
          "the LONGEST end that a stop begins with has to wait; you let the shortest wait"),
         ("loses-the-end", "[*result, waiting]", '[*result, ""]',
          "when the pieces end without a stop, what was waiting is text: show it"),
+        ("minus-zero", "text[:cut]", "text[: cut - len(text)]", "waiting = text[cut:]",
+         "waiting = text[cut - len(text) :]", "text[:-0] is empty: nothing is shown"),
+        ("max-of-nothing", "min(begins, default=len(text))",
+         "min([*begins, *[len(text)] * bool(stops)])",
+         "without any stop string, max or min of an empty list is an error: give a default"),
+        ("entry-after-the-stop", "text[: min(found)]]", 'text[: min(found)], ""]',
+         "after a stop the result ends: one entry too many follows"),
+        ("no-last-entry", "[*result, waiting]", "[*result, waiting] if waiting else result",
+         "the last entry is missing where nothing waits: without a stop it is always there"),
+        ("first-stop-only", '[], ""\n', '[], ""\n    stops = stops[:1]\n',
+         "only the first stop string is looked for; any of them ends the text"),
         ("first-listed", "min(found)", "found[0]", "of two stops in a piece the one that begins "
          "first in the TEXT counts, not the first in the list"),
         ("whole-or-nothing", "min(begins, default=len(text))", "0 if 0 in begins else len(text)",
@@ -92,21 +108,40 @@ def logprob_cases(rng):
         )
         return Case(rows.tolist(), ids.tolist(), prompt_len, n, label=label)
 
+    sure = [[7.0, 0.0, -1.0]] * 3  # log p so near to 0 that single precision is too coarse
     extreme = [[1000.0, 998.0, 0.0, -math.inf], [-900.0, 100.0, 99.0, 98.0], [0.0] * 4, [0.0] * 4]
     return [
         drawn(6, 1, 4, 3),
         drawn(9, 3, 5, 2, label="a longer prompt"),
         drawn(4, 2, 3, 10, label="n above the vocabulary"),
         Case(extreme[:3], [1, 1, 0], 1, 3, label="logits far apart"),
+        Case(sure, [1, 0, 0], 1, 2, label="nearly certain tokens"),
         Case(extreme[:3], [0, 3, 1], 1, 4, label="an impossible token"),
         Case(extreme, [0, 2, 1, 3], 3, 2, label="equal logits"),
     ]
 
 
 LOGPROBS = Task(
-    grade_id="logprobs", entry="logprobs", cases=logprob_cases, compare=CLOSE, misconceptions=[
+    grade_id="logprobs", entry="logprobs", compare=CLOSE, cases=logprob_cases, watch=("mutated",),
+    misconceptions=[
         ("own-row", "[position - 1]", "[position]",
          "row i is the forecast of token i + 1: a token's row is the one before its own"),
+        ("rows-from-0", "[position - 1]", "[position - prompt_len]",
+         "the rows begin behind a prompt of one token; the first of the text has prompt_len - 1"),
+        ("prompt-too", "range(prompt_len,", "range(1,",
+         "the prompt's tokens are reported as well; only those of the text are asked for"),
+        ("base-two", "[x - log_sum for", "[(x - log_sum) / math.log(2) for",
+         "these are logarithms to base 2; natural ones are asked for"),
+        ("underflows", "x - log_sum for",
+         "(math.log(p) if (p := math.exp(x - log_sum)) else -math.inf) for",
+         "the probability rounds to 0, and -1000 becomes -inf: compute x - log Σ exp"),
+        ("index-of-ties", "sorted(range(len(row)), key=lambda i: -row[i])",
+         "[row.index(x) for x in sorted(row, reverse=True)]",
+         "of equal ones the same id stands there twice: the number alone does not tell which id"),
+        ("single-precision", "        log_probs = [",
+         "        import torch\n\n        row = torch.tensor(row).log_softmax(0).tolist()\n"
+         "        log_sum = 0.0\n        log_probs = [",
+         "single precision is too coarse where p is nearly 1: say dtype=torch.float64"),
         ("raw-logits", "[x - log_sum for x in row]", "row",
          "these are the logits themselves: subtract log Σ exp of the row"),
         ("probabilities", "x - log_sum for", "math.exp(x - log_sum) for",
@@ -138,7 +173,7 @@ def penalty_cases(rng):
         drawn(10, 1.3),
         drawn(12, 2.0),
         drawn(9, 0.8, "a penalty below 1"),
-        Case([0.0, -math.inf, 2.0, -2.0], [1, 0, 3, 3], 1.5, label="impossible tokens and zeros"),
+        Case([0.0, -math.inf, 2.0, -0.5], [1, 0, 3, 3], 1.5, label="impossible tokens and zeros"),
     ]
 
 
@@ -151,13 +186,14 @@ PENALTY = Task(
          "multiplying a positive logit makes the token MORE likely: divide it"),
         ("each-time", "set(token_ids)", "token_ids", "x = logits[token]", "x = result[token]",
          "a token is penalised once, however often it occurred"),
-        ("not-below-1", "set(token_ids):", "set(token_ids) if penalty > 1 else ():",
-         "a penalty below 1 does nothing here; it follows the same rule, and makes tokens "
-         "likelier"),
+        ("not-below-1", "set(token_ids):", "set(token_ids) if penalty > 1 else ():", "a penalty "
+         "below 1 does nothing here; it follows the same rule, and makes tokens likelier"),
         ("subtracts", "x / penalty if x > 0 else x * penalty", "x - penalty",
          "subtracting is another penalty (the presence penalty): divide or multiply here"),
         ("penalises-the-others", "set(token_ids)", "set(range(len(logits))) - set(token_ids)",
          "the tokens that occurred are penalised, not the others"),
+        ("never-token-0", "set(token_ids):", "set(token_ids) - {0}:",
+         "token 0 is never penalised: 0 is an id like any other (is there an `if token`?)"),
         ("last-token-only", "set(token_ids)", "token_ids[-1:]",
          "all tokens so far count, not only the last one"),
         ("changes-its-argument", "list(logits)", "logits",
@@ -176,13 +212,24 @@ def latency_cases(rng):
         Case([call(9, slow=5), call(3), call(20, slow=2), call(8)]),
         Case([call(4, slow=9), call(1), call(7)], label="a call with one token"),
         Case([call(4, slow=9), call(5)], label="a single call"),
+        Case([call(4, slow=0.1), call(5), call(3), call(9, 3)], label="a warm-up that is fast"),
         Case([call(4, slow=9), call(1), call(1)], label="no call with two tokens"),
     ]
 
 
 LATENCY = Task(
-    grade_id="latency", entry="latencies", cases=latency_cases, compare=CLOSE, misconceptions=[
+    grade_id="latency", entry="latencies", cases=latency_cases, compare=CLOSE, watch=("mutated",),
+    misconceptions=[
         ("keeps-the-warm-up", "calls[1:]", "calls", "the first call is the warm-up: leave it out"),
+        ("leaves-out-the-slowest", "calls[1:]", "sorted(calls, key=lambda t: t[1] - t[0])[:-1]",
+         "the slowest call is left out; the warm-up is the FIRST one, slow or not"),
+        ("all-or-none", "for times in measured)  # n", "for times in measured) * (min(map(len, "
+         "measured)) > 2)  # n", "one call without an interval does not make all None"),
+        ("ttft-of-long-calls", "[times[1] - times[0] for times in measured]",
+         "[t[1] - t[0] for t in measured if len(t) > 2 or max(map(len, measured)) < 3]",
+         "a call with a single token has a time to it, too: it counts for TTFT"),
+        ("tokens-in-the-rate", "n_intervals / decode", "(n_intervals + len(measured)) / decode",
+         "the first tokens belong to prefill, and are counted in the rate: it is 1 / TPOT"),
         ("prefill-in-tpot", "sum(len(times) - 2 for times in measured)",
          "sum(len(times) - 1 for times in measured) * (max(map(len, measured)) > 2)",
          "times[-1] - times[1]", "times[-1] - times[0]",
@@ -228,6 +275,8 @@ def check_cases(rng):
         "a length of 0": {"output_len": 0},
         "a length with a fraction": {"output_len": 2.5},
         "a length that is True": {"output_len": True},
+        "a temperature that is True": {"temperature": True},
+        "a whole top_k that is a float": {"top_k": float(k)},
         "a beam width of 0": {"beam_width": 0},
         "a top_k below 0": {"top_k": -1},
         "a temperature below 0": {"temperature": -t},
@@ -242,7 +291,7 @@ def check_cases(rng):
         "an infinite len_penalty": {"len_penalty": math.inf, "beam_width": 2},
         "a diversity rate": {"beam_search_diversity_rate": p},
         "a misspelt name": {"topp": p},
-        "len_penalty without beams": {"len_penalty": t, "output_len": k},
+        "len_penalty without beams": {"len_penalty": -t, "output_len": k},
         "top_p with temperature 0": {"temperature": 0.0, "top_p": p},
         "top_p with top_k 1": {"top_k": 1, "top_p": p},
     }
@@ -265,6 +314,10 @@ CHECK = Task(
          '"output_len": lambda x: type(x) is int', '"output_len": lambda x: isinstance(x, int)',
          "type(settings[name]) not in (int, float)", "not isinstance(settings[name], (int, float))",
          "True is an int to isinstance: refuse it as a number"),
+        ("whole-floats-pass", 'k": lambda x: type(x) is int', 'k": lambda x: x == int(x)',
+         "5.0 is a float: these settings need an int"),
+        ("only-above-0", "(x == 0 or settings", "(x <= 0 or settings",
+         "a len_penalty below 0 does nothing without beams, either"),
         ("unknown-passes", "in given.keys() - DEFAULTS.keys()", "in ()",
          "a misspelt setting must be refused, or it is silently ignored"),
         ("no-combinations", " and (x == 1 or not greedy)", "",
@@ -277,7 +330,7 @@ CHECK = Task(
         ("asserts", 'ValueError(f"{name}: there', 'AssertionError(f"{name}: there',
          'ValueError(f"{name}: {settings', 'AssertionError(f"{name}: {settings',
          "raise a ValueError: assert is for tests, and python -O leaves it out"),
-        ("type-error", "type(settings[name]) not in (int, float) or ", "",
+        ("type-error", "not in (int, float) or", "is bool or",
          "a string or None must give your ValueError too: look at the type before you compare"),
     ])  # fmt: skip
 

@@ -21,18 +21,6 @@ def best_hypothesis(hypotheses, length_penalty):
     return best
 
 
-# %% select: right
-def select(candidates, num_beams, eos):
-    running, finished = [], []
-    for rank, candidate in enumerate(candidates):
-        if candidate[2] == eos:
-            if rank < num_beams:
-                finished.append(candidate)
-        elif len(running) < num_beams:
-            running.append(candidate)
-    return running, finished
-
-
 # %% threshold: right
 x_threshold = max(i / 1000 for i in range(334, 1000) if 0.4 * i / 1000 < 0.35 * 0.48)  # .419
 
