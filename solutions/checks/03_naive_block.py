@@ -3,7 +3,7 @@ heads, a whole Llama."""
 
 import torch
 
-from grader.checks import Case, Close, Task, between, normal
+from grader.checks import Case, Close, Exact, Task, between, normal
 
 CLOSE = Close(rtol=1e-5, atol=1e-7)  # cases are float64; an answer may compute its scale in float32
 
@@ -39,7 +39,7 @@ def packed_cases(rng):
 
 PACKED_ATTENTION = Task(
     grade_id="packed-attention", entry=("partition_heads", "merge_heads", "packed_attention"),
-    cases=packed_cases, compare=CLOSE, misconceptions=[
+    cases=packed_cases, compare=CLOSE, watch=("mutated",), misconceptions=[
         ("partition-by-reshape",
          "X.reshape(seq_len, n_heads, -1).transpose(0, 1)", "X.reshape(n_heads, seq_len, -1)",
          "partition_heads is a reshape alone: it cuts the memory into n_H runs, so head 0 gets the "
@@ -92,6 +92,12 @@ PACKED_ATTENTION = Task(
          "the scores are divided by H; it is its square root, √H"),
         ("q-and-k-swapped", "q @ k.mT", "k @ q.mT", "these are the scores of K Q^T: row l "
          "belongs to the query of token l, so Q stands in front, Q_i K_i^T"),
+        ("two-tokens", "flatten(1)", "reshape(2, -1)",
+         "merge_heads is written for the two tokens of a visible test; take L from the shape"),
+        ("heads-in-the-middle", "-1).transpose(0, 1)", "-1)",
+         "partition_heads returns (L, n_H, H): one step is missing, the heads' axis comes first"),
+        ("width-before-tokens", "-1).transpose(0, 1)", "-1).permute(1, 2, 0)",
+         "partition_heads returns (n_H, H, L), each head transposed; wanted is (n_H, L, H)"),
     ])  # fmt: skip
 
 
