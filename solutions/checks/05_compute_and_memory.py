@@ -15,7 +15,7 @@ TOY = {"n_params": 1000, "n_layers": 1, "n_kv_heads": 1, "head_dim": 25}  # of t
 
 def table_cases(rng):
     cases = [
-        Case(*(between(rng, 2, 50) for _ in range(3)), width, entry="intensity")
+        Case(*(between(rng, 2, 50) for _ in range(3)), width, entry="intensity", label="intensity")
         for width in (1, 2, 4)
     ]
     for entry in ("prefill_table", "decode_table"):
@@ -176,6 +176,7 @@ def fitting_cases(rng):
         Case(15_625, 4, 12_396, 10_000, label="room for nearly one user more"),  # 99.9
         Case(15_900, 16, 10_000, 1000, label="weights that just fit"),  # 16.67 GB
         Case(20_000, 20, 10**6, 1000, label="weights that fit, but no user"),  # 20.97 GB
+        Case(1_953_125, 0, 200_000, 10_000, label="no weights, and room filled exactly"),  # 2048 GB
     ]
 
 
