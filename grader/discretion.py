@@ -13,6 +13,7 @@ entry is, a shape with up to MAX_DIGITS digits. That is some twenty bits for a t
 each case, where a hidden input or a solution has thousands.
 """
 
+import ast
 import builtins
 import re
 
@@ -37,6 +38,26 @@ def without_inputs(records: list[dict], answer: str, entries: list[str]) -> list
     n_lines = answer.count("\n") + 1
     return [{name: _discreet(part, entries, n_lines) if name in ("error", "load") else part
              for name, part in record.items()} for record in records]  # fmt: skip
+
+
+def words_of_assert(text: str, tests: str) -> str | None:
+    """The message of the assert in visible tests that ended with this text, without its values.
+
+    These are words that students have; ``text`` only chooses among them, and may be cut off.
+    """
+    found = {}
+    for node in ast.walk(ast.parse(tests)):
+        if isinstance(node, ast.Assert):
+            parts = node.msg.values if isinstance(node.msg, ast.JoinedStr) else [node.msg]
+            parts = [getattr(part, "value", None) for part in parts]  # of an f-string, or one
+            words = [" ".join(part.split()) if isinstance(part, str) else "" for part in parts]
+            place, n = 0, 0
+            for word in filter(None, words):
+                at = text.find(word, place)
+                place, n = (at + len(word), n + len(word)) if at >= 0 else (len(text), n)
+            told = "".join(part if isinstance(part, str) else "…" for part in parts)
+            found[n] = " ".join(told.split())
+    return found[max(found)] if max(found, default=0) else None
 
 
 def discreet_message(message: str) -> str:

@@ -62,10 +62,11 @@ _check_once = functools.cache(self_test.check_sandbox)
 
 
 def modules_of(tasks: Sequence[dict]) -> list[str]:
-    """Modules that the trusted parts of frozen tasks import: setup, driver, cases. Sorted."""
+    """Modules that what is ours in frozen tasks imports: setup, driver, cases, tests. Sorted."""
     asks, cases = [each["ask"] for each in tasks], encoding.dumps([each["cases"] for each in tasks])
     drivers = [ask["drive"]["source"] for ask in asks if ask["drive"]]
     sources = [*drivers, *(source for ask in asks for source in ask["setup"])]
+    sources += [each["visible"]["test"] for each in tasks if each["visible"]]
     found = {library for library in ("numpy", "torch") if f'"lib":"{library}"' in cases}
     toys = {"lecture_lib.decoding.toy_lm"} if '"$toy_lm"' in cases else set()
     return sorted(found | toys | set(IMPORTED.findall("\n".join(sources))))
@@ -101,9 +102,12 @@ def _visible(job: Job, record: dict) -> dict:
     if "error" not in record:
         return {"outcome": "passed", "message": None, "student_message": None}
     [told] = discretion.without_inputs([record], job.answer, job.frozen["ask"]["entries"])
+    error, tests = record["error"], job.frozen["visible"]["test"]
+    failed = error["types"][0] == "AssertionError"
+    if failed and (words := discretion.words_of_assert(error["text"], tests)):
+        told["error"]["text"] = words
     message, student_message = (difference(each, {"value": None}, job.frozen["key"])
                                 for each in (record, told))  # fmt: skip
-    failed = record["error"]["types"][0] == "AssertionError"
     outcome = "failed" if failed else _outcome(message, record)
     return {"outcome": outcome, "message": message, "student_message": student_message}
 

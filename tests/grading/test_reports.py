@@ -11,6 +11,7 @@ from small_course import WRONG, answer, hand_in, notebook
 from test_similar import ORIGINAL, OTHER, RENAMED, THIRD
 
 from grader import reports
+from grader.discretion import words_of_assert
 
 SCRIPT = "<script>alert(1)</script>"
 
@@ -172,7 +173,7 @@ def test_visible_tests_are_told_beside_the_hidden_ones_and_cost_nothing(
     assert (fragile["points"], fragile["visible"]["outcome"]) == (2, "failed")
     assert fragile["visible"]["message"].endswith("line 2 of the answer cell: give me more")
     assert wrong["visible"]["message"] == "AssertionError: got [1]: twice each number"
-    assert wrong["visible"]["student_message"] == "AssertionError: an assert does not hold"
+    assert wrong["visible"]["student_message"] == "AssertionError: got …: twice each number"
     assert answer(outcome, "seven", "double")["visible"]["outcome"] == "passed"
     assert outcome.book.disagreements() == {
         "01_lists/double": {"visible fails, hidden passes": ["fragile"]},
@@ -194,6 +195,22 @@ def test_visible_tests_carry_no_hidden_input_out(course, tmp_path, grade_here):
     assert visible["student_message"] == "AssertionError in line 5 of the answer cell: " \
         "an assert does not hold"  # fmt: skip
     assert not re.search(r"\d\.\d{5}", feedback(tmp_path, "spy"))
+
+
+def test_of_a_failing_visible_assert_its_own_words_are_told_and_no_value():
+    tests = (
+        'assert f(1) == 2, "twice each number"\n'
+        'assert f(2) == 4, f"got {f(2)}: twice the number, {f(2):.2f} is more"\n'
+        'assert f(3), f"{f(3)}"\nassert f(4)\nassert f(5), "a" + str(5)\n'
+    )
+    told = words_of_assert
+    assert told("twice each number", tests) == "twice each number"
+    second = "got …: twice the number, … is more"
+    assert told("got [0.5]: twice the number, 0.51 is more", tests) == second
+    assert told("got [0.5]: twice the", tests) == second  # cut off
+    assert told("0.123 got 0.456: twice the number, 0.789", tests) == second
+    for text in ("0.123456", "", "a5"):
+        assert told(text, tests) is None
 
 
 def test_copies_of_one_task_are_found_though_the_rest_is_their_own(course, tmp_path, grade_here):
