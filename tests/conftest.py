@@ -11,12 +11,17 @@ BROWSER_TESTS = Path(__file__).parent / "browser"
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what needs more than Python, so that `make test-fast` can leave it out."""
+    """Mark what needs more than Python, so that `make test-fast` can leave it out.
+
+    Files with slow tests come first: one that began last would keep the other workers waiting.
+    """
     for item in items:
         if item.path.is_relative_to(BROWSER_TESTS):
             item.add_marker("browser")
         if "sandbox" in getattr(item, "fixturenames", ()):
             item.add_marker("sandbox")
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow and item.path.suffix != ".ipynb")
 
 
 @pytest.fixture(scope="session")
