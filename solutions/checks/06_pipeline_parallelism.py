@@ -35,8 +35,8 @@ def run_stage_cases(rng):
 RUN_STAGE = Task(
     grade_id="run-stage", entry="run_stage", cases=run_stage_cases, drive=use_run_stage,
     compare=Exact(), watch=("mutated",), misconceptions=[
-        ("receives-first", "stage == 0 and step == 0", "False",
-         "stage 0 waits for a message before its first passes; it has the prompts itself"),
+        ("receives-first", "stage == 0 and step == 0", "False", "stage 0 has the prompts itself"),
+        ("collects", "if is_last:", "if stage:", "only the LAST stage returns tokens, no other one"),
         ("all-stages-read-the-prompt", "stage == 0 and step == 0", "step == 0",
          "every stage computes on the prompts; all but stage 0 receive embeddings"),
         ("the-prompt-again", "stage == 0 and step == 0", "stage == 0",
@@ -280,11 +280,11 @@ OVERLAP = "start_s < other_end_s and other_start_s < end_s"
 PROBLEMS = Task(
     grade_id="schedule-problems", entry="schedule_problems", cases=problem_cases, compare=Exact(),
     watch=("mutated",), misconceptions=[
-        ("overlap-not-checked", "and overlap", "and False", "'two at once' is never found"),
-        ("boundary-not-checked", "stage > 0 and", "False and", "'not left yet' is never found"),
+        ("overlap", "and overlap", "and False", "not all overlaps are found: compare each with all"),
+        ("boundary", "stage > 0 and", "False and", "'not left yet' is not found, or not always"),
         ("first-boundary-only", "stage > 0 and", "stage == 1 and",
          "whether a pass has left the stage before is asked in stage 1 only, not in later stages"),
-        ("token-not-checked", "step > 0 and", "False and", "'no token yet' is never found"),
+        ("token", "step > 0 and", "False and", "'no token yet' is not found, or not always"),
         ("step-1-only", "step > 0 and", "step == 1 and", "steps behind step 1 need a token, too"),
         ("token-after-stage-0", "when[n_stages - 1,", "when[0,",
          "a step starts when the one before has left stage 0; it has to have left the LAST stage"),

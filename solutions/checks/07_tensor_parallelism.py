@@ -16,7 +16,7 @@ def volume_cases(rng):
         case(30, 576, 3, 1, new[0], 2, "one prompt, three ranks"),
         case(32, 4096, 8, between(rng, 2, 9), new[1], 2, "a batch, eight ranks"),
         case(between(rng, 20, 40), 1024, 4, 5, 1, 2, "a single new token"),
-        case(between(rng, 20, 40), 2048, 4, 3, new[2], 4, "float32"),
+        case(between(rng, 20, 40), 2048, 4, 3, new[2], 8, "float64"),
         case(5, 11, 7, 1, 3, 2, "a payload that the ranks don't divide", seq_len=30),
     ]
 
@@ -291,6 +291,7 @@ BLOCK = Task(
          "the second residual adds x; it is x' that is added there"),
         ("norm-of-the-input", "h = norms[1](x)\n", "\n", "the MLP needs the norm of x', not of x"),
         ("one-norm-twice", "norms[1]", "norms[0]", "the norm before the MLP is norms[1]"),
+        ("no-first-norm", "h = norms[0](x)", "h = x", "the norm before attention is missing"),
         ("keys-for-values", 'h @ rank["Wk"], h @ rank["Wv"]', 'h @ rank["Wv"], h @ rank["Wk"]',
          "attend gets the values as keys: the order is q, k, v"),
         ("sum-not-reduced", "all_reduce(partial)", "sum(partial)", "all_reduce adds between ranks"),
