@@ -36,7 +36,7 @@ RUN_STAGE = Task(
     grade_id="run-stage", entry="run_stage", cases=run_stage_cases, drive=use_run_stage,
     compare=Exact(), watch=("mutated",), misconceptions=[
         ("receives-first", "stage == 0 and step == 0", "False", "stage 0 has the prompts itself"),
-        ("collects", "if is_last:", "if stage:", "only the LAST stage returns tokens, no other one"),
+        ("collects", "if is_last:", "if stage:", "only the LAST stage returns tokens"),
         ("all-stages-read-the-prompt", "stage == 0 and step == 0", "step == 0",
          "every stage computes on the prompts; all but stage 0 receive embeddings"),
         ("the-prompt-again", "stage == 0 and step == 0", "stage == 0",
@@ -280,7 +280,7 @@ OVERLAP = "start_s < other_end_s and other_start_s < end_s"
 PROBLEMS = Task(
     grade_id="schedule-problems", entry="schedule_problems", cases=problem_cases, compare=Exact(),
     watch=("mutated",), misconceptions=[
-        ("overlap", "and overlap", "and False", "not all overlaps are found: compare each with all"),
+        ("overlap", "and overlap", "and False", "some overlaps are missed: compare each with all"),
         ("boundary", "stage > 0 and", "False and", "'not left yet' is not found, or not always"),
         ("first-boundary-only", "stage > 0 and", "stage == 1 and",
          "whether a pass has left the stage before is asked in stage 1 only, not in later stages"),
