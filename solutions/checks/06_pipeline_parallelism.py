@@ -17,9 +17,8 @@ def use_run_stage(answer, stage, n_stages, prompts, n_new):
         log.append(["compute", request, x])
         return 1000 + len(log)
 
-    tokens = answer.run_stage(
-        stage, n_stages, prompts, n_new, receive, compute, lambda y: log.append(["send", y])
-    )
+    tokens = answer.run_stage(stage, n_stages, prompts, n_new, receive, compute,
+                              lambda y: log.append(["send", y]))  # fmt: skip
     return log, tokens
 
 
@@ -29,34 +28,29 @@ def run_stage_cases(rng):
         Case(0, 2, prompts, [4, 2, 5], label="the first of two stages"),
         Case(1, 2, prompts, [4, 2, 5], label="the last of two stages"),
         Case(1, 3, prompts, [2, 3, 1], label="a stage in the middle"),
-        Case(3, 4, prompts[:1], [1], label="one token for one request, the last stage"),
-        Case(0, 4, prompts[:1], [1], label="one token for one request, the first stage"),
+        *(Case(stage, 4, prompts[:1], [1], label="one token, one request") for stage in (3, 0)),
     ]
 
 
 RUN_STAGE = Task(
     grade_id="run-stage", entry="run_stage", cases=run_stage_cases, drive=use_run_stage,
-    compare=Exact(), misconceptions=[
-        ("receives-first", "stage == 0 and step == 0", "False",
-         "stage 0 waits for a message before its first passes: nobody has sent one yet, and the "
-         "pipeline hangs. It has the prompts itself"),
+    compare=Exact(), watch=("mutated",), misconceptions=[
+        ("receives-first", "stage == 0 and step == 0", "False", "stage 0 has the prompts itself"),
+        ("collects", "if is_last:", "if stage:", "only the LAST stage returns tokens"),
         ("all-stages-read-the-prompt", "stage == 0 and step == 0", "step == 0",
          "every stage computes on the prompts; all but stage 0 receive embeddings"),
         ("the-prompt-again", "stage == 0 and step == 0", "stage == 0",
-         "stage 0 computes the prompt in every step: from the second on its input is the token "
-         "that comes back"),
-        ("request-by-request", "    for step in range(max(n_new)):\n        for request, prompt in "
-         "enumerate(prompts):", "    for request, prompt in enumerate(prompts):\n        for step "
-         "in range(max(n_new)):", "a request is finished before the next one begins, so that one "
-         "stage works at a time; in each step all requests have their turn"),
-        ("all-as-long-as-the-longest", "step >= n_new[request]", "step >= max(n_new)",
-         "requests that have all their tokens are computed on; leave them out"),
-        ("one-pass-too-many", "step >= n_new[request]", "step > n_new[request]",
-         "a request gets one token too many: the prefill gives the first one already"),
+         "stage 0 computes the prompt in every step: later its input is the token that comes back"),
+        ("request-by-request", "step in range(max(n_new)):\n        for request, prompt in",
+         "request, prompt in", "enumerate(prompts):", "enumerate(prompts):\n        for step in "
+         "range(max(n_new)):", "in each step all requests have their turn"),
+        ("never-left-out", "step >= n_new[request]", "False", "leave out requests that are done"),
+        ("steps-of-request-0", "max(n_new)", "n_new[0]", "the LONGEST request says how many steps"),
+        ("ends-the-turn", "continue", "break", "go on with the requests behind one that is done"),
+        ("one-pass-too-many", "step >= n", "step > n", "one token too many: the prefill gives one"),
         ("sends-the-last-token", "not is_last or step + 1 < n_new[request]", "True",
          "the last token of a request is sent back, and stage 0 never receives it"),
-        ("keeps-every-token", "not is_last or step + 1 < n_new[request]", "not is_last",
-         "the last stage sends no token back, and stage 0 waits for one for ever"),
+        ("keeps-every-token", " or step + 1 < n_new[request]", "", "stage 0 gets no token back"),
     ])  # fmt: skip
 
 
@@ -71,28 +65,30 @@ def completion_cases(rng):
         Case(5, stages((2, 5), (6, 9), (20, 30)), label="a slow last stage"),
         Case(1, stages((2, 5), (6, 9), (10, 15)), label="a single request"),
         Case(3, stages((2, 9)), label="a single stage"),
+        Case(3, [0.25, 0.75, 0.5], label="parts of a second"),
     ]
 
 
 COMPLETION = Task(
     grade_id="completion-times", entry="completion_times", cases=completion_cases,
-    compare=Close(rtol=1e-9), misconceptions=[
+    compare=Close(rtol=1e-9), watch=("mutated",), misconceptions=[
         ("one-after-the-other", "now = 0", "now = times[-1] if times else 0",
-         "each request waits until the one before it has left the whole pipeline; it may enter a "
-         "stage as soon as that stage is free"),
-        ("all-at-once", "max(now, free_s[stage])", "now",
-         "all requests finish at the same time here; a stage does one thing at a time"),
+         "each request waits until the one before has left the LAST stage; stage 0 is free before"),
+        ("whole-seconds", "append(now)", "append(int(now))", "the seconds are rounded down here"),
+        ("stage-0-never-slowest", "return times", "return [sum(stage_s) + r * "
+         "max(stage_s[1:], default=stage_s[0]) for r in range(n_requests)]",
+         "the slowest stage is sought behind stage 0 only; stage 0 may be the slowest one"),
+        ("free-without-waiting", "free_s[stage] = now", "free_s[stage] += seconds",
+         "a stage is free when its request has LEFT it; the time in which it waited is missing"),
+        ("all-at-once", "max(now, free_s[stage])", "now", "a stage does only one thing at a time"),
         ("pace-of-the-first",
          "return times", "return [sum(stage_s) + r * stage_s[0] for r in range(n_requests)]",
          "the first stage sets the pace here; if a later one is slower, requests queue there"),
-        ("never-waits-for-arrival",
-         "now = max(now, free_s[stage]) + seconds\n            free_s[stage] = now",
+        ("too-early", "now = max(now, free_s[stage]) + seconds\n            free_s[stage] = now",
          "free_s[stage] += seconds\n            now = max(now, free_s[stage])",
-         "each stage begins before the request is there: it waits for BOTH, that the stage "
-         "is free and that the request has left the stage before"),
+         "each stage begins before the request is there, that is, has left the stage before"),
         ("stage-between-stays-empty", "free_s[stage])", "free_s[min(stage + 1, len(stage_s) - 1)])",
-         "a request waits until the one before has left the NEXT stage; it may enter as soon "
-         "as this one is free"),
+         "a request waits until the one before has left the NEXT stage, not this one"),
     ])  # fmt: skip
 
 
@@ -102,32 +98,35 @@ def decode_cases(rng):
         Case(1, between(rng, 3, 7), steps[0], label="a single request"),
         Case(3, between(rng, 5, 9), steps[1], label="fewer requests than stages"),
         Case(4, 4, steps[2], label="as many requests as stages"),
-        Case(between(rng, 6, 9), 4, steps[3], label="more requests than stages"),
+        Case(between(rng, 7, 9), 3, steps[3], label="more requests than stages"),
         Case(3, 1, steps[4], label="a single stage"),
         Case(3, 2, 1, label="a single step"),
     ]
 
 
+EVERY = "return [[{} for t in range(n_steps)] for r in range(n_requests)]".format
 DECODE = Task(
     grade_id="decode-times", entry="decode_times", cases=decode_cases, compare=Exact(),
     misconceptions=[
         ("no-dependency", "max(token_there, stage_0_free)", "stage_0_free",
-         "with few requests a step enters stage 0 before its token is chosen: step t + 1 waits "
-         "until step t has left the LAST stage"),
-        ("steps-back-to-back", "return times",
-         "return [[r * n_steps + t + n_stages for t in range(n_steps)] for r in range(n_requests)]",
-         "all steps of a request enter stage 0 one behind the other; each needs the token of the "
-         "step before, which is only known when that one has left the last stage"),
-        ("stage-0-not-busy", "return times",
-         "return [[(t + 1) * n_stages + r for t in range(n_steps)] for r in range(n_requests)]",
-         "a request comes round every n_stages seconds here, however many there are; with more "
-         "requests than stages it has to wait until stage 0 is free"),
-        ("runs-empty-each-step", "        for own in times:",
-         "        stage_0_free = max((own[-1] for own in times if own), default=0)\n        for "
-         "own in times:", "the pipeline runs empty after each round of steps; request 0 may enter "
-         "as soon as its own token is there"),
-        ("entry-times",
-         "return times", "return [[time - n_stages for time in own] for own in times]",
+         "a step enters stage 0 before its token is there: when step t leaves the LAST stage"),
+        ("steps-back-to-back", "return times", EVERY("r * n_steps + t + n_stages"),
+         "each step needs the token of the one before, which has to leave the LAST stage first"),
+        ("stage-0-not-busy", "return times", EVERY("(t + 1) * n_stages + r"),
+         "a request comes round every n_stages seconds; with more requests stage 0 is not free"),
+        ("rounded-up", "return times",
+         EVERY("r + n_stages - t * (-n_requests // n_stages) * n_stages"),
+         "the round trip is rounded up to full groups of n_stages; nobody waits for a full group"),
+        ("rounded-down", "return times",
+         EVERY("r + n_stages + t * max(1, n_requests // n_stages) * n_stages"),
+         "the round trip is rounded down to full groups of n_stages; the others need stage 0, too"),
+        ("group-by-group", "return times",
+         EVERY("r // n_stages * n_stages * n_steps + r % n_stages + (t + 1) * n_stages"),
+         "some requests begin when others are through with all steps; all have waited since 0 s"),
+        ("runs-empty-each-step", "for own in times:",
+         "stage_0_free = max((x[-1] for x in times if x), default=0)\n        for own in times:",
+         "the pipeline runs empty after each round; request 0 waits for its own token only"),
+        ("entry-times", "return times", EVERY("times[r][t] - n_stages"),
          "these are the times of entering stage 0; a step is done n_stages seconds later"),
     ])  # fmt: skip
 
@@ -140,36 +139,38 @@ def chunk_cases(rng):
     return [
         one(7 * between(rng, 5, 9), 7, 3, "chunks that divide the prompt"),
         one(41, 9, between(rng, 3, 6), "a shorter last chunk"),
-        one(12, 50, 3, "a chunk longer than the prompt"),
         one(5, 1, 4, "chunks of one token"),
-        Case(60, 4, between(rng, 4, 8), 1, entry="best_chunk", label="the best of many"),
+        Case(61, 4, between(rng, 4, 8), 1, entry="best_chunk", label="the best of many"),
         Case(8, 2, 1, 1, entry="best_chunk", label="two that are equally good"),
         Case(30, 1, 5, 2, entry="best_chunk", label="a single stage"),
         Case(30, 4, 0, 1, entry="best_chunk", label="starts that cost nothing"),
     ]
 
 
+SIZES = ("range(seq_len, 0, -1)",)
 CHUNKS = Task(
     grade_id="chunked-prefill", entry=("prefill_s", "best_chunk"), cases=chunk_cases,
     compare=Close(rtol=1e-9), misconceptions=[
         ("one-after-the-other", "        now = 0\n", "        now = free_s[-1]\n",
-         "a chunk enters stage 0 only when the one before has left the LAST stage; it may enter "
-         "when stage 0 is free, since it waits for no token"),
-        ("never-waits", "max(now, free_s[stage])", "now",
-         "chunks overtake one another: a stage takes one chunk at a time"),
+         "a chunk waits until the one before has left the LAST stage; it waits for no token"),
+        ("never-waits", "max(now, free_s[stage])", "now", "a stage takes one chunk at a time"),
         ("all-stages-at-once", "max(now, free_s[stage])", "free_s[stage]",
          "the stages work on the same chunk at the same time; it has to leave the stage before"),
-        ("one-start-for-the-prompt", "+ start_s + size * token_s",
-         "+ start_s * (first == 0) + size * token_s",
+        ("rest-never-waits", "max(now,", "max(now, stage > 0 and size < chunk and now or",
+         "the short last chunk does not wait for the one in front of it; that one takes longer"),
+        ("one-start-for-the-prompt", "+ start_s + size", "+ start_s * (first == 0) + size",
          "each chunk has a start of its own: a stage reads its weights for every pass"),
-        ("full-last-chunk", "min(chunk, seq_len - first)", "chunk",
-         "the last chunk is counted as a full one; it has only the tokens that are left"),
+        ("full-last", "min(chunk, seq_len - first)", "chunk", "the last chunk may be a short one"),
+        ("empty-chunk", "range(0, seq_len, chunk)", "range(0, seq_len + 1, chunk)",
+         "where the chunk size divides the prompt an empty chunk is sent behind the last one"),
         ("drops-the-rest", "range(0, seq_len, chunk)", "range(0, seq_len - chunk + 1, chunk)",
          "    free_s = [0] * n_stages", "    now, free_s = 0, [0] * n_stages",
          "the tokens that fill no whole chunk are left out"),
-        ("smallest-of-equals", "range(seq_len, 0, -1)", "range(1, seq_len + 1)",
-         "of several chunk sizes that are equally good best_chunk gives the smallest; asked is the "
-         "largest"),
+        ("divisors-only", *SIZES, "[k for k in range(seq_len, 0, -1) if seq_len % k == 0]",
+         "best_chunk tries only sizes that divide the prompt; the last chunk may be shorter"),
+        ("powers-of-two", *SIZES, "[k for k in range(seq_len, 0, -1) if k & (k - 1) == 0]",
+         "best_chunk tries only powers of two"),
+        ("smallest", *SIZES, "range(1, seq_len + 1)", "of equally good sizes take the largest"),
     ])  # fmt: skip
 
 
@@ -192,35 +193,34 @@ def link_cases(rng):
         case(4, 9.0, 0.0073, "quick further tokens"),
         case(8, 0.0505, 0.0072, "both"),
         case(2, 0.049, 9.0, "a target below the computing"),
-        Case([("a", 1, 0.5, 8), ("b", 2, 0.25, 8)], 10_000, 2, 50_000, 1.0, 1.0, 2.5, 9.0,
-             label="exactly as fast as asked"),  # 1 GB at 1 GB/s: no way of rounding differs
+        *(Case([("a", 1, 0.5, gbit), ("b", 2, 0.25, gbit)], D, 2, L, 1.0, 1.0, *most,
+               label="exactly as fast as asked")  # at 1 GB/s or nearly no time: nothing is rounded
+          for gbit, D, L, most in ((8, 10_000, 50_000, (2.5, 9.0)), (8e12, 16, 4, (9.0, 2.0)))),
         Case([("b", 2, 0.5, 8), ("a", 1, 0.5, 8)], 4096, 3, 3, 1.0, 1.0, 99.0, 99.0,
              label="two that are equally fast"),
     ]  # fmt: skip
 
 
+BY_PRICE = ("sorted(links, key=lambda link: link[1])",)
 LINK = Task(
     grade_id="choose-link", entry="choose_link", cases=link_cases, compare=Close(rtol=1e-9),
-    misconceptions=[
+    watch=("mutated",), misconceptions=[
         ("bits-for-bytes", "8 / (gbit_per_s", "1 / (gbit_per_s",
          "the bandwidth is in gigabits per second: a byte takes eight times as long as a bit"),
-        ("one-boundary", "n_boundaries = n_stages - 1", "n_boundaries = 1",
-         "one boundary is counted; n_stages stages have n_stages - 1"),
-        ("no-start-of-a-token", "(start_s + 2 * d_model", "(2 * d_model",
-         "a token's activations have no start; for such short messages it is the longest part"),
-        ("no-way-back", "token_s += start_s + 8 * byte_s", "token_s += 0",
-         "the token id's way back to stage 0 is missing"),
-        ("back-over-all-stages", "token_s += start_s", "token_s += n_boundaries * start_s",
-         "the token id passes every stage on its way back; it is one message to stage 0"),
+        ("binary-giga", "1e9", "2**30", "giga is 10**9 on a datasheet of a link, not 2**30"),
+        ("one-boundary", "= n_stages - 1", "= 1", "n_stages stages have n_stages - 1 boundaries"),
+        ("no-start", "(start_s + 2 * d", "(2 * d", "a token's activations have a start as well"),
+        ("prompt-again", "2 * d", "2 * seq_len * d", "a step sends one token, not the prompt"),
+        ("no-way-back", "+= start_s + 8 * byte_s", "+= 0", "the token's way back is missing"),
+        ("back-over-all", "+= start_s", "+= n_boundaries * start_s", "the way back is ONE message"),
         ("elements-for-bytes", "start_s + 2 * seq_len", "start_s + seq_len",
          "start_s + 2 * d_model", "start_s + d_model", "FP16: an element has 2 bytes"),
-        ("fastest-first", "key=lambda link: link[1]", "key=lambda link: -link[3]",
-         "the fastest link is taken; asked is the cheapest that is fast enough"),
-        ("first-token-only", " and token_s <= most_token_s", "",
-         "the limit for further tokens is not checked"),
-        ("further-tokens-only", "first_s <= most_first_s and ", "",
-         "the limit for the first token is not checked"),
-        ("strictly-below", "<= most_first_s", "< most_first_s", "exactly the limit is allowed"),
+        ("fastest-first", "link: link[1]", "link: -link[3]", "take the cheapest, not the fastest"),
+        ("list-order", *BY_PRICE, "links", "the list is not sorted by price: take the cheapest"),
+        ("last-one", *BY_PRICE, "links[::-1]", "take the cheapest, not the last of the list"),
+        ("first-token-only", " and token_s <= most_token_s", "", "most_token_s is not checked"),
+        ("further-tokens-only", "first_s <= most_first_s and ", "", "most_first_s is not checked"),
+        ("below", "<= most_f", "< most_f", "<= most_t", "< most_t", "exactly the limit is allowed"),
     ])  # fmt: skip
 
 
@@ -247,7 +247,6 @@ def problem_cases(rng):
     alone = [(0, 0, 0, 0, L), (1, 0, 0, L, 2 * L), (2, 0, 0, 2 * L, 3 * L)]
     other = [(s, 1, t, a + 90, b + 90) for s, _, t, a, b in alone]  # long after it
     step = [(s, 0, 1, 40 + s, 41 + s) for s in range(3)]
-
     late = [(0, 1, 0, 20, 20 + L), (1, 1, 0, 30, 30 + L), (2, 1, 0, 41, 41 + L)]
     second = [(0, 0, 2, 42, 43), (1, 0, 2, 60, 61), (2, 0, 2, 61, 62)]  # its token: at 43
     jumping = [step[0], (1, 0, 1, 2 * L, 2 * L + 1), (2, 0, 1, 50, 51)]
@@ -277,23 +276,24 @@ def problem_cases(rng):
     ]
 
 
+OVERLAP = "start_s < other_end_s and other_start_s < end_s"
 PROBLEMS = Task(
     grade_id="schedule-problems", entry="schedule_problems", cases=problem_cases, compare=Exact(),
-    misconceptions=[
-        ("overlap-not-checked", "and overlap", "and False",
-         "two blocks of one stage at the same time are not found"),
-        ("boundary-not-checked", "stage > 0 and", "False and",
-         "a pass that starts in a stage before it has left the one before is not found"),
-        ("token-not-checked", "step > 0 and", "False and",
-         "a step that starts before its token is chosen is not found"),
+    watch=("mutated",), misconceptions=[
+        ("overlap", "and overlap", "and False", "some overlaps are missed: compare each with all"),
+        ("boundary", "stage > 0 and", "False and", "'not left yet' is not found, or not always"),
+        ("first-boundary-only", "stage > 0 and", "stage == 1 and",
+         "whether a pass has left the stage before is asked in stage 1 only, not in later stages"),
+        ("token", "step > 0 and", "False and", "'no token yet' is not found, or not always"),
+        ("step-1-only", "step > 0 and", "step == 1 and", "steps behind step 1 need a token, too"),
         ("token-after-stage-0", "when[n_stages - 1,", "when[0,",
-         "a step may start here when the one before it has left stage 0; its token is only there "
-         "when it has left the LAST stage"),
-        ("touching-is-overlap", "start_s < other_end_s and other_start_s < end_s",
-         "start_s <= other_end_s and other_start_s <= end_s", "a block that starts when another "
-         "one ends is called an overlap; that is the rule, not a problem"),
-        ("misses-contained", "start_s < other_end_s and other_start_s < end_s",
-         "start_s <= other_start_s < end_s <= other_end_s",
+         "a step starts when the one before has left stage 0; it has to have left the LAST stage"),
+        ("last-is-1", "when[n_stages - 1,", "when[1,", "the last stage is n_stages - 1, not 1"),
+        ("touching-is-overlap", OVERLAP, "start_s <= other_end_s and other_start_s <= end_s",
+         "a block that starts when another one ends is called an overlap; that is allowed"),
+        ("misses-equal-starts", OVERLAP, "start_s < other_start_s < end_s",
+         "two blocks of one stage that start at the same time are not found"),
+        ("misses-contained", OVERLAP, "start_s <= other_start_s < end_s <= other_end_s",
          "a block that lies wholly inside another one of its stage is not found"),
     ])  # fmt: skip
 

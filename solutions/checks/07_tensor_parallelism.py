@@ -16,7 +16,7 @@ def volume_cases(rng):
         case(30, 576, 3, 1, new[0], 2, "one prompt, three ranks"),
         case(32, 4096, 8, between(rng, 2, 9), new[1], 2, "a batch, eight ranks"),
         case(between(rng, 20, 40), 1024, 4, 5, 1, 2, "a single new token"),
-        case(between(rng, 20, 40), 2048, 4, 3, new[2], 4, "float32"),
+        case(between(rng, 20, 40), 2048, 4, 3, new[2], 8, "float64"),
         case(5, 11, 7, 1, 3, 2, "a payload that the ranks don't divide", seq_len=30),
     ]
 
@@ -24,18 +24,16 @@ def volume_cases(rng):
 VOLUME = Task(
     grade_id="tp-bytes", entry="tp_bytes", cases=volume_cases, compare=Close(rtol=1e-9),
     misconceptions=[
-        ("one-all-reduce", "2 * batch_size", "batch_size",
-         "counted one AllReduce a layer; there are two, after attention and after the MLP"),
-        ("inner-width", 'spec["d_model"]', 'spec["d_ff"]', "counted with F; the hidden units are "
-         "split and stay where they are, what is summed is D wide"),
-        ("sends-the-past-again", "(max_new_tokens - 1) * decode_layer",
-         "sum((seq_len + i) * decode_layer for i in range(1, max_new_tokens))",
-         "a decode pass sends all tokens so far here; the past is in the cache, one new token "
-         "moves"),
-        ("payload-for-wire", "2 * (n_ranks - 1) / n_ranks * ", "",
-         "rank_sends is the payload here; over a ring a rank sends 2(n - 1)/n of it"),
-        ("half-of-the-ring", "2 * (n_ranks", "(n_ranks", "rank_sends is half of what it should be: "
-         "n - 1 steps of reduce-scatter, and then n - 1 steps of all-gather"),
+        ("one-all-reduce", "2 * batch_size", "batch_size", "a layer has TWO AllReduces, not one"),
+        ("inner-width", 'spec["d_model"]', 'spec["d_ff"]', "what is summed is D wide, not F"),
+        ("sends-past", "(max_new_tokens - 1)", "sum(range(seq_len + 1, seq_len + max_new_tokens))",
+         "a decode pass sends its one new token only; the past is in the cache"),
+        ("one-pass", "(max_new", "max(1, max_new", "a single new token takes no decode pass"),
+        ("prompt", "= seq_len *", "= seq_len / batch_size *", "the prefill has batch_size prompts"),
+        ("payload", "2 * (n_ranks - 1) / n_ranks * ", "", "rank_sends is the whole payload here"),
+        ("half-of-the-ring", "2 * (n", "(n", "reduce-scatter AND all-gather take n - 1 steps each"),
+        ("three", "2 * (n_ranks - 1) / n_ranks", "4 / 3", "4/3 is right for three ranks only"),
+        ("whole-chunks", "/ n_ranks * request", "* (request // n_ranks)", "divide with /, not //"),
     ])  # fmt: skip
 
 
@@ -64,42 +62,42 @@ def mlp_cases(rng):
 
 MLP = Task(
     grade_id="mlp-shards", entry=("shard_mlp", "partial_mlp"), cases=mlp_cases, drive=use_mlp,
-    compare=CLOSE, misconceptions=[
-        ("joined-matrix-cut", "mine = [part.chunk(n_ranks, dim=1)[rank] for part in (gate, up)]",
-         "mine = [W1.chunk(n_ranks, dim=1)[rank]]", "W1 is cut as it is, so that the first ranks "
-         "have columns of W_gate only: cut each of its two halves by itself"),
+    compare=CLOSE, watch=("mutated",), misconceptions=[
+        ("joined-matrix-cut", "part.chunk(n_ranks, dim=1)[rank] for part in (gate, up)",
+         "W1.chunk(n_ranks, dim=1)[rank]", "cut each half of W1, W_gate and W_up, by itself"),
         ("bias-on-every-rank", " if rank == 0 else torch.zeros_like(b2)", "",
-         "b2 is added by every rank, so that the sum holds it n times: give it to one rank and "
-         "zeros to the others (or each an n-th)"),
+         "every rank adds b2, so that the sum holds it n times: one rank adds it, or each an n-th"),
+        ("bias-of-rank-1", "rank == 0", "rank == 1", "b2 is rank 1's: a single rank loses it"),
         ("rows-of-other-units", "W2.chunk(n_ranks, dim=0)[rank]", "W2[rank::n_ranks]",
-         "the shapes are right, but a rank's rows of W2 are not those of its hidden units: unit f "
-         "needs column f of W_gate and of W_up, and row f, on the same rank"),
+         "the shapes are right, but unit f needs column f of W_gate, of W_up, and row f of W2"),
         ("columns-twice", "W2.chunk(n_ranks, dim=0)[rank]", "W2.chunk(n_ranks, dim=1)[rank]",
          "W2 is split by columns, too: a rank has F/n hidden units and needs their ROWS of W2"),
         ("silu-on-up", "torch.nn.functional.silu(gate) * up", "gate * torch.nn.functional.silu(up)",
          "silu is applied to x W_up; it belongs to the gate"),
+        ("relu", "torch.nn.functional.silu", "torch.relu", "the gate goes through silu, not relu"),
     ])  # fmt: skip
 
 
 def use_row_column(answer, x, W1, W2, n_ranks):
-    """The result, the number of sums and their shapes, and whether relu shows why."""
-    shapes = []
+    """The result, what was summed, whether no summand is zero or twice there, and the numbers."""
+    shapes, own = [], []
 
     def all_reduce(parts):
         shapes.append([list(p.shape) for p in parts])
+        own.append(len({float(p.abs().sum()) for p in parts if p.any()}) == n_ranks)
         return sum(parts)
 
     y = answer.row_column_mlp(x, W1, W2, n_ranks, all_reduce)
-    a, b = answer.counterexample()
-    differs = max(a + b, 0) != max(a, 0) + max(b, 0)
-    return {"y": y, "all_reduce was given": shapes, "counterexample holds": bool(differs)}
+    if (pair := answer.counterexample()) is not None:
+        a, b = pair
+        pair = bool(max(a + b, 0) != max(a, 0) + max(b, 0))
+    return {"y": y, "all_reduce was given": shapes, "each rank its own summand": own,
+            "counterexample": pair}  # fmt: skip
 
 
 def row_column_cases(rng):
-    def case(seq_len, D, F, n_ranks, label):
-        return Case(
-            normal(rng, seq_len, D), normal(rng, D, F), normal(rng, F, D), n_ranks, label=label
-        )
+    def case(L, D, F, n_ranks, label):
+        return Case(normal(rng, L, D), normal(rng, D, F), normal(rng, F, D), n_ranks, label=label)
 
     return [
         case(5, 4, 6, 2, "two ranks"),
@@ -111,18 +109,18 @@ def row_column_cases(rng):
 REDUCE = Task(
     grade_id="where-to-reduce", entry=("row_column_mlp", "counterexample"), cases=row_column_cases,
     drive=use_row_column, compare=CLOSE, misconceptions=[
-        ("relu-before-the-sum", "[x_r @ W1_r for", "[torch.relu(x_r @ W1_r) for",
-         "torch.relu(all_reduce(partial))", "all_reduce(partial)",
+        ("relu-too-early", "x_r @ W1_r f", "torch.relu(x_r @ W1_r) f", "torch.relu(all", "(all",
          "the bug is still there: relu bends each rank's summand before the sum is complete"),
-        ("sums-at-the-end", "    hidden =",
-         "    return all_reduce([torch.relu(part) @ W2 for part in partial])\n    hidden =",
-         "the sum comes at the end, as if W1 were split by columns; with rows each rank has a "
-         "summand of every hidden unit, and relu needs the sum first"),
-        ("sums-the-columns", "torch.cat(outputs, dim=1)", "sum(outputs)",
-         "the outputs are added; each rank has its own COLUMNS of the result, which stand side by "
-         "side"),
-        ("no-counterexample", "3.0, -2.0", "1.0, 2.0", "for your a and b relu(a + b) is relu(a) + "
-         "relu(b); take one positive and one negative number"),
+        ("sums-at-the-end", "hidden = torch.relu(all_reduce(partial))",
+         "return all_reduce([torch.relu(part) @ W2 for part in partial])",
+         "the sum comes at the end; with rows of W1 relu needs the sum first"),
+        ("sums", "torch.cat(outputs, dim=1)", "sum(outputs)", "outputs are columns, side by side"),
+        ("nothing-is-split", "x_r @ W1_r for x_r", "x @ W1 / n_ranks for x_r",
+         "every rank computes the whole x W1; it has only its columns of x and rows of W1"),
+        ("two-ranks", "x.chunk(n_ranks, dim=1), W1.chunk(n_ranks", "x.chunk(2, dim=1), W1.chunk(2",
+         "x and W1 are cut in two, whatever n_ranks is"),
+        ("no-counterexample", "3.0, -2.0", "1.0, 2.0", "take one positive and one negative number"),
+        ("no-return", "return 3.0, -2.0", "pass", "in counterexample the return is missing"),
     ])  # fmt: skip
 
 
@@ -139,6 +137,7 @@ def heads_cases(rng):
         case(4, 4, 4, 2, 4, "as many key/value heads as query heads"),
         case(6, 2, 2, 0, 1, "a single rank"),
         case(6, 2, 3, 1, 2, "heads that together are wider than D", D=12),
+        case(12, 4, 3, 1, 3, "ranks that divide the query heads only"),
         case(9, 3, 2, 1, 2, "ranks that divide neither number of heads"),
         case(8, 2, 2, 1, 4, "more ranks than key/value heads"),
     ]
@@ -147,15 +146,16 @@ def heads_cases(rng):
 HEADS = Task(
     grade_id="shard-heads", entry="shard_heads", cases=heads_cases, compare=Exact(),
     misconceptions=[
-        ("out-by-columns", "Wo[q]", "Wo[:, q]", "W_o is split by columns; a rank has its own "
-         "heads' z, n_H·H/n wide, and needs their ROWS of W_o"),
+        ("out-by-columns", "Wo[q]", "Wo[:, q]", "a rank needs the ROWS of W_o of its own heads"),
         ("queries-by-rows", "Wq[:, q], Wk[:, kv], Wv[:, kv]", "Wq[q], Wk[kv], Wv[kv]",
          "W_q, W_k and W_v are split by rows; a head is a group of COLUMNS here (x W)"),
         ("keys-like-queries", "Wk[:, kv], Wv[:, kv]", "Wk[:, q], Wv[:, q]",
-         "W_k and W_v are cut at the query heads' columns; there are fewer key/value heads, so "
-         "their slices are narrower (and slices don't complain)"),
-        ("key-heads-not-checked", " or n_kv_heads % n_ranks", "",
-         "only the query heads are checked; n_ranks has to divide the key/value heads as well"),
+         "W_k and W_v are cut at the query heads' columns; there are fewer key/value heads"),
+        ("width-from-D", "Wq.shape[1]", "Wq.shape[0]", "Wk.shape[1]",
+         "len(Wk) // n_heads * n_kv_heads", "a head's width is not always D / n_heads"),
+        ("key-heads", " or n_kv_heads % n_ranks", "", "n_ranks has to divide n_kv_heads as well"),
+        ("only-too-many-ranks", "or n_kv_heads % n_ranks", "or n_ranks > n_kv_heads",
+         "n_ranks at most n_kv_heads is not enough: it has to DIVIDE them"),
     ])  # fmt: skip
 
 
@@ -186,21 +186,21 @@ def layout_cases(rng):
 LAYOUT = Task(
     grade_id="layout", entry=("step_s", "choose_layout"), cases=layout_cases,
     compare=Close(rtol=1e-9), misconceptions=[
-        ("stages-divide-the-time", '["layers_bytes"] / tensor +',
-         '["layers_bytes"] / (tensor * stages) +', "the reading is divided by the stages, too; a "
-         "token goes through all stages in turn, and only memory is divided"),
+        ("stages-divide-the-time", '"] / tensor +', '"] / (tensor * stages) +',
+         "the reading is divided by stages, too; a token goes through all of them in turn"),
         ("rest-is-divided", '/ tensor + spec["rest_bytes"])', '+ spec["rest_bytes"]) / tensor',
          "rest_bytes are divided; every rank reads the whole embedding and output matrix"),
-        ("no-way-back", "stages * machine", "(stages - 1) * machine",
-         "the chosen token has to go back to stage 0: one message more"),
-        ("cuts-key-heads", ' or spec["n_kv_heads"] % tensor', "",
-         "tensor has to divide the KV heads as well"),
-        ("uneven-stages", ' and spec["n_layers"] % stages == 0', "",
-         "stages that don't divide the layers are not refused"),
-        ("memory-of-all", " / (tensor * stages) + spec", " / tensor + spec",
-         "each GPU has only its stage's layers: the memory is divided by tensor and by stages"),
-        ("fastest", "(tensor * stages, seconds,", "(seconds, tensor * stages,",
-         "this is the fastest layout; the one with the fewest GPUs is asked for"),
+        ("no-way-back", "stages * m", "(stages - 1) * m", "the token goes back to stage 0, too"),
+        ("heads", ' or spec["n_kv_heads"] % tensor', "", "tensor has to divide n_kv_heads, too"),
+        ("uneven", ' and spec["n_layers"] % stages == 0', "", "stages have to divide the layers"),
+        ("memory", "/ (tensor * stages)", "/ tensor", "a GPU holds its own stage's layers only"),
+        ("memory-not-full", "n_bytes <=", "n_bytes <", "weights that fill the memory exactly fit"),
+        ("below-the-target", "seconds <=", "seconds <", "exactly the target is met, too"),
+        ("all-in-one-machine", "if fits", 'if tensor * stages <= machine["n_gpus"] and fits',
+         "only a group, tensor GPUs, has to fit into one machine; stages may be in others"),
+        ("stages-in-one-machine", '(1, spec["n_layers"] + 1)', '(1, machine["n_gpus"] + 1)',
+         "there may be more stages than one machine has GPUs: up to one for each layer"),
+        ("fast", "(tensor * stages, seconds", "(seconds, tensor * stages", "take the fewest GPUs"),
     ])  # fmt: skip
 
 
@@ -209,40 +209,38 @@ def use_ring(answer, chunks):
     n, seen = len(chunks), []
     for step in (answer.reduce_scatter_step, answer.all_gather_step):
         for t in range(n - 1):
-            before = [list(own) for own in chunks]
-            new = [list(own) for own in step(chunks, t)]
+            before, new = [list(own) for own in chunks], step(chunks, t)
+            if new is None:
+                return f"nothing from {step.__name__}"
+            new = [list(own) for own in new]
             seen.append({"chunks": new, "its argument is unchanged": chunks == before})
             chunks = new
     return seen
 
 
 def ring_cases(rng):
-    def case(n):
-        return Case(rng.integers(1, 1000, size=(n, n)).tolist(), label=f"{n} ranks")
-
-    return [case(4), case(2), case(5)]
+    return [Case(rng.integers(1, 1000, (n, n)).tolist(), label=f"{n} ranks") for n in (4, 2, 5)]
 
 
+LISTS = "[list(own) for own in chunks]"
+COPY = (LISTS + "\n    for rank in range(n):\n        c = (rank - t)",)
+COPY_2 = (LISTS + "\n    for rank in range(n):\n        c = (rank + 1 - t)",)
 RING = Task(
     grade_id="ring", entry=("reduce_scatter_step", "all_gather_step"), cases=ring_cases,
     drive=use_ring, compare=Exact(), misconceptions=[
-        ("replaces-in-reduce-scatter", "+= chunks", "= chunks",
-         "in the reduce-scatter the receiver's own values are lost: it ADDS what comes in"),
-        ("adds-in-all-gather", "] = chunks", "] += chunks", "in the all-gather the receiver adds a "
-         "sum that is complete to its own part of it: it REPLACES"),
-        ("wrong-direction", "(rank + 1) % n][c] +=", "(rank - 1) % n][c] +=",
-         "(rank + 1) % n][c] =", "(rank - 1) % n][c] =",
+        ("replaces-in-scatter", "+= chunks", "= chunks", "the reduce-scatter ADDS what comes in"),
+        ("adds-in-gather", "] = chunks", "] += chunks", "the all-gather REPLACES, it adds nothing"),
+        ("wrong-direction", "+ 1) % n][c] +", "- 1) % n][c] +", "+ 1) % n][c] =", "- 1) % n][c] =",
          "everyone sends to rank - 1; the ring goes to rank + 1"),
-        ("same-chunk-in-each-step", "(rank - t) % n", "rank", "(rank + 1 - t) % n",
-         "(rank + 1) % n", "a rank sends the same chunk in every step (t is not used); it has to "
-         "pass on what it received in the step before"),
-        ("changes-its-argument",
-         "[list(own) for own in chunks]\n    for rank in range(n):\n        c = (rank - t)",
-         "chunks\n    for rank in range(n):\n        c = (rank - t)",
-         "[list(own) for own in chunks]\n    for rank in range(n):\n        c = (rank + 1 - t)",
-         "chunks\n    for rank in range(n):\n        c = (rank + 1 - t)",
-         "the numbers are right, but the lists that were given have changed: copy each rank's own "
-         "list. list(chunks) copies the outer one only"),
+        ("same-chunk-in-each-step", "(rank - t)", "rank", "(rank + 1 - t)", "(rank + 1)",
+         "every step sends the same chunk (t is not used); pass on what came in the step before"),
+        ("sender-loses-it", "+= chunks[rank][c]", "+= chunks[rank][c]\n        new[rank][c] = 0",
+         "the sender has lost its chunk: it KEEPS what it sends"),
+        ("always-three-ranks", *COPY, COPY[0].replace("(n)", "(n := 3)"), *COPY_2,
+         COPY_2[0].replace("(n)", "(n := 3)"), "the ring has three ranks, however many there are"),
+        ("return", " = chunks[rank][c]\n    return new", " = 0", "all_gather_step has no return"),
+        ("changes-its-argument", *COPY, COPY[0].replace(LISTS, "chunks"), *COPY_2,
+         COPY_2[0].replace(LISTS, "chunks"), "copy each rank's list; list(chunks) is not enough"),
     ])  # fmt: skip
 
 
@@ -282,19 +280,21 @@ def block_cases(rng):
 
 BLOCK = Task(
     grade_id="block", entry="parallel_block", cases=block_cases, drive=use_block, compare=CLOSE,
-    misconceptions=[
-        ("residual-on-each-rank", 'partial.append(z @ rank["Wo"])',
-         'partial.append(x + z @ rank["Wo"])', "x = x + all_reduce(partial)",
-         "x = all_reduce(partial)", "x is part of each rank's summand, so the sum holds it n "
-         "times: add the residual once, outside"),
-        ("first-residual-missing", "x = x + all_reduce", "x = all_reduce",
-         "the first residual is missing"),
-        ("second-residual-missing", "return x + all_reduce", "return all_reduce",
-         "the second residual is missing"),
-        ("norm-of-the-input", "h = norms[1](x)\n", "\n",
-         "the MLP gets the attention's normed input; it needs the norm of x'"),
-        ("sum-not-reduced", "x + all_reduce(partial)", "x + sum(partial)",
-         "the partial sums are added without all_reduce: ranks are different processes"),
+    watch=("mutated",), misconceptions=[
+        ("residual-on-each-rank", "(z @", "(x + z @", "x = x +", "x =",
+         "every rank's summand has x, so the sum holds it n times: add it once, outside"),
+        ("half-of-x-each", "(z @", "(x / 2 + z @", "x = x +", "x =", "return x + all_reduce([",
+         "return all_reduce([x / 2 + ", "each rank adds x / 2: that is right with two ranks only"),
+        ("no-first-residual", "x = x + all", "x = all", "the first residual is missing"),
+        ("no-second-residual", "return x +", "return", "the second residual is missing"),
+        ("second-residual-of-x", "x = x +", "y = x +", "norms[1](x)", "norms[1](y)",
+         "the second residual adds x; it is x' that is added there"),
+        ("norm-of-the-input", "h = norms[1](x)\n", "\n", "the MLP needs the norm of x', not of x"),
+        ("one-norm-twice", "norms[1]", "norms[0]", "the norm before the MLP is norms[1]"),
+        ("no-first-norm", "h = norms[0](x)", "h = x", "the norm before attention is missing"),
+        ("keys-for-values", 'h @ rank["Wk"], h @ rank["Wv"]', 'h @ rank["Wv"], h @ rank["Wk"]',
+         "attend gets the values as keys: the order is q, k, v"),
+        ("sum-not-reduced", "all_reduce(partial)", "sum(partial)", "all_reduce adds between ranks"),
     ])  # fmt: skip
 
 TASKS = [VOLUME, MLP, REDUCE, HEADS, LAYOUT, RING, BLOCK]
