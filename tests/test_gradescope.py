@@ -170,7 +170,9 @@ def test_each_task_counts_on_its_own_and_says_what_is_wrong(small, autograder, u
     assert (mean["score"], mean["max_score"], mean["status"]) == (0, 3, "failed")
     assert "divide by the number of items" in mean["output"]
     assert "hidden check, five: wrong" in mean["output"]
-    assert "visible tests: failed, AssertionError: 2 lies in the middle of 1 and 3" in mean["output"]
+    assert (
+        "visible tests: failed, AssertionError: 2 lies in the middle of 1 and 3" in mean["output"]
+    )
     assert found["stdout_visibility"] == "hidden"
 
 

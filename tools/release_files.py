@@ -4,6 +4,7 @@ Every change is looked for exactly once: where the course's text has moved on, t
 refused with the place to bring up to date, and never written with a half-true README.
 """
 
+import json
 import posixpath
 import re
 import subprocess
@@ -168,6 +169,14 @@ def _local_links(name: str, text: str) -> list[str]:
     return [posixpath.normpath(posixpath.join(posixpath.dirname(name), t)) for t in local]
 
 
+def text_of(name: str, content: bytes) -> str:
+    """What may hold links: of a notebook its text cells, since code such as ``f[0](x)`` is none."""
+    if not name.endswith(".ipynb"):
+        return content.decode("utf-8")
+    cells = json.loads(content)["cells"]
+    return "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+
+
 def _add_linked(root: Path, files: dict[str, bytes], docs: set[str]) -> None:
     """Add the pages of docs/ that something links to; refuse a link that leads nowhere."""
     todo = list(files)
@@ -175,7 +184,7 @@ def _add_linked(root: Path, files: dict[str, bytes], docs: set[str]) -> None:
         name = todo.pop()
         if not name.endswith((".md", ".ipynb")):
             continue
-        for target in _local_links(name, files[name].decode("utf-8")):
+        for target in _local_links(name, text_of(name, files[name])):
             if target in docs and target not in files:
                 files[target] = (root / target).read_bytes()
                 todo.append(target)
