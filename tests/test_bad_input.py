@@ -391,6 +391,7 @@ EXAMPLES = {
     "parallel.communication_time_s": lambda it: {"volume": it.volume, "link": "nvlink4"},
     "parallel.compare_parallelism": lambda it: {"spec": it.spec, **RANKS, "max_new_tokens": 2},
     "parallel.lay_out": lambda it: {"spec": it.spec, "seq_len": 4, "max_new_tokens": 2},
+    "parallel.local_environment": lambda it: {"n_ranks": 2},
     "parallel.pipeline_degrees": lambda it: {"spec": it.spec},
     "parallel.pipeline_schedule": lambda it: {
         "n_requests": 2, "n_stages": 2, "prefill_s": 1.0, "max_new_tokens": 2
@@ -490,6 +491,7 @@ UNTRIED = {
     "op_trace.Symbols.size": "asked by a trace, with the shapes of tensors",
     "op_trace.row": "does nothing unless a trace records: tried below",
     "parallel.TrafficRecorder": "its method is called by torch",
+    "parallel.run_layers": "the lecture's own loop, on the parts of a model that is checked",
     "parallel.run_ranks": "starts processes; tests/test_parallel_launch.py refuses its numbers",
     "parallel.run_pipeline_parallel": "starts processes; make_job checks the arguments: see below",
     "parallel.run_tensor_parallel": "starts processes; make_job checks the arguments: see below",

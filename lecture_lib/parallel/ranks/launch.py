@@ -165,6 +165,7 @@ def _wait_for(ranks: list, folder: Path, started: float, timeout_s: float, show)
 
 def local_environment(n_ranks: int) -> dict[str, str]:
     """The caller's environment, with what makes ranks on this machine work together."""
+    check_count("n_ranks", n_ranks)
     cores = len(os.sched_getaffinity(0)) if ON_LINUX else os.cpu_count() or 1
     threads = max(1, cores // n_ranks)
     wanted = os.environ.get("OMP_NUM_THREADS", "")
