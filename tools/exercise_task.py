@@ -115,14 +115,13 @@ def try_task(root: Path, exercise: str, name: str) -> list[str]:
     task = next((task for task in load_tasks(checks_path) if task.grade_id == name), None)
     if task is None:
         return [f"{checks_path.name} has no task {name!r}"]
-    frozen = freeze.freeze(task, 0, notebook)  # runs the solution, and every misconception
+    frozen = freeze.freeze(task, notebook)  # runs the solution, and every misconception
     print(f"{exercise}, {name}: {frozen['points']} points, {len(frozen['cases'])} cases")
     problems = [
         *cell_problems(notebook, is_lecture=False),
         *_visible_problems(notebook, name),
     ]
-    known = [each for each in frozen["key"]["misconceptions"] if "records" in each]
-    for each in known:
+    for each in frozen["key"]["misconceptions"]:
         verdict = judge.judge(frozen, each["records"])
         print(f"  {verdict.misconception}: {verdict.message}")
         if verdict.misconception != each["name"]:
