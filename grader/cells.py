@@ -46,14 +46,6 @@ def role(cell: NotebookNode) -> str | None:
     return next((field for field in fields if nbgrader_field(cell, field)), None)
 
 
-def is_answer(cell: NotebookNode) -> bool:
-    return role(cell) == "solution"
-
-
-def is_test(cell: NotebookNode) -> bool:
-    return role(cell) == "grade"
-
-
 def find_cell(notebook: NotebookNode, grade_id: str) -> NotebookNode:
     """The one cell with this grade_id. NotebookError if none has it, or several (copied ones)."""
     found = [cell for cell in notebook.cells if nbgrader_field(cell, "grade_id") == grade_id]
@@ -64,7 +56,7 @@ def find_cell(notebook: NotebookNode, grade_id: str) -> NotebookNode:
 
 def answer_ids(notebook: NotebookNode) -> list[str]:
     """grade_ids of the answer cells, in order."""
-    return [nbgrader_field(cell, "grade_id") for cell in notebook.cells if is_answer(cell)]
+    return [nbgrader_field(cell, "grade_id") for cell in notebook.cells if role(cell) == "solution"]
 
 
 def written_points(notebook: NotebookNode) -> dict[str, int]:
@@ -118,7 +110,7 @@ def setup_sources(notebook: NotebookNode, grade_id: str) -> list[str]:
     """
     before = notebook.cells[: notebook.cells.index(find_cell(notebook, grade_id))]
     return [cell.source for cell in before if role(cell) == "locked"
-            or (is_answer(cell) and _defines_functions(cell))]  # fmt: skip
+            or (role(cell) == "solution" and _defines_functions(cell))]  # fmt: skip
 
 
 def defined_functions(sources: list[str]) -> set[str]:

@@ -140,11 +140,7 @@ def _frozen_case(task: Task, case: Case, seed: int) -> dict:
 
 
 def _encode(value: Any) -> Any:
-    return encoding.encode(value, fixture=_encode_fixture)
-
-
-def _encode_fixture(value: Any) -> dict | None:
-    """JSON of an argument that `Session` makes anew in the worker; None for any other value."""
+    """JSON of an argument; `Session` makes a probe or a toy model anew from it in the worker."""
     if isinstance(value, Probe):
         bound = [encoding.encode(item) for item in value.bound]
         return {"$probe": value.source, "name": value.name, "bound": bound}
@@ -152,7 +148,7 @@ def _encode_fixture(value: Any) -> dict | None:
     if toy_lm is not None and isinstance(value, toy_lm.ToyLM):
         fields = {"table": value.table, "vocab": value.vocab, "default": value.default}
         return {"$toy_lm": encoding.encode(fields)}
-    return None
+    return encoding.encode(value)
 
 
 def _records(

@@ -27,7 +27,7 @@ from .exchange import GIVE_UP
 from .freeze import draw_seed, find_exercises, freeze_exercises
 from .gradebook import Gradebook, make_gradebook, read_adjustments
 from .people import read_students
-from .pool import Job, dask_executor, grade_all, local_executor
+from .pool import Job, grade_all, open_executor
 from .sandbox import Sandbox
 from .similar import Pair, similar_pairs
 from .store import Store, open_store
@@ -174,8 +174,7 @@ def _run(
         return n_graded, failures, False
     sandbox, on_cluster = _sandbox(settings, private), settings.scheduler is not None
     stop, before = threading.Event(), signal.getsignal(signal.SIGINT)
-    executor = (partial(dask_executor, settings.scheduler) if on_cluster
-                else partial(local_executor, settings.jobs))  # fmt: skip
+    executor = partial(open_executor, settings.jobs, settings.scheduler)
 
     def interrupt(*_) -> None:
         if stop.is_set():  # a second Ctrl-C does not wait

@@ -171,26 +171,27 @@ def _results(future: Future, jobs: list[Job]) -> dict:
 
 
 @contextlib.contextmanager
-def local_executor(n_jobs: int) -> Iterator[tuple[Executor, int]]:
-    """Threads: the work is done in the workers, which are processes, and those run in sandboxes."""
-    with ThreadPoolExecutor(n_jobs) as executor:
-        yield executor, n_jobs
+def open_executor(n_jobs: int, scheduler: str | None = None) -> Iterator[tuple[Executor, int]]:
+    """Threads, or the workers of the Dask cluster at an address, and how many there are.
 
-
-@contextlib.contextmanager
-def dask_executor(address: str) -> Iterator[tuple[Executor, int]]:
-    """The workers of a Dask cluster. GradingError if there are none, or no Dask."""
+    Threads do, since the work is done in sandboxes, which are processes. GradingError if the
+    cluster has no workers, or there is no Dask.
+    """
+    if scheduler is None:
+        with ThreadPoolExecutor(n_jobs) as executor:
+            yield executor, n_jobs
+        return
     try:
         from distributed import Client
     except ImportError as error:
         raise GradingError("scheduler: needs Dask: pip install distributed") from error
     try:
-        client = Client(address, timeout=CONNECT_S)
+        client = Client(scheduler, timeout=CONNECT_S)
     except (OSError, ValueError, TimeoutError) as error:
-        raise GradingError(f"scheduler: no answer from {address} ({error})") from error
+        raise GradingError(f"scheduler: no answer from {scheduler} ({error})") from error
     with client:
         size = sum(client.nthreads().values())
         if not size:
-            raise GradingError(f"scheduler: {address} has no workers")
+            raise GradingError(f"scheduler: {scheduler} has no workers")
         with client.get_executor(pure=False) as executor:
             yield executor, size

@@ -81,7 +81,8 @@ def run_trusted(frozen, answer, base=None):
 
     ``base``: what ``session.run_setup`` gave, to run the setup once for many answers.
     """
-    trusted = session.Session(frozen["ask"], base)
+    trusted = session.Session(frozen["ask"] if base is None else {**frozen["ask"], "setup": []})
+    trusted.base = trusted.base if base is None else base
     failed = trusted.load(answer)
     # Through JSON, as from a worker; what is not JSON must not come back here either.
     records = [json.loads(encoding.dumps(trusted.call(case))) for case in frozen["cases"]]

@@ -150,7 +150,7 @@ def arguments(case, body):
     seen = []
     task = mean_task("def mean(x): return 0", cases=lambda rng: [case], misconceptions=[])
     frozen = freeze(*task)
-    session = Session(frozen["ask"], base={})
+    session = Session(frozen["ask"])
     session.names = {"mean": lambda x: seen.append(x) or body(x)}
     record = session.call(frozen["cases"][0])
     return seen[0], record

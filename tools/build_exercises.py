@@ -139,7 +139,7 @@ def _python_problems(cell: NotebookNode) -> Iterator[str]:
     except SyntaxError as error:
         yield f"not plain Python (a magic?): line {error.lineno}"
         return
-    if cells.is_test(cell):
+    if cells.role(cell) == "grade":
         asserts = [node for node in ast.walk(tree) if isinstance(node, ast.Assert)]
         if not asserts:
             yield "visible tests without an assert"
@@ -151,10 +151,10 @@ def _task_problems(notebook: NotebookNode, grade_id: str) -> Iterator[str]:
     try:
         answer = carries_points = cells.find_cell(notebook, grade_id)
         points = cells.points(notebook, grade_id)
-        if cells.is_answer(answer):
+        if cells.role(answer) == "solution":
             carries_points = cells.find_cell(notebook, tests_id)
             order = [notebook.cells.index(cell) for cell in (answer, carries_points)]
-            if not cells.is_test(carries_points) or order != sorted(order):
+            if cells.role(carries_points) != "grade" or order != sorted(order):
                 yield f"{tests_id!r} must be a graded cell after it"
     except cells.NotebookError as error:
         yield str(error)

@@ -70,7 +70,7 @@ def new_task(root: Path, exercise: str, name: str) -> None:
     names = {"name": name, "function": name.replace("-", "_"), "number": len(taken) + 1,
              "constant": name.replace("-", "_").upper()}  # fmt: skip
     text, answer, tests = (part.format(**names) for part in (TEXT, ANSWER, TESTS))
-    last = max(i for i, cell in enumerate(notebook.cells) if cells.is_test(cell))
+    last = max(i for i, cell in enumerate(notebook.cells) if cells.role(cell) == "grade")
     if notebook.cells[last + 1 :] and notebook.cells[last + 1].source.startswith("<details>"):
         last += 1  # the hint belongs to the last task
     notebook.cells[last + 1 : last + 1] = [

@@ -122,7 +122,7 @@ def test_a_worker_process_gives_the_same_verdict(exercise):
 def test_worker_is_not_sent_what_it_must_not_know(exercise, task):
     data = frozen(exercise, task.grade_id)
     assert set(data["ask"]) == {"setup", "entries", "drive"}
-    tests = [cell.source for cell in exercise.solution.cells if cells.is_test(cell)]
+    tests = [cell.source for cell in exercise.solution.cells if cells.role(cell) == "grade"]
     own = cells.find_cell(exercise.solution, task.grade_id).source
     assert not {own, *tests} & set(data["ask"]["setup"])
 
