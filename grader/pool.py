@@ -22,7 +22,8 @@ OUTCOMES = {
     "NameError": "NameError", "SyntaxError": "SyntaxError",
 }  # fmt: skip
 STARVED = {OUTCOMES["TimeLimit"], OUTCOMES["Died"]}  # what work beside it may be the reason of
-IMPORTED = re.compile(r"^\s*(?:import|from)\s+([A-Za-z_][\w.]*)", re.MULTILINE)
+# In JSON: a line of a source that imports, or the library of an array.
+IMPORTED = re.compile(r'(?:"|\\n) *(?:import|from) ([A-Za-z_][\w.]*)|"lib":"(\w+)"')
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,10 @@ _check_once = functools.cache(self_test.check_sandbox)
 
 
 def modules_of(tasks: Sequence[dict]) -> list[str]:
-    """Modules that the trusted parts of frozen tasks import: setup, driver, cases. Sorted."""
-    asks, cases = [each["ask"] for each in tasks], encoding.dumps([each["cases"] for each in tasks])
-    drivers = [ask["drive"]["source"] for ask in asks if ask["drive"]]
-    sources = [*drivers, *(source for ask in asks for source in ask["setup"])]
-    found = {library for library in ("numpy", "torch") if f'"lib":"{library}"' in cases}
-    toys = {"lecture_lib.decoding.toy_lm"} if '"$toy_lm"' in cases else set()
-    return sorted(found | toys | set(IMPORTED.findall("\n".join(sources))))
+    """Modules that the trusted parts of frozen tasks need: setup, driver, cases. Sorted."""
+    texts = encoding.dumps([[each["ask"], each["cases"]] for each in tasks])
+    toys = {"lecture_lib.decoding.toy_lm"} if '"$toy_lm"' in texts else set()
+    return sorted(toys.union(*IMPORTED.findall(texts)) - {""})
 
 
 def _grade(job: Job, worker: Worker) -> dict:

@@ -20,10 +20,7 @@ LEAST = 0.6  # the smallest share, of the smaller of the two, that is reported
 MAX_LINE, MAX_TEXT = 500, 40_000  # characters that are read: tokenize is quadratic in a line's
 COMMON = 0.2  # of the students; a fingerprint that more of them have is dropped
 LEAST_COMMON = 4  # students may share one in any case: in a small class a few copies are found too
-SKIPPED = {
-    *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
-    *(tokenize.ENCODING, tokenize.ENDMARKER),
-}
+READ = {tokenize.NAME, tokenize.OP, tokenize.NUMBER, tokenize.STRING}
 
 
 @dataclass(frozen=True)
@@ -62,11 +59,11 @@ def fingerprints(source: str) -> frozenset[int]:
         for token in tokenize.generate_tokens(functools.partial(next, lines, "")):
             if token.type == tokenize.NAME and not keyword.iskeyword(token.string):
                 tokens.append("name")
-            elif token.type == tokenize.STRING and before in SKIPPED:
+            elif token.type == tokenize.STRING and before not in READ:
                 pass  # a docstring
             elif token.type in (tokenize.NUMBER, tokenize.STRING):
                 tokens.append("value")
-            elif token.type not in SKIPPED:
+            elif token.type in READ:
                 tokens.append(token.string)
             before = token.type
     except (tokenize.TokenError, SyntaxError):

@@ -52,6 +52,7 @@ def put(course, tmp_path):
 @pytest.fixture
 def grade_here(course, tmp_path):
     """Grades ``tmp_path/in`` into ``tmp_path/out``, in threads and without a sandbox."""
+
     def run_it(**settings) -> grading.Outcome:
         settings = {
             "seed": 1,
