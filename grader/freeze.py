@@ -102,16 +102,16 @@ def _freeze(task: Task, notebook: NotebookNode, seed: int) -> dict:
     setup = cells.setup_sources(notebook, task.grade_id)
     if given := cells.defined_functions(setup) & set(task.entries):
         raise ValueError(f"{sorted(given)} is in front of it: an empty answer would pass")
-    solution = cells.answer_source(notebook, task.grade_id)
+    solution = cells.find_cell(notebook, task.grade_id).source
     drive = task.drive and {"source": function_source(task.drive), "name": task.drive.__name__}
     ask = {"setup": setup, "entries": list(task.entries), "drive": drive}
     drawn = [Case()] if task.cases is None else list(task.cases(np.random.default_rng(seed)))
     if not drawn:
         raise ValueError("cases: needs at least one")
     cases = [_frozen_case(task, case, 1000 * seed + i) for i, case in enumerate(drawn)]
-    visible = {"entry": task.entries[0], "read": True, "args": [], "kwargs": {}, "seed": 0}
-    tests = [cell.source for cell in notebook.cells if cells.nbgrader_field(cell, "grade_id")
-             == cells.visible_tests_id(task.grade_id)]  # fmt: skip
+    tests_id, case = cells.visible_tests_id(task.grade_id), _frozen_case(task, Case(), 0)
+    visible = [{**case, "read": True, "test": cell.source} for cell in notebook.cells
+               if cells.nbgrader_field(cell, "grade_id") == tests_id]  # fmt: skip
     session = Session(ask)
     key = {
         "labels": [case.label for case in drawn],
@@ -126,7 +126,7 @@ def _freeze(task: Task, notebook: NotebookNode, seed: int) -> dict:
     }  # fmt: skip
     _check_distinct(key)
     return {"grade_id": task.grade_id, "points": cells.points(notebook, task.grade_id), "ask": ask,
-            "cases": cases, "visible": {**visible, "test": tests[0]} if tests else None,
+            "cases": cases, "visible": visible[0] if visible else None,
             "timeout_s": task.timeout_s, "key": key}  # fmt: skip
 
 

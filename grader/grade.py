@@ -29,7 +29,7 @@ from .gradebook import Gradebook, make_gradebook, read_adjustments
 from .people import read_students
 from .pool import Job, grade_all, open_executor
 from .sandbox import Sandbox
-from .similar import Pair, similar_pairs
+from .similar import similar_pairs
 from .store import Store, open_store
 from .submissions import Submission, find_submissions
 from .submitted_file import as_given
@@ -204,7 +204,7 @@ def _sandbox(settings: Settings, private: tuple[str, ...]) -> Sandbox:
     """The sandbox that was asked for, tried; without one only if that was asked for."""
     sandbox = replace(settings.sandbox, private=private)
     if not sandbox.bubblewrap and not settings.unsafe:
-        raise self_test.SandboxError("no sandbox: that needs unsafe as well")
+        raise GradingError("no sandbox: that needs unsafe as well")
     if settings.scheduler is not None:  # a cluster's workers try theirs
         return replace(sandbox, bubblewrap=sandbox.bubblewrap and not settings.unsafe)
     try:
@@ -218,7 +218,7 @@ def _sandbox(settings: Settings, private: tuple[str, ...]) -> Sandbox:
         return replace(sandbox, bubblewrap=isinstance(error, self_test.EscapeError))
 
 
-def _similar(book: Gradebook, given: dict[str, list[str]]) -> list[Pair]:
+def _similar(book: Gradebook, given: dict[str, list[str]]) -> list[tuple]:
     """Similar answers to each task, and to each exercise as a whole, for where all are short."""
     places: dict[str, dict[str, list[str]]] = {}
     for row in filter(lambda row: row["parts"] is None, book.rows):

@@ -47,18 +47,17 @@ def with_values(notebook: NotebookNode, values: dict[str, Any]) -> NotebookNode:
     """The notebook, whose tagged cells assign these values. ValueError if they assign others."""
     made, left = copy.deepcopy(notebook), dict(values)
     for cell in filter(cells.is_per_student, made.cells):
-        lines = cell.source.encode().splitlines()
+        lines = cell.source.split("\n")
         for part in ast.parse(cell.source).body:
-            match part:
-                case ast.Assign(targets=[ast.Name(name)], value=old) if name in left:
-                    new, line = repr(left.pop(name)), lines[part.lineno - 1]
-                    if part.lineno != part.end_lineno or not _is_literal(new, values[name]):
-                        raise ValueError(f"{name}: needs plain data, on one line; got {new}")
-                    start, end = line[: old.col_offset], line[old.end_col_offset :]
-                    lines[part.lineno - 1] = start + new.encode() + end
-                case _:
-                    raise ValueError(f"{ast.unparse(part)!r} assigns no value that is drawn")
-        cell.source = b"\n".join(lines).decode()
+            old = ast.get_source_segment(cell.source, part)
+            name = old.partition(" = ")[0]
+            if name not in left:
+                raise ValueError(f"{old!r} assigns no value that is drawn")
+            new, i = f"{name} = {left.pop(name)!r}", part.lineno - 1
+            if old not in lines[i] or not _is_literal(new, values[name]):
+                raise ValueError(f"{name}: needs plain data, on one line; got {new}")
+            lines[i] = lines[i].replace(old, new, 1)
+        cell.source = "\n".join(lines)
     if left:
         raise ValueError(f"the cell assigns no {', '.join(left)}")
     return made
@@ -66,6 +65,6 @@ def with_values(notebook: NotebookNode, values: dict[str, Any]) -> NotebookNode:
 
 def _is_literal(text: str, value: Any) -> bool:
     try:
-        return ast.literal_eval(text) == value
+        return ast.literal_eval(text.partition(" = ")[2]) == value
     except (ValueError, SyntaxError):
         return False

@@ -10,17 +10,13 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from dataclasses import asdict, dataclass
 
 from . import GradingError, discretion, encoding, self_test
-from .judge import case_labels, case_reasons, difference, judge
+from .judge import ERRORS, case_labels, case_reasons, difference, judge
 from .run import Worker
 from .sandbox import Sandbox
 
 WAIT_S = 0.05  # how soon it is noticed that grading is to stop
 CONNECT_S = 10
-OUTCOMES = {
-    "TimeLimit": "time limit", "Died": "died", "Protocol": "unreadable", "NotRun": "not run",
-    "NotImplementedError": "not answered", "MissingName": "wrong name",
-    "NameError": "NameError", "SyntaxError": "SyntaxError",
-}  # fmt: skip
+OUTCOMES = ERRORS["outcomes"]
 STARVED = {OUTCOMES["TimeLimit"], OUTCOMES["Died"]}  # what work beside it may be the reason of
 # In JSON: a line of a source that imports, or the library of an array.
 IMPORTED = re.compile(r'(?:"|\\n) *(?:import|from) ([A-Za-z_][\w.]*)|"lib":"(\w+)"')

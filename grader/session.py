@@ -8,6 +8,7 @@ import builtins
 import random
 import symtable
 import sys
+import traceback
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
@@ -161,9 +162,6 @@ def describe_error(error: BaseException, phase: str) -> dict:
     except BaseException:
         text = ""
     line = error.lineno if isinstance(error, SyntaxError) else None
-    traceback = error.__traceback__
-    while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == jupyter.NAME:
-            line = traceback.tb_lineno
-        traceback = traceback.tb_next
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        line = number if frame.f_code.co_filename == jupyter.NAME else line
     return {"types": types[:16], "text": text, "line": line, "phase": phase}

@@ -11,7 +11,6 @@ import keyword
 import tokenize
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
 
 K = 10  # tokens in a fingerprint: short enough to find a copied function
@@ -23,20 +22,13 @@ LEAST_COMMON = 4  # students may share one in any case: in a small class a few c
 READ = {tokenize.NAME, tokenize.OP, tokenize.NUMBER, tokenize.STRING}
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Two students whose answers share a part of their rare fingerprints."""
-
-    where: str  # an exercise, or "exercise/task"
-    first: str
-    second: str
-    share: float
-
-
 def similar_pairs(
     where: str, sources: dict[str, list[str]], given: Sequence[str] = ()
-) -> list[Pair]:
-    """Pairs of students, the most similar first; ``given`` is what everyone got."""
+) -> list[tuple[str, str, str, float]]:
+    """(where, student, student, share of rare fingerprints) of pairs, the most similar first.
+
+    ``where`` is an exercise, or "exercise/task"; ``given`` is what everyone got.
+    """
     known = set().union(*map(fingerprints, given))
     prints = {who: set().union(*map(fingerprints, answers)) - known
               for who, answers in sources.items()}  # fmt: skip
@@ -46,8 +38,8 @@ def similar_pairs(
     rare = {who: marks for who, marks in sorted(rare.items()) if len(marks) >= MIN_FINGERPRINTS}
     shares = {(a, b): len(rare[a] & rare[b]) / min(len(rare[a]), len(rare[b]))
               for a, b in combinations(rare, 2)}  # fmt: skip
-    pairs = [Pair(where, a, b, share) for (a, b), share in shares.items() if share >= LEAST]
-    return sorted(pairs, key=lambda pair: (-pair.share, pair.first))
+    pairs = [(where, a, b, share) for (a, b), share in shares.items() if share >= LEAST]
+    return sorted(pairs, key=lambda pair: (-pair[3], pair[1]))
 
 
 @functools.lru_cache(10_000)  # each answer is looked at with its task and with its exercise

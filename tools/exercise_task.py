@@ -126,7 +126,7 @@ def try_task(root: Path, exercise: str, name: str) -> list[str]:
         print(f"  {verdict.misconception}: {verdict.message}")
         if verdict.misconception != each["name"]:
             problems.append(f"{each['name']} is taken for {verdict.misconception}")
-    n_mutants, unnoticed = survivors(frozen, cells.answer_source(notebook, name))
+    n_mutants, unnoticed = survivors(frozen, cells.find_cell(notebook, name).source)
     print(f"  of {n_mutants} small changes of the solution no case notices {len(unnoticed)}")
     print(*(f"    {change}\n" for change in unnoticed), sep="", end="")
     if len(task.misconceptions) < LEAST_MISCONCEPTIONS:
@@ -139,7 +139,7 @@ def try_task(root: Path, exercise: str, name: str) -> list[str]:
 
 def _visible_problems(notebook, name: str) -> list[str]:
     """Do the visible tests pass with the solution, and fail with the empty stub?"""
-    setup, solution = cells.setup_sources(notebook, name), cells.answer_source(notebook, name)
+    setup, solution = cells.setup_sources(notebook, name), cells.find_cell(notebook, name).source
     tests = cells.find_cell(notebook, cells.visible_tests_id(name)).source
     # As nbgrader makes it, which takes two seconds to import.
     stub = re.sub(f"{build.BEGIN}.*?{build.END}", build.STUB, solution, flags=re.DOTALL)

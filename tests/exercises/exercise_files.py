@@ -49,7 +49,7 @@ class Exercise:
         made = [
             (task.grade_id, name, checks.edited(solution, changes))
             for task in self.tasks
-            if (solution := cells.answer_source(self.solution, task.grade_id))
+            if (solution := cells.find_cell(self.solution, task.grade_id).source)
             for name, *changes, _ in task.misconceptions
         ]
         return self.written + made

@@ -71,7 +71,7 @@ def test_every_misconception_has_an_answer(exercise, task):
 
 @each_task
 def test_solution_passes(exercise, task):
-    source = cells.answer_source(exercise.solution, task.grade_id)
+    source = cells.find_cell(exercise.solution, task.grade_id).source
     result = verdict(exercise, task.grade_id, source)
     assert result.passed, result.message
     assert result.points == frozen(exercise, task.grade_id)["points"]
@@ -79,7 +79,8 @@ def test_solution_passes(exercise, task):
 
 @each_task
 def test_stub_fails(exercise, task):
-    result = verdict(exercise, task.grade_id, cells.answer_source(exercise.exercise, task.grade_id))
+    stub = cells.find_cell(exercise.exercise, task.grade_id).source
+    result = verdict(exercise, task.grade_id, stub)
     assert (result.passed, result.points) == (False, 0)
     assert "NotImplementedError" in result.message
 
@@ -88,9 +89,9 @@ def test_stub_fails(exercise, task):
 def test_visible_tests_fail_with_the_stub_and_pass_with_the_solution(exercise, task):
     tests = cells.find_cell(exercise.exercise, cells.visible_tests_id(task.grade_id)).source
     setup = cells.setup_sources(exercise.solution, task.grade_id)
-    solution = cells.answer_source(exercise.solution, task.grade_id)
+    solution = cells.find_cell(exercise.solution, task.grade_id).source
     session.run_setup([*setup, solution, tests])
-    stub = cells.answer_source(exercise.exercise, task.grade_id)
+    stub = cells.find_cell(exercise.exercise, task.grade_id).source
     with pytest.raises(NotImplementedError):
         session.run_setup([*setup, stub, tests])
 
@@ -113,7 +114,7 @@ def test_a_worker_process_gives_the_same_verdict(exercise):
     assert verdict(
         exercise,
         task.grade_id,
-        cells.answer_source(exercise.solution, task.grade_id),
+        cells.find_cell(exercise.solution, task.grade_id).source,
         process=True,
     ).passed
 
