@@ -100,16 +100,13 @@ def setup_sources(notebook: NotebookNode, grade_id: str) -> list[str]:
     one's. ValueError if there is no such answer.
     """
     before = notebook.cells[: notebook.cells.index(find_cell(notebook, grade_id))]
+    functions = (ast.FunctionDef, ast.Import, ast.ImportFrom)
     return [cell.source for cell in before if role(cell) == "locked"
-            or (role(cell) == "solution" and _defines_functions(cell))]  # fmt: skip
+            or (role(cell) == "solution" and all(isinstance(part, functions)
+                for part in ast.parse(cell.source).body))]  # fmt: skip
 
 
 def defined_functions(sources: list[str]) -> set[str]:
     """The names of the functions that these sources define."""
     parts = [part for source in sources for part in ast.parse(source).body]
     return {part.name for part in parts if isinstance(part, ast.FunctionDef)}
-
-
-def _defines_functions(cell: NotebookNode) -> bool:
-    allowed = (ast.FunctionDef, ast.Import, ast.ImportFrom)
-    return all(isinstance(part, allowed) for part in ast.parse(cell.source).body)

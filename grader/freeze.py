@@ -59,9 +59,7 @@ def freeze_exercises(
         raise ValueError(f"seed: got {seed}, must be from 0 to {SEEDS - 1}")
     frozen = {}
     for name in names:
-        if student is None:
-            notebook = cells.read_notebook(root / "solutions" / f"{name}.ipynb")
-        elif (notebook := solution_of(root, name, seed, student)) is None:
+        if (notebook := solution_of(root, name, seed, student)) is None:
             continue
         for task in load_tasks(root / "solutions" / "checks" / f"{name}.py"):
             if only in (None, task.grade_id):

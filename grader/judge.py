@@ -140,7 +140,5 @@ def _what_happened(record: dict) -> str:
     kind, text = error["types"][0], error["text"]
     if kind in OWN_ERRORS:
         return OWN_ERRORS[kind].format(text=text)
-    if kind == "NotImplementedError":
-        return "not answered yet: the cell still raises NotImplementedError"
     line = "" if error["line"] is None else f" in line {error['line']} of the answer cell"
     return f"{kind}{line}: {text}" if text else f"{kind}{line}"

@@ -7,7 +7,6 @@ the cell is run in front of the answers, and of the solution, which the hidden c
 """
 
 import ast
-import copy
 import hashlib
 import runpy
 from pathlib import Path
@@ -19,16 +18,19 @@ from nbformat import NotebookNode
 from . import cells
 
 
-def solution_of(root: Path, name: str, seed: int, student: str) -> NotebookNode | None:
-    """An exercise's solution notebook with the values of a student; None if it has no such cell.
+def solution_of(root: Path, name: str, seed: int, student: str | None) -> NotebookNode | None:
+    """An exercise's solution notebook, for a student with own values; None if it has no such cell.
 
     ValueError if the values can't be drawn, or don't fit the cell.
     """
     notebook = cells.read_notebook(root / "solutions" / f"{name}.ipynb")
+    if student is None:
+        return notebook
     if not any(map(cells.is_per_student, notebook.cells)):
         return None
     try:
-        return with_values(notebook, _draw(root, name, seed, student))
+        _assign(notebook, _draw(root, name, seed, student))
+        return notebook
     except ValueError as error:
         raise ValueError(f"{name}, values for {student!r}: {error}") from error
 
@@ -43,10 +45,10 @@ def _draw(root: Path, name: str, seed: int, student: str) -> dict[str, Any]:
             for key, value in drawn.items()}  # fmt: skip
 
 
-def with_values(notebook: NotebookNode, values: dict[str, Any]) -> NotebookNode:
-    """The notebook, whose tagged cells assign these values. ValueError if they assign others."""
-    made, left = copy.deepcopy(notebook), dict(values)
-    for cell in filter(cells.is_per_student, made.cells):
+def _assign(notebook: NotebookNode, values: dict[str, Any]) -> None:
+    """Let the tagged cells assign these values. ValueError if they assign others."""
+    left = dict(values)
+    for cell in filter(cells.is_per_student, notebook.cells):
         lines = cell.source.split("\n")
         for part in ast.parse(cell.source).body:
             old = ast.get_source_segment(cell.source, part)
@@ -60,7 +62,6 @@ def with_values(notebook: NotebookNode, values: dict[str, Any]) -> NotebookNode:
         cell.source = "\n".join(lines)
     if left:
         raise ValueError(f"the cell assigns no {', '.join(left)}")
-    return made
 
 
 def _is_literal(text: str, value: Any) -> bool:

@@ -159,8 +159,7 @@ def _results(future: Future, jobs: list[Job]) -> dict:
     try:
         return future.result()
     except Exception as error:  # a lost worker, or a mistake of ours: the others go on
-        known = isinstance(error, GradingError)
-        why = str(error) if known else f"{type(error).__name__}: {error}"
+        why = str(error) if isinstance(error, GradingError) else f"{type(error).__name__}: {error}"
         return {job.key: why for job in jobs}
 
 
