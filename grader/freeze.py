@@ -176,6 +176,6 @@ def _check_distinct(key: dict) -> None:
             told = f"misconception {one['name']!r} cannot be told from the reference"
             raise ValueError(f"{told} on these cases")
     for one, other in combinations(found, 2):
-        if matches(other["records"], one, key):
+        if matches(other["records"], one, key, range(len(key["expected"]))):
             told = f"misconceptions {one['name']!r} and {other['name']!r} cannot be told apart"
             raise ValueError(f"{told} on these cases")

@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -105,10 +106,10 @@ def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> O
 
         written = {name: cells.written_points(notebooks[name]) for name in names}
         tasks_of = {name: [t for e, t in frozen if e == name] for name in names}
-        found = find_submissions(
+        handed_in, rejected = find_submissions(
             submissions, tasks_of, settings.deadline, set(map(as_given, chain(*given.values()))),
             settings.roster and read_students(settings.roster), settings.pattern)  # fmt: skip
-        for submission in found.submissions:
+        for submission in handed_in:
             who, name = {"student": submission.student}, submission.exercise
             checks = {t: checks_of({**who, "exercise": name, "task": t}) for t in tasks_of[name]}
             _save(submission, store, checks, written[name])
@@ -126,8 +127,8 @@ def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> O
                   for task, title in cells.titles(notebook).items()}  # fmt: skip
         reports.write_reports(results, book, {task: titles.get(task, task) for task in book.tasks},
                               seed=seed, similar=_similar(book, given),
-                              rejected=found.rejected)  # fmt: skip
-    return Outcome(n_graded, book, seed, interrupted, found.rejected)
+                              rejected=rejected)  # fmt: skip
+    return Outcome(n_graded, book, seed, interrupted, rejected)
 
 
 def _save(submission: Submission, store: Store, checks: dict, written: Iterable[str]) -> None:
@@ -220,11 +221,9 @@ def _sandbox(settings: Settings, private: tuple[str, ...]) -> Sandbox:
 
 def _similar(book: Gradebook, given: dict[str, list[str]]) -> list[tuple]:
     """Similar answers to each task, and to each exercise as a whole, for where all are short."""
-    places: dict[str, dict[str, list[str]]] = {}
+    places: dict = defaultdict(lambda: defaultdict(list))
     for row in filter(lambda row: row["parts"] is None, book.rows):
         for where in (row["exercise"], row["column"]):
-            sources = places.setdefault(where, {}).setdefault(row["student"], [])
-            sources.append(row["source"] or "")
-    known = {where: given.get(where.split("/")[0], []) for where in places}
-    return [pair for where, sources in places.items()
-            for pair in similar_pairs(where, sources, known[where])]  # fmt: skip
+            places[where][row["student"]].append(row["source"] or "")
+    return [*chain(*(similar_pairs(where, sources, given.get(where.split("/")[0], []))
+                     for where, sources in places.items()))]  # fmt: skip

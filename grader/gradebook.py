@@ -69,9 +69,10 @@ class Gradebook:
         return self.sums("student").reindex(self.students, fill_value=0.0)
 
     @property
-    def late(self) -> dict[str, list[dict]]:
-        """Late submissions by student."""
-        return by_student(each for each in self.submissions if each["late"])
+    def late(self) -> dict[str, list[str]]:
+        """What each student has handed in late, by exercise."""
+        late = by_student(each for each in self.submissions if each["late"])
+        return {student: [each["exercise"] for each in own] for student, own in late.items()}
 
     @cached_property
     def written(self) -> dict[str, list[dict]]:

@@ -36,7 +36,7 @@ def judge(frozen: dict, records: list[dict]) -> Verdict:
     if case is None:
         return Verdict(True, points, points, f"all hidden checks pass{note}")
     for wrong in key["misconceptions"]:
-        if matches(records, wrong, key):
+        if matches(records, wrong, key, range(len(records))):
             return Verdict(False, 0, points, wrong["message"], wrong["name"])
     once = frozen["cases"][case]["read"] or _failed_to_load(records[case])
     label = "" if once else f"{case_labels(frozen)[case]}: "
@@ -70,11 +70,8 @@ def case_labels(frozen: dict) -> list[str]:
     return [label or f"hidden case {i + 1} of {len(labels)}" for i, label in enumerate(labels)]
 
 
-def matches(
-    records: list[dict], wrong: dict, key: dict, cases: Iterable[int] | None = None
-) -> bool:
-    """Are these the records of someone who has this misconception, in some cases or in all?"""
-    cases = range(len(records)) if cases is None else cases
+def matches(records: list[dict], wrong: dict, key: dict, cases: Iterable[int]) -> bool:
+    """Are these, in some cases, the records of someone who has this misconception?"""
     return all(_same_mistake(records[i], wrong["records"][i], key["expected"][i], key)
                for i in cases)  # fmt: skip
 

@@ -49,14 +49,6 @@ class Submission:
     remarks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Found:
-    """All submissions, and the files that are not taken: (path, why)."""
-
-    submissions: list[Submission]
-    rejected: list[tuple[str, str]]
-
-
 def find_submissions(
     folder: Path,
     exercises: dict[str, Iterable[str]],
@@ -64,8 +56,8 @@ def find_submissions(
     given: Collection[str] = (),
     roster: dict[str, list[str]] | None = None,
     pattern: str | re.Pattern | None = None,
-) -> Found:
-    """For each student and exercise the newest version that was worked on.
+) -> tuple[list[Submission], list[tuple[str, str]]]:
+    """The newest version worked on, by student and exercise; and (path, why) of files not taken.
 
     ``exercises`` are looked for, by their names and their tasks' grade_ids; ``given`` are the cells
     handed out, by ``as_given``. ``roster`` is for `people.find_in_roster`, and ``pattern`` finds
@@ -112,7 +104,7 @@ def find_submissions(
         groups[student, exercise].append(found)
     if pattern is None and roster is None:
         _check_clear(groups)
-    return Found([_newest(group) for _, group in sorted(groups.items())], sorted(rejected))
+    return [_newest(group) for _, group in sorted(groups.items())], sorted(rejected)
 
 
 def _walk(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
