@@ -4,7 +4,6 @@
 """
 
 import functools
-import json
 import os
 import re
 import signal
@@ -104,7 +103,7 @@ def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> O
             task = row["exercise"], row["task"]
             return of_student(row["student"]).get(task) or frozen.get(task)
 
-        written = {name: cells.written_points(notebooks[name]) for name in names}
+        written = {name: cells.written_points(notebook) for name, notebook in notebooks.items()}
         tasks_of = {name: [t for e, t in frozen if e == name] for name in names}
         handed_in, rejected = find_submissions(
             submissions, tasks_of, settings.deadline, set(map(as_given, chain(*given.values()))),
@@ -115,9 +114,10 @@ def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> O
             _save(submission, store, checks, written[name])
         store.set_keys(checks_of)
         store.forget(settings.regrade)
-        points = {task: checks["points"] for task, checks in frozen.items()}
-        points |= {(name, task): most for name in names for task, most in written[name].items()}
-        tasks = _catalogue(store, names, points)
+        known = {*names, *(each["exercise"] for each in store.submissions())}
+        tasks = {(name, task): cells.points(notebook, task)
+                 for name, notebook in notebooks.items() if name in known
+                 for task in (*cells.answer_ids(notebook), *written[name])}  # fmt: skip
         make_gradebook(store, tasks, adjustments, {})  # refuses wrong adjustments before the work
         todo = _todo(store, checks_of)
         private = (root / "solutions", root / "tests", submissions, results)
@@ -141,16 +141,6 @@ def _save(submission: Submission, store: Store, checks: dict, written: Iterable[
 
 def _notebooks(folder: Path) -> dict[str, NotebookNode]:
     return {path.stem: cells.read_notebook(path) for path in sorted(folder.glob("*.ipynb"))}
-
-
-def _catalogue(store: Store, names: list[str], points: dict[tuple[str, str], int]) -> dict:
-    """The points of all tasks that were ever graded into this folder, in the course's order."""
-    known = [(tuple(key), most) for key, most in json.loads(store.fact("tasks") or "[]")
-             if key[0] not in names]  # fmt: skip
-    known += points.items()
-    known.sort(key=lambda item: item[0][0])  # stable: tasks keep their order
-    store.set_fact("tasks", json.dumps(known))
-    return dict(known)
 
 
 def _todo(store: Store, checks_of: Callable[[dict], dict | None]) -> list[list[Job]]:

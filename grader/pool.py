@@ -59,8 +59,9 @@ _check_once = functools.cache(self_test.check_sandbox)
 
 
 def modules_of(tasks: Sequence[dict]) -> list[str]:
-    """Modules that the trusted parts of frozen tasks need: setup, driver, cases. Sorted."""
-    texts = encoding.dumps([[each["ask"], each["cases"]] for each in tasks])
+    """Modules that the trusted parts of frozen tasks need: setup, driver, cases, tests. Sorted."""
+    parts = [[each["ask"], each["cases"], each["visible"]] for each in tasks]
+    texts = encoding.dumps(parts)
     toys = {"lecture_lib.decoding.toy_lm"} if '"$toy_lm"' in texts else set()
     return sorted(toys.union(*IMPORTED.findall(texts)) - {""})
 
