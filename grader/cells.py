@@ -55,12 +55,6 @@ def answer_ids(notebook: NotebookNode) -> list[str]:
     return [nbgrader_field(cell, "grade_id") for cell in notebook.cells if role(cell) == "solution"]
 
 
-def written_points(notebook: NotebookNode) -> dict[str, int]:
-    """The points of the open questions, by grade_id. ValueError if one has none."""
-    found = [nbgrader_field(cell, "grade_id") for cell in notebook.cells if role(cell) == "written"]
-    return {grade_id: points(notebook, grade_id) for grade_id in found}
-
-
 def is_per_student(cell: NotebookNode) -> bool:
     """Does this cell hold values of one's own?"""
     return PER_STUDENT in cell.metadata.get("tags", [])

@@ -103,7 +103,7 @@ def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> O
             task = row["exercise"], row["task"]
             return of_student(row["student"]).get(task) or frozen.get(task)
 
-        written = {name: cells.written_points(notebook) for name, notebook in notebooks.items()}
+        titles = {name: cells.titles(notebook) for name, notebook in notebooks.items()}
         tasks_of = {name: [t for e, t in frozen if e == name] for name in names}
         handed_in, rejected = find_submissions(
             submissions, tasks_of, settings.deadline, set(map(as_given, chain(*given.values()))),
@@ -111,32 +111,29 @@ def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> O
         for submission in handed_in:
             who, name = {"student": submission.student}, submission.exercise
             checks = {t: checks_of({**who, "exercise": name, "task": t}) for t in tasks_of[name]}
-            _save(submission, store, checks, written[name])
+            _save(submission, store, checks, titles[name])
         store.set_keys(checks_of)
         store.forget(settings.regrade)
         known = {*names, *(each["exercise"] for each in store.submissions())}
-        tasks = {(name, task): cells.points(notebook, task)
-                 for name, notebook in notebooks.items() if name in known
-                 for task in (*cells.answer_ids(notebook), *written[name])}  # fmt: skip
+        tasks = {(name, task): cells.points(notebook, task) for name, notebook in notebooks.items()
+                 for task in titles[name] if name in known}  # fmt: skip
         make_gradebook(store, tasks, adjustments, {})  # refuses wrong adjustments before the work
         todo = _todo(store, checks_of)
         private = (root / "solutions", root / "tests", submissions, results)
         n_graded, failures, interrupted = _run(todo, settings, tuple(map(str, private)), store)
         book = make_gradebook(store, tasks, adjustments, failures)
-        titles = {f"{name}/{task}": title for name, notebook in notebooks.items()
-                  for task, title in cells.titles(notebook).items()}  # fmt: skip
-        reports.write_reports(results, book, {task: titles.get(task, task) for task in book.tasks},
-                              seed=seed, similar=_similar(book, given),
-                              rejected=rejected)  # fmt: skip
+        titles = {f"{name}/{task}": titles[name][task] for name, task in tasks}
+        similar = _similar(book, given)
+        reports.write_reports(results, book, titles, seed=seed, similar=similar, rejected=rejected)
     return Outcome(n_graded, book, seed, interrupted, rejected)
 
 
-def _save(submission: Submission, store: Store, checks: dict, written: Iterable[str]) -> None:
+def _save(submission: Submission, store: Store, checks: dict, tasks: Iterable[str]) -> None:
     """Keep it; ``checks`` are those of its student, by task."""
     drawn, setups = submission.notebook.drawn, (each["ask"]["setup"] for each in checks.values())
     if drawn is not None and as_given(drawn) not in set(map(as_given, chain(*setups))):
         submission = replace(submission, remarks=(*submission.remarks, WRONG_VALUES))
-    store.save_submission(submission, [*checks, *written])
+    store.save_submission(submission, tasks)
 
 
 def _notebooks(folder: Path) -> dict[str, NotebookNode]:

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -52,7 +52,7 @@ class Store:
         with self.database:
             self._replace("facts", name, value)
 
-    def save_submission(self, submission: Submission, tasks: list[str]) -> None:
+    def save_submission(self, submission: Submission, tasks: Iterable[str]) -> None:
         """Put a submission, with its answers to these tasks, in the place of the one before."""
         s, who = submission, [submission.student, submission.exercise]
         with self.database:  # one transaction: all of it or nothing
