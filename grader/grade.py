@@ -99,9 +99,8 @@ def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> O
         def of_student(student: str) -> dict:
             return freeze_exercises(root, names, seed, student=student) if per_student else {}
 
-        def checks_of(row: dict) -> dict | None:
-            task = row["exercise"], row["task"]
-            return of_student(row["student"]).get(task) or frozen.get(task)
+        def checks_of(student: str, *task: str) -> dict | None:
+            return of_student(student).get(task) or frozen.get(task)
 
         titles = {name: cells.titles(notebook) for name, notebook in notebooks.items()}
         tasks_of = {name: [t for e, t in frozen if e == name] for name in names}
@@ -109,8 +108,8 @@ def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> O
             submissions, tasks_of, settings.deadline, set(map(as_given, chain(*given.values()))),
             settings.roster and read_students(settings.roster), settings.pattern)  # fmt: skip
         for submission in handed_in:
-            who, name = {"student": submission.student}, submission.exercise
-            checks = {t: checks_of({**who, "exercise": name, "task": t}) for t in tasks_of[name]}
+            name = submission.exercise
+            checks = {task: checks_of(submission.student, name, task) for task in tasks_of[name]}
             _save(submission, store, checks, titles[name])
         store.set_keys(checks_of)
         store.forget(settings.regrade)
@@ -140,13 +139,13 @@ def _notebooks(folder: Path) -> dict[str, NotebookNode]:
     return {path.stem: cells.read_notebook(path) for path in sorted(folder.glob("*.ipynb"))}
 
 
-def _todo(store: Store, checks_of: Callable[[dict], dict | None]) -> list[list[Job]]:
+def _todo(store: Store, checks_of: Callable[..., dict | None]) -> list[list[Job]]:
     """What has no result yet, by submission; equal answers to a task are graded once."""
     known: set[str] = set()
     submissions: dict[tuple[str, str], list[Job]] = {}
     for row in store.answers():
         new = row["key"] and row["result"] is None and row["key"] not in known
-        if new and (checks := checks_of(row)):
+        if new and (checks := checks_of(row["student"], row["exercise"], row["task"])):
             known.add(row["key"])
             jobs = submissions.setdefault((row["student"], row["exercise"]), [])
             jobs.append(Job(row["key"], checks, row["source"]))

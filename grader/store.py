@@ -66,11 +66,11 @@ class Store:
                     parts = json.dumps(parts)
                 self._replace("answers", *who, task, None, source, remark, parts)
 
-    def set_keys(self, checks_of: Callable[[dict], dict | None]) -> None:
+    def set_keys(self, checks_of: Callable[..., dict | None]) -> None:
         """Find out under which key each answer's result is kept, by the checks for its row."""
         keys = []
         for row in self._rows("SELECT rowid, * FROM answers WHERE source IS NOT NULL"):
-            if checks := checks_of(row):
+            if checks := checks_of(row["student"], row["exercise"], row["task"]):
                 content = encoding.dumps([checks, row["source"]]).encode("utf-8", "surrogatepass")
                 keys.append([hashlib.sha256(content).hexdigest(), row["rowid"]])
         with self.database:
