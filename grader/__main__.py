@@ -23,9 +23,6 @@ was graded; 130 interrupted. Run it again to go on where it stopped."""
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 fine; 1 something differs or a check failed; 2 nothing could be checked."""
     argv = sys.argv[1:] if argv is None else argv
-    if argv[:1] == ["mutants"]:
-        print("mutants has moved: use make try-task EXERCISE=NN_topic NAME=task", file=sys.stderr)
-        return 2
     arguments = _parser(argv).parse_args(argv)
     try:
         return arguments.function(arguments)
