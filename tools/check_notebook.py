@@ -4,8 +4,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from grader import cells, freeze, judge, run
-
 NO_SANDBOX = """check runs the notebook's code on this machine as you, without a sandbox: it can
 read and delete your files. If you trust it, add --unsafe."""
 
@@ -26,6 +24,8 @@ def check_notebook(arguments: argparse.Namespace) -> int:
         print(NO_SANDBOX, file=sys.stderr)
         return 2
     print("WARNING: no sandbox; the notebook's code runs as you.", file=sys.stderr)
+    from grader import cells, freeze, judge, run  # --help answers at once
+
     name = arguments.exercise or arguments.notebook.stem
     submission, passed = cells.read_notebook(arguments.notebook), True
     tasks = freeze.freeze_exercises(arguments.root, [name], arguments.seed, arguments.task)
