@@ -1,8 +1,5 @@
 """Exercises: built from the solutions, graded in a sandbox, checked as plain data outside it.
 
-Authors' commands are in tools/: ``python -m grader build`` is ``build_exercises``, and ``check`` is
-``check_notebook``.
-
 ``python -m grader grade SUBMISSIONS --out RESULTS``; ``grade.grade`` is the outline, and calls:
 
     cells            what a notebook holds: setup, answers, visible tests, open questions

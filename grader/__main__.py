@@ -1,6 +1,7 @@
 """``python -m grader``: ``build``, ``check NOTEBOOK``, ``grade FOLDER --out RESULTS``."""
 
 import argparse
+import importlib
 import os
 import sys
 from datetime import datetime
@@ -9,7 +10,11 @@ from pathlib import Path
 from . import GradingError
 from .sandbox import Limits, Sandbox
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # tools/, where authors' commands are
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where tools/ is
+TOOLS = {  # authors' commands: the module, and what it does
+    "build": ("build_exercises", "write exercises/ from solutions/"),
+    "check": ("check_notebook", "hidden checks over one notebook"),
+}
 EPILOG = """exit status of grade: 0 all graded; 1 some answers could not be graded (no student's
 fault) or wait for a person's points, or files were not taken: summary.html lists them; 2 nothing
 was graded; 130 interrupted. Run it again to go on where it stopped."""
@@ -17,10 +22,8 @@ was graded; 130 interrupted. Run it again to go on where it stopped."""
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 fine; 1 something differs or a check failed; 2 nothing could be checked."""
-    if (sys.argv[1:] if argv is None else argv)[:1] == ["mutants"]:
-        print("mutants has moved: use make try-task EXERCISE=NN_topic NAME=task", file=sys.stderr)
-        return 2
-    arguments = _parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    arguments = _parser(argv).parse_args(argv)
     try:
         return arguments.function(arguments)
     except (ValueError, GradingError) as error:
@@ -34,22 +37,14 @@ def main(argv: list[str] | None = None) -> int:
     return 2
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(argv: list[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m grader", description=__doc__)
     parser.add_argument("--root", type=Path, default=Path("."), help="the course's folder")
     commands = parser.add_subparsers(required=True)
-    command = commands.add_parser("build", help="write exercises/ from solutions/")
-    command.set_defaults(function=_build)
-    command.add_argument("--check", action="store_true", help="write nothing; fail if it differs")
-
-    command = commands.add_parser("check", help="hidden checks over one notebook")
-    command.set_defaults(function=_check)
-    command.add_argument("notebook", type=Path)
-    command.add_argument("--task", help="only this grade_id")
-    command.add_argument("--exercise", help="its name, if the file is called otherwise")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--unsafe", action="store_true", help="run the code without a sandbox")
-
+    for name, (tool, help_text) in TOOLS.items():
+        command = commands.add_parser(name, help=help_text)
+        if name in argv:  # only then imported: --help answers at once
+            importlib.import_module(f"tools.{tool}").add_arguments(command)
     command = commands.add_parser("grade", help="grade a folder of submissions", epilog=EPILOG)
     command.set_defaults(function=_grade)
     add, limits = command.add_argument, ", ".join(Limits.__dataclass_fields__)
@@ -72,21 +67,6 @@ def _parser() -> argparse.ArgumentParser:
         help=f"one of {limits}; may be repeated")  # fmt: skip
     add("--unsafe", action="store_true", help="grade even without a sandbox that holds")
     return parser
-
-
-# Each command imports what it needs when it runs: --help answers at once.
-
-
-def _build(arguments: argparse.Namespace) -> int:
-    from tools.build_exercises import write_exercises
-
-    return write_exercises(arguments.root, arguments.check)
-
-
-def _check(arguments: argparse.Namespace) -> int:
-    from tools.check_notebook import check_notebook
-
-    return check_notebook(arguments)
 
 
 def _grade(arguments: argparse.Namespace) -> int:

@@ -11,22 +11,18 @@ PER_STUDENT = "per-student"  # the tag of the cell that gives each student value
 TASK_LINE = re.compile(r"Difficulty [1-5] of 5 · (\d+) minutes · (\d+) points?\b")
 
 
-class NotebookError(ValueError):
-    """A notebook that does not hold what it should; the message names the cell."""
-
-
 def read_notebook(path: str | Path) -> NotebookNode:
-    """The notebook of a file. NotebookError if it is missing or no notebook."""
+    """The notebook of a file. ValueError if it is missing or no notebook."""
     try:
         return nbformat.read(str(path), as_version=4)
     except (OSError, ValueError, nbformat.reader.NotJSONError) as error:
-        raise NotebookError(f"{path}: not a notebook that can be read ({error})") from error
+        raise ValueError(f"{path}: not a notebook that can be read ({error})") from error
 
 
 def solution_paths(root: Path) -> list[Path]:
-    """The solution notebooks, in order. NotebookError if there is no folder ``solutions``."""
+    """The solution notebooks, in order. ValueError if there is no folder ``solutions``."""
     if not (root / "solutions").is_dir():
-        raise NotebookError(f"{root}: has no folder solutions/ (run this in the course's folder)")
+        raise ValueError(f"{root}: has no folder solutions/ (run this in the course's folder)")
     return sorted((root / "solutions").glob("*.ipynb"))
 
 
@@ -46,31 +42,17 @@ def role(cell: NotebookNode) -> str | None:
     return next((field for field in fields if nbgrader_field(cell, field)), None)
 
 
-def is_answer(cell: NotebookNode) -> bool:
-    return role(cell) == "solution"
-
-
-def is_test(cell: NotebookNode) -> bool:
-    return role(cell) == "grade"
-
-
 def find_cell(notebook: NotebookNode, grade_id: str) -> NotebookNode:
-    """The one cell with this grade_id. NotebookError if none has it, or several (copied ones)."""
+    """The one cell with this grade_id. ValueError if none has it, or several (copied ones)."""
     found = [cell for cell in notebook.cells if nbgrader_field(cell, "grade_id") == grade_id]
     if len(found) != 1:
-        raise NotebookError(f"{len(found)} cells have the grade_id {grade_id!r}; one should")
+        raise ValueError(f"{len(found)} cells have the grade_id {grade_id!r}; one should")
     return found[0]
 
 
 def answer_ids(notebook: NotebookNode) -> list[str]:
     """grade_ids of the answer cells, in order."""
-    return [nbgrader_field(cell, "grade_id") for cell in notebook.cells if is_answer(cell)]
-
-
-def written_points(notebook: NotebookNode) -> dict[str, int]:
-    """The points of the open questions, by grade_id. NotebookError if one has none."""
-    found = [nbgrader_field(cell, "grade_id") for cell in notebook.cells if role(cell) == "written"]
-    return {grade_id: points(notebook, grade_id) for grade_id in found}
+    return [nbgrader_field(cell, "grade_id") for cell in notebook.cells if role(cell) == "solution"]
 
 
 def is_per_student(cell: NotebookNode) -> bool:
@@ -96,37 +78,29 @@ def visible_tests_id(grade_id: str) -> str:
 
 
 def points(notebook: NotebookNode, grade_id: str) -> int:
-    """The points of a task, from the text in front of its answer. NotebookError if it has none."""
+    """The points of a task, from the text in front of its answer. ValueError if it has none."""
     i = notebook.cells.index(find_cell(notebook, grade_id))
     before = notebook.cells[i - 1] if i else None
     line = TASK_LINE.search(before.source) if before and before.cell_type == "markdown" else None
     if line is None:
-        raise NotebookError("the text before it lacks 'Difficulty D of 5 · M minutes · P points'")
+        raise ValueError("the text before it lacks 'Difficulty D of 5 · M minutes · P points'")
     return int(line[2])
-
-
-def answer_source(notebook: NotebookNode, grade_id: str) -> str:
-    """Source of an answer cell."""
-    return find_cell(notebook, grade_id).source
 
 
 def setup_sources(notebook: NotebookNode, grade_id: str) -> list[str]:
     """Sources that run in front of an answer: setup cells, and earlier answers.
 
     Of the answers those that only define functions: a value of another task could pass for this
-    one's. NotebookError if there is no such answer.
+    one's. ValueError if there is no such answer.
     """
     before = notebook.cells[: notebook.cells.index(find_cell(notebook, grade_id))]
+    functions = (ast.FunctionDef, ast.Import, ast.ImportFrom)
     return [cell.source for cell in before if role(cell) == "locked"
-            or (is_answer(cell) and _defines_functions(cell))]  # fmt: skip
+            or (role(cell) == "solution" and all(isinstance(part, functions)
+                for part in ast.parse(cell.source).body))]  # fmt: skip
 
 
 def defined_functions(sources: list[str]) -> set[str]:
     """The names of the functions that these sources define."""
     parts = [part for source in sources for part in ast.parse(source).body]
     return {part.name for part in parts if isinstance(part, ast.FunctionDef)}
-
-
-def _defines_functions(cell: NotebookNode) -> bool:
-    allowed = (ast.FunctionDef, ast.Import, ast.ImportFrom)
-    return all(isinstance(part, allowed) for part in ast.parse(cell.source).body)

@@ -15,8 +15,7 @@ from lecture_lib.checks import check_choice, check_number
 
 from .compare import Close, Exact
 
-__all__ = ["Case", "Close", "Edit", "Exact", "Misconception", "Probe", "Raises", "Task",
-           "between", "load_tasks", "normal"]  # fmt: skip
+__all__ = ["Case", "Close", "Exact", "Probe", "Task", "between", "load_tasks", "normal"]
 
 WATCHES = ("mutated", "n_calls")
 
@@ -65,77 +64,44 @@ def function_source(function: Callable) -> str:
         raise ValueError(f"function: {function} has no source that could be sent") from error
 
 
-@dataclass(frozen=True)
-class Edit:
-    """The solution cell with one place changed; ``more``: old, new, old, new of further places."""
+def edited(source: str, changes: Sequence[str]) -> str:
+    """The solution cell with texts replaced: old, new, and further pairs of them.
 
-    old: str
-    new: str
-    more: tuple[str, ...] = ()
-
-    def apply(self, source: str) -> str:
-        """The changed source; ValueError if an old text is not there exactly once."""
-        texts = (self.old, self.new, *self.more)
-        for old, new in zip(texts[::2], texts[1::2], strict=True):
-            if (n := source.count(old)) != 1:
-                raise ValueError(f"Edit: {old!r} is {n} times in the solution cell, not once")
-            source = source.replace(old, new)
-        return source
-
-
-@dataclass(frozen=True)
-class Raises:
-    """An error by class name, in any of the cases; the others may be right.
-
-    Besides Python's: "TimeLimit" (it never ends), "NotPlainData" (returns a generator, say).
+    ValueError if an old text is not there exactly once.
     """
-
-    error: str
-
-
-class Misconception:
-    """A known mistake: a name, what one who makes it would return, and what to tell them.
-
-    ``wrong`` is an `Edit`, or its texts (old, new); a value, `Raises` or, if need be, a function.
-    """
-
-    def __init__(self, name: str, *wrong: Any):
-        *wrong, self.message = wrong
-        self.name = name
-        self.wrong = wrong[0] if len(wrong) == 1 else Edit(*wrong[:2], tuple(wrong[2:]))
+    for old, new in zip(changes[::2], changes[1::2], strict=True):
+        if (n := source.count(old)) != 1:
+            raise ValueError(f"{old!r} is {n} times in the solution cell, not once")
+        source = source.replace(old, new)
+    return source
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """Hidden checks of one answer cell; ValueError for a field that cannot be.
 
-    The reference is the solution cell, and the points are those of the task's text; only a task
-    without a solution notebook needs its own.
+    The reference is the solution cell, and the points are those of the task's text. A misconception
+    is a known mistake: its name, texts of the solution cell and what stands there instead (see
+    `edited`), and what to tell those who make it.
     """
 
     grade_id: str  # of the answer cell; its visible tests are the cell ``test-<grade_id>``
     entry: str | tuple[str, ...]  # the name, or names, that the answer cell must define
     compare: Close  # a result with the solution's; or Exact
-    misconceptions: Sequence[Misconception | tuple]  # (name, old, new, message)
-    points: int = 0  # all or nothing
-    reference: Any = None  # function or value, or a dict of them
+    misconceptions: Sequence[tuple[str, ...]]  # (name, old, new, message)
     cases: Callable[[Any], Sequence[Case]] | None = None  # of a numpy Generator; None: a value
     drive: Callable | None = None  # a self-contained ``drive(answer, *args)`` of several entries
     watch: Sequence[str] = ()  # what counts besides the result: "mutated", "n_calls"
     timeout_s: float = 10.0  # for one case
 
     def __post_init__(self):
-        known = [Misconception(*m) if isinstance(m, tuple) else m for m in self.misconceptions]
-        object.__setattr__(self, "misconceptions", known)
         for name in self.watch:
             check_choice("watch", name, WATCHES)
         if not self.entries:
             raise ValueError("entry: needs at least one name")
-        check_number("points", self.points, least=0)
         check_number("timeout_s", self.timeout_s, above=0)
-        for field in ("name", "message"):
-            values = [getattr(misconception, field) for misconception in self.misconceptions]
-            if len(set(values)) != len(values):
+        for field, place in (("name", 0), ("message", -1)):
+            if len({known[place] for known in self.misconceptions}) != len(self.misconceptions):
                 raise ValueError(f"misconceptions of {self.grade_id}: two have the same {field}")
 
     @property

@@ -9,7 +9,7 @@
 | dict, in its order, keys of any kind | ``{"$dict": [[key, value], ...]}`` |
 | numpy array, torch tensor | ``{"$array": base64, "dtype": ..., "shape": ..., "lib": ...}`` |
 
-Fixtures (a toy model, a probe) are sent to a worker only: freeze.py and session.py know them.
+An argument may also be a probe or a toy model, which freeze.py and session.py know.
 """
 
 import base64
@@ -61,13 +61,10 @@ FROM_LIST = {
 }
 
 
-def encode(
-    value: Any, *, fixture: Callable[[Any], Any] = lambda value: None, in_order: bool = True
-) -> Any:
+def encode(value: Any, *, in_order: bool = True) -> Any:
     """Plain JSON data for a value; EncodingError if it is no plain data, too deep or too large.
 
-    It asks the built-in types, never a value's own methods: those may be a student's. ``fixture``
-    is called with every object first; it gives the JSON of one that is no plain data, else None.
+    It asks the built-in types, never a value's own methods: those may be a student's.
     Without ``in_order`` equal dicts give the same JSON, whatever their order.
     """
     bytes_left = MAX_BYTES
@@ -81,8 +78,6 @@ def encode(
     def encoded(value: Any, depth: int) -> Any:
         if depth > MAX_DEPTH:
             raise EncodingError(f"a value nested more than {MAX_DEPTH} deep")
-        if (data := fixture(value)) is not None:
-            return data
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, int):
@@ -134,14 +129,11 @@ def _encode_array(value: Any, spend: Callable[[int], None]) -> Any:
     return {"$array": data, "dtype": dtype, "shape": list(value.shape), "lib": lib}
 
 
-def decode(data: Any, *, fixture: Callable[[str, Any], Any] | None = None, native: bool = True):
+def decode(data: Any, *, native: bool = True) -> Any:
     """The value that ``encode`` was given; EncodingError if the JSON does not describe one.
 
-    Args:
-        fixture: called with the tag and its JSON for tags that are not plain data. Without it
-            they are refused, as they must be in what a worker returns.
-        native: True gives torch tensors where there were some. False gives numpy arrays only
-            (bfloat16 as float32), so that a grader compares without importing torch.
+    ``native`` gives torch tensors where there were some; else they are numpy arrays (bfloat16 as
+    float32), so that a grader compares without importing torch.
     """
 
     def decoded(data: Any, depth: int) -> Any:
@@ -166,9 +158,7 @@ def decode(data: Any, *, fixture: Callable[[str, Any], Any] | None = None, nativ
             return base64.b64decode(data[tag], validate=True)
         if tag == "$array":
             return _decode_array(data, native)
-        if fixture is None or tag is None:
-            raise EncodingError(f"JSON that does not describe plain data: {tag}")
-        return fixture(tag, data)
+        raise EncodingError(f"JSON that does not describe plain data: {tag}")
 
     try:
         return decoded(data, 0)

@@ -6,15 +6,13 @@
      "visible": null or a case {..., "test": source}, the visible tests: no points depend on it,
      "timeout_s": 10.0,
      "key": {"labels": [...], "compare": {...}, "watch": [...], "expected": [record],
-             "misconceptions": [{"name", "message", "records": [record]} or {..., "raises": name}]}}
+             "misconceptions": [{"name", "message", "records": [record]}]}}
 
 A worker is sent "ask", the answer, the cases and the visible tests, and nothing else.
 """
 
 import secrets
 import sys
-from collections.abc import Callable
-from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -23,14 +21,14 @@ import numpy as np
 from nbformat import NotebookNode
 
 from . import cells, encoding
-from .checks import Case, Edit, Misconception, Probe, Raises, Task, function_source, load_tasks
+from .checks import Case, Probe, Task, edited, function_source, load_tasks
 from .judge import case_reasons, matches
 from .per_student import solution_of
 from .session import Session
 
 # numpy's global generator takes seeds below 2**32, and a case's seed is 1000 times this.
 SEEDS = 4_000_000
-# Errors that an author's own function is not meant to end with: more likely a mistake.
+# Errors that an author's own cell is not meant to end with: more likely a mistake.
 MISTAKES = {"NameError", "ImportError", "SyntaxError", "MissingName", "NotCallable"}
 MISTAKES_OF_REFERENCE = MISTAKES | {"AttributeError", "TypeError", "AssertionError", "NotPlainData"}
 
@@ -61,14 +59,12 @@ def freeze_exercises(
         raise ValueError(f"seed: got {seed}, must be from 0 to {SEEDS - 1}")
     frozen = {}
     for name in names:
-        if student is None:
-            notebook = cells.read_notebook(root / "solutions" / f"{name}.ipynb")
-        elif (notebook := solution_of(root, name, seed, student)) is None:
+        if (notebook := solution_of(root, name, seed, student)) is None:
             continue
         for task in load_tasks(root / "solutions" / "checks" / f"{name}.py"):
             if only in (None, task.grade_id):
                 try:
-                    frozen[name, task.grade_id] = freeze(task, seed, notebook)
+                    frozen[name, task.grade_id] = freeze(task, notebook, seed)
                 except FreezeError as error:
                     whose = f" (the values are those of {student!r})" if student else ""
                     raise FreezeError(f"{error}{whose}") from error
@@ -89,44 +85,46 @@ def draw_seed(root: Path, names: list[str], tries: int = 5) -> tuple[int, dict]:
         return draw_seed(root, names, tries - 1)
 
 
-def freeze(task: Task, seed: int = 0, notebook: NotebookNode | None = None) -> dict:
+def freeze(task: Task, notebook: NotebookNode, seed: int = 0) -> dict:
     """The task's checks as plain JSON data; the same arguments give the same data.
 
-    ``notebook`` is the solution notebook, for setup cells and Edit. FreezeError if something is
-    not as it must be.
+    ``notebook`` is the solution notebook. FreezeError if something is not as it must be.
     """
     try:
-        return _freeze(task, seed, notebook)
+        return _freeze(task, notebook, seed)
     except (ValueError, TypeError, SyntaxError) as error:
         raise FreezeError(f"task {task.grade_id!r}: {error}") from error
 
 
-def _freeze(task: Task, seed: int, notebook: NotebookNode | None) -> dict:
-    setup = [] if notebook is None else cells.setup_sources(notebook, task.grade_id)
+def _freeze(task: Task, notebook: NotebookNode, seed: int) -> dict:
+    setup = cells.setup_sources(notebook, task.grade_id)
     if given := cells.defined_functions(setup) & set(task.entries):
         raise ValueError(f"{sorted(given)} is in front of it: an empty answer would pass")
-    solution = None if notebook is None else cells.find_cell(notebook, task.grade_id).source
+    solution = cells.find_cell(notebook, task.grade_id).source
     drive = task.drive and {"source": function_source(task.drive), "name": task.drive.__name__}
     ask = {"setup": setup, "entries": list(task.entries), "drive": drive}
     drawn = [Case()] if task.cases is None else list(task.cases(np.random.default_rng(seed)))
     if not drawn:
         raise ValueError("cases: needs at least one")
     cases = [_frozen_case(task, case, 1000 * seed + i) for i, case in enumerate(drawn)]
-    visible = {"entry": task.entries[0], "read": True, "args": [], "kwargs": {}, "seed": 0}
-    tests = [cell.source for cell in notebook.cells if cells.nbgrader_field(cell, "grade_id")
-             == cells.visible_tests_id(task.grade_id)] if notebook else []  # fmt: skip
-    records = partial(_records, task, Session(ask), cases, solution)
+    tests_id, case = cells.visible_tests_id(task.grade_id), _frozen_case(task, Case(), 0)
+    visible = [{**case, "read": True, "test": cell.source} for cell in notebook.cells
+               if cells.nbgrader_field(cell, "grade_id") == tests_id]  # fmt: skip
+    session = Session(ask)
     key = {
         "labels": [case.label for case in drawn],
         "compare": vars(task.compare),
         "watch": list(task.watch),
-        "expected": records(task.reference),
-        "misconceptions": [_frozen_misconception(m, records) for m in task.misconceptions],
-    }
+        "expected": _records(session, cases, solution, "the solution", MISTAKES_OF_REFERENCE),
+        "misconceptions": [
+            {"name": name, "message": message,
+             "records": _records(session, cases, edited(solution, changes), repr(name))}
+            for name, *changes, message in task.misconceptions
+        ],
+    }  # fmt: skip
     _check_distinct(key)
-    points = task.points if notebook is None else cells.points(notebook, task.grade_id)
-    return {"grade_id": task.grade_id, "points": points, "ask": ask, "cases": cases,
-            "visible": {**visible, "test": tests[0]} if tests else None,
+    return {"grade_id": task.grade_id, "points": cells.points(notebook, task.grade_id), "ask": ask,
+            "cases": cases, "visible": visible[0] if visible else None,
             "timeout_s": task.timeout_s, "key": key}  # fmt: skip
 
 
@@ -140,11 +138,7 @@ def _frozen_case(task: Task, case: Case, seed: int) -> dict:
 
 
 def _encode(value: Any) -> Any:
-    return encoding.encode(value, fixture=_encode_fixture)
-
-
-def _encode_fixture(value: Any) -> dict | None:
-    """JSON of an argument that `Session` makes anew in the worker; None for any other value."""
+    """JSON of an argument; `Session` makes a probe or a toy model anew from it in the worker."""
     if isinstance(value, Probe):
         bound = [encoding.encode(item) for item in value.bound]
         return {"$probe": value.source, "name": value.name, "bound": bound}
@@ -152,46 +146,22 @@ def _encode_fixture(value: Any) -> dict | None:
     if toy_lm is not None and isinstance(value, toy_lm.ToyLM):
         fields = {"table": value.table, "vocab": value.vocab, "default": value.default}
         return {"$toy_lm": encoding.encode(fields)}
-    return None
+    return encoding.encode(value)
 
 
 def _records(
-    task: Task, session: Session, cases: list[dict], solution: str | None, answer: Any
+    session: Session, cases: list[dict], source: str, what: str, mistakes: set[str] = MISTAKES
 ) -> list[dict]:
-    """Records of an author's answer (None: the solution), made with what runs a student's."""
-    edited = isinstance(answer, Edit)
-    if solution is None and (edited or answer is None):
-        raise ValueError("an Edit, or a task without reference, needs the solution notebook")
-    session.names, source = {}, answer.apply(solution) if edited else solution
-    if source is not None and (error := session.load(source)):
-        raise ValueError(f"the solution cell with {answer} ends with {error}")
-    if not edited and answer is not None:
-        session.names |= _own_names(task, answer)
+    """Records of an author's answer cell, made with what runs a student's."""
+    session.names = {}
+    if error := session.load(source):
+        raise ValueError(f"{what} ends with {error}")
     records = [session.call(case) for case in cases]
-    mistakes = MISTAKES_OF_REFERENCE if answer is task.reference else MISTAKES
     for error in (record["error"] for record in records if "error" in record):
         if mistakes & set(error["types"]):
-            raise ValueError(f"{answer} ends with {error['types'][0]}: {error['text']}")
+            raise ValueError(f"{what} ends with {error['types'][0]}: {error['text']}")
         error["text"] = ""  # no one compares it, and an object's address in it changes each time
     return records
-
-
-def _own_names(task: Task, answer: Any) -> dict[str, Any]:
-    """The names that an answer in the checks file stands for."""
-    if isinstance(task.entry, str):
-        return {task.entry: answer}
-    if not isinstance(answer, dict) or not set(answer) <= set(task.entries):
-        raise ValueError(f"needs a dict of answers to {task.entries}")
-    return {**(task.reference or {}), **answer}
-
-
-def _frozen_misconception(known: Misconception, records: Callable[[Any], list[dict]]) -> dict:
-    frozen = {"name": known.name, "message": known.message}
-    if isinstance(known.wrong, Raises):
-        return {**frozen, "raises": known.wrong.error}
-    if known.wrong is None:
-        raise ValueError(f"misconception {known.name!r}: wrong is None")
-    return {**frozen, "records": records(known.wrong)}
 
 
 def _check_distinct(key: dict) -> None:
@@ -202,26 +172,10 @@ def _check_distinct(key: dict) -> None:
     wide = {name: 10 * key["compare"][name] for name in ("rtol", "atol")}
     key, found = {**key, "compare": {**key["compare"], **wide}}, key["misconceptions"]
     for one in found:
-        if _passes(one, key):
+        if not any(case_reasons({"key": key}, one["records"])):
             told = f"misconception {one['name']!r} cannot be told from the reference"
             raise ValueError(f"{told} on these cases")
     for one, other in combinations(found, 2):
-        if _alike(one, other, key):
+        if matches(other["records"], one, key, range(len(key["expected"]))):
             told = f"misconceptions {one['name']!r} and {other['name']!r} cannot be told apart"
             raise ValueError(f"{told} on these cases")
-
-
-def _passes(one: dict, key: dict) -> bool:
-    """Could an answer with this misconception pass, on these cases?"""
-    if "raises" in one:
-        return matches(key["expected"], one, key)
-    return not any(case_reasons({"key": key}, one["records"]))
-
-
-def _alike(one: dict, other: dict, key: dict) -> bool:
-    """Could one answer be told to have either of two misconceptions?"""
-    if "raises" in other:
-        one, other = other, one
-    if "raises" in other:
-        return one["raises"] == other["raises"]
-    return matches(other["records"], one, key)

@@ -4,12 +4,12 @@
 """
 
 import functools
-import json
 import os
 import re
 import signal
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -27,9 +27,9 @@ from .exchange import GIVE_UP
 from .freeze import draw_seed, find_exercises, freeze_exercises
 from .gradebook import Gradebook, make_gradebook, read_adjustments
 from .people import read_students
-from .pool import Job, dask_executor, grade_all, local_executor
+from .pool import Job, grade_all, open_executor
 from .sandbox import Sandbox
-from .similar import Pair, similar_pairs
+from .similar import similar_pairs
 from .store import Store, open_store
 from .submissions import Submission, find_submissions
 from .submitted_file import as_given
@@ -99,66 +99,53 @@ def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> O
         def of_student(student: str) -> dict:
             return freeze_exercises(root, names, seed, student=student) if per_student else {}
 
-        def checks_of(row: dict) -> dict | None:
-            task = row["exercise"], row["task"]
-            return of_student(row["student"]).get(task) or frozen.get(task)
+        def checks_of(student: str, *task: str) -> dict | None:
+            return of_student(student).get(task) or frozen.get(task)
 
-        written = {name: cells.written_points(notebooks[name]) for name in names}
+        titles = {name: cells.titles(notebook) for name, notebook in notebooks.items()}
         tasks_of = {name: [t for e, t in frozen if e == name] for name in names}
-        found = find_submissions(
+        handed_in, rejected = find_submissions(
             submissions, tasks_of, settings.deadline, set(map(as_given, chain(*given.values()))),
             settings.roster and read_students(settings.roster), settings.pattern)  # fmt: skip
-        for submission in found.submissions:
-            who, name = {"student": submission.student}, submission.exercise
-            checks = {t: checks_of({**who, "exercise": name, "task": t}) for t in tasks_of[name]}
-            _save(submission, store, checks, written[name])
+        for submission in handed_in:
+            name = submission.exercise
+            checks = {task: checks_of(submission.student, name, task) for task in tasks_of[name]}
+            _save(submission, store, checks, titles[name])
         store.set_keys(checks_of)
         store.forget(settings.regrade)
-        points = {task: checks["points"] for task, checks in frozen.items()}
-        points |= {(name, task): most for name in names for task, most in written[name].items()}
-        tasks = _catalogue(store, names, points)
+        known = {*names, *(each["exercise"] for each in store.submissions())}
+        tasks = {(name, task): cells.points(notebook, task) for name, notebook in notebooks.items()
+                 for task in titles[name] if name in known}  # fmt: skip
         make_gradebook(store, tasks, adjustments, {})  # refuses wrong adjustments before the work
         todo = _todo(store, checks_of)
         private = (root / "solutions", root / "tests", submissions, results)
         n_graded, failures, interrupted = _run(todo, settings, tuple(map(str, private)), store)
         book = make_gradebook(store, tasks, adjustments, failures)
-        titles = {f"{name}/{task}": title for name, notebook in notebooks.items()
-                  for task, title in cells.titles(notebook).items()}  # fmt: skip
-        reports.write_reports(results, book, {task: titles.get(task, task) for task in book.tasks},
-                              seed=seed, similar=_similar(book, given),
-                              rejected=found.rejected)  # fmt: skip
-    return Outcome(n_graded, book, seed, interrupted, found.rejected)
+        titles = {f"{name}/{task}": titles[name][task] for name, task in tasks}
+        similar = _similar(book, given)
+        reports.write_reports(results, book, titles, seed=seed, similar=similar, rejected=rejected)
+    return Outcome(n_graded, book, seed, interrupted, rejected)
 
 
-def _save(submission: Submission, store: Store, checks: dict, written: Iterable[str]) -> None:
+def _save(submission: Submission, store: Store, checks: dict, tasks: Iterable[str]) -> None:
     """Keep it; ``checks`` are those of its student, by task."""
     drawn, setups = submission.notebook.drawn, (each["ask"]["setup"] for each in checks.values())
     if drawn is not None and as_given(drawn) not in set(map(as_given, chain(*setups))):
         submission = replace(submission, remarks=(*submission.remarks, WRONG_VALUES))
-    store.save_submission(submission, [*checks, *written])
+    store.save_submission(submission, tasks)
 
 
 def _notebooks(folder: Path) -> dict[str, NotebookNode]:
     return {path.stem: cells.read_notebook(path) for path in sorted(folder.glob("*.ipynb"))}
 
 
-def _catalogue(store: Store, names: list[str], points: dict[tuple[str, str], int]) -> dict:
-    """The points of all tasks that were ever graded into this folder, in the course's order."""
-    known = [(tuple(key), most) for key, most in json.loads(store.fact("tasks") or "[]")
-             if key[0] not in names]  # fmt: skip
-    known += points.items()
-    known.sort(key=lambda item: item[0][0])  # stable: tasks keep their order
-    store.set_fact("tasks", json.dumps(known))
-    return dict(known)
-
-
-def _todo(store: Store, checks_of: Callable[[dict], dict | None]) -> list[list[Job]]:
+def _todo(store: Store, checks_of: Callable[..., dict | None]) -> list[list[Job]]:
     """What has no result yet, by submission; equal answers to a task are graded once."""
     known: set[str] = set()
     submissions: dict[tuple[str, str], list[Job]] = {}
     for row in store.answers():
         new = row["key"] and row["result"] is None and row["key"] not in known
-        if new and (checks := checks_of(row)):
+        if new and (checks := checks_of(row["student"], row["exercise"], row["task"])):
             known.add(row["key"])
             jobs = submissions.setdefault((row["student"], row["exercise"]), [])
             jobs.append(Job(row["key"], checks, row["source"]))
@@ -174,8 +161,7 @@ def _run(
         return n_graded, failures, False
     sandbox, on_cluster = _sandbox(settings, private), settings.scheduler is not None
     stop, before = threading.Event(), signal.getsignal(signal.SIGINT)
-    executor = (partial(dask_executor, settings.scheduler) if on_cluster
-                else partial(local_executor, settings.jobs))  # fmt: skip
+    executor = partial(open_executor, settings.jobs, settings.scheduler)
 
     def interrupt(*_) -> None:
         if stop.is_set():  # a second Ctrl-C does not wait
@@ -205,7 +191,7 @@ def _sandbox(settings: Settings, private: tuple[str, ...]) -> Sandbox:
     """The sandbox that was asked for, tried; without one only if that was asked for."""
     sandbox = replace(settings.sandbox, private=private)
     if not sandbox.bubblewrap and not settings.unsafe:
-        raise self_test.SandboxError("no sandbox: that needs unsafe as well")
+        raise GradingError("no sandbox: that needs unsafe as well")
     if settings.scheduler is not None:  # a cluster's workers try theirs
         return replace(sandbox, bubblewrap=sandbox.bubblewrap and not settings.unsafe)
     try:
@@ -219,13 +205,11 @@ def _sandbox(settings: Settings, private: tuple[str, ...]) -> Sandbox:
         return replace(sandbox, bubblewrap=isinstance(error, self_test.EscapeError))
 
 
-def _similar(book: Gradebook, given: dict[str, list[str]]) -> list[Pair]:
+def _similar(book: Gradebook, given: dict[str, list[str]]) -> list[tuple]:
     """Similar answers to each task, and to each exercise as a whole, for where all are short."""
-    places: dict[str, dict[str, list[str]]] = {}
+    places: dict = defaultdict(lambda: defaultdict(list))
     for row in filter(lambda row: row["parts"] is None, book.rows):
         for where in (row["exercise"], row["column"]):
-            sources = places.setdefault(where, {}).setdefault(row["student"], [])
-            sources.append(row["source"] or "")
-    known = {where: given.get(where.split("/")[0], []) for where in places}
-    return [pair for where, sources in places.items()
-            for pair in similar_pairs(where, sources, known[where])]  # fmt: skip
+            places[where][row["student"]].append(row["source"] or "")
+    return [*chain(*(similar_pairs(where, sources, given.get(where.split("/")[0], []))
+                     for where, sources in places.items()))]  # fmt: skip

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import pandas as pd
@@ -67,9 +69,10 @@ class Gradebook:
         return self.sums("student").reindex(self.students, fill_value=0.0)
 
     @property
-    def late(self) -> dict[str, list[dict]]:
-        """Late submissions by student."""
-        return by_student(each for each in self.submissions if each["late"])
+    def late(self) -> dict[str, list[str]]:
+        """What each student has handed in late, by exercise."""
+        late = by_student(each for each in self.submissions if each["late"])
+        return {student: [each["exercise"] for each in own] for student, own in late.items()}
 
     @cached_property
     def written(self) -> dict[str, list[dict]]:
@@ -142,11 +145,8 @@ def _first_failure(checks: list[dict]) -> str:
 
 
 def by_student(rows: Iterable[dict]) -> dict[str, list[dict]]:
-    """The rows of each student."""
-    found: dict[str, list[dict]] = {}
-    for row in rows:
-        found.setdefault(row["student"], []).append(row)
-    return found
+    """The rows of each student; they are in the order of students."""
+    return {student: list(own) for student, own in groupby(rows, itemgetter("student"))}
 
 
 def make_gradebook(

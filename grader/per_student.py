@@ -7,7 +7,6 @@ the cell is run in front of the answers, and of the solution, which the hidden c
 """
 
 import ast
-import copy
 import hashlib
 import runpy
 from pathlib import Path
@@ -19,16 +18,19 @@ from nbformat import NotebookNode
 from . import cells
 
 
-def solution_of(root: Path, name: str, seed: int, student: str) -> NotebookNode | None:
-    """An exercise's solution notebook with the values of a student; None if it has no such cell.
+def solution_of(root: Path, name: str, seed: int, student: str | None) -> NotebookNode | None:
+    """An exercise's solution notebook, for a student with own values; None if it has no such cell.
 
     ValueError if the values can't be drawn, or don't fit the cell.
     """
     notebook = cells.read_notebook(root / "solutions" / f"{name}.ipynb")
+    if student is None:
+        return notebook
     if not any(map(cells.is_per_student, notebook.cells)):
         return None
     try:
-        return with_values(notebook, _draw(root, name, seed, student))
+        _assign(notebook, _draw(root, name, seed, student))
+        return notebook
     except ValueError as error:
         raise ValueError(f"{name}, values for {student!r}: {error}") from error
 
@@ -43,29 +45,27 @@ def _draw(root: Path, name: str, seed: int, student: str) -> dict[str, Any]:
             for key, value in drawn.items()}  # fmt: skip
 
 
-def with_values(notebook: NotebookNode, values: dict[str, Any]) -> NotebookNode:
-    """The notebook, whose tagged cells assign these values. ValueError if they assign others."""
-    made, left = copy.deepcopy(notebook), dict(values)
-    for cell in filter(cells.is_per_student, made.cells):
-        lines = cell.source.encode().splitlines()
+def _assign(notebook: NotebookNode, values: dict[str, Any]) -> None:
+    """Let the tagged cells assign these values. ValueError if they assign others."""
+    left = dict(values)
+    for cell in filter(cells.is_per_student, notebook.cells):
+        lines = cell.source.split("\n")
         for part in ast.parse(cell.source).body:
-            match part:
-                case ast.Assign(targets=[ast.Name(name)], value=old) if name in left:
-                    new, line = repr(left.pop(name)), lines[part.lineno - 1]
-                    if part.lineno != part.end_lineno or not _is_literal(new, values[name]):
-                        raise ValueError(f"{name}: needs plain data, on one line; got {new}")
-                    start, end = line[: old.col_offset], line[old.end_col_offset :]
-                    lines[part.lineno - 1] = start + new.encode() + end
-                case _:
-                    raise ValueError(f"{ast.unparse(part)!r} assigns no value that is drawn")
-        cell.source = b"\n".join(lines).decode()
+            old = ast.get_source_segment(cell.source, part)
+            name = old.partition(" = ")[0]
+            if name not in left:
+                raise ValueError(f"{old!r} assigns no value that is drawn")
+            new, i = f"{name} = {left.pop(name)!r}", part.lineno - 1
+            if old not in lines[i] or not _is_literal(new, values[name]):
+                raise ValueError(f"{name}: needs plain data, on one line; got {new}")
+            lines[i] = lines[i].replace(old, new, 1)
+        cell.source = "\n".join(lines)
     if left:
         raise ValueError(f"the cell assigns no {', '.join(left)}")
-    return made
 
 
 def _is_literal(text: str, value: Any) -> bool:
     try:
-        return ast.literal_eval(text) == value
+        return ast.literal_eval(text.partition(" = ")[2]) == value
     except (ValueError, SyntaxError):
         return False

@@ -10,19 +10,16 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from dataclasses import asdict, dataclass
 
 from . import GradingError, discretion, encoding, self_test
-from .judge import case_labels, case_reasons, difference, judge
+from .judge import ERRORS, case_labels, case_reasons, difference, judge
 from .run import Worker
 from .sandbox import Sandbox
 
 WAIT_S = 0.05  # how soon it is noticed that grading is to stop
 CONNECT_S = 10
-OUTCOMES = {
-    "TimeLimit": "time limit", "Died": "died", "Protocol": "unreadable", "NotRun": "not run",
-    "NotImplementedError": "not answered", "MissingName": "wrong name",
-    "NameError": "NameError", "SyntaxError": "SyntaxError",
-}  # fmt: skip
+OUTCOMES = ERRORS["outcomes"]
 STARVED = {OUTCOMES["TimeLimit"], OUTCOMES["Died"]}  # what work beside it may be the reason of
-IMPORTED = re.compile(r"^\s*(?:import|from)\s+([A-Za-z_][\w.]*)", re.MULTILINE)
+# In JSON: a line of a source that imports, or the library of an array.
+IMPORTED = re.compile(r'(?:"|\\n) *(?:import|from) ([A-Za-z_][\w.]*)|"lib":"(\w+)"')
 
 
 @dataclass(frozen=True)
@@ -62,14 +59,11 @@ _check_once = functools.cache(self_test.check_sandbox)
 
 
 def modules_of(tasks: Sequence[dict]) -> list[str]:
-    """Modules that what is ours in frozen tasks imports: setup, driver, cases, tests. Sorted."""
-    asks, cases = [each["ask"] for each in tasks], encoding.dumps([each["cases"] for each in tasks])
-    drivers = [ask["drive"]["source"] for ask in asks if ask["drive"]]
-    sources = [*drivers, *(source for ask in asks for source in ask["setup"])]
-    sources += [each["visible"]["test"] for each in tasks if each["visible"]]
-    found = {library for library in ("numpy", "torch") if f'"lib":"{library}"' in cases}
-    toys = {"lecture_lib.decoding.toy_lm"} if '"$toy_lm"' in cases else set()
-    return sorted(found | toys | set(IMPORTED.findall("\n".join(sources))))
+    """Modules that the trusted parts of frozen tasks need: setup, driver, cases, tests. Sorted."""
+    parts = [[each["ask"], each["cases"], each["visible"]] for each in tasks]
+    texts = encoding.dumps(parts)
+    toys = {"lecture_lib.decoding.toy_lm"} if '"$toy_lm"' in texts else set()
+    return sorted(toys.union(*IMPORTED.findall(texts)) - {""})
 
 
 def _grade(job: Job, worker: Worker) -> dict:
@@ -169,32 +163,32 @@ def _results(future: Future, jobs: list[Job]) -> dict:
     try:
         return future.result()
     except Exception as error:  # a lost worker, or a mistake of ours: the others go on
-        known = isinstance(error, GradingError)
-        why = str(error) if known else f"{type(error).__name__}: {error}"
+        why = str(error) if isinstance(error, GradingError) else f"{type(error).__name__}: {error}"
         return {job.key: why for job in jobs}
 
 
 @contextlib.contextmanager
-def local_executor(n_jobs: int) -> Iterator[tuple[Executor, int]]:
-    """Threads: the work is done in the workers, which are processes, and those run in sandboxes."""
-    with ThreadPoolExecutor(n_jobs) as executor:
-        yield executor, n_jobs
+def open_executor(n_jobs: int, scheduler: str | None = None) -> Iterator[tuple[Executor, int]]:
+    """Threads, or the workers of the Dask cluster at an address, and how many there are.
 
-
-@contextlib.contextmanager
-def dask_executor(address: str) -> Iterator[tuple[Executor, int]]:
-    """The workers of a Dask cluster. GradingError if there are none, or no Dask."""
+    Threads do, since the work is done in sandboxes, which are processes. GradingError if the
+    cluster has no workers, or there is no Dask.
+    """
+    if scheduler is None:
+        with ThreadPoolExecutor(n_jobs) as executor:
+            yield executor, n_jobs
+        return
     try:
         from distributed import Client
     except ImportError as error:
         raise GradingError("scheduler: needs Dask: pip install distributed") from error
     try:
-        client = Client(address, timeout=CONNECT_S)
+        client = Client(scheduler, timeout=CONNECT_S)
     except (OSError, ValueError, TimeoutError) as error:
-        raise GradingError(f"scheduler: no answer from {address} ({error})") from error
+        raise GradingError(f"scheduler: no answer from {scheduler} ({error})") from error
     with client:
         size = sum(client.nthreads().values())
         if not size:
-            raise GradingError(f"scheduler: {address} has no workers")
+            raise GradingError(f"scheduler: {scheduler} has no workers")
         with client.get_executor(pure=False) as executor:
             yield executor, size

@@ -99,8 +99,7 @@ def _grades_csv(book: Gradebook) -> str:
     grades = grades.join(book.sums("student", "exercise").unstack())
     grades = grades.reindex(index=book.students, columns=[*book.tasks, *exercises])
     grades = grades.assign(total=book.totals, max=book.max_points).map(format_points)
-    late = {student: " ".join(each["exercise"] for each in late)
-            for student, late in book.late.items()}  # fmt: skip
+    late = {student: " ".join(names) for student, names in book.late.items()}
     adjusted = book.table.dropna(subset="adjustment").groupby("student")["column"].agg(" ".join)
     grades = grades.assign(late=pd.Series(late, dtype=object), adjusted=adjusted)
     for name in exercises:

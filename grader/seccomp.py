@@ -12,8 +12,8 @@ others fail. Linux on x86-64 and AArch64 only.
 
 Bubblewrap sets the filter, for its own process 1 as well.
 
-Numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h of Linux;
-the filter's form: Documentation/userspace-api/seccomp_filter.rst.
+The calls are in ``templates/system_calls.toml``; the filter's form is described in
+Documentation/userspace-api/seccomp_filter.rst.
 """
 
 import ctypes
@@ -21,29 +21,11 @@ import errno
 import socket
 import struct
 import sys
+import tomllib
+from pathlib import Path
 
-# Name: number on x86-64 and on AArch64; None where there is no such call.
-REFUSED = {
-    "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219),
-    "memfd_create": (319, 279), "memfd_secret": (447, 447), "shmget": (29, 194),
-    "msgget": (68, 186), "io_uring_setup": (425, 425), "bpf": (321, 280),
-    "perf_event_open": (298, 241), "userfaultfd": (323, 282), "semget": (64, 190),
-    "mq_open": (240, 180), "setpriority": (141, 140), "ioprio_set": (251, 30),
-    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
-    "pidfd_getfd": (438, 438), "inotify_init": (253, None), "inotify_init1": (294, 26),
-    "fanotify_init": (300, 262),
-}  # fmt: skip
-IGNORED = {
-    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
-    "chown": (92, None), "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54),
-    "utime": (132, None), "utimes": (235, None), "futimesat": (261, None),
-    "utimensat": (280, 88), "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
-    "setxattrat": (463, 463), "file_setattr": (469, 469),
-}  # fmt: skip
-ONLY_FOR_ITSELF = {  # the first argument is a process, 0 for the one that calls
-    "prlimit64": (302, 261), "sched_setaffinity": (203, 122), "sched_setparam": (142, 118),
-    "sched_setscheduler": (144, 119), "sched_setattr": (314, 274),
-}  # fmt: skip
+TABLE = Path(__file__).parent / "templates" / "system_calls.toml"
+CALLS = tomllib.loads(TABLE.read_text("utf-8"))
 MMAP = (9, 222)
 SHARED_WITHOUT_FILE = 0x21  # MAP_SHARED and MAP_ANONYMOUS
 SOCKET = (41, 198)
@@ -72,10 +54,10 @@ def program(machine: str) -> bytes:
         (LOAD, 0, 0, ARCHITECTURE), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL),
         (LOAD, 0, 0, NUMBER), (AT_LEAST, 0, 1, X32), (RETURN, 0, 0, ERROR | errno.ENOSYS),
     ]  # fmt: skip
-    for calls, code in ((REFUSED, errno.EPERM), (IGNORED, 0)):
-        for number in filter(None, (pair[column] for pair in calls.values())):
+    for kind, code in (("refused", errno.EPERM), ("ignored", 0)):
+        for number in {pair[column] for pair in CALLS[kind].values()} - {-1}:
             lines += [(EQUAL, 0, 1, number), (RETURN, 0, 0, ERROR | code)]
-    for pair in ONLY_FOR_ITSELF.values():
+    for pair in CALLS["only_for_itself"].values():
         lines += [(EQUAL, 0, 4, pair[column]), (LOAD, 0, 0, FIRST_ARGUMENT), (EQUAL, 1, 0, 0),
                   (RETURN, 0, 0, ERROR | errno.EPERM), (RETURN, 0, 0, ALLOW)]  # fmt: skip
     lines += [(EQUAL, 0, 5, MMAP[column]), (LOAD, 0, 0, FLAGS_OF_MMAP),

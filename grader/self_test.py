@@ -25,16 +25,12 @@ or run: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"""
 ROOT = "\nAs root, limits need writable cgroups: run this as an ordinary user."
 
 
-class SandboxError(GradingError):
-    """There is no sandbox here that holds."""
-
-
-class EscapeError(SandboxError):
+class EscapeError(GradingError):
     """A sandbox that runs, but does not hold."""
 
 
 def check_sandbox(sandbox: Sandbox) -> dict[str, str | None]:
-    """The attempts to get out of the sandbox, all held back; else a SandboxError."""
+    """The attempts to get out of the sandbox, all held back; else a GradingError."""
     tried = try_to_escape(sandbox)
     if escapes := [f"\n  {name}: {done}" for name, done in tried.items() if done]:
         hint = ROOT if os.geteuid() == 0 else ""
@@ -88,7 +84,7 @@ def _check_that_it_runs(sandbox: Sandbox) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         found = done.stderr.strip() or str(record.get("error"))
         hint = UBUNTU if "ermission" in found or "not permitted" in found else ""
-        raise SandboxError(f"the sandbox does not work: {found}\n{hint}".strip())
+        raise GradingError(f"the sandbox does not work: {found}\n{hint}".strip())
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import builtins
 import random
 import symtable
 import sys
+import traceback
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
@@ -22,13 +23,13 @@ MAX_CALLS = 10_000  # nobody needs to know how many more
 class Session:
     """One answer cell after its setup, and the calls into it.
 
-    ``ask`` is the part of a frozen task that a worker may see, without the cases; ``base`` holds
-    the names that the setup has made, if it has been run already.
+    ``ask`` is the part of a frozen task that a worker may see, without the cases; ``base`` are the
+    names that its setup makes.
     """
 
-    def __init__(self, ask: dict, base: dict | None = None):
+    def __init__(self, ask: dict):
         self.entries = ask["entries"]
-        self.base = run_setup(ask["setup"]) if base is None else base
+        self.base = run_setup(ask["setup"])
         drive = ask["drive"]
         self.drive = drive and run_setup([drive["source"]])[drive["name"]]
         self.names: dict[str, Any] = {}
@@ -46,43 +47,39 @@ class Session:
 
     def call(self, case: dict) -> dict:
         """Record of one case: value or error, arguments that were changed, calls of probes."""
-        self.n_calls, fixtures = 0, {}
-
-        def fixture(tag: str, data: dict) -> Any:
-            value = self._fixture(tag, data)
-            fixtures[id(value)] = (data, value)  # an id is good only as long as its object lives
-            return value
-
+        self.n_calls = 0
         before = {str(i + 1): arg for i, arg in enumerate(case["args"])} | case["kwargs"]
-        after = {name: encoding.decode(arg, fixture=fixture) for name, arg in before.items()}
+        after = {name: self._argument(arg) for name, arg in before.items()}
         args = list(after.values())[: len(case["args"])]
         record = self._value_or_error(case, args, {name: after[name] for name in case["kwargs"]})
 
         def changed(name: str) -> bool:
+            value, data = after[name], before[name]
+            if isinstance(data, dict) and not data.keys().isdisjoint(("$probe", "$toy_lm")):
+                return False
             try:
-                now = encoding.encode(after[name], fixture=lambda v: fixtures.get(id(v), [None])[0])
+                return encoding.encode(value) != data
             except Exception:  # something that is no plain data was put into it
                 return True
-            return now != before[name]
 
         return {**record, "mutated": list(filter(changed, before)), "n_calls": self.n_calls}
 
-    def _fixture(self, tag: str, data: dict) -> Any:
-        """An argument that is more than plain data: a `ToyLM` or the function of a `Probe`."""
-        if tag == "$toy_lm":
-            from lecture_lib.decoding.toy_lm import ToyLM
+    def _argument(self, data: Any) -> Any:
+        """An argument: plain data, a `ToyLM`, or the function of a `Probe`."""
+        match data:
+            case {"$toy_lm": fields}:
+                from lecture_lib.decoding.toy_lm import ToyLM
 
-            return ToyLM(**encoding.decode(data[tag]))
-        if tag != "$probe":
-            raise encoding.EncodingError(f"JSON that does not describe a value: {tag}")
-        function = run_setup([data[tag]])[data["name"]]
-        bound = [encoding.decode(item) for item in data["bound"]]
+                return ToyLM(**encoding.decode(fields))
+            case {"$probe": source, "name": name, "bound": bound}:
+                function, bound = run_setup([source])[name], [encoding.decode(x) for x in bound]
 
-        def probe(*args, **kwargs):
-            self.n_calls = min(self.n_calls + 1, MAX_CALLS)
-            return function(*bound, *args, **kwargs)
+                def probe(*args, **kwargs):
+                    self.n_calls = min(self.n_calls + 1, MAX_CALLS)
+                    return function(*bound, *args, **kwargs)
 
-        return probe
+                return probe
+        return encoding.decode(data)
 
     def _value_or_error(self, case: dict, args: list, kwargs: dict) -> dict:
         missing = [name for name in self.entries if name not in self.names]
@@ -165,9 +162,6 @@ def describe_error(error: BaseException, phase: str) -> dict:
     except BaseException:
         text = ""
     line = error.lineno if isinstance(error, SyntaxError) else None
-    traceback = error.__traceback__
-    while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == jupyter.NAME:
-            line = traceback.tb_lineno
-        traceback = traceback.tb_next
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        line = number if frame.f_code.co_filename == jupyter.NAME else line
     return {"types": types[:16], "text": text, "line": line, "phase": phase}

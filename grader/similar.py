@@ -11,7 +11,6 @@ import keyword
 import tokenize
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
 
 K = 10  # tokens in a fingerprint: short enough to find a copied function
@@ -20,26 +19,16 @@ LEAST = 0.6  # the smallest share, of the smaller of the two, that is reported
 MAX_LINE, MAX_TEXT = 500, 40_000  # characters that are read: tokenize is quadratic in a line's
 COMMON = 0.2  # of the students; a fingerprint that more of them have is dropped
 LEAST_COMMON = 4  # students may share one in any case: in a small class a few copies are found too
-SKIPPED = {
-    *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
-    *(tokenize.ENCODING, tokenize.ENDMARKER),
-}
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two students whose answers share a part of their rare fingerprints."""
-
-    where: str  # an exercise, or "exercise/task"
-    first: str
-    second: str
-    share: float
+READ = {tokenize.NAME, tokenize.OP, tokenize.NUMBER, tokenize.STRING}
 
 
 def similar_pairs(
     where: str, sources: dict[str, list[str]], given: Sequence[str] = ()
-) -> list[Pair]:
-    """Pairs of students, the most similar first; ``given`` is what everyone got."""
+) -> list[tuple[str, str, str, float]]:
+    """(where, student, student, share of rare fingerprints) of pairs, the most similar first.
+
+    ``where`` is an exercise, or "exercise/task"; ``given`` is what everyone got.
+    """
     known = set().union(*map(fingerprints, given))
     prints = {who: set().union(*map(fingerprints, answers)) - known
               for who, answers in sources.items()}  # fmt: skip
@@ -49,8 +38,8 @@ def similar_pairs(
     rare = {who: marks for who, marks in sorted(rare.items()) if len(marks) >= MIN_FINGERPRINTS}
     shares = {(a, b): len(rare[a] & rare[b]) / min(len(rare[a]), len(rare[b]))
               for a, b in combinations(rare, 2)}  # fmt: skip
-    pairs = [Pair(where, a, b, share) for (a, b), share in shares.items() if share >= LEAST]
-    return sorted(pairs, key=lambda pair: (-pair.share, pair.first))
+    pairs = [(where, a, b, share) for (a, b), share in shares.items() if share >= LEAST]
+    return sorted(pairs, key=lambda pair: (-pair[3], pair[1]))
 
 
 @functools.lru_cache(10_000)  # each answer is looked at with its task and with its exercise
@@ -62,11 +51,11 @@ def fingerprints(source: str) -> frozenset[int]:
         for token in tokenize.generate_tokens(functools.partial(next, lines, "")):
             if token.type == tokenize.NAME and not keyword.iskeyword(token.string):
                 tokens.append("name")
-            elif token.type == tokenize.STRING and before in SKIPPED:
+            elif token.type == tokenize.STRING and before not in READ:
                 pass  # a docstring
             elif token.type in (tokenize.NUMBER, tokenize.STRING):
                 tokens.append("value")
-            elif token.type not in SKIPPED:
+            elif token.type in READ:
                 tokens.append(token.string)
             before = token.type
     except (tokenize.TokenError, SyntaxError):

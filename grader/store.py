@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,14 +24,10 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, graded TEXT NOT NULL,
     result TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS submissions (student TEXT, exercise TEXT, path TEXT NOT NULL,
-    submitted TEXT NOT NULL, late INTEGER NOT NULL, remarks TEXT NOT NULL,
+    submitted TEXT NOT NULL, late INTEGER NOT NULL, remarks TEXT NOT NULL, names TEXT NOT NULL,
     PRIMARY KEY (student, exercise));
 CREATE TABLE IF NOT EXISTS answers (student TEXT, exercise TEXT, task TEXT, key TEXT,
-    source TEXT, remark TEXT, PRIMARY KEY (student, exercise, task));
-CREATE TABLE IF NOT EXISTS defined (student TEXT, exercise TEXT, names TEXT NOT NULL,
-    PRIMARY KEY (student, exercise));
-CREATE TABLE IF NOT EXISTS written (student TEXT, exercise TEXT, task TEXT, parts TEXT NOT NULL,
-    PRIMARY KEY (student, exercise, task));
+    source TEXT, remark TEXT, parts TEXT, PRIMARY KEY (student, exercise, task));
 """
 
 
@@ -56,27 +52,25 @@ class Store:
         with self.database:
             self._replace("facts", name, value)
 
-    def save_submission(self, submission: Submission, tasks: list[str]) -> None:
+    def save_submission(self, submission: Submission, tasks: Iterable[str]) -> None:
         """Put a submission, with its answers to these tasks, in the place of the one before."""
         s, who = submission, [submission.student, submission.exercise]
         with self.database:  # one transaction: all of it or nothing
-            time, remarks = s.submitted.isoformat(), json.dumps(s.remarks)
-            self._replace("submissions", *who, s.path, time, s.late, remarks)
-            self._replace("defined", *who, json.dumps(s.notebook.defined))
-            for table in ("answers", "written"):
-                self.database.execute(f"DELETE FROM {table} WHERE student=? AND exercise=?", who)
+            told = json.dumps(s.remarks), json.dumps(s.notebook.defined)
+            self._replace("submissions", *who, s.path, s.submitted.isoformat(), s.late, *told)
+            self.database.execute("DELETE FROM answers WHERE student=? AND exercise=?", who)
             for task in tasks:
                 source, remark = s.notebook.answers.get(task), s.notebook.remarks.get(task)
                 if (parts := s.notebook.written.get(task)) is not None:
                     source = "\n\n".join(part["text"] for part in parts)
-                    self._replace("written", *who, task, json.dumps(parts))
-                self._replace("answers", *who, task, None, source, remark)
+                    parts = json.dumps(parts)
+                self._replace("answers", *who, task, None, source, remark, parts)
 
-    def set_keys(self, checks_of: Callable[[dict], dict | None]) -> None:
+    def set_keys(self, checks_of: Callable[..., dict | None]) -> None:
         """Find out under which key each answer's result is kept, by the checks for its row."""
         keys = []
         for row in self._rows("SELECT rowid, * FROM answers WHERE source IS NOT NULL"):
-            if checks := checks_of(row):
+            if checks := checks_of(row["student"], row["exercise"], row["task"]):
                 content = encoding.dumps([checks, row["source"]]).encode("utf-8", "surrogatepass")
                 keys.append([hashlib.sha256(content).hexdigest(), row["rowid"]])
         with self.database:
@@ -106,9 +100,7 @@ class Store:
         rows = self._rows(
             """SELECT student, exercise, task, key, source, remark, result, late, names, parts
             FROM answers LEFT JOIN results USING (key)
-            LEFT JOIN submissions USING (student, exercise)
-            LEFT JOIN defined USING (student, exercise)
-            LEFT JOIN written USING (student, exercise, task) ORDER BY student, exercise, task"""
+            LEFT JOIN submissions USING (student, exercise) ORDER BY student, exercise, task"""
         )
         decoded = ("result", "names", "parts")
         return [{**row, **{name: row[name] and json.loads(row[name]) for name in decoded}}

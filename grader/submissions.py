@@ -36,7 +36,7 @@ TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d[ T][\d:.]+) ?([+-]\d\d(?::?\d\d)?|[A-Z
 class Submission:
     """A version, and of several the one that counts, of a student's work on an exercise.
 
-    ``remarks`` are for the instructor, and name versions that could not be read.
+    ``remarks`` are for the instructor: on its time, and on versions that could not be read.
     """
 
     student: str
@@ -46,16 +46,7 @@ class Submission:
     late: bool
     notebook: SubmittedNotebook  # without answers where the file cannot be read
     owner: Owner
-    remark: str | None = None  # on its time
     remarks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Found:
-    """All submissions, and the files that are not taken: (path, why)."""
-
-    submissions: list[Submission]
-    rejected: list[tuple[str, str]]
 
 
 def find_submissions(
@@ -65,8 +56,8 @@ def find_submissions(
     given: Collection[str] = (),
     roster: dict[str, list[str]] | None = None,
     pattern: str | re.Pattern | None = None,
-) -> Found:
-    """For each student and exercise the newest version that was worked on.
+) -> tuple[list[Submission], list[tuple[str, str]]]:
+    """The newest version worked on, by student and exercise; and (path, why) of files not taken.
 
     ``exercises`` are looked for, by their names and their tasks' grade_ids; ``given`` are the cells
     handed out, by ``as_given``. ``roster`` is for `people.find_in_roster`, and ``pattern`` finds
@@ -108,11 +99,12 @@ def find_submissions(
             late = (stamp or own) > deadline.astimezone() if owner.late is None else owner.late
             if stamp and not late and own > deadline.astimezone():
                 remark = f"{shown}: in time by timestamp.txt, late by the file's own time"
-        found = Submission(student, exercise, shown, stamp or own, late, notebook, owner, remark)
+        remarks = (remark,) if remark else ()
+        found = Submission(student, exercise, shown, stamp or own, late, notebook, owner, remarks)
         groups[student, exercise].append(found)
     if pattern is None and roster is None:
         _check_clear(groups)
-    return Found([_newest(group) for _, group in sorted(groups.items())], sorted(rejected))
+    return [_newest(group) for _, group in sorted(groups.items())], sorted(rejected)
 
 
 def _walk(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
@@ -234,7 +226,7 @@ def _newest(group: list[Submission]) -> Submission:
     worked_on = [each for each in answered if each.notebook.worked_on]
     best = (worked_on or answered or readable or ordered)[-1]
     remarks = [f"{each.path}: {each.notebook.error}" for each in ordered if each.notebook.error]
-    remarks += [best.remark] if best.remark else []
+    remarks += best.remarks
     if len(ordered) > 1:
         remarks.append(f"{len(ordered)} versions: {best.path} counts")
     if readable and best not in answered:

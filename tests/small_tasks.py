@@ -4,9 +4,10 @@ import copy
 import json
 
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from grader import cells, encoding, exchange, judge, pool, run, session
-from grader.checks import Case, Close, Misconception, Task
+from grader.checks import Case, Close, Task
 from grader.freeze import freeze
 from grader.sandbox import Limits, Sandbox
 
@@ -15,23 +16,24 @@ DEF = "def double(x):\n    "
 LIST = "[2 * item for item in x]"
 
 
-def double(x):
-    return [2 * item for item in x]
+def solution_notebook(source, grade_id):
+    """A notebook of one task, whose solution cell this is."""
+    mark = {"grade_id": grade_id, "solution": True, "grade": False, "locked": False}
+    text = new_markdown_cell("Difficulty 1 of 5 · 2 minutes · 2 points")
+    return new_notebook(cells=[text, new_code_cell(source, metadata={"nbgrader": mark})])
 
 
-def doubling(timeout_s=10.0, **fields):
+def doubling(timeout_s=10.0, solution=f"{DEF}return {LIST}", **fields):
     """A task without torch: double every item of a list."""
     defaults = {
         "grade_id": "double",
         "entry": "double",
-        "points": 2,
         "cases": lambda rng: [Case([1, 2]), Case([0.5, 777.125])],
-        "reference": double,
         "compare": Close(),
-        "misconceptions": [Misconception("not-doubled", lambda x: x, "this is the input itself")],
+        "misconceptions": [("not-doubled", "2 * ", "1 * ", "this is the input itself")],
         "timeout_s": timeout_s,
     }
-    return freeze(Task(**{**defaults, **fields}))
+    return freeze(Task(**{**defaults, **fields}), solution_notebook(solution, "double"))
 
 
 def process_verdict(answer, frozen=None):
@@ -59,24 +61,19 @@ def merge_solutions(exercise: NotebookNode, solution: NotebookNode) -> NotebookN
     return merged
 
 
-def mean(x):
-    return sum(x) / len(x)
-
-
-def mean_task(**fields):
+def mean_task(solution="def mean(x):\n    return sum(x) / len(x)", **fields):
+    """A task and its solution notebook: what `freeze` needs."""
     defaults = {
         "grade_id": "mean",
         "entry": "mean",
-        "points": 2,
         "cases": lambda rng: [Case(list(rng.normal(size=4))), Case([5.0], label="one item")],
-        "reference": mean,
         "compare": Close(),
         "misconceptions": [
-            Misconception("sum", sum, "divide by the number of items"),
-            Misconception("n-1", lambda x: sum(x) / (len(x) - 1), "divide by n, not by n - 1"),
+            ("sum", " / len(x)", "", "divide by the number of items"),
+            ("n-1", "len(x)", "(len(x) - 1)", "divide by n, not by n - 1"),
         ],
     }
-    return Task(**{**defaults, **fields})
+    return Task(**{**defaults, **fields}), solution_notebook(solution, "mean")
 
 
 def run_trusted(frozen, answer, base=None):
@@ -84,7 +81,8 @@ def run_trusted(frozen, answer, base=None):
 
     ``base``: what ``session.run_setup`` gave, to run the setup once for many answers.
     """
-    trusted = session.Session(frozen["ask"], base)
+    trusted = session.Session(frozen["ask"] if base is None else {**frozen["ask"], "setup": []})
+    trusted.base = trusted.base if base is None else base
     failed = trusted.load(answer)
     # Through JSON, as from a worker; what is not JSON must not come back here either.
     records = [json.loads(encoding.dumps(trusted.call(case))) for case in frozen["cases"]]

@@ -31,14 +31,12 @@ COPY = "def copy(x):\n    x = list(x)\n    x.append(1)\n    return x\n"
 )
 def test_a_mutant_that_only_a_missing_case_would_show(source, kind, changed, without, more):
     def found(given, **fields):
-        reference = {}
-        exec(source, reference)
         name = source.split()[1].partition("(")[0]
         task = mean_task(
-            entry=name, reference=reference[name], misconceptions=[],
+            source, entry=name, misconceptions=[],
             cases=lambda rng: [Case(*args) for args in given], **fields,
         )  # fmt: skip
-        return [line for line in survivors(freeze(task), source)[1] if changed in line]
+        return [line for line in survivors(freeze(*task), source)[1] if changed in line]
 
     assert found(without), kind
     if more is None:
@@ -52,7 +50,7 @@ def test_a_mutant_that_never_ends_is_noticed(monkeypatch):
     source = (
         "def mean(x):\n    i = 0\n    while i < len(x):\n        i += 1\n    return sum(x) / i\n"
     )
-    n, left = survivors(freeze(mean_task()), source)
+    n, left = survivors(freeze(*mean_task()), source)
     assert n >= 10
     assert not any("i += 1" in line for line in left)  # neither without the line, nor with += 0
 
@@ -69,11 +67,11 @@ def mean(x):
             pass
     return sum(x) / i
 """
-    assert not any("i += 1" in line for line in survivors(freeze(mean_task()), source)[1])
+    assert not any("i += 1" in line for line in survivors(freeze(*mean_task()), source)[1])
 
 
 def test_a_mutant_whose_time_is_over_between_two_calls_is_noticed(monkeypatch):
     """As on a busy machine: what was raised there ended the trial with a traceback."""
     monkeypatch.setattr(mutants, "LIMIT_S", -1.0)
     source = "def mean(x):\n    return sum(x) / len(x)"
-    assert survivors(freeze(mean_task()), source)[1] == []
+    assert survivors(freeze(*mean_task()), source)[1] == []

@@ -114,7 +114,7 @@ def test_arrays_changed_in_place_are_recorded():
     frozen = doubling(
         watch=("mutated",),
         cases=lambda rng: [Case(np.ones(3))],
-        reference=lambda x: 2 * x,
+        solution=f"{DEF}return 2 * x",
     )
     assert process_verdict("def double(x):\n    return x + x", frozen).passed
     verdict = process_verdict("def double(x):\n    x *= 2\n    return x", frozen)

@@ -81,7 +81,7 @@ def test_a_students_check_knows_nbgraders_checksums():
     from release_student_check import checksum
 
     tests = [c for c in cells.read_notebook(ROOT / "exercises" / f"{NAME}.ipynb").cells
-             if cells.is_test(c)]  # fmt: skip
+             if cells.role(c) == "grade"]  # fmt: skip
     assert [checksum(c) for c in tests] == [compute_checksum(c) for c in tests]
     tests[0].source += "\n"
     assert checksum(tests[0]) != cells.nbgrader_field(tests[0], "checksum")

@@ -32,6 +32,9 @@ import small_course
 from small_tasks import merge_solutions
 
 LEAKED = "    return [item + item for item in x]"  # the small course's solution of "double"
+CASES = (
+    'return [Case(rng.normal(size=3).tolist()), Case(rng.normal(size=5).tolist(), label="five")]'
+)
 
 
 # --- the rules, on a small course ------------------------------------------------------------
@@ -183,7 +186,7 @@ def test_an_exercise_that_is_not_what_its_solution_gives_is_refused(course):
         ("README.md", "\nsee solutions/01_lists.ipynb\n", "names 'solutions/'"),
         ("lecture_lib/model_spec.py", "\n# ### BEGIN SOLUTION\n", "names 'BEGIN SOLUTION'"),
         ("lecture_lib/model_spec.py", "\nimport grader.judge\n", "imports grader.judge"),
-        ("README.md", "\n    return sum(x) / len(x)\n", ": mean: returnsum(x)"),
+        ("README.md", f"\n{CASES}\n", ": cases: return[Case(rng.normal"),
     ],
 )
 def test_an_answer_in_a_students_file_is_refused(course, name, text, words):
@@ -276,7 +279,7 @@ def test_no_whole_solution_reference_or_message_is_in_any_file(student):
     for path in sorted((ROOT / "solutions/checks").glob("*.py")):
         secret += re.split(r"(?m)^(?=def |class |@|[A-Z_]+ = )", path.read_text())[1:]
         given = "".join(released[f"exercises/{path.stem}.ipynb"])
-        messages = [m.message for t in checks.load_tasks(path) for m in t.misconceptions]
+        messages = [known[-1] for task in checks.load_tasks(path) for known in task.misconceptions]
         secret += [text for text in messages if re.sub(r'[\s"\\]', "", text) not in
                    given.replace('"', "")]  # fmt: skip
     assert n_solutions > 60

@@ -5,6 +5,7 @@ database, no course folder. A solution notebook that would come out wrong (a lea
 signature) is refused by ``lint``.
 """
 
+import argparse
 import ast
 from collections import Counter
 from collections.abc import Iterator
@@ -58,7 +59,7 @@ def exercise_bytes(solution_path: Path, solution: NotebookNode | None = None) ->
     """
     try:
         exercise = build_exercise(solution or cells.read_notebook(solution_path))
-    except (BuildError, cells.NotebookError) as error:
+    except ValueError as error:
         lines = [f"{solution_path.name}: {line}" for line in str(error).splitlines()]
         raise BuildError("\n".join(lines)) from error
     return (nbformat.writes(exercise, version=4).rstrip("\n") + "\n").encode()
@@ -139,7 +140,7 @@ def _python_problems(cell: NotebookNode) -> Iterator[str]:
     except SyntaxError as error:
         yield f"not plain Python (a magic?): line {error.lineno}"
         return
-    if cells.is_test(cell):
+    if cells.role(cell) == "grade":
         asserts = [node for node in ast.walk(tree) if isinstance(node, ast.Assert)]
         if not asserts:
             yield "visible tests without an assert"
@@ -151,20 +152,27 @@ def _task_problems(notebook: NotebookNode, grade_id: str) -> Iterator[str]:
     try:
         answer = carries_points = cells.find_cell(notebook, grade_id)
         points = cells.points(notebook, grade_id)
-        if cells.is_answer(answer):
+        if cells.role(answer) == "solution":
             carries_points = cells.find_cell(notebook, tests_id)
             order = [notebook.cells.index(cell) for cell in (answer, carries_points)]
-            if not cells.is_test(carries_points) or order != sorted(order):
+            if cells.role(carries_points) != "grade" or order != sorted(order):
                 yield f"{tests_id!r} must be a graded cell after it"
-    except cells.NotebookError as error:
+    except ValueError as error:
         yield str(error)
         return
     if points != cells.nbgrader_field(carries_points, "points"):
         yield f"the text says {points} points, the metadata say otherwise"
 
 
-def write_exercises(root: Path, check: bool) -> int:
-    """What ``python -m grader build`` does, with ``--check`` if ``check``; its exit status."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``python -m grader build``."""
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if it differs")
+    parser.set_defaults(function=write_exercises)
+
+
+def write_exercises(arguments: argparse.Namespace) -> int:
+    """What ``python -m grader build`` does; its exit status."""
+    root, check = arguments.root, arguments.check
     drift = find_drift(root) if check else build(root)
     for name, why in drift.items():
         print(f"exercises/{name}: {why if check or why == ORPHANED else 'written'}")

@@ -70,7 +70,7 @@ def new_task(root: Path, exercise: str, name: str) -> None:
     names = {"name": name, "function": name.replace("-", "_"), "number": len(taken) + 1,
              "constant": name.replace("-", "_").upper()}  # fmt: skip
     text, answer, tests = (part.format(**names) for part in (TEXT, ANSWER, TESTS))
-    last = max(i for i, cell in enumerate(notebook.cells) if cells.is_test(cell))
+    last = max(i for i, cell in enumerate(notebook.cells) if cells.role(cell) == "grade")
     if notebook.cells[last + 1 :] and notebook.cells[last + 1].source.startswith("<details>"):
         last += 1  # the hint belongs to the last task
     notebook.cells[last + 1 : last + 1] = [
@@ -115,19 +115,18 @@ def try_task(root: Path, exercise: str, name: str) -> list[str]:
     task = next((task for task in load_tasks(checks_path) if task.grade_id == name), None)
     if task is None:
         return [f"{checks_path.name} has no task {name!r}"]
-    frozen = freeze.freeze(task, 0, notebook)  # runs the solution, and every misconception
+    frozen = freeze.freeze(task, notebook)  # runs the solution, and every misconception
     print(f"{exercise}, {name}: {frozen['points']} points, {len(frozen['cases'])} cases")
     problems = [
         *cell_problems(notebook, is_lecture=False),
         *_visible_problems(notebook, name),
     ]
-    known = [each for each in frozen["key"]["misconceptions"] if "records" in each]
-    for each in known:
+    for each in frozen["key"]["misconceptions"]:
         verdict = judge.judge(frozen, each["records"])
         print(f"  {verdict.misconception}: {verdict.message}")
         if verdict.misconception != each["name"]:
             problems.append(f"{each['name']} is taken for {verdict.misconception}")
-    n_mutants, unnoticed = survivors(frozen, cells.answer_source(notebook, name))
+    n_mutants, unnoticed = survivors(frozen, cells.find_cell(notebook, name).source)
     print(f"  of {n_mutants} small changes of the solution no case notices {len(unnoticed)}")
     print(*(f"    {change}\n" for change in unnoticed), sep="", end="")
     if len(task.misconceptions) < LEAST_MISCONCEPTIONS:
@@ -140,7 +139,7 @@ def try_task(root: Path, exercise: str, name: str) -> list[str]:
 
 def _visible_problems(notebook, name: str) -> list[str]:
     """Do the visible tests pass with the solution, and fail with the empty stub?"""
-    setup, solution = cells.setup_sources(notebook, name), cells.answer_source(notebook, name)
+    setup, solution = cells.setup_sources(notebook, name), cells.find_cell(notebook, name).source
     tests = cells.find_cell(notebook, cells.visible_tests_id(name)).source
     # As nbgrader makes it, which takes two seconds to import.
     stub = re.sub(f"{build.BEGIN}.*?{build.END}", build.STUB, solution, flags=re.DOTALL)

@@ -68,10 +68,10 @@ def read_secrets(root: Path) -> Secrets:
                 body = lines[first[0].lineno - 1 : node.end_lineno]
                 secrets.add_code(body, f"{path.name}: {node.name}")
         for task in load_tasks(path):
-            for wrong in task.misconceptions:
-                text = squeeze(wrong.message)
+            for name, *_, message in task.misconceptions:
+                text = squeeze(message)
                 if len(text) >= SHORTEST_MESSAGE:
-                    secrets.messages[text] = f"{path.name}: the message of {wrong.name}"
+                    secrets.messages[text] = f"{path.name}: the message of {name}"
     return secrets
 
 

@@ -4,7 +4,6 @@ import pytest
 
 from grader import reports
 from grader.gradebook import ADJUSTMENT, RESULT, Gradebook, read_adjustments
-from grader.similar import Pair
 
 PIXEL = (  # a picture of one black pixel
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
@@ -56,7 +55,7 @@ def folder(tmp_path_factory):
         out, Gradebook({"01_lists/mean": 3, "01_lists/why": 3}, rows, submissions),
         {"01_lists/mean": "Task 1: the mean", "01_lists/why": "Task 2: why"},
         seed=1, rejected=[("x" * 150, "no notebook")],
-        similar=[Pair("01_lists/mean", *NAMES[:2], 0.7)],
+        similar=[("01_lists/mean", *NAMES[:2], 0.7)],
     )  # fmt: skip
     return out
 

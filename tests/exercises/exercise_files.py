@@ -45,21 +45,14 @@ class Exercise:
 
     @property
     def answers(self) -> list[tuple[str, str, str]]:
-        """Those, and a wrong one for every misconception that is an edit or a value."""
+        """Those, and a wrong one for every misconception."""
         made = [
-            (task.grade_id, known.name, source)
+            (task.grade_id, name, checks.edited(solution, changes))
             for task in self.tasks
-            for known in task.misconceptions
-            if (source := wrong_answer(self.solution, task, known)) is not None
+            if (solution := cells.find_cell(self.solution, task.grade_id).source)
+            for name, *changes, _ in task.misconceptions
         ]
         return self.written + made
-
-
-def wrong_answer(solution, task: checks.Task, known: checks.Misconception) -> str | None:
-    """Source of an answer cell with this mistake; None if its function or error gives no source."""
-    if isinstance(known.wrong, checks.Edit):
-        return known.wrong.apply(cells.answer_source(solution, task.grade_id))
-    return f"{task.entry} = {known.wrong!r}" if task.cases is None else None
 
 
 def find_exercises() -> list[Exercise]:
@@ -78,7 +71,7 @@ def find_exercises() -> list[Exercise]:
 def frozen(exercise: Exercise, grade_id: str) -> dict:
     """The task, frozen once for all tests."""
     task = next(task for task in exercise.tasks if task.grade_id == grade_id)
-    return freeze.freeze(task, 0, exercise.solution)
+    return freeze.freeze(task, exercise.solution)
 
 
 def verdict(exercise: Exercise, grade_id: str, source: str, *, process: bool = False):

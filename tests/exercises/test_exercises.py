@@ -6,7 +6,7 @@ from exercise_files import COURSE, ROOTS, find_exercises, frozen, verdict
 from nbclient import NotebookClient
 from small_tasks import merge_solutions
 
-from grader import cells, checks, session
+from grader import cells, session
 from tools import build_exercises as build
 
 EXERCISES = find_exercises()
@@ -65,13 +65,13 @@ def code_of(notebook):
 @each_task
 def test_every_misconception_has_an_answer(exercise, task):
     answered = {name for grade_id, name, _ in exercise.answers if grade_id == task.grade_id}
-    assert answered - {"right"} == {m.name for m in task.misconceptions}
+    assert answered - {"right"} == {name for name, *_ in task.misconceptions}
     assert len(task.misconceptions) >= 4
 
 
 @each_task
 def test_solution_passes(exercise, task):
-    source = cells.answer_source(exercise.solution, task.grade_id)
+    source = cells.find_cell(exercise.solution, task.grade_id).source
     result = verdict(exercise, task.grade_id, source)
     assert result.passed, result.message
     assert result.points == frozen(exercise, task.grade_id)["points"]
@@ -79,7 +79,8 @@ def test_solution_passes(exercise, task):
 
 @each_task
 def test_stub_fails(exercise, task):
-    result = verdict(exercise, task.grade_id, cells.answer_source(exercise.exercise, task.grade_id))
+    stub = cells.find_cell(exercise.exercise, task.grade_id).source
+    result = verdict(exercise, task.grade_id, stub)
     assert (result.passed, result.points) == (False, 0)
     assert "NotImplementedError" in result.message
 
@@ -88,9 +89,9 @@ def test_stub_fails(exercise, task):
 def test_visible_tests_fail_with_the_stub_and_pass_with_the_solution(exercise, task):
     tests = cells.find_cell(exercise.exercise, cells.visible_tests_id(task.grade_id)).source
     setup = cells.setup_sources(exercise.solution, task.grade_id)
-    solution = cells.answer_source(exercise.solution, task.grade_id)
+    solution = cells.find_cell(exercise.solution, task.grade_id).source
     session.run_setup([*setup, solution, tests])
-    stub = cells.answer_source(exercise.exercise, task.grade_id)
+    stub = cells.find_cell(exercise.exercise, task.grade_id).source
     with pytest.raises(NotImplementedError):
         session.run_setup([*setup, stub, tests])
 
@@ -98,15 +99,13 @@ def test_visible_tests_fail_with_the_stub_and_pass_with_the_solution(exercise, t
 @each_answer
 def test_answer_is_told_what_it_is(exercise, grade_id, name, source):
     task = next(task for task in exercise.tasks if task.grade_id == grade_id)
-    wrong = {m.name: m for m in task.misconceptions}.get(name)
-    # A mistake that never ends needs a process that can be killed.
-    endless = wrong is not None and wrong.wrong == checks.Raises("TimeLimit")
-    result = verdict(exercise, grade_id, source, process=endless)
+    messages = {known: message for known, *_, message in task.misconceptions}
+    result = verdict(exercise, grade_id, source)
     if name == "right":
         assert result.passed, result.message
     else:
         assert (result.passed, result.misconception) == (False, name), result.message
-        assert result.message == wrong.message
+        assert result.message == messages[name]
 
 
 @each_exercise
@@ -115,7 +114,7 @@ def test_a_worker_process_gives_the_same_verdict(exercise):
     assert verdict(
         exercise,
         task.grade_id,
-        cells.answer_source(exercise.solution, task.grade_id),
+        cells.find_cell(exercise.solution, task.grade_id).source,
         process=True,
     ).passed
 
@@ -124,7 +123,7 @@ def test_a_worker_process_gives_the_same_verdict(exercise):
 def test_worker_is_not_sent_what_it_must_not_know(exercise, task):
     data = frozen(exercise, task.grade_id)
     assert set(data["ask"]) == {"setup", "entries", "drive"}
-    tests = [cell.source for cell in exercise.solution.cells if cells.is_test(cell)]
+    tests = [cell.source for cell in exercise.solution.cells if cells.role(cell) == "grade"]
     own = cells.find_cell(exercise.solution, task.grade_id).source
     assert not {own, *tests} & set(data["ask"]["setup"])
 

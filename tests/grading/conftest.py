@@ -1,8 +1,6 @@
 """A small course, submissions to it, and the sandbox where there is one."""
 
-import contextlib
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -52,11 +50,8 @@ def put(course, tmp_path):
 
 
 @pytest.fixture
-def grade_here(course, tmp_path, monkeypatch):
+def grade_here(course, tmp_path):
     """Grades ``tmp_path/in`` into ``tmp_path/out``, in threads and without a sandbox."""
-    monkeypatch.setattr(
-        grading, "local_executor", lambda n: contextlib.nullcontext((ThreadPoolExecutor(n), n))
-    )
 
     def run_it(**settings) -> grading.Outcome:
         settings = {

@@ -1,6 +1,7 @@
 """A course of two exercises without torch, and folders of submissions to it."""
 
 import copy
+import re
 from pathlib import Path
 
 import nbformat
@@ -9,15 +10,7 @@ from grader import cells
 from tools import build_exercises as build
 
 CHECKS = """
-from grader.checks import Case, Close, Misconception, Task
-
-
-def double(x):
-    return [2 * item for item in x]
-
-
-def mean(x):
-    return sum(x) / len(x)
+from grader.checks import Case, Close, Task
 
 
 def cases(rng):
@@ -25,20 +18,20 @@ def cases(rng):
 
 
 DOUBLE = Task(
-    grade_id="double", entry="double", points=2, cases=cases, reference=double, compare=Close(),
-    misconceptions=[Misconception("not-doubled", lambda x: x, "this is the input itself")],
+    grade_id="double", entry="double", cases=cases, compare=Close(),
+    misconceptions=[("not-doubled", "item + item", "item", "this is the input itself")],
     timeout_s=4.0,
 )
 MEAN = Task(
-    grade_id="mean", entry="mean", points=3, cases=cases, reference=mean, compare=Close(),
-    misconceptions=[Misconception("sum", sum, "divide by the number of items")],
+    grade_id="mean", entry="mean", cases=cases, compare=Close(),
+    misconceptions=[("sum", " / len(x)", "", "divide by the number of items")],
 )
 """
 TASKS = {"01_lists": ["DOUBLE", "MEAN"], "02_more": ["HALF"]}
 HALF = """
 HALF = Task(
-    grade_id="half", entry="half", points=1, cases=cases, reference=lambda x: x[0] / 2,
-    compare=Close(), misconceptions=[Misconception("not-halved", lambda x: x[0], "halve it")],
+    grade_id="half", entry="half", cases=cases, compare=Close(),
+    misconceptions=[("not-halved", "0.5 * ", "", "halve it")],
 )
 """
 RIGHT = {
@@ -76,7 +69,7 @@ def _solution(tasks: list[str]) -> nbformat.NotebookNode:
         points = {"double": 2, "mean": 3, "half": 1}[task]
         text = f"Write {task}. Difficulty 1 of 5 · 2 minutes · {points} points"
         text = f"## Task {number}: the {task}\n\n{text}"
-        head, *body = RIGHT[task].replace("import math\n", "").splitlines()
+        head, *body = re.sub(r"import math\n|math\.f", "", RIGHT[task]).splitlines()
         marks = ["    ### BEGIN SOLUTION", *body, "    ### END SOLUTION"]
         mark = {"schema_version": 3, "task": False, "cell_type": "code", "grade_id": task}
         answer = {**mark, "grade": False, "solution": True, "locked": False}

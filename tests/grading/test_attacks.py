@@ -49,7 +49,7 @@ def value(sandbox):
 
 def number(name: str) -> int:
     column, _ = seccomp.MACHINES[os.uname().machine]
-    return {**seccomp.REFUSED, **seccomp.IGNORED, **seccomp.ONLY_FOR_ITSELF}[name][column]
+    return {k: v for kind in seccomp.CALLS.values() for k, v in kind.items()}[name][column]
 
 
 def test_no_setting_of_the_kernel_can_be_changed(value):
@@ -196,9 +196,9 @@ def test_calls_about_another_process_are_refused(value):
             refused.append([libc.syscall(number, pid, 0, 0, 0), ctypes.get_errno()])
     own = ctypes.create_string_buffer(16)
     return [refused, libc.syscall(LIMITS, 0, 7, 0, own), len(os.sched_getaffinity(0)) > 0]"""
-                  .replace("NUMBERS", str([number(name) for name in seccomp.ONLY_FOR_ITSELF]))
+                  .replace("NUMBERS", str([*map(number, seccomp.CALLS["only_for_itself"])]))
                   .replace("LIMITS", str(number("prlimit64"))))  # fmt: skip
-    assert found == [[[-1, 1]] * 3 * len(seccomp.ONLY_FOR_ITSELF), 0, True]
+    assert found == [[[-1, 1]] * 3 * len(seccomp.CALLS["only_for_itself"]), 0, True]
 
 
 def test_the_other_end_of_the_socket_cannot_be_opened(value):

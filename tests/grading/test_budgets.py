@@ -107,7 +107,7 @@ def test_who_ran_out_of_time_beside_others_is_graded_again_alone(monkeypatch, ou
 
     monkeypatch.setattr(pool, "grade_submission", grade)
     jobs = [[pool.Job("honest", {}, ""), pool.Job("other", {}, "")], [pool.Job("hostile", {}, "")]]
-    found = pool.grade_all(jobs, None, lambda: pool.local_executor(2), threading.Event())
+    found = pool.grade_all(jobs, None, lambda: pool.open_executor(2), threading.Event())
     found = [(job.key, results[job.key]) for jobs, results in found for job in jobs]
     assert sorted(name for name, _ in found) == ["honest", "hostile", "other"]
     assert all(result == graded("passed") for _, result in found)
@@ -117,7 +117,7 @@ def test_who_ran_out_of_time_beside_others_is_graded_again_alone(monkeypatch, ou
 def test_where_nothing_runs_beside_it_a_time_limit_counts_at_once(monkeypatch):
     monkeypatch.setattr(pool, "grade_submission", lambda *_: {"a": graded("time limit")})
     jobs = [[pool.Job("a", {}, "")]]
-    found = pool.grade_all(jobs, None, lambda: pool.local_executor(1), threading.Event())
+    found = pool.grade_all(jobs, None, lambda: pool.open_executor(1), threading.Event())
     assert [results for _, results in found] == [{"a": graded("time limit")}]
 
 
@@ -132,7 +132,7 @@ def test_spinning_children_take_no_points_of_another_student(sandbox):
                "works": f"from time import process_time\n{DEF}{work}"}  # fmt: skip
     jobs = [[pool.Job(name, doubling(timeout_s=4.0), answer)] for name, answer in answers.items()]
     results = {}
-    for _, each in pool.grade_all(jobs, sandbox, lambda: pool.local_executor(2), threading.Event()):
+    for _, each in pool.grade_all(jobs, sandbox, lambda: pool.open_executor(2), threading.Event()):
         results |= each
     assert results["works"]["passed"], results["works"]["message"]
     assert results["spins"]["checks"][0]["outcome"] == "time limit"

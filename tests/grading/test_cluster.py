@@ -34,10 +34,10 @@ def test_a_cluster_gives_the_same_grades(course, sandbox, tmp_path):
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
     monkeypatch.setattr(pool, "CONNECT_S", 1)
     with pytest.raises(GradingError, match="no answer from tcp"):
-        pool.dask_executor("tcp://127.0.0.1:1").__enter__()
+        pool.open_executor(1, "tcp://127.0.0.1:1").__enter__()
 
 
 def test_without_dask_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(GradingError, match="pip install distributed"):
-        pool.dask_executor("tcp://127.0.0.1:1").__enter__()
+        pool.open_executor(1, "tcp://127.0.0.1:1").__enter__()

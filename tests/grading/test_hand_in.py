@@ -14,8 +14,8 @@ UNCLEAR = "could be of several students"
 
 
 def students(folder, **options):
-    found = find_submissions(folder, EXERCISES, **options)
-    return sorted((each.student, each.exercise) for each in found.submissions)
+    taken, _ = find_submissions(folder, EXERCISES, **options)
+    return sorted((each.student, each.exercise) for each in taken)
 
 
 def canvas_name(sortable_name, late, user_id, file_id, file):
@@ -68,7 +68,7 @@ def test_canvas(put, tmp_path, folder):
     put(folder + "anon_x7A2k_4811_01_lists.ipynb")
     put(folder + "LATE_anon_y7A2k_4812_01_lists-3.ipynb")
     deadline = datetime(2020, 1, 1, tzinfo=UTC)
-    found = find_submissions(tmp_path, EXERCISES, deadline).submissions
+    found = find_submissions(tmp_path, EXERCISES, deadline)[0]
     # The files' times are those of the download: what Canvas calls late is late.
     assert [(each.student, each.exercise, each.late) for each in found] == [
         ("anon_x7A2k", "01_lists", False), ("anon_y7A2k", "01_lists", True),
@@ -86,7 +86,7 @@ def test_moodle(put, tmp_path, ending):
     note.write_text("<p>Dear grader</p>")
     assert [who for who, _ in students(tmp_path)] == [
         "Ann Lee_4711", "Ann Lee_4712", "Participant_4713"]  # fmt: skip
-    ((path, why),) = find_submissions(tmp_path, EXERCISES).rejected
+    ((path, why),) = find_submissions(tmp_path, EXERCISES)[1]
     assert path.endswith("onlinetext.html")
     assert "no notebook" in why
 
@@ -140,9 +140,9 @@ def test_numbers_that_are_names_are_no_versions(put, tmp_path):
 def test_who_names_nobody_is_not_taken(put, tmp_path):
     for path in ("01_lists.ipynb", "submitted/01_lists (1).ipynb", "01_lists/01_lists-2.ipynb"):
         put(path)
-    found = find_submissions(tmp_path, EXERCISES)
-    assert found.submissions == []
-    assert {why for _, why in found.rejected} == {
+    taken, rejected = find_submissions(tmp_path, EXERCISES)
+    assert taken == []
+    assert {why for _, why in rejected} == {
         "its path names no student: put it into a folder of that name"
     }
 
@@ -164,11 +164,11 @@ def test_a_roster_says_whose_a_file_is(put, tmp_path):
     put("in/Group B/S1 02_more.ipynb", exercise="02_more")
     put("in/Ann Lee/01_lists.ipynb")
     put("in/cem/01_lists.ipynb")
-    found = find_submissions(folder, EXERCISES, roster=roster)
-    assert [(each.student, each.exercise) for each in found.submissions] == [
+    taken, rejected = find_submissions(folder, EXERCISES, roster=roster)
+    assert [(each.student, each.exercise) for each in taken] == [
         ("Participant 4711", "01_lists"), ("Participant 4711", "02_more"),
         ("Participant 4712", "01_lists"), ("Participant 4713", "01_lists")]  # fmt: skip
-    assert found.rejected == [
+    assert rejected == [
         ("Ann Lee/01_lists.ipynb",
          "its path fits Participant 4711, Participant 4712 of the roster"),
         ("cem/01_lists.ipynb", "its path fits nobody of the roster")]  # fmt: skip
@@ -199,9 +199,9 @@ def test_nobody_takes_another_name_in_the_roster_either(put, tmp_path):
     put("in/ann lee/01_lists.ipynb")
     put("in/eve/Ann Lee 4711 lee@uni.example s1/01_lists.ipynb", when=2_000_000_000)
     roster = {"Ann Lee": ["ann lee", "4711", "lee@uni.example", "s1"], "Eve": ["eve", "4712"]}
-    found = find_submissions(tmp_path / "in", EXERCISES, roster=roster)
-    assert [each.path for each in found.submissions] == ["ann lee/01_lists.ipynb"]
-    assert [why for _, why in found.rejected] == ["its path fits Ann Lee, Eve of the roster"]
+    taken, rejected = find_submissions(tmp_path / "in", EXERCISES, roster=roster)
+    assert [each.path for each in taken] == ["ann lee/01_lists.ipynb"]
+    assert [why for _, why in rejected] == ["its path fits Ann Lee, Eve of the roster"]
 
 
 @pytest.mark.parametrize(("text", "told"), [
@@ -221,9 +221,11 @@ def test_a_pattern_must_name_the_student_and_fit(put, tmp_path):
         students(tmp_path, pattern="x")
     with pytest.raises(ValueError, match=r"'\(' is no regular expression"):
         students(tmp_path, pattern="(")
-    found = find_submissions(tmp_path, EXERCISES, pattern=re.compile(r"^\d+ (?P<student>\w+)/"))
-    assert [each.student for each in found.submissions] == ["ann"]
-    assert found.rejected == [("ben/01_lists.ipynb", "--pattern does not fit its path")]
+    taken, rejected = find_submissions(
+        tmp_path, EXERCISES, pattern=re.compile(r"^\d+ (?P<student>\w+)/")
+    )
+    assert [each.student for each in taken] == ["ann"]
+    assert rejected == [("ben/01_lists.ipynb", "--pattern does not fit its path")]
 
 
 def test_names_that_are_nearly_the_same_stay_apart(put, tmp_path):

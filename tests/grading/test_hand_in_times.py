@@ -50,7 +50,7 @@ def test_a_zone_that_is_in_two_countries_is_the_one_of_this_machine(monkeypatch)
                                   "2030-02-01 12:00 Nowhere/Else"])  # fmt: skip
 def test_a_time_that_is_not_read_is_said(put, tmp_path, text):
     put("ann/01_lists/01_lists.ipynb", 100).with_name("timestamp.txt").write_text(text)
-    (submission,) = find_submissions(tmp_path, EXERCISES).submissions
+    (submission,) = find_submissions(tmp_path, EXERCISES)[0]
     assert submission.submitted.timestamp() == 100
     assert "timestamp.txt does not count" in submission.remarks[0]
 
@@ -61,7 +61,7 @@ def test_a_time_of_nbgraders_that_makes_late_work_timely_is_said(put, tmp_path):
     stamp.write_text("1970-01-01 00:01:40 UTC")
     put("ben/01_lists/01_lists.ipynb", 90)
     deadline = datetime.fromtimestamp(100, UTC)
-    ann, ben = find_submissions(tmp_path, EXERCISES, deadline).submissions
+    ann, ben = find_submissions(tmp_path, EXERCISES, deadline)[0]
     assert (ann.late, ben.late) == (False, False)
     assert "in time by timestamp.txt, late by the file's own time" in ann.remarks[0]
     assert ben.remarks == ()
@@ -74,7 +74,7 @@ def test_a_time_of_nbgraders_that_makes_late_work_timely_is_said(put, tmp_path):
 def test_a_students_own_time_stamp_does_not_count(put, tmp_path, where):
     put(f"{where}/01_lists.ipynb", 200).with_name("timestamp.txt").write_text("1970-01-01 00:01:40")
     deadline = datetime.fromtimestamp(150, UTC)
-    (submission,) = find_submissions(tmp_path, EXERCISES, deadline).submissions
+    (submission,) = find_submissions(tmp_path, EXERCISES, deadline)[0]
     assert submission.late
     assert "not where nbgrader writes it" in submission.remarks[0]
 
@@ -90,7 +90,7 @@ def test_times_that_no_calendar_has_stop_nobody(put, tmp_path, monkeypatch, seco
         return SimpleNamespace(st_mode=found.st_mode, st_mtime=seconds)
 
     monkeypatch.setattr(os, "lstat", odd)
-    (submission,) = find_submissions(tmp_path, EXERCISES, datetime.now(UTC)).submissions
+    (submission,) = find_submissions(tmp_path, EXERCISES, datetime.now(UTC))[0]
     assert submission.submitted.year == (1970 if seconds < 0 else 9999)
 
 
@@ -111,7 +111,7 @@ def test_an_odd_time_stamp_stops_nobody(put, tmp_path, odd):
     else:
         with stamp.open("wb") as file:
             file.truncate(10**10)
-    (submission,) = find_submissions(tmp_path, EXERCISES).submissions
+    (submission,) = find_submissions(tmp_path, EXERCISES)[0]
     assert submission.submitted.timestamp() == 100
     assert "timestamp.txt does not count" in submission.remarks[0]
 
@@ -128,6 +128,6 @@ def test_a_file_that_goes_away_while_it_is_read_stops_nobody(put, tmp_path, monk
         return notebook
 
     monkeypatch.setattr(submissions, "read_notebook", read_and_lose)
-    found = find_submissions(tmp_path, EXERCISES)
-    assert [each.student for each in found.submissions] == ["ben"]
-    assert found.rejected == [("ann/01_lists.ipynb", "it was gone before it was read")]
+    taken, rejected = find_submissions(tmp_path, EXERCISES)
+    assert [each.student for each in taken] == ["ben"]
+    assert rejected == [("ann/01_lists.ipynb", "it was gone before it was read")]

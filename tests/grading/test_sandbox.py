@@ -74,7 +74,7 @@ def test_a_hole_stops_the_grading_and_is_named(monkeypatch):
 def test_a_sandbox_that_does_not_start_is_told_from_one_that_holds(monkeypatch):
     """If nothing runs in it, no attempt succeeds either."""
     monkeypatch.setattr(Sandbox, "command", lambda self, *_: ["false"])
-    with pytest.raises(self_test.SandboxError, match="does not work"):
+    with pytest.raises(GradingError, match="does not work"):
         self_test.check_sandbox(Sandbox())
 
 

@@ -43,7 +43,7 @@ def sample(logits, k, rng):
 
 def pairs(sources, given=()):
     named = {who: [text] for who, text in sources.items()}
-    return [(p.first, p.second) for p in similar_pairs("03", named, given)]
+    return [pair[1:3] for pair in similar_pairs("03", named, given)]
 
 
 def test_a_renamed_copy_is_found_and_honest_work_is_not():

@@ -36,16 +36,16 @@ EXERCISES = {"01_lists": ["double", "mean"], "02_more": ["half"]}
 )
 def test_the_student_is_known_by_folder_or_file(put, tmp_path, path, student):
     put(path)
-    found = find_submissions(tmp_path, EXERCISES)
-    assert [(s.student, s.exercise) for s in found.submissions] == [(student, "01_lists")]
-    assert found.rejected == []
+    taken, rejected = find_submissions(tmp_path, EXERCISES)
+    assert [(s.student, s.exercise) for s in taken] == [(student, "01_lists")]
+    assert rejected == []
 
 
 def test_the_newest_version_counts_and_the_others_are_mentioned(put, tmp_path):
     put("alice/01_lists.ipynb", 300, double="new")
     put("alice/01_lists-1.ipynb", 200, double="old")
     put("alice/old/01_lists (7).ipynb", 100, double="oldest")
-    (submission,) = find_submissions(tmp_path, EXERCISES).submissions
+    (submission,) = find_submissions(tmp_path, EXERCISES)[0]
     assert submission.notebook.answers["double"] == "new"
     assert submission.remarks == ("3 versions: alice/01_lists.ipynb counts",)
 
@@ -53,14 +53,14 @@ def test_the_newest_version_counts_and_the_others_are_mentioned(put, tmp_path):
 def test_at_equal_times_the_number_in_the_name_decides(put, tmp_path):
     for version in ("", "-2", "-10", " (3)"):
         put(f"alice/01_lists{version}.ipynb", 100, double=f"version{version}")
-    (submission,) = find_submissions(tmp_path, EXERCISES).submissions
+    (submission,) = find_submissions(tmp_path, EXERCISES)[0]
     assert submission.notebook.answers["double"] == "version-10"
 
 
 def test_a_version_that_can_be_read_goes_before_a_newer_one_that_cannot(put, tmp_path):
     put("alice/01_lists.ipynb", 100)
     put("alice/01_lists-1.ipynb", 200).write_text("{")
-    (submission,) = find_submissions(tmp_path, EXERCISES).submissions
+    (submission,) = find_submissions(tmp_path, EXERCISES)[0]
     assert submission.path == "alice/01_lists.ipynb"
     assert "damaged" in submission.remarks[0]
 
@@ -69,7 +69,7 @@ def test_a_lecture_of_the_same_name_does_not_count(put, tmp_path):
     put("alice/exercises/01_lists.ipynb", 100)
     lecture = put("alice/notebooks/01_lists.ipynb", 200)
     nbformat.write(nbformat.v4.new_notebook(), lecture)
-    (submission,) = find_submissions(tmp_path, EXERCISES).submissions
+    (submission,) = find_submissions(tmp_path, EXERCISES)[0]
     assert submission.path == "alice/exercises/01_lists.ipynb"
 
 
@@ -77,7 +77,7 @@ def test_several_exercises_each(put, tmp_path):
     put("alice/01_lists.ipynb")
     put("alice/02_more.ipynb", exercise="02_more")
     put("bob/x.ipynb", exercise="02_more")
-    found = find_submissions(tmp_path, EXERCISES).submissions
+    found = find_submissions(tmp_path, EXERCISES)[0]
     assert [(s.student, s.exercise) for s in found] == [
         ("alice", "01_lists"), ("alice", "02_more"), ("bob", "02_more")]  # fmt: skip
 
@@ -85,16 +85,16 @@ def test_several_exercises_each(put, tmp_path):
 def test_what_belongs_to_no_exercise_is_listed(put, tmp_path):
     put("alice/02_more.ipynb", exercise="02_more")
     (tmp_path / "note.ipynb").write_text("no notebook")
-    found = find_submissions(tmp_path, {"01_lists": ["double", "mean"]})
-    assert found.submissions == []
-    assert [path for path, _ in found.rejected] == ["alice/02_more.ipynb", "note.ipynb"]
+    taken, rejected = find_submissions(tmp_path, {"01_lists": ["double", "mean"]})
+    assert taken == []
+    assert [path for path, _ in rejected] == ["alice/02_more.ipynb", "note.ipynb"]
 
 
 @pytest.mark.parametrize(("when", "late"), [(99, False), (100, False), (101, True)])
 def test_late_is_what_comes_after_the_deadline(put, tmp_path, when, late):
     put("alice/01_lists.ipynb", when)
     deadline = datetime.fromtimestamp(100, UTC)
-    (submission,) = find_submissions(tmp_path, EXERCISES, deadline).submissions
+    (submission,) = find_submissions(tmp_path, EXERCISES, deadline)[0]
     assert submission.late is late
 
 
@@ -102,10 +102,10 @@ def test_the_time_stamp_of_nbgrader_goes_before_the_files_own(put, tmp_path):
     put("alice/01_lists/01_lists.ipynb", 100)
     stamp = tmp_path / "alice" / "01_lists" / "timestamp.txt"
     stamp.write_text("2030-02-01 12:00:00.123456 UTC\n")
-    (submission,) = find_submissions(tmp_path, EXERCISES).submissions
+    (submission,) = find_submissions(tmp_path, EXERCISES)[0]
     assert submission.submitted == datetime(2030, 2, 1, 12, 0, 0, 123456, tzinfo=UTC)
     stamp.write_text("yesterday")
-    (submission,) = find_submissions(tmp_path, EXERCISES).submissions
+    (submission,) = find_submissions(tmp_path, EXERCISES)[0]
     assert submission.submitted.timestamp() == 100
 
 
@@ -114,8 +114,8 @@ def test_checkpoints_are_skipped_and_names_in_other_encodings_are_not(put, tmp_p
     put("alice/01_lists.ipynb")
     put("bob/01_lists.ipynb")
     os.rename(tmp_path / "bob", os.fsencode(tmp_path) + b"/b\xff")
-    found = find_submissions(tmp_path, EXERCISES)
-    assert [(s.student, s.path) for s in found.submissions] == [
+    taken, _ = find_submissions(tmp_path, EXERCISES)
+    assert [(s.student, s.path) for s in taken] == [
         ("alice", "alice/01_lists.ipynb"), ("b?-7d1016b8", "b\ufffd/01_lists.ipynb")]  # fmt: skip
 
 
@@ -125,5 +125,5 @@ def test_nothing_is_kept_of_tasks_that_there_are_not(course, tmp_path):
     mark = {"grade_id": "mine", "solution": True, "grade": False}
     made.cells.append(nbformat.v4.new_code_cell("x = 1", metadata={"nbgrader": mark}))
     hand_in(tmp_path, "ann", made)
-    (found,) = find_submissions(tmp_path, {"01_lists": ["double", "mean"]}).submissions
+    (found,) = find_submissions(tmp_path, {"01_lists": ["double", "mean"]})[0]
     assert found.notebook.answers.keys() == {"double", "mean"}

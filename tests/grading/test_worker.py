@@ -250,7 +250,7 @@ def test_who_dies_after_others_is_graded_again_alone(sandbox, monkeypatch):
     monkeypatch.setattr(pool, "grade_submission", noted)
     bodies = {"good": GOOD, "dies": "os._exit(0)", "wrong": "return x"}
     jobs = [pool.Job(key, doubling(), f"import os\n{DEF}{body}") for key, body in bodies.items()]
-    done = pool.grade_all([jobs], sandbox, lambda: pool.local_executor(1), threading.Event())
+    done = pool.grade_all([jobs], sandbox, lambda: pool.open_executor(1), threading.Event())
     found = {key: each["checks"][0]["outcome"] for _, part in done for key, each in part.items()}
     assert found == {"good": "passed", "wrong": "wrong", "dies": "died"}
     assert seen == [["good", "dies", "wrong"], ["dies"]]

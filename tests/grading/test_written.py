@@ -77,7 +77,7 @@ def graded(course, tmp_path, grade_here):
 def test_the_exercise_has_the_question_and_no_answer(course):
     exercise = cells.read_notebook(course / "exercises" / "01_lists.ipynb")
     assert cells.find_cell(exercise, "why").source == build.TEXT_STUB
-    assert cells.written_points(exercise) == {"why": 4}
+    assert cells.points(exercise, "why") == 4
 
 
 def test_points_are_asked_for_where_something_was_written(graded):

@@ -75,8 +75,9 @@ def graded(scratch: Path, exercise: str, seed: int) -> Outcome:
 def results_of(book: Gradebook, exercise: str) -> dict:
     """What results.json tells; ends the program if an answer could not be graded."""
     solution = cells.read_notebook(SOURCE / "solutions" / f"{exercise}.ipynb")
-    titles, written = cells.titles(solution), cells.written_points(solution)
-    rows = [row for row in book.rows if row["task"] not in written]  # a person marks those
+    titles = cells.titles(solution)
+    rows = [row for row in book.rows  # a person marks the others
+            if cells.role(cells.find_cell(solution, row["task"])) == "solution"]  # fmt: skip
     if failed := [row for row in rows if row["points"] is None]:
         sys.exit("\n".join(f"{row['task']}: {row['message']}" for row in failed))
     tests = [

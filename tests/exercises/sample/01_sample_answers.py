@@ -84,16 +84,6 @@ def greedy(next_log_probs, prompt_ids, n):
     return [new_tokens(k)[-1] for k in range(1, n + 1)]
 
 
-# %% greedy: never-stops
-def greedy(next_log_probs, prompt_ids, n):
-    new = []
-    while True:
-        best = next_log_probs([[*prompt_ids, *new]]).argmax().item()
-        if len(new) > n:
-            return new
-        new = [best]
-
-
 # %% new-rows: right
 n_new_rows = len(range(10, 11))
 

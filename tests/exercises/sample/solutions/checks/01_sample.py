@@ -2,7 +2,7 @@
 
 import torch
 
-from grader.checks import Case, Close, Edit, Exact, Misconception, Probe, Raises, Task
+from grader.checks import Case, Close, Exact, Probe, Task
 
 
 def perplexity_cases(rng):
@@ -22,30 +22,6 @@ def toy_model(rng):
     return Probe(next_log_probs, torch.tensor(rng.dirichlet([0.7] * 3, size=40)))
 
 
-def greedy(next_log_probs, prompt_ids, n):
-    new = ()
-    while len(new) < n:
-        row = next_log_probs([[*prompt_ids, *new]])[0].tolist()
-        new += (row.index(max(row)),)
-    return list(new)
-
-
-def greedy_from_start(next_log_probs, prompt_ids, n):
-    return greedy(next_log_probs, [], n)
-
-
-def greedy_spoils(next_log_probs, prompt_ids, n):
-    new = greedy(next_log_probs, prompt_ids, n)
-    prompt_ids.extend(new)
-    return new
-
-
-def greedy_asks_twice(next_log_probs, prompt_ids, n):
-    for i in range(n):
-        next_log_probs([prompt_ids + greedy(next_log_probs, prompt_ids, i)])
-    return greedy(next_log_probs, prompt_ids, n)
-
-
 PERPLEXITY = Task(
     grade_id="perplexity", entry="perplexity", cases=perplexity_cases, compare=Close(rtol=1e-9),
     misconceptions=[
@@ -59,49 +35,29 @@ PERPLEXITY = Task(
          "this is the cross-entropy in nats: perplexity is its exponential"),
     ])  # fmt: skip
 
-# The long form, with a reference and functions, which a task may need.
 GREEDY = Task(
-    grade_id="greedy",
-    entry="greedy",
+    grade_id="greedy", entry="greedy", compare=Exact(), watch=("mutated", "n_calls"), timeout_s=2.0,
     cases=lambda rng: [Case(toy_model(rng), [int(rng.integers(3))], 3) for _ in range(4)],
-    reference=greedy,
-    compare=Exact(),
-    watch=("mutated", "n_calls"),
-    timeout_s=2.0,
     misconceptions=[
-        Misconception(
-            "returns-prompt",
-            Edit("token_ids[len(prompt_ids) :]", "token_ids"),
-            "return the new tokens only, without the prompt",
-        ),
-        Misconception(
-            "ignores-prompt", greedy_from_start, "the model was not given the prompt's tokens"
-        ),
-        Misconception("spoils-prompt", greedy_spoils, "the caller's prompt_ids have grown"),
-        Misconception(
-            "least-probable",
-            Edit("argmax", "argmin"),
-            "this takes the LEAST probable token: log-probabilities are negative",
-        ),
-        Misconception(
-            "asks-again",
-            greedy_asks_twice,
-            "the model was asked again for tokens that were already chosen",
-        ),
-        Misconception(
-            "never-stops",
-            Raises("TimeLimit"),
-            "the loop never ends: nothing counts the new tokens",
-        ),
-    ],
-)
+        ("returns-prompt", "token_ids[len(prompt_ids) :]", "token_ids",
+         "return the new tokens only, without the prompt"),
+        ("ignores-prompt", "list(prompt_ids)", "[]", "token_ids[len(prompt_ids) :]", "token_ids",
+         "the model was not given the prompt's tokens"),
+        ("spoils-prompt", "list(prompt_ids)", "prompt_ids", "[len(prompt_ids) :]", "[-n:]",
+         "the caller's prompt_ids have grown"),
+        ("least-probable", "argmax", "argmin",
+         "this takes the LEAST probable token: log-probabilities are negative"),
+        ("asks-again", "next_log_probs([token_ids])",
+         "next_log_probs([token_ids]) + 0 * next_log_probs([prompt_ids])",
+         "the model was asked again for tokens that were already chosen"),
+    ])  # fmt: skip
 
 NEW_ROWS = Task(
     grade_id="new-rows", entry="n_new_rows", compare=Exact(), misconceptions=[
-        ("all", 11, "a key depends on its own position and what is left of it"),
-        ("old", 10, "this counts the rows that stay as they were"),
-        ("none", 0, "the new token has a row of its own"),
-        ("two", 2, "only the new token's row is new"),
+        ("all", "= 1", "= 11", "a key depends on its own position and what is left of it"),
+        ("old", "= 1", "= 10", "this counts the rows that stay as they were"),
+        ("none", "= 1", "= 0", "the new token has a row of its own"),
+        ("two", "= 1", "= 2", "only the new token's row is new"),
     ])  # fmt: skip
 
 BITS = Task(
