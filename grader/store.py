@@ -122,4 +122,7 @@ def open_store(folder: Path) -> Iterator[Store]:
     except Timeout:
         raise GradingError(f"{folder}: another run grades into this folder") from None
     except sqlite3.DatabaseError as error:
-        raise GradingError(f"{folder / FILE}: {error}") from error
+        raise GradingError(
+            f"{folder / FILE}: {error}. Was it written by another version of the grader, or is it"
+            " damaged? Its pages and tables stay as they are: grade into a new folder, --out."
+        ) from error

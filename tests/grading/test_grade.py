@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import os
+import sqlite3
 from concurrent.futures import Future
 from datetime import UTC, datetime
 
@@ -188,10 +189,16 @@ def test_two_runs_into_one_folder_are_refused(three, grade_here, tmp_path):
         grade_here()
 
 
-def test_a_damaged_database_is_named(three, grade_here, tmp_path):
+def test_a_database_that_is_damaged_or_of_another_version_is_named(three, grade_here, tmp_path):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "grading.sqlite").write_bytes(b"no database" * 100)
-    with pytest.raises(GradingError, match=r"grading\.sqlite"):
+    path = tmp_path / "out" / "grading.sqlite"
+    path.write_bytes(b"no database" * 100)
+    with pytest.raises(GradingError, match=r"grading\.sqlite: file is not a database"):
+        grade_here()
+    path.unlink()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE submissions (student TEXT, exercise TEXT)")
+    with pytest.raises(GradingError, match=r"2 columns.*another version.* grade into a new folder"):
         grade_here()
 
 
