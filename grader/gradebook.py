@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 
 import pandas as pd
@@ -145,8 +143,11 @@ def _first_failure(checks: list[dict]) -> str:
 
 
 def by_student(rows: Iterable[dict]) -> dict[str, list[dict]]:
-    """The rows of each student; they are in the order of students."""
-    return {student: list(own) for student, own in groupby(rows, itemgetter("student"))}
+    """The rows of each student."""
+    found: dict[str, list[dict]] = {}
+    for row in rows:
+        found.setdefault(row["student"], []).append(row)
+    return found
 
 
 def make_gradebook(
