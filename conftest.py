@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 pytest_plugins = ["nbval_checks"]
 
-ONE_PAGE = "tests/browser/widgets/"  # its tests share a page of JupyterLab, see its conftest.py
+ONE_PAGE = "tests/browser/widgets_in_lab/"  # its tests share a page of JupyterLab, see its conftest.py
 
 
 @pytest.hookimpl(optionalhook=True)
