@@ -15,7 +15,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 pytest_plugins = ["nbval_checks"]
 
-ONE_PAGE = "tests/browser/widgets_in_lab/"  # its tests share a page of JupyterLab, see its conftest.py
+# Its tests share a page of JupyterLab; its conftest.py says why.
+ONE_PAGE = "tests/browser/widgets_in_lab/"
 
 
 @pytest.hookimpl(optionalhook=True)
