@@ -20,6 +20,8 @@ def pytest_collection_modifyitems(items):
             item.add_marker("browser")
         if "sandbox" in getattr(item, "fixturenames", ()):
             item.add_marker("sandbox")
+        if "site" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow and item.path.suffix != ".ipynb")
 

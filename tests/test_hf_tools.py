@@ -53,6 +53,7 @@ def t5():
 # -- the twelve tasks ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_task_table_is_what_transformers_says(tmp_path):
     """In a process of its own: the course's pipelines stand in this one's registry."""
     fresh = Forked(installed_tasks, tmp_path, HF_HUB_OFFLINE="1")

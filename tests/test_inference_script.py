@@ -251,6 +251,7 @@ def test_a_bad_setting_is_named(settings, word):
         TaskInfo(**{"prompt_seqs": "a"} | settings)
 
 
+@pytest.mark.slow
 def test_the_command_line_prints_text_to_stdout_and_the_rest_to_stderr():
     arguments = ["--prompt", TEXT, "--top-k", "1", "--output-len", "4", "--device", "cpu"]
     done = subprocess.run(

@@ -175,6 +175,7 @@ def test_bad_arguments_start_nothing(arguments, message, monkeypatch):
         run_ranks(parallel_targets.add_up, {}, **arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
 def test_ranks_and_what_they_started_do_not_outlive_a_script_that_is_killed(tmp_path):
     pid_folder = tmp_path / "pids"

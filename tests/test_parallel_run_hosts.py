@@ -149,6 +149,7 @@ def test_the_group_of_lecture_07_on_two_hosts(hosts, tmp_path):
     assert result["payloads"] == [["all_reduce", size] for size in sizes]
 
 
+@pytest.mark.slow
 def test_the_command_starts_ranks_by_itself_and_names_bad_arguments(tmp_path, capsys):
     from lecture_lib.parallel.__main__ import main
 

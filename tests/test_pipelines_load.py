@@ -25,6 +25,7 @@ def load(worker, task, text, model=None, **options):
     return SimpleNamespace(**worker.ask(task, text, model, **options))
 
 
+@pytest.mark.slow
 def test_the_lectures_models_run_from_the_hub_and_then_from_its_cache(tmp_path):
     save_tiny_classifier(tmp_path / "bert")
     save_tiny_model(tmp_path / "opt", "opt", as_bin=True)  # as opt-350m: no safetensors

@@ -354,6 +354,7 @@ print(load_pipeline("translation", device="cpu")("translate English to French: t
 """
 
 
+@pytest.mark.slow
 def test_a_student_translates_with_the_model_in_the_package(student, python):
     done = released_course.run(python, "-c", TRANSLATE)
     assert done.returncode == 0, done.stderr

@@ -70,6 +70,7 @@ def results_in(folder) -> int:
         return 0
 
 
+@pytest.mark.slow
 def test_interrupted_killed_and_run_again_it_goes_on(course, slow):
     # Some answers wait, so that however slow this process is, it is never too late to interrupt.
     hold(slow, first=2)

@@ -22,6 +22,8 @@ from notebook_rules import IGNORE_TAG, committed_problems
 from PIL import Image
 from small_notebooks import CELLS, make_decoy_kernel, make_notebook, run_nbval
 
+pytestmark = pytest.mark.slow
+
 
 def cell_of(nb: NotebookNode, cell_id: str) -> NotebookNode:
     return next(cell for cell in nb.cells if cell.id == cell_id)
