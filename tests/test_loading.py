@@ -25,6 +25,7 @@ from lecture_lib.loading.errors import (
     NotEnoughMemoryError,
     UnsupportedModelError,
 )
+from lecture_lib.loading.load import find_folder
 from lecture_lib.model_spec import MODEL_SPECS
 
 
@@ -132,7 +133,10 @@ def test_of_a_file_its_folder_is_to_be_named(folder, file):
         load_model(folder / file)
 
 
-def test_a_gguf_file_is_refused(tmp_path):
+@pytest.mark.real_model
+def test_a_gguf_file_is_the_bundled_models_or_is_refused(tmp_path):
+    gguf = bundled_model.find_gguf()
+    assert find_folder(str(gguf), None) == find_folder(bundled_model.NAME, None)
     other = tmp_path / "model.gguf"
     other.write_bytes(b"GGUF")
     with pytest.raises(ModelNotFoundError, match=r"is a GGUF file; .* as safetensors"):

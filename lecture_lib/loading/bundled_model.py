@@ -76,6 +76,11 @@ def find_gguf() -> Path:
     raise MissingPackageError(f"the package {PACKAGE}{lack}. Install it with: {INSTALL}")
 
 
+def is_its_gguf(path: Path) -> bool:
+    """Whether this is the package's GGUF file, or a copy of it."""
+    return path.suffix == ".gguf" and os.path.isfile(path) and sha256_of(path) == GGUF_SHA256
+
+
 def _convert_with_checks(target: Path) -> None:
     gguf, free = find_gguf(), shutil.disk_usage(target).free
     if free < CONVERTED_BYTES:

@@ -84,7 +84,7 @@ def load_model(
 def find_folder(name: str, check) -> tuple[Path, str]:
     """The folder with the model's files, and words for where it comes from."""
     path = Path(os.path.expanduser(check_text("name", name, "word")))  # also of no such user
-    if name == bundled_model.NAME:
+    if name == bundled_model.NAME or bundled_model.is_its_gguf(path):
         package = f"{bundled_model.PACKAGE}, {bundled_model.GGUF_FILE}"
         return bundled_model.ensure_bundled_model(), f"bundled model (package {package})"
     # os.path asks without an error for what can't be the name of a file.
