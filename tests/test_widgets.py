@@ -98,6 +98,17 @@ def test_stepper_runs_the_model_once_a_step(loaded):
     assert seen == [4]
 
 
+def test_a_step_that_fails_leaves_the_steppers_text_alone(loaded, monkeypatch):
+    widget = GenerationStepper(loaded, "The quick brown")
+    shown = widget.text_so_far.value
+    with monkeypatch.context() as patch:
+        patch.setattr(loaded.model, "forward", lambda *args, **kwargs: 1 / 0)
+        widget.next.click()  # the error goes to the notebook's log
+    assert (widget.text, widget.text_so_far.value) == ("The quick brown", shown)
+    widget.next.click()
+    assert widget.text == "The quick brown fox"
+
+
 def test_cache_watcher_shows_the_engines_cache(loaded):
     widget = CacheWatcher(Engine(loaded), "The quick brown fox", n_steps=4)
     assert "saw 4 tokens, 0 came out of the cache, 4 are in it now" in widget.facts.value

@@ -49,6 +49,7 @@ class GenerationStepper(PictureWidget):
         self._distribution = cache(partial(next_token_probs, self.loaded))
 
     def _go_to(self, new_ids: list[int]) -> None:
+        self._distribution((*self.prompt_ids, *new_ids))  # if it fails, the text stays as it was
         self.new_ids = new_ids
         self.show()
 
