@@ -28,7 +28,7 @@ import nbformat
 from results import describe_machine, table, write_section
 from tqdm import tqdm
 
-from grader import cells
+from grader import cells, checks
 
 COURSE = Path(__file__).resolve().parents[1]
 TITLE = re.compile(r"^# %% *([\w-]+): *([\w-]+)[ \t]*$", re.MULTILINE)
@@ -57,6 +57,9 @@ def course_answers(name: str, solution: nbformat.NotebookNode) -> dict[str, dict
     parts = TITLE.split(text)
     for task, label, source in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
         found[task]["other" if label == "right" else "wrong"].append(source.strip("\n"))
+    for task in checks.load_tasks(COURSE / "solutions" / "checks" / f"{name}.py"):
+        [source], wrong = found[task.grade_id]["right"], found[task.grade_id]["wrong"]
+        wrong += [checks.edited(source, changes[1:-1]) for changes in task.misconceptions]
     return found
 
 
@@ -94,9 +97,11 @@ def grade_ours(work: Path, name: str, n: int, options: list[str]) -> float:
     command = ["grader", "--root", COURSE, "grade", work / "submitted", "--out", out]
     seconds = run([*command, "--exercise", name, "--seed", 1, *options])
     with (out / "grades.csv").open(encoding="utf-8") as file:
-        totals = [row["total"] for row in csv.DictReader(file)]
-    assert len(totals) == n
-    assert len(set(totals)) > 1 or n == 1, "right and wrong answers got the same points"
+        rows = list(csv.DictReader(file))
+    assert len(rows) == n
+    # Not the total: it is empty until a person has marked the open question.
+    points = {tuple(row[name] for name in row if "/" in name) for row in rows}
+    assert len(points) > 1 or n == 1, "right and wrong answers got the same points"
     return seconds
 
 
