@@ -126,7 +126,7 @@ def pipeline_schedule(
     check_count("n_requests", n_requests)
     check_count("n_stages", n_stages, most=_MOST_STAGES)
     n_passes = check_count("max_new_tokens", max_new_tokens) - 1 + check_count("n_chunks", n_chunks)
-    words = "n_requests * n_stages * max_new_tokens"
+    words = "n_requests * n_stages * (max_new_tokens - 1 + n_chunks)"
     check_count(words, n_requests * n_stages * n_passes, most=_MOST_BLOCKS)
     chunk_s = [t / n_chunks for t in _one_for_each_stage("prefill_s", prefill_s, n_stages)]
     decode_s = _one_for_each_stage("decode_s", decode_s, n_stages)

@@ -9,18 +9,12 @@ from lab_browser import running_chromium, watched
 
 
 @pytest.fixture(scope="package")
-def chromium():
-    with running_chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="package")
-def widgets_page(lab, chromium):
+def widgets_page(lab):
     """The notebook with every lecture's widgets, behind its set-up."""
     from lab_page import LabPage
     from lab_server import WIDGETS
 
-    with watched(chromium):
+    with running_chromium() as chromium, watched(chromium):
         page = LabPage(chromium.new_page(), lab).open(WIDGETS)
         page.run_setup()
         yield page
