@@ -314,7 +314,7 @@ def test_a_count_of_a_hundred_million_is_refused_or_cheap(name, argument):
         ),
         (
             lambda: parallel.pipeline_schedule(n_requests=10**8, n_stages=2, prefill_s=1),
-            r"n_requests \* n_stages \* max_new_tokens: .* to 200,000",
+            r"n_requests \* n_stages \* \(max_new_tokens - 1 \+ n_chunks\): .* to 200,000",
         ),
         (lambda: ToyLM({"": {"a": 1.0}}).all_sequences(10**8), "too many to list"),
         (lambda: decoding.find_toy_model(lambda *p: True, depth=30), "depth: .* from 1 to 6"),
