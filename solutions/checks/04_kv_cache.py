@@ -14,93 +14,73 @@ def scales(width):
     root = f"math.sqrt({width})"
     return [
         ("no-scale", f" / {root}", "", "the scores are not scaled: divide by √H"),
-        ("scale-typed-in", root, "2", "the scale of the visible test's heads, √4 = 2, is typed in"),
+        ("scale-typed-in", root, "2", "the scale of the visible test, √4 = 2, is typed in"),
         ("scale-without-root", root, width, "the scores are divided by H; the scale is its root"),
     ]
 
 
 def use_append(answer, keys, values, chunks):
-    """Append all chunks; what came back each time, whether as views, and what stands in memory."""
+    """Append all chunks; what came back each time, whether as views, and what is in memory."""
     steps, length = [], 0
     for k, v in chunks:
         K, V = answer.append(keys, values, length, k, v)
         length += k.shape[1]
-        views = {
-            name: new.untyped_storage().data_ptr() == old.untyped_storage().data_ptr()
-            for name, new, old in (("K is a view", K, keys), ("V is a view", V, values))
-        }
-        steps.append({"K": K.clone(), "V": V.clone(), **views})
+        views = [new.untyped_storage().data_ptr() == old.untyped_storage().data_ptr()
+                 for new, old in ((K, keys), (V, values))]  # fmt: skip
+        steps.append({"K": K.clone(), "V": V.clone(), "views": views})
     return {"steps": steps, "reserved keys": keys, "reserved values": values}
 
 
-def append_cases(rng):
-    def case(n_kv_heads, max_seq_len, head_dim, lengths, label):
-        keys, values = (normal(rng, n_kv_heads, max_seq_len, head_dim) for _ in range(2))
-        chunks = [
-            tuple(normal(rng, n_kv_heads, length, head_dim) for _ in range(2)) for length in lengths
-        ]
-        return Case(keys, values, chunks, label=label)
+def append_case(rng, n_kv_heads, max_seq_len, head_dim, lengths, label):
+    def pair(length):
+        return normal(rng, n_kv_heads, length, head_dim), normal(rng, n_kv_heads, length, head_dim)
 
-    return [
-        case(2, 9, 4, [4, 1, 1], "a prefill and two decode steps"),
-        case(3, 6, 2, [1, 1, 1], "decode steps from nothing"),
-        case(2, 8, 3, [2, 3, 1], "a prefill in chunks"),
-        case(2, 5, 3, [4, 1], "filled to the last position"),
-        case(2, 3, 2, [2, 1, 1], "one position too many"),
-        case(2, 3, 2, [2, 2], "a chunk of which only a part fits"),
-    ]
+    return Case(*pair(max_seq_len), [pair(length) for length in lengths], label=label)
 
 
+RETURNED = "keys[:, :end], values[:, :end]"
 APPEND = Task(
-    grade_id="append", entry="append", cases=append_cases, drive=use_append, compare=Exact(),
-    watch=("mutated",), misconceptions=[
-        ("concat", "    end = length + k.shape[1]",
-         "    return torch.cat([keys[:, :length], k], dim=1), torch.cat([values[:, :length], v], "
-         "dim=1)", "concat makes a new tensor and leaves the reserved one as it was: write into "
-         "it, keys[:, a:b] = k"),
+    grade_id="append", entry="append", drive=use_append, compare=Exact(), watch=("mutated",),
+    cases=lambda rng: [
+        append_case(rng, 2, 9, 4, [4, 1, 1], "a prefill and two decode steps"),
+        append_case(rng, 3, 6, 2, [1, 1, 1], "decode steps from nothing"),
+        append_case(rng, 2, 8, 3, [2, 3, 1], "a prefill in chunks"),
+        append_case(rng, 2, 5, 3, [4, 1], "filled to the last position"),
+        append_case(rng, 2, 3, 2, [2, 1, 1], "one position too many"),
+        append_case(rng, 2, 3, 2, [2, 2], "a chunk of which only a part fits"),
+    ],
+    misconceptions=[
+        ("concat", "    end = length + k.shape[1]", "    return torch.cat([keys[:, :length], k], "
+         "dim=1), torch.cat([values[:, :length], v], dim=1)",
+         "concat makes a new tensor: write into the reserved one, keys[:, a:b] = k"),
         ("writes-at-the-start", "keys[:, length:end] = k", "keys[:, : k.shape[1]] = k",
          "values[:, length:end] = v", "values[:, : v.shape[1]] = v",
-         "the new rows overwrite the first ones: they go behind the filled part, from `length` on"),
-        ("writes-at-the-end", "keys[:, length:end] = k", "keys[:, -k.shape[1] :] = k",
-         "values[:, length:end] = v", "values[:, -v.shape[1] :] = v",
-         "the new rows are written at the very end of the reserved room; they go right behind the "
-         "filled part, from `length` on"),
-        ("returns-everything", "keys[:, :end], values[:, :end]", "keys, values",
-         "all of the reserved room is returned; what lies behind the filled part is no one's, and "
-         "attention must not see it"),
-        ("returns-the-past", "keys[:, :end], values[:, :end]",
-         "keys[:, :length], values[:, :length]", "only the old part is returned: a token attends "
-         "to itself too, so the new rows belong to it"),
-        ("returns-the-new",
-         "keys[:, :end], values[:, :end]", "keys[:, length:end], values[:, length:end]",
-         "only the new rows are returned: attention needs the past as well, from position 0 on"),
-        ("returns-copies",
-         "keys[:, :end], values[:, :end]", "keys[:, :end].clone(), values[:, :end].clone()",
-         "right numbers, but copies: that moves the whole past at each step, which is what the "
-         "reserved room was to avoid. A slice is a view"),
+         "the new rows overwrite the first ones; they begin at `length`"),
+        ("returns-everything", RETURNED, "keys, values", "what is not filled yet is returned, too"),
+        ("returns-the-past", RETURNED, "keys[:, :length], values[:, :length]",
+         "the new rows are not returned"),
+        ("returns-the-new", RETURNED, "keys[:, length:end], values[:, length:end]",
+         "only the new rows are returned: attention needs the past as well"),
+        ("returns-copies", RETURNED, "keys[:, :end].clone(), values[:, :end].clone()",
+         "right numbers, but copies: they move the whole past at each step. Return slices"),
         ("one-token-only", "keys[:, length:end] = k", "keys[:, length : length + 1] = k",
          "values[:, length:end] = v", "values[:, length : length + 1] = v",
-         "this writes a single position; a prefill brings several at once, k.shape[1] of them"),
-        ("keys-for-values", "end] = v", "end] = k",
-         "the values got the keys k: a slip of copy and paste"),
-        ("values-forgotten", "values[:, length:end] = v", "",
-         "only the keys are written; the values v belong into the reserved values"),
+         "this writes a single position; a prefill brings k.shape[1] of them"),
+        ("keys-for-values", "end] = v", "end] = k", "the keys k were written as values, too"),
+        ("values-forgotten", "values[:, length:end] = v", "", "only the keys are written"),
         ("room-for-one", "end > keys.shape[1]", "length >= keys.shape[1]",
-         "right for one new position; but a chunk may fit in part only. Compare its END, length "
-         "+ L, with the room, and raise your own ValueError"),
+         "a chunk may fit in part only: compare its END, length + L, with the room"),
         ("no-room-check", "end > keys.shape[1]", "False",
-         "right while there is room; but where none is left, the new token vanishes without a word "
-         "(a slice behind the end is empty): raise ValueError"),
+         "where no room is left, a token is lost: raise ValueError"),
         ("refuses-the-last-place", "if end > keys", "if end >= keys",
-         "the last position is refused: max_seq_len positions fit, one more does not"),
-        ("values-first", "keys[:, :end], values[:, :end]", "values[:, :end], keys[:, :end]",
-         "the values come back first; keys, then values"),
+         "the last position is refused: max_seq_len positions fit"),
         ("room-of-another-axis", "end > keys.shape[1]", "end > keys.shape[-1]",
          "the room is the size of axis 1, max_seq_len; the last axis is the width H"),
         ("counts-heads", "length + k.shape[1]", "length + len(k)",
-         "L is the size of axis 1 of k, (n_KV, L, H); len(k) is the number of heads"),
+         "L is the size of axis 1 of k, (n_KV, L, H); len(k) counts its heads"),
     ])  # fmt: skip
 
+SEEN = "positions <= queries[:, None]"
 CHUNK_MASK = Task(
     grade_id="chunk-mask", entry="chunk_mask", compare=Exact(),
     cases=lambda rng: [
@@ -112,113 +92,71 @@ CHUNK_MASK = Task(
         Case(between(rng, 2, 7), between(rng, 10, 30), label="a long past"),
     ],
     misconceptions=[
-        ("no-mask-behind-a-cache",
-         "positions <= queries[:, None]", "(positions <= queries[:, None]) | (past_len > 0)",
-         "no mask as soon as there is a past: right for one new token, but in a chunk of several "
-         "the first ones then see their own future"),
+        ("no-mask-behind-a-cache", SEEN, "(positions <= queries[:, None]) | (past_len > 0)",
+         "no mask behind a past: in a chunk, tokens then see their own future"),
         ("square", "torch.arange(past_len + seq_len)", "torch.arange(seq_len)",
-         "(past_len, past_len + seq_len)", "(seq_len)", "this is the (L, L) square of the new "
-         "tokens; there are S = past_len + L columns, and the first past_len are visible to all"),
+         "(past_len, past_len + seq_len)", "(seq_len)",
+         "this is the (L, L) square of the new tokens; S = past_len + L columns are needed"),
         ("diagonal-not-moved", "(past_len, past_len + seq_len)", "(seq_len)",
-         "the diagonal starts at column 0, as if the chunk were the beginning of the text: new "
-         "token l is position past_len + l, so it moves by past_len"),
-        ("moved-by-the-chunk", "(past_len, past_len + seq_len)", "(seq_len, 2 * seq_len)",
-         "the diagonal is moved by the number of NEW tokens; in front of them are past_len"),
-        ("hides-the-chunk", "positions <= queries[:, None]",
-         "(positions < past_len) | (positions == queries[:, None])",
-         "a new token sees the past and itself, but not the new ones BEFORE it in the chunk"),
+         "the diagonal starts at column 0; new token l is position past_len + l"),
+        ("hides-the-chunk", SEEN, "(positions < past_len) | (positions == queries[:, None])",
+         "a new token sees the past and itself, but not the new ones before it"),
         ("sees-the-next", "positions <=", "positions - 1 <=",
-         "off by one: each new token still sees the one right after it"),
-        ("hides-itself", "<= queries", "< queries",
-         "off by one: the new tokens do not see themselves"),
-        ("hides-the-past", "positions <= queries[:, None]",
-         "(positions >= past_len) & (positions <= queries[:, None])",
-         "the past is hidden: the new tokens see only one another, and the cache is for nothing"),
-        ("past-behind", "positions <= queries[:, None]",
-         "(positions <= queries[:, None]).roll(-past_len, dims=1)", "the columns of the past stand "
-         "last; the cache holds the earlier positions, so they come first"),
-        ("upside-down", "<=", ">",
-         "upside down: True marks what is hidden here; it should mark what may be looked at"),
-        ("additive", "return positions <= queries[:, None]",
-         "hidden = positions > queries[:, None]\n"
-         "    return torch.zeros(hidden.shape).masked_fill(hidden, -math.inf)",
-         "this is the additive form, 0 and -inf, to be added to scores; bools are wanted"),
-        ("transposed", "positions <= queries[:, None]", "(positions <= queries[:, None]).T",
-         "rows and columns are exchanged: a row for each NEW token, a column for each position"),
-        ("hides-the-last-column", "return positions <= queries[:, None]",
-         "mask = positions + 0 * queries[:, None] >= 0\n    mask[:-1, -1] = False\n    "
-         "return mask",
-         "only the last column is hidden; a new token may see NONE of the new ones after it, "
-         "and in a chunk of three or more there are several"),
+         "each new token still sees the one right after it"),
+        ("hides-itself", "<= queries", "< queries", "the new tokens do not see themselves"),
+        ("hides-the-past", SEEN, "(positions >= past_len) & (positions <= queries[:, None])",
+         "the past is hidden"),
+        ("upside-down", "<=", ">", "upside down: True marks what may be looked at"),
+        ("additive", "return positions <= queries[:, None]", "hidden = positions > queries[:, "
+         "None]\n    return torch.zeros(hidden.shape).masked_fill(hidden, -math.inf)",
+         "this is the additive form, 0 and -inf; bools are needed"),
+        ("transposed", SEEN, "(positions <= queries[:, None]).T",
+         "there is a row for each NEW token"),
     ])  # fmt: skip
 
 
-def rope_cases(rng):
-    def case(seq_len, past_len, head_dim, label):
-        Q, K_new = (normal(rng, seq_len, head_dim) for _ in range(2))
-        K_cache = normal(rng, past_len, head_dim)  # rotated or not: random
-        return Case(Q, K_new, K_cache, label=label)
-
-    return [
-        case(5, 0, 4, "a prefill"),
-        case(1, 6, 6, "a decode step"),
-        case(3, 4, 4, "a chunk behind a past"),
-        case(1, between(rng, 20, 60), 8, "a decode step behind a long past"),
-    ]
+def rope_case(rng, seq_len, past_len, head_dim, label):
+    Q, K_new, K_cache = (normal(rng, n, head_dim) for n in (seq_len, seq_len, past_len))
+    return Case(Q, K_new, K_cache, label=label)
 
 
+PLACES = "torch.arange(past_len, past_len + len(Q))"
 ROPE_CACHE = Task(
-    grade_id="rope-cache", entry="cached_scores", cases=rope_cases, compare=CLOSE,
-    watch=("mutated",), misconceptions=[
-        ("position-in-the-chunk", "(past_len, past_len + len(Q))", "(len(Q))",
-         "the bug is still there: positions count from the start of the CALL, so each decoded "
-         "token is rotated to position 0. They go on where the cache ends, at len(K_cache)"),
+    grade_id="rope-cache", entry="cached_scores", compare=CLOSE, watch=("mutated",),
+    cases=lambda rng: [
+        rope_case(rng, 5, 0, 4, "a prefill"),
+        rope_case(rng, 1, 6, 6, "a decode step"),
+        rope_case(rng, 3, 4, 4, "a chunk behind a past"),
+        rope_case(rng, 1, between(rng, 20, 60), 8, "a decode step behind a long past"),
+    ],
+    misconceptions=[
+        ("position-in-the-chunk", PLACES, "torch.arange(len(Q))",
+         "positions count from the start of the CALL; they continue at len(K_cache)"),
         ("only-queries-moved", "(K_new, positions)", "(K_new, positions - past_len)",
-         "the queries stand at their places now, the new keys still count from 0: both are of the "
-         "same tokens"),
-        ("only-keys-moved", "(Q, positions)", "(Q, positions - past_len)",
-         "the new keys stand at their places now, the queries still count from 0: both are of the "
-         "same tokens"),
+         "the queries are at their places, but the new keys still count from 0"),
         ("off-by-one", "(past_len, past_len + len(Q))", "(past_len + 1, past_len + 1 + len(Q))",
-         "off by one: past_len keys have the positions 0 to past_len - 1, so the first new token "
-         "stands at past_len"),
-        ("one-position-for-all", "torch.arange(past_len, past_len + len(Q))",
-         "torch.full((len(Q),), past_len)", "all tokens of a chunk stand at the same position: "
-         "right for a decode step, but several new tokens take past_len, past_len + 1, …"),
+         "off by one: the cached keys have 0 to past_len - 1, so the first new one past_len"),
+        ("one-position-for-all", PLACES, "torch.full((len(Q),), past_len)",
+         "all tokens of a chunk get the same position: they are past_len, past_len + 1, …"),
         ("rotates-twice", "rotate(K_new, positions)", "K_new", "torch.cat([K_cache, K_new])",
          "rotate(torch.cat([K_cache, K_new]), torch.arange(past_len + len(K_new)))",
-         "the cached keys are rotated once more at each call; they were rotated when they came in: "
-         "rotate the new ones only"),
-        ("caches-before-rope", "rotate(K_new, positions)", "K_new",
-         "Q @ K.T", "Q @ rotate(K, torch.arange(len(K))).T",
-         "all keys are rotated here and the new ones cached without rotation; but those in the "
-         "cache ARE rotated: rotate the new ones only, and cache them so"),
+         "the cached keys are rotated again at each call: rotate the new ones only"),
+        ("caches-before-rope", "rotate(K_new, positions)", "K_new", "Q @ K.T",
+         "Q @ rotate(K, torch.arange(len(K))).T",
+         "the new keys are cached before RoPE, but those in the cache are rotated"),
         ("no-rotation", "rotate(Q, positions), rotate(K_new, positions)", "Q, K_new",
          "the new queries and keys are not rotated at all"),
         ("new-keys-in-front", "[K_cache, K_new]", "[K_new, K_cache]",
-         "the new keys stand in front of the cached ones; they are later in the text, so behind"),
+         "the new keys belong behind the cached ones"),
         *scales("Q.shape[-1]"),
         ("queries-not-rotated", "Q, K_new = rotate(Q, positions), ", "K_new = ",
-         "the queries are not rotated; they stand at the positions of their keys"),
-        ("masks", "return Q @ K.T / math.sqrt(Q.shape[-1])",
-         "return (Q @ K.T / math.sqrt(Q.shape[-1])).masked_fill(~torch.ones(len(Q), len(K), "
-         "dtype=torch.bool).tril(past_len), -math.inf)", "the scores are masked; here they come "
-         "without a mask, which is the subject of task 2"),
+         "the queries are not rotated; they have the positions of their keys"),
         ("returns-the-new-keys", "math.sqrt(Q.shape[-1]), K", "math.sqrt(Q.shape[-1]), K_new",
-         "only the new keys are returned; what is cached next is all S of them, old and new"),
+         "only the new keys are returned; all S of them are cached next"),
         ("returns-them-unturned", "Q, K_new = rotate", "Q, turned = rotate",
          "K = torch.cat([K_cache, K_new])", "K = torch.cat([K_cache, turned])",
          "math.sqrt(Q.shape[-1]), K", "math.sqrt(Q.shape[-1]), torch.cat([K_cache, K_new])",
-         "the scores are right, but the new keys go into the cache as they came in; the "
-         "cache holds keys AFTER RoPE"),
-        ("moved-by-the-new", "torch.arange(past_len, past_len + len(Q))",
-         "torch.arange(len(Q)) + (len(K_new) if past_len else 0)",
-         "the positions are moved by the number of NEW tokens; in front of them are the "
-         "cached ones, so it is len(K_cache)"),
-        ("queries-at-the-end", "rotate(Q, positions)",
-         "rotate(Q, positions if past_len == 0 else positions * 0 + positions[-1])",
-         "all queries stand at the last position: right for one new token; in a chunk each "
-         "stands at its own"),
+         "the scores are right, but the new keys are returned as they were before RoPE"),
     ])  # fmt: skip
 
 
@@ -257,44 +195,31 @@ DECODE_STEP = Task(
     compare=CLOSE, watch=("mutated",), misconceptions=[
         ("projects-everything", "X[-1:]", "X", "torch.cat([cache[0], k])", "k",
          "torch.cat([cache[1], v])", "v", "softmax(q @", "softmax(q[-1:] @",
-         "all the numbers are right, and the cache is useless: project saw every row again. Send "
-         "it X[-1:] only and take the past from the cache"),
+         "right numbers, but project saw every row again: send it X[-1:] only"),
         ("appends-the-past-again", "X[-1:]", "X", "softmax(q @", "softmax(q[-1:] @",
-         "all rows were projected and ALL of them appended, so the past stands twice in the cache: "
-         "project and append the new row only"),
-        ("first-row", "X[-1:]", "X[:1]",
-         "the first row of X was projected; the new token is the last one, X[-1:]"),
+         "ALL rows were projected and appended, so the past is in the cache twice"),
+        ("first-row", "X[-1:]", "X[:1]", "the new token is the last row, X[-1:]"),
         ("does-not-see-itself", "q @ K.T", "q @ cache[0].T", "scores @ V", "scores @ cache[1]",
-         "q attends to the old cache only: a token sees itself too, so append k and v first"),
+         "q attends to the old cache only: a token sees itself too, so append first"),
         ("sees-only-itself", "q @ K.T", "q @ k.T", "scores @ V", "scores @ v",
-         "q attends to its own k alone, so z is just v: it has to see all L + 1 keys"),
-        ("cache-does-not-grow", "@ V, (K, V)", "@ V, cache",
-         "the cache is returned as it came: the next step will know nothing of this token"),
+         "q attends to its own k alone: it has to see all L + 1 keys"),
+        ("cache-does-not-grow", "@ V, (K, V)", "@ V, cache", "the old cache is returned"),
         ("forgets-the-past", "torch.cat([cache[0], k])", "k", "torch.cat([cache[1], v])", "v",
-         "the cache was replaced by the new key and value: append to what it holds"),
+         "the cache was replaced by the new key and value: append to it"),
         ("new-in-front", "[cache[0], k]", "[k, cache[0]]", "[cache[1], v]", "[v, cache[1]]",
-         "the new key and value stand in front of the old ones. z does not show it (a sum has no "
-         "order), but row s of the cache has to be position s"),
-        ("reads-values-first", "[cache[0], k]", "[cache[1], k]", "[cache[1], v]", "[cache[0], v]",
-         "the cache was taken for (V, K); it is (K, V)"),
-        ("swaps-keys-and-values", "@ V, (K, V)", "@ V, (V, K)",
-         "the cache comes back as (V, K); it is (K, V)"),
+         "the new key and value are in front of the old ones: row s has to be position s"),
+        ("swaps-keys-and-values", "@ V, (K, V)", "@ V, (V, K)", "the cache is (K, V), not (V, K)"),
         ("masked-like-a-square", "q @ K.T / math.sqrt(q.shape[-1])",
          "(q @ K.T).masked_fill(torch.arange(len(K)) > 0, -math.inf)",
-         "a causal mask (tril, is_causal=True) of a single row leaves the first key only: the new "
-         "token is the last one and may see everything, so no mask"),
-        ("softmax-over-one", "dim=-1", "dim=0", "softmax runs over dim=0 of (1, L + 1), where each "
-         "column has one entry, so that all weights are 1: it runs over the keys, dim=-1"),
+         "a causal mask of one row leaves the first key only: the new token sees all"),
+        ("softmax-over-one", "dim=-1", "dim=0",
+         "softmax over dim=0 has one entry per column: it runs over the keys, dim=-1"),
         *scales("q.shape[-1]"),
-        ("gathers-keys", "scores @ V", "scores @ K", "the weights gather the keys, not the values"),
+        ("gathers-keys", "scores @ V", "scores @ K", "the weights gather the values, not the keys"),
         ("projects-three-times", "= project(X[-1:])", "= (project(X[-1:])[i] for i in range(3))",
          "project was called once each for q, k and v; one call gives all three"),
-        ("row-before", "X[-1:]", "X[-2:-1]", "off by one: the new token is the LAST row of X"),
         ("scale-of-the-model", "math.sqrt(q.shape[-1])", "math.sqrt(X.shape[-1])",
          "the scores are divided by √D, the width of X; H is the width of a head"),
-        ("scale-of-the-keys", "math.sqrt(q.shape[-1])", "math.sqrt(len(K))",
-         "the scores are divided by the root of the number of keys; the scale is √H, "
-         "whatever is cached"),
     ])  # fmt: skip
 
 
@@ -312,71 +237,59 @@ def cache_test_cases(rng):
         Case(run, L, ids, ids, label="an honest run"),
         Case(honest(L, 1), L, ids[:1], ids[:1], label="an honest run of one token"),
         Case(honest(1, n), 1, ids, ids, label="an honest run from a prompt of one token"),
-        Case(recomputed, L, ids, ids, label="everything computed again"),
         Case(run, L, other, ids, label="wrong tokens"),
         Case(recomputed, L, other, ids, label="wrong tokens, computed again"),
         Case(honest(L, n - 1), L, ids[:-1], ids, label="too few tokens"),
-        Case([run[0], *recomputed[1:-1], run[-1]], L, ids, ids, label="only the last step honest"),
-        Case([*run[:2], *recomputed[2:]], L, ids, ids, label="only the first step honest"),
-        Case([run[0]] + [(1, L)] * (n - 1), L, ids, ids, label="a past that does not grow"),
-        Case([run[0]] + [(1, 0)] * (n - 1), L, ids, ids, label="steps without a past"),
-        Case([*run, (L + n - 1, 0)], L, ids, ids, label="one call too many"),
-        Case([*run, (1, L + n - 1)], L, ids, ids, label="one step too many"),
-        Case([(L, 0), *run], L, ids, ids, label="the prompt twice"),
-        Case(run[1:], L, ids, ids, label="no prefill"),
-        Case(run[:-1], L, ids, ids, label="one call too few"),
-        Case([run[0], run[2], run[1], *run[3:]], L, ids, ids, label="steps in another order"),
-        Case([(2, 0), (L - 2, 2), *run[1:]], L, ids, ids, label="a prefill in two parts"),
         Case(run, L, ids[1:] + ids[:1], ids, label="the right tokens in another order"),
-        Case([(L - 1, 0), *run[1:]], L, ids, ids, label="a prefill of a part of the prompt"),
-        Case([(1, L - 1), *run[1:]], L, ids, ids, label="a prompt that was cached before"),
         Case(run, L, ids, [*ids, 5], label="tokens that are missing at the end"),
-    ]
+        *(Case(calls, L, ids, ids, label=label) for label, calls in {
+            "everything computed again": recomputed,
+            "only the last step honest": [run[0], *recomputed[1:-1], run[-1]],
+            "only the first step honest": [*run[:2], *recomputed[2:]],
+            "a past that does not grow": [run[0]] + [(1, L)] * (n - 1),
+            "steps without a past": [run[0]] + [(1, 0)] * (n - 1),
+            "one call too many": [*run, (L + n - 1, 0)],
+            "one step too many": [*run, (1, L + n - 1)],
+            "the prompt twice": [(L, 0), *run],
+            "no prefill": run[1:],
+            "one call too few": run[:-1],
+            "steps in another order": [run[0], run[2], run[1], *run[3:]],
+            "a prefill in two parts": [(2, 0), (L - 2, 2), *run[1:]],
+            "a prefill of a part of the prompt": [(L - 1, 0), *run[1:]],
+            "a prompt that was cached before": [(1, L - 1), *run[1:]],
+        }.items()),
+    ]  # fmt: skip
 
 
+WANTED = "list(calls) == wanted"
 CACHE_TEST = Task(
     grade_id="cache-test", entry="cache_was_used", cases=cache_test_cases, compare=Exact(),
     watch=("mutated",), misconceptions=[
-        ("compares-tokens-only", " and list(calls) == wanted", "", "this looks at the tokens only, "
-         "which are right without any cache too: it can never tell whether the cache was used"),
+        ("compares-tokens-only", " and list(calls) == wanted", "",
+         "this compares tokens only, and they are right without any cache, too"),
         ("looks-at-calls-only", "cached_ids == naive_ids and ", "",
-         "this looks at the calls only: a cache that is used and gives wrong tokens passes"),
-        ("prefill-of-one-token", "list(calls) == wanted",
-         "all(seq_len == 1 for seq_len, _ in calls)", "this wants one token of EVERY call; the "
-         "first one is the prefill and sees the whole prompt"),
-        ("ignores-the-past",
-         "list(calls) == wanted", "all(seq_len == 1 for seq_len, _ in calls[1:])",
-         "this checks that each step saw one token, and not what was cached before it: a past that "
-         "does not grow, or is empty, passes"),
-        ("last-call-only", "list(calls) == wanted", "(calls[-1][0] == 1 or len(calls) == 1)",
-         "this looks at the last call only; a run may compute everything again before it"),
-        ("first-step-only",
-         "list(calls) == wanted", "all(seq_len == 1 for seq_len, _ in calls[1:2])",
-         "this looks at the first decode step only; a run may compute everything again after it"),
-        ("past-of-zero-only", "list(calls) == wanted",
-         "all(past_len > 0 for _, past_len in calls[1:])", "this only asks whether there was SOME "
-         "past; each step has to see one token, and the past has to grow by one"),
-        ("number-not-checked", "list(calls) == wanted", "list(calls[: len(wanted)]) == wanted",
-         "calls beyond the expected ones are not looked at (zip stops at the shorter list): a run "
-         "may compute everything again at the end"),
-        ("counts-calls", "list(calls) == wanted", "len(calls) == len(naive_ids)",
-         "this counts the calls; the naive loop makes just as many. What counts is how many tokens "
-         "each of them saw"),
+         "this looks at the calls only: a cache that gives wrong tokens passes"),
+        ("prefill-of-one-token", WANTED, "all(seq_len == 1 for seq_len, _ in calls)",
+         "the first call is the prefill, which sees the whole prompt"),
+        ("ignores-the-past", WANTED, "all(seq_len == 1 for seq_len, _ in calls[1:])",
+         "what was cached before each step is not looked at: a past has to grow"),
+        ("last-call-only", WANTED, "(calls[-1][0] == 1 or len(calls) == 1)",
+         "only the last call is looked at; the others may compute everything again"),
+        ("first-step-only", WANTED, "all(seq_len == 1 for seq_len, _ in calls[1:2])",
+         "only the first decode step is looked at; the others may compute everything again"),
+        ("number-not-checked", WANTED, "list(calls[: len(wanted)]) == wanted",
+         "calls beyond the expected ones are not looked at (zip stops at the shorter list)"),
+        ("counts-calls", WANTED, "len(calls) == len(naive_ids)",
+         "the naive loop makes just as many calls: look at how many tokens each of them saw"),
         ("one-step-more", "range(len(naive_ids) - 1)", "range(len(naive_ids))",
-         "this wants n decode steps; the prefill gives the first token and the last one is never "
-         "put in, so n tokens take n - 1 steps"),
-        ("first-call-not-checked", "list(calls) == wanted",
+         "n tokens take n - 1 decode steps: the prefill gives the first token"),
+        ("first-call-not-checked", WANTED,
          "len(calls) == len(wanted) and list(calls)[1:] == wanted[1:]",
-         "this does not look at the first call: the prefill has to see the whole prompt, "
-         "behind an empty cache"),
-        ("zip-of-tokens", "cached_ids == naive_ids and list(calls) == wanted",
-         "all(a == b for a, b in zip(cached_ids, naive_ids)) and list(calls) == [(prompt_len "
-         "if i == 0 else 1, prompt_len + i - 1 if i else 0) for i in range(len(cached_ids))]",
-         "zip stops at the shorter list: tokens that are missing at the end are not noticed"),
-        ("only-the-sum", "list(calls) == wanted",
-         "sum(seq_len for seq_len, _ in calls) == prompt_len + len(naive_ids) - 1",
-         "this adds up how many tokens went in; what was cached before each call, and in "
-         "which calls they went in, is not looked at"),
+         "the first call has to see the whole prompt, behind an empty cache"),
+        ("zip-of-tokens", "cached_ids == naive_ids and list(calls) == wanted", "all(a == b for a, "
+         "b in zip(cached_ids, naive_ids)) and list(calls) == [(prompt_len if i == 0 else 1, "
+         "prompt_len + i - 1 if i else 0) for i in range(len(cached_ids))]",
+         "zip stops at the shorter list: tokens missing at the end are not noticed"),
     ])  # fmt: skip
 
 
@@ -433,48 +346,40 @@ GENERATE = Task(
     compare=CLOSE, watch=("mutated",), misconceptions=[
         ("computes-everything-again",
          "ids = [int(model.logits(X[-1:]).argmax())]\n        new_ids += ids",
-         "new_ids.append(int(model.logits(X[-1:]).argmax()))\n"
-         "        ids, past_len = list(prompt_ids) + new_ids, 0",
-         "if ids[0] == end_id", "if new_ids[-1] == end_id",
-         "the tokens are right, and the whole text went through the model for each of them: send "
-         "in the new token only, and take the past from the cache"),
+         "new_ids.append(int(model.logits(X[-1:]).argmax()))\n        ids, past_len = "
+         "list(prompt_ids) + new_ids, 0", "if ids[0] == end_id", "if new_ids[-1] == end_id",
+         "right tokens, but the whole text went through the model for each of them"),
         ("positions-from-zero", "torch.arange(past_len, past_len + len(ids))",
          "torch.arange(len(ids))",
-         "positions count from 0 in every pass; a new token's place is behind all cached ones"),
+         "positions count from 0 in every pass; they continue behind the cached ones"),
         ("positions-off-by-one", "torch.arange(past_len, past_len + len(ids))",
          "torch.arange(past_len + (past_len > 0), past_len + (past_len > 0) + len(ids))",
          "off by one: behind past_len cached tokens, the new one has the position past_len"),
         ("prefill-without-mask", "scores.masked_fill(hidden_keys, -math.inf)", "scores",
-         "in the prefill the tokens see their own future: it needs the causal mask"),
+         "in the prefill the tokens see their own future: mask it"),
         *scales("q.shape[-1]"),
         ("one-cache", "caches[layer][0]", "caches[-1][0]", "caches[layer][1]", "caches[-1][1]",
          "all layers share one cache; each has keys and values of its own"),
         ("scale-of-the-model", "math.sqrt(q.shape[-1])", "math.sqrt(X.shape[-1])",
-         "the scores are divided by √D, as on the slide; H is the width of one head"),
+         "the scores are divided by √D; H is the width of one head"),
         ("first-row", "X[-1:]", "X[:1]",
          "the next token comes out of the LAST row of the last layer"),
         ("end-left-out", "new_ids += ids", "new_ids += [i for i in ids if i != end_id]",
          "the end token belongs to the result"),
-        ("never-ends", "ids[0] == end_id or ", "",
-         "end_id is ignored: the text ends with it"),
+        ("never-ends", "ids[0] == end_id or ", "", "end_id is ignored: the text ends with it"),
         ("first-token-ends-nothing", "ids[0] == end_id or", "ids[0] == end_id and new_ids[1:] or",
          "the first new token, out of the prefill, is not compared with end_id"),
-        ("end-in-the-prompt", "past_len = [], list(prompt_ids), 0",
-         "past_len = [], list(prompt_ids), 0\n    if end_id in prompt_ids:\n        return []",
-         "end_id in the PROMPT ends the text before it begins; only a new token can end it"),
-        ("end-sent-in", "        ids = [int(", "        if new_ids[-1:] == [end_id]:\n"
-         "            return new_ids\n        ids = [int(", "ids[0] == end_id or ", "",
-         "the tokens are right, but end_id went through the model, too, before the loop stopped"),
+        ("end-sent-in", "        ids = [int(",
+         "        if new_ids[-1:] == [end_id]:\n            return new_ids\n        ids = [int(",
+         "ids[0] == end_id or ", "",
+         "right tokens, but end_id went through the model, too, before the loop stopped"),
         ("one-token-more", "len(new_ids) == max_new_tokens", "len(new_ids) > max_new_tokens",
          "one token more than max_new_tokens"),
         ("one-pass-more", "len(new_ids) == max_new_tokens:\n            return new_ids",
          "len(new_ids) > max_new_tokens:\n            return new_ids[:max_new_tokens]",
-         "the tokens are right, but the last one went through the model too: nobody asks what "
-         "comes after it"),
+         "right tokens, but the last one went through the model for nothing"),
         ("prompt-included", "return new_ids", "return list(prompt_ids) + new_ids",
          "the prompt is in the result; return the new tokens only"),
-        ("layers-typed-in", "for layer in range(model.n_layers)", "for layer in range(2)",
-         "two layers are typed in; another model has another number, model.n_layers"),
     ])  # fmt: skip
 
 TASKS = [APPEND, CHUNK_MASK, ROPE_CACHE, DECODE_STEP, CACHE_TEST, GENERATE]
