@@ -15,20 +15,22 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 pytest_plugins = ["nbval_checks"]
 
-# Its tests share a page of JupyterLab; its conftest.py says why.
-ONE_PAGE = "tests/browser/widgets_in_lab/"
+# What the tests of several files share, and what takes long to start: JupyterLab in a browser, and
+# the process that forks the ranks of parallel runs.
+SHARING = ("tests/browser/", "tests/test_parallel_")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """`--dist=loadfile`, but all tests of one folder go to the same worker.
+    """`--dist=loadfile`, but files that share what takes long to start go to the same worker.
 
     `_split_scope` is what pytest-xdist's own schedulers, and its documentation, override.
     """
     from xdist.scheduler import LoadFileScheduling
 
-    class OnePage(LoadFileScheduling):
+    class Sharing(LoadFileScheduling):
         def _split_scope(self, nodeid):
-            return ONE_PAGE if nodeid.startswith(ONE_PAGE) else super()._split_scope(nodeid)
+            shared = next((start for start in SHARING if nodeid.startswith(start)), None)
+            return shared or super()._split_scope(nodeid)
 
-    return OnePage(config, log) if config.getoption("dist") == "loadfile" else None
+    return Sharing(config, log) if config.getoption("dist") == "loadfile" else None

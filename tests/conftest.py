@@ -13,7 +13,8 @@ BROWSER_TESTS = Path(__file__).parent / "browser"
 def pytest_collection_modifyitems(items):
     """Mark what needs more than Python, so that `make test-fast` can leave it out.
 
-    Files with slow tests come first: one that began last would keep the other workers waiting.
+    What takes longest comes first, since what began last would keep the other workers waiting: the
+    browser's tests, which are one worker's, then notebooks, and files with slow tests.
     """
     for item in items:
         if item.path.is_relative_to(BROWSER_TESTS):
@@ -23,7 +24,12 @@ def pytest_collection_modifyitems(items):
         if "site" in getattr(item, "fixturenames", ()):
             item.add_marker("slow")
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow and item.path.suffix != ".ipynb")
+    items.sort(
+        key=lambda item: (
+            not item.path.is_relative_to(BROWSER_TESTS),
+            item.path not in slow and item.path.suffix != ".ipynb",
+        )
+    )
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import errno
 import importlib.util
+import io
 import json
 import os
 import resource
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +22,7 @@ from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
 from lecture_lib.loading import bundled_model, complete_folder
+from lecture_lib.loading.__main__ import main
 from lecture_lib.loading.bundled_model import ensure_bundled_model, find_gguf
 from lecture_lib.loading.complete_folder import MARKER, ensure_complete, is_complete
 from lecture_lib.loading.errors import (
@@ -283,28 +286,25 @@ def test_other_errors_keep_their_name(cache, monkeypatch):
 # -- the real one ------------------------------------------------------------------------------
 
 
-def command(cache, *arguments):
-    environment = {**os.environ, bundled_model.CACHE_VARIABLE: str(cache), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "lecture_lib.loading", *arguments],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory):
     """A conversion that is killed under way, and one that comes through."""
     cache = tmp_path_factory.mktemp("cache")
     folder = cache / bundled_model.NAME
-    killed = command(cache)
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "lecture_lib.loading"],
+        env={**os.environ, bundled_model.CACHE_VARIABLE: str(cache)},
+    )
     while killed.poll() is None and not leftovers(folder):
         time.sleep(0.01)
     killed.kill()
-    killed.communicate()
+    killed.wait()
     state = SimpleNamespace(before=folder.exists(), stale=leftovers(folder), folder=folder)
-    process = command(cache)
-    state.out, state.err = process.communicate()
-    state.status = process.returncode
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setenv(bundled_model.CACHE_VARIABLE, str(cache))
+        state.status = main([])  # here: this process has imported torch
+    state.out, state.err = out.getvalue(), err.getvalue()
     return state
 
 

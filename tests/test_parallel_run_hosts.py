@@ -1,22 +1,33 @@
-"""Two "hosts" that torchrun connects: network namespaces with a cable between them."""
+"""Two "hosts" with a cable between them: network namespaces, in which ranks meet.
+
+One test has torchrun start its ranks. Where the ranks alone matter they are forks of a process that
+has imported torch, with the variables that torchrun sets.
+"""
 
 import ast
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout, suppress
+from io import StringIO
 from pathlib import Path
 
 import needs
 import pytest
+from forked import Forked
 from parallel_models import PROMPT, TIED, WITH_BIASES, greedy_with_logits, save_model
 from test_lecture_code import code_by_file
 
 from lecture_lib.engine import Engine
+from lecture_lib.parallel.ranks.network import join_private_network
 
 ADDRESSES = ("10.213.77.1", "10.213.77.2")
+PORT = "29713"
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 
 
@@ -48,14 +59,38 @@ def _ip(*arguments):
     subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
 
 
-def run_on_both(hosts, *command) -> list[str]:
-    """Run a rank of one torchrun on each host; returns what they said."""
+def run_rank(host, program, *arguments) -> str:
+    """Be a rank on this host: run a script or, by its name, a package; what it said."""
+    join_private_network([f"/run/netns/{host}"])
+    sys.argv = [program, *arguments]
+    sys.path.insert(0, str(Path(program).parent))
+    run = runpy.run_path if program.endswith(".py") else runpy.run_module
+    with redirect_stdout(StringIO()) as said, suppress(SystemExit):
+        run(program, run_name="__main__")
+    return said.getvalue()
+
+
+def run_on_both(hosts, folder, *command) -> list[str]:
+    """Run the ranks of one group, one on each host; returns what they said."""
+    meeting = {
+        "GLOO_SOCKET_IFNAME": "cable", "MASTER_ADDR": ADDRESSES[0], "MASTER_PORT": PORT,
+        "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "TORCHELASTIC_RUN_ID": "x",
+    }  # fmt: skip
+    ranks = [
+        Forked(run_rank, folder / host, RANK=str(i), **meeting) for i, host in enumerate(hosts)
+    ]
+    with ThreadPoolExecutor(2) as threads:
+        return list(threads.map(lambda rank, host: rank.ask(host, *command), ranks, hosts))
+
+
+def torchrun_on_both(hosts, *command) -> list[str]:
+    """Have torchrun start a rank on each host; returns what they said."""
     started = []
     try:
         for number, host in enumerate(hosts):
             torchrun = [
                 *TORCHRUN, "--nnodes=2", "--nproc-per-node=1", f"--node-rank={number}",
-                f"--master-addr={ADDRESSES[0]}", "--master-port=29713",
+                f"--master-addr={ADDRESSES[0]}", f"--master-port={PORT}",
             ]  # fmt: skip
             process = subprocess.Popen(
                 ["ip", "netns", "exec", host, *torchrun, *command],
@@ -84,10 +119,14 @@ def test_one_model_on_two_hosts(hosts, tmp_path, kind):
     prompt = byte_tokenizer()(bytes(PROMPT).decode()).input_ids
     expected, _ = greedy_with_logits(model, prompt, 4)
     out = tmp_path / "0.json"  # of each host, but rank 0 alone reports
-    run_on_both(
-        hosts, "-m", "lecture_lib.parallel", kind, "--prompt", bytes(PROMPT).decode(),
-        "--max-new-tokens", "4", "--model", str(tmp_path / "model"), "--json", str(out), "--check",
-    )  # fmt: skip
+    command = [
+        "lecture_lib.parallel", kind, "--prompt", bytes(PROMPT).decode(), "--max-new-tokens", "4",
+        "--model", str(tmp_path / "model"), "--json", str(out), "--check",
+    ]  # fmt: skip
+    if kind == "pipeline":
+        torchrun_on_both(hosts, "-m", *command)
+    else:
+        run_on_both(hosts, tmp_path, *command)
     result = json.loads((tmp_path / "0.json").read_text())
     token_ids = result["token_ids"]
     assert (token_ids if kind == "tensor" else token_ids[0]) == expected
@@ -99,16 +138,14 @@ def test_one_model_on_two_hosts(hosts, tmp_path, kind):
 
 @pytest.mark.slow
 @pytest.mark.real_model
-def test_the_pipeline_of_lecture_06_on_two_hosts(hosts, tmp_path, loaded, monkeypatch):
-    course = Path(__file__).parents[1]
-    notebook = course / "notebooks/06_pipeline_parallelism.ipynb"
+def test_the_pipeline_of_lecture_06_on_two_hosts(hosts, tmp_path, loaded):
+    notebook = Path(__file__).parents[1] / "notebooks/06_pipeline_parallelism.ipynb"
     cells = json.loads(notebook.read_text("utf-8"))["cells"]
     files = code_by_file(["".join(c["source"]) for c in cells if c["cell_type"] == "code"])
     for name in ("stage.py", "messages.py", "loop.py", "pipeline.py"):
         (tmp_path / name).write_text(files[name])
-    monkeypatch.setenv("PYTHONPATH", str(course))
     prompts = ["The quick brown fox", "Once upon a time there was a little"]
-    said = run_on_both(hosts, str(tmp_path / "pipeline.py"), "60", *prompts)
+    said = run_on_both(hosts, tmp_path, str(tmp_path / "pipeline.py"), "60", *prompts)
     results = [json.loads(line) for text in said for line in text.splitlines() if line[:1] == "{"]
     assert [result["stage"] for result in results] == [0, 1]
     engine = Engine(loaded)
@@ -141,30 +178,9 @@ def test_the_group_of_lecture_07_on_two_hosts(hosts, tmp_path):
     expected, _ = greedy_with_logits(model, PROMPT, 4)
     (tmp_path / "my_group.py").write_text(script_of_lecture_07(), "utf-8")
     order = {"model": str(tmp_path / "model"), "token_ids": PROMPT, "n_new": 4}
-    said, nothing = run_on_both(hosts, str(tmp_path / "my_group.py"), json.dumps(order))
+    said, nothing = run_on_both(hosts, tmp_path, str(tmp_path / "my_group.py"), json.dumps(order))
     result = json.loads(said.splitlines()[-1])
     assert result["ids"] == expected
     assert not [line for line in nothing.splitlines() if line.startswith("{")]
     sizes = [48 * 4 * tokens for tokens in (len(PROMPT), 1, 1, 1) for _ in range(2 * 6)]
     assert result["payloads"] == [["all_reduce", size] for size in sizes]
-
-
-@pytest.mark.slow
-def test_the_command_starts_ranks_by_itself_and_names_bad_arguments(tmp_path, capsys):
-    from lecture_lib.parallel.__main__ import main
-
-    save_model(tmp_path / "model", WITH_BIASES)
-    common = ["--model", str(tmp_path / "model"), "--prompt", "ab"]
-    assert main(["tensor", *common]) == 2
-    assert "--ranks is needed" in capsys.readouterr().err
-    assert main(["tensor", "--ranks", "4", *common]) == 2
-    assert "degrees that work: 1, 2, 3, 6" in capsys.readouterr().err
-    assert main(["tensor", "--ranks", "2", *common, "--prompt", "c"]) == 2
-    assert "takes one prompt" in capsys.readouterr().err
-    out = tmp_path / "out.json"
-    run = ["pipeline", "--ranks", "2", *common, "--prompt", "c", "--json", str(out), "--check"]
-    assert main([*run, "--max-new-tokens", "2", "--ignore-eos"]) == 0
-    result = json.loads(out.read_text())
-    assert [len(ids) for ids in result["token_ids"]] == [2, 2]
-    assert result["difference"] < 1e-3
-    assert "'ab' -> " in capsys.readouterr().out

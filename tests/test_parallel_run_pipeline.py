@@ -1,5 +1,6 @@
 """Pipeline parallelism by real processes: tokens, messages and the schedule that was run."""
 
+import json
 from collections import Counter
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from lecture_lib.parallel import (
     run_pipeline_parallel,
     schedule_from_timestamps,
 )
+from lecture_lib.parallel.__main__ import main
 
 N_TOKENS = 4
 PROMPTS = [list(b"The quick brown"), list(b"Once"), list(b"A mouse ate"), list(b"I")]
@@ -156,3 +158,20 @@ def test_the_real_models_requests_over_three_stages(loaded):
     )
     assert stages_at_once > 1, "the stages took turns, as with a single request"
     assert all(m.peak_bytes < loaded.spec.n_params * 4 for m in run.memory)
+
+
+def test_the_command_starts_ranks_by_itself_and_names_bad_arguments(biased, tmp_path, capsys):
+    common = ["--model", str(biased.folder), "--prompt", "ab"]
+    assert main(["tensor", *common]) == 2
+    assert "--ranks is needed" in capsys.readouterr().err
+    assert main(["tensor", "--ranks", "4", *common]) == 2
+    assert "degrees that work: 1, 2, 3, 6" in capsys.readouterr().err
+    assert main(["tensor", "--ranks", "2", *common, "--prompt", "c"]) == 2
+    assert "takes one prompt" in capsys.readouterr().err
+    out = tmp_path / "out.json"
+    run = ["pipeline", "--ranks", "2", *common, "--prompt", "c", "--json", str(out), "--check"]
+    assert main([*run, "--max-new-tokens", "2", "--ignore-eos"]) == 0
+    result = json.loads(out.read_text())
+    assert [len(ids) for ids in result["token_ids"]] == [2, 2]
+    assert result["difference"] < 1e-3
+    assert "'ab' -> " in capsys.readouterr().out

@@ -128,7 +128,10 @@ def run_pytest(arguments: list[str], expression: str, variables: dict | None = N
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", *arguments]
         command += [f"--junit-xml={report}", f"--durations={N_SLOWEST}"]
-        code = subprocess.call(command, cwd=ROOT, env=os.environ | (variables or {}))
+        environment = os.environ | (variables or {})
+        # Some containers set it: each worker and each kernel would compile all modules anew.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        code = subprocess.call(command, cwd=ROOT, env=environment)
         count = read_report(report)
     if code == NO_TESTS_RAN and expression:
         return count

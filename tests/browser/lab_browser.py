@@ -15,6 +15,8 @@ FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]  # fmt: skip
 
+TIMEOUT_MS = 20_000  # beside other work
+
 # What JupyterLab says where a notebook is closed while its kernel has yet to answer.
 TOO_EARLY = "Canceled future for create_subshell_request"
 
@@ -22,15 +24,16 @@ TOO_EARLY = "Canceled future for create_subshell_request"
 @contextmanager
 def running_chromium():
     """A browser context. It keeps a profile, so that JupyterLab's scripts are compiled once."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as profile:
         # Chromium's sandbox wants more rights than root in a container has.
         context = playwright.chromium.launch_persistent_context(
             profile, executable_path=CHROMIUM, args=FLAGS, chromium_sandbox=False,
             viewport={"width": 1280, "height": 900},
         )  # fmt: skip
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(TIMEOUT_MS)
         yield context
         context.close()
 

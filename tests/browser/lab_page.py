@@ -180,4 +180,6 @@ def keep_screenshot(element, name: str) -> None:
 
 def outside(url: str) -> bool:
     """Whether a request for this URL would leave the machine."""
-    return not re.match(r"(data|blob|about):|(https?|wss?)://(127\.0\.0\.1|localhost)[:/]", url)
+    return not re.match(
+        r"(data|blob|about|file):|(https?|wss?)://(127\.0\.0\.1|localhost)[:/]", url
+    )
