@@ -8,6 +8,7 @@ persons would get one name: the message says what decides.
 import os
 import re
 import time
+import unicodedata
 import zoneinfo
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -84,7 +85,8 @@ def find_submissions(
             exercise = _exercise(owner.exercise, notebook, exercises)
             if exercise is None:
                 raise UnreadableError(notebook.error or NO_EXERCISE)
-            student = _student(relative, owner, roster, pattern)
+            owner = _found_by(pattern, relative, owner) if pattern else owner
+            student = _student(owner, roster, pattern)
             own, stamp, remark = _times(path, owner)
         except (UnreadableError, FileNotFoundError) as error:
             known = isinstance(error, UnreadableError)
@@ -102,7 +104,7 @@ def find_submissions(
         remarks = (remark,) if remark else ()
         found = Submission(student, exercise, shown, stamp or own, late, notebook, owner, remarks)
         groups[student, exercise].append(found)
-    if pattern is None and roster is None:
+    if roster is None:
         _check_clear(groups)
     return [_newest(group) for _, group in sorted(groups.items())], sorted(rejected)
 
@@ -137,18 +139,18 @@ def _read(path: Path, given: Collection[str]) -> SubmittedNotebook:
         return SubmittedNotebook(error=why)
 
 
-def _student(
-    path: Path, owner: Owner, roster: dict | None, pattern: str | re.Pattern | None
-) -> str:
-    names = owner.names
-    if pattern:
-        match = re.search(pattern, path.as_posix())
-        names = [match["student"]] if match and match["student"] else []
-    if not names:
+def _found_by(pattern: str | re.Pattern, path: Path, owner: Owner) -> Owner:
+    match = re.search(pattern, path.as_posix())
+    name = unicodedata.normalize("NFC", (match and match["student"]) or "")
+    return owner._replace(names=(name,) * bool(name), apart=name, only="")  # "ann " is not "ann"
+
+
+def _student(owner: Owner, roster: dict | None, pattern: str | re.Pattern | None) -> str:
+    if not owner.names:
         raise UnreadableError("--pattern does not fit its path" if pattern else NO_STUDENT)
     if roster is None:
-        return clean_name(names[0])
-    found = find_in_roster(names, roster)
+        return clean_name(owner.names[0])
+    found = find_in_roster(owner.names, roster)
     if len(found) != 1:
         raise UnreadableError(f"its path fits {', '.join(found[:9]) or 'nobody'} of the roster")
     return found[0]

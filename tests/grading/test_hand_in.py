@@ -228,6 +228,14 @@ def test_a_pattern_must_name_the_student_and_fit(put, tmp_path):
     assert rejected == [("ben/01_lists.ipynb", "--pattern does not fit its path")]
 
 
+def test_a_pattern_that_finds_a_name_with_and_without_a_space_is_asked_about(put, tmp_path):
+    for name in ("ann", "ann "):
+        put(f"{name}/01_lists.ipynb")
+    with pytest.raises(ValueError, match=UNCLEAR):
+        students(tmp_path, pattern="^(?P<student>[^/]+)")
+    assert students(tmp_path, pattern=r"^(?P<student>\w+)") == [("ann", "01_lists")]
+
+
 def test_names_that_are_nearly_the_same_stay_apart(put, tmp_path):
     long = "x" * 130
     for name in (f"{long}1", f"{long}2", "Ann", "ann", "a?"):
