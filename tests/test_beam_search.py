@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from lecture_lib.decoding import ToyLM, beam_search, greedy_search, lecture_tree
-from lecture_lib.decoding.beam_search import choose_candidates
+from lecture_lib.decoding.beam_search import Candidate, find_candidates
+
+
+START = Candidate([], 0, 0.0, 0.0, 1)
 
 
 def search(model, k=2, n=3, **options):
@@ -20,7 +23,7 @@ def texts(model, trace):
 def going_on(model, trace, step):
     """{text: probability} of what is kept, or finished, at a step."""
     return {
-        "".join(model.decode(node.tokens())): round(math.exp(node.score), 6)
+        "".join(model.decode(node.tokens)): round(math.exp(node.score), 6)
         for node in trace.at_step(step)
         if node.status != "pruned"
     }
@@ -128,7 +131,7 @@ def ending_trace(**options):
 
 
 def status(model, trace, text):
-    [node] = [n for n in trace.nodes if "".join(model.decode(n.tokens())) == text]
+    [node] = [n for n in trace.nodes if "".join(model.decode(n.tokens)) == text]
     return node.status, trace.table().why[trace.nodes.index(node)]
 
 
@@ -165,7 +168,7 @@ def test_a_better_text_displaces_one_that_was_finished():
     model = ToyLM(table, vocab=["A", "B", "E"], default={"A": 0.5, "B": 0.3, "E": 0.2})
     trace = search(model, n=6, eos_token_id=2, early_stopping="never", length_penalty=2.0)
     assert "displaced by a better text in step 6" in status(model, trace, "E")[1]
-    assert trace.finished[0].tokens() == [0] * 6
+    assert trace.finished[0].tokens == [0] * 6
 
 
 # Both first continuations can end at once; whoever waits finds a better text.
@@ -193,10 +196,10 @@ def test_early_stopping_ends_the_search_at_different_steps():
 def test_equally_good_candidates_rank_by_beam_and_token():
     flat = torch.zeros(1, 50_000)
     flat[0, 40_000] = 1.0
-    assert choose_candidates(flat, 4).tolist() == [[40_000, 0, 1, 2]]
+    assert [found.tokens for found in find_candidates([START], flat, 4)] == [[40_000], [0], [1], [2]]
     trace = search(lambda prefixes: torch.full((len(prefixes), 300), -5.7), 3, 2)
-    assert [node.token for node in trace.at_step(1)][:3] == [0, 1, 2]
-    assert [node.beam for node in trace.at_step(2)][:3] == [0, 0, 0]
+    assert [node.tokens[-1] for node in trace.at_step(1)][:3] == [0, 1, 2]
+    assert [node.parent for node in trace.at_step(2)][:3] == [0, 0, 0]
 
 
 def test_the_last_bit_of_a_toy_s_score_decides_nothing():
@@ -204,7 +207,7 @@ def test_the_last_bit_of_a_toy_s_score_decides_nothing():
     score = math.log(0.06)
     for other in (math.nextafter(score, 0), math.nextafter(score, -9)):
         totals = torch.tensor([[score, other, math.log(0.42)]], dtype=torch.float64)
-        assert choose_candidates(totals, 3).tolist() == [[2, 0, 1]]
+        assert [found.tokens for found in find_candidates([START], totals, 3)] == [[2], [0], [1]]
 
 
 def test_impossible_candidates_are_no_candidates():
@@ -230,17 +233,6 @@ def test_the_table_says_what_the_nodes_say():
     assert row.p == pytest.approx(0.7)
     assert row.status == "finished"
     assert row["final score"] == pytest.approx(math.log(0.294) / 3)
-
-
-def test_draws_follow_the_scores():
-    """The first draw of a step is one of the plain distribution: a chi-square test, seeded."""
-    totals = torch.tensor([[0.7, 0.2, 0.1]]).log().expand(2000, -1)
-    drawn = choose_candidates(totals, 3, torch.Generator().manual_seed(0))
-    assert drawn.sort().values.tolist() == [[0, 1, 2]] * 2000  # each candidate once
-    counts = drawn[:, 0].bincount().tolist()
-    expected = [1400, 400, 200]
-    chi_square = sum((c - e) ** 2 / e for c, e in zip(counts, expected, strict=True))
-    assert chi_square < 13.8  # 0.1 % at two degrees of freedom
 
 
 BAD = {

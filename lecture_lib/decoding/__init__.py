@@ -2,9 +2,9 @@
 
 toy_lm               ToyLM: a language model that is written down; greedy search
 toy_models           the lecture's toys and its two distributions; a search for others
-beam_search          the loop, a step, the ending of texts: beam search on any model
-beam_trace           what a search looked at, as a tree with reasons
-beam_engine          the same search over the real model; beam_cache: its cache, which follows
+beam_search          the search as lecture 09 writes it, on any model
+beam_trace           looks on and notes each step: a tree with reasons
+beam_engine          the same search over the real model, with a cache that follows
 sampling             repetition penalty, temperature, top-k, top-p and their order;
                      strategy_table(): which arguments of generate select what
 sample_generate      texts drawn by the engine, with the numbers of each draw

@@ -18,20 +18,30 @@ class BeamTrace:
     """What ``beam_search`` returns: the result, and the whole search that led to it.
 
     Attributes:
-        steps: the candidates of each step, by rank. Of a vocabulary too large to list, those that
-            the search considered: max(2, 1 + n_eos) · num_beams.
+        steps: the candidates of each step, the best first. Of a vocabulary too large to list, those
+            that the search considered: max(2, 1 + n_eos) · num_beams.
+        beams: the texts that could go on after the last step.
         finished: the finished texts held at the end, at most ``num_beams``, the best first.
-        stop_reason: why the search ended, in words.
         calls: what each pass through the engine saw (``engine_beam_search``).
-        rows_copied: rows of its cache copied before each decode step because a beam had to move.
     """
 
     settings: "BeamSettings"
-    steps: list[list["Candidate"]]
-    finished: list["Candidate"]
-    stop_reason: str
+    steps: list[list["Candidate"]] = field(default_factory=list)
+    beams: list["Candidate"] = field(default_factory=list, repr=False)
+    finished: list["Candidate"] = field(default_factory=list)
     calls: tuple = field(default=(), repr=False)
-    rows_copied: list[int] = field(default_factory=list, repr=False)
+
+    def note(self, candidates: list, beams: list, finished: list) -> None:
+        """Write down a step: the candidates, which of them go on, and the texts finished so far."""
+        self.steps.append(candidates)
+        for candidate in beams:
+            candidate.status = KEPT
+        for candidate in finished:
+            candidate.status = FINISHED
+        for text in self.finished:
+            if text not in finished:
+                text.displaced_in = self.n_steps
+        self.beams, self.finished = beams, finished
 
     @property
     def num_beams(self) -> int:
@@ -40,7 +50,7 @@ class BeamTrace:
     @property
     def sequences(self) -> list[list[int]]:
         """The new tokens of the best texts (the end token included), the best first."""
-        return [text.tokens() for text in self.finished[: self.settings.num_return_sequences]]
+        return [text.tokens for text in self.finished[: self.settings.num_return_sequences]]
 
     @property
     def scores(self) -> list[float]:
@@ -53,21 +63,29 @@ class BeamTrace:
         return len(self.steps)
 
     @property
+    def stop_reason(self) -> str:
+        """Why the search ended, in words."""
+        settings, step, n = self.settings, self.n_steps, len(self.finished)
+        if step == settings.max_new_tokens:
+            return f"the length limit of {step} tokens"
+        if not self.beams:
+            return "no beam can go on: every candidate has ended"
+        texts = f"{n} text{'s' * (n > 1)} finished"
+        if settings.early_stopping is True or settings.num_beams == 1:
+            return f"{texts}, as many as beams"
+        longest = settings.early_stopping == "never" and settings.length_penalty > 0
+        length = settings.max_new_tokens if longest else step
+        running = f"the best running beam, scored as if it ended with {length} tokens"
+        return f"{texts}, and {running}, could not beat the last of them"
+
+    @property
     def nodes(self) -> list["Candidate"]:
-        """Every candidate, step by step and by rank within a step."""
+        """Every candidate, step by step, the best of a step first."""
         return [candidate for step in self.steps for candidate in step]
 
     def at_step(self, step: int) -> list["Candidate"]:
-        """The candidates of a step, 1 to ``n_steps``, by rank."""
+        """The candidates of a step, 1 to ``n_steps``, the best first."""
         return self.steps[check_count("step", step, 1, self.n_steps) - 1]
-
-    def path(self, candidate: "Candidate") -> list["Candidate"]:
-        """The candidates from the first new token to this one."""
-        path = []
-        while candidate.parent is not None:
-            path.append(candidate)
-            candidate = candidate.parent
-        return path[::-1]
 
     def table(self, token_text: Callable[[int], str] = str):
         """The tree as a DataFrame with a row for each candidate: step, rank, after (the tokens to
@@ -79,8 +97,8 @@ class BeamTrace:
             {
                 "step": step,
                 "rank": node.rank,
-                "after": " ".join(token_text(t) for t in node.tokens()[:-1]),
-                "token": token_text(node.token),
+                "after": " ".join(token_text(t) for t in node.tokens[:-1]),
+                "token": token_text(node.tokens[-1]),
                 "p": math.exp(node.log_prob),
                 "score": node.score,
                 "p(text)": math.exp(node.score),
@@ -96,7 +114,7 @@ class BeamTrace:
     def _why(self, candidate: "Candidate", step: int) -> str:
         """The reason of the status that a candidate of this step has, in words."""
         k, rank = self.num_beams, candidate.rank
-        at_end_token = candidate.token in self.settings.eos_token_ids
+        at_end_token = candidate.tokens[-1] in self.settings.eos_token_ids
         how = "end of text" if at_end_token else f"length limit of {step} tokens"
         if candidate.status == KEPT:
             n_kept = sum(other.status == KEPT for other in self.steps[step - 1])

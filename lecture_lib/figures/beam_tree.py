@@ -49,10 +49,10 @@ def lay_out(trace: BeamTrace, greedy: BeamTrace | None) -> Tree:
         raise ValueError(
             f"greedy: needs a search with num_beams=1, got one with {greedy.num_beams}"
         )
-    searched = {tuple(node.tokens()): node for node in trace.nodes}
+    searched = {tuple(node.tokens): node for node in trace.nodes}
     path: dict[Key, Candidate] = {}
     for node in greedy.path(greedy.finished[0]) if greedy else []:
-        key = tuple(node.tokens())
+        key = tuple(node.tokens)
         path[key] = searched.get(key) or replace(node, status=GREEDY, final_score=None)
     nodes = {
         key: node
@@ -65,7 +65,7 @@ def lay_out(trace: BeamTrace, greedy: BeamTrace | None) -> Tree:
         row.sort(key=lambda key: (order[key[:-1]], -nodes[key].score, key))
         order |= {key: i for i, key in enumerate(row)}
         rows.append(row)
-    best = tuple(tuple(node.tokens()) for node in trace.path(trace.finished[0]))
+    best = tuple(tuple(node.tokens) for node in trace.path(trace.finished[0]))
     return Tree(nodes, rows, best, tuple(path))
 
 
@@ -214,14 +214,14 @@ def _words(trace: BeamTrace, tree: Tree, token_text, prompt: str, shown_steps: i
         parts = {KEPT: [], FINISHED: [], PRUNED: []}
         for n in trace.at_step(step):
             ps = f"(p {_p(n.log_prob)}, p(text) {_p(n.score)})"
-            parts[n.status].append(f"{text(n.tokens())} {ps}")
+            parts[n.status].append(f"{text(n.tokens)} {ps}")
         n_pruned = len(parts.pop(PRUNED))
         listed = [f"{status} {'; '.join(texts)}" for status, texts in parts.items() if texts]
         listed += [f"{n_pruned} pruned"] if n_pruned else []
         said.append(f"Step {step}: {', '.join(listed)}.")
     if shown_steps == trace.n_steps:
         best = trace.finished[0]
-        said.append(f"Best text: {text(best.tokens())}, score {best.final_score:.3g}.")
+        said.append(f"Best text: {text(best.tokens)}, score {best.final_score:.3g}.")
     if tree.greedy and shown_steps:
         said.append(f"Greedy search goes {text(max(tree.greedy, key=len)[:shown_steps])}.")
     return " ".join(said)
