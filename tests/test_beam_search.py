@@ -8,7 +8,6 @@ import torch
 from lecture_lib.decoding import ToyLM, beam_search, greedy_search, lecture_tree
 from lecture_lib.decoding.beam_search import Candidate, find_candidates
 
-
 START = Candidate([], 0, 0.0, 0.0, 1)
 
 
@@ -73,12 +72,12 @@ def test_the_lecture_s_tree():
 @pytest.mark.parametrize("penalty", [-1.0, 0.0, 1.0])
 @pytest.mark.parametrize("seed", range(5))
 def test_a_wide_beam_finds_what_listing_every_text_finds(seed, penalty):
-    """As many beams as tokens cover all texts of two tokens."""
+    """81 beams hold all texts of two tokens: nothing is pruned before the end."""
     model = random_model(9, seed)
     trace = search(
-        model, 9, 2, length_penalty=penalty, early_stopping="never", num_return_sequences=9
+        model, 81, 3, length_penalty=penalty, early_stopping="never", num_return_sequences=9
     )
-    expected = all_texts(model, 9, 2, set(), penalty)[:9]
+    expected = all_texts(model, 9, 3, set(), penalty)[:9]
     assert trace.sequences == [tokens for tokens, _ in expected]
     assert trace.scores == pytest.approx([score for _, score in expected])
 
@@ -196,7 +195,8 @@ def test_early_stopping_ends_the_search_at_different_steps():
 def test_equally_good_candidates_rank_by_beam_and_token():
     flat = torch.zeros(1, 50_000)
     flat[0, 40_000] = 1.0
-    assert [found.tokens for found in find_candidates([START], flat, 4)] == [[40_000], [0], [1], [2]]
+    found = find_candidates([START], flat, 4)
+    assert [candidate.tokens for candidate in found] == [[40_000], [0], [1], [2]]
     trace = search(lambda prefixes: torch.full((len(prefixes), 300), -5.7), 3, 2)
     assert [node.tokens[-1] for node in trace.at_step(1)][:3] == [0, 1, 2]
     assert [node.parent for node in trace.at_step(2)][:3] == [0, 0, 0]
@@ -247,7 +247,7 @@ BAD = {
     "penalty": ({"length_penalty": math.nan}, "length_penalty: needs a finite number"),
     "penalty text": ({"length_penalty": "long"}, "length_penalty"),
     "huge penalty": ({"length_penalty": 1e4}, "length_penalty"),
-    "wide": ({"num_beams": 4}, "num_beams: 4 beams, but the vocabulary has 3 tokens"),
+    "wide": ({"num_beams": 10**7}, "num_beams: needs an integer from 1 to 1,000,000"),
     "eos": ({"eos_token_id": 3}, "eos_token_id: 3 is outside 0..2"),
     "eos text": ({"eos_token_id": "U"}, "eos_token_id"),
 }

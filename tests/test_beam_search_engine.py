@@ -222,7 +222,7 @@ BAD = {
     "no prompt": ({"prompt": []}, "prompt"),
     "token outside": ({"prompt": [5, 999]}, "outside the vocabulary"),
     "context": ({"max_new_tokens": 125}, "128 of this"),
-    "beams": ({"num_beams": 300}, "vocabulary has 260"),
+    "beams": ({"num_beams": 300}, "from 1 to 260"),
     "eos": ({"eos_token_id": 260}, "eos_token_id: 260 is outside"),
 }
 

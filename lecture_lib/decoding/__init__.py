@@ -1,7 +1,7 @@
 """Choosing the next token: toy models to reason with, greedy and beam search, sampling.
 
 toy_lm               ToyLM: a language model that is written down; greedy search
-toy_models           the lecture's toys and its two distributions; a search for others
+toy_models           the lecture's toys and its two distributions; random ones
 beam_search          the search as lecture 09 writes it, on any model
 beam_trace           looks on and notes each step: a tree with reasons
 beam_engine          the same search over the real model, with a cache that follows
@@ -32,10 +32,10 @@ from .toy_lm import ToyLM, greedy_search
 from .toy_models import (
     beam_finds_what_greedy_misses,
     beam_loses_to_greedy,
-    find_toy_model,
     lecture_greedy,
     lecture_tree,
     mouse_and_cheese,
+    random_toy,
     toy_logits,
 )
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from lecture_lib.checks import checked
+from lecture_lib.checks import check_count, checked
 from lecture_lib.engine import Engine, KVCache
 from lecture_lib.tokens import check_token_ids, encode_prompts, end_tokens, next_log_probs
 
@@ -16,8 +16,7 @@ from .sampling import SamplingSettings, filter_logits
 
 def follow(engine: Engine, cache: KVCache, parents: list[int]) -> KVCache:
     """cache[parents]: in row i of the new cache are the keys and values of row parents[i]."""
-    rows = engine.new_cache(len(parents), cache.max_seq_len)
-    past = slice(cache.length)
+    rows, past = engine.new_cache(len(parents), cache.max_seq_len), slice(cache.length)
     rows.kv[:, :, :, past] = cache.kv[:, parents, :, past]  # (N, k, 2 n_KV, L, H)
     rows.advance(cache.length)
     return rows
@@ -81,7 +80,8 @@ def engine_beam_search(
     """
     ends = end_tokens(engine.hf_model, () if ignore_eos else eos_token_id)
     settings = BeamSettings(num_beams, max_new_tokens, eos_token_ids=ends, **options)
-    settings.check_vocabulary(engine.vocab_size)
+    check_count("num_beams", num_beams, most=engine.vocab_size)
+    end_tokens(None, ends, engine.vocab_size)
     if sampling is not None and sampling.repetition_penalty != 1:
         raise ValueError("repetition_penalty: must be 1 in beam-search sampling")
     if do_sample and generator is None:

@@ -38,7 +38,6 @@ def find_candidates(beams: list[Candidate], log_probs: Tensor, n: int) -> list[C
 
     Of equally good ones, those of the first beam come first, then those of lower token ids.
     """
-    vocab_size = log_probs.shape[1]
     scores = log_probs.new_tensor([beam.score for beam in beams])  # (k,)
     totals = (scores[:, None] + log_probs).flatten()  # (k * V,)
     # In float32, where products that are equal on paper, .6 * .1 and .3 * .2, are equal.
@@ -60,10 +59,9 @@ def make_candidates(beams, picked: Tensor, totals: Tensor, log_probs: Tensor) ->
 
 def select(candidates: list[Candidate], k: int, ends, at_limit: bool) -> tuple[list, list]:
     """Who goes on, and who ends. Only the best k may end: k others are better than the rest."""
-    ending = [at_limit or candidate.tokens[-1] in ends for candidate in candidates]
-    pairs = list(zip(candidates, ending, strict=True))
-    beams = [candidate for candidate, ends_here in pairs if not ends_here][:k]
-    return beams, [candidate for candidate, ends_here in pairs if ends_here and candidate.rank <= k]
+    beams = [c for c in candidates if not at_limit and c.tokens[-1] not in ends]
+    ended = [c for c in candidates if c not in beams and c.rank <= k]
+    return beams[:k], ended
 
 
 def can_stop(beams, finished, k, length, max_new_tokens, length_penalty, early_stopping) -> bool:
@@ -118,6 +116,7 @@ class BeamSettings:
     def __post_init__(self):
         for name in ("num_beams", "max_new_tokens", "num_return_sequences"):
             object.__setattr__(self, name, check_count(name, getattr(self, name)))
+        check_count("num_beams", self.num_beams, most=10**6)
         k, n_returned, early = self.num_beams, self.num_return_sequences, self.early_stopping
         if n_returned > k:
             raise ValueError(f"num_return_sequences: {n_returned} texts out of num_beams={k} beams")
@@ -127,19 +126,14 @@ class BeamSettings:
         if abs(penalty) * math.log(n) > 600:  # exp(710) is no float any more
             raise ValueError(f"length_penalty: {n} ** {penalty} is not a number to divide by")
 
-    def check_vocabulary(self, n: int) -> None:
-        """Raise ValueError where n tokens are too few for the beams or the end tokens."""
-        if n < (k := self.num_beams):
-            raise ValueError(f"num_beams: {k} beams, but the vocabulary has {n} tokens")
-        end_tokens(None, self.eos_token_ids, n)
-
     def search(self, next_log_probs: Callable, find=find_candidates) -> BeamTrace:
         """Run ``beam_steps`` with these settings, and note what it does."""
 
         def checked_log_probs(beams: list[Candidate]) -> Tensor:
             log_probs = next_log_probs(beams)  # (beams, V)
             check_log_probs(log_probs)
-            self.check_vocabulary(log_probs.shape[1])
+            end_tokens(None, self.eos_token_ids, log_probs.shape[1])
+            trace.n_ranked.append(log_probs.numel())
             return log_probs
 
         trace = BeamTrace(self)
@@ -173,7 +167,8 @@ def beam_search(
     Args:
         next_log_probs: takes n lists of token ids, each the tokens after the prompt, and returns
             log p of their next tokens, (n, V). A ``ToyLM`` is one.
-        num_beams: k, at most V. max_new_tokens: a text with so many tokens ends, at most 1,000.
+        num_beams: k, texts to continue in each step; if nothing is pruned, it is a full search.
+        max_new_tokens: a text with so many tokens ends, at most 1,000.
         length_penalty: power of the length that a finished text's score is divided by. 0 leaves the
             score; more favours longer texts, less (also below 0) shorter ones.
         early_stopping: what to do when ``num_beams`` texts have finished. True: stop; False: stop

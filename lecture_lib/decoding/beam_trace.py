@@ -22,6 +22,7 @@ class BeamTrace:
             that the search considered: max(2, 1 + n_eos) · num_beams.
         beams: the texts that could go on after the last step.
         finished: the finished texts held at the end, at most ``num_beams``, the best first.
+        n_ranked: how many continuations were ranked in each step, beams · V.
         calls: what each pass through the engine saw (``engine_beam_search``).
     """
 
@@ -29,6 +30,7 @@ class BeamTrace:
     steps: list[list["Candidate"]] = field(default_factory=list)
     beams: list["Candidate"] = field(default_factory=list, repr=False)
     finished: list["Candidate"] = field(default_factory=list)
+    n_ranked: list[int] = field(default_factory=list, repr=False)
     calls: tuple = field(default=(), repr=False)
 
     def note(self, candidates: list, beams: list, finished: list) -> None:
