@@ -131,20 +131,17 @@ def ending_trace(**options):
 
 def status(model, trace, text):
     [node] = [n for n in trace.nodes if "".join(model.decode(n.tokens)) == text]
-    return node.status, trace.table().why[trace.nodes.index(node)]
+    return node.rank, node.status
 
 
-def test_each_candidate_says_why():
+def test_each_candidate_has_a_rank_and_a_status():
     model, trace = ending_trace(length_penalty=0.0, num_return_sequences=2)
-    assert status(model, trace, "A") == ("kept", "rank 1 of the best 2")
-    assert status(model, trace, "E") == ("finished", "end of text inside the best 2")
-    assert status(model, trace, "B") == (
-        "kept",
-        "rank 3, moves up: better candidates ended, 2 go on",
-    )
-    assert status(model, trace, "BA") == ("pruned", "rank 3 > 2 beams")
-    assert status(model, trace, "AE") == ("pruned", "end of text outside the best 2: dropped")
-    assert status(model, trace, "AAE") == ("finished", "end of text inside the best 2")
+    assert status(model, trace, "A") == (1, "kept")
+    assert status(model, trace, "E") == (2, "finished")
+    assert status(model, trace, "B") == (3, "kept")  # moves up, as E has ended
+    assert status(model, trace, "BA") == (3, "pruned")
+    assert status(model, trace, "AE") == (5, "pruned")  # an end outside the best 2 is dropped
+    assert status(model, trace, "AAE") == (1, "finished")
     assert texts(model, trace) == ["E", "AAE"]
 
 
@@ -166,7 +163,8 @@ def test_a_better_text_displaces_one_that_was_finished():
     table = {"": {"A": 0.5, "E": 0.3, "B": 0.2}}
     model = ToyLM(table, vocab=["A", "B", "E"], default={"A": 0.5, "B": 0.3, "E": 0.2})
     trace = search(model, n=6, eos_token_id=2, early_stopping="never", length_penalty=2.0)
-    assert "displaced by a better text in step 6" in status(model, trace, "E")[1]
+    assert status(model, trace, "E") == (2, "finished")
+    assert "E" not in ["".join(model.decode(text.tokens)) for text in trace.finished]
     assert trace.finished[0].tokens == [0] * 6
 
 

@@ -3,7 +3,7 @@
 toy_lm               ToyLM: a language model that is written down; greedy search
 toy_models           the lecture's toys and its two distributions; random ones
 beam_search          the search as lecture 09 writes it, on any model
-beam_trace           looks on and notes each step: a tree with reasons
+beam_trace           looks on and notes each step
 beam_engine          the same search over the real model, with a cache that follows
 sampling             repetition penalty, temperature, top-k, top-p and their order;
                      strategy_table(): which arguments of generate select what

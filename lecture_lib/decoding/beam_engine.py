@@ -9,7 +9,7 @@ from lecture_lib.checks import check_count, checked
 from lecture_lib.engine import Engine, KVCache
 from lecture_lib.tokens import check_token_ids, encode_prompts, end_tokens, next_log_probs
 
-from .beam_search import BeamSettings, Candidate, make_candidates
+from .beam_search import Candidate, find_candidates, make_candidates, run_search
 from .beam_trace import BeamTrace
 from .sampling import SamplingSettings, filter_logits
 
@@ -79,7 +79,8 @@ def engine_beam_search(
             than the model's context.
     """
     ends = end_tokens(engine.hf_model, () if ignore_eos else eos_token_id)
-    settings = BeamSettings(num_beams, max_new_tokens, eos_token_ids=ends, **options)
+    settings = {"num_beams": num_beams, "max_new_tokens": max_new_tokens, "eos_token_ids": ends}
+    BeamTrace(**settings, **options)  # it checks them
     check_count("num_beams", num_beams, most=engine.vocab_size)
     end_tokens(None, ends, engine.vocab_size)
     if sampling is not None and sampling.repetition_penalty != 1:
@@ -107,10 +108,11 @@ def engine_beam_search(
 
     def search(input_ids: list[int]) -> BeamTrace:
         check_token_ids("prompt", [input_ids], engine.vocab_size)
-        engine.check_context(len(input_ids) + settings.max_new_tokens, "prompt + max_new_tokens")
-        model = CachedModel(engine, input_ids, settings.max_new_tokens)
+        engine.check_context(len(input_ids) + max_new_tokens, "prompt + max_new_tokens")
+        model = CachedModel(engine, input_ids, max_new_tokens)
+        find = draw_candidates if do_sample else find_candidates
         with torch.inference_mode():
-            trace = settings.search(model, *([draw_candidates] if do_sample else []))
+            trace = run_search(BeamTrace(**settings, **options), model, find)
         trace.calls = tuple(engine.calls)
         return trace
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lecture_lib.checks import check_count, check_number, checked, shown
+from lecture_lib.checks import check_count, checked
 from lecture_lib.tokens import check_log_probs, end_tokens, stable_topk
 
 from .beam_trace import PRUNED, BeamTrace
@@ -30,7 +30,6 @@ class Candidate:
     rank: int  # place among the step's candidates, by score or in the order of the draws
     final_score: float | None = None  # once the text has ended: score / length ** length_penalty
     status: str = PRUNED  # or KEPT, FINISHED: BeamTrace writes it down
-    displaced_in: int | None = None  # the step in which a better text took its place
 
 
 def find_candidates(beams: list[Candidate], log_probs: Tensor, n: int) -> list[Candidate]:
@@ -102,48 +101,23 @@ def beam_steps(
             break
 
 
-@dataclass(frozen=True)
-class BeamSettings:
-    """What ``beam_search`` was asked for; its docstring explains the arguments."""
+def run_search(trace: BeamTrace, next_log_probs: Callable, find=find_candidates) -> BeamTrace:
+    """Run ``beam_steps`` with the settings of an empty trace, which notes what it does."""
 
-    num_beams: int
-    max_new_tokens: int
-    length_penalty: float = 1.0
-    early_stopping: bool | str = False
-    eos_token_ids: frozenset[int] = frozenset()
-    num_return_sequences: int = 1
+    def checked_log_probs(beams: list[Candidate]) -> Tensor:
+        log_probs = next_log_probs(beams)  # (beams, V)
+        check_log_probs(log_probs)
+        end_tokens(None, trace.eos_token_ids, log_probs.shape[1])
+        trace.n_ranked.append(log_probs.numel())
+        return log_probs
 
-    def __post_init__(self):
-        for name in ("num_beams", "max_new_tokens", "num_return_sequences"):
-            object.__setattr__(self, name, check_count(name, getattr(self, name)))
-        check_count("num_beams", self.num_beams, most=10**6)
-        k, n_returned, early = self.num_beams, self.num_return_sequences, self.early_stopping
-        if n_returned > k:
-            raise ValueError(f"num_return_sequences: {n_returned} texts out of num_beams={k} beams")
-        if not isinstance(early, bool | str) or early not in (True, False, "never"):
-            raise ValueError(f"early_stopping: needs False, True or 'never', got {shown(early)}")
-        n, penalty = self.max_new_tokens, check_number("length_penalty", self.length_penalty)
-        if abs(penalty) * math.log(n) > 600:  # exp(710) is no float any more
-            raise ValueError(f"length_penalty: {n} ** {penalty} is not a number to divide by")
-
-    def search(self, next_log_probs: Callable, find=find_candidates) -> BeamTrace:
-        """Run ``beam_steps`` with these settings, and note what it does."""
-
-        def checked_log_probs(beams: list[Candidate]) -> Tensor:
-            log_probs = next_log_probs(beams)  # (beams, V)
-            check_log_probs(log_probs)
-            end_tokens(None, self.eos_token_ids, log_probs.shape[1])
-            trace.n_ranked.append(log_probs.numel())
-            return log_probs
-
-        trace = BeamTrace(self)
-        options = (self.eos_token_ids, self.length_penalty, self.early_stopping, find)
-        for step in beam_steps(checked_log_probs, self.num_beams, self.max_new_tokens, *options):
-            trace.note(*step)
-        asked, n = self.num_return_sequences, len(trace.finished)
-        if n < asked:
-            raise ValueError(f"num_return_sequences: {asked} asked for, only {n} texts possible")
-        return trace
+    options = (trace.eos_token_ids, trace.length_penalty, trace.early_stopping, find)
+    for step in beam_steps(checked_log_probs, trace.num_beams, trace.max_new_tokens, *options):
+        trace.note(*step)
+    asked, n = trace.num_return_sequences, len(trace.finished)
+    if n < asked:
+        raise ValueError(f"num_return_sequences: {asked} asked for, only {n} texts possible")
+    return trace
 
 
 @checked
@@ -185,7 +159,7 @@ def beam_search(
     """
     ends = end_tokens(None, eos_token_id)
     arguments = (length_penalty, early_stopping, ends, num_return_sequences)
-    settings = BeamSettings(num_beams, max_new_tokens, *arguments)
+    trace = BeamTrace(num_beams, max_new_tokens, *arguments)
     check_count("max_new_tokens", max_new_tokens, most=MOST_TOKENS)
     vocab_size = None
 
@@ -200,4 +174,4 @@ def beam_search(
         n_all = log_probs.numel()
         return find_candidates(beams, log_probs, n_all if n_all <= 256 else n)
 
-    return settings.search(log_probs_of_beams, find_all_of_few)
+    return run_search(trace, log_probs_of_beams, find_all_of_few)

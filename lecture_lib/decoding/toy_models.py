@@ -25,6 +25,7 @@ PEAKED = {
 }  # fmt: skip
 TOY_DISTRIBUTIONS = {"flat": FLAT, "peaked": PEAKED}
 
+
 def toy_logits(name: str) -> tuple[list[str], torch.Tensor]:
     """The words of a toy distribution, the likeliest first, and their logits.
 

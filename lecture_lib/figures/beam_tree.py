@@ -20,7 +20,7 @@ Key = tuple[int, ...]  # the new tokens of a text: its place in the tree
 ROOT: Key = ()
 ELSEWHERE = "not searched"  # status of a node that the beam never had
 _MOST_PER_STEP = 9  # candidates that are drawn; what went on or ended is drawn in any case
-_CELL, _ROW, _LEFT, _TOP, _BOTTOM, _RIGHT = 1.1, 0.9, 0.6, 0.3, 1.3, 0.06  # inches
+_CELL, _ROW, _LEFT, _TOP, _BOTTOM, _RIGHT = 1.1, 0.88, 0.6, 0.3, 1.5, 0.06  # inches
 # Told apart in grey print, too: (fill, edge, letters); what was dropped has no box.
 _BOXES = {
     KEPT: ("#E4EFF8", BLUE, INK),
@@ -51,28 +51,24 @@ def lay_out(trace: BeamTrace, greedy: BeamTrace | None, full: BeamTrace | None =
         raise ValueError(
             f"greedy: needs a search with num_beams=1, got one with {greedy.num_beams}"
         )
-    searches = {FULL: full, BEAM: trace, GREEDY: greedy}
-    results, nodes = {}, {}
-    for name, search in searches.items():
-        if search is None:
-            continue
-        best = results[name] = tuple(search.sequences[0])
-        for node in search.nodes:
-            key = tuple(node.tokens)
-            on_the_way = best[: len(key)] == key
-            if search is trace and (node.status != PRUNED or node.rank <= _MOST_PER_STEP):
-                nodes[key] = node
-            elif on_the_way and key not in nodes:
-                nodes[key] = replace(node, status=ELSEWHERE)
-    searched = {tuple(node.tokens): node for node in trace.nodes}
-    nodes = {key: searched.get(key, node) for key, node in nodes.items()}
+    nodes = {tuple(node.tokens): node for node in trace.nodes}
+    drawn = {k for k, n in nodes.items() if n.status != PRUNED or n.rank <= _MOST_PER_STEP}
+    results = {}
+    for name, search in {FULL: full, BEAM: trace, GREEDY: greedy}.items():
+        if search is not None:
+            best = results[name] = tuple(search.sequences[0])
+            for node in search.nodes:
+                key = tuple(node.tokens)
+                if best[: len(key)] == key:
+                    drawn.add(key)
+                    nodes.setdefault(key, replace(node, status=ELSEWHERE))
     rows, order = [], {ROOT: 0}
-    for step in range(1, max(map(len, nodes)) + 1):
-        row = [key for key in nodes if len(key) == step]
+    for step in range(1, max(map(len, drawn)) + 1):
+        row = [key for key in drawn if len(key) == step]
         row.sort(key=lambda key: (order[key[:-1]], key))
         order |= {key: i for i, key in enumerate(row)}
         rows.append(row)
-    return Tree(nodes, rows, results)
+    return Tree({key: nodes[key] for key in drawn}, rows, results)
 
 
 @in_course_style
@@ -158,7 +154,7 @@ def _draw_edges(axes, tree: Tree, key: Key, place: dict, all_shown: bool) -> Non
 def _draw_node(axes, node: Candidate, name: str, at, trace: BeamTrace, as_probability) -> None:
     x, y = at
     fill, edge, ink = _BOXES[node.status]
-    scored = node.final_score is not None and trace.settings.length_penalty != 0
+    scored = node.final_score is not None and trace.length_penalty != 0
     low = y - (0.33 if scored else 0.21)
     look = {"boxstyle": "round,pad=0,rounding_size=0.06", "fc": fill, "ec": edge, "zorder": 3}
     axes.add_artist(FancyBboxPatch((x - 0.5, low), 1, y + 0.21 - low, **look))
@@ -194,15 +190,15 @@ def _draw_legend(axes, trace: BeamTrace, tree: Tree, width: float, as_probabilit
         handles=shown, loc="lower center", ncols=len(shown),
         frameon=False, fontsize=8, handlelength=2.2, columnspacing=1.2,
     )  # fmt: skip
-    how = (
+    note = (
         "× p of the token = p of the text" if as_probability else "p of the token   Σ sum of log p"
     )
-    note = [how, "no box: pruned or never searched"]
-    if (penalty := trace.settings.length_penalty) != 0:
-        note.append("score: sum of log p / length" + f" ^ {penalty:g}" * (penalty != 1))
+    note += "   ·   no box: pruned or never searched"
+    if (penalty := trace.length_penalty) != 0:
+        note += "\nscore: sum of log p / length" + f" ^ {penalty:g}" * (penalty != 1)
     if max(trace.n_ranked) > len(max(trace.steps, key=len)):
-        note.append(f"drawn: the best of up to {max(trace.n_ranked):,} candidates per step")
-    axes.text(width / 2, 0.34, "   ·   ".join(note), ha="center", fontsize=8, color="#444444")
+        note += f"\ndrawn: the best of up to {max(trace.n_ranked):,} candidates per step"
+    axes.text(width / 2, 0.3, note, ha="center", va="bottom", fontsize=8, color="#444444")
 
 
 def _words(trace: BeamTrace, tree: Tree, token_text, prompt: str, shown_steps: int) -> str:
