@@ -97,14 +97,14 @@ def check_possible(logits: Tensor, why: str = "") -> None:
 
 
 def check_log_probs(log_probs: Tensor) -> None:
-    """Raise ValueError unless log p(next token), (B, beams, V), lets each of B searches go on."""
-    best = log_probs.amax((1, 2))  # NaN if any is NaN
-    if not log_probs.is_floating_point() or not bool((best <= 1e-3).all()):
+    """Raise ValueError unless log p(next token), (beams, V), lets a beam search go on."""
+    best = float(log_probs.max())  # NaN if any is NaN
+    if not log_probs.is_floating_point() or not best <= 1e-3:
         raise ValueError(
             "next_log_probs: must return log-probabilities (0 or less, none of them NaN), got "
-            f"{log_probs.dtype} up to {float(best.max()):.4g}; of logits take log_softmax(-1)"
+            f"{log_probs.dtype} up to {best:.4g}; of logits take log_softmax(-1)"
         )
-    if bool((best == -torch.inf).any()):
+    if best == -torch.inf:
         raise ValueError("next_log_probs: all candidates have probability 0: no beam can go on")
 
 

@@ -223,7 +223,7 @@ EXAMPLES = {
     "decoding.engine_beam_search": lambda it: {
         "engine": it.engine, "prompt": "go", "num_beams": 2, "max_new_tokens": 2
     },
-    "decoding.find_toy_model": lambda it: {"wanted": lambda greedy, beam, best: True, "depth": 2},
+    "decoding.random_toy": lambda it: {"depth": 2, "seed": 0},
     "decoding.greedy_search": lambda it: {"next_log_probs": it.toy, "max_new_tokens": 2},
     "decoding.mean_log_prob": lambda it: {"log_probs": [-1.0, -2.0]},
     "decoding.repeated_ngrams": lambda it: {"tokens": [1, 2, 3], "n": 2},

@@ -97,7 +97,7 @@ CALLS = {
     "decoding.engine_beam_search": {
         "engine": ENGINE, "prompt": "a", "num_beams": 2, "max_new_tokens": 2,
     },
-    "decoding.find_toy_model": {"wanted": lambda *p: True},
+    "decoding.random_toy": {"depth": 3, "seed": 0},
     "decoding.greedy_search": {"next_log_probs": TOY, "max_new_tokens": 2},
     "decoding.repeated_ngrams": {"tokens": [1, 2]},
     "decoding.sample_generate": {"engine": ENGINE, "prompts": "a", "max_new_tokens": 2},
@@ -317,7 +317,7 @@ def test_a_count_of_a_hundred_million_is_refused_or_cheap(name, argument):
             r"n_requests \* n_stages \* \(max_new_tokens - 1 \+ n_chunks\): .* to 200,000",
         ),
         (lambda: ToyLM({"": {"a": 1.0}}).all_sequences(10**8), "too many to list"),
-        (lambda: decoding.find_toy_model(lambda *p: True, depth=30), "depth: .* from 1 to 6"),
+        (lambda: decoding.random_toy(30, seed=0), "depth: .* from 1 to 6"),
     ],
 )
 def test_work_without_end_is_refused(work, message):

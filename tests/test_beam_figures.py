@@ -17,10 +17,9 @@ from lecture_lib.decoding import (
     engine_beam_search,
     lecture_tree,
 )
-from lecture_lib.decoding.beam_search import BeamSettings
 from lecture_lib.engine import Engine
 from lecture_lib.figures import beam_table, beam_tree
-from lecture_lib.figures.beam_tree import _LOOKS, GREEDY, lay_out
+from lecture_lib.figures.beam_tree import BEAM, FULL, GREEDY, lay_out
 from lecture_lib.widgets import BeamStepper
 
 
@@ -43,13 +42,7 @@ def test_words_say_what_was_kept_finished_and_best(lecture):
     assert "Step 1: kept I (p .6, p(text) .6); L (p .3, p(text) .3), 1 pruned." in alt
     assert "Step 2: kept I L (p .7, p(text) .42); L I (p .5, p(text) .15), 4 pruned." in alt
     assert "Step 3: finished I L U (p .7, p(text) .294); I L L (p .2, p(text) .084)" in alt
-    assert "Best text: I L U, score -0.408." in alt
-
-
-def test_three_kinds_differ_by_mark_and_line_as_well_as_colour():
-    kinds = ("kept", "pruned", "finished", GREEDY)
-    assert len({_LOOKS[kind][0] for kind in kinds}) == 4
-    assert len({_LOOKS[kind][3:] for kind in kinds}) == 4
+    assert "Beam's result: I L U, score -0.408." in alt
 
 
 def drawn_texts(monkeypatch, *arguments, **options):
@@ -69,45 +62,67 @@ def drawn_texts(monkeypatch, *arguments, **options):
 
 def test_token_p_and_score_stand_on_each_node(lecture, monkeypatch):
     written = drawn_texts(monkeypatch, *lecture, as_probability=True)
-    assert {"● I", "✕ U", "■ U", "p .7  Π .42", "p .2  Π .084", "score −0.41"} <= set(written)
-    assert sum(s.startswith("p .") for s in written) == len(lecture[0].nodes)
+    assert {"I", "U", "× .7 = .42", "× .2 = .084", "score −0.41", "beam's result"} <= set(written)
+    assert sum(s.startswith("× .") for s in written) == len(lecture[0].nodes)
+    assert any("score: sum of log p / length" in s for s in written)
     written = drawn_texts(monkeypatch, *lecture)
     assert "p .7  Σ −0.87" in written
+
+
+def test_without_a_length_penalty_there_is_no_second_score(monkeypatch):
+    trace = searched(lecture_tree(), length_penalty=0.0)
+    written = drawn_texts(monkeypatch, trace, lambda token: "ILU"[token])
+    assert not any("score" in s or "length" in s for s in written)
+
+
+def test_of_a_large_vocabulary_it_says_how_many_are_not_drawn(monkeypatch):
+    model = ToyLM({}, vocab=[str(i) for i in range(300)], default={"0": 0.6, "1": 0.4})
+    trace = searched(model)
+    written = drawn_texts(monkeypatch, trace)
+    assert any("drawn: the best of up to 600 candidates per step" in s for s in written)
+    assert "298 pruned. Step 2" in beam_tree(trace).alt
+    assert "598 pruned. Beam's result" in beam_tree(trace).alt
 
 
 def test_a_step_limit_reveals_no_more_than_its_steps(lecture, monkeypatch):
     greedy = searched(lecture_tree(), k=1)
     for n, nodes in ((0, 0), (1, 3), (2, 9), (3, 15)):
         written = drawn_texts(monkeypatch, *lecture, up_to_step=n, greedy=greedy)
-        assert sum(s.startswith("p .") for s in written) == nodes
+        assert sum(s.startswith("p .") and "Σ sum" not in s for s in written) == nodes
     sizes, alts = set(), []
     for n in range(4):
         picture = beam_tree(*lecture, up_to_step=n, greedy=greedy)
         sizes.add((picture.width, picture.height))
         alts.append(picture.alt)
     assert len(sizes) == 1  # the page doesn't jump while a reader steps
-    assert "Best text" not in alts[2]
+    assert "Beam's result" not in alts[2]
     assert "I L U" not in alts[2]
-    assert "Best text" in alts[3]
+    assert "Beam's result" in alts[3]
 
 
-def test_greedy_s_path_is_in_the_tree_even_where_the_beam_never_went():
+def test_greedy_s_path_is_in_the_tree_even_where_the_beam_never_went(monkeypatch):
     model = beam_loses_to_greedy()
-    trace, greedy = searched(model), searched(model, k=1)
-    tree = lay_out(trace, greedy)
-    assert tree.greedy == ((0,), (0, 0), (0, 0, 0))
-    assert [tree.nodes[key].status for key in tree.greedy] == ["kept", "pruned", GREEDY]
-    picture = beam_tree(trace, lambda t: model.vocab[t], greedy=greedy)
-    assert "Greedy search goes A A A." in picture.alt
+    trace, greedy, full = searched(model), searched(model, k=1), searched(model, k=27)
+    tree = lay_out(trace, greedy, full)
+    assert tree.results == {FULL: (0, 0, 0), BEAM: (1, 0, 0), GREEDY: (0, 0, 0)}
+    path = [tree.nodes[(0,) * n].status for n in (1, 2, 3)]
+    assert path == ["kept", "pruned", "not searched"]
+    options = {"token_text": lambda t: model.vocab[t], "greedy": greedy, "full": full}
+    alt = beam_tree(trace, **options).alt
+    assert (
+        "Beam's result: B A A, score -0.954. Best of all: A A A. Greedy search goes A A A." in alt
+    )
+    written = drawn_texts(monkeypatch, trace, **options)
+    assert {"beam's result", "best of all\ngreedy's result"} <= set(written)
     without = beam_tree(trace, lambda t: model.vocab[t])
-    assert pixels(picture).shape != pixels(without).shape  # seven nodes in the third row, not six
+    seven_in_a_row = beam_tree(trace, **options)
+    assert seven_in_a_row.width > without.width
 
 
-def test_children_stand_in_the_order_of_their_parents(lecture):
+def test_children_stand_in_the_order_of_their_parents_and_of_their_tokens(lecture):
     tree = lay_out(lecture[0], None)
-    for above, row in zip(tree.rows, tree.rows[1:], strict=False):
-        places = [above.index(key[:-1]) for key in row]
-        assert places == sorted(places)
+    assert tree.rows[1] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+    assert tree.rows[2] == [(0, 1, 0), (0, 1, 1), (0, 1, 2), (1, 0, 0), (1, 0, 1), (1, 0, 2)]
 
 
 def test_what_went_on_is_drawn_however_few_are_drawn(lecture, monkeypatch):
@@ -130,9 +145,8 @@ def test_four_beams_of_eight_steps_fit_a_page():
 def test_the_table_has_a_caption_headers_and_a_row_for_each_candidate(lecture):
     table = beam_table(*lecture)
     assert "<caption>Candidates of a beam search with 2 beams" in table
-    assert table.count('<th scope="col">') == 10
+    assert table.count('<th scope="col">') == 9
     assert table.count("<tr") == len(lecture[0].nodes) + 1
-    assert "rank 3 &gt; 2 beams" in table
     assert "<b>" not in beam_table(lecture[0], lambda token: "<b>")
 
 
@@ -153,24 +167,24 @@ def test_nonsense_is_refused(lecture, options, message):
 
 def test_an_empty_trace_is_refused():
     with pytest.raises(ValueError, match="trace: is empty"):
-        beam_tree(BeamTrace(BeamSettings(2, 3), [], [], ""))
+        beam_tree(BeamTrace(2, 3))
 
 
 def test_the_stepper_goes_back_and_forth():
     widget = BeamStepper()
     assert widget.step.value == widget.step.max == 3
     assert widget.next.disabled
-    assert "Best text: I L U" in widget.picture.alt
+    assert "Beam's result: I L U" in widget.picture.alt
     widget.back.click()
     assert widget.step.value == 2
-    assert "Best text" not in widget.picture.alt
+    assert "Beam's result" not in widget.picture.alt
     for _ in range(4):
         widget.back.click()
     assert widget.step.value == 0
     assert widget.back.disabled
     for _ in range(4):
         widget.next.click()
-    assert "Best text: I L U" in widget.picture.alt
+    assert "Beam's result: I L U" in widget.picture.alt
 
 
 def test_the_stepper_s_settings_change_the_search():
@@ -182,11 +196,7 @@ def test_the_stepper_s_settings_change_the_search():
     assert widget.trace.num_beams == 3
     assert "beam search: <b>A A A</b>" in widget.table.value  # three beams find it, too
     widget.penalty.value = 0.0
-    assert widget.trace.settings.length_penalty == 0.0
-    widget.beams.value = 4
-    assert "4 beams, but the vocabulary has 3 tokens" in widget.message.value
-    widget.beams.value = 2
-    assert widget.message.value == ""
+    assert widget.trace.length_penalty == 0.0
 
 
 def test_a_setting_is_searched_once_and_a_step_drawn_once(monkeypatch):
@@ -208,7 +218,10 @@ def test_a_setting_is_searched_once_and_a_step_drawn_once(monkeypatch):
     widget = BeamStepper()
     for step in (0, 1, 2, 3, 2, 1, 0):
         widget.step.value = step
-    assert counts == {"beam_search": 2, "beam_tree": 4}  # the beam's and the greedy one
+    assert counts == {
+        "beam_search": 4,
+        "beam_tree": 4,
+    }  # the beam, greedy, and twice for the full one
 
 
 def test_the_stepper_has_a_picture_where_there_is_no_kernel():

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from lecture_lib.decoding import ToyLM, beam_search, greedy_search, lecture_tree
-from lecture_lib.decoding.beam_search import choose_candidates
+from lecture_lib.decoding.beam_search import Candidate, find_candidates
+
+START = Candidate([], 0, 0.0, 0.0, 1)
 
 
 def search(model, k=2, n=3, **options):
@@ -20,7 +22,7 @@ def texts(model, trace):
 def going_on(model, trace, step):
     """{text: probability} of what is kept, or finished, at a step."""
     return {
-        "".join(model.decode(node.tokens())): round(math.exp(node.score), 6)
+        "".join(model.decode(node.tokens)): round(math.exp(node.score), 6)
         for node in trace.at_step(step)
         if node.status != "pruned"
     }
@@ -70,12 +72,12 @@ def test_the_lecture_s_tree():
 @pytest.mark.parametrize("penalty", [-1.0, 0.0, 1.0])
 @pytest.mark.parametrize("seed", range(5))
 def test_a_wide_beam_finds_what_listing_every_text_finds(seed, penalty):
-    """As many beams as tokens cover all texts of two tokens."""
+    """81 beams hold all texts of two tokens: nothing is pruned before the end."""
     model = random_model(9, seed)
     trace = search(
-        model, 9, 2, length_penalty=penalty, early_stopping="never", num_return_sequences=9
+        model, 81, 3, length_penalty=penalty, early_stopping="never", num_return_sequences=9
     )
-    expected = all_texts(model, 9, 2, set(), penalty)[:9]
+    expected = all_texts(model, 9, 3, set(), penalty)[:9]
     assert trace.sequences == [tokens for tokens, _ in expected]
     assert trace.scores == pytest.approx([score for _, score in expected])
 
@@ -128,21 +130,18 @@ def ending_trace(**options):
 
 
 def status(model, trace, text):
-    [node] = [n for n in trace.nodes if "".join(model.decode(n.tokens())) == text]
-    return node.status, trace.table().why[trace.nodes.index(node)]
+    [node] = [n for n in trace.nodes if "".join(model.decode(n.tokens)) == text]
+    return node.rank, node.status
 
 
-def test_each_candidate_says_why():
+def test_each_candidate_has_a_rank_and_a_status():
     model, trace = ending_trace(length_penalty=0.0, num_return_sequences=2)
-    assert status(model, trace, "A") == ("kept", "rank 1 of the best 2")
-    assert status(model, trace, "E") == ("finished", "end of text inside the best 2")
-    assert status(model, trace, "B") == (
-        "kept",
-        "rank 3, moves up: better candidates ended, 2 go on",
-    )
-    assert status(model, trace, "BA") == ("pruned", "rank 3 > 2 beams")
-    assert status(model, trace, "AE") == ("pruned", "end of text outside the best 2: dropped")
-    assert status(model, trace, "AAE") == ("finished", "end of text inside the best 2")
+    assert status(model, trace, "A") == (1, "kept")
+    assert status(model, trace, "E") == (2, "finished")
+    assert status(model, trace, "B") == (3, "kept")  # moves up, as E has ended
+    assert status(model, trace, "BA") == (3, "pruned")
+    assert status(model, trace, "AE") == (5, "pruned")  # an end outside the best 2 is dropped
+    assert status(model, trace, "AAE") == (1, "finished")
     assert texts(model, trace) == ["E", "AAE"]
 
 
@@ -164,8 +163,9 @@ def test_a_better_text_displaces_one_that_was_finished():
     table = {"": {"A": 0.5, "E": 0.3, "B": 0.2}}
     model = ToyLM(table, vocab=["A", "B", "E"], default={"A": 0.5, "B": 0.3, "E": 0.2})
     trace = search(model, n=6, eos_token_id=2, early_stopping="never", length_penalty=2.0)
-    assert "displaced by a better text in step 6" in status(model, trace, "E")[1]
-    assert trace.finished[0].tokens() == [0] * 6
+    assert status(model, trace, "E") == (2, "finished")
+    assert "E" not in ["".join(model.decode(text.tokens)) for text in trace.finished]
+    assert trace.finished[0].tokens == [0] * 6
 
 
 # Both first continuations can end at once; whoever waits finds a better text.
@@ -193,10 +193,11 @@ def test_early_stopping_ends_the_search_at_different_steps():
 def test_equally_good_candidates_rank_by_beam_and_token():
     flat = torch.zeros(1, 50_000)
     flat[0, 40_000] = 1.0
-    assert choose_candidates(flat, 4).tolist() == [[40_000, 0, 1, 2]]
+    found = find_candidates([START], flat, 4)
+    assert [candidate.tokens for candidate in found] == [[40_000], [0], [1], [2]]
     trace = search(lambda prefixes: torch.full((len(prefixes), 300), -5.7), 3, 2)
-    assert [node.token for node in trace.at_step(1)][:3] == [0, 1, 2]
-    assert [node.beam for node in trace.at_step(2)][:3] == [0, 0, 0]
+    assert [node.tokens[-1] for node in trace.at_step(1)][:3] == [0, 1, 2]
+    assert [node.parent for node in trace.at_step(2)][:3] == [0, 0, 0]
 
 
 def test_the_last_bit_of_a_toy_s_score_decides_nothing():
@@ -204,7 +205,7 @@ def test_the_last_bit_of_a_toy_s_score_decides_nothing():
     score = math.log(0.06)
     for other in (math.nextafter(score, 0), math.nextafter(score, -9)):
         totals = torch.tensor([[score, other, math.log(0.42)]], dtype=torch.float64)
-        assert choose_candidates(totals, 3).tolist() == [[2, 0, 1]]
+        assert [found.tokens for found in find_candidates([START], totals, 3)] == [[2], [0], [1]]
 
 
 def test_impossible_candidates_are_no_candidates():
@@ -232,17 +233,6 @@ def test_the_table_says_what_the_nodes_say():
     assert row["final score"] == pytest.approx(math.log(0.294) / 3)
 
 
-def test_draws_follow_the_scores():
-    """The first draw of a step is one of the plain distribution: a chi-square test, seeded."""
-    totals = torch.tensor([[0.7, 0.2, 0.1]]).log().expand(2000, -1)
-    drawn = choose_candidates(totals, 3, torch.Generator().manual_seed(0))
-    assert drawn.sort().values.tolist() == [[0, 1, 2]] * 2000  # each candidate once
-    counts = drawn[:, 0].bincount().tolist()
-    expected = [1400, 400, 200]
-    chi_square = sum((c - e) ** 2 / e for c, e in zip(counts, expected, strict=True))
-    assert chi_square < 13.8  # 0.1 % at two degrees of freedom
-
-
 BAD = {
     "no beams": ({"num_beams": 0}, "num_beams: needs an integer of 1 or more, got 0"),
     "half a beam": ({"num_beams": 1.5}, "num_beams"),
@@ -255,7 +245,7 @@ BAD = {
     "penalty": ({"length_penalty": math.nan}, "length_penalty: needs a finite number"),
     "penalty text": ({"length_penalty": "long"}, "length_penalty"),
     "huge penalty": ({"length_penalty": 1e4}, "length_penalty"),
-    "wide": ({"num_beams": 4}, "num_beams: 4 beams, but the vocabulary has 3 tokens"),
+    "wide": ({"num_beams": 10**7}, "num_beams: needs an integer from 1 to 1,000,000"),
     "eos": ({"eos_token_id": 3}, "eos_token_id: 3 is outside 0..2"),
     "eos text": ({"eos_token_id": "U"}, "eos_token_id"),
 }

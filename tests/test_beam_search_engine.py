@@ -8,7 +8,7 @@ import torch
 from engine_models import CONFIGS, EOS, left_padded, llama, loaded_model, token_ids
 
 from lecture_lib.decoding import SamplingSettings, beam_search, engine_beam_search
-from lecture_lib.decoding.beam_cache import assign_rows
+from lecture_lib.decoding.beam_engine import follow
 from lecture_lib.engine import Engine, ForwardCall
 
 N_NEW = 10
@@ -131,8 +131,15 @@ def test_one_beam_is_greedy_search(engine):
             options = {"num_beams": 1, "eos_token_id": [EOS, 3]}
             [trace] = ours(engine, ids, early_stopping=early_stopping, **options)
             assert trace.sequences == generate(engine, ids, **options)[0]
-            total = sum(node.log_prob for node in trace.path(trace.finished[0]))
+            total = _sum_log_probs(trace)
             assert trace.scores[0] == pytest.approx(total / len(trace.sequences[0]))
+
+
+def _sum_log_probs(trace):
+    """Of the best text: each of its beginnings is a node of the tree."""
+    nodes = {tuple(node.tokens): node.log_prob for node in trace.nodes}
+    [tokens] = trace.sequences
+    return sum(nodes[tuple(tokens[:n])] for n in range(1, len(tokens) + 1))
 
 
 def test_the_model_s_own_end_tokens_are_the_default():
@@ -158,61 +165,30 @@ def test_with_a_cache_and_without_it_is_the_same_tree(engine):
     plain = beam_search(next_log_probs, **options)
     assert len(cached.nodes) == len(plain.nodes)
     for a, b in zip(cached.nodes, plain.nodes, strict=True):
-        assert (a.tokens(), a.rank, a.status) == (b.tokens(), b.rank, b.status)
+        assert (a.tokens, a.rank, a.status) == (b.tokens, b.rank, b.status)
         assert a.score == pytest.approx(b.score, rel=1e-5)
     assert cached.sequences == plain.sequences
 
 
 def test_prefill_sees_the_prompt_once_and_every_step_one_token_a_beam(engine):
     trace = engine_beam_search(
-        engine, token_ids(2, 6).tolist(), num_beams=4, max_new_tokens=5, ignore_eos=True
-    )[0]
-    assert trace.calls[0] == ForwardCall(batch_size=2, seq_len=6, past_len=0, kv_len=6)
-    assert list(trace.calls[1:]) == [ForwardCall(8, 1, n, n + 1) for n in range(6, 10)]
-
-
-def test_only_beams_that_moved_are_copied(engine, monkeypatch):
-    """Counted from the tree (what must move) and on the tensors (what was written)."""
-    from lecture_lib.decoding.beam_cache import BeamCache
-
-    k, prompt_len, written = 4, 6, []
-    follow = BeamCache.follow
-
-    def watched(cache, parents):
-        before = cache.keys.clone()
-        n_copied = follow(cache, parents)
-        changed = (before != cache.keys).flatten(0, 0).any(0)  # (B * k, n_KV, S_max, H)
-        rows = changed.any(-1).any(1)  # (B * k, S_max)
-        assert not rows[:, :prompt_len].any()  # the prompt's share never moves
-        written.append(int(rows.any(1).sum()))
-        return n_copied
-
-    monkeypatch.setattr(BeamCache, "follow", watched)
-    # What is not initialised could be NaN, which differs from itself.
-    monkeypatch.setattr(torch, "empty", torch.zeros)
-    trace = engine_beam_search(
-        engine, token_ids(1, prompt_len, 3), num_beams=k, max_new_tokens=10, ignore_eos=True
+        engine, token_ids(1, 6), num_beams=4, max_new_tokens=5, ignore_eos=True
     )
-    must_move = [0]  # after the prefill all rows hold the same prompt
-    for step in range(2, 10):
-        parents = {node.parent for node in trace.at_step(step) if node.status == "kept"}
-        must_move.append(k - len(parents))
-    assert trace.rows_copied == must_move == written
-    assert 0 < sum(must_move) < k * len(must_move) / 2
+    assert trace.calls[0] == ForwardCall(batch_size=1, seq_len=6, past_len=0, kv_len=6)
+    assert list(trace.calls[1:]) == [ForwardCall(4, 1, n, n + 1) for n in range(6, 10)]
 
 
-@pytest.mark.parametrize(
-    ("sources", "rows", "moves"),
-    [
-        ([0, 1, 2], [0, 1, 2], []),
-        ([2, 0, 1], [2, 0, 1], []),  # another order is no move
-        ([1, 1, 0], [1, 2, 0], [(1, 2)]),
-        ([2, 2, 2], [2, 0, 1], [(2, 0), (2, 1)]),
-        ([1], [1], []),
-    ],
-)
-def test_a_beam_stays_in_its_parent_s_row_where_it_can(sources, rows, moves):
-    assert assign_rows(sources, 3) == (rows, moves)
+def test_each_row_of_the_cache_is_its_parent_s(engine):
+    cache = engine.new_cache(3, 9)
+    engine.prefill(token_ids(3, 6), cache=cache)
+    past, parents = cache.kv[:, :, :, :6].clone(), [2, 0, 2, 2]
+    new = follow(engine, cache, parents)
+    assert (new.length, new.batch_size, new.max_seq_len) == (6, 4, 9)
+    for row, parent in enumerate(parents):
+        assert torch.equal(new.kv[:, row, :, :6], past[:, parent])
+    engine.decode([5, 6, 7, 8], cache=new)
+    assert torch.equal(cache.kv[:, :, :, :6], past)  # the old one is as it was
+    assert cache.length == 6
 
 
 @pytest.mark.parametrize("num_beams", [2, 4])
@@ -246,7 +222,7 @@ BAD = {
     "no prompt": ({"prompt": []}, "prompt"),
     "token outside": ({"prompt": [5, 999]}, "outside the vocabulary"),
     "context": ({"max_new_tokens": 125}, "128 of this"),
-    "beams": ({"num_beams": 300}, "vocabulary has 260"),
+    "beams": ({"num_beams": 300}, "from 1 to 260"),
     "eos": ({"eos_token_id": 260}, "eos_token_id: 260 is outside"),
 }
 

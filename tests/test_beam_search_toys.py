@@ -1,4 +1,4 @@
-"""The lecture's toy models for searches, and those that a search over toy models finds."""
+"""The toy models for searches: the lecture's, ours, and random ones."""
 
 import math
 
@@ -8,10 +8,10 @@ from lecture_lib.decoding import (
     beam_finds_what_greedy_misses,
     beam_loses_to_greedy,
     beam_search,
-    find_toy_model,
     greedy_search,
     lecture_greedy,
     lecture_tree,
+    random_toy,
 )
 
 
@@ -48,29 +48,16 @@ def test_beam_search_finds_what_greedy_misses():
     assert p > 1.5 * greedy(model)[1]
 
 
-def test_the_search_over_toys_finds_both_kinds_and_always_the_same():
-    wins = find_toy_model(lambda greedy_p, beam_p, best_p: beam_p > greedy_p, seed=3)
-    again = find_toy_model(lambda greedy_p, beam_p, best_p: beam_p > greedy_p, seed=3)
-    assert wins.model.table == again.model.table
-    loses = find_toy_model(lambda greedy_p, beam_p, best_p: beam_p < greedy_p, depth=5)
-    for toy, depth in ((wins, 3), (loses, 5)):
-        assert toy.greedy_p == pytest.approx(greedy(toy.model, depth)[1])
-        assert toy.beam_p == pytest.approx(found(toy.model, 2, depth)[1])
-        assert toy.best_p == pytest.approx(max(toy.model.all_sequences(depth).values()))
-    assert wins.beam_p > wins.greedy_p
-    assert loses.beam_p < loses.greedy_p <= loses.best_p
-
-
-def test_the_search_over_toys_gives_up_and_refuses_nonsense(monkeypatch):
-    monkeypatch.setattr("lecture_lib.decoding.toy_models._MAX_TRIES", 20)
-    with pytest.raises(ValueError, match="none of 20 models"):
-        find_toy_model(lambda greedy_p, beam_p, best_p: beam_p > 1)
+def test_a_seed_gives_a_model_of_its_own_and_always_the_same():
+    assert random_toy(3, seed=7).table == random_toy(3, seed=7).table
+    assert random_toy(3, seed=7).table != random_toy(3, seed=8).table
+    assert len(random_toy(5, seed=0).table) == 1 + 3 + 9 + 27 + 81
     with pytest.raises(ValueError, match="depth: needs an integer from 1 to 6, got 0"):
-        find_toy_model(lambda *p: True, depth=0)
+        random_toy(0, seed=0)
 
 
 def test_probabilities_are_round_numbers_and_all_different():
-    model = beam_finds_what_greedy_misses()
+    model = random_toy(3, seed=0)
     for distribution in model.table.values():
         values = list(distribution.values())
         assert len(set(values)) == 3

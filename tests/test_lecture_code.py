@@ -19,6 +19,9 @@ SHARED = [
     ("04_kv_cache", "engine/generate.py", "greedy cached_tokens"),
     ("06_pipeline_parallelism", "parallel/pipeline.py", "run_layers run_stage"),
     ("07_tensor_parallelism", "parallel/tensor.py", "f g hidden"),
+    ("09_beam_search", "decoding/beam_search.py", "find_candidates make_candidates select"),
+    ("09_beam_search", "decoding/beam_search.py", "can_stop beam_steps"),
+    ("09_beam_search", "decoding/beam_engine.py", "follow CachedModel"),
 ]
 CASES = [(lecture, path, name) for lecture, path, names in SHARED for name in names.split()]
 

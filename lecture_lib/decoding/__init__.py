@@ -1,10 +1,10 @@
 """Choosing the next token: toy models to reason with, greedy and beam search, sampling.
 
 toy_lm               ToyLM: a language model that is written down; greedy search
-toy_models           the lecture's toys and its two distributions; a search for others
-beam_search          the loop, a step, the ending of texts: beam search on any model
-beam_trace           what a search looked at, as a tree with reasons
-beam_engine          the same search over the real model; beam_cache: its cache, which follows
+toy_models           the lecture's toys and its two distributions; random ones
+beam_search          the search as lecture 09 writes it, on any model
+beam_trace           looks on and notes each step
+beam_engine          the same search over the real model, with a cache that follows
 sampling             repetition penalty, temperature, top-k, top-p and their order;
                      strategy_table(): which arguments of generate select what
 sample_generate      texts drawn by the engine, with the numbers of each draw
@@ -32,10 +32,10 @@ from .toy_lm import ToyLM, greedy_search
 from .toy_models import (
     beam_finds_what_greedy_misses,
     beam_loses_to_greedy,
-    find_toy_model,
     lecture_greedy,
     lecture_tree,
     mouse_and_cheese,
+    random_toy,
     toy_logits,
 )
 

@@ -5,14 +5,40 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from lecture_lib.checks import checked
-from lecture_lib.engine import Engine
-from lecture_lib.tokens import encode_batch, end_tokens, next_log_probs
+from lecture_lib.checks import check_count, checked
+from lecture_lib.engine import Engine, KVCache
+from lecture_lib.tokens import check_token_ids, encode_prompts, end_tokens, next_log_probs
 
-from .beam_cache import BeamCache
-from .beam_search import BeamSettings, Search, run_searches
+from .beam_search import Candidate, find_candidates, make_candidates, run_search
 from .beam_trace import BeamTrace
 from .sampling import SamplingSettings, filter_logits
+
+
+def follow(engine: Engine, cache: KVCache, parents: list[int]) -> KVCache:
+    """cache[parents]: in row i of the new cache are the keys and values of row parents[i]."""
+    rows, past = engine.new_cache(len(parents), cache.max_seq_len), slice(cache.length)
+    rows.kv[:, :, :, past] = cache.kv[:, parents, :, past]  # (N, k, 2 n_KV, L, H)
+    rows.advance(cache.length)
+    return rows
+
+
+class CachedModel:
+    """log p of the next token of every beam, (k, V), with a KV cache that follows the parents."""
+
+    def __init__(self, engine: Engine, prompt_ids: list[int], max_new_tokens: int):
+        self.engine, self.prompt_ids = engine, prompt_ids
+        # The last new token is chosen, but does not go through the model.
+        self.cache = engine.new_cache(1, len(prompt_ids) + max_new_tokens)
+
+    def __call__(self, beams: list[Candidate]) -> Tensor:
+        if self.cache.length == 0:  # the prompt is the only beam
+            logits = self.engine.prefill([self.prompt_ids], cache=self.cache)  # (1, V)
+        else:
+            parents = [beam.parent for beam in beams]
+            self.cache = follow(self.engine, self.cache, parents)
+            last_tokens = [beam.tokens[-1] for beam in beams]
+            logits = self.engine.decode(last_tokens, cache=self.cache)  # (k, V)
+        return next_log_probs(logits)
 
 
 @checked
@@ -29,100 +55,67 @@ def engine_beam_search(
     sampling: SamplingSettings | None = None,
     **options,
 ) -> BeamTrace | list[BeamTrace]:
-    """``beam_search`` over a real model, for one prompt or several together.
+    """``beam_search`` over a real model.
 
     The prompt is prefilled once, whatever the number of beams. Each step runs one token per beam,
-    and the KV cache follows: see ``BeamCache``.
+    and the KV cache follows the parents.
 
     Args:
-        prompt: text or token ids; a list of either is a batch, padded on the left.
+        prompt: text or token ids; of a list of either each is searched, one after the other.
         eos_token_id: Default: the model's own. ignore_eos: no token ends a text.
         do_sample: beam-search multinomial sampling: each step's candidates are drawn in proportion
-            to exp(score), not ranked. With one prompt, a ``generator`` with the same seed gives
-            generate's texts; without it the draws are seeded by PyTorch's global generator.
+            to exp(score), not ranked. A ``generator`` with the same seed gives generate's text;
+            without it the draws are seeded by PyTorch's global generator.
         sampling: the filters for the draws; no repetition penalty, which needs each beam's text.
         options: ``length_penalty``, ``early_stopping``, ``num_return_sequences`` of
             ``beam_search``.
 
     Returns:
-        A BeamTrace; for a batch a list of them in the order of the prompts. ``.calls`` holds what
-        each pass saw (prefill first), ``.rows_copied`` how many of the prompt's rows of the cache
-        were copied before each decode step.
+        A BeamTrace; for several prompts a list of them in their order. ``.calls`` holds what each
+        pass saw (prefill first).
 
     Raises:
         ValueError: as ``beam_search``; an empty prompt; one that with the new tokens is longer
             than the model's context.
     """
     ends = end_tokens(engine.hf_model, () if ignore_eos else eos_token_id)
-    settings = BeamSettings(num_beams, max_new_tokens, eos_token_ids=ends, **options)
-    settings.check_vocabulary(engine.vocab_size)
+    settings = {"num_beams": num_beams, "max_new_tokens": max_new_tokens, "eos_token_ids": ends}
+    BeamTrace(**settings, **options)  # it checks them
+    check_count("num_beams", num_beams, most=engine.vocab_size)
+    end_tokens(None, ends, engine.vocab_size)
     if sampling is not None and sampling.repetition_penalty != 1:
         raise ValueError("repetition_penalty: must be 1 in beam-search sampling")
-    model = _CachedModel(engine, prompt, settings, sampling)
     if do_sample and generator is None:
         seed = int(torch.randint(2**62, ()))
         generator = torch.Generator(engine.device).manual_seed(seed)
-    with torch.inference_mode():
-        run_searches(model.searches, model, generator if do_sample else None)
-    traces = model.traces()
-    return traces[0] if model.single else traces
 
+    def draw_candidates(beams: list[Candidate], log_probs: Tensor, n: int) -> list[Candidate]:
+        """As ``find_candidates``, but drawn without replacement. Their rank, which says who may
+        end, is the order of the draws; who goes on is decided by the scores."""
+        if sampling is not None:
+            # As generate: the filters act on log-probabilities, nothing is normalised again, and
+            # one more token is kept than those that end a text, so that a beam can always go on.
+            keep = 1 + max(1, len(ends))
+            log_probs = filter_logits(log_probs, sampling, min_tokens_to_keep=keep)
+        scores = log_probs.new_tensor([beam.score for beam in beams])  # (k,)
+        totals = (scores[:, None] + log_probs).flatten()  # (k * V,)
+        # generate draws from k rows in the first step, too, of which all but one have no chance.
+        n_missing = (num_beams - len(beams)) * log_probs.shape[1]
+        probs = torch.nn.functional.pad(totals.softmax(-1), (0, n_missing))
+        drawn = torch.multinomial(probs, n, generator=generator)
+        drawn = make_candidates(beams, drawn[drawn < len(totals)], totals, log_probs)
+        return sorted(drawn, key=lambda candidate: -candidate.score)
 
-class _CachedModel:
-    """What ``run_searches`` asks: the prompts' prefill first, then a decode step for all beams."""
+    def search(input_ids: list[int]) -> BeamTrace:
+        check_token_ids("prompt", [input_ids], engine.vocab_size)
+        engine.check_context(len(input_ids) + max_new_tokens, "prompt + max_new_tokens")
+        model = CachedModel(engine, input_ids, max_new_tokens)
+        find = draw_candidates if do_sample else find_candidates
+        with torch.inference_mode():
+            trace = run_search(BeamTrace(**settings, **options), model, find)
+        trace.calls = tuple(engine.calls)
+        return trace
 
-    def __init__(self, engine: Engine, prompt, settings: BeamSettings, sampling):
-        self.engine, self.settings, self.sampling = engine, settings, sampling
-        self.input_ids, self.attention_mask, _, self.single = encode_batch(
-            prompt, engine.tokenizer, engine.vocab_size, engine.device
-        )  # (B, L) both
-        longest = self.input_ids.shape[1] + settings.max_new_tokens
-        engine.check_context(longest, "prompt + max_new_tokens")
-        self.searches = [Search(settings) for _ in self.input_ids]
-        self.cache: BeamCache | None = None
-        self.calls, self.rows_copied = [], []
-
-    def traces(self) -> list[BeamTrace]:
-        """Each prompt's search, with the passes that it took part in."""
-        traces = []
-        for i, search in enumerate(self.searches):
-            n = len(search.steps)
-            rows_copied = [copied[i] for copied in self.rows_copied[: n - 1]]
-            traces.append(search.trace(calls=tuple(self.calls[:n]), rows_copied=rows_copied))
-        return traces
-
-    def __call__(self, running: list[Search]) -> Tensor:
-        """Log-probabilities of the next token, (running, k, V), in the order of the beams."""
-        log_probs = self._prefill() if self.cache is None else self._decode()
-        self.calls.append(self.engine.calls[-1])
-        if len(running) == len(self.searches):
-            return log_probs
-        return log_probs[[i for i, search in enumerate(self.searches) if search in running]]
-
-    def _prefill(self) -> Tensor:
-        """Each prompt is the only beam, k times. The cache then has k rows for each of them."""
-        engine, k = self.engine, self.settings.num_beams
-        batch_size, prompt_len = self.input_ids.shape
-        prefilled = engine.new_cache(batch_size, prompt_len)
-        logits = engine.prefill(self.input_ids, self.attention_mask, cache=prefilled)  # (B, V)
-        # The last new token is chosen, but not run through the model.
-        rows = engine.new_cache(batch_size * k, prompt_len + self.settings.max_new_tokens)
-        self.cache = BeamCache(rows, prefilled)
-        return self._log_probs(logits)[:, None].expand(-1, k, -1)
-
-    def _decode(self) -> Tensor:
-        beams = [[] if search.stop_reason else search.beams for search in self.searches]
-        parents = [[beam.beam for beam in of_prompt] for of_prompt in beams]
-        self.rows_copied.append(self.cache.follow(parents))
-        token_ids = self.cache.place([[beam.token for beam in of_prompt] for of_prompt in beams])
-        logits = self.engine.decode(token_ids, cache=self.cache)  # (B * k, V)
-        return self.cache.in_beam_order(self._log_probs(logits))
-
-    def _log_probs(self, logits: Tensor) -> Tensor:
-        log_probs = next_log_probs(logits)  # (n, V)
-        if self.sampling is None:
-            return log_probs
-        # As generate: the filters act on log-probabilities, nothing is normalised again, and one
-        # more token is kept than those that end a text, so that a beam can always continue.
-        n_keep = 1 + max(1, len(self.settings.eos_token_ids))
-        return filter_logits(log_probs, self.sampling, min_tokens_to_keep=n_keep)
+    prompts, single = encode_prompts(prompt, engine.tokenizer)
+    traces = [search(input_ids) for input_ids in prompts]
+    return traces[0] if single else traces

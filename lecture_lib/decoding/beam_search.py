@@ -1,200 +1,123 @@
 """Beam search: a breadth-first search that continues only the best few texts after each step.
 
-The loop is ``run_searches``; a step is ``find_candidates``, which ranks the continuations, and
-``Search.advance``, which ends some of them and keeps the best of the others. The same code searches
-a toy model (``beam_search``, below) and the real one (``beam_engine``). A search keeps all that it
-has looked at in ``Search.steps``; ``BeamTrace`` shows it as a tree.
+``beam_steps`` is the search, with ``find_candidates``, ``select`` and ``can_stop``: the code that
+lecture 09 writes. It asks a function for log p of the next token of every beam, so the same search
+runs on a toy model (``beam_search``, below) and on the real one (``beam_engine``). ``BeamTrace``
+looks on: it notes each step and shows the search as a tree.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from lecture_lib.checks import check_count, check_number, checked, shown
+from lecture_lib.checks import check_count, checked
 from lecture_lib.tokens import check_log_probs, end_tokens, stable_topk
 
-from .beam_trace import FINISHED, KEPT, PRUNED, BeamTrace
+from .beam_trace import PRUNED, BeamTrace
 from .toy_lm import MOST_TOKENS, NextLogProbs, ask
 
 
-@dataclass(frozen=True)
-class BeamSettings:
-    """What ``beam_search`` was asked for; its docstring explains the arguments."""
-
-    num_beams: int
-    max_new_tokens: int
-    length_penalty: float = 1.0
-    early_stopping: bool | str = False
-    eos_token_ids: frozenset[int] = frozenset()
-    num_return_sequences: int = 1
-
-    def __post_init__(self):
-        for name in ("num_beams", "max_new_tokens", "num_return_sequences"):
-            object.__setattr__(self, name, check_count(name, getattr(self, name)))
-        k, n_returned, early = self.num_beams, self.num_return_sequences, self.early_stopping
-        if n_returned > k:
-            raise ValueError(f"num_return_sequences: {n_returned} texts out of num_beams={k} beams")
-        if not isinstance(early, bool | str) or early not in (True, False, "never"):
-            raise ValueError(f"early_stopping: needs False, True or 'never', got {shown(early)}")
-        n, penalty = self.max_new_tokens, check_number("length_penalty", self.length_penalty)
-        if abs(penalty) * math.log(n) > 600:  # exp(710) is no float any more
-            raise ValueError(f"length_penalty: {n} ** {penalty} is not a number to divide by")
-
-    def check_vocabulary(self, n: int) -> None:
-        """Raise ValueError where n tokens are too few for the beams or the end tokens."""
-        if n < (k := self.num_beams):
-            raise ValueError(f"num_beams: {k} beams, but the vocabulary has {n} tokens")
-        end_tokens(None, self.eos_token_ids, n)
-
-
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False)
 class Candidate:
     """A beam of the step before, continued by one token; the next beams are candidates, too."""
 
-    parent: "Candidate | None"  # the candidate that it continues; None: it is the prompt itself
-    beam: int  # place of the parent among the beams
-    token: int  # the id that is appended
-    log_prob: float  # log p(token | everything to its left), in nats
+    tokens: list[int]  # all new tokens of its text
+    parent: int  # the place of the beam that it continues
+    log_prob: float  # log p(last token | everything to its left), in nats
     score: float  # sum of these along the text
-    rank: int = 1  # place among the step's candidates, by score or in the order of the draws
-    status: str = PRUNED  # or KEPT (a beam now), or FINISHED (a text that may be returned)
-    final_score: float | None = None  # of a text that has ended: score / length ** length_penalty
-    displaced_in: int | None = None  # the step in which a better text took its place
-
-    def tokens(self) -> list[int]:
-        """The new tokens of its text."""
-        tokens, candidate = [], self
-        while candidate.parent is not None:
-            tokens.append(candidate.token)
-            candidate = candidate.parent
-        return tokens[::-1]
+    rank: int  # place among the step's candidates, by score or in the order of the draws
+    final_score: float | None = None  # once the text has ended: score / length ** length_penalty
+    status: str = PRUNED  # or KEPT, FINISHED: BeamTrace writes it down
 
 
-class Search:
-    """One prompt's search so far."""
+def find_candidates(beams: list[Candidate], log_probs: Tensor, n: int) -> list[Candidate]:
+    """Continue every beam by every token, and rank all of these together: the best n.
 
-    def __init__(self, settings: BeamSettings):
-        self.settings = settings
-        prompt = Candidate(parent=None, beam=0, token=-1, log_prob=0.0, score=0.0)
-        self.beams = [prompt]  # the texts to continue, the best first
-        self.finished: list[Candidate] = []  # those that have ended, the best first
-        self.steps: list[list[Candidate]] = []  # the candidates of each step, by rank
-        self.stop_reason = ""  # why the search ended; "" while it runs
-
-    def advance(self, candidates: list[Candidate], drawn: bool) -> None:
-        """Take a step's candidates, by rank: some end, the best of the others become the beams."""
-        settings, k = self.settings, self.settings.num_beams
-        self.steps.append(candidates)
-        at_limit = len(self.steps) == settings.max_new_tokens
-        going_on = []
-        for candidate in candidates:
-            if not at_limit and candidate.token not in settings.eos_token_ids:
-                going_on.append(candidate)
-            elif candidate.rank <= k:
-                self._finish(candidate)
-            # An end below rank k is dropped: k candidates are better.
-        if drawn:  # not in the order of scores
-            going_on.sort(key=lambda candidate: -candidate.score)
-        self.beams = going_on[:k]
-        for candidate in self.beams:
-            candidate.status = KEPT
-        self.stop_reason = self._why_stop(at_limit)
-
-    def _finish(self, candidate: Candidate) -> None:
-        """A text has ended: keep it if it is among the ``num_beams`` best that have."""
-        k, length = self.settings.num_beams, len(self.steps)
-        candidate.final_score = candidate.score / length**self.settings.length_penalty
-        if len(self.finished) == k and candidate.final_score <= self.finished[-1].final_score:
-            return
-        candidate.status = FINISHED
-        self.finished.append(candidate)
-        self.finished.sort(key=lambda text: -text.final_score)  # of equals the older is first
-        if len(self.finished) > k:
-            self.finished.pop().displaced_in = length
-
-    def _why_stop(self, at_limit: bool) -> str:
-        """Why the search stops, by Transformers' conditions in its order; "": it does not."""
-        settings, step, n = self.settings, len(self.steps), len(self.finished)
-        if at_limit:
-            return f"the length limit of {step} tokens"
-        if not self.beams:
-            return "no beam can go on: every candidate has ended"
-        if n < settings.num_beams:
-            return ""
-        texts = f"{n} text{'s' * (n > 1)} finished"
-        if settings.early_stopping is True or settings.num_beams == 1:
-            return f"{texts}, as many as beams"  # one beam is greedy search, which stops at its end
-        # False compares the best running beam as if it ended now, which may stop too early. "never"
-        # supposes that its further tokens are certain: a positive penalty favours the longest text.
-        longest = settings.early_stopping == "never" and settings.length_penalty > 0
-        length = settings.max_new_tokens if longest else step
-        if self.beams[0].score / length**settings.length_penalty > self.finished[-1].final_score:
-            return ""
-        running = f"the best running beam, scored as if it ended with {length} tokens"
-        return f"{texts}, and {running}, could not beat the last of them"
-
-    def trace(self, **observed) -> BeamTrace:
-        """The result, and the tree that led to it; ``observed`` are further fields of BeamTrace."""
-        asked, n = self.settings.num_return_sequences, len(self.finished)
-        if n < asked:
-            raise ValueError(f"num_return_sequences: {asked} asked for, only {n} texts possible")
-        return BeamTrace(self.settings, self.steps, self.finished, self.stop_reason, **observed)
-
-
-def run_searches(searches: list[Search], ask: Callable, generator=None) -> None:
-    """The loop: ask the model for log p(next token) of all beams, (running searches, beams, V),
-    and take a step, until every search (one for each prompt, with the same settings) has ended."""
-    while running := [search for search in searches if not search.stop_reason]:
-        found = find_candidates(running, ask(running), generator)
-        for search, candidates in zip(running, found, strict=True):
-            search.advance(candidates, drawn=generator is not None)
-
-
-def find_candidates(
-    searches: list[Search], log_probs: Tensor, generator: torch.Generator | None = None
-) -> list[list[Candidate]]:
-    """Continue every beam of B searches by every token: the best candidates of each, by rank.
-
-    Each of k beams may end in n_eos ways, all among the best. So that k candidates are left to
-    continue, Transformers takes max(2, 1 + n_eos) · k. A search may have fewer beams than
-    ``log_probs``, (B, beams, V), has rows; it does not use the rows beyond.
+    Of equally good ones, those of the first beam come first, then those of lower token ids.
     """
-    check_log_probs(log_probs)
-    settings, (_, n_beams, vocab_size) = searches[0].settings, log_probs.shape
-    scores = [[beam.score for beam in search.beams] for search in searches]
-    scores = [row + [-math.inf] * (n_beams - len(row)) for row in scores]
-    totals = (log_probs + log_probs.new_tensor(scores)[..., None]).flatten(1)  # (B, beams * V)
-    n = max(2, 1 + len(settings.eos_token_ids)) * settings.num_beams
-    if generator is None and n_beams * vocab_size <= 256:  # so few are all shown in the trace
-        n = n_beams * vocab_size
-    chosen = choose_candidates(totals, n, generator)  # (B, n)
-    numbers = log_probs.flatten(1).gather(1, chosen), totals.gather(1, chosen)
-    columns = [x.tolist() for x in (chosen // vocab_size, chosen % vocab_size, *numbers)]
-    return [
-        [
-            Candidate(search.beams[beam], beam, token, log_prob, score, rank)
-            for rank, (beam, token, log_prob, score) in enumerate(zip(*rows, strict=True), 1)
-            if score != -math.inf
-        ]
-        for search, *rows in zip(searches, *columns, strict=True)
-    ]
+    scores = log_probs.new_tensor([beam.score for beam in beams])  # (k,)
+    totals = (scores[:, None] + log_probs).flatten()  # (k * V,)
+    # In float32, where products that are equal on paper, .6 * .1 and .3 * .2, are equal.
+    picked = stable_topk(totals.float(), min(n, len(totals)))  # (n,)
+    return make_candidates(beams, picked, totals, log_probs)
 
 
-def choose_candidates(totals: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
-    """The best n of each row of running scores (B, beams · V), the best first: indices (B, n).
+def make_candidates(beams, picked: Tensor, totals: Tensor, log_probs: Tensor) -> list[Candidate]:
+    """Candidates in the order of the places that were picked; impossible ones are left out."""
+    columns = [x.tolist() for x in (picked, totals[picked], log_probs.flatten()[picked])]
+    candidates = []
+    for place, score, log_prob in zip(*columns, strict=True):
+        parent, token = divmod(place, log_probs.shape[1])
+        if score > -math.inf:
+            tokens, rank = [*beams[parent].tokens, token], len(candidates) + 1
+            candidates.append(Candidate(tokens, parent, log_prob, score, rank))
+    return candidates
 
-    Of equally good ones, those of the first beam come first, then those of lower token ids. With a
-    generator they are drawn instead, without replacement and in proportion to exp(score).
-    """
-    n = min(n, totals.shape[1])
-    if generator is not None:
-        return torch.multinomial(totals.softmax(-1), n, generator=generator)
-    # Products that are equal on paper, .6 · .1 and .3 · .2, are equal in float32. In float64
-    # (a toy's) the last bit of their logarithms would decide, which depends on the processor.
-    return torch.stack([stable_topk(row, n) for row in totals.float()])
+
+def select(candidates: list[Candidate], k: int, ends, at_limit: bool) -> tuple[list, list]:
+    """Who goes on, and who ends. Only the best k may end: k others are better than the rest."""
+    beams = [c for c in candidates if not at_limit and c.tokens[-1] not in ends]
+    ended = [c for c in candidates if c not in beams and c.rank <= k]
+    return beams[:k], ended
+
+
+def can_stop(beams, finished, k, length, max_new_tokens, length_penalty, early_stopping) -> bool:
+    """Whether the search may stop although some beams could go on."""
+    if len(finished) < k:
+        return False
+    if early_stopping is True or k == 1:  # one beam is greedy search, which stops at its end
+        return True
+    # False scores the best beam as if it ended now. "never" supposes that its further tokens are
+    # certain: they cost nothing, and a positive penalty favours the longest text.
+    if early_stopping == "never" and length_penalty > 0:
+        length = max_new_tokens
+    return beams[0].score / length**length_penalty <= finished[-1].final_score
+
+
+def beam_steps(
+    next_log_probs: Callable[[list[Candidate]], Tensor],
+    k: int,
+    max_new_tokens: int,
+    ends=(),
+    length_penalty: float = 1.0,
+    early_stopping: bool | str = False,
+    find=find_candidates,
+) -> Iterator[tuple[list, list, list]]:
+    """The search. Yields after each step its candidates, the beams, and the finished texts."""
+    beams, finished = [Candidate([], 0, 0.0, 0.0, 1)], []  # the prompt is the only beam
+    # Each of k beams can end in len(ends) ways. Of so many candidates, k can go on.
+    n = max(2, 1 + len(ends)) * k
+    for length in range(1, max_new_tokens + 1):
+        candidates = find(beams, next_log_probs(beams), n)
+        beams, ended = select(candidates, k, ends, at_limit=length == max_new_tokens)
+        for text in ended:
+            text.final_score = text.score / length**length_penalty
+        finished = sorted(finished + ended, key=lambda text: -text.final_score)[:k]
+        yield candidates, beams, finished
+        settings = (k, length, max_new_tokens, length_penalty, early_stopping)
+        if not beams or can_stop(beams, finished, *settings):
+            break
+
+
+def run_search(trace: BeamTrace, next_log_probs: Callable, find=find_candidates) -> BeamTrace:
+    """Run ``beam_steps`` with the settings of an empty trace, which notes what it does."""
+
+    def checked_log_probs(beams: list[Candidate]) -> Tensor:
+        log_probs = next_log_probs(beams)  # (beams, V)
+        check_log_probs(log_probs)
+        end_tokens(None, trace.eos_token_ids, log_probs.shape[1])
+        trace.n_ranked.append(log_probs.numel())
+        return log_probs
+
+    options = (trace.eos_token_ids, trace.length_penalty, trace.early_stopping, find)
+    for step in beam_steps(checked_log_probs, trace.num_beams, trace.max_new_tokens, *options):
+        trace.note(*step)
+    asked, n = trace.num_return_sequences, len(trace.finished)
+    if n < asked:
+        raise ValueError(f"num_return_sequences: {asked} asked for, only {n} texts possible")
+    return trace
 
 
 @checked
@@ -218,7 +141,8 @@ def beam_search(
     Args:
         next_log_probs: takes n lists of token ids, each the tokens after the prompt, and returns
             log p of their next tokens, (n, V). A ``ToyLM`` is one.
-        num_beams: k, at most V. max_new_tokens: a text with so many tokens ends, at most 1,000.
+        num_beams: k, texts to continue in each step; if nothing is pruned, it is a full search.
+        max_new_tokens: a text with so many tokens ends, at most 1,000.
         length_penalty: power of the length that a finished text's score is divided by. 0 leaves the
             score; more favours longer texts, less (also below 0) shorter ones.
         early_stopping: what to do when ``num_beams`` texts have finished. True: stop; False: stop
@@ -235,16 +159,19 @@ def beam_search(
     """
     ends = end_tokens(None, eos_token_id)
     arguments = (length_penalty, early_stopping, ends, num_return_sequences)
-    search = Search(BeamSettings(num_beams, max_new_tokens, *arguments))
+    trace = BeamTrace(num_beams, max_new_tokens, *arguments)
     check_count("max_new_tokens", max_new_tokens, most=MOST_TOKENS)
     vocab_size = None
 
-    def ask_for_all(searches: list[Search]) -> Tensor:
+    def log_probs_of_beams(beams: list[Candidate]) -> Tensor:
         nonlocal vocab_size
-        log_probs = ask(next_log_probs, [beam.tokens() for beam in search.beams], vocab_size)
+        log_probs = ask(next_log_probs, [beam.tokens for beam in beams], vocab_size)
         vocab_size = log_probs.shape[-1]
-        search.settings.check_vocabulary(vocab_size)
-        return log_probs[None]  # (1, beams, V)
+        return log_probs
 
-    run_searches([search], ask_for_all)
-    return search.trace()
+    def find_all_of_few(beams: list[Candidate], log_probs: Tensor, n: int) -> list[Candidate]:
+        # Candidates below the best n change nothing. Where there are few, the trace shows all.
+        n_all = log_probs.numel()
+        return find_candidates(beams, log_probs, n_all if n_all <= 256 else n)
+
+    return run_search(trace, log_probs_of_beams, find_all_of_few)

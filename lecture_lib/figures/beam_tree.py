@@ -7,66 +7,68 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from matplotlib.lines import Line2D
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import FancyBboxPatch, Patch
 
 from ..checks import check_count, checked
 from ..decoding.beam_search import Candidate
 from ..decoding.beam_trace import FINISHED, KEPT, PRUNED, BeamTrace
 from .picture import Picture, blank_axes
-from .style import CHOSEN, GOOD, INK, MARK, OTHER, in_course_style, visible
+from .style import CHOSEN, INK, MARK, OTHER, in_course_style, visible
 from .style import KEPT as BLUE
 
 Key = tuple[int, ...]  # the new tokens of a text: its place in the tree
 ROOT: Key = ()
-GREEDY = "only greedy search goes here"  # status of a node that the beam never had
+ELSEWHERE = "not searched"  # status of a node that the beam never had
 _MOST_PER_STEP = 9  # candidates that are drawn; what went on or ended is drawn in any case
-_CELL, _ROW, _LEFT, _TOP, _BOTTOM, _RIGHT = 1.1, 0.86, 0.6, 0.3, 1.0, 0.06  # inches
-# Told apart by mark, outline and corner, not only by colour: (mark, edge, fill, line style, width).
-_LOOKS = {
-    KEPT: ("●", BLUE, "#E4EFF8", "-", 1.6),
-    FINISHED: ("■", GOOD, "#DDF3EB", "-", 2.6),
-    PRUNED: ("✕", OTHER, "#FFFFFF", (0, (4, 2)), 1.0),
-    GREEDY: ("○", MARK, "#FFFFFF", (0, (1, 1)), 1.6),
+_CELL, _ROW, _LEFT, _TOP, _BOTTOM, _RIGHT = 1.1, 0.88, 0.6, 0.3, 1.5, 0.06  # inches
+# Told apart in grey print, too: (fill, edge, letters); what was dropped has no box.
+_BOXES = {
+    KEPT: ("#E4EFF8", BLUE, INK),
+    FINISHED: ("#00694B", "#00694B", "#FFFFFF"),
+    PRUNED: ("none", "none", "#5A5A5A"),
+    ELSEWHERE: ("none", "none", "#5A5A5A"),
 }
-_GREEDY_LINE = {"color": MARK, "linestyle": (0, (3, 1, 1, 1)), "linewidth": 2}
+BEAM, GREEDY, FULL = "beam's result", "greedy's result", "best of all"
+_RESULTS = {  # how the line to it looks, and how far beside the other lines it is
+    FULL: ({"color": CHOSEN, "linewidth": 7, "solid_capstyle": "round"}, 0.0),
+    BEAM: ({"color": BLUE, "linewidth": 3}, 0.0),
+    GREEDY: ({"color": MARK, "linewidth": 2.5, "linestyle": (0, (3, 1.5))}, 0.08),
+}
 
 
 class Tree(NamedTuple):
-    """What is drawn of a search.
-
-    The children in a row have the order of their parents above them, the likelier first.
-    """
+    """What is drawn of a search. Rows have the order of their parents, siblings that of their
+    token ids, in every step."""
 
     nodes: dict[Key, Candidate]  # of each drawn text
     rows: list[list[Key]]  # the texts of each step, from left to right
-    best: tuple[Key, ...]  # the texts on the way to the best one
-    greedy: tuple[Key, ...]  # on the way of greedy search
+    results: dict[str, Key]  # the best text of the beam, and of the searches beside it
 
 
-def lay_out(trace: BeamTrace, greedy: BeamTrace | None) -> Tree:
-    """The Tree of a search, with the path of a greedy search in it."""
+def lay_out(trace: BeamTrace, greedy: BeamTrace | None, full: BeamTrace | None = None) -> Tree:
+    """The Tree of a search, with the results of two others in it."""
     if greedy is not None and greedy.num_beams != 1:
         raise ValueError(
             f"greedy: needs a search with num_beams=1, got one with {greedy.num_beams}"
         )
-    searched = {tuple(node.tokens()): node for node in trace.nodes}
-    path: dict[Key, Candidate] = {}
-    for node in greedy.path(greedy.finished[0]) if greedy else []:
-        key = tuple(node.tokens())
-        path[key] = searched.get(key) or replace(node, status=GREEDY, final_score=None)
-    nodes = {
-        key: node
-        for key, node in (searched | path).items()
-        if node.status != PRUNED or node.rank <= _MOST_PER_STEP or key in path
-    }
+    nodes = {tuple(node.tokens): node for node in trace.nodes}
+    drawn = {k for k, n in nodes.items() if n.status != PRUNED or n.rank <= _MOST_PER_STEP}
+    results = {}
+    for name, search in {FULL: full, BEAM: trace, GREEDY: greedy}.items():
+        if search is not None:
+            best = results[name] = tuple(search.sequences[0])
+            for node in search.nodes:
+                key = tuple(node.tokens)
+                if best[: len(key)] == key:
+                    drawn.add(key)
+                    nodes.setdefault(key, replace(node, status=ELSEWHERE))
     rows, order = [], {ROOT: 0}
-    for step in range(1, max(map(len, nodes)) + 1):
-        row = [key for key in nodes if len(key) == step]
-        row.sort(key=lambda key: (order[key[:-1]], -nodes[key].score, key))
+    for step in range(1, max(map(len, drawn)) + 1):
+        row = [key for key in drawn if len(key) == step]
+        row.sort(key=lambda key: (order[key[:-1]], key))
         order |= {key: i for i, key in enumerate(row)}
         rows.append(row)
-    best = tuple(tuple(node.tokens()) for node in trace.path(trace.finished[0]))
-    return Tree(nodes, rows, best, tuple(path))
+    return Tree({key: nodes[key] for key in drawn}, rows, results)
 
 
 @in_course_style
@@ -76,6 +78,7 @@ def beam_tree(
     *,
     prompt: str = "prompt",
     greedy: BeamTrace | None = None,
+    full: BeamTrace | None = None,
     up_to_step: int | None = None,
     as_probability: bool = False,
 ) -> Picture:
@@ -85,9 +88,10 @@ def beam_tree(
         trace: what ``beam_search`` returned.
         token_text: how a token id is written.
         prompt: what is written at the root.
-        greedy: the same search with one beam: its path is drawn in the same tree.
+        greedy: the same search with one beam: the way to its result is drawn in the same tree.
+        full: the same search with beams for all texts, which finds the best of all.
         up_to_step: show this many steps, 0 to ``trace.n_steps`` (the default), on paper of the
-            same size. The best text is marked once all are shown.
+            same size. The results are named once all are shown.
         as_probability: write the running score as p(text), a product, not as a sum of logarithms.
 
     Raises:
@@ -98,7 +102,7 @@ def beam_tree(
         raise ValueError("trace: is empty; nothing was searched")
     shown_steps = trace.n_steps if up_to_step is None else up_to_step
     check_count("up_to_step", shown_steps, least=0, most=trace.n_steps)
-    tree = lay_out(trace, greedy)
+    tree = lay_out(trace, greedy, full)
     usable = max(_CELL * max(map(len, tree.rows)), 6.4)
     width, height = _LEFT + usable + _RIGHT, _TOP + _ROW * len(tree.rows) + _BOTTOM
     figure, axes = blank_axes(width, height, (0, width), (0, height))
@@ -110,16 +114,18 @@ def beam_tree(
     box = {"boxstyle": "round,pad=0.35", "facecolor": "#F2F2F2", "edgecolor": INK}
     root = prompt if len(prompt) <= 60 else "…" + prompt[-59:]
     axes.text(*place[ROOT], root, ha="center", va="center", fontsize=9, bbox=box, zorder=3)
-    best = tree.best if shown_steps == trace.n_steps else ()
-    rows = tree.rows[:shown_steps]
-    for key in (key for row in rows for key in row):
-        _draw_edge(axes, tree, key, place, key in best)
-    for step, row in enumerate(rows, 1):
+    all_shown = shown_steps == trace.n_steps
+    for step, row in enumerate(tree.rows[: len(tree.rows) if all_shown else shown_steps], 1):
         axes.text(0.06, place[row[0]][1], f"step {step}", va="center", color=INK, fontsize=9)
         for key in row:
+            _draw_edges(axes, tree, key, place, all_shown)
             name = visible(token_text(key[-1]), max_length=9)
-            _draw_node(axes, tree.nodes[key], name, place[key], as_probability, key in best)
-    _draw_legend(axes, tree, width, as_probability)
+            _draw_node(axes, tree.nodes[key], name, place[key], trace, as_probability)
+            names = "\n".join(name for name, best in tree.results.items() if best == key)
+            if all_shown and names:
+                at = place[key][0], place[key][1] - 0.37
+                axes.text(*at, names, ha="center", va="top", fontsize=8, weight="bold")
+    _draw_legend(axes, trace, tree, width, as_probability)
     return Picture(figure, _words(trace, tree, token_text, prompt, shown_steps))
 
 
@@ -135,42 +141,32 @@ def beam_table(trace: BeamTrace, token_text: Callable[[int], str]) -> str:
     return text.replace("<th>", '<th scope="col">')
 
 
-def _draw_edge(axes, tree: Tree, key: Key, place: dict, is_best: bool) -> None:
+def _draw_edges(axes, tree: Tree, key: Key, place: dict, all_shown: bool) -> None:
     (x0, y0), (x1, y1) = place[key[:-1]], place[key]
-    xs, ys = (x0, x1), (y0 - (0.18 if len(key) == 1 else 0.23), y1 + 0.23)
-    status = tree.nodes[key].status
-    if is_best:
-        axes.plot(xs, ys, color=CHOSEN, linewidth=4, zorder=1, solid_capstyle="round")
-    elif status != GREEDY:
-        look = {"color": _LOOKS[status][1], "linestyle": (0, (1, 2)) if status == PRUNED else "-"}
-        axes.plot(xs, ys, linewidth=1.3, zorder=1, **look)
-    if key in tree.greedy:  # beside the other line, not on it
-        axes.plot([x + 0.07 for x in xs], ys, **_GREEDY_LINE, zorder=2)
+    ys = (y0 - (0.18 if len(key) == 1 else 0.21), y1 + 0.21)
+    axes.plot((x0, x1), ys, color=OTHER, linewidth=0.8, zorder=1)
+    for name, best in tree.results.items():
+        if best[: len(key)] == key and (all_shown or name == GREEDY):
+            look, beside = _RESULTS[name]
+            axes.plot((x0 + beside, x1 + beside), ys, **look, zorder=2)
 
 
-def _draw_node(axes, node: Candidate, name: str, at, as_probability: bool, is_best: bool) -> None:
+def _draw_node(axes, node: Candidate, name: str, at, trace: BeamTrace, as_probability) -> None:
     x, y = at
-    mark, edge, fill, style, line_width = _LOOKS[node.status]
-    ended = node.final_score is not None
-    low, high = y - (0.34 if ended else 0.22), y + 0.23
-
-    def draw_box(margin: float, **look) -> None:
-        corner, size = (x - 0.5 - margin, low - margin), (1 + 2 * margin, high - low + 2 * margin)
-        axes.add_artist(FancyBboxPatch(corner, *size, **look))
-
-    square, rounded = "square,pad=0", "round,pad=0,rounding_size=0.1"
-    if is_best:  # a frame around the frame
-        draw_box(0.04, boxstyle=square, fc="none", ec=CHOSEN, lw=2)
-    corners = square if node.status == FINISHED else rounded
-    draw_box(0, boxstyle=corners, fc=fill, ec=edge, ls=style, lw=line_width, zorder=3)
-    pruned = node.status == PRUNED
-    text = {"ha": "center", "va": "center", "zorder": 4, "color": "#5A5A5A" if pruned else INK}
-    weight = "normal" if pruned else "bold"
-    score = f"Π {_p(node.score)}" if as_probability else f"Σ {_signed(node.score)}"
-    axes.text(x, y + 0.11, f"{mark} {name}", fontsize=9.5, weight=weight, **text)
-    axes.text(x, y - 0.09, f"p {_p(node.log_prob)}  {score}", fontsize=8, **text)
-    if ended:
-        axes.text(x, y - 0.25, f"score {_signed(node.final_score)}", fontsize=8, **text)
+    fill, edge, ink = _BOXES[node.status]
+    scored = node.final_score is not None and trace.length_penalty != 0
+    low = y - (0.33 if scored else 0.21)
+    look = {"boxstyle": "round,pad=0,rounding_size=0.06", "fc": fill, "ec": edge, "zorder": 3}
+    axes.add_artist(FancyBboxPatch((x - 0.5, low), 1, y + 0.21 - low, **look))
+    text = {"ha": "center", "va": "center", "zorder": 4, "color": ink}
+    score = f"× {_p(node.log_prob)} = {_p(node.score)}"
+    if not as_probability:
+        score = f"p {_p(node.log_prob)}  Σ {_signed(node.score)}"
+    dropped = node.status in (PRUNED, ELSEWHERE)
+    axes.text(x, y + 0.1, name, fontsize=9.5, weight="normal" if dropped else "bold", **text)
+    axes.text(x, y - 0.09, score, fontsize=8, **text)
+    if scored:
+        axes.text(x, y - 0.24, f"score {_signed(node.final_score)}", fontsize=8, **text)
 
 
 def _p(log_p: float) -> str:
@@ -186,22 +182,23 @@ def _signed(x: float) -> str:
     return (f"{x:.2f}" if abs(x) < 9.995 else f"{x:.3g}").replace("-", "−")
 
 
-def _draw_legend(axes, tree: Tree, width: float, as_probability: bool) -> None:
-    lines = []
-    for status in dict.fromkeys(node.status for node in tree.nodes.values()):
-        mark, edge, _, style, line_width = _LOOKS[status]
-        look = {"color": edge, "linestyle": style, "linewidth": line_width}
-        lines.append(look | {"label": f"{mark} {status}"})
-    lines.append({"color": CHOSEN, "linewidth": 4, "label": "best text"})
-    if tree.greedy:
-        lines.append(_GREEDY_LINE | {"label": "greedy search"})
+def _draw_legend(axes, trace: BeamTrace, tree: Tree, width: float, as_probability: bool) -> None:
+    statuses = [x for x in (KEPT, FINISHED) if x in {node.status for node in tree.nodes.values()}]
+    shown = [Patch(fc=_BOXES[x][0], ec=_BOXES[x][1], label=x) for x in statuses]
+    shown += [Line2D([], [], **_RESULTS[name][0], label=name) for name in tree.results]
     axes.legend(
-        handles=[Line2D([], [], **line) for line in lines], loc="lower center", ncols=len(lines),
+        handles=shown, loc="lower center", ncols=len(shown),
         frameon=False, fontsize=8, handlelength=2.2, columnspacing=1.2,
     )  # fmt: skip
-    sign = "Π p(text), the product" if as_probability else "Σ sum of log p"
-    note = f"p of the token   {sign}   score Σ log p / length^penalty"
-    axes.text(width / 2, 0.34, note, ha="center", fontsize=8, color="#444444")
+    note = (
+        "× p of the token = p of the text" if as_probability else "p of the token   Σ sum of log p"
+    )
+    note += "   ·   no box: pruned or never searched"
+    if (penalty := trace.length_penalty) != 0:
+        note += "\nscore: sum of log p / length" + f" ^ {penalty:g}" * (penalty != 1)
+    if max(trace.n_ranked) > len(max(trace.steps, key=len)):
+        note += f"\ndrawn: the best of up to {max(trace.n_ranked):,} candidates per step"
+    axes.text(width / 2, 0.3, note, ha="center", va="bottom", fontsize=8, color="#444444")
 
 
 def _words(trace: BeamTrace, tree: Tree, token_text, prompt: str, shown_steps: int) -> str:
@@ -214,14 +211,17 @@ def _words(trace: BeamTrace, tree: Tree, token_text, prompt: str, shown_steps: i
         parts = {KEPT: [], FINISHED: [], PRUNED: []}
         for n in trace.at_step(step):
             ps = f"(p {_p(n.log_prob)}, p(text) {_p(n.score)})"
-            parts[n.status].append(f"{text(n.tokens())} {ps}")
-        n_pruned = len(parts.pop(PRUNED))
+            parts[n.status].append(f"{text(n.tokens)} {ps}")
+        n_pruned = trace.n_ranked[step - 1] - sum(map(len, (parts[KEPT], parts[FINISHED])))
+        del parts[PRUNED]
         listed = [f"{status} {'; '.join(texts)}" for status, texts in parts.items() if texts]
-        listed += [f"{n_pruned} pruned"] if n_pruned else []
+        listed += [f"{n_pruned:,} pruned"] if n_pruned else []
         said.append(f"Step {step}: {', '.join(listed)}.")
     if shown_steps == trace.n_steps:
         best = trace.finished[0]
-        said.append(f"Best text: {text(best.tokens())}, score {best.final_score:.3g}.")
-    if tree.greedy and shown_steps:
-        said.append(f"Greedy search goes {text(max(tree.greedy, key=len)[:shown_steps])}.")
+        said.append(f"Beam's result: {text(best.tokens)}, score {best.final_score:.3g}.")
+        if FULL in tree.results:
+            said.append(f"Best of all: {text(tree.results[FULL])}.")
+    if GREEDY in tree.results and shown_steps:
+        said.append(f"Greedy search goes {text(tree.results[GREEDY][:shown_steps])}.")
     return " ".join(said)

@@ -48,18 +48,15 @@ class BeamStepper(PictureWidget):
         models = [*TOYS, *([REAL] if engine else [])]
         check_choice("model", model, models)
         self._search, self._picture = cache(self._search), cache(self._picture)
-        self.model = ipywidgets.Dropdown(
-            options=models, value=model, description="Model", style=WIDE
-        )
-        self.beams = IntSlider(value=2, min=1, max=_MOST_BEAMS, description="Beams k", style=WIDE)
-        self.penalty = FloatSlider(
-            value=1, min=-2, max=2, step=0.5, description="Length penalty", style=WIDE
-        )
+        look = {"style": WIDE}
+        self.model = ipywidgets.Dropdown(options=models, value=model, description="Model", **look)
+        self.beams = IntSlider(value=2, min=1, max=_MOST_BEAMS, description="Beams k", **look)
+        limits = {"value": 1, "min": -2, "max": 2, "step": 0.5}
+        self.penalty = FloatSlider(description="Length penalty", **limits, **look)
         self.prompt = text_box("Prompt", "The capital of France is")
-        self.step = IntSlider(description="Step", min=0)
+        self.step, self.table = IntSlider(description="Step", min=0), ipywidgets.HTML()
         self.back = ipywidgets.Button(description="Back", tooltip="one step back")
         self.next = ipywidgets.Button(description="Next", tooltip="one step on")
-        self.table = ipywidgets.HTML()
         self._fit_slider()
         settings = [self.model, self.beams, self.penalty]
         steps = [self.back, self.step, self.next]
@@ -112,17 +109,17 @@ class BeamStepper(PictureWidget):
         return beam, greedy, text_of
 
     def _picture(self, settings: tuple, step: int) -> Picture:
-        model, *_, prompt = settings
+        model, _, penalty, prompt = settings
         beam, greedy, text_of = self._search(*settings)
-        look = {"prompt": prompt, "as_probability": model != REAL}
-        return beam_tree(beam, text_of, greedy=greedy, up_to_step=step, **look)
+        full = self._search(model, 27, penalty, prompt)[0] if model != REAL else None
+        look = {"prompt": prompt, "as_probability": model != REAL, "up_to_step": step}
+        return beam_tree(beam, text_of, greedy=greedy, full=full, **look)
 
     def _fit_slider(self) -> None:
         """As many steps as the search took, all of them shown."""
         n_steps = self.trace.n_steps
         with self.quietly():  # the picture is drawn once, after this
-            self.step.max = n_steps
-            self.step.value = n_steps
+            self.step.max = self.step.value = n_steps
         self.prompt.disabled = self.model.value != REAL
 
     def _move(self, by: int) -> None:
