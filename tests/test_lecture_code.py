@@ -1,6 +1,7 @@
 """What a lecture builds in its cells is the library's own code: their syntax trees are equal.
 
-Docstrings, comments and annotations may differ: the library has more of them.
+Docstrings, comments and annotations may differ: the library has more of them. So may the checks of
+arguments, which the library adds by a decorator whose name begins with "checked".
 """
 
 import ast
@@ -19,12 +20,14 @@ SHARED = [
     ("04_kv_cache", "engine/generate.py", "greedy cached_tokens"),
     ("06_pipeline_parallelism", "parallel/pipeline.py", "run_layers run_stage"),
     ("07_tensor_parallelism", "parallel/tensor.py", "f g hidden"),
+    ("10_sampling", "decoding/sampling.py", "apply_temperature top_k_filter top_p_filter"),
+    ("10_sampling", "decoding/sampling.py", "min_p_filter apply_settings"),
 ]
 CASES = [(lecture, path, name) for lecture, path, names in SHARED for name in names.split()]
 
 
 class WithoutWords(ast.NodeTransformer):
-    """Takes annotations and docstrings out of a tree."""
+    """Takes annotations, docstrings and checks of arguments out of a tree."""
 
     def visit(self, node):
         node = self.generic_visit(node)
@@ -36,6 +39,9 @@ class WithoutWords(ast.NodeTransformer):
             node.returns = None
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, ast.FunctionDef):
+            names = [(ast.unparse(decorator), decorator) for decorator in node.decorator_list]
+            node.decorator_list = [d for name, d in names if not name.startswith("checked")]
         return node
 
 
@@ -99,6 +105,8 @@ class Cache:
         ("n: int = 0", "n: float = 0", True),
         ("n: int = 0", "n: int = 1", False),
         ("append(self, k", "append(self, key", False),
+        ("    def append", "    @checked\n    def append", True),
+        ("    def append", "    @staticmethod\n    def append", False),
     ],
 )
 def test_words_may_differ_and_code_may_not(text, other, equal):
