@@ -217,24 +217,18 @@ EXAMPLES = {
     "decoding.beam_search": lambda it: {
         "next_log_probs": it.toy, "num_beams": 2, "max_new_tokens": 2
     },
-    "decoding.chi_square_test": lambda it: {"counts": [20, 30], "probs": [0.4, 0.6]},
     "decoding.distinct_n": lambda it: {"texts": [["a", "b"]], "n": 1},
-    "decoding.draw_tokens": lambda it: {"probs": [0.4, 0.6], "n_draws": 3, "seed": 1},
     "decoding.engine_beam_search": lambda it: {
         "engine": it.engine, "prompt": "go", "num_beams": 2, "max_new_tokens": 2
     },
     "decoding.random_toy": lambda it: {"depth": 2, "seed": 0},
     "decoding.greedy_search": lambda it: {"next_log_probs": it.toy, "max_new_tokens": 2},
-    "decoding.mean_log_prob": lambda it: {"log_probs": [-1.0, -2.0]},
     "decoding.repeated_ngrams": lambda it: {"tokens": [1, 2, 3], "n": 2},
     "decoding.sample_generate": lambda it: {
         "engine": it.engine, "prompts": "go", "max_new_tokens": 2, "seed": 1
     },
     "decoding.sampling_distribution": lambda it: {
         "logits": LOGITS, "repetition_penalty": 1.2, "previous_ids": [[0]]
-    },
-    "decoding.token_log_probs": lambda it: {
-        "engine": it.engine, "prompt_ids": [1, 2], "new_ids": [3]
     },
     "decoding.top_k_filter": lambda it: {"logits": LOGITS, "k": 2},
     "decoding.top_p_filter": lambda it: {"logits": LOGITS, "p": 0.5},
@@ -292,9 +286,6 @@ EXAMPLES = {
     },
     "figures.token_html": lambda it: {"pieces": token_pieces(it.tokenizer, "go")},
     "figures.token_strip": lambda it: {"pieces": token_pieces(it.tokenizer, "go")},
-    "figures.top_k_and_nucleus": lambda it: {
-        "distributions": {"a": {"x": 0.6, "y": 0.4}}, "k": 1, "p": 0.5
-    },
     "figures.volume_bars": lambda it: {"volumes": {"a": it.volume}},
     "hardware.Hardware": lambda it: {
         "name": "x", "peak_flops": 1e12, "memory_bandwidth": 1e9, "memory_bytes": 1e9

@@ -24,7 +24,6 @@ from lecture_lib.checks import check_count
 from lecture_lib.costs import LectureBlock, arithmetic_intensity, lecture_table, op_costs
 from lecture_lib.decoding import ToyLM, beam_search, greedy_search, mouse_and_cheese
 from lecture_lib.decoding.sampling import min_p_filter
-from lecture_lib.decoding.toy_models import TOY_DISTRIBUTIONS
 from lecture_lib.engine import Engine
 from lecture_lib.figures import RooflinePoint, next_token_bars
 from lecture_lib.hardware import HARDWARE
@@ -93,7 +92,6 @@ CALLS = {
     "decoding.apply_temperature": {"logits": LOGITS},
     "decoding.beam_search": {"next_log_probs": TOY, "num_beams": 2, "max_new_tokens": 2},
     "decoding.distinct_n": {"texts": [[1, 2]]},
-    "decoding.draw_tokens": {"probs": LOGITS.softmax(-1)},
     "decoding.engine_beam_search": {
         "engine": ENGINE, "prompt": "a", "num_beams": 2, "max_new_tokens": 2,
     },
@@ -118,7 +116,6 @@ CALLS = {
     "figures.ring_all_reduce_view": {},
     "figures.roofline": {"peak_flops": 1e12, "memory_bandwidth": 1e9, "points": POINTS},
     "figures.sharded_layer": {"spec": SPEC},
-    "figures.top_k_and_nucleus": {"distributions": TOY_DISTRIBUTIONS, "k": 2, "p": 0.5},
     "hardware.Hardware": {
         "name": "a", "peak_flops": 1e12, "memory_bandwidth": 1e9, "memory_bytes": 1e9,
     },
@@ -467,8 +464,6 @@ def block(**times):
         (lambda: parallel.schedule_from_timestamps([block(stage=-1)]), "blocks: stage"),
         (lambda: decoding.top_p_filter(LOGITS, 0.1, min_tokens_to_keep=0), "min_tokens_to_keep"),
         (lambda: min_p_filter(LOGITS, 0.9, min_tokens_to_keep=-1), "min_tokens_to_keep"),
-        (lambda: decoding.chi_square_test([math.nan, 9], [0.5, 0.5]), "counts: needs at least one"),
-        (lambda: decoding.chi_square_test([9, 9], [math.nan, 0.5]), "probs: needs probabilities"),
         (lambda: TRACE.at_step(3), "step: needs an integer from 1 to 2, got 3"),
     ],
 )

@@ -1,6 +1,7 @@
 """What a lecture builds in its cells is the library's own code: their syntax trees are equal.
 
-Docstrings, comments and annotations may differ: the library has more of them.
+Docstrings, comments and annotations may differ: the library has more of them. So may the checks of
+arguments, which the library adds by a decorator whose name begins with "checked".
 """
 
 import ast
@@ -22,12 +23,14 @@ SHARED = [
     ("09_beam_search", "decoding/beam_search.py", "find_candidates make_candidates select"),
     ("09_beam_search", "decoding/beam_search.py", "can_stop beam_steps"),
     ("09_beam_search", "decoding/beam_engine.py", "follow CachedModel"),
+    ("10_sampling", "decoding/sampling.py", "apply_temperature top_k_filter top_p_filter"),
+    ("10_sampling", "decoding/sampling.py", "min_p_filter apply_settings"),
 ]
 CASES = [(lecture, path, name) for lecture, path, names in SHARED for name in names.split()]
 
 
 class WithoutWords(ast.NodeTransformer):
-    """Takes annotations and docstrings out of a tree."""
+    """Takes annotations, docstrings and checks of arguments out of a tree."""
 
     def visit(self, node):
         node = self.generic_visit(node)
@@ -39,6 +42,9 @@ class WithoutWords(ast.NodeTransformer):
             node.returns = None
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, ast.FunctionDef):
+            names = [(ast.unparse(decorator), decorator) for decorator in node.decorator_list]
+            node.decorator_list = [d for name, d in names if not name.startswith("checked")]
         return node
 
 
@@ -102,6 +108,8 @@ class Cache:
         ("n: int = 0", "n: float = 0", True),
         ("n: int = 0", "n: int = 1", False),
         ("append(self, k", "append(self, key", False),
+        ("    def append", "    @checked\n    def append", True),
+        ("    def append", "    @staticmethod\n    def append", False),
     ],
 )
 def test_words_may_differ_and_code_may_not(text, other, equal):

@@ -12,7 +12,7 @@ from engine_models import CONFIGS, hf_greedy, left_padded, loaded_model, token_i
 from parallel_models import PROMPT, WITH_BIASES, greedy_with_logits, save_model
 
 from lecture_lib.costs import kv_cache_bytes, measure_ops
-from lecture_lib.decoding import engine_beam_search, sample_generate, token_log_probs
+from lecture_lib.decoding import engine_beam_search, sample_generate
 from lecture_lib.engine import Engine
 from lecture_lib.engine.cuda_graph import GraphedDecode
 from lecture_lib.engine.inspect import look_inside
@@ -101,9 +101,6 @@ def test_beams_and_samples_equal_generate_s(engine):
         ids.to(DEVICE), do_sample=True, max_new_tokens=12, **settings, **options
     )
     assert [text.token_ids for text in texts] == drawn[:, 12:].tolist()
-    log_probs = token_log_probs(engine, ids[0].tolist(), texts[0].token_ids)
-    assert len(log_probs) == 12
-    assert max(log_probs) <= 0
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen2"])

@@ -1,10 +1,11 @@
-"""Sampling filters: equal to Transformers' logits processors, on any logits; honest draws."""
+"""Sampling filters: equal to Transformers' logits processors, on any logits; the lecture's toys."""
 
 import math
 
 import pytest
 import torch
 from transformers import (
+    LogitsProcessorList,
     MinPLogitsWarper,
     RepetitionPenaltyLogitsProcessor,
     TemperatureLogitsWarper,
@@ -16,13 +17,13 @@ from lecture_lib.decoding import (
     SamplingSettings,
     apply_repetition_penalty,
     apply_temperature,
-    chi_square_test,
-    draw_tokens,
     sampling_distribution,
     top_k_filter,
     top_p_filter,
+    toy_logits,
 )
 from lecture_lib.decoding.sampling import filter_logits, min_p_filter
+from lecture_lib.decoding.toy_models import TOY_DISTRIBUTIONS
 
 pytestmark = pytest.mark.parity
 
@@ -85,16 +86,19 @@ def test_each_filter_equals_transformers_and_leaves_its_input_alone(name, logits
     assert torch.equal(logits, before)
 
 
-@pytest.mark.parametrize("name", ["top_k", "top_p", "min_p"])
 @pytest.mark.parametrize("keep", [2, 5])
-def test_min_tokens_to_keep_equals_transformers(name, keep):
-    ours, theirs, values, _ = FILTERS[name]
-    for logits in LOGITS.values():
-        if logits.shape[-1] < keep:
-            continue
-        for value in values:
-            expected = theirs(value, min_tokens_to_keep=keep)(IDS, logits)
-            assert torch.equal(ours(logits, value, min_tokens_to_keep=keep), expected), value
+@pytest.mark.parametrize(("k", "p", "min_p"), [(1, 1.0, 0), (7, 0.3, 0.5), (3, 0.9, 0), (9, 1, 1)])
+def test_min_tokens_to_keep_equals_transformers(k, p, min_p, keep):
+    """Several filters after one another, as beam-search sampling has them; never with ties."""
+    least = {"min_tokens_to_keep": keep}
+    theirs = LogitsProcessorList([TemperatureLogitsWarper(1.5), TopKLogitsWarper(k, **least)])
+    theirs += [TopPLogitsWarper(p, **least), MinPLogitsWarper(min_p, **least)]
+    settings = SamplingSettings(1.5, k, p, min_p)
+    for name in ("random", "sharp", "real size", "-inf", "float64"):
+        logits = LOGITS[name]
+        expected = theirs(IDS, logits.clone())
+        assert torch.equal(filter_logits(logits, settings, **least), expected), name
+        assert ((expected > -INF).sum(-1) >= keep).all()
 
 
 @pytest.mark.parametrize("penalty", [0.5, 1.0, 1.2, 3.0])
@@ -293,77 +297,28 @@ def test_bad_logits_are_refused_by_every_function(logits, message):
 
 
 def test_a_temperature_that_overflows_is_named_not_nan():
-    with pytest.raises(ValueError, match=r"holds \+inf.*divided by the temperature 1e-09"):
+    with pytest.raises(ValueError, match=r"holds \+inf.*after temperature 1e-09"):
         apply_temperature(torch.tensor([1e30, 0.0]), 1e-9)
 
 
-# Draws
-
-
-def test_draws_follow_the_filtered_distribution():
-    logits = LOGITS["random"][0]
-    settings = [{}, {"top_k": 6}, {"top_p": 0.92}, {"temperature": 2.0, "min_p": 0.05}]
-    for seed, arguments in enumerate(settings):
-        probs = sampling_distribution(logits, **arguments)
-        counts = torch.bincount(draw_tokens(probs, 20_000, seed=seed), minlength=len(probs))
-        assert chi_square_test(counts, probs).p_value > 0.001
-        assert (counts[probs == 0] == 0).all()
-    # The test has teeth: the unfiltered distribution does not explain filtered draws.
-    assert chi_square_test(counts, logits.softmax(-1)).p_value < 1e-6
-
-
-def test_draws_are_fixed_by_the_seed_and_leave_the_global_generator_alone():
-    probs = LOGITS["random"].softmax(-1)
-    before = torch.get_rng_state()
-    first, again = (draw_tokens(probs, 20, seed=3) for _ in range(2))
-    assert torch.equal(first, again)
-    assert first.shape == (4, 20)
-    assert not torch.equal(first, draw_tokens(probs, 20, seed=4))
-    assert torch.equal(torch.get_rng_state(), before)
-    torch.manual_seed(3)
-    assert torch.equal(draw_tokens(probs, 20), first)
+# The lecture's two distributions
 
 
 @pytest.mark.parametrize(
-    ("statistic", "freedom", "p"),
-    [(3.841, 1, 0.05), (16.919, 9, 0.05), (21.666, 9, 0.01), (124.342, 100, 0.05)],
+    ("name", "top_6", "n_nucleus", "nucleus"), [("flat", 0.68, 9, 0.94), ("peaked", 0.99, 3, 0.97)]
 )
-def test_chi_square_p_values_are_those_of_the_printed_tables(statistic, freedom, p):
-    probs = torch.full((freedom + 1,), 1 / (freedom + 1), dtype=torch.float64)
-    expected = 1000.0
-    shift = math.sqrt(statistic * expected / 2)  # up in one bin, down in another
-    counts = torch.full((freedom + 1,), expected, dtype=torch.float64)
-    counts[0] += shift
-    counts[1] -= shift
-    test = chi_square_test(counts, probs)
-    assert test.statistic == pytest.approx(statistic, abs=1e-6)
-    assert test.p_value == pytest.approx(p, rel=2e-3)
+def test_the_lectures_sums(name, top_6, n_nucleus, nucleus):
+    words, logits = toy_logits(name)
+    probs = logits.softmax(-1)
+    assert words == list(TOY_DISTRIBUTIONS[name])
+    assert float(probs.sum()) == pytest.approx(1)
+    assert (probs.diff() < 0).all()
+    for arguments, n, mass in [({"top_k": 6}, 6, top_6), ({"top_p": 0.92}, n_nucleus, nucleus)]:
+        kept = sampling_distribution(logits, **arguments) > 0
+        assert int(kept.sum()) == n
+        assert float(probs[kept].sum()) == pytest.approx(mass, abs=1e-6)
 
 
-def test_chi_square_pools_rare_tokens_and_sees_impossible_ones():
-    probs = torch.tensor([0.5, 0.49, 0.005, 0.005, 0.0])
-    test = chi_square_test(torch.tensor([60, 39, 1, 0, 0]), probs)
-    assert test.statistic == pytest.approx(10**2 / 50 + 10**2 / 49, abs=1e-5)
-    assert test.p_value == pytest.approx(math.exp(-test.statistic / 2))  # 3 bins, 2 of freedom
-    assert chi_square_test(torch.tensor([50, 49, 0, 0, 1]), probs).p_value == 0.0
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: draw_tokens(torch.tensor([0.5, -0.5])), "probs: needs numbers of 0 or more"),
-        (lambda: draw_tokens(torch.tensor([0.0, 0.0])), "not all of them 0"),
-        (lambda: draw_tokens(torch.tensor([math.nan, 1.0])), "probs"),
-        (lambda: draw_tokens(torch.tensor([1, 2])), "probs: needs floats"),
-        (lambda: draw_tokens(torch.ones(2, 2, 2)), "probs: needs floats"),
-        (lambda: draw_tokens(torch.ones(2), 0), "n_draws"),
-        (lambda: draw_tokens(torch.ones(2), seed="x"), "seed: needs an integer"),
-        (lambda: chi_square_test([1, 2], torch.ones(3) / 3), "needs the shape"),
-        (lambda: chi_square_test([0, 0], torch.ones(2) / 2), "at least one draw"),
-        (lambda: chi_square_test([5, 5], torch.ones(2)), "sum to 1"),
-        (lambda: chi_square_test([9, 0], torch.tensor([1.0, 0.0])), "only one token"),
-    ],
-)
-def test_bad_draws_and_tests_are_named(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
+def test_another_distribution_is_refused():
+    with pytest.raises(ValueError, match="name"):
+        toy_logits("round")

@@ -7,17 +7,14 @@ import pytest
 import torch
 from matplotlib.collections import PolyCollection
 
-from lecture_lib import figures
-from lecture_lib.decoding import draw_tokens, sampling_distribution, toy_logits
-from lecture_lib.decoding.toy_models import TOY_DISTRIBUTIONS
+from lecture_lib.decoding import sampling_distribution, toy_logits
 from lecture_lib.figures import Picture
-from lecture_lib.figures.sampling import filter_view
+from lecture_lib.figures.sampling import filter_view, likely_and_repeated, nucleus_strip
 from lecture_lib.widgets import SamplingView, sampling_view
 
 WORDS, LOGITS = toy_logits("flat")
 BEFORE = LOGITS.softmax(-1)
 AFTER = sampling_distribution(LOGITS, top_p=0.92)
-COUNTS = torch.bincount(draw_tokens(AFTER, 500, seed=0), minlength=10)
 
 
 def viewed(**options):
@@ -25,8 +22,11 @@ def viewed(**options):
 
 
 ALL = {
-    "filter": lambda: viewed(top_p=0.92, counts=COUNTS),
-    "nucleus": lambda: figures.top_k_and_nucleus(TOY_DISTRIBUTIONS, k=6, p=0.92),
+    "filter": lambda: viewed(top_p=0.92),
+    "nucleus": lambda: nucleus_strip([" a", "\n", " dog"], [1, 30, 4000]),
+    "repeated": lambda: likely_and_repeated(
+        {"greedy": ([-1.0, -2.0], [0.5, 0.1]), "T = 1": ([-3.0, -3.5], [0.0, 0.02])}
+    ),
 }
 
 
@@ -44,8 +44,14 @@ def test_the_words_of_the_filter_view_are_its_numbers():
     alt = ALL["filter"]().alt
     assert "9 of 10 tokens are kept, with 0.940 of the probability" in alt
     assert "The line of top-p stands at 0.92" in alt
-    assert f"nice 0.125 becomes {0.125 / 0.94:.3f}, drawn {int(COUNTS[0])} times" in alt
-    assert "cat 0.060 is cut, drawn 0 times" in alt
+    assert f"nice 0.125 becomes {0.125 / 0.94:.3f}; dog" in alt
+    assert "cat 0.060 is cut" in alt
+
+
+def test_the_words_of_the_other_pictures_are_their_numbers():
+    assert "␣a 1, ↵ 30, ␣dog 4,000" in ALL["nucleus"]().alt
+    alt = ALL["repeated"]().alt
+    assert "greedy: mean log p -1.5 ± 0.5, 30 ± 20 % repeated; T = 1: mean log p -3.2" in alt
 
 
 def drawn(monkeypatch, **options):
@@ -86,37 +92,23 @@ def test_the_cumulative_curve_is_that_which_top_p_saw(monkeypatch):
     assert steps / steps[0] == pytest.approx(seen / seen[0], abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: figures.top_k_and_nucleus({}, k=6, p=0.9), "distributions: is empty"),
-        (
-            lambda: figures.top_k_and_nucleus(TOY_DISTRIBUTIONS, k=0, p=0.9),
-            "k: needs an integer of 1 or more",
-        ),
-    ],
-)
-def test_nonsense_is_named(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
+def test_pictures_that_are_compared_have_one_axis(monkeypatch):
+    def longest_bar(**options):
+        bars = drawn(monkeypatch, **options).collections[0]
+        return max(np.ptp(path.vertices[:, 0]) for path in bars.get_paths())
+
+    assert longest_bar() == pytest.approx(2.0)
+    assert longest_bar(longest=0.5) == pytest.approx(2.0 * 0.125 / 0.5)
+    assert longest_bar(longest=0.01) == pytest.approx(2.0)
 
 
 # The widget
 
 
-def test_new_draws_are_asked_for_after_a_knob_moved():
+def test_the_widget_begins_with_a_filter_and_says_what_it_keeps():
     view = SamplingView()
-    view.n_draws.value = 50
-    view.draw_button.click()
-    assert int(view.counts.sum()) == 50
-    first = view.counts
-    view.seed.value = 1
-    view.draw_button.click()
-    assert not torch.equal(view.counts, first)
-    assert "drawn" in view.picture.alt
+    assert "<b>9</b> of 10 tokens are kept, with <b>0.940</b> of the mass" in view.facts.value
     view.top_k.value = 3
-    assert view.counts is None  # they were drawn from another distribution
-    assert "drawn" not in view.picture.alt
     assert "<b>3</b> of 10" in view.facts.value
     assert "<b>0.360</b> of the mass" in view.facts.value
 
@@ -149,7 +141,6 @@ def test_the_model_runs_once_a_prompt_whatever_the_sliders_do(loaded, monkeypatc
     for temperature in (0.5, 1.5, 2.0):
         view.temperature.value = temperature
     view.top_k.value = 40
-    view.draw_button.click()
     assert prompts == []
     assert "␣Paris" in view.picture.alt
     view.prompt.value = "The car"

@@ -5,29 +5,25 @@ toy_models           the lecture's toys and its two distributions; random ones
 beam_search          the search as lecture 09 writes it, on any model
 beam_trace           looks on and notes each step
 beam_engine          the same search over the real model, with a cache that follows
-sampling             repetition penalty, temperature, top-k, top-p and their order;
-                     strategy_table(): which arguments of generate select what
-sample_generate      texts drawn by the engine, with the numbers of each draw
-draws                draws from a distribution, and a test that they follow it
-text_statistics      how varied, repetitive and likely a text is
+sampling             temperature, top-k, top-p and min-p in their order; repetition penalty
+sample_generate      texts drawn by the engine
+text_statistics      how varied and how repetitive a text is
 """
 # ruff: noqa: F401  # all that is imported here is for others
 
 from .beam_engine import engine_beam_search
 from .beam_search import beam_search
 from .beam_trace import BeamTrace
-from .draws import chi_square_test, draw_tokens
 from .sample_generate import Sampler, sample_generate
 from .sampling import (
     SamplingSettings,
     apply_repetition_penalty,
     apply_temperature,
     sampling_distribution,
-    strategy_table,
     top_k_filter,
     top_p_filter,
 )
-from .text_statistics import distinct_n, mean_log_prob, repeated_ngrams, token_log_probs
+from .text_statistics import distinct_n, repeated_ngrams
 from .toy_lm import ToyLM, greedy_search
 from .toy_models import (
     beam_finds_what_greedy_misses,

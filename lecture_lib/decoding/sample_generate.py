@@ -1,4 +1,4 @@
-"""Text by sampling: the course's engine with a Sampler that chooses, and notes, each token."""
+"""Text by sampling: the course's engine with a Sampler that draws each token."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,13 +7,7 @@ from torch import Tensor
 
 from lecture_lib.checks import LARGEST, check_count, check_type, checked
 from lecture_lib.engine import Engine, Generation
-from lecture_lib.tokens import (
-    check_logits,
-    check_token_ids,
-    encode_prompts,
-    next_log_probs,
-    to_float32,
-)
+from lecture_lib.tokens import check_logits, check_token_ids, encode_prompts
 
 from .sampling import SamplingSettings, filter_logits
 
@@ -49,34 +43,18 @@ class Sampler:
                 check_type("prompt_ids", ids, Iterable, "a list of token ids for each row")
                 check_token_ids("prompt_ids", ids, LARGEST)
             self._ids = [list(ids) for ids in prompt_ids]
-        self._steps: list[list[Tensor]] = []  # a step's three numbers, (B,) each
 
     def __call__(self, logits: Tensor) -> Tensor:
         """Logits (B, V) to the tokens drawn, (B,)."""
-        logits = to_float32(check_logits(logits))
+        logits = check_logits(logits)
         if self._seed is not None and self._generator is None:
             self._generator = torch.Generator(logits.device).manual_seed(self._seed)
-        kept = filter_logits(logits, self.settings, previous_ids=self._ids)  # (B, V)
-        probs = kept.softmax(-1)
-        tokens = torch.multinomial(probs, 1, generator=self._generator)  # (B, 1)
-        self._note(logits, kept, probs)
+        probs = filter_logits(logits, self.settings, previous_ids=self._ids).softmax(-1)  # (B, V)
+        tokens = torch.multinomial(probs, 1, generator=self._generator)[:, 0]  # (B,)
         if self._ids is not None:
-            for ids, token in zip(self._ids, tokens[:, 0].tolist(), strict=True):
+            for ids, token in zip(self._ids, tokens.tolist(), strict=True):
                 ids.append(token)
-        return tokens[:, 0]
-
-    def _note(self, logits: Tensor, kept: Tensor, probs: Tensor) -> None:
-        """Keep the step's numbers, not its (B, V) tensors: those would add up to gigabytes."""
-        entropies = [
-            torch.special.entr(p).sum(-1)  # entr(p) = -p log p, 0 for p = 0
-            for p in (next_log_probs(logits).exp(), probs)
-        ]
-        self._steps.append([*entropies, (kept > -torch.inf).sum(-1)])
-
-    def records(self) -> list[list[list[float]]]:
-        """Entropy of the model's distribution, of the sampling distribution, and how many tokens
-        could be drawn: for each of these numbers the rows, for each row the steps."""
-        return [torch.stack(steps, 1).tolist() for steps in zip(*self._steps, strict=True)]
+        return tokens
 
 
 @checked
@@ -107,8 +85,8 @@ def sample_generate(
         options: ``stop``, ``eos_token_id``, ``ignore_eos``, ``use_cache`` of ``Engine.generate``.
 
     Returns:
-        A Generation, with the numbers of each draw; for a batch or several sequences a list of
-        them: all of the first prompt, then all of the second ...
+        A Generation; for a batch or several sequences a list of them: all of the first prompt,
+        then all of the second ...
     """
     settings = SamplingSettings(temperature, top_k, top_p, min_p, repetition_penalty)
     check_count("num_return_sequences", num_return_sequences, most=1_000)
@@ -116,8 +94,4 @@ def sample_generate(
     rows = [ids for ids in prompt_ids for _ in range(num_return_sequences)]
     sampler = Sampler(settings, seed=seed, prompt_ids=rows)
     generations = engine.generate(rows, max_new_tokens, next_token=sampler, **options)
-    for generation, *numbers in zip(generations, *sampler.records(), strict=True):
-        # A row that ended early went on being drawn with the batch; that is no part of its text.
-        kept = (steps[: len(generation.token_ids)] for steps in numbers)
-        generation.entropies, generation.sampling_entropies, generation.n_kept = kept
     return generations[0] if single and num_return_sequences == 1 else generations

@@ -1,18 +1,14 @@
 """Sampling: from logits to the distribution that the next token is drawn from.
 
-Every filter takes logits (V,) or (B, V) and returns logits of the same shape with -inf for what
-is cut: a softmax over them renormalises what is left. At least ``min_tokens_to_keep`` tokens stay
-in any case. A setting outside its range and bad logits (another shape, NaN, +inf, a row of -inf)
-are a ValueError. ``sampling_distribution`` applies the filters in the order of ``generate``:
-
-    repetition penalty -> temperature -> top-k -> top-p -> min-p -> softmax
-
-The order matters: top-p looks at the distribution that temperature and top-k left over, so the
-same p keeps another nucleus when it comes first.
+The first five functions are lecture 10's, line by line. Every filter takes logits (V,) or (B, V)
+and returns logits of the same shape with -inf for what is cut: a softmax over them renormalises
+what is left, which is one token or more. A setting outside its range and bad logits (another
+shape, NaN, +inf, a row of -inf) are a ValueError.
 """
 
+import functools
+import inspect
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -21,7 +17,85 @@ from lecture_lib.checks import check_count, check_number, check_type
 from lecture_lib.sampling_settings import SamplingSettings, check_mass, check_temperature
 from lecture_lib.tokens import as_tensor, check_logits, check_possible, check_token_ids, to_float32
 
-CUT = float("-inf")  # the logit of a token that must not be drawn: e^-inf = 0
+_CHECKS = {
+    "logits": check_logits,
+    "temperature": check_temperature,
+    "k": functools.partial(check_count, "top_k"),
+    "p": check_mass,
+    "min_p": functools.partial(check_number, "min_p", least=0, most=1),
+}
+
+
+def checked_filter(function):
+    """Decorator: bad arguments of a filter, and a result without a softmax, are ValueErrors."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        given = signature.bind(*args, **kwargs).arguments
+        given = {name: _CHECKS[name](value) for name, value in given.items()}
+        result = function(**given)
+        name, value = list(given.items())[1]
+        check_possible(result, f" (after {name} {value})")
+        return result
+
+    return call
+
+
+@checked_filter
+def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
+    """Below 1 the distribution gets sharper, above 1 flatter; the order of the tokens stays."""
+    return logits / temperature
+
+
+@checked_filter
+def top_k_filter(logits: Tensor, k: int) -> Tensor:
+    """Cut all but the k likeliest tokens (Fan et al. 2018, arXiv 1805.04833).
+
+    Tokens as likely as the k-th all stay, as in Transformers: with ties more than k are kept.
+    """
+    kth_best = logits.topk(min(k, logits.shape[-1])).values[..., -1:]  # (B, 1)
+    return logits.masked_fill(logits < kth_best, -torch.inf)
+
+
+@checked_filter
+def top_p_filter(logits: Tensor, p: float) -> Tensor:
+    """Keep the nucleus: the smallest set of likeliest tokens whose mass reaches p, in (0, 1].
+
+    Nucleus sampling, Holtzman et al. 2020, arXiv 1904.09751. Like Transformers, this sums from the
+    *unlikeliest* token upwards and cuts while the sum stays at or below 1 - p: the same set, but
+    tiny probabilities are added first, where float32 can still see them. Which of several equally
+    likely tokens on the edge stay is left to torch's sort. A mass of exactly p is enough.
+    """
+    ascending, order = logits.sort(dim=-1)  # (B, V): the unlikeliest first
+    tail_mass = ascending.softmax(-1).cumsum(-1)  # of a token and all that are less likely
+    cut = tail_mass <= 1 - p
+    cut[..., -1] = False  # the likeliest token stays
+    return logits.masked_fill(cut.scatter(-1, order, cut), -torch.inf)  # in the order of the ids
+
+
+@checked_filter
+def min_p_filter(logits: Tensor, min_p: float) -> Tensor:
+    """Cut tokens with less than ``min_p``, in [0, 1], times the likeliest token's probability.
+
+    Nguyen et al. 2024, arXiv 2407.01082. The limit moves with the model: high where one token is
+    far ahead, low where many are plausible.
+    """
+    probs = logits.softmax(-1)  # (B, V)
+    return logits.masked_fill(probs < min_p * probs.amax(-1, keepdim=True), -torch.inf)
+
+
+def apply_settings(logits, temperature=1.0, top_k=None, top_p=1.0, min_p=None):
+    """The filters in the order of ``generate``; another order keeps other tokens."""
+    if temperature != 1:
+        logits = apply_temperature(logits, temperature)
+    if top_k:
+        logits = top_k_filter(logits, top_k)
+    if top_p < 1:
+        logits = top_p_filter(logits, top_p)
+    if min_p:
+        logits = min_p_filter(logits, min_p)
+    return logits
 
 
 def apply_repetition_penalty(
@@ -60,60 +134,6 @@ def apply_repetition_penalty(
     return penalised
 
 
-def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
-    """logits / T: T < 1 sharpens the distribution, T > 1 flattens it, T = 1 is the model's own.
-
-    T -> 0 is greedy search, T -> infinity the uniform distribution; neither is a temperature. The
-    order of the tokens never changes.
-    """
-    scaled = check_logits(logits) / check_temperature(temperature)
-    check_possible(scaled, f" (divided by the temperature {temperature})")
-    return scaled
-
-
-def top_k_filter(logits: Tensor, k: int, *, min_tokens_to_keep: int = 1) -> Tensor:
-    """Cut all but the k likeliest tokens (Fan et al. 2018, arXiv 1805.04833); k is 1 or more.
-
-    Tokens as likely as the k-th all stay, as in Transformers: with ties more than k are kept.
-    """
-    logits = check_logits(logits)
-    keep = check_count("min_tokens_to_keep", min_tokens_to_keep)
-    k = min(max(check_count("top_k", k), keep), logits.shape[-1])
-    kth_best = logits.topk(k).values[..., -1:]  # (B, 1)
-    return logits.masked_fill(logits < kth_best, CUT)
-
-
-def top_p_filter(logits: Tensor, p: float, *, min_tokens_to_keep: int = 1) -> Tensor:
-    """Keep the nucleus: the smallest set of likeliest tokens whose mass reaches p, in (0, 1].
-
-    Nucleus sampling, Holtzman et al. 2020, arXiv 1904.09751. Like Transformers, this sums from the
-    *unlikeliest* token upwards and cuts while the sum stays at or below 1 - p: the same set, but
-    tiny probabilities are added first, where float32 can still see them. Which of several equally
-    likely tokens on the edge stay is left to torch's sort. A mass of exactly p is enough.
-    """
-    logits, p = check_logits(logits), check_mass(p)
-    ascending, order = logits.sort(dim=-1)  # (B, V): the unlikeliest first
-    tail_mass = ascending.softmax(-1).cumsum(-1)  # of a token and all that are less likely
-    cut = tail_mass <= 1 - p
-    cut[..., -check_count("min_tokens_to_keep", min_tokens_to_keep) :] = False
-    cut = cut.scatter(-1, order, cut)  # back to the order of the ids
-    return logits.masked_fill(cut, CUT)
-
-
-def min_p_filter(logits: Tensor, min_p: float, *, min_tokens_to_keep: int = 1) -> Tensor:
-    """Cut tokens with less than ``min_p``, in [0, 1], times the likeliest token's probability.
-
-    Nguyen et al. 2024, arXiv 2407.01082. The threshold moves with the model's confidence: high
-    where one token is far ahead, low where many are plausible.
-    """
-    logits, min_p = check_logits(logits), check_number("min_p", min_p, least=0, most=1)
-    probs = logits.softmax(-1)  # (B, V)
-    cut = probs < min_p * probs.amax(-1, keepdim=True)
-    keep = check_count("min_tokens_to_keep", min_tokens_to_keep)
-    likeliest = probs.topk(min(keep, logits.shape[-1])).indices
-    return logits.masked_fill(cut.scatter(-1, likeliest, False), CUT)
-
-
 def filter_logits(
     logits: Tensor,
     settings: SamplingSettings,
@@ -121,28 +141,24 @@ def filter_logits(
     previous_ids: Sequence | Tensor | None = None,
     min_tokens_to_keep: int = 1,
 ) -> Tensor:
-    """All filters of the settings, in the order of Transformers' ``generate``.
-
-    Half precision is raised to float32 first, as ``generate`` does it.
+    """The repetition penalty, then ``apply_settings``. Half precision is raised to float32 first,
+    as ``generate`` does it.
 
     Args:
         previous_ids: the tokens so far, for the repetition penalty.
-        min_tokens_to_keep: no filter leaves fewer (beam-search sampling needs 1 + EOS tokens).
+        min_tokens_to_keep: so many of the likeliest stay (beam-search sampling: 1 + EOS tokens).
     """
-    logits, keep = to_float32(check_logits(logits)), {"min_tokens_to_keep": min_tokens_to_keep}
+    logits = to_float32(check_logits(logits))
     if settings.repetition_penalty != 1:
         if previous_ids is None:
             raise ValueError("previous_ids: the repetition penalty needs the tokens so far")
         logits = apply_repetition_penalty(logits, previous_ids, settings.repetition_penalty)
-    if settings.temperature != 1:
-        logits = apply_temperature(logits, settings.temperature)
-    if settings.top_k:
-        logits = top_k_filter(logits, settings.top_k, **keep)
-    if settings.top_p < 1:
-        logits = top_p_filter(logits, settings.top_p, **keep)
-    if settings.min_p:
-        logits = min_p_filter(logits, settings.min_p, **keep)
-    return logits
+    logits = apply_settings(logits, settings.temperature)
+    kept = apply_settings(logits, 1.0, settings.top_k, settings.top_p, settings.min_p)
+    if check_count("min_tokens_to_keep", min_tokens_to_keep) > 1:
+        likeliest = logits.topk(min(min_tokens_to_keep, logits.shape[-1])).indices
+        kept = kept.scatter(-1, likeliest, logits.gather(-1, likeliest))
+    return kept
 
 
 def sampling_distribution(
@@ -168,14 +184,3 @@ def sampling_distribution(
     """
     settings = SamplingSettings(temperature, top_k, top_p, min_p, repetition_penalty)
     return filter_logits(logits, settings, previous_ids=previous_ids).softmax(-1)
-
-
-def strategy_table():
-    """The lecture's decoding strategies and those that are gone, as a DataFrame: the arguments of
-    ``generate``, the strategy that they select, those that have no effect, and a note.
-
-    It is written down for Transformers 5.23, and a test compares it with the installed one.
-    """
-    import pandas as pd
-
-    return pd.read_csv(Path(__file__).with_name("strategies.csv"), keep_default_na=False)

@@ -1,11 +1,9 @@
-"""Numbers that tell texts apart: how varied they are, how often they repeat, how likely."""
+"""Numbers that tell texts apart: how varied they are, and how often they repeat."""
 
 import math
-import statistics
-from collections.abc import Hashable, Iterable, Sequence, Sized
+from collections.abc import Hashable, Iterable, Sequence
 
-from lecture_lib.checks import check_count, check_parts, check_type
-from lecture_lib.tokens import check_token_ids, log_probs_of
+from lecture_lib.checks import check_count, check_type
 
 Tokens = Sequence[Hashable]
 
@@ -35,26 +33,3 @@ def repeated_ngrams(tokens: Tokens, n: int = 4) -> float:
     arXiv 1908.04319): in [0, 1), 0 where nothing repeats, nan for fewer than n tokens."""
     tokens = check_type("tokens", tokens, Iterable, "a list of tokens")
     return 1 - distinct_n([list(tokens)], n)
-
-
-def token_log_probs(engine, prompt_ids: Sequence[int], new_ids: Sequence[int]) -> list[float]:
-    """log p of each new token by the model itself (no temperature, no filter), in nats.
-
-    One pass over the whole text: row i of the logits predicts token i + 1. However the tokens
-    were chosen, this says what the model thinks of them.
-
-    Args:
-        engine: an Engine. prompt_ids, new_ids: token ids, at least one each.
-    """
-    n = check_parts("engine", engine).vocab_size
-    prompt_ids = check_token_ids("prompt_ids", prompt_ids, n).tolist()
-    new_ids = check_token_ids("new_ids", new_ids, n).tolist()
-    logits = engine.logits(prompt_ids + new_ids)[0, len(prompt_ids) - 1 : -1]  # (new, V)
-    return log_probs_of(logits, new_ids).tolist()
-
-
-def mean_log_prob(log_probs: Sequence[float]) -> float:
-    """The mean of tokens' log-probabilities, in nats; exp of its negative is the perplexity."""
-    if not check_type("log_probs", log_probs, Sized, "numbers, one for each token"):
-        raise ValueError("log_probs: is empty; a mean needs at least one token")
-    return statistics.fmean(log_probs)

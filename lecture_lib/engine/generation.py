@@ -58,9 +58,6 @@ class Generation:
         timings: of the run (the batch's, where there were several prompts).
         calls: what each pass through the model saw, prefill first.
         logprobs: what the model thought of each token, where the caller notes it.
-        entropies, sampling_entropies, n_kept: for each draw of ``sample_generate``, the entropy of
-            the model's own distribution and of the one that was drawn from, in nats, and how many
-            tokens could have been drawn.
     """
 
     prompt_len: int
@@ -70,9 +67,6 @@ class Generation:
     timings: Timings = field(default_factory=Timings)
     calls: list[ForwardCall] = field(default_factory=list, repr=False)
     logprobs: list = field(default_factory=list, repr=False)
-    entropies: list[float] = field(default_factory=list, repr=False)
-    sampling_entropies: list[float] = field(default_factory=list, repr=False)
-    n_kept: list[int] = field(default_factory=list, repr=False)
 
     @property
     def text(self) -> str:

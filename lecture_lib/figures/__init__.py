@@ -11,7 +11,6 @@ from .inference_script import logprobs_view, request_timeline, sweep_panels
 from .parallel import comparison_page, time_against_ranks, volume_bars
 from .picture import Picture
 from .roofline import RooflinePoint, roofline
-from .sampling import top_k_and_nucleus
 from .schedule import schedule_chart
 from .scores import chain_rule_path, surprise_html, surprise_strip
 from .sharding import ring_all_reduce_view, sharded_layer

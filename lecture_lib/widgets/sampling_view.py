@@ -6,13 +6,12 @@ import ipywidgets
 import torch
 
 from ..checks import check_choice, check_parts
-from ..decoding.draws import draw_tokens
 from ..decoding.sampling import apply_temperature, sampling_distribution, top_k_filter
 from ..decoding.toy_models import TOY_DISTRIBUTIONS, toy_logits
 from ..figures import Picture
 from ..figures.sampling import filter_view
 from ..scoring import next_token_logits, token_text
-from .base import IntSlider, PictureWidget, number_slider, prompt_ids, text_box, whole_number
+from .base import IntSlider, PictureWidget, number_slider, prompt_ids, text_box
 
 _CONTEXTS = {"flat": "The", "peaked": "The car"}
 _MODEL = "the model"
@@ -37,20 +36,15 @@ class SamplingView(PictureWidget):
         self.prompt = text_box("Prompt", "The car", "60%")
         self.temperature = number_slider("Temperature", 1.0, 0.1, 3.0, 0.05)
         self.top_k = IntSlider(description="Top-k (0: off)", min=0, max=100, value=0)
-        self.top_p = number_slider("Top-p", 1.0, 0.01, 1.0, 0.01)
+        self.top_p = number_slider("Top-p", 0.92, 0.01, 1.0, 0.01)
         self.min_p = number_slider("Min-p", 0.0, 0.0, 1.0, 0.01)
-        self.n_draws = whole_number("Draws", 1000, 1, 100_000, "180px")
-        self.seed = whole_number("Seed", 0, 0, 2**31 - 1, "180px")
-        self.draw_button = ipywidgets.Button(description="Draw")
         sliders = [self.temperature, self.top_k, self.top_p, self.min_p]
         for slider in sliders:
             slider.style.description_width = "100px"
         self.facts = ipywidgets.HTML()
         self._load()
         after = [self.source] if loaded is None else [self.source, self.prompt]
-        draws = [self.n_draws, self.seed, self.draw_button]
-        super().__init__([after, sliders[:2], sliders[2:], draws, self.facts], watch=sliders)
-        self.when([self.draw_button], self._draw_many)
+        super().__init__([after, sliders[:2], sliders[2:], self.facts], watch=sliders)
         self.when([self.source, self.prompt], lambda: (self._load(), self.show()))
 
     def _load(self) -> None:
@@ -81,12 +75,10 @@ class SamplingView(PictureWidget):
             top_p=p if p < 1 else None,
             # Top-p comes after top-k, so its line belongs on what top-k has left over.
             seen_by_top_p=top_k_filter(warm, k).softmax(-1) if k and p < 1 else None,
-            counts=self.counts,
             title=f"after “{self.context[-60:]}”",
         )
 
     def show(self) -> None:
-        self.counts = None  # they were drawn from another distribution
         super().show()
         kept = self.after > 0
         entropy = torch.special.entr(self.after).sum()
@@ -95,8 +87,3 @@ class SamplingView(PictureWidget):
             f"<b>{float(self.before[kept].sum()):.3f}</b> of the mass; entropy of what is drawn "
             f"from: {float(entropy):.2f} nats"
         )
-
-    def _draw_many(self) -> None:
-        drawn = draw_tokens(self.after, self.n_draws.value, seed=self.seed.value)
-        self.counts = torch.bincount(drawn, minlength=len(self.after))
-        super().show()
