@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from string import ascii_lowercase
 from dataclasses import fields
 from types import SimpleNamespace
 
@@ -290,7 +291,7 @@ def test_what_was_changed_and_cannot_act_is_refused(settings, refused, because):
 CHANGES = {
     "prompt_seqs": ["Paris is", "2, 4, 6", "Blue"], "seed": 1, "output_len": 10, "beam_width": 4,
     "do_sample": False, "top_k": 3, "top_p": 0.5, "temperature": 3.0, "len_penalty": 5.0,
-    "repetition_penalty": 2.0, "stop": ["e"], "logprobs": 2,
+    "repetition_penalty": 2.0, "stop": list(ascii_lowercase), "logprobs": 2,
 }  # fmt: skip
 
 

@@ -19,6 +19,12 @@ SHARED = [
     ("04_kv_cache", "engine/generate.py", "greedy cached_tokens"),
     ("06_pipeline_parallelism", "parallel/pipeline.py", "run_layers run_stage"),
     ("07_tensor_parallelism", "parallel/tensor.py", "f g hidden"),
+    ("11a_inference_script", "inference_script/settings.py", "greedy_because idle"),
+    ("11a_inference_script", "inference_script/run.py", "drawing searching stopping arguments"),
+    ("11a_inference_script", "inference_script/run.py", "without_settings finish answer_prompts"),
+    ("11a_inference_script", "inference_script/run.py", "positions score"),
+    ("11b_stream_stop_measure", "engine/streaming.py", "hold_back"),
+    ("11b_stream_stop_measure", "inference_script/run.py", "Recorder"),
 ]
 CASES = [(lecture, path, name) for lecture, path, names in SHARED for name in names.split()]
 

@@ -61,16 +61,25 @@ def answer_prompts(task, loaded):
 
 def arguments(task, tokenizer):
     """What ``model.generate`` calls the settings."""
-    found = {"max_new_tokens": task["output_len"], "do_sample": not greedy_because(task)}
-    if found["do_sample"]:
-        found |= {name: task[name] for name in ("temperature", "top_k", "top_p")}
-    found["num_beams"] = task["beam_width"]
-    if task["beam_width"] > 1:
-        found["length_penalty"] = task["len_penalty"]
+    found = {"max_new_tokens": task["output_len"], "pad_token_id": tokenizer.pad_token_id}
     found["repetition_penalty"] = task["repetition_penalty"]
-    if task["stop"]:
-        found |= {"stop_strings": list(task["stop"]), "tokenizer": tokenizer}
-    return found | {"pad_token_id": tokenizer.pad_token_id}
+    return found | drawing(task) | searching(task) | stopping(task, tokenizer)
+
+
+def drawing(task):
+    if greedy_because(task):
+        return {"do_sample": False}
+    return {"do_sample": True} | {name: task[name] for name in ("temperature", "top_k", "top_p")}
+
+
+def searching(task):
+    if task["beam_width"] == 1:
+        return {}
+    return {"num_beams": task["beam_width"], "length_penalty": task["len_penalty"]}
+
+
+def stopping(task, tokenizer):
+    return {"stop_strings": list(task["stop"]), "tokenizer": tokenizer} if task["stop"] else {}
 
 
 @contextlib.contextmanager
@@ -134,7 +143,7 @@ class Recorder:
 
     def __init__(self, choose, n_top: int, n_rows: int = 1):
         self.choose, self.n_top = choose, n_top
-        self.rows: list[list[TokenLogprobs]] = [[] for _ in range(n_rows)]
+        self.rows = [[] for _ in range(n_rows)]
 
     def __call__(self, logits: Tensor) -> Tensor:
         tokens = self.choose(logits)
