@@ -119,7 +119,6 @@ def is_error(what) -> bool:
 TOP = [(" fox", 0.5), (" dog", 0.25)]
 SCORE = scoring.TextScore("a b", (0, 1), ("a", " b"), (float("nan"), -3.0))
 POINTS = [RooflinePoint("x", 2.0)]
-SWEPT = {"top_k": [1, 5], "distinct_2": [0.5, 1], "repeated_4": [0, 0.1], "mean_log_prob": [-1, -2]}
 
 
 class Things:
@@ -280,7 +279,6 @@ EXAMPLES = {
     "figures.sharded_layer": lambda it: {"spec": it.spec, "n_ranks": 2},
     "figures.surprise_html": lambda it: {"score": SCORE},
     "figures.surprise_strip": lambda it: {"scores": [SCORE]},
-    "figures.sweep_panels": lambda it: {"frames": {"top_k": pd.DataFrame(SWEPT)}},
     "figures.time_against_ranks": lambda it: {
         "frame": pd.DataFrame({"a": [0.2, 0.1]}, index=[1, 2])
     },
@@ -327,20 +325,9 @@ EXAMPLES = {
     "hub_tools.translate_with_attention": lambda it: {**it.t5, "text": "seven"},
     "hub_tools.without_head": lambda it: {"model": it.loaded.model, "layer": 1, "head": 1},
     "inference_script.TaskInfo": lambda it: {"prompt_seqs": "go"},
-    "inference_script.WatchedSettings": lambda it: {"settings": {"a": 1}},
     "inference_script.generate": lambda it: {"task_info": it.task, "loaded": it.loaded},
-    "inference_script.measure_request": lambda it: {
-        "engine": it.engine, "prompt_len": 2, "n_new": 2, "rounds": 1
-    },
-    "inference_script.predict_request": lambda it: {
-        "engine": it.engine, "hardware": it.hardware, "prompt_len": 2, "n_new": 2
-    },
-    "inference_script.setting_effects": lambda it: {
-        "run": lambda settings: settings["a"], "settings": {"a": 1}, "changes": {"a": 2}
-    },
     "inference_script.sweep_setting": lambda it: {
         "name": "top_k", "values": [1], "task_info": it.task, "loaded": it.loaded,
-        "engine": it.engine, "progress": False,
     },
     "lecture_block.BlockWeights": lambda it: dict(vars(it.weights)),
     "lecture_block.BlockWeights.random": lambda it: {"d_model": 4, "n_heads": 2},
@@ -417,7 +404,6 @@ EXAMPLES = {
     "widgets.TokenizerView": lambda it: {"tokenizers": {"bytes": it.tokenizer}},
     "widgets.GenerationStepper": lambda it: {"loaded": it.loaded, "prompt": "go"},
     "widgets.SamplingView": lambda it: {"loaded": it.loaded},
-    "widgets.StrategiesSideBySide": lambda it: {"loaded": it.loaded, "output_len": 2},
 }  # fmt: skip
 # Whose methods are called.
 OWNERS = {
@@ -457,7 +443,7 @@ UNTRIED = {
             "decoding.BeamTrace", "engine.ForwardCall", "engine.Generation",
             "engine.Timings", "hub_tools.CrossAttention",
             "hub_tools.ModelDifference", "hub_tools.Observation", "hub_tools.TokenPiece",
-            "inference_script.Answer", "loading.LoadedModel", "parallel.ParallelComparison",
+            "loading.LoadedModel", "parallel.ParallelComparison",
             "parallel.Schedule", "parallel.StageBlock", "scoring.TextScore",
         ),
         RESULT,
@@ -497,11 +483,7 @@ UNTRIED = {
     "widgets.StepBreakdown": "its numbers are its sliders': see test_bad_values.py",
     "widgets.TensorParallelCalculator": "its numbers are its sliders': see test_bad_values.py",
     **dict.fromkeys(
-        (
-            f"widgets.{widget}.{method}"
-            for widget in ("ChatWidget", "StrategiesSideBySide")
-            for method in ("finish", "show_busy", "work")
-        ),
+        (f"widgets.ChatWidget.{method}" for method in ("finish", "show_busy", "work")),
         "called by BackgroundWidget",
     ),
 }  # fmt: skip
@@ -703,7 +685,6 @@ WIDGETS = {
     "GenerationStepper": lambda it: widgets.GenerationStepper(it.loaded, "go"),
     "SamplingView": lambda it: widgets.SamplingView(it.loaded, source="the model"),
     "SentenceScorer": lambda it: widgets.SentenceScorer(it.from_folder, ["the fox"]),
-    "StrategiesSideBySide": lambda it: widgets.StrategiesSideBySide(it.loaded, output_len=2),
     "TokenizerView": lambda it: widgets.TokenizerView({"bytes": it.tokenizer}),
 }
 
@@ -722,7 +703,7 @@ def test_what_is_typed_into_a_widget_never_ends_in_a_traceback(it, name):
     for control in controls:
         right = control.value
         control.value = SURROGATE
-        if name in ("ChatWidget", "StrategiesSideBySide"):  # they read it when a button is pressed
+        if name == "ChatWidget":  # it reads them when a button is pressed
             widget.begin(wait=True)
         assert "surrogate" in widget.error
         widget.message.value.encode()

@@ -40,7 +40,6 @@ from lecture_lib.widgets import (
     ScheduleView,
     SentenceScorer,
     StepBreakdown,
-    StrategiesSideBySide,
     TensorParallelCalculator,
     TokenizerView,
 )
@@ -49,7 +48,7 @@ from lecture_lib.widgets import (
 
 PACKAGES = (
     "costs", "decoding", "engine", "figures", "hardware", "hub_tools", "inference_script.settings",
-    "inference_script.timing", "lecture_block", "model_spec", "op_trace", "parallel", "scoring",
+    "lecture_block", "model_spec", "op_trace", "parallel", "scoring",
     "widgets",
 )  # fmt: skip
 SPEC, A100 = MODEL_SPECS["llama-3.1-8b"], HARDWARE["a100-80gb-sxm"]
@@ -65,7 +64,6 @@ TRANSFORMER = lecture_block.ToyTransformer.random(9, 8, 2, 1)
 SIZES = {"batch_size": 2, "seq_len": 8}
 ON_SPEC, ON_ENGINE = {"spec": SPEC, **SIZES}, {"engine": ENGINE, "phase": "decode", **SIZES}
 RANKS = {**ON_SPEC, "n_ranks": 2, "max_new_tokens": 4}
-REQUEST = {"engine": ENGINE, "prompt_len": 4, "n_new": 2}
 SAMPLING = {"temperature": 1.0, "top_k": 3, "top_p": 0.9, "min_p": 0.1, "repetition_penalty": 1.1}
 MODEL = {
     "name": "a", "n_layers": 2, "d_model": 8, "n_heads": 2, "n_kv_heads": 2, "head_dim": 4,
@@ -128,8 +126,6 @@ CALLS = {
     "hub_tools.compare_truncation_sides": {"tokenizer": LOADED.tokenizer, "text": "abc"},
     "hub_tools.without_head": {"model": LOADED.model, "layer": 0, "head": 0},
     "inference_script.settings.TaskInfo": {"prompt_seqs": "a", "beam_width": 2},
-    "inference_script.timing.measure_request": REQUEST,
-    "inference_script.timing.predict_request": {**REQUEST, "hardware": A100},
     "lecture_block.BlockWeights.random": {"d_model": 8, "n_heads": 2},
     "lecture_block.PreallocatedKVCache": {"cache": BLOCK_CACHE},
     "lecture_block.ToyTransformer.decode": (TRANSFORMER, {"caches": [BLOCK_CACHE]}),
@@ -168,7 +164,6 @@ CALLS = {
     "widgets.PipelineCalculator": {},
     "widgets.ScheduleView": {},
     "widgets.StepBreakdown": {},
-    "widgets.StrategiesSideBySide": {"loaded": LOADED},
     "widgets.TensorParallelCalculator": {},
 }  # fmt: skip
 NOT_CALLED = {
@@ -343,13 +338,9 @@ def test_widgets_and_pictures_refuse_long_texts():
     with pytest.raises(ValueError, match="text: 30,000 tokens, at most 512"):
         translate_with_attention(tiny_t5(), engine_models.byte_tokenizer(), "a" * 30_000)
     scorer, view = SentenceScorer(LOADED, [TEXT]), SamplingView(LOADED, source="the model")
-    side_by_side = StrategiesSideBySide(LOADED, output_len=2)
     for widget, box in ((scorer, scorer.text), (view, view.prompt)):
         box.value = "a" * 30_000
         assert "at most" in widget.error
-    side_by_side.prompt.value = "a" * 30_000
-    side_by_side.begin(wait=True)
-    assert "at most" in side_by_side.error
 
 
 # -- changed or cut in silence --------------------------------------------------------------------
@@ -514,7 +505,6 @@ def test_a_size_that_may_be_a_count_is_computed_with(size):
         (lambda: CacheWatcher(ENGINE, ""), "Prompt: is empty"),
         (lambda: BeamStepper(model="gpt-5"), "model: must be one of"),
         (lambda: SamplingView(source="gpt-5"), "source: must be one of"),
-        (lambda: StrategiesSideBySide(LOADED, output_len=0), "output_len: needs an integer"),
         (lambda: ScheduleView(n_stages=0), "Stages: needs an integer from 1 to 8, got 0"),
     ],
 )

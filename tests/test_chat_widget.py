@@ -1,4 +1,4 @@
-"""ChatSession, ChatWidget and StrategiesSideBySide against Transformers, and what they show."""
+"""ChatSession and ChatWidget against Transformers, and what they show."""
 
 import html
 import math
@@ -17,11 +17,11 @@ from lecture_lib.figures.chat import (
     spans_of,
     title_of,
 )
+from lecture_lib.inference_script.run import positions
 from lecture_lib.inference_script.settings import TaskInfo
 from lecture_lib.pipelines import TranslationPipeline
-from lecture_lib.widgets import ChatWidget, StrategiesSideBySide
+from lecture_lib.widgets import ChatWidget
 from lecture_lib.widgets.chat_session import N_TOP, ChatSession
-from lecture_lib.widgets.strategies import pieces_of
 
 TEMPLATE = (
     "{% for m in messages %}<{{ m['role'][0] }}>{{ m['content'] }}{% endfor %}"
@@ -178,8 +178,6 @@ class TestText:
         ids = tiny.tokenizer("aé!").input_ids
         session = ChatSession(tiny)
         logits = torch.zeros(len(ids), session.engine.vocab_size)
-        from lecture_lib.inference_script.logprobs import positions
-
         spans = spans_of(["a", "", "é", "!"], positions(logits, ids, 2), tiny.tokenizer)
         assert [(span.text, span.last) for span in spans] == [("a", 1), ("é", 3), ("!", 4)]
         once = -torch.tensor(260.0).log().item()
@@ -325,45 +323,6 @@ class TestWidget:
         assert "ms" not in re.findall(r"\b\w+\b", stills[0]["text/plain"])
         first.send("hi", wait=True)
         assert "user: “hi”" in first._repr_mimebundle_()["text/plain"]
-
-
-@pytest.fixture
-def side_by_side(tiny, monkeypatch):
-    strategies = {"greedy": {"temperature": 0}, "beams": {"beam_width": 3}, "k": {"top_k": 2}}
-    monkeypatch.setattr("lecture_lib.widgets.strategies.STRATEGIES", strategies)
-    return StrategiesSideBySide(tiny, output_len=6)
-
-
-class TestSideBySide:
-    def test_columns_and_frame(self, tiny, side_by_side):
-        view, names = side_by_side, ["greedy", "beams", "k"]
-        ids = torch.tensor([tiny.tokenizer("Once upon a time").input_ids])
-        options = {"max_new_tokens": 6, "pad_token_id": 256}
-        greedy = engine_models.hf_greedy(tiny.model, ids, **options)
-        beams = engine_models.hf_greedy(tiny.model, ids, num_beams=3, length_penalty=0.0, **options)
-        assert view.answers["greedy"].token_ids == greedy[0]
-        assert view.answers["beams"].token_ids == beams[0]
-        assert list(view.answers) == names
-        for name in names:
-            assert f"<b>{name}</b>" in view.columns.value
-            assert f"{name}: “" in view.picture.alt
-        view.prompt.value = "<b>"
-        view.begin(wait=True)
-        assert view.answers["greedy"].prompt == "<b>"
-        assert "After “&lt;b&gt;”" in view.columns.value
-        assert view.progress.value == 3
-
-    def test_wrong_prompt_is_told_and_the_texts_stay(self, side_by_side):
-        view, before = side_by_side, side_by_side.columns.value
-        for prompt, says in (("", "empty"), ("c" * 200, "more than the 128")):
-            view.prompt.value = prompt
-            view.begin(wait=True)
-            assert says in view.error
-            assert view.columns.value == before
-
-    def test_pieces_are_the_text(self, tiny, side_by_side):
-        for answer in side_by_side.answers.values():
-            assert "".join(pieces_of(answer, tiny.tokenizer)) == answer.text
 
 
 @pytest.mark.real_model

@@ -2,9 +2,10 @@
 
 import io
 import json
-import re
 import subprocess
 import sys
+from string import ascii_lowercase
+from dataclasses import fields
 from types import SimpleNamespace
 
 import pandas as pd
@@ -15,9 +16,10 @@ from engine_models import byte_tokenizer, hf_greedy, llama, loaded_model, random
 from transformers import GenerationConfig, GPTNeoXConfig
 
 from lecture_lib.engine import Engine
-from lecture_lib.figures import sweep_panels
+from lecture_lib.figures import logprobs_view, request_timeline
 from lecture_lib.inference_script import TaskInfo, command, generate, prompt, run, sweep
-from lecture_lib.inference_script.answer import finish
+from lecture_lib.inference_script.run import finish
+from lecture_lib.inference_script.settings import DEFAULTS
 
 TEXT = "The quick brown fox"
 
@@ -33,9 +35,9 @@ def engine(tiny):
     return Engine(tiny)
 
 
-def ask(loaded, engine, **settings):
+def ask(loaded, **settings):
     values = {"prompt_seqs": TEXT, "output_len": 8, "logprobs": 0} | settings
-    return generate(TaskInfo(**values), loaded, engine=engine)
+    return generate(TaskInfo(**values), loaded)
 
 
 def theirs(loaded, seed=None, **arguments):
@@ -56,20 +58,23 @@ def theirs(loaded, seed=None, **arguments):
                 "repetition_penalty": 1.2,
             },
         ),
-        ({"beam_width": 3}, {"num_beams": 3, "length_penalty": 0.0}),
-        ({"beam_width": 3, "len_penalty": 2.0}, {"num_beams": 3, "length_penalty": 2.0}),
+        ({"beam_width": 3, "temperature": 0}, {"num_beams": 3, "length_penalty": 0.0}),
         (
-            {"beam_width": 2, "do_sample": True, "seed": 5, "top_k": 1},
+            {"beam_width": 3, "do_sample": False, "len_penalty": 2.0},
+            {"num_beams": 3, "length_penalty": 2.0},
+        ),
+        (
+            {"beam_width": 2, "seed": 5, "top_k": 1},
             {"num_beams": 2, "length_penalty": 0.0, "do_sample": True, "seed": 5, "top_k": 1},
         ),
         (
-            {"beam_width": 2, "repetition_penalty": 1.3},
+            {"beam_width": 2, "do_sample": False, "repetition_penalty": 1.3},
             {"num_beams": 2, "length_penalty": 0.0, "repetition_penalty": 1.3},
         ),
     ],
 )  # fmt: skip
-def test_a_setting_does_what_it_does_in_transformers(tiny, engine, ours, same):
-    (answer,) = ask(tiny, engine, **ours)
+def test_a_setting_does_what_it_does_in_transformers(tiny, ours, same):
+    (answer,) = ask(tiny, **ours)
     assert answer.token_ids == theirs(tiny, **{"do_sample": False} | same)[0]
 
 
@@ -79,16 +84,19 @@ def test_a_setting_does_what_it_does_in_transformers(tiny, engine, ours, same):
     [
         ({"temperature": 0, "repetition_penalty": 1.4}, {"repetition_penalty": 1.4}),
         ({"seed": 3}, {"do_sample": True, "top_k": 50, "seed": 3}),
-        ({"beam_width": 3, "len_penalty": 2.0}, {"num_beams": 3, "length_penalty": 2.0}),
+        (
+            {"beam_width": 3, "temperature": 0, "len_penalty": 2.0},
+            {"num_beams": 3, "length_penalty": 2.0},
+        ),
     ],
 )
 def test_real_texts_are_those_of_transformers(loaded, ours, arguments):
-    (answer,) = ask(loaded, Engine(loaded), **ours)
+    (answer,) = ask(loaded, **ours)
     arguments = {"do_sample": False, "max_new_tokens": 8} | arguments
     assert answer.token_ids == references.stored(loaded, [TEXT], **arguments)[0]
 
 
-def test_settings_change_the_text(tiny, engine):
+def test_settings_change_the_text(tiny):
     """No two of these may be the same: then one of the settings would be ignored."""
     variants = [
         {"temperature": 0},
@@ -98,48 +106,48 @@ def test_settings_change_the_text(tiny, engine):
         {"temperature": 0, "repetition_penalty": 2.0},
         {"temperature": 0, "output_len": 4},
     ]
-    texts = [ask(tiny, engine, **variant)[0].text for variant in variants]
+    texts = [ask(tiny, **variant)[0].text for variant in variants]
     assert len(set(texts)) == len(texts)
 
 
-def test_a_batch_gives_what_each_prompt_gives_alone(tiny, engine):
+def test_a_batch_gives_what_each_prompt_gives_alone(tiny):
     texts = [TEXT, "Paris is the capital of"]
-    together = ask(tiny, engine, prompt_seqs=texts, temperature=0)
-    alone = [ask(tiny, engine, prompt_seqs=text, temperature=0)[0] for text in texts]
+    together = ask(tiny, prompt_seqs=texts, temperature=0)
+    alone = [ask(tiny, prompt_seqs=text, temperature=0)[0] for text in texts]
     assert [a.token_ids for a in together] == [a.token_ids for a in alone]
-    assert [a.prompt for a in together] == texts
+    assert [a.prompt_len for a in together] == [len(tiny.tokenizer(t).input_ids) for t in texts]
 
 
 @pytest.mark.real_model
 def test_a_stop_string_across_tokens_ends_the_text_before_it(loaded):
-    engine = Engine(loaded)
-    (whole,) = ask(loaded, engine, temperature=0)
+    (whole,) = ask(loaded, temperature=0)
     middle = len(whole.text) // 2
     stop = whole.text[middle - 2 : middle + 2]
-    (cut,) = ask(loaded, engine, temperature=0, stop=[stop])
+    (cut,) = ask(loaded, temperature=0, stop=[stop])
     assert cut.text == whole.text[: whole.text.index(stop)]
     assert cut.finish_reason == "stop"
     assert len(cut.token_ids) < len(whole.token_ids)
-    (beams,) = ask(loaded, engine, beam_width=2, stop=" ")
-    assert " " not in beams.text.lstrip() or beams.finish_reason == "stop"
+    (beams,) = ask(loaded, beam_width=2, stop=" ")
+    assert " " not in beams.text
 
 
 @pytest.mark.real_model
 def test_a_finished_text_keeps_no_token_behind_its_end(loaded):
     ids = loaded.tokenizer(" one two three four").input_ids
     eos = loaded.tokenizer.eos_token_id
-    text, kept, reason = finish(loaded.tokenizer, ids, {eos}, "wo t")
-    assert (text, reason) == (" one t", "stop")
-    assert kept == ids[: len(kept)]
-    assert len(kept) < len(ids)
+    stopped = finish(loaded.tokenizer, ids, {eos}, "wo t")
+    assert (stopped.text, stopped.finish_reason) == (" one t", "stop")
+    assert stopped.token_ids == ids[:3]
     padded = [*ids[:2], eos, eos, eos]
-    assert finish(loaded.tokenizer, padded, {eos}, ()) == (" one two", padded[:3], "eos")
-    assert finish(loaded.tokenizer, ids, {eos}, ())[1:] == (ids, "length")
+    ended = finish(loaded.tokenizer, padded, {eos}, ())
+    assert (ended.text, ended.token_ids, ended.finish_reason) == (" one two", padded[:3], "eos")
+    whole = finish(loaded.tokenizer, ids, {eos}, ())
+    assert (whole.token_ids, whole.finish_reason) == (ids, "length")
 
 
 @pytest.mark.parametrize("settings", [{"temperature": 0}, {"seed": 5}, {"beam_width": 2}])
-def test_logprobs_are_the_model_s_own(tiny, engine, settings):
-    (answer,) = ask(tiny, engine, logprobs=3, **settings)
+def test_logprobs_are_the_model_s_own(tiny, settings):
+    (answer,) = ask(tiny, logprobs=3, **settings)
     ids = tiny.tokenizer(TEXT).input_ids
     with torch.inference_mode():
         logits = tiny.model(torch.tensor([ids + answer.token_ids])).logits[0]
@@ -149,20 +157,6 @@ def test_logprobs_are_the_model_s_own(tiny, engine, settings):
         assert position.token_id == token
         assert position.log_prob == pytest.approx(float(row[token]), abs=1e-3)
         assert [i for i, _ in position.top] == row.topk(3).indices.tolist()
-
-
-def test_an_architecture_that_the_engine_does_not_know_runs_on_transformers(tiny, engine):
-    expected = ask(tiny, engine, temperature=0, logprobs=2)[0]
-    from lecture_lib.inference_script import with_transformers
-
-    task = TaskInfo(TEXT, output_len=8, temperature=0, logprobs=2)
-    (answer,) = with_transformers.generate(task, tiny)
-    assert answer.backend == "transformers"
-    assert expected.backend == "engine"
-    assert answer.token_ids == expected.token_ids
-    assert answer.text == expected.text
-    chosen = [p.log_prob for p in answer.logprobs]
-    assert chosen == pytest.approx([p.log_prob for p in expected.logprobs], abs=1e-3)
 
 
 @pytest.mark.parametrize("prompts", [TEXT, [TEXT, "The fox"]])
@@ -179,38 +173,51 @@ def test_a_model_gets_only_the_inputs_that_it_knows(prompts):
         model=random_model(config), tokenizer=tokenizer, spec=None, device=torch.device("cpu")
     )
     answers = generate(TaskInfo(prompts, output_len=4, temperature=0), loaded)
-    assert {answer.backend for answer in answers} == {"transformers"}
+    assert run.engine_or_none(loaded) is None
     ids = torch.tensor([tokenizer(TEXT).input_ids])
     assert answers[0].token_ids == hf_greedy(loaded.model, ids, max_new_tokens=4)[0]
 
 
 def test_one_prompt_needs_no_padding():
-    from lecture_lib.inference_script import with_transformers
-
     loaded = loaded_model(llama())
     task = TaskInfo(TEXT, output_len=4, temperature=0)
-    expected = with_transformers.generate(task, loaded)[0].token_ids
+    expected = generate(task, loaded)[0].token_ids
     loaded.tokenizer.pad_token = loaded.tokenizer.eos_token = None
-    assert with_transformers.generate(task, loaded)[0].token_ids == expected
+    assert generate(task, loaded)[0].token_ids == expected
 
 
 @pytest.mark.filterwarnings("ignore:the model's generation_config")
-@pytest.mark.parametrize("settings", [{"temperature": 0}, {"seed": 3}, {"beam_width": 2}])
-def test_what_only_the_models_file_asks_for_acts_in_neither_back_end(tiny, engine, settings):
-    from lecture_lib.inference_script import with_transformers
-
+@pytest.mark.parametrize(
+    "settings", [{"temperature": 0}, {"seed": 3}, {"beam_width": 2, "temperature": 0}]
+)
+def test_what_only_the_models_file_asks_for_does_not_act(tiny, settings):
     task = TaskInfo(TEXT, output_len=12, **settings)
-    expected = with_transformers.generate(task, tiny)[0].token_ids
+    expected = generate(task, tiny)[0].token_ids
     file = GenerationConfig(
         repetition_penalty=3.0, no_repeat_ngram_size=2, min_p=0.5, min_new_tokens=12,
         eos_token_id=tiny.model.generation_config.eos_token_id, do_sample=True, top_k=3,
     )  # fmt: skip
     other = loaded_model(llama())
     other.model.generation_config = file
-    assert with_transformers.generate(task, other)[0].token_ids == expected
     assert generate(task, other)[0].token_ids == expected
+    if task.beam_width == 1:
+        assert "".join(run.stream(task, Engine(other))) == generate(task, tiny)[0].text
     assert other.model.generation_config is file
     assert references.generate(other, [TEXT], 3, max_new_tokens=12)[0] != expected, "it would act"
+
+
+def test_the_random_numbers_of_others_are_left_alone(tiny):
+    torch.manual_seed(5)
+    expected = torch.rand(3).tolist()
+    torch.manual_seed(5)
+    (one,) = ask(tiny, seed=1)
+    assert torch.rand(3).tolist() == expected
+    assert ask(tiny, seed=1)[0].token_ids == one.token_ids
+
+
+def test_a_text_that_does_not_fit_the_context_is_refused(tiny):
+    with pytest.raises(ValueError, match="prompt_seqs: 19 tokens and output_len=110 are more"):
+        ask(tiny, prompt_seqs=["a", TEXT], output_len=110)
 
 
 def test_the_engine_says_which_settings_of_the_file_it_does_not_use():
@@ -224,7 +231,7 @@ def test_a_stream_is_the_text_in_pieces(tiny, engine):
     task = TaskInfo(TEXT, output_len=8, seed=7)
     pieces = list(run.stream(task, engine))
     assert len(pieces) > 3
-    assert "".join(pieces) == generate(task, tiny, engine=engine)[0].text
+    assert "".join(pieces) == generate(task, tiny)[0].text
 
 
 @pytest.mark.parametrize(
@@ -239,8 +246,9 @@ def test_a_stream_is_the_text_in_pieces(tiny, engine):
         ({"top_p": 0}, "top_p"),
         ({"top_p": 1.5}, "top_p"),
         ({"repetition_penalty": 0}, "repetition_penalty"),
-        ({"beam_search_diversity_rate": 0.5}, "taken out of Transformers 5"),
-        ({"do_sample": True, "temperature": 0}, "do_sample"),
+        ({"beam_search_diversity_rate": 0.5}, "Transformers 5 has no diverse beam search"),
+        ({"beam_search_diversity_rate": "x"}, "beam_search_diversity_rate: needs a finite number"),
+        ({"do_sample": None}, "do_sample"),
         ({"len_penalty": 1.0}, "len_penalty: acts in beam search only"),
         ({"logprobs": -1}, "logprobs"),
         ({"seed": 1.5}, "seed"),
@@ -249,6 +257,72 @@ def test_a_stream_is_the_text_in_pieces(tiny, engine):
 def test_a_bad_setting_is_named(settings, word):
     with pytest.raises(ValueError, match=word):
         TaskInfo(**{"prompt_seqs": "a"} | settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "refused", "because"),
+    [
+        ({"temperature": 0, "top_p": 0.3}, "top_p", "temperature is 0"),
+        ({"temperature": 0, "seed": 1}, "seed", "temperature is 0"),
+        ({"top_k": 1, "temperature": 5.0}, "temperature", "top_k is 1"),
+        ({"do_sample": False, "temperature": 5.0}, "temperature", "do_sample is off"),
+        ({"do_sample": False, "top_k": 2, "beam_width": 4}, "top_k", "do_sample is off"),
+        ({"top_k": 2, "top_p": 0.5}, "top_p", "it keeps one"),
+        ({"top_k": 2, "top_p": 0.9, "beam_width": 4}, "top_p", "two tokens at least"),
+        ({"top_k": 2, "top_p": 0.3, "beam_width": 4, "temperature": 5.0}, "top_p", "top_k=2"),
+        ({"top_k": 1, "top_p": 0.9}, "top_p", "top_k is 1"),
+        # These act.
+        ({"temperature": 0, "beam_width": 4, "len_penalty": 1.0}, None, ""),
+        ({"temperature": 5.0, "beam_width": 4, "top_p": 0.3, "top_k": 3}, None, ""),
+        ({"top_k": 1, "beam_width": 4, "seed": 2}, None, ""),
+        ({"top_k": 2, "top_p": 0.6}, None, ""),
+        ({"top_k": 0, "top_p": 0.3}, None, ""),
+        ({"do_sample": False, "top_k": 50, "temperature": 1, "seed": 0}, None, ""),
+    ],
+)
+def test_what_was_changed_and_cannot_act_is_refused(settings, refused, because):
+    if refused is None:
+        TaskInfo("a", **settings)
+        return
+    with pytest.raises(ValueError, match=f"^{refused}: .*{because}"):
+        TaskInfo("a", **settings)
+
+
+CHANGES = {
+    "prompt_seqs": ["Paris is", "2, 4, 6", "Blue"], "seed": 1, "output_len": 10, "beam_width": 4,
+    "do_sample": False, "top_k": 3, "top_p": 0.5, "temperature": 3.0, "len_penalty": 5.0,
+    "repetition_penalty": 2.0, "stop": list(ascii_lowercase), "logprobs": 2,
+}  # fmt: skip
+
+
+def test_each_pair_of_settings_acts_or_is_refused():
+    """On a model whose next token is open, and whose end token is likely enough."""
+    model = loaded_model(llama())
+    model.model.lm_head.weight.mul_(0.3)
+    results = {}
+
+    def result(*names):
+        key = frozenset(names)
+        if key not in results:
+            base = {"prompt_seqs": [TEXT, "abc", "The"], "output_len": 24}
+            try:
+                answers = generate(TaskInfo(**base | {n: CHANGES[n] for n in key}), model)
+                results[key] = [(a.text, len(p.top)) for a in answers for p in a.logprobs]
+            except ValueError:
+                results[key] = "refused"
+        return results[key]
+
+    silent = [
+        (first, second)
+        for first in CHANGES
+        for second in CHANGES
+        if first != second and result(first) != "refused"
+        if result(first, second) == result(first)
+    ]
+    assert silent == []
+    refused = {tuple(sorted(key)) for key, value in results.items() if value == "refused"}
+    assert ("do_sample", "seed") in refused
+    assert ("do_sample", "output_len") not in refused
 
 
 @pytest.mark.slow
@@ -262,7 +336,7 @@ def test_the_command_line_prints_text_to_stdout_and_the_rest_to_stderr():
     answer = json.loads(done.stdout)
     assert answer["prompt"] == TEXT
     assert len(answer["token_ids"]) == 4
-    assert "course's engine" in done.stderr
+    assert "loading smollm2" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -270,7 +344,7 @@ def test_the_command_line_prints_text_to_stdout_and_the_rest_to_stderr():
     [
         ([], "--prompt"),
         (["--prompt", "a", "--top-p", "2"], "--top-p"),
-        (["--prompt", "a", "--beam-search-diversity-rate", "1"], "taken out"),
+        (["--prompt", "a", "--beam-search-diversity-rate", "1"], "no diverse beam"),
         (["--prompt", "a", "--output-len", "x"], "invalid int"),
         # What would do nothing, or would fail when all the work is done, is told before it.
         (["--prompt", "a", "--table", "x.csv"], "--table: is the table of a --sweep"),
@@ -337,32 +411,30 @@ def test_ctrl_c_stops_a_text_and_not_the_loop(tiny, engine, monkeypatch, capsys)
     assert "(stopped)" in capsys.readouterr().err
 
 
-def test_a_sweep_has_a_row_for_each_value_and_writes_table_and_picture(tiny, engine, tmp_path):
+def test_a_sweep_has_a_row_for_each_value_and_writes_a_table(tiny, tmp_path):
     task = TaskInfo(TEXT, output_len=6, temperature=0)
-    frame = sweep.sweep_setting("output_len", [2, 4], task, tiny, engine=engine)
+    frame = sweep.sweep_setting("output_len", [2, 4], task, tiny)
     assert frame.n_tokens.tolist() == [2, 4]
     assert frame.text[1].startswith(frame.text[0])
     assert (frame.mean_log_prob < 0).all()
     table = tmp_path / "sweep.csv"
-    assert sweep.run("output_len=2,4", str(table), task, tiny, engine) == 0
-    assert table.read_text().startswith("output_len,seconds")
-    assert table.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    for swept in ("output_len=2,4", "stop=a,the"):
+        assert sweep.run(swept, str(table), task, tiny) == 0
+        name, _, values = swept.partition("=")
+        assert table.read_text().startswith(f"{name},seconds")
+        assert pd.read_csv(table, dtype=str)[name].tolist() == values.split(",")
     with pytest.raises(ValueError, match="no_such"):
-        sweep.sweep_setting("no_such", [1], task, tiny, engine=engine)
+        sweep.sweep_setting("no_such", [1], task, tiny)
 
 
-@pytest.mark.parametrize("swept", ["do_sample=on,off", "stop=a,the", "do_sample=auto,off"])
-def test_a_setting_that_is_no_number_can_be_swept(tiny, engine, tmp_path, swept):
-    table = tmp_path / "sweep.csv"
-    task = TaskInfo(TEXT, output_len=6)
-    assert sweep.run(swept, str(table), task, tiny, engine) == 0
-    name, _, values = swept.partition("=")
-    assert pd.read_csv(table)[name].tolist() == values.split(",")
-    frame = sweep.sweep_setting(name, values.split(","), task, tiny, engine=engine)
-    first, second = values.split(",")
-    alt = sweep_panels({name: frame}).alt
-    told = re.search(rf"mean log p by {name} {first}: (\S+), {second}: ", alt)
-    assert float(told[1]) == pytest.approx(frame.mean_log_prob[0], abs=0.006)
+def test_settings_are_changed_together():
+    """One after the other they would be refused: at temperature 0 no seed acts."""
+    task = TaskInfo("x", temperature=0)
+    changed = prompt.changed(task, "seed=3", "temperature=0.5", "do_sample=on")
+    assert (changed.seed, changed.temperature, changed.do_sample) == (3, 0.5, True)
+    with pytest.raises(ValueError, match="seed: does nothing"):
+        prompt.changed(task, "seed=3")
+    assert set(DEFAULTS) == {field.name for field in fields(TaskInfo)}
 
 
 @pytest.mark.parametrize(
@@ -376,3 +448,22 @@ def test_a_stop_string_is_read_as_it_is_typed(typed, stop):
 def test_an_unknown_escape_is_refused():
     with pytest.raises(ValueError, match=r"Stop strings: \\q is unknown"):
         prompt.changed(TaskInfo("x"), r"stop=\q")
+
+
+def test_the_logprobs_picture_says_whether_the_chosen_token_was_among_the_best():
+    top = [(" a", -0.1), (" b", -3.0)]
+    alt = logprobs_view([(" b", -3.0, top), (" z", -9.0, top)]).alt
+    assert "1: chosen ␣b 0.050, among them" in alt
+    assert "2: chosen ␣z 0.000, not among them" in alt
+    with pytest.raises(ValueError, match="same number"):
+        logprobs_view([(" b", -3.0, top), (" z", -9.0, top[:1])])
+    with pytest.raises(ValueError, match="at least one"):
+        logprobs_view([])
+
+
+def test_the_timeline_tells_the_first_token_from_the_others():
+    alt = request_timeline({"measured": [0.5, 0.02, 0.04], "one": [0.1]}).alt
+    assert "measured: 3 tokens, the first after 500 ms, then 30 ms each" in alt
+    assert "one: 1 tokens, the first after 100 ms" in alt
+    with pytest.raises(ValueError, match="requests"):
+        request_timeline({"none": []})

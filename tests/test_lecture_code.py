@@ -25,6 +25,12 @@ SHARED = [
     ("09_beam_search", "decoding/beam_engine.py", "follow CachedModel"),
     ("10_sampling", "decoding/sampling.py", "apply_temperature top_k_filter top_p_filter"),
     ("10_sampling", "decoding/sampling.py", "min_p_filter apply_settings"),
+    ("11a_inference_script", "inference_script/settings.py", "greedy_because idle"),
+    ("11a_inference_script", "inference_script/run.py", "drawing searching stopping arguments"),
+    ("11a_inference_script", "inference_script/run.py", "without_settings finish answer_prompts"),
+    ("11a_inference_script", "inference_script/run.py", "positions score"),
+    ("11b_stream_stop_measure", "engine/streaming.py", "hold_back"),
+    ("11b_stream_stop_measure", "inference_script/run.py", "Recorder"),
 ]
 CASES = [(lecture, path, name) for lecture, path, names in SHARED for name in names.split()]
 

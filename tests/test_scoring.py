@@ -11,7 +11,7 @@ from tiny_models import tiny_tokenizer
 from lecture_lib.figures.chat import title_of
 from lecture_lib.figures.style import visible
 from lecture_lib.hub_tools.tokenizers import token_pieces
-from lecture_lib.inference_script.logprobs import TokenLogprobs
+from lecture_lib.inference_script.run import TokenLogprobs
 from lecture_lib.scoring import (
     DOCUMENT_START,
     TextScore,

@@ -8,6 +8,16 @@ from lecture_lib.tokens import decode_text, special_tokens
 UNFINISHED = "�"  # what a tokenizer decodes a part of a UTF-8 character to
 
 
+def hold_back(text, stops):
+    """What of a text can be shown, what must wait, and whether a stop string was found."""
+    found = [text.find(stop) for stop in stops if stop in text]
+    if found:
+        return text[: min(found)], "", True
+    beginnings = [stop[:n] for stop in stops for n in range(1, len(stop))]
+    n_held = max((len(start) for start in beginnings if text.endswith(start)), default=0)
+    return text[: len(text) - n_held], text[len(text) - n_held :], False
+
+
 class TextStream:
     """Turns one sequence's tokens into pieces of text, as they come.
 
@@ -72,13 +82,5 @@ class TextStream:
     def _release(self, new_text: str) -> str:
         if self.stopped:
             return ""
-        text = self._held + new_text
-        found = [text.find(stop) for stop in self.stop if stop in text]
-        if found:
-            self.stopped, self._held = True, ""
-            return text[: min(found)]
-        beginnings = (stop[:n] for stop in self.stop for n in range(1, len(stop)))
-        n_held = max((len(start) for start in beginnings if text.endswith(start)), default=0)
-        certain = len(text) - n_held
-        self._held = text[certain:]
-        return text[:certain]
+        certain, self._held, self.stopped = hold_back(self._held + new_text, self.stop)
+        return certain

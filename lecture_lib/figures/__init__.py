@@ -7,7 +7,7 @@ from .chat import chat_picture
 from .costs import latency_and_throughput
 from .distributions import generation_filmstrip, next_token_bars
 from .hugging_face import cross_attention_map, head_importance, token_html, token_strip
-from .inference_script import logprobs_view, request_timeline, sweep_panels
+from .inference_script import logprobs_view, request_timeline
 from .parallel import comparison_page, time_against_ranks, volume_bars
 from .picture import Picture
 from .roofline import RooflinePoint, roofline

@@ -36,6 +36,10 @@ class Span:
         return surprise_colour(scaled), ink_on(scaled)
 
 
+_LEGEND = "p of a token by the model itself:"
+_SCALE = [Span(f"{p:g}", math.log(p)) for p in (1, 0.5, 0.2, 0.05, 0.01)]
+
+
 def spans_of(pieces: Sequence[str], logprobs: Sequence, tokenizer) -> list[Span]:
     """The pieces of an answer with the tokens that they came from, a ``TokenLogprobs`` each.
 
@@ -95,10 +99,9 @@ def said_html(role: str, inner: str) -> str:
 
 def legend_html() -> str:
     """What the colours mean."""
-    spans = [Span(f"{p:g}", math.log(p)) for p in (1, 0.5, 0.2, 0.05, 0.01)]
     look = f"padding:1px 6px;border:1px solid {_FRAME}"
-    shown = "".join(f"<span style='{_paint(span)}{look}'>{span.text}</span>" for span in spans)
-    return f"<small>p of a token by the model itself: {shown}</small>"
+    shown = "".join(f"<span style='{_paint(span)}{look}'>{span.text}</span>" for span in _SCALE)
+    return f"<small>{_LEGEND} {shown}</small>"
 
 
 def _paint(span: Span) -> str:
@@ -119,6 +122,8 @@ def chat_picture(messages: Sequence[tuple[str, str | Sequence[Span]]]) -> Pictur
         told.append(f"{role}: “{''.join(s.text for s in spans)}”{ending}")
     if len(lines) > _MOST_LINES:
         lines = [*lines[: _MOST_LINES - 1], [(0, Span("…", math.nan))]]
+    scale = [(len(_LEGEND) + 1 + 6 * i, span) for i, span in enumerate(_SCALE)]
+    lines = [[(0, Span(_LEGEND, math.nan)), *scale], *lines]
     figure, axes = blank_axes(
         8.6, 0.15 + 0.235 * len(lines), (-1, _CHARS_PER_LINE + 1), (len(lines) + 0.3, -0.3)
     )

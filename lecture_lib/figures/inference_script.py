@@ -1,18 +1,11 @@
-"""Pictures of the inference script: logprobs, where a request's time goes, sweeps of settings."""
+"""Pictures of the inference script: log-probabilities, and where a request's time goes."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 
 from .picture import Picture, blank_axes, new_figure
-from .style import CHOSEN, DECODE, GOOD, INK, KEPT, PREFILL, in_course_style, visible
-
-_SWEPT = {  # column: words, colour, marker, row of panels
-    "distinct_2": ("different pairs", KEPT, "o", 0),
-    "repeated_4": ("repeated 4-grams", CHOSEN, "s", 0),
-    "mean_log_prob": ("mean log p", GOOD, "^", 1),
-}
+from .style import CHOSEN, DECODE, INK, KEPT, PREFILL, in_course_style, visible
 
 
 @in_course_style
@@ -90,41 +83,3 @@ def request_timeline(requests: Mapping[str, Sequence[float]], *, caption: str = 
     axes.set(ylim=(len(requests) - 0.5, -0.5), xlim=(0, 1.13e3 * longest), xlabel="milliseconds")
     figure.legend(frameon=False, fontsize=9, ncols=2, loc="outside upper left")
     return Picture(figure, "Time of a request. " + "; ".join(told), caption)
-
-
-@in_course_style
-def sweep_panels(frames: Mapping[str, pd.DataFrame], *, caption: str = "") -> Picture:
-    """Variety, repetition and log p against one setting after another, means over the prompts.
-
-    Args:
-        frames: setting -> what ``sweep_setting`` returns for it.
-
-    Raises:
-        ValueError: no frame, or one without its setting, distinct_2, repeated_4, mean_log_prob.
-    """
-    figure = new_figure(2.05 * len(frames) + 0.6, 4.2)
-    panels = figure.subplots(2, len(frames), sharey="row", squeeze=False)
-    told = []
-    for name, frame, column in zip(frames, frames.values(), panels.T, strict=True):
-        if lacking := {name, *_SWEPT} - set(frame):
-            raise ValueError(f"frames[{name!r}]: lacks {', '.join(sorted(lacking))}")
-        numbers = pd.to_numeric(frame[name], errors="coerce")
-        words = bool(numbers.isna().any())  # "on" and "off" stay in their order
-        by = frame[name].astype(str) if words else numbers.astype(float)
-        means = frame.groupby(by, sort=not words)[[*_SWEPT]].mean()
-        places = range(len(means))  # values such as 1, 50, 1000: evenly spaced
-        names = list(means.index) if words else [f"{value:g}" for value in means.index]
-        for key, (label, colour, marker, row) in _SWEPT.items():
-            column[row].plot(places, means[key], marker=marker, color=colour, label=label)
-            values = ", ".join(f"{x}: {y:.2f}" for x, y in zip(names, means[key], strict=True))
-            told.append(f"{label} by {name} {values}")
-        for axes in column:
-            axes.set_xticks(places, names)
-            axes.grid(alpha=0.25)
-        column[0].set_ylim(-0.03, 1.05)
-        column[1].set_xlabel(name)
-    panels[0, 0].set_ylabel("share")
-    panels[1, 0].set_ylabel("mean log p (nats)")
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, frameon=False, fontsize=9, ncols=2, loc="outside upper left")
-    return Picture(figure, "Sweeps. " + "; ".join(told), caption)

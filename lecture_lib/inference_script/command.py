@@ -14,12 +14,12 @@ from pathlib import Path
 from lecture_lib.checks import check_text
 
 from . import prompt
-from .settings import TaskInfo
+from .settings import DEFAULTS, TaskInfo
 
 EXAMPLES = """examples:
   %(prog)s --prompt "The quick brown fox"
   %(prog)s --prompt "Once upon a time" --temperature 0.7 --top-p 0.9 --stop "\\n"
-  %(prog)s --prompt A --prompt B --beam-width 4 --json
+  %(prog)s --prompt A --prompt B --beam-width 4 --no-do-sample --json
   %(prog)s --interactive
   %(prog)s --prompt "Once upon a time" --sweep top_k=1,5,50 --table sweep.csv
 """
@@ -64,8 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     setting("--temperature", type=float, help="0 is greedy; below 1 bolder, above 1 wilder")
     setting("--top-k", type=int, help="keep the k likeliest tokens; 0 keeps all, 1 is greedy")
     setting("--top-p", type=float, help="keep the smallest set of tokens with this probability")
-    setting("--beam-width", type=int, help="more than 1: beam search")
-    setting("--do-sample", action=argparse.BooleanOptionalAction, help="draw, with beams too")
+    setting("--beam-width", type=int, help="more than 1: beam search (mind --no-do-sample)")
+    setting("--do-sample", action=argparse.BooleanOptionalAction, help="draw tokens (the default)")
     setting("--len-penalty", type=float, help="of beam search; above 0 favours long texts")
     setting("--beam-search-diversity-rate", type=float, help="refused unless 0, with the reason")
     setting("--repetition-penalty", type=float, help="above 1: fewer repetitions")
@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     one_of("--interactive", action="store_true", help="a prompt loop; /settings shows and changes")
     one_of("--json", action="store_true", help="one JSON object per prompt, for machines")
     one_of("--sweep", metavar="SETTING=A,B,C", help="run once for each value and print a table")
-    add("--table", metavar="FILE.csv", help="write the sweep's table, and a picture beside it")
+    add("--table", metavar="FILE.csv", help="write the sweep's table")
     return parser
 
 
@@ -84,8 +84,7 @@ def _read_task(args: argparse.Namespace) -> TaskInfo:
     """The TaskInfo that the arguments describe; a ValueError without a prompt."""
     if not args.prompt_seqs:
         raise ValueError("prompt_seqs: needs a text: --prompt TEXT, or --interactive")
-    names = [f.name for f in dataclasses.fields(TaskInfo)]
-    given = {name: getattr(args, name) for name in names if hasattr(args, name)}
+    given = {name: getattr(args, name) for name in DEFAULTS if hasattr(args, name)}
     return TaskInfo(**{"logprobs": 0} | given)
 
 
@@ -110,14 +109,13 @@ def _run(args: argparse.Namespace, task_info) -> int:
 
     loaded = load_model(args.model, device=args.device)
     engine = engine_or_none(loaded)
-    kind = "the course's engine" if engine else "Transformers (the engine does not know it)"
-    print(f"{loaded.source}, on {loaded.device}, by {kind}", file=sys.stderr)
+    print(f"{loaded.source}, on {loaded.device}", file=sys.stderr)
     if args.interactive:
         return prompt.loop(loaded, engine, task_info)
     if args.sweep:
         from . import sweep  # it needs pandas
 
-        return sweep.run(args.sweep, args.table, task_info, loaded, engine)
+        return sweep.run(args.sweep, args.table, task_info, loaded)
     return _answer(args, task_info, loaded, engine)
 
 
@@ -127,9 +125,12 @@ def _answer(args, task_info, loaded, engine) -> int:
     if len(task_info.prompts) == 1 and not args.json and not task_info.logprobs:
         prompt.show_text(task_info, loaded, engine)
         return 0
-    for answer in generate(task_info, loaded, engine=engine):
+    for text, answer in zip(task_info.prompts, generate(task_info, loaded), strict=True):
         if args.json:
-            print(json.dumps(dataclasses.asdict(answer), ensure_ascii=False))
+            names = ("text", "token_ids", "finish_reason")
+            shown = {"prompt": text} | {name: getattr(answer, name) for name in names}
+            shown["logprobs"] = list(map(dataclasses.asdict, answer.logprobs))
+            print(json.dumps(shown, ensure_ascii=False))
             continue
         print(answer.text)
         decode = loaded.tokenizer.decode

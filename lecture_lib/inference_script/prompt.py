@@ -5,7 +5,7 @@ import dataclasses
 import re
 import sys
 
-from .settings import TaskInfo
+from .settings import DEFAULTS, TaskInfo
 
 HELP = """Type a text and see it continued. Commands:
   /settings                 show the settings
@@ -52,7 +52,7 @@ def show_text(task: TaskInfo, loaded, engine) -> None:
             print(piece, end="", flush=True)
         print()
     else:
-        print(run.generate(task, loaded, engine=engine)[0].text)
+        print(run.generate(task, loaded)[0].text)
 
 
 def command(line: str, settings: TaskInfo) -> TaskInfo:
@@ -63,31 +63,32 @@ def command(line: str, settings: TaskInfo) -> TaskInfo:
         return settings
     if name != "/settings":
         raise ValueError(f"{name}: unknown; there are /settings, /help and /quit")
-    for change in changes:
-        settings = changed(settings, change)
-    for f in dataclasses.fields(TaskInfo):
-        if f.name != "prompt_seqs":
-            print(f"  {f.name} = {getattr(settings, f.name)!r}", file=sys.stderr)
+    settings = changed(settings, *changes)
+    for name in list(DEFAULTS)[1:]:  # all but the prompt
+        print(f"  {name} = {getattr(settings, name)!r}", file=sys.stderr)
     return settings
 
 
-def changed(settings: TaskInfo, change: str) -> TaskInfo:
-    """Settings with one of them changed by ``name=value``; ValueError where that can't be."""
-    name, equals, text = change.partition("=")
-    known = {f.name for f in dataclasses.fields(TaskInfo)} - {"prompt_seqs"}
-    if not equals or name not in known:
-        raise ValueError(f"{name}: write setting=value, with one of {', '.join(sorted(known))}")
-    return dataclasses.replace(settings, **{name: read_value(name, text)})
+def changed(settings: TaskInfo, *changes: str) -> TaskInfo:
+    """Settings changed by texts ``name=value``, all at once; ValueError where that can't be."""
+    new = {}
+    for change in changes:
+        name, equals, text = change.partition("=")
+        if not equals or name == "prompt_seqs" or name not in DEFAULTS:
+            known = sorted(DEFAULTS.keys() - {"prompt_seqs"})
+            raise ValueError(f"{name}: write setting=value, with one of {', '.join(known)}")
+        new[name] = read_value(name, text)
+    return dataclasses.replace(settings, **new)
 
 
 def read_value(name: str, text: str):
-    """A setting's value as it is typed: a number, on/off for do_sample, text for stop."""
+    """A setting's value as it is typed: a number, on or off for do_sample, text for stop."""
     if name == "stop":
         return (unescape(text),) if text else ()
     if name == "do_sample":
-        words = {"true": True, "on": True, "false": False, "off": False, "auto": None}
+        words = {"true": True, "on": True, "false": False, "off": False}
         if text.lower() not in words:
-            raise ValueError(f"do_sample: needs on, off or auto, got {text!r}")
+            raise ValueError(f"do_sample: needs on or off, got {text!r}")
         return words[text.lower()]
     for kind in (int, float):
         with contextlib.suppress(ValueError):

@@ -1,7 +1,10 @@
-"""TaskInfo: the settings of the lecture's script, under the lecture's names, checked."""
+"""TaskInfo: the settings of the lecture's script, under the lecture's names, checked.
+
+A task's settings as a dict are ``vars(task_info)``; lecture 11a works with such dicts.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 
 from lecture_lib.checks import (
     check_count,
@@ -10,7 +13,6 @@ from lecture_lib.checks import (
     check_stop,
     check_text,
     check_type,
-    shown,
 )
 from lecture_lib.sampling_settings import SamplingSettings
 
@@ -24,35 +26,33 @@ class TaskInfo:
         seed: the same seed gives the same text.
         output_len: how many new tokens at most.
         beam_width: 1: one text at a time; more: beam search that keeps so many.
-        temperature: 0 is greedy; above 0 the next token is drawn, below 1 more surely.
-        top_k: keep so many of the likeliest tokens, 0 keeps all; 1 is greedy.
-        top_p: keep the smallest set of tokens with this much probability, 1 keeps all.
-        do_sample: draw, or take the likeliest. None: draw, unless temperature is 0, top_k is 1,
-            or there are beams.
-        beam_search_diversity_rate: must be 0; see Raises.
-        len_penalty: beam search divides a text's log-probability by its length to this power;
-            without beams it would do nothing and must be 0.
+        do_sample: draw the next token, or the next tokens of the beams. Off: take the likeliest.
+        temperature: below 1 the draws are bolder, above 1 wilder; 0 draws nothing.
+        top_k: draw from so many of the likeliest tokens, 0 keeps all.
+        top_p: draw from the smallest set of tokens with this much probability, 1 keeps all.
+        beam_search_diversity_rate: must be 0: Transformers 5 has no diverse beam search.
+        len_penalty: beam search divides a text's log-probability by its length to this power.
         repetition_penalty: above 1 makes tokens that were there before less likely.
         stop: strings that end a text; they are not part of it.
         logprobs: note so many of the likeliest tokens at each position, 0 for none.
 
     Raises:
-        ValueError: a setting outside its range; the message names it. A diversity rate other than
-            0: group beam search has left Transformers 5, and the course leaves it out too.
+        ValueError: a setting outside its range, or one that was changed and can't act together
+            with the others; the message names it.
     """
 
     prompt_seqs: str | Sequence[str] = ""
     seed: int = 0
     output_len: int = 16
     beam_width: int = 1
+    do_sample: bool = True
     temperature: float = 1.0
     top_k: int = 50
     top_p: float = 1.0
-    do_sample: bool | None = None
     beam_search_diversity_rate: float = 0.0
     len_penalty: float = 0.0
     repetition_penalty: float = 1.0
-    stop: str | Sequence[str] = field(default=())
+    stop: str | Sequence[str] = ()
     logprobs: int = 5
 
     def __post_init__(self):
@@ -64,39 +64,19 @@ class TaskInfo:
         sizes = {"output_len": 1, "beam_width": 1, "logprobs": 0, "top_k": 0, "seed": 0}
         for name, least in sizes.items():
             object.__setattr__(self, name, check_count(name, getattr(self, name), least))
-        if self.do_sample is not None:
-            check_flag("do_sample", self.do_sample)
-        check_number("temperature", self.temperature)
-        check_number("len_penalty", self.len_penalty)
-        if self.temperature < 0:
-            raise ValueError(f"temperature: must be 0 (greedy) or more, got {self.temperature}")
-        if self.len_penalty != 0 and self.beam_width == 1:
-            raise ValueError(
-                f"len_penalty: acts in beam search only; got {self.len_penalty} with beam_width=1, "
-                "where it must be 0"
-            )
-        if (rate := self.beam_search_diversity_rate) != 0:
-            raise ValueError(
-                f"beam_search_diversity_rate: only 0 is possible, got {shown(rate)}: group "
-                "(diverse) beam search was taken out of Transformers 5, and this course has no "
-                "version of its own"
-            )
-        if self.do_sample and self.temperature == 0:
-            raise ValueError("do_sample: nothing can be drawn at temperature 0; leave one out")
-        check_stop(self.stop)
+        object.__setattr__(self, "stop", check_stop(self.stop))
+        check_flag("do_sample", self.do_sample)
+        check_number("temperature", self.temperature, least=0)
+        for name in ("len_penalty", "beam_search_diversity_rate"):
+            check_number(name, getattr(self, name))
         self.sampling  # checks what is left  # noqa: B018
+        for name, reason in idle(vars(self)).items():
+            raise ValueError(f"{name}: {reason}; got {getattr(self, name)}")
 
     @property
     def prompts(self) -> list[str]:
         """The prompts as a list."""
         return [self.prompt_seqs] if isinstance(self.prompt_seqs, str) else list(self.prompt_seqs)
-
-    @property
-    def draws(self) -> bool:
-        """Whether the next token is drawn, and not simply the likeliest."""
-        if self.do_sample is not None:
-            return self.do_sample
-        return self.temperature > 0 and self.top_k != 1 and self.beam_width == 1
 
     @property
     def sampling(self) -> SamplingSettings:
@@ -107,3 +87,34 @@ class TaskInfo:
             top_p=self.top_p,
             repetition_penalty=self.repetition_penalty,
         )
+
+
+DEFAULTS = {field.name: field.default for field in fields(TaskInfo)}
+
+
+def greedy_because(task: dict) -> str:
+    """Why no token is drawn, in words; an empty text where tokens are drawn."""
+    if not task["do_sample"]:
+        return "do_sample is off"
+    if task["temperature"] == 0:
+        return "temperature is 0"
+    if task["top_k"] == 1 and task["beam_width"] == 1:
+        return "top_k is 1"
+    return ""
+
+
+def idle(task: dict) -> dict[str, str]:
+    """The settings that were changed and can't act: name -> why."""
+    reasons, top_k = {}, task["top_k"]
+    if because := greedy_because(task):
+        for name in ("seed", "temperature", "top_k", "top_p"):
+            if not because.startswith(name):
+                reasons[name] = f"does nothing, since no token is drawn: {because}"
+    elif task["beam_width"] == 1 and 0 < top_k * task["top_p"] <= 1:
+        reasons["top_p"] = f"of {top_k} tokens (top_k) it keeps one: that is do_sample=False"
+    elif task["beam_width"] > 1 and 0 < top_k <= 2:
+        reasons["top_p"] = f"beams draw from two tokens at least, and top_k={top_k} keeps no more"
+    if task["beam_width"] == 1:
+        reasons["len_penalty"] = "acts in beam search only, and beam_width is 1"
+    reasons["beam_search_diversity_rate"] = "Transformers 5 has no diverse beam search"
+    return {name: why for name, why in reasons.items() if task[name] != DEFAULTS[name]}

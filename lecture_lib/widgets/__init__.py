@@ -9,7 +9,6 @@ from .generation_stepper import GenerationStepper
 from .parallel_calculators import PipelineCalculator, ScheduleView, TensorParallelCalculator
 from .sampling_view import SamplingView
 from .sentence_scorer import SentenceScorer
-from .strategies import StrategiesSideBySide
 from .tokenizer_view import TokenizerView
 
 __all__ = [
@@ -24,7 +23,6 @@ __all__ = [
     "ScheduleView",
     "SentenceScorer",
     "StepBreakdown",
-    "StrategiesSideBySide",
     "TensorParallelCalculator",
     "TokenizerView",
 ]

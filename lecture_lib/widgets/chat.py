@@ -20,7 +20,7 @@ _REDRAW_S = 0.08  # a faster model than this would spend its time on drawing
 _EXAMPLE, _EXAMPLE_LEN = "What is the capital of France?", 32
 _NO_BEAMS = (
     "<small>No beams here: until the end every step of a beam search may replace the whole text, "
-    "so there is nothing to stream. StrategiesSideBySide shows them.</small>"
+    "so there is nothing to stream.</small>"
 )
 
 

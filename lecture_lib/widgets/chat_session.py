@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from ..checks import check_text
 from ..engine import Engine, Generation
 from ..engine.generate import Run, cached_tokens
-from ..inference_script.logprobs import Recorder
-from ..inference_script.run import chooser
+from ..inference_script.run import Recorder, chooser
 from ..inference_script.settings import TaskInfo
 from ..scoring import chat_ids
 
@@ -69,7 +68,7 @@ class ChatSession:
                 f"have {settings.output_len:,}, but the model's context holds "
                 f"{self.engine.context_length:,}. Shorten it, ask for fewer tokens, or Clear"
             )
-        recorder = Recorder(chooser(settings, [ids]), N_TOP, n_rows=1)
+        recorder = Recorder(chooser(settings, [ids]), N_TOP)
         run = _StoppableRun(
             self.engine, ids, settings.output_len, stop=settings.stop, next_token=recorder
         )

@@ -8,12 +8,10 @@ from lab_page import keep_screenshot
 from playwright.sync_api import expect
 
 from lecture_lib.inference_script import TaskInfo, generate
-from lecture_lib.widgets.strategies import STRATEGIES
 
 pytestmark = [pytest.mark.real_model, pytest.mark.slow]
 
 ANSWER_MS = 120_000
-SHORT = 8  # new tokens; the lecture shows 24
 QUESTION = "What is the capital of France?"
 
 
@@ -85,28 +83,3 @@ def test_what_is_wrong_is_said_in_the_widget(chat):
     chat.get_by_role("button", name="Send").click()
     expect(chat.get_by_role("alert")).to_contain_text("too long", timeout=ANSWER_MS)
     assert box.input_value() == "word " * 9000
-
-
-def test_strategies_stand_side_by_side(widgets_page, loaded):
-    cell = widgets_page.find_cell("StrategiesSideBySide(")
-    widgets_page.type_source(cell, f"StrategiesSideBySide(loaded, output_len={SHORT})")
-    widgets_page.run(cell)
-    view = widgets_page.cell(cell).locator(".lecture-widget")
-    view.wait_for()
-    box = view.get_by_role("textbox", name="Prompt")
-    box.fill("The best <i>way</i>")
-    view.get_by_role("button", name="Run").click()
-    expect(view).to_contain_text("After “The best <i>way</i>”", timeout=ANSWER_MS)
-    for name, settings in STRATEGIES.items():
-        task = TaskInfo("The best <i>way</i>", **{"output_len": SHORT} | settings)
-        [answer] = generate(task, loaded)
-        column = view.locator("div:has(> b)").filter(
-            has=widgets_page.page.get_by_text(name, exact=True)
-        )
-        expect(column.locator(".chat-token")).not_to_have_count(0, timeout=ANSWER_MS)
-        text = "".join(column.locator(".chat-token").all_text_contents()).replace("(end)", "")
-        assert text == answer.text
-    boxes = [column.bounding_box() for column in view.locator("div:has(> b)").all()]
-    assert len({round(box["y"]) for box in boxes}) < len(boxes), "all below one another"
-    assert widgets_page.wider_than_their_place() == []
-    keep_screenshot(view, "widget_StrategiesSideBySide")
