@@ -49,8 +49,8 @@ MERGES = Task(
     grade_id="merges", entry="learn_merges", cases=merges_cases, compare=Exact(),
     watch=("mutated",), misconceptions=[
         ("no-weights", "+ counts[word]", "+ 1", "a pair counts as often as its WORD occurs"),
-        ("once-per-word", "in zip(tokens, tokens[1:], strict=False)",
-         "in set(zip(tokens, tokens[1:], strict=False))", "a pair may occur twice in one word"),
+        ("once-per-word", "in itertools.pairwise(tokens)", "in set(itertools.pairwise(tokens))",
+         "a pair may occur twice in one word"),
         ("ties-by-text", "ids[pair[0]], ids[pair[1]]", "pair", "of equally frequent pairs the "
          "smaller IDS win: a joined token has a larger id than every character"),
         ("ties-first-seen", ", ids[pair[0]], ids[pair[1]]", ",", "of equally frequent pairs the "
@@ -116,7 +116,7 @@ BATCH = Task(
          "[i for i in row if i != pad_id] for row in new",
          "padding can't be told by its id: cut behind the first end token"),
         ("no-end", "row.index(end) + 1", "row.index(end)", "the end token belongs to the answer"),
-        ("samples", ', "do_sample": False', "", "a model may sample by itself: say do_sample=False"),
+        ("samples", ', "do_sample": False', "", "a model may sample: say do_sample=False"),
         ("one-by-one", "return [", "[model.generate(ids[:1]) for _ in prompts]\n    return [",
          "the answers are right, but take ONE call of generate, for the whole batch"),
     ])  # fmt: skip
