@@ -21,7 +21,6 @@ from lecture_lib.hub_tools import (
     compare_padding_sides,
     file_table,
     mean_loss,
-    observe_generation,
     read_index,
     token_pieces,
     without_head,
@@ -109,12 +108,11 @@ def test_padding_needs_prompts_of_different_lengths(tiny):
     "use",
     [
         lambda loaded: compare_padding_sides(loaded, ["the fox", "the quick mouse"]).to_dict(),
-        lambda loaded: observe_generation(loaded, "the fox", max_new_tokens=3),
         lambda loaded: SummarizationPipeline(
             model=loaded.model, tokenizer=loaded.tokenizer, task="summarization"
         )("the fox", max_new_tokens=3),
     ],
-    ids=["padding", "observed", "pipeline"],
+    ids=["padding", "pipeline"],
 )
 def test_what_a_tokenizer_returns_and_its_model_does_not_know_is_left_out(tiny, use):
     """GPT-NeoX's returns token_type_ids, which generate() refuses."""
