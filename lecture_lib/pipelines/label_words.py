@@ -4,8 +4,8 @@
     Sentiment:                              -> " negative" or " positive"?
 
 A language model says one of the words more easily, whatever the text. So what it says after a text
-without content is subtracted: the score of a label is log p(words | text) - log p(words | nothing),
-the difference that the text makes (contextual calibration, Zhao et al. 2021, arXiv 2102.09690).
+without content, "N/A", is subtracted: the score of a label is log p(words | text) - log p(words |
+N/A), the difference that the text makes (contextual calibration, arXiv 2102.09690).
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,8 +22,7 @@ from .text_to_text import check_length, check_text, check_texts
 
 SENTIMENT = {"NEGATIVE": "negative", "POSITIVE": "positive"}
 TEMPLATE = "Review: {text}\nSentiment:"
-# Texts that say nothing; the prior is the mean of the model's answers to them.
-CONTENT_FREE = ("N/A", "")
+CONTENT_FREE = "N/A"  # a text that says nothing: what the model answers to it is its habit
 
 
 class LabelWordsPipeline(Pipeline):
@@ -122,9 +121,7 @@ class LabelWordsPipeline(Pipeline):
             scores = scores - self._prior(words, template)
         return {"scores": scores}
 
-    def postprocess(
-        self, model_outputs: dict, names: tuple[str, ...] = tuple(SENTIMENT), top_k: Any = "",
-    ) -> dict | list[dict]:  # fmt: skip
+    def postprocess(self, model_outputs: dict, names=tuple(SENTIMENT), top_k: Any = ""):
         """The best label, or with top_k a list of the best."""
         probs = model_outputs["scores"][0].softmax(-1).tolist()
         ranked = sorted(zip(probs, names, strict=True), key=lambda pair: -pair[0])
@@ -149,15 +146,11 @@ class LabelWordsPipeline(Pipeline):
         return torch.stack(columns, dim=1)
 
     def _prior(self, words: tuple[str, ...], template: str) -> torch.Tensor:
-        """log of the mean probability of each label's words after a text without content."""
+        """log p of each label's words after a text without content, (1, number of labels)."""
         key = (words, template)
         if key not in self._priors:
-            prompts = [self._encode(text, template) for text in CONTENT_FREE]
-            rows = [
-                self._word_log_probs(self.ensure_tensor_on_device(**prompt), words, template)
-                for prompt in prompts
-            ]
-            self._priors[key] = torch.cat(rows).exp().mean(dim=0).log()
+            prompt = self.ensure_tensor_on_device(**self._encode(CONTENT_FREE, template))
+            self._priors[key] = self._word_log_probs(prompt, words, template)
         return self._priors[key]
 
 
