@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{type(model).__name__}, {n_params:,} parameters", flush=True)
         curve, seconds = train(
             model, recipe.batches(options.seed, processor, recipe.BATCH_SIZE),
-            steps=steps, learning_rate=recipe.LEARNING_RATE,
+            steps=steps, learning_rate=recipe.LEARNING_RATE, muon=recipe.MUON,
         )  # fmt: skip
         save(model, processor, options.output)
         facts = {
@@ -71,6 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
             "about": recipe.ABOUT, "data": recipe.DATA, "limits": recipe.LIMITS,
             "steps": steps, "batch_size": recipe.BATCH_SIZE,
             "learning_rate": recipe.LEARNING_RATE, "seed": options.seed,
+            "optimizer": "Muon and AdamW" if recipe.MUON else "AdamW",
             "seconds": round(seconds), "processor": platform.machine(),
             "torch": torch.__version__, "transformers": transformers.__version__,
             "loss_curve": curve,

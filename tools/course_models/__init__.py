@@ -4,6 +4,7 @@ Each module here is one model. It has
 
 TASK                               the task of Transformers that the model is for
 STEPS, BATCH_SIZE, LEARNING_RATE   how it is trained
+MUON                               whether with Muon (see training.py)
 build(seed)                        (model with random weights, what is saved beside it)
 batches(seed, processor, size)     endless batches that ``model(**batch)`` takes, with the labels
 score(folder, n, seed)             what the stored weights do on data that they never saw

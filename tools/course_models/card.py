@@ -31,7 +31,7 @@ pipe = pipeline("{task}", model="lecture_lib/models/{name}")
 ## Training
 
 `python tools/train_course_model.py {module}`, seed {seed}: {steps:,} steps of {batch_size} examples,
-AdamW at {learning_rate}, cosine schedule; {minutes:.0f} minutes on one core of a CPU that it shared
+{optimizer} at {learning_rate}, cosine schedule; {minutes:.0f} minutes on one core of a CPU that it shared
 ({processor}, torch {torch}, Transformers {transformers}). Final training loss {loss:.4f}.
 
 ## Held-out score

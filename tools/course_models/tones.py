@@ -8,10 +8,11 @@ import torch
 from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification, pipeline
 
 TASK = "audio-classification"
-STEPS, BATCH_SIZE, LEARNING_RATE = 1500, 64, 1e-3
+STEPS, BATCH_SIZE, LEARNING_RATE = 500, 64, 1.5e-3
+MUON = False
 LABELS = ["rising", "falling", "steady", "trembling", "knocking", "noise"]
 SAMPLING_RATE, SECONDS = 16_000, 1.0
-N_CLIPS = 6000  # made once; each step takes some of them
+N_CLIPS = 5000  # made once; each step takes some of them
 
 ABOUT = """Says which of six kinds of sound a clip of one second is: a rising, falling, steady or
 trembling tone, knocking, or noise. It is an Audio Spectrogram Transformer: the clip becomes a
