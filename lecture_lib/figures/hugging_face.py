@@ -128,17 +128,22 @@ def spectrograms(sounds: Mapping[str, object], *, sampling_rate: int, caption: s
     if not waves or any(wave.ndim != 1 or len(wave) < 1024 for wave in waves.values()):
         raise ValueError("sounds: needs a title -> waveform of at least 1,024 samples, or more")
     check_count("sampling_rate", sampling_rate)
-    figure = new_figure(1.2 + 1.9 * len(waves), 2.4)
+    figure = new_figure(1.2 + 1.9 * max(len(waves), 2), 2.4)
     panels = figure.subplots(1, len(waves), sharey=True, squeeze=False)[0]
     told = []
     for axes, (title, wave) in zip(panels, waves.items(), strict=True):
-        frames = np.lib.stride_tricks.sliding_window_view(wave, 1024)[::256] * np.hanning(1024)
-        power = np.abs(np.fft.rfft(frames)).T ** 2  # (frequencies, frames)
+        # About 60 columns, whatever the length: few enough to see that they are numbers.
+        windows = np.lib.stride_tricks.sliding_window_view(wave, 512)[:: len(wave) // 60]
+        power = np.abs(np.fft.rfft(windows * np.hanning(512))).T ** 2  # (frequencies, columns)
         loud = np.log10(power + 1e-6 * power.max() + 1e-12)
         extent = (0, len(wave) / sampling_rate, 0, sampling_rate / 2000)
-        axes.imshow(loud, origin="lower", aspect="auto", cmap="Blues", extent=extent)
+        axes.imshow(
+            loud, origin="lower", aspect="auto", cmap="Blues", extent=extent,
+            interpolation="nearest",
+        )  # fmt: skip
+        axes.locator_params(axis="x", nbins=3)
         axes.set(title=title, xlabel="seconds", ylim=(0, min(4, extent[3])))
-        strongest = power.argmax(axis=0)[[0, -1]] * sampling_rate / 1024
+        strongest = power.argmax(axis=0)[[0, -1]] * sampling_rate / 512
         told.append(f"{title}: strongest near {strongest[0]:.0f} hertz first, {strongest[1]:.0f} last")
     panels[0].set_ylabel("kilohertz")
     alt = "Spectrograms, a sound each (time to the right, frequency upwards). " + "; ".join(told)
