@@ -10,7 +10,7 @@ from transformers import LayoutLMConfig, LayoutLMForQuestionAnswering, pipeline
 from ._words import MONTHS, PLACES, SURNAMES, make_tokenizer
 
 TASK = "document-question-answering"
-STEPS, BATCH_SIZE, LEARNING_RATE = 2500, 32, 2e-3
+STEPS, BATCH_SIZE, LEARNING_RATE = 1500, 32, 2e-3
 MUON = True
 VOCAB_SIZE = 700
 # A receipt of 480 × 640 pixels in a font where each letter is 12 wide and 20 high.
