@@ -274,6 +274,7 @@ EXAMPLES = {
     },
     "figures.score_maps": lambda it: {"maps": {"a": np.eye(2)}, "tokens": ["a", "b"]},
     "figures.sharded_layer": lambda it: {"spec": it.spec, "n_ranks": 2},
+    "figures.spectrograms": lambda it: {"sounds": {"a": [0.0, 0.1] * 999}, "sampling_rate": 8000},
     "figures.surprise_html": lambda it: {"score": SCORE},
     "figures.surprise_strip": lambda it: {"scores": [SCORE]},
     "figures.time_against_ranks": lambda it: {

@@ -113,6 +113,7 @@ CALLS = {
     "figures.ring_all_reduce_view": {},
     "figures.roofline": {"peak_flops": 1e12, "memory_bandwidth": 1e9, "points": POINTS},
     "figures.sharded_layer": {"spec": SPEC},
+    "figures.spectrograms": {"sounds": {"a": [0.0, 0.1] * 999}, "sampling_rate": 8000},
     "hardware.Hardware": {
         "name": "a", "peak_flops": 1e12, "memory_bandwidth": 1e9, "memory_bytes": 1e9,
     },

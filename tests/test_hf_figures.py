@@ -14,6 +14,7 @@ from lecture_lib.course_t5 import FOLDER
 from lecture_lib.figures.hugging_face import (
     cross_attention_map,
     head_importance,
+    spectrograms,
     token_html,
     token_strip,
 )
@@ -29,6 +30,7 @@ PIECES = [
 RISES = np.array([[0.01, -0.02], [0.5, 0.0], [0.03, -0.04]])
 SCORES = torch.tensor([[[[0.8, 0.1, 0.1], [0.2, 0.7, 0.1]]], [[[0.4, 0.3, 0.3], [0.0, 0.9, 0.1]]]])
 CAT = (["▁the", "▁cat", "</s>"], ["▁le", "▁chat"])
+WAVE = np.sin(2 * np.pi * 500 * np.arange(8000) / 8000)  # 500 hertz
 ALL = {
     "heads": lambda: head_importance(RISES, layers=[3, 7, 9]),
     "many heads": lambda: head_importance(
@@ -37,6 +39,7 @@ ALL = {
     "strip": lambda: token_strip(PIECES),
     "long strip": lambda: token_strip(PIECES * 9),
     "attention": lambda: cross_attention_map(SCORES, *CAT),
+    "sounds": lambda: spectrograms({"low": WAVE, "high": WAVE[::3]}, sampling_rate=8000),
 }
 
 
@@ -58,6 +61,9 @@ def test_the_words_say_the_data():
     assert "head 0 of layer 7" in alt
     assert "Without 2 of the 6 heads the loss falls" in alt
     assert "4 tokens, 8 bytes, each with its id: Hi 7, ␣<b> 8" in ALL["strip"]().alt
+    # 512 samples at 8,000 a second: frequencies 15.6 hertz apart.
+    assert "low: strongest near 500 hertz first, 500 last" in ALL["sounds"]().alt
+    assert "high: strongest near 1500 hertz first, 1500 last" in ALL["sounds"]().alt
     # Means over layers and heads: 0.6 and 0.8.
     assert "␣le to ␣the (0.60); ␣chat to ␣cat (0.80)" in ALL["attention"]().alt
 
@@ -79,6 +85,7 @@ def test_html_shows_ids_bytes_and_no_markup_of_the_text():
         (lambda: head_importance([[np.nan]], layers=[0]), "rises: needs a finite array"),
         (lambda: head_importance(RISES, layers=[1]), "layers: needs 3 numbers, got 1"),
         (lambda: cross_attention_map(SCORES, *CAT[::-1]), r"scores: needs \(layers, heads, 3, 2\)"),
+        (lambda: spectrograms({"a": [0.1] * 9}, sampling_rate=8), "sounds: needs a title -> wave"),
         (lambda: token_strip([]), "pieces: is empty; needs at least one"),
         (lambda: token_html(PIECES * 101), "got 404"),
     ],

@@ -1,11 +1,11 @@
-"""Pictures of lecture 08: heads that matter, tokens over the text, what a translation looks at."""
+"""Pictures of lecture 08: heads that matter, tokens, what a translation looks at, sounds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from ..checks import checked
+from ..checks import check_count, checked
 from .picture import Picture, as_array, new_figure
 from .style import CHOSEN, in_course_style, visible
 from .tokens import Tile, draw_tiles, tiles_html
@@ -121,3 +121,37 @@ def cross_attention_map(
     )
     alt = "Cross-attention, the mean of all layers: each output token and the input it looks at"
     return Picture(figure, f"{alt} most: {told}.", caption)
+
+
+@in_course_style
+def spectrograms(sounds: Mapping[str, object], *, sampling_rate: int, caption: str = "") -> Picture:
+    """Sounds as pictures, beside one another: time to the right, frequency upwards, dark = loud.
+
+    Args:
+        sounds: title -> waveform, (samples,), between -1 and 1.
+        sampling_rate: samples per second.
+    """
+    waves = {title: as_array("sounds", wave) for title, wave in sounds.items()}
+    if not waves or any(wave.ndim != 1 or len(wave) < 1024 for wave in waves.values()):
+        raise ValueError("sounds: needs a title -> waveform of at least 1,024 samples, or more")
+    check_count("sampling_rate", sampling_rate)
+    figure = new_figure(1.2 + 1.9 * max(len(waves), 2), 2.4)
+    panels = figure.subplots(1, len(waves), sharey=True, squeeze=False)[0]
+    told = []
+    for axes, (title, wave) in zip(panels, waves.items(), strict=True):
+        # About 60 columns, whatever the length: few enough to see that they are numbers.
+        windows = np.lib.stride_tricks.sliding_window_view(wave, 512)[:: len(wave) // 60]
+        power = np.abs(np.fft.rfft(windows * np.hanning(512))).T ** 2  # (frequencies, columns)
+        loud = np.log10(power + 1e-6 * power.max() + 1e-12)
+        extent = (0, len(wave) / sampling_rate, 0, sampling_rate / 2000)
+        axes.imshow(
+            loud, origin="lower", aspect="auto", cmap="Blues", extent=extent,
+            interpolation="nearest",
+        )  # fmt: skip
+        axes.locator_params(axis="x", nbins=3)
+        axes.set(title=title, xlabel="seconds", ylim=(0, min(4, extent[3])))
+        strongest = power.argmax(axis=0)[[0, -1]] * sampling_rate / 512
+        told.append(f"{title}: strongest near {strongest[0]:.0f} hertz first, {strongest[1]:.0f} last")
+    panels[0].set_ylabel("kilohertz")
+    alt = "Spectrograms, a sound each (time to the right, frequency upwards). " + "; ".join(told)
+    return Picture(figure, f"{alt}.", caption)
