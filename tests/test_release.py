@@ -372,6 +372,8 @@ def test_a_students_make_test_counts_the_answers_that_pass(student, python):
     solution = cells.read_notebook(ROOT / "solutions/01_language_models.ipynb")
     answered = merge_solutions(nb, solution)
     cells.find_cell(answered, first).source = cells.find_cell(nb, first).source
+    # The open question's run takes as long as all others.
+    answered.cells = [cell for cell in answered.cells if not cell.id.startswith("open-")]
     nbformat.write(answered, exercise)
     begun = exercise.read_bytes()
     done = released_course.run(python, "tools/run_tests.py", "-k", "01", cwd=student)
