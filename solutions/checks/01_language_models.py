@@ -61,10 +61,6 @@ SEQUENCE_LOG_PROB = Task(
          "total += math.log(p) if p > 0 else -math.inf", "total *= p", "return total",
          "return math.log(total) if total > 0 else -math.inf",
          "the product of hundreds of probabilities is 0.0 in floats: add logarithms"),
-        ("log-of-the-product", "total = 0.0", "total = 1.0",
-         "total += math.log(p) if p > 0 else -math.inf", "total *= p", "return total",
-         "return math.log(total)",
-         "the product can be 0.0: add the logarithms of the single probabilities"),
         ("log-of-zero", " if p > 0 else -math.inf", "",
          "math.log(0) raises an error: count an impossible token as -math.inf"),
     ])  # fmt: skip
@@ -105,9 +101,6 @@ BIGRAM_MODEL = Task(
          "this is p(left | right); the row is that of the word on the left"),
         ("skips-empty-texts", "for words in texts:", "for words in filter(None, texts):",
          "an empty text was left out: there, '<end>' follows '<start>'"),
-        ("pairs-of-a-text-once", 'zip(["<start>", *words], [*words, "<end>"], strict=True)',
-         'set(zip(["<start>", *words], [*words, "<end>"], strict=True))',
-         "a pair that occurs several times in ONE text was counted once"),
     ])  # fmt: skip
 
 
@@ -137,9 +130,6 @@ CONTINUATION_LOG_PROBS = Task(
     compare=Close(rtol=1e-3, atol=1e-5), watch=("mutated",), misconceptions=[
         ("same-row", "log_probs[i, token", "log_probs[i + 1, token",
          "off by one: row i has SEEN token i and predicts the one after it"),
-        ("shifted-the-wrong-way", "log_probs[i, token_ids[i + 1]]",
-         "log_probs[i + 1, token_ids[i]]",
-         "shifted the wrong way: drop the last ROW and the first TOKEN"),
         ("not-shifted", "log_probs[i, token_ids[i + 1]]", "log_probs[i, token_ids[i]]",
          "each row looked up the token that it has just seen; row i predicts token_ids[i + 1]"),
         ("scores-the-prompt", "n_prompt - 1, ", "",
@@ -224,10 +214,6 @@ BATCH_LOG_PROBS = Task(
         ("log-of-zero", "torch.log_softmax(model(input_ids)[:, :-1], dim=-1)",
          "torch.softmax(model(input_ids)[:, :-1], dim=-1).log()",
          "softmax rounds a very small probability to 0.0; log_softmax does not"),
-        ("scores-the-first-token", "(model(input_ids)[:, :-1], dim=-1)",
-         "(model(input_ids), dim=-1)", ".sum(dim=-1)",
-         ".sum(dim=-1) + log_probs[:, -1].gather(-1, input_ids[:, :1])[:, 0]",
-         "the first token was scored, by row -1, which is the LAST row"),
     ])  # fmt: skip
 
 
@@ -277,18 +263,6 @@ TEXT_PERPLEXITY = Task(
         ("forgets-sign", "-sum", "sum", "the exponent lost its minus sign"),
         ("same-row", "i - start - 1", "i - start",
          "off by one: token i was looked up in the row that has SEEN it"),
-        ("product-underflows", "log_probs, n_seen = [], 1", "product, n, n_seen = 1.0, 0, 1",
-         "log_probs.append(float(rows[i - start - 1, token_ids[i]]))",
-         "product, n = product * math.exp(rows[i - start - 1, token_ids[i]]), n + 1",
-         "return math.exp(-sum(log_probs) / len(log_probs))",
-         "return product ** (-1 / n) if product else math.inf",
-         "the product of hundreds of probabilities is 0.0 in floats: add logarithms"),
     ])  # fmt: skip
 
-TASKS = [
-    SEQUENCE_LOG_PROB,
-    BIGRAM_MODEL,
-    CONTINUATION_LOG_PROBS,
-    BATCH_LOG_PROBS,
-    TEXT_PERPLEXITY,
-]
+TASKS = [SEQUENCE_LOG_PROB, BIGRAM_MODEL, CONTINUATION_LOG_PROBS, BATCH_LOG_PROBS, TEXT_PERPLEXITY]
