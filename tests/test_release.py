@@ -362,7 +362,7 @@ def test_a_student_translates_with_the_model_in_the_package(student, python):
     assert "vingt-quatre" in done.stdout
 
 
-# tests/browser/test_release_in_lab.py runs lecture 01 in this environment's JupyterLab.
+# tests/browser/test_release_in_lab.py opens lecture 01 in this environment's JupyterLab.
 @pytest.mark.real_model
 @pytest.mark.slow
 def test_a_students_make_test_counts_the_answers_that_pass(student, python):
