@@ -44,7 +44,7 @@ KERNELS = "kernels"  # what a worker of pytest-xdist is told: where lectures' ke
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node):
     """All workers' lectures have kernels of one process, which need not be started for each."""
-    if node.config.option.nbval and sys.platform == "linux":
+    if getattr(node.config.option, "nbval", False) and sys.platform == "linux":
         node.workerinput[KERNELS] = forked_kernels().address
 
 
