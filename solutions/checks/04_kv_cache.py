@@ -329,8 +329,7 @@ GENERATE = Task(
          "new_ids.append(int(model.logits(X[-1:]).argmax()))\n        ids, past_len = "
          "list(prompt_ids) + new_ids, 0", "if ids[0] == end_id", "if new_ids[-1] == end_id",
          "right tokens, but the whole text went through the model for each of them"),
-        ("positions-from-zero", "torch.arange(past_len, past_len + len(ids))",
-         "torch.arange(len(ids))",
+        ("positions-from-zero", "past_len, past_len + len(ids)", "len(ids)",
          "positions count from 0 in every pass; they continue behind the cached ones"),
         ("prefill-without-mask", "scores.masked_fill(hidden_keys, -math.inf)", "scores",
          "in the prefill the tokens see their own future: mask it"),
