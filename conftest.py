@@ -15,14 +15,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 pytest_plugins = ["nbval_checks"]
 
-# What the tests of several files share, and what takes long to start: JupyterLab in a browser, and
-# the process that forks the ranks of parallel runs.
-SHARING = ("tests/browser/", "tests/test_parallel_")
+# Files whose tests share what takes long to start: JupyterLab in a browser; processes that fork
+# others, which need not import Transformers again.
+SHARING = (
+    ("tests/browser/",),
+    ("tests/test_hf_", "tests/test_loading", "tests/test_parallel_", "tests/test_pipelines"),
+)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """`--dist=loadfile`, but files that share what takes long to start go to the same worker.
+    """`--dist=loadfile`, but files that share something go to the same worker.
 
     `_split_scope` is what pytest-xdist's own schedulers, and its documentation, override.
     """
@@ -30,7 +33,7 @@ def pytest_xdist_make_scheduler(config, log):
 
     class Sharing(LoadFileScheduling):
         def _split_scope(self, nodeid):
-            shared = next((start for start in SHARING if nodeid.startswith(start)), None)
-            return shared or super()._split_scope(nodeid)
+            shared = next((names for names in SHARING if nodeid.startswith(names)), None)
+            return shared[0] if shared else super()._split_scope(nodeid)
 
     return Sharing(config, log) if config.getoption("dist") == "loadfile" else None

@@ -20,6 +20,7 @@ from jupyter_client.manager import KernelManager
 from lecture_lib.parallel.ranks.failures import RankError, RankTimeoutError
 from lecture_lib.parallel.ranks.launch import progress_line, run_ranks
 
+pytestmark = pytest.mark.slow  # ranks that hang, wait and are waited for
 TESTS = str(Path(__file__).parent)
 # For scripts and notebooks with a server of their own, which then imports no more than it needs.
 LAUNCH = """
@@ -175,7 +176,6 @@ def test_bad_arguments_start_nothing(arguments, message, monkeypatch):
         run_ranks(parallel_targets.add_up, {}, **arguments)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
 def test_ranks_and_what_they_started_do_not_outlive_a_script_that_is_killed(tmp_path):
     pid_folder = tmp_path / "pids"
@@ -250,7 +250,6 @@ class Notebook:
         self.manager.shutdown_kernel(now=True)
 
 
-@pytest.mark.slow
 def test_a_notebook_cell_is_interrupted_at_any_time_and_runs_again(tmp_path):
     first, second, third = (tmp_path / name for name in ("first", "second", "third"))
     for folder in (first, second, third):

@@ -37,6 +37,20 @@ OUTPUTS = ("stream", "display_data", "execute_result", "error")
 CLEAR = "clear_output"  # what a cell showed until then, such as a progress bar, is gone
 LOOK_AT_KERNEL_EVERY_S = 1
 OF_THIS_PROCESS = ExitStack()
+OF_ALL_PROCESSES: dict[tuple[str, ...], KernelSpecManager] = {}
+KERNELS = "kernels"  # what a worker of pytest-xdist is told: where lectures' kernels are forked
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    """All workers' lectures have kernels of one process, which need not be started for each."""
+    if getattr(node.config.option, "nbval", False) and sys.platform == "linux":
+        node.workerinput[KERNELS] = forked_kernels().address
+
+
+def pytest_configure(config):
+    if address := getattr(config, "workerinput", {}).get(KERNELS):
+        OF_ALL_PROCESSES[forked_kernel.LECTURE] = ForkedKernels(address)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -139,9 +153,11 @@ class CommittedOutputs(pytest.Item):
 
 @cache
 def forked_kernels(imports: tuple[str, ...] = forked_kernel.LECTURE) -> KernelSpecManager:
-    """The kernels of this process: on Linux forks of another one, which has run these imports."""
+    """The kernels of this process: on Linux forks of another one, which runs these imports."""
     if sys.platform != "linux":
         return ThisInterpreterKernels()
+    if imports in OF_ALL_PROCESSES:
+        return OF_ALL_PROCESSES[imports]
     folder = OF_THIS_PROCESS.enter_context(tempfile.TemporaryDirectory())
     environment = OF_THIS_PROCESS.enter_context(kernel_environment())
     address = os.path.join(folder, "socket")

@@ -16,6 +16,7 @@ from notebook_compare import PNG_URI
 from notebook_format import cell_name, notebook_text
 
 # A picture counts twice, as PNG and as HTML with its alternative text, and the text a third time.
+FOR_THE_CPU = re.compile(r"device\s*=\s*['\"]cpu")
 MAX_BYTES = 420_000
 MAX_CODE_LINES = 25
 MAX_EXERCISE_LINES = 30  # a class or a whole generate() in one cell
@@ -139,7 +140,18 @@ def style_problems(nb: NotebookNode, path: Path, *, is_lecture: bool) -> list[st
             problems.append(f"{len(nb.cells)} cells, want 25 to 60")
         if not starts and not any("Predict" in cell.source for cell in nb.cells):
             problems.append("asks for no prediction: no cell says Predict")
+        problems += _device_problems(nb)
     return problems
+
+
+def _device_problems(nb: NotebookNode) -> Iterator[str]:
+    """Cells that ask for the CPU where no comment or text before them says why."""
+    for i, cell in enumerate(nb.cells):
+        if cell.cell_type == "code" and FOR_THE_CPU.search(cell.source):
+            before = nb.cells[i - 1].source if i and nb.cells[i - 1].cell_type == "markdown" else ""
+            comments = re.findall(r"#.*", cell.source)
+            if "CPU" not in " ".join([before, *comments]):
+                yield f"{cell_name(nb, i)}: says device='cpu' and not why; load_model() chooses"
 
 
 def cell_problems(nb: NotebookNode, *, is_lecture: bool) -> Iterator[str]:

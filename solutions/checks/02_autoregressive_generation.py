@@ -60,43 +60,29 @@ GENERATE_WITH_CHOICE = Task(
     grade_id="generate-with-choice", entry="generate_with_choice", cases=choice_cases,
     compare=Close(rtol=1e-3, atol=1e-6), watch=("mutated", "n_calls"), misconceptions=[
         ("ignores-the-choice", "int(choose(probs))", "int(probs.argmax())",
-         "the most likely token was taken each time; choose(probs) says which token it is"),
+         "the most likely token was taken; choose(probs) says which one it is"),
         ("gives-logits", "torch.softmax(model(token_ids)[-1], dim=-1)", "model(token_ids)[-1]",
-         "choose got logits, and the trace holds logits: softmax of the last row first"),
+         "choose got logits: it gets the softmax of the last row"),
         ("softmax-over-positions", "torch.softmax(model(token_ids)[-1], dim=-1)",
-         "torch.softmax(model(token_ids), dim=0)[-1]", "softmax ran over the positions (dim=0 of "
-         "(L, V)); the numbers over the VOCABULARY sum to 1: softmax of logits[-1]"),
-        ("first-row", "(token_ids)[-1]", "(token_ids)[0]", "the distribution is that of the first "
-         "row, after the first token of the prompt; the next token's is the last row"),
+         "torch.softmax(model(token_ids), dim=0)[-1]",
+         "softmax ran over the positions; it runs over the VOCABULARY, logits[-1]"),
+        ("first-row", "(token_ids)[-1]", "(token_ids)[0]",
+         "the first row predicts the second token of the prompt; take the last row"),
         ("newest-token-only", "model(token_ids)", "model(token_ids[-1:] if trace else token_ids)",
          "the model got the newest token alone; without a cache it needs the whole text"),
-        ("goes-on-greedily", "token_ids.append(token_id)", "token_ids.append(int(probs.argmax()))",
-         "the trace holds the chosen token, but the text went on with the most likely one: append "
-         "what choose returned"),
         ("never-appends", "model(token_ids)", "model(prompt_ids)",
-         "each step saw the prompt only: the chosen token has to be part of the next call"),
+         "each step saw the prompt only: append the chosen token"),
         ("notes-the-highest", "probs[token_id]", "probs.max()",
-         "the trace holds the highest probability of each step; wanted is the probability of the "
-         "CHOSEN token, probs[token_id]"),
-        ("notes-the-logarithm", "probs[token_id]", "probs[token_id].log()",
-         "the trace holds log-probabilities; probabilities are wanted"),
+         "the trace holds the highest probability, not that of the CHOSEN token"),
         ("chooses-twice", "(token_id, float", "(int(choose(probs)), float",
-         "choose is called twice a step; one that rolls dice would give two different tokens, one "
-         "for the text and one for the trace. Keep its answer in a variable"),
-        ("returns-the-text", "return trace", "return token_ids", "this is the text, prompt "
-         "included; return the trace, a (token_id, probability) pair for each new token"),
+         "choose is called twice a step, and may roll dice: keep its answer in a variable"),
+        ("returns-the-text", "return trace", "return token_ids",
+         "this is the text; return the trace of the new tokens"),
         ("exp-of-the-logits", "torch.softmax(model(token_ids)[-1], dim=-1)",
          "model(token_ids)[-1].exp()",
-         "exp of the logits are probabilities in the toy model only; those of other models "
-         "do not sum to 1: softmax"),
-        ("ends-at-0", "float(probs[token_id])))",
-         "float(probs[token_id])))\n        if token_id == 0:\n            break",
-         "it stops at token 0, which means <end> in the toy model only; max_new_tokens "
-         "tokens are wanted"),
+         "exp of the logits sums to 1 in the toy model only: use softmax"),
         ("one-token-at-least", "range(max_new_tokens)", "range(max(1, max_new_tokens))",
-         "one token was generated even where none was asked for, max_new_tokens = 0"),
-        ("pairs-turned-round", "(token_id, float(probs[token_id]))",
-         "(float(probs[token_id]), token_id)", "a pair is (token_id, probability), in this order"),
+         "one token was generated where max_new_tokens is 0"),
     ])  # fmt: skip
 
 
@@ -110,31 +96,20 @@ POSITIONS_PROCESSED = Task(
     grade_id="positions-processed", entry="positions_processed", cases=position_cases,
     compare=Exact(), misconceptions=[
         ("each-token-once", "sum(prompt_len + i for i in range(n_new_tokens))",
-         "prompt_len + n_new_tokens", "this counts every token of the finished text once; without "
-         "a cache each call processes the whole text so far AGAIN"),
+         "prompt_len + n_new_tokens",
+         "without a cache each call processes the whole text so far AGAIN"),
         ("as-with-a-cache", "sum(prompt_len + i for i in range(n_new_tokens))",
          "prompt_len + n_new_tokens - 1 if n_new_tokens else 0",
-         "this is the count WITH a cache (the prompt, then one token a call), where lecture 04 "
-         "will get to; the naive loop processes the whole text in every call"),
+         "this is the count WITH a cache; the naive loop processes the whole text each time"),
         ("context-stays", "prompt_len + i for", "prompt_len for",
-         "every call was counted with the prompt's length; the context grows by one a call"),
+         "every call was counted with the prompt's length; it grows by one per call"),
         ("one-later", "prompt_len + i for", "prompt_len + i + 1 for",
-         "off by one in each call: the first call sees the prompt only, L tokens, and the last one "
-         "L + n - 1, as the last new token is never put in"),
+         "off by one: the first call sees L tokens, and the last one L + n - 1"),
         ("one-call-too-many", "range(n_new_tokens)", "range(n_new_tokens + 1)",
-         "one call too many: n new tokens are n calls, and none is needed after the last token"),
-        ("all-calls-full", "prompt_len + i for", "prompt_len + n_new_tokens for",
-         "every call was counted with the final length; only the last ones are that long"),
+         "one call too many: n new tokens are n calls"),
         ("half-a-square", "sum(prompt_len + i for i in range(n_new_tokens))",
-         "prompt_len * n_new_tokens + n_new_tokens**2 // 2", "n²/2 is the sum for large n only: "
-         "the growth is 0 + 1 + ... + (n - 1), which is n (n - 1) / 2"),
-        ("new-tokens-once", "sum(prompt_len + i for i in range(n_new_tokens))",
-         "n_new_tokens * prompt_len + n_new_tokens - 1 if n_new_tokens else 0",
-         "the prompt was counted for each call, and each new token only once; a call sees "
-         "ALL the new tokens before it"),
-        ("rounds-too-early", "sum(prompt_len + i for i in range(n_new_tokens))",
-         "(2 * prompt_len + n_new_tokens - 1) // 2 * n_new_tokens",
-         "the mean length was rounded before it was multiplied: multiply first, halve last"),
+         "prompt_len * n_new_tokens + n_new_tokens**2 // 2",
+         "n²/2 is right for large n only: 0 + 1 + ... + (n - 1) is n (n - 1) / 2"),
     ])  # fmt: skip
 
 
@@ -170,45 +145,27 @@ STREAM_TEXT = Task(
     grade_id="stream-text", entry="stream_text", cases=stream_cases, compare=Exact(),
     watch=("mutated",), misconceptions=[
         ("one-by-one", "decode(token_ids[:n])", "shown + decode([token_ids[n - 1]])",
-         "each token was decoded by itself: that loses the spaces that decode drops in front, and "
-         "the characters whose bytes are in several tokens. Decode ALL tokens so far"),
-        ("shows-broken-characters", r'text = text.rstrip("\ufffd")', "pass",
-         "a character was shown before all its bytes were there: hold back the \ufffd at the end "
-         "until the last token has come"),
-        ("waits-too-long", r'text.rstrip("\ufffd")',
-         r'shown if text.endswith("\ufffd") else text',
-         "complete characters were held back together with the broken one behind them; only the "
-         "\ufffd at the end has to wait"),
-        ("holds-back-one", r'.rstrip("\ufffd")', r'.removesuffix("\ufffd")', "only ONE \ufffd at "
-         "the end is held back; there can be several, and each may still become a character"),
-        ("strips-both-ends", ".rstrip(", ".strip(",
-         "a \ufffd at the BEGINNING was taken away; only at the end one may still change"),
-        ("last-by-its-id", "n < len(token_ids)", "token_ids[n - 1] != token_ids[-1]",
-         "the last token is recognised by its id, and the same id came before: by its place"),
+         "each token was decoded by itself, which loses spaces and characters: decode ALL so far"),
+        ("shows-broken-characters", 'text = text.rstrip("\\ufffd")', "pass",
+         "hold back the \ufffd at the end until the last token has come"),
+        ("waits-too-long", 'text.rstrip("\\ufffd")', 'shown if text.endswith("\\ufffd") else text',
+         "complete characters were held back with the broken one behind them"),
+        ("holds-back-one", '.rstrip("\\ufffd")', '.removesuffix("\\ufffd")',
+         "only ONE \ufffd at the end is held back; there can be several"),
         ("never-shows-the-end", "if n < len(token_ids)", "if True",
-         "what is left after the last token is missing: then everything is shown, even a broken "
-         "character"),
-        ("drops-what-is-broken", r'text.rstrip("\ufffd")', r'text.replace("\ufffd", "")',
-         "\ufffd was removed everywhere; in the middle of a text it belongs to the text, and only "
-         "at the end can it still become a character"),
+         "after the last token everything is shown, even a broken character"),
+        ("drops-what-is-broken", 'text.rstrip("\\ufffd")', 'text.replace("\\ufffd", "")',
+         "\ufffd was removed everywhere; in the middle it belongs to the text"),
         ("returns-the-whole-text", "text[len(shown) :]", "text",
-         "each piece is the whole text so far; return what is new since the last one"),
+         "each piece is the whole text so far; return what is new"),
         ("skips-empty-pieces", "        pieces.append(",
          "        if text != shown:\n            pieces.append(",
-         "there are fewer pieces than tokens: where nothing new can be shown, the piece is ''"),
-        ("joins-the-pieces", "return pieces", 'return "".join(pieces)',
-         "this is the text in one; return the list of pieces"),
+         "there are fewer pieces than tokens: where nothing is new, the piece is ''"),
         ("waits-for-the-whole-text", 'text.rstrip("\\ufffd")',
          'shown if "\\ufffd" in text else text',
-         "nothing is shown while there is a \\ufffd anywhere in the text; only those at its "
-         "END can still become characters"),
+         "only a \ufffd at the END of the text can still become a character"),
         ("up-to-the-first-broken-one", 'text.rstrip("\\ufffd")', 'text.split("\\ufffd")[0]',
-         "the text is shown up to its FIRST \\ufffd; one that has other characters behind it "
-         "stays, and must not hold them back"),
-        ("takes-out-repetitions", "text[len(shown) :]",
-         'text.replace(shown, "") if shown else text',
-         "replace takes out every repetition of the text so far; what is new begins behind "
-         "its LENGTH"),
+         "the text is shown up to its FIRST \ufffd; those at its end wait"),
     ])  # fmt: skip
 
 
@@ -230,28 +187,19 @@ LEFT_PAD = Task(
     misconceptions=[
         ("pads-on-the-right", "[pad_id] * n + ids", "ids + [pad_id] * n",
          "[0] * n + [1] * len(ids)", "[1] * len(ids) + [0] * n",
-         "the padding is on the right; then the last column is not the last token of each prompt"),
+         "the padding is on the right; it belongs in front"),
         ("mask-from-the-ids", "torch.tensor([[0] * n + [1] * len(ids) for ids, n in rows])",
          "(input_ids != pad_id).long()",
-         "the mask was made from the ids, so that a padding token WITHIN a prompt is masked, too; "
-         "make it from the lengths"),
+         "a padding token WITHIN a prompt is masked, too: make the mask from the lengths"),
         ("fills-with-zeros", "[pad_id] * n", "[0] * n", "the padding is pad_id, not always 0"),
-        ("mask-and-positions-swapped", "input_ids, attention_mask, position_ids\n",
-         "input_ids, position_ids, attention_mask\n", "the mask comes second, the positions third"),
-        ("columns-under-the-mask", "(attention_mask.cumsum(dim=1) - 1).clamp(min=0)",
-         "torch.arange(longest) * attention_mask", "the positions are the numbers of the columns, "
-         "which count the padding in front; each prompt begins with position 0"),
         ("mask-turned-round", "[0] * n + [1] * len(ids)", "[1] * n + [0] * len(ids)",
-         "the mask is turned round: 1 is for a real token, 0 for padding"),
+         "1 is for a real token, 0 for padding"),
         ("positions-of-columns", "(attention_mask.cumsum(dim=1) - 1).clamp(min=0)",
          "torch.arange(longest).expand(len(prompts), -1)",
-         "the positions count the padding, too; each prompt begins with position 0 at its own "
-         "first token"),
-        ("positions-below-zero", ".clamp(min=0)", "",
-         "the padding has position -1, which no table of positions has; give it 0"),
+         "the positions count the padding, too; each prompt begins with 0"),
+        ("positions-below-zero", ".clamp(min=0)", "", "the padding has position -1; give it 0"),
         ("positions-from-one", "(attention_mask.cumsum(dim=1) - 1).clamp(min=0)",
-         "attention_mask.cumsum(dim=1)",
-         "the positions begin with 1; a prompt's first token has position 0"),
+         "attention_mask.cumsum(dim=1)", "a prompt's first token has position 0"),
     ])  # fmt: skip
 
 
@@ -305,80 +253,36 @@ GENERATE_BATCH = Task(
     grade_id="generate-batch", entry="generate_batch", cases=batch_cases, compare=Exact(),
     watch=("mutated", "n_calls"), misconceptions=[
         ("pads-on-the-right", "ids, mask, positions = left_pad(prompts, pad_id)",
-         "width = max(map(len, prompts))\n"
-         "    ids = torch.tensor([p + [pad_id] * (width - len(p)) for p in prompts])\n"
-         "    mask = torch.tensor([[1] * len(p) + [0] * (width - len(p)) for p in prompts])\n"
-         "    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)",
-         "the prompts are padded on the right, so that for the shorter ones the last column of "
-         "the logits belongs to the padding"),
+         "width = max(map(len, prompts))\n    ids = torch.tensor([p + [pad_id] * (width - len(p)) "
+         "for p in prompts])\n    mask = torch.tensor([[1] * len(p) + [0] * (width - len(p)) for p "
+         "in prompts])\n    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)",
+         "padded on the right, a shorter prompt's last column is padding"),
         ("no-mask", "model(ids, mask, positions)", "model(ids, torch.ones_like(mask), positions)",
          "the padding was not masked, so that the shorter prompts see it"),
         ("mask-from-the-ids", "model(ids, mask, positions)",
          "model(ids, (m := (ids != pad_id).long()), (m.cumsum(dim=1) - 1).clamp(min=0))",
-         "the mask is made from the ids, which hides real tokens whose id is pad_id, in a prompt "
-         "or among the new ones: make it once, from the lengths, and let it grow by ones"),
-        ("drops-pad-tokens", "return new_ids",
-         "return [[t for t in row if t != pad_id or t == eos_token_id] for row in new_ids]",
-         "each token with the id pad_id is taken out of the result; a model may generate it"),
-        ("columns-of-the-prompts", "[:, -1].argmax(dim=-1)", "[range(len(prompts)), [len(p) - 1 + "
-         "ids.shape[1] - max(map(len, prompts)) for p in prompts]].argmax(dim=-1)",
-         "each row's prediction was read at its prompt's length, as for padding on the RIGHT; here "
-         "it is in the last column for all rows"),
+         "real tokens may have the id pad_id: make the mask from the lengths, and let it grow"),
         ("new-tokens-masked", "torch.ones_like", "torch.zeros_like",
-         "the mask got zeros for the new tokens, so that no row sees what it has generated"),
+         "the mask got zeros for the new tokens, so that no row sees them"),
         ("positions-stay", "positions[:, -1:] + 1", "positions[:, -1:]",
-         "all new tokens have the same position; each has one more than the token before it"),
+         "all new tokens have the same position; each has one more than the one before"),
         ("positions-of-columns", "model(ids, mask, positions)",
          "model(ids, mask, torch.arange(ids.shape[1]).expand_as(ids))",
-         "the positions count the padding, too: a row's first real token has position 0"),
+         "the positions count the padding: a row's first real token has position 0"),
         ("stops-with-the-first", "if all(", "if any(",
-         "everything stopped when the first row had ended; the others go on"),
+         "everything stopped when the first row had ended"),
         ("goes-on-after-the-end", "if row[-1:] != [eos_token_id]:", "if True:",
          "row[-1] == eos_token_id for row in new_ids", "eos_token_id in row for row in new_ids",
-         "a row that had ended got more tokens; its end token is its last one"),
+         "a row that had ended got more tokens"),
         ("drops-the-end", "return new_ids",
          "return [[t for t in row if t != eos_token_id] for row in new_ids]",
-         "the end token is missing; it is kept, as the last token of its row"),
-        ("one-prompt-at-a-time", "    ids, mask, positions = left_pad",
-         "    if len(prompts) > 1:\n"
-         "        return [generate_batch(model, [p], max_new_tokens, eos_token_id, pad_id)[0]\n"
-         "                for p in prompts]\n"
-         "    ids, mask, positions = left_pad",
-         "the tokens are right, but the prompts were run one after another; one call per step is "
-         "enough for all rows together"),
+         "the end token is missing; it is its row's last one"),
+        ("one-prompt-at-a-time", "    ids, mask, positions = left_pad", "    if len(prompts) > "
+         "1:\n        return [generate_batch(model, [p], max_new_tokens, eos_token_id, "
+         "pad_id)[0]\n                for p in prompts]\n    ids, mask, positions = left_pad",
+         "right tokens, but one prompt after another: one call per step is enough"),
         ("calls-after-the-end", "            break", "            pass",
-         "the tokens are right, but the model was called again when all rows had ended"),
-        ("returns-the-prompts", "return new_ids",
-         "return [[*p, *row] for p, row in zip(prompts, new_ids, strict=True)]",
-         "the prompts are in the result; return the new tokens only"),
-        ("new-positions-of-columns", "positions[:, -1:] + 1",
-         "torch.full_like(positions[:, -1:], ids.shape[1] - 1)",
-         "the new tokens' positions are the numbers of their columns and count the padding: "
-         "each row goes on from its own last position"),
-        ("end-in-the-prompt",
-         "for row, token_id in zip(new_ids, best.tolist(), strict=True):\n            if "
-         "row[-1:] != [eos_token_id]:",
-         "for row, prompt, token_id in zip(new_ids, prompts, best.tolist(), strict=True):\n  "
-         "          if eos_token_id not in [*prompt, *row]:",
-         "all(row[-1] == eos_token_id for row in new_ids)",
-         "all(eos_token_id in [*p, *row] for p, row in zip(prompts, new_ids, strict=True))",
-         "a row counts as ended because the end token is in its PROMPT; only the new tokens "
-         "can end it"),
-        ("wakes-up-again", "new_ids = [[] for _ in prompts]",
-         "new_ids, alive = [[] for _ in prompts], [True] * len(prompts)",
-         "for row, token_id in zip(new_ids, best.tolist(), strict=True):\n            if "
-         "row[-1:] != [eos_token_id]:\n                row.append(token_id)",
-         "for b, token_id in enumerate(best.tolist()):\n            if alive[b]:\n           "
-         "     new_ids[b].append(token_id)\n            alive[b] = token_id != eos_token_id",
-         "if all(row[-1] == eos_token_id for row in new_ids):", "if not any(alive):",
-         "a row that had ended went on some steps later: once it has ended, what the model "
-         "says about it counts no more"),
+         "right tokens, but the model was called again when all rows had ended"),
     ])  # fmt: skip
 
-TASKS = [
-    GENERATE_WITH_CHOICE,
-    POSITIONS_PROCESSED,
-    STREAM_TEXT,
-    LEFT_PAD,
-    GENERATE_BATCH,
-]
+TASKS = [GENERATE_WITH_CHOICE, POSITIONS_PROCESSED, STREAM_TEXT, LEFT_PAD, GENERATE_BATCH]

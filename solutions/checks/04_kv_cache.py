@@ -74,8 +74,6 @@ APPEND = Task(
          "where no room is left, a token is lost: raise ValueError"),
         ("refuses-the-last-place", "if end > keys", "if end >= keys",
          "the last position is refused: max_seq_len positions fit"),
-        ("room-of-another-axis", "end > keys.shape[1]", "end > keys.shape[-1]",
-         "the room is the size of axis 1, max_seq_len; the last axis is the width H"),
         ("counts-heads", "length + k.shape[1]", "length + len(k)",
          "L is the size of axis 1 of k, (n_KV, L, H); len(k) counts its heads"),
     ])  # fmt: skip
@@ -104,8 +102,6 @@ CHUNK_MASK = Task(
         ("sees-the-next", "positions <=", "positions - 1 <=",
          "each new token still sees the one right after it"),
         ("hides-itself", "<= queries", "< queries", "the new tokens do not see themselves"),
-        ("hides-the-past", SEEN, "(positions >= past_len) & (positions <= queries[:, None])",
-         "the past is hidden"),
         ("upside-down", "<=", ">", "upside down: True marks what may be looked at"),
         ("additive", "return positions <= queries[:, None]", "hidden = positions > queries[:, "
          "None]\n    return torch.zeros(hidden.shape).masked_fill(hidden, -math.inf)",
@@ -153,10 +149,6 @@ ROPE_CACHE = Task(
          "the queries are not rotated; they have the positions of their keys"),
         ("returns-the-new-keys", "math.sqrt(Q.shape[-1]), K", "math.sqrt(Q.shape[-1]), K_new",
          "only the new keys are returned; all S of them are cached next"),
-        ("returns-them-unturned", "Q, K_new = rotate", "Q, turned = rotate",
-         "K = torch.cat([K_cache, K_new])", "K = torch.cat([K_cache, turned])",
-         "math.sqrt(Q.shape[-1]), K", "math.sqrt(Q.shape[-1]), torch.cat([K_cache, K_new])",
-         "the scores are right, but the new keys are returned as they were before RoPE"),
     ])  # fmt: skip
 
 
@@ -196,8 +188,6 @@ DECODE_STEP = Task(
         ("projects-everything", "X[-1:]", "X", "torch.cat([cache[0], k])", "k",
          "torch.cat([cache[1], v])", "v", "softmax(q @", "softmax(q[-1:] @",
          "right numbers, but project saw every row again: send it X[-1:] only"),
-        ("appends-the-past-again", "X[-1:]", "X", "softmax(q @", "softmax(q[-1:] @",
-         "ALL rows were projected and appended, so the past is in the cache twice"),
         ("first-row", "X[-1:]", "X[:1]", "the new token is the last row, X[-1:]"),
         ("does-not-see-itself", "q @ K.T", "q @ cache[0].T", "scores @ V", "scores @ cache[1]",
          "q attends to the old cache only: a token sees itself too, so append first"),
@@ -216,8 +206,6 @@ DECODE_STEP = Task(
          "softmax over dim=0 has one entry per column: it runs over the keys, dim=-1"),
         *scales("q.shape[-1]"),
         ("gathers-keys", "scores @ V", "scores @ K", "the weights gather the values, not the keys"),
-        ("projects-three-times", "= project(X[-1:])", "= (project(X[-1:])[i] for i in range(3))",
-         "project was called once each for q, k and v; one call gives all three"),
         ("scale-of-the-model", "math.sqrt(q.shape[-1])", "math.sqrt(X.shape[-1])",
          "the scores are divided by √D, the width of X; H is the width of a head"),
     ])  # fmt: skip
@@ -269,14 +257,10 @@ CACHE_TEST = Task(
          "this compares tokens only, and they are right without any cache, too"),
         ("looks-at-calls-only", "cached_ids == naive_ids and ", "",
          "this looks at the calls only: a cache that gives wrong tokens passes"),
-        ("prefill-of-one-token", WANTED, "all(seq_len == 1 for seq_len, _ in calls)",
-         "the first call is the prefill, which sees the whole prompt"),
         ("ignores-the-past", WANTED, "all(seq_len == 1 for seq_len, _ in calls[1:])",
          "what was cached before each step is not looked at: a past has to grow"),
         ("last-call-only", WANTED, "(calls[-1][0] == 1 or len(calls) == 1)",
          "only the last call is looked at; the others may compute everything again"),
-        ("first-step-only", WANTED, "all(seq_len == 1 for seq_len, _ in calls[1:2])",
-         "only the first decode step is looked at; the others may compute everything again"),
         ("number-not-checked", WANTED, "list(calls[: len(wanted)]) == wanted",
          "calls beyond the expected ones are not looked at (zip stops at the shorter list)"),
         ("counts-calls", WANTED, "len(calls) == len(naive_ids)",
@@ -286,10 +270,6 @@ CACHE_TEST = Task(
         ("first-call-not-checked", WANTED,
          "len(calls) == len(wanted) and list(calls)[1:] == wanted[1:]",
          "the first call has to see the whole prompt, behind an empty cache"),
-        ("zip-of-tokens", "cached_ids == naive_ids and list(calls) == wanted", "all(a == b for a, "
-         "b in zip(cached_ids, naive_ids)) and list(calls) == [(prompt_len if i == 0 else 1, "
-         "prompt_len + i - 1 if i else 0) for i in range(len(cached_ids))]",
-         "zip stops at the shorter list: tokens missing at the end are not noticed"),
     ])  # fmt: skip
 
 
@@ -349,12 +329,8 @@ GENERATE = Task(
          "new_ids.append(int(model.logits(X[-1:]).argmax()))\n        ids, past_len = "
          "list(prompt_ids) + new_ids, 0", "if ids[0] == end_id", "if new_ids[-1] == end_id",
          "right tokens, but the whole text went through the model for each of them"),
-        ("positions-from-zero", "torch.arange(past_len, past_len + len(ids))",
-         "torch.arange(len(ids))",
+        ("positions-from-zero", "past_len, past_len + len(ids)", "len(ids)",
          "positions count from 0 in every pass; they continue behind the cached ones"),
-        ("positions-off-by-one", "torch.arange(past_len, past_len + len(ids))",
-         "torch.arange(past_len + (past_len > 0), past_len + (past_len > 0) + len(ids))",
-         "off by one: behind past_len cached tokens, the new one has the position past_len"),
         ("prefill-without-mask", "scores.masked_fill(hidden_keys, -math.inf)", "scores",
          "in the prefill the tokens see their own future: mask it"),
         *scales("q.shape[-1]"),
@@ -367,12 +343,6 @@ GENERATE = Task(
         ("end-left-out", "new_ids += ids", "new_ids += [i for i in ids if i != end_id]",
          "the end token belongs to the result"),
         ("never-ends", "ids[0] == end_id or ", "", "end_id is ignored: the text ends with it"),
-        ("first-token-ends-nothing", "ids[0] == end_id or", "ids[0] == end_id and new_ids[1:] or",
-         "the first new token, out of the prefill, is not compared with end_id"),
-        ("end-sent-in", "        ids = [int(",
-         "        if new_ids[-1:] == [end_id]:\n            return new_ids\n        ids = [int(",
-         "ids[0] == end_id or ", "",
-         "right tokens, but end_id went through the model, too, before the loop stopped"),
         ("one-token-more", "len(new_ids) == max_new_tokens", "len(new_ids) > max_new_tokens",
          "one token more than max_new_tokens"),
         ("one-pass-more", "len(new_ids) == max_new_tokens:\n            return new_ids",

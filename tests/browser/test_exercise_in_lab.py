@@ -39,9 +39,13 @@ def test_answers_are_typed_in_and_the_visible_tests_pass(lab_page):
 
     for grade_id, source in answers.items():
         exercise.type_source(cell_of(exercise, grade_id), source)
-    exercise.run_all()
+    cells = exercise.nb["cells"]
+    # The open question's run takes as long as all others.
+    code = [i for i, c in enumerate(cells)
+            if c["cell_type"] == "code" and not c["id"].startswith("open-")]  # fmt: skip
+    exercise.run(*code)
     assert exercise.errors == []
-    assert all(re.fullmatch(r"\[\d+\]:", prompt) for prompt in exercise.prompts)
+    assert sum(bool(re.fullmatch(r"\[\d+\]:", prompt)) for prompt in exercise.prompts) == len(code)
     exercise.command("docmanager:save")
     saved = json.loads((exercise.lab.root / EXERCISE).read_text("utf-8"))
     for grade_id, source in answers.items():

@@ -14,7 +14,8 @@ from lab_server import COURSE
 
 pytestmark = [pytest.mark.real_model, pytest.mark.slow]
 LECTURES = sorted(path.name for path in (COURSE / "notebooks").glob("*.ipynb"))
-N_RUN = len(LECTURES) if os.environ.get("BROWSER_ALL_LECTURES") else 1
+ALL = bool(os.environ.get("BROWSER_ALL_LECTURES"))
+N_RUN = len(LECTURES) if ALL else 1
 
 
 @pytest.mark.parametrize("turn", range(N_RUN))
@@ -40,12 +41,12 @@ def check_pictures(lecture):
 
 
 def save_screenshots(lecture, name):
-    """For a person to look at, where BROWSER_SCREENSHOTS names a folder.
+    """For a person to look at, where all lectures run and BROWSER_SCREENSHOTS names a folder.
 
     In JupyterLab's light theme, or in those that BROWSER_THEMES names: "Light Dark".
     """
     folder = os.environ.get("BROWSER_SCREENSHOTS")
-    for theme in os.environ.get("BROWSER_THEMES", "Light").split() if folder else ():
+    for theme in os.environ.get("BROWSER_THEMES", "Light").split() if ALL and folder else ():
         lecture.command("apputils:change-theme", theme=f"JupyterLab {theme}")
         lecture.page.locator(f'body[data-jp-theme-name="JupyterLab {theme}"]').wait_for(
             state="attached"

@@ -9,6 +9,7 @@ from small_tasks import merge_solutions
 from grader import cells, session
 from tools import build_exercises as build
 
+pytestmark = pytest.mark.slow  # not each test, but there are 1300
 EXERCISES = find_exercises()
 TASKS = [(exercise, task) for exercise in EXERCISES for task in exercise.tasks]
 ANSWERS = [

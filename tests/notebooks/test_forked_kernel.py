@@ -9,7 +9,10 @@ import pytest
 from nbval_checks import ForkedKernels, WatchedKernel, forked_kernel
 from notebook_kernel import ThisInterpreterKernels, kernel_environment
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only"),
+]
 TIMEOUT_S = 60
 
 
@@ -18,7 +21,8 @@ def address(tmp_path_factory):
     address = str(tmp_path_factory.mktemp("fork") / "socket")
     with kernel_environment() as environment:
         servers = environment | {"ONLY_THE_SERVERS": "1"}
-        with forked_kernel.start_server(address, servers) as server:
+        imports = (*forked_kernel.KERNEL, "torch")
+        with forked_kernel.start_server(address, servers, imports) as server:
             yield address
             server.stdin.close()
             assert server.wait(timeout=TIMEOUT_S) == 0

@@ -14,6 +14,10 @@ def test_each_picture_has_its_words_in_nbconvert(path):
     from nbconvert import HTMLExporter
 
     nb = read_notebook(path)
+    # Only what can hold a picture, and no code: to colour it takes most of the time.
+    nb.cells = [cell for cell in nb.cells if cell.get("outputs") or "<img" in cell.source]
+    for cell in nb.cells:
+        cell.source = "" if cell.cell_type == "code" else cell.source
     outputs = [output for cell in nb.cells for output in cell.get("outputs", [])]
     n_pictures = sum("image/png" in output.get("data", {}) for output in outputs)
     page, _ = HTMLExporter().from_notebook_node(nb)

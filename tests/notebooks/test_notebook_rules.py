@@ -57,6 +57,10 @@ def html_picture_without_words(nb):
     add_output(nb, text_html='<p><img src="x"></p>')
 
 
+def cpu_without_a_reason(nb):
+    nb.cells[-1].source = 'loaded = load_model(device="cpu")'
+
+
 def large(nb):
     add_output(nb, text_plain="x" * 420_000)
 
@@ -71,6 +75,7 @@ LIMITS = {
     picture_without_words: "a picture without a text/html output",
     picture_with_empty_words: "an <img> without alternative text",
     html_picture_without_words: "an <img> without alternative text",
+    cpu_without_a_reason: "says device='cpu' and not why",
     large: "bytes, allowed fewer than 420,000",
 }
 
@@ -91,6 +96,16 @@ def test_each_limit_is_noticed(break_limit, tmp_path):
     nb = lecture()
     break_limit(nb)
     assert LIMITS[break_limit] in "\n".join(limits_broken(normalise(nb), tmp_path / "01.ipynb"))
+
+
+def test_a_comment_or_the_text_before_says_why_a_lecture_needs_the_cpu(tmp_path):
+    nb = lecture()
+    cpu_without_a_reason(nb)
+    nb.cells[-1].source += "  # gloo joins CPUs"
+    assert limits_broken(normalise(nb), tmp_path / "01_topic.ipynb") == []
+    cpu_without_a_reason(nb)
+    nb.cells[-2].source += ". We time this CPU."
+    assert limits_broken(normalise(nb), tmp_path / "01_topic.ipynb") == []
 
 
 def test_the_start_page_may_be_short_and_ask_nothing(tmp_path):
