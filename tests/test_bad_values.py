@@ -85,6 +85,7 @@ CALLS = {
     "costs.step_latency": {**ON_SPEC, "hardware": A100},
     "costs.weight_bytes": {"spec": SPEC},
     "costs.with_kv_heads": {"spec": SPEC},
+    "decoding.BeamTrace": {"num_beams": 2, "max_new_tokens": 2},
     "decoding.BeamTrace.at_step": (TRACE, {}),
     "decoding.Sampler": {},
     "decoding.SamplingSettings": {},
