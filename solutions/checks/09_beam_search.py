@@ -10,7 +10,6 @@ TRACK = Task(
         ("two-per-parent", '["bc", "aa"], ["bca", "aaa"]', '["aa", "bc"], ["aaa", "bca"]',
          "the better text comes first: compare bc (.24) with aa (.20)"),
         ("second-step", '["bc", "aa"]', '["aa", "bc"]', "step 2: the better comes first, bc (.24)"),
-        ("last-step", '["bca", "aaa"]', '["aaa", "bca"]', "in the last step bca comes first, .144"),
         ("step-probabilities", PRODUCT, "0.6", "the probability is the product of all three steps"),
         ("greedy", STEPS + PRODUCT, '["aa", "ab"], ["aba", "aaa"]], "probability": 0.135',
          "all candidates compete: those of b as well as those of a"),
@@ -47,7 +46,6 @@ CHOICE = Task(
         ("no-normalisation", " / n_tokens**length_penalty", "", "plain sums favour short texts"),
         ("the-worst", "max(scores)", "min(scores)", "scores are negative: the LARGEST is the best"),
         ("negative-is-0", "**length_penalty", "**max(length_penalty, 0)", "below 0 is allowed"),
-        ("whole-powers", "**length_penalty", "**int(length_penalty)", "0.5 is a root, no int"),
         ("length-times-power", "n_tokens**length_penalty", "(n_tokens * length_penalty or 1)",
          "n to the power length_penalty, not n times it"),
     ])  # fmt: skip
@@ -75,7 +73,6 @@ SELECT = Task(
         ("one-finished", "return running, finished", "return running, finished[:1]",
          "several texts may finish in the same step"),
         ("end-is-0", "c[2] != eos", "c[2]", "c[2] == eos", "not c[2]", "the end is `eos`"),
-        ("too-many-run", "!= eos][:num_beams]", "!= eos]", "only the best num_beams run on"),
         ("turned-round", "return running, finished", "return finished, running",
          "the two lists are exchanged: running first, then finished"),
     ])  # fmt: skip
@@ -136,6 +133,7 @@ def use_plan(answer, rows, parents):
 def plan_cases(rng):
     sizes = [(3, 3), (3, 3), (5, 5), (5, 5), (8, 8), (8, 8), (6, 4), (1, 1)]
     given = [([1, 2, 0], [2, 0, 1]), ([2, 0, 1], [1, 1, 1]), ([2, 1, 0], [0, 2, 2])]
+    given += [([0, 1, 2], [1, 1, 0]), ([0, 1, 2], [1, 1, 2])]  # the other row is needed later
     given += [(rng.permutation(n).tolist(), rng.integers(0, n, new).tolist()) for n, new in sizes]
     return [Case(rows, parents, label=f"{len(parents)} beams") for rows, parents in given]
 
@@ -150,8 +148,10 @@ PLAN = Task(
          "one of the children can stay in its parent's row: this makes a copy too many"),
         ("exchanged", "(row, free.pop())", "(free.pop(), row)", "copies[-1][1]", "copies[-1][0]",
          "source and target are exchanged: a copy goes from the parent's row into a free one"),
-        ("overwrites", "not in needed]", "not in needed[:2]]",
+        ("overwrites", "free.pop()", "next(r for r in rows if r not in new_rows)",
          "a row is overwritten that a new beam still needs: free is what NO new beam needs"),
+        ("row-i", "new_rows, copies\n", "list(range(len(needed))), [(row, i) for i, row in "
+         "enumerate(needed) if row != i]\n", "each beam i moves to row i: let one child stay"),
         ("no-copies", "new_rows, copies\n", "new_rows, []\n", "nothing is copied into the new row"),
     ])  # fmt: skip
 
@@ -177,11 +177,11 @@ def search_cases(rng):
         return Case(table, num_beams, n, eos, penalty, label=label)
 
     ends = [[-1.0, -1.1, -9.0, -1.2], *[[-1.6, -1.7, -1.0, -1.5]] * 36]  # after the first step
-    likely = Case(ends, 2, 5, 2, 2.0, label="the end is always likely")
+    likely = [Case(ends, k, 5, 2, 2.0, label="the end is always likely") for k in (2, 3)]
     ties = Case([[-1.0, -1.0, -1.5, -1.5]] * 3, 2, 3, 3, 1.0, label="equal scores")
-    grid = [case(k, 7, x, f"{k} beams, penalty {x}") for k in (2, 3, 5) for x in (-1.0, 0.0, 2.0)]
+    grid = [case(k, 7, x, f"{k} beams, penalty {x}") for k in (2, 3, 5) for x in (-1.0, 0.0, 2)]
     return [*grid, ties, case(3, 6, 1.0, "no end comes", eos=9), case(1, 6, 1.0, "one beam"),
-            case(3, 1, 1.0, "one new token"), case(4, 5, 0.5, "few tokens", 3), likely]  # fmt: skip
+            case(3, 1, 1.0, "one new token"), case(4, 5, 0.5, "few tokens", 3), *likely]  # fmt: skip
 
 
 STOP = "not beams or can_stop(scores, beams[0][1], num_beams, *settings, length_penalty)"
