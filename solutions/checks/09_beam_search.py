@@ -180,8 +180,8 @@ def search_cases(rng):
     likely = [Case(ends, k, 5, 2, 2.0, label="the end is always likely") for k in (2, 3)]
     ties = Case([[-1.0, -1.0, -1.5, -1.5]] * 3, 2, 3, 3, 1.0, label="equal scores")
     grid = [case(k, 7, x, f"{k} beams, penalty {x}") for k in (2, 3, 5) for x in (-1.0, 0.0, 2)]
-    return [*grid, ties, case(3, 6, 1.0, "no end comes", eos=9), case(1, 6, 1.0, "one beam"),
-            case(3, 1, 1.0, "one new token"), case(4, 5, 0.5, "few tokens", 3), *likely]  # fmt: skip
+    return [*grid, *likely, case(3, 6, 1.0, "no end", eos=9), case(1, 6, 1.0, "one beam"),
+            case(3, 1, 1.0, "one new token"), case(4, 5, 0.5, "few tokens", 3), ties]  # fmt: skip
 
 
 STOP = "not beams or can_stop(scores, beams[0][1], num_beams, *settings, length_penalty)"
