@@ -86,7 +86,6 @@ CALLS = {
     "costs.weight_bytes": {"spec": SPEC},
     "costs.with_kv_heads": {"spec": SPEC},
     "decoding.BeamTrace": {"num_beams": 2, "max_new_tokens": 2},
-    "decoding.BeamTrace.at_step": (TRACE, {}),
     "decoding.Sampler": {},
     "decoding.SamplingSettings": {},
     "decoding.ToyLM.all_sequences": (TOY, {}),
@@ -470,7 +469,6 @@ def block(**times):
         (lambda: min_p_filter(LOGITS, 0.9, min_tokens_to_keep=-1), "min_tokens_to_keep"),
         (lambda: decoding.chi_square_test([math.nan, 9], [0.5, 0.5]), "counts: needs at least one"),
         (lambda: decoding.chi_square_test([9, 9], [math.nan, 0.5]), "probs: needs probabilities"),
-        (lambda: TRACE.at_step(3), "step: needs an integer from 1 to 2, got 3"),
     ],
 )
 def test_a_wrong_number_is_refused(work, message):
