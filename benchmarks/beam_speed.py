@@ -3,8 +3,8 @@
     python benchmarks/beam_speed.py            # writes a section of RESULTS.md
     python benchmarks/beam_speed.py --quick    # a look: fewer rounds and tokens, writes nothing
 
-Both search the same prompts in turn in one process, round after round; a number is the median over
-the rounds. They must find the same texts, or there is no result.
+Both search the same prompt in turn in one process, round after round; a number is the median over
+the rounds. They must find the same text, or there is no result.
 """
 
 import argparse
@@ -20,44 +20,39 @@ from lecture_lib.decoding import engine_beam_search
 from lecture_lib.engine import Engine
 
 
-def engine_search(engine: Engine, prompts: torch.Tensor, n_new: int, k: int):
-    """Texts, and the share of beams a step whose row of the cache was copied."""
-    traces = engine_beam_search(
-        engine, prompts.tolist(), num_beams=k, max_new_tokens=n_new, ignore_eos=True
-    )
-    assert all(call.seq_len == 1 for trace in traces for call in trace.calls[1:])
-    moved = sum(sum(trace.rows_copied) for trace in traces)
-    return [trace.sequences[0] for trace in traces], moved / (len(traces) * k * (n_new - 1))
+def engine_search(engine: Engine, prompt: torch.Tensor, n_new: int, k: int) -> list[int]:
+    trace = engine_beam_search(engine, prompt, num_beams=k, max_new_tokens=n_new, ignore_eos=True)
+    assert all(call.seq_len == 1 for call in trace.calls[1:])
+    return trace.sequences[0]
 
 
-def generate_search(engine: Engine, prompts: torch.Tensor, n_new: int, k: int):
+def generate_search(engine: Engine, prompt: torch.Tensor, n_new: int, k: int) -> list[int]:
     out = engine.hf_model.generate(
-        prompts,
-        attention_mask=torch.ones_like(prompts),
+        prompt,
+        attention_mask=torch.ones_like(prompt),
         max_new_tokens=n_new,
         num_beams=k,
         do_sample=False,
     )
-    return out[:, prompts.shape[1] :].tolist(), None
+    return out[0, prompt.shape[1] :].tolist()
 
 
-def compare(engine: Engine, sizes, n_new: int, k: int, n_rounds: int, progress: tqdm) -> list[list]:
-    """A row for each (prompt length, batch size): ms a step of either, and their ratio."""
+def compare(engine: Engine, lengths, n_new: int, k: int, n_rounds: int, progress: tqdm) -> list:
+    """A row for each prompt length: ms a step of either, and their ratio."""
     rows = []
-    for prompt_len, batch_size in sizes:
-        prompts = random_prompts(batch_size, prompt_len, engine.vocab_size)
+    for prompt_len in lengths:
+        prompt = random_prompts(1, prompt_len, engine.vocab_size)
         times, found = {engine_search: [], generate_search: []}, {}
         for n in range(n_rounds + 1):
             for search in times:
                 started = time.perf_counter()
-                found[search] = search(engine, prompts, n_new, k)
+                found[search] = search(engine, prompt, n_new, k)
                 if n > 0:  # the first round warms up
                     times[search].append(time.perf_counter() - started)
                 progress.update()
-        (texts, moved), (expected, _) = found[engine_search], found[generate_search]
-        assert texts == expected, "the two searches found different texts"
+        assert found[engine_search] == found[generate_search], "the searches found different texts"
         ours, theirs = (1e3 * median(values) / n_new for values in times.values())
-        rows.append([prompt_len, batch_size, ours, theirs, f"{theirs / ours:.2f}×", f"{moved:.0%}"])
+        rows.append([prompt_len, ours, theirs, f"{theirs / ours:.2f}×"])
     return rows
 
 
@@ -68,12 +63,8 @@ def report(rows: list[list], args) -> str:
             f"Machine: {describe_machine()}. Model: SmolLM2-135M-Instruct, float32.",
             f"Milliseconds a new token, prefill included, {args.num_beams} beams, "
             f"{args.new_tokens} new tokens, median of {args.rounds} interleaved rounds; both "
-            "find the same texts. Copied: the share of beams whose row of the KV cache was copied "
-            "before a step (Transformers gathers all of them, prompt included).",
-            table(
-                ["prompt", "batch", "engine (ms)", "generate (ms)", "generate / engine", "copied"],
-                rows,
-            ),
+            "find the same text.",
+            table(["prompt", "engine (ms)", "generate (ms)", "generate / engine"], rows),
         ]
     )
 
@@ -85,16 +76,14 @@ def main() -> None:
     parser.add_argument("--num-beams", type=int, default=4)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--prompts", nargs="+", type=int, default=[32, 512])
-    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[1, 4])
     parser.add_argument("--quick", action="store_true", help="few rounds, nothing written")
     args = parser.parse_args()
     if args.quick:
-        args.rounds, args.new_tokens, args.batch_sizes = 2, 16, [1]
+        args.rounds, args.new_tokens = 2, 16
     torch.set_num_threads(args.threads)
-    sizes = [(p, b) for p in args.prompts for b in args.batch_sizes]
-    with tqdm(total=len(sizes) * 2 * (args.rounds + 1), unit="run") as progress:
+    with tqdm(total=len(args.prompts) * 2 * (args.rounds + 1), unit="run") as progress:
         engine = load_engine("float32")
-        rows = compare(engine, sizes, args.new_tokens, args.num_beams, args.rounds, progress)
+        rows = compare(engine, args.prompts, args.new_tokens, args.num_beams, args.rounds, progress)
     text = report(rows, args)
     print(text)
     if not args.quick:

@@ -81,7 +81,7 @@ CALLS = {
     "costs.step_latency": {**ON_SPEC, "hardware": A100},
     "costs.weight_bytes": {"spec": SPEC},
     "costs.with_kv_heads": {"spec": SPEC},
-    "decoding.BeamTrace.at_step": (TRACE, {}),
+    "decoding.BeamTrace": {"num_beams": 2, "max_new_tokens": 2},
     "decoding.Sampler": {},
     "decoding.SamplingSettings": {},
     "decoding.ToyLM.all_sequences": (TOY, {}),
@@ -452,7 +452,6 @@ def block(**times):
         (lambda: parallel.schedule_from_timestamps([block(stage=-1)]), "blocks: stage"),
         (lambda: decoding.top_p_filter(LOGITS, 0.1, min_tokens_to_keep=0), "min_tokens_to_keep"),
         (lambda: min_p_filter(LOGITS, 0.9, min_tokens_to_keep=-1), "min_tokens_to_keep"),
-        (lambda: TRACE.at_step(3), "step: needs an integer from 1 to 2, got 3"),
     ],
 )
 def test_a_wrong_number_is_refused(work, message):

@@ -23,7 +23,7 @@ def going_on(model, trace, step):
     """{text: probability} of what is kept, or finished, at a step."""
     return {
         "".join(model.decode(node.tokens)): round(math.exp(node.score), 6)
-        for node in trace.at_step(step)
+        for node in trace.steps[step - 1]
         if node.status != "pruned"
     }
 
@@ -66,7 +66,7 @@ def test_the_lecture_s_tree():
     assert going_on(model, trace, 3) == {"ILU": 0.294, "ILL": 0.084}
     assert texts(model, trace) == ["ILU", "ILL"]
     assert trace.scores == pytest.approx([math.log(0.294) / 3, math.log(0.084) / 3])
-    assert [len(trace.at_step(step)) for step in (1, 2, 3)] == [3, 6, 6]
+    assert [len(trace.steps[step - 1]) for step in (1, 2, 3)] == [3, 6, 6]
 
 
 @pytest.mark.parametrize("penalty", [-1.0, 0.0, 1.0])
@@ -154,9 +154,9 @@ def test_the_length_penalty_turns_the_result_around():
 
 def test_a_finished_text_does_not_narrow_the_search():
     _, trace = ending_trace()
-    kept = [node for node in trace.at_step(1) if node.status == "kept"]
+    kept = [node for node in trace.steps[0] if node.status == "kept"]
     assert len(kept) == 2
-    assert [node.status for node in trace.at_step(1)] == ["kept", "finished", "kept"]
+    assert [node.status for node in trace.steps[0]] == ["kept", "finished", "kept"]
 
 
 def test_a_better_text_displaces_one_that_was_finished():
@@ -196,8 +196,8 @@ def test_equally_good_candidates_rank_by_beam_and_token():
     found = find_candidates([START], flat, 4)
     assert [candidate.tokens for candidate in found] == [[40_000], [0], [1], [2]]
     trace = search(lambda prefixes: torch.full((len(prefixes), 300), -5.7), 3, 2)
-    assert [node.tokens[-1] for node in trace.at_step(1)][:3] == [0, 1, 2]
-    assert [node.parent for node in trace.at_step(2)][:3] == [0, 0, 0]
+    assert [node.tokens[-1] for node in trace.steps[0]][:3] == [0, 1, 2]
+    assert [node.parent for node in trace.steps[1]][:3] == [0, 0, 0]
 
 
 def test_the_last_bit_of_a_toy_s_score_decides_nothing():
@@ -217,7 +217,7 @@ def test_impossible_candidates_are_no_candidates():
 
 def test_only_what_the_search_considered_is_traced_of_a_large_vocabulary():
     trace = search(lambda p: torch.randn(len(p), 5000).log_softmax(-1), 3, 4, eos_token_id=[1, 2])
-    assert [len(trace.at_step(step)) for step in (1, 2, 3, 4)] == [9, 9, 9, 9]
+    assert [len(trace.steps[step - 1]) for step in (1, 2, 3, 4)] == [9, 9, 9, 9]
     assert {(n.rank <= 3) == (n.status != "pruned") for n in trace.nodes} == {True}
 
 

@@ -55,10 +55,8 @@ def engine_beam_search(
     sampling: SamplingSettings | None = None,
     **options,
 ) -> BeamTrace | list[BeamTrace]:
-    """``beam_search`` over a real model.
-
-    The prompt is prefilled once, whatever the number of beams. Each step runs one token per beam,
-    and the KV cache follows the parents.
+    """``beam_search`` over a real model: the prompt is prefilled once, each step runs one token per
+    beam, and the KV cache follows the parents.
 
     Args:
         prompt: text or token ids; of a list of either each is searched, one after the other.
@@ -71,8 +69,7 @@ def engine_beam_search(
             ``beam_search``.
 
     Returns:
-        A BeamTrace; for several prompts a list of them in their order. ``.calls`` holds what each
-        pass saw (prefill first).
+        A BeamTrace, with ``.calls``, what each pass saw; for several prompts a list of them.
 
     Raises:
         ValueError: as ``beam_search``; an empty prompt; one that with the new tokens is longer

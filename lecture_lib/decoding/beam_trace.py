@@ -19,9 +19,7 @@ class BeamTrace:
 
     Attributes:
         num_beams to num_return_sequences: what was asked for, see ``beam_search``.
-        steps: the candidates of each step, the best first. Of a vocabulary too large to list, those
-            that the search considered: max(2, 1 + n_eos) · num_beams.
-        beams: the texts that could go on after the last step.
+        steps: the candidates of each step, the best first; of many the best that may matter.
         finished: the finished texts held at the end, at most ``num_beams``, the best first.
         n_ranked: how many continuations were ranked in each step, beams · V.
         calls: what each pass through the engine saw (``engine_beam_search``).
@@ -34,7 +32,6 @@ class BeamTrace:
     eos_token_ids: frozenset[int] = frozenset()
     num_return_sequences: int = 1
     steps: list[list["Candidate"]] = field(default_factory=list)
-    beams: list["Candidate"] = field(default_factory=list, repr=False)
     finished: list["Candidate"] = field(default_factory=list)
     n_ranked: list[int] = field(default_factory=list, repr=False)
     calls: tuple = field(default=(), repr=False)
@@ -59,7 +56,7 @@ class BeamTrace:
             candidate.status = KEPT
         for candidate in finished:
             candidate.status = FINISHED
-        self.beams, self.finished = beams, finished
+        self.finished = finished
 
     @property
     def sequences(self) -> list[list[int]]:
@@ -77,34 +74,12 @@ class BeamTrace:
         return len(self.steps)
 
     @property
-    def stop_reason(self) -> str:
-        """Why the search ended, in words."""
-        step, n = self.n_steps, len(self.finished)
-        if step == self.max_new_tokens:
-            return f"the length limit of {step} tokens"
-        if not self.beams:
-            return "no beam can go on: every candidate has ended"
-        texts = f"{n} text{'s' * (n > 1)} finished"
-        if self.early_stopping is True or self.num_beams == 1:
-            return f"{texts}, as many as beams"
-        longest = self.early_stopping == "never" and self.length_penalty > 0
-        length = self.max_new_tokens if longest else step
-        running = f"the best running beam, scored as if it ended with {length} tokens"
-        return f"{texts}, and {running}, could not beat the last of them"
-
-    @property
     def nodes(self) -> list["Candidate"]:
         """Every candidate, step by step, the best of a step first."""
         return [candidate for step in self.steps for candidate in step]
 
-    def at_step(self, step: int) -> list["Candidate"]:
-        """The candidates of a step, 1 to ``n_steps``, the best first."""
-        return self.steps[check_count("step", step, 1, self.n_steps) - 1]
-
     def table(self, token_text: Callable[[int], str] = str):
-        """The tree as a DataFrame with a row for each candidate: step, rank, after (the tokens to
-        its left), token (as ``token_text`` writes an id), p = p(token | left), score,
-        p(text) = exp(score), status, final score."""
+        """The tree as a DataFrame with a row for each candidate; ``token_text`` writes an id."""
         import pandas as pd
 
         rows = [

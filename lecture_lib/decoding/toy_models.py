@@ -65,8 +65,7 @@ def mouse_and_cheese() -> ToyLM:
 def lecture_greedy() -> ToyLM:
     """The lecture's greedy example: I, L, U with probability .6 · .7 · .9 = .378.
 
-    Each step has one distribution, whatever is to its left. It is another model than
-    ``lecture_tree``: their third steps differ (.9 and .7).
+    Each step has one distribution. In ``lecture_tree`` the third step is another (.7, not .9).
     """
     steps = [(0.6, 0.3, 0.1), (0.2, 0.7, 0.1), (0.05, 0.05, 0.9)]
     return _toy("ILU", {prefix: steps[len(prefix)] for prefix in _prefixes("ILU", 3)})
@@ -75,8 +74,7 @@ def lecture_greedy() -> ToyLM:
 def lecture_tree() -> ToyLM:
     """The lecture's beam tree, k = 2: I, L; then IL .42, LI .15; then ILU .294, ILL .084.
 
-    The lecture gives five distributions, all that two beams look at. After any other text the
-    three tokens are equally likely here.
+    The lecture gives these five distributions; after any other text all tokens are equally likely.
     """
     table = {
         "": (0.6, 0.3, 0.1),

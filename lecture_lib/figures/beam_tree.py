@@ -1,6 +1,5 @@
 """The tree of a beam search: every candidate, what went on, what ended, what was dropped."""
 
-import html
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,8 +24,7 @@ _CELL, _ROW, _LEFT, _TOP, _BOTTOM, _RIGHT = 1.1, 0.88, 0.6, 0.3, 1.5, 0.06  # in
 _BOXES = {
     KEPT: ("#E4EFF8", BLUE, INK),
     FINISHED: ("#00694B", "#00694B", "#FFFFFF"),
-    PRUNED: ("none", "none", "#5A5A5A"),
-    ELSEWHERE: ("none", "none", "#5A5A5A"),
+    **dict.fromkeys((PRUNED, ELSEWHERE), ("none", "none", "#5A5A5A")),
 }
 BEAM, GREEDY, FULL = "beam's result", "greedy's result", "best of all"
 _RESULTS = {  # how the line to it looks, and how far beside the other lines it is
@@ -37,8 +35,7 @@ _RESULTS = {  # how the line to it looks, and how far beside the other lines it 
 
 
 class Tree(NamedTuple):
-    """What is drawn of a search. Rows have the order of their parents, siblings that of their
-    token ids, in every step."""
+    """What is drawn of a search. Siblings have the order of their token ids in every step."""
 
     nodes: dict[Key, Candidate]  # of each drawn text
     rows: list[list[Key]]  # the texts of each step, from left to right
@@ -47,10 +44,8 @@ class Tree(NamedTuple):
 
 def lay_out(trace: BeamTrace, greedy: BeamTrace | None, full: BeamTrace | None = None) -> Tree:
     """The Tree of a search, with the results of two others in it."""
-    if greedy is not None and greedy.num_beams != 1:
-        raise ValueError(
-            f"greedy: needs a search with num_beams=1, got one with {greedy.num_beams}"
-        )
+    if greedy is not None and (k := greedy.num_beams) != 1:
+        raise ValueError(f"greedy: needs a search with num_beams=1, got one with {k}")
     nodes = {tuple(node.tokens): node for node in trace.nodes}
     drawn = {k for k, n in nodes.items() if n.status != PRUNED or n.rank <= _MOST_PER_STEP}
     results = {}
@@ -90,13 +85,11 @@ def beam_tree(
         prompt: what is written at the root.
         greedy: the same search with one beam: the way to its result is drawn in the same tree.
         full: the same search with beams for all texts, which finds the best of all.
-        up_to_step: show this many steps, 0 to ``trace.n_steps`` (the default), on paper of the
-            same size. The results are named once all are shown.
+        up_to_step: show so many steps, on paper of the same size; results are named with the last.
         as_probability: write the running score as p(text), a product, not as a sum of logarithms.
 
     Raises:
-        ValueError: an empty trace, a step that the search did not take, a ``greedy`` with more
-            than one beam.
+        ValueError: an empty trace, a step that was not taken, a ``greedy`` with several beams.
     """
     if not trace.nodes:
         raise ValueError("trace: is empty; nothing was searched")
@@ -134,9 +127,7 @@ def beam_table(trace: BeamTrace, token_text: Callable[[int], str]) -> str:
     """The tree as an HTML table, for screen readers and for looking numbers up."""
     table = trace.table(lambda token: visible(token_text(token)))
     text = table.to_html(index=False, border=0, na_rep="–", float_format=lambda x: f"{x:.3g}")
-    caption = html.escape(
-        f"Candidates of a beam search with {trace.num_beams} beams; it ended by {trace.stop_reason}"
-    )
+    caption = f"Candidates of a beam search with {trace.num_beams} beams"
     text = text.replace(">", f"><caption>{caption}</caption>", 1)
     return text.replace("<th>", '<th scope="col">')
 
@@ -208,14 +199,14 @@ def _words(trace: BeamTrace, tree: Tree, token_text, prompt: str, shown_steps: i
     k = trace.num_beams
     said = [f"Tree of a beam search with {k} beam{'s' * (k > 1)} after “{prompt}”."]
     for step in range(1, shown_steps + 1):
-        parts = {KEPT: [], FINISHED: [], PRUNED: []}
-        for n in trace.at_step(step):
-            ps = f"(p {_p(n.log_prob)}, p(text) {_p(n.score)})"
-            parts[n.status].append(f"{text(n.tokens)} {ps}")
-        n_pruned = trace.n_ranked[step - 1] - sum(map(len, (parts[KEPT], parts[FINISHED])))
-        del parts[PRUNED]
-        listed = [f"{status} {'; '.join(texts)}" for status, texts in parts.items() if texts]
-        listed += [f"{n_pruned:,} pruned"] if n_pruned else []
+        listed, n_left = [], trace.n_ranked[step - 1]
+        for status in (KEPT, FINISHED):
+            nodes = [node for node in trace.steps[step - 1] if node.status == status]
+            ps = [f"(p {_p(node.log_prob)}, p(text) {_p(node.score)})" for node in nodes]
+            texts = (f"{text(n.tokens)} {p}" for n, p in zip(nodes, ps, strict=True))
+            listed += [f"{status} {'; '.join(texts)}"] * bool(nodes)
+            n_left -= len(nodes)
+        listed += [f"{n_left:,} pruned"] * bool(n_left)
         said.append(f"Step {step}: {', '.join(listed)}.")
     if shown_steps == trace.n_steps:
         best = trace.finished[0]

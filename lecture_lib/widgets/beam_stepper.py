@@ -31,9 +31,8 @@ _TOY_STEPS, _REAL_STEPS, _MOST_BEAMS, _MOST_TOKENS = 3, 8, 4, 64
 
 
 class BeamStepper(PictureWidget):
-    """Back and Next (or the slider) go through the steps; its table is below the tree.
-
-    A setting is searched once and a step drawn once; going back to it shows what is there already.
+    """Back and Next (or the slider) go through the steps; its table is below the tree. A setting is
+    searched once and a step drawn once.
 
     Args:
         engine: an Engine, to search with the real model too; without it only the toys.
@@ -89,10 +88,8 @@ class BeamStepper(PictureWidget):
             text = html.escape(" ".join(visible(text_of(token)) for token in trace.sequences[0]))
             p = math.exp(trace.finished[0].score)
             said += f"{name}: <b>{text}</b>, p(text) {p:.3g}, score {trace.scores[0]:.3g}<br>"
-        self.table.value = (
-            f"<p>{said}It ended by {html.escape(beam.stop_reason)}.</p>"
-            f"<details><summary>The tree as a table</summary>{beam_table(beam, text_of)}</details>"
-        )
+        table = f"<summary>The tree as a table</summary>{beam_table(beam, text_of)}"
+        self.table.value = f"<p>{said}</p><details>{table}</details>"
 
     def _search(self, model: str, num_beams: int, length_penalty: float, prompt: str) -> tuple:
         """A search, the greedy search beside it, and how its tokens are written."""

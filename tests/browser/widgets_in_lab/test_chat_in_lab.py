@@ -12,7 +12,6 @@ from lecture_lib.inference_script import TaskInfo, generate
 pytestmark = [pytest.mark.real_model, pytest.mark.slow]
 
 ANSWER_MS = 120_000
-SHORT = 4  # new tokens; the lecture shows 24
 QUESTION = "What is the capital of France?"
 
 
