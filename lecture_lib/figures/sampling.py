@@ -128,7 +128,8 @@ def likely_and_repeated(texts: Mapping[str, tuple[Sequence[float], Sequence[floa
     axes, told = figure.add_subplot(), []
     for (name, numbers), (colour, marker, _) in zip(texts.items(), LINES, strict=False):
         log_p, repeated = (as_array("texts", values) for values in numbers)
-        mean, spread = (log_p.mean(), 100 * repeated.mean()), (log_p.std(), 100 * repeated.std())
+        mean = log_p.mean(), 100 * repeated.mean()
+        spread = log_p.std(ddof=1), 100 * repeated.std(ddof=1)
         axes.plot(log_p, 100 * repeated, marker, color=colour, alpha=0.3, markersize=4)
         axes.errorbar(*mean, xerr=spread[0], color=colour, marker=marker, markersize=9, label=name)
         told.append(
