@@ -44,8 +44,7 @@ TEMPERATURE = Task(
 TOP_K = Task(
     grade_id="top-k", entry="top_k", compare=CLOSE, watch=("mutated",),
     cases=lambda rng: [
-        Case(distribution(rng, 7), 3),
-        Case(distribution(rng, 12), 5),
+        *(Case(distribution(rng, n), k) for n, k in ((7, 3), (12, 5))),
         Case([0.1, 0.2, 0.4, 0.2, 0.1], 2, label="ties"),
         Case([0.25, 0.25, 0.125, 0.375], 3, label="ties above the k-th"),
         Case([0.25, 0.375, 0.375], 1, label="two likeliest tokens"),
@@ -183,9 +182,9 @@ SAMPLE = Task(
         ("top-p-before-temperature", "next_logits(ids) / temperature", "next_logits(ids)",
          "logits.softmax(-1), 1", "(logits / temperature).softmax(-1), 1",
          "the temperature acts last; it comes first, before the filters"),
-        ("drops-ties", "logits < kth_best, -torch.inf", "logits < kth_best, -torch.inf).scatter("
-         "-1, logits.topk(logits.shape[-1]).indices[:, top_k:], -torch.inf",
-         "tokens as likely as the k-th stay"),
+        ("skips-ended", "tokens = torch.multinomial(logits", "tokens = torch.full((len(ids), 1), "
+         "eos)\n        tokens[~ended] = torch.multinomial(logits[~ended]", "nothing is drawn for rows "
+         "that have ended, so the others get other random numbers: draw for all, then replace"),
         ("crossing-token", "cut[:, -1] = False", "cut[:, :-1] = cut[:, 1:].clone()\n"
          "        cut[:, -1] = False", "the token that crosses p belongs to the nucleus"),
         ("empties-the-nucleus", "        cut[:, -1] = False\n", "",
