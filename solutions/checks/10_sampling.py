@@ -183,8 +183,8 @@ SAMPLE = Task(
          "logits.softmax(-1), 1", "(logits / temperature).softmax(-1), 1",
          "the temperature acts last; it comes first, before the filters"),
         ("skips-ended", "tokens = torch.multinomial(logits", "tokens = torch.full((len(ids), 1), "
-         "eos)\n        tokens[~ended] = torch.multinomial(logits[~ended]", "nothing is drawn for rows "
-         "that have ended, so the others get other random numbers: draw for all, then replace"),
+         "eos)\n        tokens[~ended] = torch.multinomial(logits[~ended]", "draw for rows that "
+         "have ended, too, and then replace it: else the others get other random numbers"),
         ("crossing-token", "cut[:, -1] = False", "cut[:, :-1] = cut[:, 1:].clone()\n"
          "        cut[:, -1] = False", "the token that crosses p belongs to the nucleus"),
         ("empties-the-nucleus", "        cut[:, -1] = False\n", "",
