@@ -80,8 +80,7 @@ class SamplingView(PictureWidget):
 
     def show(self) -> None:
         super().show()
-        kept = self.after > 0
-        entropy = torch.special.entr(self.after).sum()
+        kept, entropy = self.after > 0, torch.special.entr(self.after).sum()
         self.facts.value = (
             f"<b>{int(kept.sum()):,}</b> of {len(self.after):,} tokens are kept, with "
             f"<b>{float(self.before[kept].sum()):.3f}</b> of the mass; entropy of what is drawn "
