@@ -257,14 +257,19 @@ EXAMPLES = {
     "figures.cross_attention_map": lambda it: {
         "scores": torch.ones(1, 1, 1, 1), "source": ["▁the"], "target": ["▁le"]
     },
+    "figures.filter_view": lambda it: {
+        "before": [0.6, 0.4], "after": [1.0, 0.0], "token": str, "title": "a"
+    },
     "figures.generation_filmstrip": lambda it: {"steps": [("a", TOP, " fox")], "n_columns": 1},
     "figures.growth_curves": lambda it: {
         "x": [1, 2], "curves": {"a": [1, 2]}, "x_label": "n", "y_label": "m"
     },
     "figures.head_importance": lambda it: {"rises": [[0.1, 0.2]], "layers": [3]},
     "figures.latency_and_throughput": lambda it: {"steps_s": {"a": {1: 0.1, 2: 0.2}}},
+    "figures.likely_and_repeated": lambda it: {"texts": {"a": ([-1.0, -2.0], [0.0, 0.1])}},
     "figures.logprobs_view": lambda it: {"positions": [("a", -0.5, [("a", -0.5)])]},
     "figures.next_token_bars": lambda it: {"top": TOP},
+    "figures.nucleus_strip": lambda it: {"tokens": ["a", "b"], "sizes": [1, 20]},
     "figures.recomputed_rows": lambda it: {"frame": TWO_PASSES},
     "figures.request_timeline": lambda it: {"requests": {"a": [0.1, 0.2]}},
     "figures.ring_all_reduce_view": lambda it: {"n_ranks": 3},

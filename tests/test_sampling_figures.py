@@ -51,7 +51,7 @@ def test_the_words_of_the_filter_view_are_its_numbers():
 def test_the_words_of_the_other_pictures_are_their_numbers():
     assert "␣a 1, ↵ 30, ␣dog 4,000" in ALL["nucleus"]().alt
     alt = ALL["repeated"]().alt
-    assert "greedy: mean log p -1.5 ± 0.5, 30 ± 20 % repeated; T = 1: mean log p -3.2" in alt
+    assert "greedy: mean log p -1.5 ± 0.7, 30 ± 28 % repeated; T = 1: mean log p -3.2" in alt
 
 
 def drawn(monkeypatch, **options):
@@ -107,7 +107,7 @@ def test_pictures_that_are_compared_have_one_axis(monkeypatch):
 
 def test_the_widget_begins_with_a_filter_and_says_what_it_keeps():
     view = SamplingView()
-    assert "<b>9</b> of 10 tokens are kept, with <b>0.940</b> of the mass" in view.facts.value
+    assert "<b>6</b> of 10 tokens are kept, with <b>0.680</b> of the mass" in view.facts.value
     view.top_k.value = 3
     assert "<b>3</b> of 10" in view.facts.value
     assert "<b>0.360</b> of the mass" in view.facts.value
@@ -120,7 +120,7 @@ def test_top_p_s_line_stands_on_what_top_k_left(monkeypatch):
     monkeypatch.setattr(
         sampling_view, "filter_view", lambda *a, **k: handed.append(k) or original(*a, **k)
     )
-    view.top_p.value = 0.5
+    view.top_k.value, view.top_p.value = 0, 0.5
     assert handed[-1]["seen_by_top_p"] is None
     view.top_k.value = 6
     assert torch.equal(handed[-1]["seen_by_top_p"], sampling_distribution(LOGITS, top_k=6))

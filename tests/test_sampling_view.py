@@ -22,14 +22,14 @@ def test_a_knob_shows_what_the_library_computes(source, control, value, setting)
     view = SamplingView(source=source)
     before = view.picture.png
     getattr(view, control).value = value
-    expected = sampling_distribution(toy_logits(source)[1], **{"top_p": 0.92} | setting)
+    expected = sampling_distribution(toy_logits(source)[1], **{"top_k": 6} | setting)
     assert torch.allclose(view.after, expected, atol=1e-6)
     assert view.picture.png != before
 
 
 def test_the_lecture_s_sums_are_in_the_picture_s_words():
-    for source, words in (("flat", "9 of 10 tokens are kept, with 0.940"),
-                          ("peaked", "3 of 10 tokens are kept, with 0.970")):  # fmt: skip
+    for source, words in (("flat", "6 of 10 tokens are kept, with 0.680"),
+                          ("peaked", "6 of 10 tokens are kept, with 0.990")):  # fmt: skip
         assert words in SamplingView(source=source).picture.alt
 
 

@@ -34,8 +34,8 @@ class Sampler:
     ):
         self.settings = settings or SamplingSettings()
         self._seed = None if seed is None else check_count("seed", seed, least=0)
-        self._generator: torch.Generator | None = None  # made where the logits are
-        self._ids: list[list[int]] | None = None  # each row so far, for the repetition penalty
+        self._generator = None  # made where the logits are
+        self._ids = None  # each row so far, for the repetition penalty
         if self.settings.repetition_penalty != 1:
             if prompt_ids is None:
                 raise ValueError("prompt_ids: the repetition penalty needs the prompts' tokens")
@@ -78,15 +78,11 @@ def sample_generate(
     (its default top_k is 50; here nothing is cut unless asked for).
 
     Args:
-        prompts: text or token ids, or a list of either (a batch).
+        prompts, options: as in ``Engine.generate``, without ``next_token``.
         temperature ... repetition_penalty: see ``SamplingSettings``.
         seed: see ``Sampler``. With a seed PyTorch's global generator is not touched.
-        num_return_sequences: texts to draw for each prompt.
-        options: ``stop``, ``eos_token_id``, ``ignore_eos``, ``use_cache`` of ``Engine.generate``.
-
-    Returns:
-        A Generation; for a batch or several sequences a list of them: all of the first prompt,
-        then all of the second ...
+        num_return_sequences: texts to draw for each prompt; the list has all of the first prompt,
+            then all of the second ...
     """
     settings = SamplingSettings(temperature, top_k, top_p, min_p, repetition_penalty)
     check_count("num_return_sequences", num_return_sequences, most=1_000)

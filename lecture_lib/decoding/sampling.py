@@ -34,8 +34,7 @@ def checked_filter(function):
     def call(*args, **kwargs):
         given = signature.bind(*args, **kwargs).arguments
         given = {name: _CHECKS[name](value) for name, value in given.items()}
-        result = function(**given)
-        name, value = list(given.items())[1]
+        result, (_, (name, value)) = function(**given), given.items()
         check_possible(result, f" (after {name} {value})")
         return result
 
@@ -105,13 +104,11 @@ def apply_repetition_penalty(
 
     A positive logit is divided by the penalty, a negative one multiplied: once per token, however
     often it occurred. (So the result depends on where the model's logits have their zero, which
-    a softmax never sees.) The prompt counts too.
+    a softmax never sees.) The prompt counts too; a penalty below 1 rewards.
 
     Args:
-        logits: (V,) or (B, V).
-        previous_ids: the token ids so far: of shape (L,) for (V,), B rows for (B, V). Rows may have
-            different lengths; leave padding out.
-        penalty: above 0; above 1 penalises, below 1 rewards.
+        previous_ids: the token ids so far: of shape (L,) for logits (V,), B rows for (B, V). Rows
+            may have different lengths; leave padding out.
     """
     logits = check_logits(logits)
     check_number("repetition_penalty", penalty, above=0)
@@ -170,17 +167,8 @@ def sampling_distribution(
     repetition_penalty: float = 1.0,
     previous_ids: Sequence | Tensor | None = None,
 ) -> Tensor:
-    """The probabilities that the next token is drawn from, after all filters.
-
-    Args:
-        logits: (V,) or (B, V), the model's own.
-        temperature, top_k, top_p, min_p, repetition_penalty: see ``SamplingSettings``;
-            the defaults change nothing.
-        previous_ids: the tokens so far, needed by the repetition penalty alone.
-
-    Returns:
-        Probabilities of the same shape, each row summing to 1; 0 for what is cut. float32 (float64
-        for float64 logits).
-    """
+    """Logits (V,) or (B, V) to the probabilities that the next token is drawn from, 0 for what is
+    cut: float32 (float64 for float64 logits). The settings are explained in ``SamplingSettings``,
+    ``previous_ids`` in ``filter_logits``; the defaults change nothing."""
     settings = SamplingSettings(temperature, top_k, top_p, min_p, repetition_penalty)
     return filter_logits(logits, settings, previous_ids=previous_ids).softmax(-1)

@@ -9,17 +9,9 @@ Tokens = Sequence[Hashable]
 
 
 def distinct_n(texts: Sequence[Tokens], n: int) -> float:
-    """Different n-grams / all n-grams, over several texts together (Li et al. 2016, 1510.03055).
-
-    1.0: nothing is ever said twice, in one text or in two. Near 0: always the same.
-
-    Args:
-        texts: several texts, each a sequence of tokens (ids or strings).
-        n: length of the runs, 1 or more.
-
-    Returns:
-        A number in (0, 1], or nan where no text has n tokens.
-    """
+    """Different n-grams / all n-grams, over several texts together (Li et al. 2016, 1510.03055):
+    1.0 where nothing is said twice, in one text or in two, near 0 where it is always the same; nan
+    where no text has n tokens. A token is an id or a string."""
     needs = "several texts, each a list of tokens; wrap one as [text]"
     for each in check_type("texts", texts, list | tuple, needs):
         check_type("texts", each, list | tuple, needs)

@@ -25,8 +25,8 @@ def filter_view(
 ) -> Picture:
     """A distribution (V,), what a filter keeps of it, and the result renormalised, row by row.
 
-    One pair of axes, drawn without ticks, and all bars of a kind as one collection: three pairs
-    with their ticks take twice as long, and this picture is redrawn while a reader moves a slider.
+    One pair of axes without ticks, all bars of a kind as one collection: it is redrawn while a
+    reader moves a slider.
 
     Args:
         before, after: without the filters (but after the temperature), and what is drawn from.
@@ -65,8 +65,8 @@ def filter_view(
         axes.text(x(value) + 0.06, row, f"{value:.3f}{more}", va="center", fontsize=9)
         axes.text(1.27, row, name, ha="right", va="center")
 
-    x, rows, stays = panel(4.4, 1.6, 1.0, "cumulative", "● kept  ○ cut"), np.arange(n_rows), kept
-    sums, rows, stays = x(seen[order].cumsum()), rows[: len(order)], stays[order]
+    x = panel(4.4, 1.6, 1.0, "cumulative", "● kept  ○ cut")
+    sums, rows, stays = x(seen[order].cumsum()), np.arange(len(order)), kept[order]
     axes.plot(sums, rows, color=OTHER, linewidth=1)
     axes.plot(sums[stays], rows[stays], "o", color=KEPT, markersize=5)
     axes.plot(sums[~stays], rows[~stays], "o", color=OTHER, markerfacecolor="white", markersize=5)
@@ -128,7 +128,8 @@ def likely_and_repeated(texts: Mapping[str, tuple[Sequence[float], Sequence[floa
     axes, told = figure.add_subplot(), []
     for (name, numbers), (colour, marker, _) in zip(texts.items(), LINES, strict=False):
         log_p, repeated = (as_array("texts", values) for values in numbers)
-        mean, spread = (log_p.mean(), 100 * repeated.mean()), (log_p.std(), 100 * repeated.std())
+        mean = log_p.mean(), 100 * repeated.mean()
+        spread = log_p.std(ddof=1), 100 * repeated.std(ddof=1)
         axes.plot(log_p, 100 * repeated, marker, color=colour, alpha=0.3, markersize=4)
         axes.errorbar(*mean, xerr=spread[0], color=colour, marker=marker, markersize=9, label=name)
         told.append(

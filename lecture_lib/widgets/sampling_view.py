@@ -35,8 +35,8 @@ class SamplingView(PictureWidget):
         self.source = ipywidgets.Dropdown(options=sources, value=source, description="After")
         self.prompt = text_box("Prompt", "The car", "60%")
         self.temperature = number_slider("Temperature", 1.0, 0.1, 3.0, 0.05)
-        self.top_k = IntSlider(description="Top-k (0: off)", min=0, max=100, value=0)
-        self.top_p = number_slider("Top-p", 0.92, 0.01, 1.0, 0.01)
+        self.top_k = IntSlider(description="Top-k (0: off)", min=0, max=100, value=6)
+        self.top_p = number_slider("Top-p", 1.0, 0.01, 1.0, 0.01)
         self.min_p = number_slider("Min-p", 0.0, 0.0, 1.0, 0.01)
         sliders = [self.temperature, self.top_k, self.top_p, self.min_p]
         for slider in sliders:
@@ -80,8 +80,7 @@ class SamplingView(PictureWidget):
 
     def show(self) -> None:
         super().show()
-        kept = self.after > 0
-        entropy = torch.special.entr(self.after).sum()
+        kept, entropy = self.after > 0, torch.special.entr(self.after).sum()
         self.facts.value = (
             f"<b>{int(kept.sum()):,}</b> of {len(self.after):,} tokens are kept, with "
             f"<b>{float(self.before[kept].sum()):.3f}</b> of the mass; entropy of what is drawn "

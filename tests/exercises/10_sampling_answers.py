@@ -9,16 +9,6 @@ def softmax(logits, temperature):
     return [math.exp(x - log_sum) for x in scaled]
 
 
-# %% top-k: right
-def top_k(probs, k):
-    left = list(probs)
-    for token, p in enumerate(probs):
-        if sum(q > p for q in probs) >= k:
-            left[token] = 0.0
-    total = sum(left)
-    return [p / total for p in left]
-
-
 # %% top-p: right
 def top_p(probs, p):
     left = [0.0] * len(probs)
@@ -30,19 +20,30 @@ def top_p(probs, p):
 
 
 # %% draw: right
-def draw(probs, u):
-    last = None
-    for token, p in enumerate(probs):
-        if p == 0:
-            continue
-        last = token
-        if u < p:
-            return token
-        u -= p
-    return last
+def draw_different(probs, numbers):
+    drawn = []
+    for u in numbers:
+        left = {t: p for t, p in enumerate(probs) if p > 0 and t not in drawn}
+        ends = [sum(list(left.values())[: i + 1]) / sum(left.values()) for i in range(len(left))]
+        drawn.append(list(left)[min(sum(end <= u for end in ends), len(left) - 1)])
+    return drawn
 
 
-# %% order: right
-def sampling_distribution(logits, temperature, p):
-    """With the functions of tasks 1 and 3."""
-    return top_p(softmax(logits, temperature), p)
+# %% sample: right
+def sample(next_logits, ids, n_new, seed, temperature=1.0, top_k=0, top_p=1.0, eos=-1):
+    generator, ended = torch.Generator().manual_seed(seed), torch.zeros(len(ids), 1, dtype=bool)
+    for _ in range(n_new):
+        probs = torch.softmax(next_logits(ids) / temperature, dim=-1)
+        if top_k:
+            probs[probs < probs.sort(descending=True).values[:, :top_k][:, -1:]] = 0
+        values, order = probs.sort(descending=True)
+        before = values.cumsum(-1) - values  # of all that are likelier
+        before[:, 0] = -1
+        probs[
+            torch.zeros_like(probs).scatter(1, order, before) >= top_p * probs.sum(-1)[:, None]
+        ] = 0
+        tokens = torch.multinomial(probs / probs.sum(-1)[:, None], 1, generator=generator)
+        ids, ended = torch.cat((ids, tokens.where(~ended, eos)), dim=1), ended | (tokens == eos)
+        if bool(ended.all()):
+            break
+    return ids
