@@ -53,7 +53,7 @@ SILENT = Task(
 
 
 def waits_cases(rng):
-    texts = ["", "a", "aa", "ab\n", "\nUse", "it ends.\n", "aabaaba", "x" + "ab" * between(rng, 2, 5)]
+    texts = ["", "a", "aa", "ab\n", "\nUse", "it ends.\n", "aabaaba", "ab" * between(rng, 2, 5)]
     stops = [["aab"], ["\nUser", "\n\n"], ["aba!", "b\n#"], ["abab#", "xx"], ["b"], []]
     return [Case(text, some, label="a text and its stops") for text in texts for some in stops
             if not any(stop in text for stop in some)]  # fmt: skip
@@ -62,7 +62,7 @@ def waits_cases(rng):
 WAITS = Task(
     grade_id="waits", entry="waits", cases=waits_cases, compare=Exact(), watch=("mutated",),
     misconceptions=[
-        ("shortest", "max((", "min((", "the LONGEST end that a stop string begins with has to wait"),
+        ("shortest", "max((", "min((", "the LONGEST end that a stop begins with has to wait"),
         ("first-stop-only", "for stop in stops for", "for stop in stops[:1] for",
          "only the first stop string is looked at; any of them may begin here"),
         ("always-all", "if text.endswith(start)", "if len(start) <= len(text)",
@@ -142,8 +142,8 @@ LOGPROBS = Task(
         ("index-of-ties", "sorted(range(len(row)), key=lambda i: -row[i])",
          "[row.index(x) for x in sorted(row, reverse=True)]",
          "of equal ones the same id stands there twice: the number alone does not tell which id"),
-        ("single-precision", "        log_probs = [", "        log_sum = float(np.float32(log_sum))\n"
-         "        log_probs = [", "        highest", "        import numpy as np\n        highest",
+        ("single-precision", "        log_probs = [", "        import numpy as np\n\n"
+         "        log_sum = float(np.float32(log_sum))\n        log_probs = [",
          "single precision is too coarse where p is nearly 1: say dtype=torch.float64"),
         ("raw-logits", "[x - log_sum for x in row]", "row",
          "these are the logits themselves: subtract log Σ exp of the row"),
@@ -257,7 +257,7 @@ STREAM = Task(
          "at the end, what was waiting is text: show it"),
         ("stop-within-a-token", "waiting, n_read = waiting + text", 'waiting, n_read = "" + text',
          "cut = len(waiting) - waits(waiting, stops)", "cut = len(waiting)",
-         "a stop string may begin in one token and end in another"),
+         "a stop string may start in one token and be completed by the next"),
         ("goes-on-after-the-stop", "                return\n", "                stops = []\n",
          "a stop string ends the text: nothing more is shown, and the model is not called"),
         ("one-pass-more", "if len(ids) == max_new_tokens:\n            break\n        logits = "
@@ -267,7 +267,7 @@ STREAM = Task(
          "the whole text went through the model for each token: send in the new token alone"),
         ("all-at-the-end", "    ids, n_read, waiting", '    said = ""\n    ids, n_read, waiting',
          "yield waiting[:cut]", "said += waiting[:cut]", "yield waiting[: min(found)]",
-         "yield said + waiting[: min(found)]", "yield waiting + model", "yield said + waiting + model",
+         "yield said + waiting[: min(found)]", "yield waiting +", "yield said + waiting +",
          "the text is right, but it comes all at the end: yield each piece when it is certain"),
     ])  # fmt: skip
 
