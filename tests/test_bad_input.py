@@ -325,9 +325,6 @@ EXAMPLES = {
     "hub_tools.without_head": lambda it: {"model": it.loaded.model, "layer": 1, "head": 1},
     "inference_script.TaskInfo": lambda it: {"prompt_seqs": "go"},
     "inference_script.generate": lambda it: {"task_info": it.task, "loaded": it.loaded},
-    "inference_script.sweep_setting": lambda it: {
-        "name": "top_k", "values": [1], "task_info": it.task, "loaded": it.loaded,
-    },
     "lecture_block.BlockWeights": lambda it: dict(vars(it.weights)),
     "lecture_block.BlockWeights.random": lambda it: {"d_model": 4, "n_heads": 2},
     "lecture_block.KVCache": lambda it: {"keys": torch.ones(2, 4), "values": torch.ones(2, 4)},
@@ -441,6 +438,7 @@ UNTRIED = {
         (
             "decoding.BeamTrace", "engine.ForwardCall", "engine.Generation",
             "engine.Timings", "hub_tools.ModelDifference", "hub_tools.TokenPiece",
+            "inference_script.TokenLogprobs",
             "loading.LoadedModel", "parallel.ParallelComparison",
             "parallel.Schedule", "parallel.StageBlock", "scoring.TextScore",
         ),
@@ -451,7 +449,9 @@ UNTRIED = {
             "engine.KVCache.append", "engine.KVCache.advance", "engine.KVCache.pattern",
             "engine.KVCache.check_room", "engine.Pattern", "engine.LlamaLayer", "engine.RMSNorm",
             "engine.attend", "engine.inverse_frequencies", "engine.linear", "engine.mlp",
-            "engine.project_qkv", "engine.rope_tables",
+            "engine.project_qkv", "engine.rope_tables", "engine.cached_tokens", "engine.greedy",
+            "inference_script.positions", "tokens.decode_text", "tokens.end_tokens",
+            "tokens.model_inputs", "tokens.next_log_probs",
         ),
         "of the engine's own steps: the lectures' code, which checks nothing",
     ),

@@ -4,8 +4,8 @@ import io
 import json
 import subprocess
 import sys
-from string import ascii_lowercase
 from dataclasses import fields
+from string import ascii_lowercase
 from types import SimpleNamespace
 
 import pandas as pd
