@@ -768,7 +768,7 @@ def test_label_words_take_texts_and_flags_alone(it):
     for value in (SURROGATE, 5, ["the", SURROGATE]):
         with pytest.raises(ValueError, match="inputs"):
             made(value)
-    wrong = [("subtract_prior", "no"), ("top_k", True), ("top_k", 2.5)]
+    wrong = [("top_k", True), ("top_k", 2.5)]
     wrong += [("template", "{text}" + SURROGATE), ("labels", ["a", SURROGATE])]
     for name, value in wrong:
         with pytest.raises(ValueError, match=f"^{name}: "):
