@@ -4,10 +4,11 @@ COURSE = $(PYTHON) tools/course.py
 # A command with what the tests and the instructors' tools need.
 RUN = $(COURSE) run python
 
-.PHONY: help setup lab test test-fast test-rounding notebooks exercises new-task try-task release grade gradescope site bench clean
+.PHONY: help setup lab models test test-fast test-rounding notebooks exercises new-task try-task release grade gradescope site bench clean
 
 help:
 	@echo "make lab         set up if needed, open the course in JupyterLab   (ARGS=... for jupyter)"
+	@echo "make models      fetch the real models of lecture 08, 84 MB       (not needed for make lab)"
 	@echo "make test        set up if needed, run everything that CI runs     (K=word narrows)"
 	@echo "make test-fast   the quick tests of the library alone, in about two minutes"
 	@echo "make test-rounding   notebooks and parity tests, computed as another processor would"
@@ -27,6 +28,9 @@ setup:
 
 lab:
 	@$(COURSE) lab $(ARGS)
+
+models:
+	@$(COURSE) models
 
 test:
 	@$(COURSE) test $(if $(K),-k "$(K)")

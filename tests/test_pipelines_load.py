@@ -12,7 +12,8 @@ from test_pipelines import save_tiny_classifier
 from tiny_models import save_tiny_model
 
 from lecture_lib.course_t5 import FOLDER
-from lecture_lib.pipelines.load import MODELS, load_pipeline
+from lecture_lib.pipelines import load_pipeline
+from lecture_lib.pipelines.tasks import TASKS
 
 SEVEN = "translate English to French: seven"
 
@@ -32,7 +33,7 @@ def test_the_lectures_models_run_from_the_hub_and_then_from_its_cache(tmp_path):
     with LocalHub() as hub:
         # The repository that flan-t5 is in: what runs it is what is tested, with our own T5.
         hub.add_repo("google/flan-t5-small", FOLDER)
-        hub.add_repo(MODELS["text-classification"][0], tmp_path / "bert")
+        hub.add_repo(TASKS["text-classification"].lectures, tmp_path / "bert")
         hub.add_repo("facebook/opt-350m", tmp_path / "opt")
         worker = start(tmp_path / "home", HF_ENDPOINT=hub.url)
         answers = [
@@ -154,7 +155,7 @@ def test_the_bundled_model_stands_in_on_the_cpu(monkeypatch, capsys):
 
 
 def test_wrong_arguments():
-    with pytest.raises(ValueError, match="task: must be one of 'text-classification', 'transl"):
+    with pytest.raises(ValueError, match="task: must be one of 'text-classification', 'text-"):
         load_pipeline("translate")
     with pytest.raises(ValueError, match="device: 'tpu' is not on this machine"):
         load_pipeline("translation", device="tpu")

@@ -3,6 +3,7 @@
 
     python tools/course.py setup      make .venv, install, fetch and convert the model
     python tools/course.py lab        set up if needed, then open JupyterLab on the course
+    python tools/course.py models     fetch the real models of lecture 08 (84 MB)
     python tools/course.py test       set up for tests, then run all that CI runs
     python tools/course.py site       set up for tests, then build the site
     python tools/course.py run ...    set up for tests, then run a command inside .venv
@@ -51,19 +52,23 @@ class SetupError(Exception):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("command", choices=["setup", "lab", "test", "site", "run"])
+    parser.add_argument("command", choices=["setup", "lab", "models", "test", "site", "run"])
     parser.add_argument("rest", nargs=argparse.REMAINDER, help="passed on to the command")
     args = parser.parse_args(argv)
     try:
         ensure_installed()
         if args.command == "lab":
             return open_lab(args.rest)
+        if args.command == "models":
+            return run_in_venv([venv_python(), "-m", "lecture_lib.loading", "models"])
         # What students get has no such file, and needs nothing of it.
         has_tests = (ROOT / "requirements-test.txt").exists()
         if has_tests and args.command in ("test", "site", "run"):
             ensure_test_tools()
         if has_tests and args.command == "test":
             install_system_packages()
+            # Without them the tests of these models are skipped; in CI they fail.
+            run_in_venv([venv_python(), "-m", "lecture_lib.loading", "models"])
         if args.command == "test":
             return run_in_venv([venv_python(), "tools/run_tests.py", *args.rest])
         if args.command == "site":

@@ -19,7 +19,7 @@ RENAMED = {  # ours -> a student's
     "tools/release_student_check.py": "tools/run_tests.py",  # `make test`
     "tools/release_student_workflow.yml": ".github/workflows/visible_tests.yml",
 }
-TARGETS = ("help", "setup", "lab", "test", "clean")
+TARGETS = ("help", "setup", "lab", "models", "test", "clean")
 # Modules of requirements-test.txt, which students don't get, and of the grader.
 NOT_THERE = ("grader", "distributed", "nbgrader", "playwright", "pytest", "sphinx")
 LINK = re.compile(r"\]\(([^)\s]+)\)")

@@ -2,6 +2,7 @@
 
 load             load_model, LoadedModel
 bundled_model    SmolLM2 from its Python package, converted once
+optional_models  Whisper and MobileNetV2 from two packages, fetched by a step of its own
 complete_folder  a folder that is there whole or not at all, whoever is killed
 hub              files from the Hub or its cache, without long waits
 devices          which device and dtype, and whether the weights fit

@@ -3,11 +3,14 @@
 register_pipelines() makes the pipelines of this package known to Transformers.
 """
 
+import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers.pipelines
 from safetensors import SafetensorError
@@ -21,24 +24,18 @@ from transformers import (
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from ..checks import check_choice, check_text, check_type
-from ..course_t5 import FOLDER as COURSE_T5_FOLDER
-from ..course_t5 import NAME as COURSE_T5
 from ..loading import ModelLoadError, load_model
 from ..loading.bundled_model import NAME as SMOLLM2
 from ..loading.devices import check_memory, choose_device, choose_dtype
-from ..loading.errors import CorruptModelError, NetworkError, shortened
+from ..loading.errors import CorruptModelError, MissingPackageError, NetworkError, shortened
 from ..loading.load import find_folder
+from ..loading.optional_models import FETCH, OPTIONAL, ensure_optional_model
 from ..loading.quiet import quiet_transformers
 from .label_words import TextClassification
+from .tasks import BUNDLED, TASKS
 from .text_to_text import SummarizationPipeline, TranslationPipeline
 
-# A task: the lecture's own model, and the course's stand-in.
-MODELS = {
-    "text-classification": ("distilbert/distilbert-base-uncased-finetuned-sst-2-english", SMOLLM2),
-    "translation": ("google/flan-t5-small", COURSE_T5),
-    "summarization": ("google/flan-t5-small", COURSE_T5),
-    "text-generation": ("facebook/opt-350m", SMOLLM2),
-}
+STORED = Path(__file__).with_name("stored_answers.json")
 _ALIASES = {"sentiment-analysis": "text-classification"}
 
 
@@ -60,7 +57,7 @@ def register_pipelines() -> None:
             getattr(transformers.pipelines, "REMOVED_TASKS", {}).pop(task, None)
             PIPELINE_REGISTRY.register_pipeline(
                 task, pipeline_class, pt_model=model_classes, type="text",
-                default={"model": (MODELS[task][0], "main")},
+                default={"model": (TASKS[task].lectures, "main")},
             )  # fmt: skip
 
 
@@ -75,7 +72,7 @@ def load_pipeline(
     """The task's pipeline, ready to call; prints which model runs, and why.
 
     Args:
-        task: text-classification (sentiment-analysis), translation, summarization, text-generation.
+        task: a name of ``task_table()``, or sentiment-analysis.
         model: None for the lecture's own model where the Hub or its cache has it, else a stand-in;
             or what is to run: "course-t5", "smollm2-135m-instruct", a folder, a name on the Hub.
         device, dtype: as in ``load_model``.
@@ -85,26 +82,58 @@ def load_pipeline(
         ValueError: another task; a device or dtype that is not here.
         ModelLoadError: a model that was named can't be loaded. (The lecture's gives way.)
     """
-    name = check_choice("task", task, [*MODELS, *_ALIASES])
-    name = _ALIASES.get(name, name)
+    name = check_choice("task", task, [*TASKS, *_ALIASES])
+    row = TASKS[_ALIASES.get(name, name)]
     if model is not None:
         check_type("model", model, str | Path, "a model's name or a folder")
         model = check_text("model", str(model), "word")
     device = choose_device(device)
     dtype = choose_dtype(dtype, device)
     if model is not None:
-        made = _make(name, model, device, dtype, kwargs)
+        made = _make(row.runs_as, model, device, dtype, kwargs)
         print(f"{task}: {model} runs, as asked.")
         return made
-    wanted, stand_in = MODELS[name]
+    why = ""
+    if row.lectures:
+        try:
+            made = _make(row.runs_as, row.lectures, device, dtype, kwargs)
+        except ModelLoadError as error:
+            why = f" in place of {row.lectures},\n    because {_reason(error)}"
+        else:
+            print(f"{task}: {row.lectures} runs, the lecture's own model.")
+            return made
     try:
-        made = _make(name, wanted, device, dtype, kwargs)
-    except ModelLoadError as error:
-        made = _make(name, stand_in, device, dtype, kwargs)
-        print(f"{task}: {stand_in} runs in place of {wanted},\n    because {_reason(error)}.")
-        return made
-    print(f"{task}: {wanted} runs, the lecture's own model.")
+        made = _make(row.runs_as, row.model, device, dtype, kwargs)
+    except MissingPackageError as error:
+        if row.model not in OPTIONAL:
+            raise
+        print(f"{task}: {error}. Until then there is its stored answer to the lecture's input.")
+        return StoredAnswer(task)
+    about = f" ({row.origin}, {row.licence}, {row.megabytes} MB)" if not why else ""
+    print(f"{task}: {row.model} runs{about}{why}.")
     return made
+
+
+class StoredAnswer:
+    """Stands where a model was not fetched: what it answered to the lecture's own input."""
+
+    def __init__(self, task: str):
+        self.answers = json.loads(STORED.read_text(encoding="utf-8"))[task]
+
+    def __call__(self, inputs: Any) -> Any:
+        """The stored answer.
+
+        Raises:
+            ModelLoadError: another input than the lecture's.
+        """
+        values = inputs["raw"] if isinstance(inputs, dict) else inputs
+        key = hashlib.sha256(np.asarray(values).tobytes()).hexdigest()
+        if key not in self.answers:
+            raise MissingPackageError(
+                f"the model is not on this machine, and only its answer to the lecture's own input "
+                f"is stored. To fetch the model: `{FETCH}`"
+            )
+        return self.answers[key]
 
 
 def _make(task, name, device, dtype, kwargs) -> Pipeline:
@@ -113,18 +142,22 @@ def _make(task, name, device, dtype, kwargs) -> Pipeline:
         loaded = load_model(SMOLLM2, device=device, dtype=dtype)
         parts = {"model": loaded.model, "tokenizer": loaded.tokenizer}
         return pipeline(task, **parts, device=device, **kwargs)
-    folder = COURSE_T5_FOLDER
-    if name != COURSE_T5:
+    if name in OPTIONAL:
+        folder = ensure_optional_model(name)
+    elif name in {row.model for row in TASKS.values()}:
+        folder = BUNDLED / name.replace("-", "_")
+    else:
         folder, _ = find_folder(name, lambda n: check_memory(name, n, dtype, device))
+    parts = {"model": str(folder)}
     with quiet_transformers():
-        with _reading(name):
-            tokenizer = AutoTokenizer.from_pretrained(folder)
+        if (folder / "tokenizer_config.json").exists():
+            with _reading(name):
+                parts["tokenizer"] = AutoTokenizer.from_pretrained(folder)
+                parts["tokenizer"].name_or_path = name
         with _reading(name, "Could not load model"):
-            made = pipeline(
-                task, model=str(folder), tokenizer=tokenizer, device=device, dtype=dtype, **kwargs
-            )
+            made = pipeline(task, **parts, device=device, dtype=dtype, **kwargs)
     # Not the path that the cache happens to have here: what is printed is the same everywhere.
-    made.model.config._name_or_path = tokenizer.name_or_path = name
+    made.model.config._name_or_path = name
     return made
 
 
