@@ -303,26 +303,7 @@ EXAMPLES = {
     "hardware.measure_hardware": lambda it: {
         "seconds": 1e-3, "max_spread": 1e9, "dtypes": ("float32",), "timer": lambda call: 1.0
     },
-    "hub_tools.ablate_heads": lambda it: {
-        "loaded": it.from_folder, "texts": ["the fox ate"], "layers": [0]
-    },
-    "hub_tools.added_token_report": lambda it: {
-        "model": it.loaded.model, "tokenizer": it.tokenizer, "tokens": ["xyz"], "text": "xyz"
-    },
-    "hub_tools.attribute_table": lambda it: {"tokenizer": it.tokenizer},
-    "hub_tools.compare_models": lambda it: {"one": it.loaded.model, "other": it.loaded.model},
-    "hub_tools.compare_padding_sides": lambda it: {
-        "loaded": it.loaded, "prompts": ["a", "ab"], "max_new_tokens": 1
-    },
-    "hub_tools.compare_truncation_sides": lambda it: {
-        "tokenizer": it.tokenizer, "text": "abc", "max_length": 2
-    },
-    "hub_tools.file_table": lambda it: {"folder": course_t5.FOLDER},
-    "hub_tools.mean_loss": lambda it: {"loaded": it.from_folder, "texts": ["the fox ate"]},
-    "hub_tools.preview_push": lambda it: {"model": it.loaded.model},
-    "hub_tools.read_index": lambda it: {"folder": course_t5.FOLDER},
     "hub_tools.token_pieces": lambda it: {"tokenizer": it.tokenizer, "text": "go"},
-    "hub_tools.without_head": lambda it: {"model": it.loaded.model, "layer": 1, "head": 1},
     "inference_script.TaskInfo": lambda it: {"prompt_seqs": "go"},
     "inference_script.generate": lambda it: {"task_info": it.task, "loaded": it.loaded},
     "lecture_block.BlockWeights": lambda it: dict(vars(it.weights)),
@@ -437,8 +418,7 @@ UNTRIED = {
     **dict.fromkeys(
         (
             "decoding.BeamTrace", "engine.ForwardCall", "engine.Generation",
-            "engine.Timings", "hub_tools.ModelDifference", "hub_tools.TokenPiece",
-            "inference_script.TokenLogprobs",
+            "engine.Timings", "hub_tools.TokenPiece", "inference_script.TokenLogprobs",
             "loading.LoadedModel", "parallel.ParallelComparison",
             "parallel.Schedule", "parallel.StageBlock", "scoring.TextScore",
         ),
@@ -543,8 +523,6 @@ ALLOWED = {
     "costs.memory_budget.memory": "a number of bytes, too",
     "engine.Engine.check_context.name": "is only shown",
     "engine.KVCache.owner": "any object",
-    "hub_tools.attribute_table.tokenizer": "also a class of tokenizers",
-    "hub_tools.preview_push.max_shard_size": "a number of bytes, too",
     "lecture_block.KVCache.bytes_copied": "counted by the cache itself",
 }
 # What messages call an argument where it is checked for several functions.
@@ -745,7 +723,7 @@ def test_label_words_take_texts_and_flags_alone(it):
     for value in (SURROGATE, 5, ["the", SURROGATE]):
         with pytest.raises(ValueError, match="inputs"):
             made(value)
-    wrong = [("subtract_prior", "no"), ("top_k", True), ("top_k", 2.5)]
+    wrong = [("top_k", True), ("top_k", 2.5)]
     wrong += [("template", "{text}" + SURROGATE), ("labels", ["a", SURROGATE])]
     for name, value in wrong:
         with pytest.raises(ValueError, match=f"^{name}: "):

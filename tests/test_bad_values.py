@@ -19,7 +19,7 @@ import sympy
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from lecture_lib import decoding, hub_tools, lecture_block, op_trace, parallel
+from lecture_lib import decoding, lecture_block, op_trace, parallel
 from lecture_lib.checks import check_count
 from lecture_lib.costs import LectureBlock, arithmetic_intensity, lecture_table, op_costs
 from lecture_lib.decoding import ToyLM, beam_search, greedy_search, mouse_and_cheese
@@ -121,9 +121,6 @@ CALLS = {
     "hardware.Hardware.dtype_of": (A100, {}),
     "hardware.Hardware.seconds": (A100, {"flops": 1, "n_bytes": 1}),
     "hardware.measure_hardware": {},
-    "hub_tools.compare_padding_sides": {"loaded": LOADED, "prompts": ["a", "bc"]},
-    "hub_tools.compare_truncation_sides": {"tokenizer": LOADED.tokenizer, "text": "abc"},
-    "hub_tools.without_head": {"model": LOADED.model, "layer": 0, "head": 0},
     "inference_script.settings.TaskInfo": {"prompt_seqs": "a", "beam_width": 2},
     "lecture_block.BlockWeights.random": {"d_model": 8, "n_heads": 2},
     "lecture_block.PreallocatedKVCache": {"cache": BLOCK_CACHE},
@@ -167,7 +164,7 @@ CALLS = {
 }  # fmt: skip
 NOT_CALLED = {
     "made by the library, never by a reader": {
-        "engine.ForwardCall", "engine.Generation", "hub_tools.ModelDifference",
+        "engine.ForwardCall", "engine.Generation",
         "hub_tools.TokenPiece", "lecture_block.KVCache",
         "lecture_block.ToyTransformer", "parallel.Schedule", "widgets.PipelineCalculator.words",
         "widgets.TensorParallelCalculator.words",
@@ -183,7 +180,6 @@ NOT_CALLED = {
     "starts processes; tests/test_parallel_run.py refuses its numbers": {
         "parallel.run_pipeline_parallel", "parallel.run_tensor_parallel",
     },
-    "a size as text too, which is save_pretrained's": {"hub_tools.preview_push"},
 }  # fmt: skip
 
 
@@ -527,18 +523,8 @@ def a_body_that_fails(context):
         raise Failed
 
 
-def weights_of():
-    return torch.cat([p.detach().flatten() for p in LOADED.model.parameters()])
-
-
 def fails_in_a_pass(logits):
     raise Failed
-
-
-def test_a_head_that_was_taken_out_is_back_after_a_failure():
-    before = weights_of()
-    a_body_that_fails(hub_tools.without_head(LOADED.model, 0, 1))
-    assert torch.equal(weights_of(), before)
 
 
 def test_a_picture_that_fails_leaves_matplotlib_and_the_next_picture_alone():

@@ -7,7 +7,7 @@ from matplotlib.patches import Rectangle
 
 from ..checks import check_count, checked
 from .picture import Picture, as_array, new_figure
-from .style import CHOSEN, in_course_style, visible
+from .style import INK, in_course_style, visible
 from .tokens import Tile, draw_tiles, tiles_html
 
 # Neighbouring tokens take these colours in turn, so that one sees where a token ends.
@@ -21,7 +21,7 @@ def head_importance(rises, *, layers: Sequence[int], caption: str = "") -> Pictu
     """How much the loss rises without each attention head, as a map: row = layer, column = head.
 
     Args:
-        rises: (layers, n_H) in nats per token, as ``hub_tools.ablate_heads`` returns them.
+        rises: (layers, n_H) in nats per token: loss without the head minus loss with it.
         layers: the layers' numbers.
     """
     rises = as_array("rises", rises)
@@ -29,23 +29,29 @@ def head_importance(rises, *, layers: Sequence[int], caption: str = "") -> Pictu
         raise ValueError(f"rises: needs a finite array (layers, n_H), got shape {rises.shape}")
     if len(layers) != len(rises):
         raise ValueError(f"layers: needs {len(rises)} numbers, got {len(layers)}")
-    figure = new_figure(6.4, 1.3 + 0.19 * max(len(layers), 4))
+    with_numbers = rises.size <= 100
+    figure = new_figure(6.4, 1.3 + (0.3 if with_numbers else 0.19) * max(len(layers), 4))
     axes = figure.add_subplot()
     # A few heads have much larger numbers: the colours end at the 98th percentile.
     limit = max(np.quantile(np.abs(rises), 0.98), 1e-6)
     image = axes.imshow(rises, aspect="auto", cmap="PuOr_r", vmin=-limit, vmax=limit)
     worst_layer, worst_head = np.unravel_index(rises.argmax(), rises.shape)
+    for (row, head), rise in np.ndenumerate(rises if with_numbers else np.empty((0, 0))):
+        ink = "white" if abs(rise) > 0.7 * limit else INK
+        axes.text(head, row, f"{rise:+.2f}", ha="center", va="center", fontsize=8, color=ink)
+    for row, head in np.ndindex(rises.shape):  # most cells are nearly white: each has an edge
+        axes.add_patch(Rectangle((head - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="#999999"))
     corner = (worst_head - 0.5, worst_layer - 0.5)
-    axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=CHOSEN, lw=2))
+    axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=INK, lw=3, clip_on=False))
     axes.set_xticks(range(rises.shape[1]))
     step = 1 if len(layers) <= 12 else 5
     axes.set_yticks(range(0, len(layers), step), layers[::step])
     axes.set(xlabel="head", ylabel="layer")
     bar = figure.colorbar(image, ax=axes, extend="both")
-    bar.set_label("loss without it − with it,\nnats a token")
+    bar.set_label("loss without it − with it,\nnats per token")
     alt = (
         f"Map of {rises.shape[0]} layers by {rises.shape[1]} heads: the change in loss without "
-        f"each head, {rises.min():.3f} to {rises.max():.3f} nats a token, median "
+        f"each head, {rises.min():.3f} to {rises.max():.3f} nats per token, median "
         f"{np.median(rises):.3f}. The most important (framed) is head {worst_head} of layer "
         f"{layers[worst_layer]}. Without {(rises < 0).sum()} of the {rises.size} heads the loss "
         "falls."

@@ -15,7 +15,7 @@ import torch
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, Pipeline, TextClassificationPipeline
 
 from lecture_lib import checks
-from lecture_lib.checks import check_count, check_flag
+from lecture_lib.checks import check_count
 from lecture_lib.tokens import log_probs_of, model_inputs
 
 from .text_to_text import check_length, check_text, check_texts
@@ -32,7 +32,6 @@ class LabelWordsPipeline(Pipeline):
         labels: the labels, or label -> the words the model is to say for it. Default: NEGATIVE and
             POSITIVE.
         template: the prompt with ``{text}`` in it; the label's words follow behind a space.
-        subtract_prior: whether the scores are calibrated; False shows what that does.
 
     Returns:
         As Transformers' text-classification: ``[{"label": ..., "score": ...}]`` for one text, one
@@ -70,7 +69,7 @@ class LabelWordsPipeline(Pipeline):
         # So does Transformers' own: one text without top_k gives a list of one dict.
         return [result] if isinstance(inputs, str) and isinstance(result, dict) else result
 
-    def _sanitize_parameters(self, labels=None, template=None, subtract_prior=None, top_k=""):
+    def _sanitize_parameters(self, labels=None, template=None, top_k=""):
         before, run, after = {}, {}, {}
         if labels is not None:
             words = _label_words(labels)
@@ -80,8 +79,6 @@ class LabelWordsPipeline(Pipeline):
             if checks.check_text("template", template).count("{text}") != 1:
                 raise ValueError(f"template: must hold {{text}} once, got {template!r}")
             before["template"] = run["template"] = template
-        if subtract_prior is not None:
-            run["subtract_prior"] = check_flag("subtract_prior", subtract_prior)
         if top_k != "":  # None means all, so "not given" needs another value
             after["top_k"] = None if top_k is None else check_count("top_k", top_k)
         return before, run, after
@@ -113,13 +110,11 @@ class LabelWordsPipeline(Pipeline):
 
     def _forward(
         self, model_inputs: dict, words: tuple[str, ...] = tuple(SENTIMENT.values()),
-        template: str = TEMPLATE, subtract_prior: bool = True,
+        template: str = TEMPLATE,
     ) -> dict:  # fmt: skip
         """Scores before the softmax, (B, number of labels)."""
         scores = self._word_log_probs(model_inputs, words, template)
-        if subtract_prior:
-            scores = scores - self._prior(words, template)
-        return {"scores": scores}
+        return {"scores": scores - self._prior(words, template)}
 
     def postprocess(self, model_outputs: dict, names=tuple(SENTIMENT), top_k: Any = ""):
         """The best label, or with top_k a list of the best."""

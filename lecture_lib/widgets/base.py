@@ -29,6 +29,7 @@ class PictureWidget(ipywidgets.VBox):
     """
 
     draws_live = True  # False: the browser draws all, the picture is for readers without a kernel
+    still_html = ""  # in place of that picture, where its font would lack a script
 
     def __init__(self, rows: list, *, watch: list | None = None):
         self.picture_view, self.message = ipywidgets.HTML(), ipywidgets.HTML()
@@ -88,12 +89,10 @@ class PictureWidget(ipywidgets.VBox):
         still = self._default_picture._repr_mimebundle_()
         note = "<p><em>A picture of the default state; run the cell to use the controls.</em></p>"
         name = f"{type(self).__name__} (run the cell to use it). "
-        return {
-            **live,
-            "image/png": still["image/png"],
-            "text/html": still["text/html"] + note,
-            "text/plain": name + still["text/plain"],
-        }
+        if self.still_html:
+            still = {"text/html": self.still_html, "text/plain": still["text/plain"]}
+        shown = {**still, "text/html": still["text/html"] + note}
+        return {**live, **shown, "text/plain": name + still["text/plain"]}
 
 
 class BackgroundWidget(PictureWidget):

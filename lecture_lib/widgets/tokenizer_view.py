@@ -38,6 +38,7 @@ class TokenizerView(PictureWidget):
         )
         self.facts, self.strip = ipywidgets.HTML(), ipywidgets.HTML()
         super().__init__([self.text, [self.choice, self.special], self.facts, self.strip])
+        self.still_html = self.strip.value  # emoji and Chinese in the browser's fonts
 
     @property
     def pieces(self) -> list:

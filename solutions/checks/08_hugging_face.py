@@ -10,7 +10,10 @@ def make_tiny(seed, n_rows):
     """A random model over 17 words, and its tokenizer: those of the notebook."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
+
+    # A worker imports a module that is named so once, and not again for each task.
+    from transformers.models.llama.modeling_llama import LlamaConfig, LlamaForCausalLM
 
     words = "<pad> <end> <unk> system user assistant the a cat dog bird sees hears likes small big"
     vocab = {word: i for i, word in enumerate([*words.split(), "red"])}
@@ -55,6 +58,7 @@ MERGES = Task(
          "smaller IDS win: a joined token has a larger id than every character"),
         ("ties-first-seen", ", ids[pair[0]], ids[pair[1]]", ",", "of equally frequent pairs the "
          "smallest ids win, not the pair that is counted first"),
+        ("never-stops", "if not pairs:", "if False:", "stop where no word has two tokens any more"),
         ("ids-as-seen", 'sorted(set("".join(counts)))', 'dict.fromkeys("".join(counts))',
          "the characters get their ids in sorted order, not in the order of the text"),
     ])  # fmt: skip
