@@ -19,7 +19,6 @@ from transformers import (
 from grader import cells
 from grader.checks import load_tasks
 from grader.session import run_setup
-from lecture_lib.pipelines import LabelWordsPipeline
 
 SOLUTIONS = Path(__file__).parents[1] / "solutions"
 NOTEBOOK = cells.read_notebook(SOLUTIONS / "08_hugging_face.ipynb")
@@ -89,30 +88,6 @@ def test_padding_is_the_tokenizers_and_positions_are_generates():
         assert got["input_ids"] == expected.input_ids.tolist()
         assert got["attention_mask"] == expected.attention_mask.tolist()
         assert got["position_ids"] == positions.tolist()
-
-
-@pytest.mark.parity
-def test_label_scores_are_the_label_words_pipelines():
-    model, tokenizer = tiny_causal(), tiny_tokenizer()
-    labels, template = {"A": "fox", "B": "mouse ate cheese"}, "quick {text} the"
-    with torch.no_grad():  # a random model says almost the same whatever the text; make it differ
-        model.get_output_embeddings().weight.mul_(30)
-    pipe = LabelWordsPipeline(model=model, tokenizer=tokenizer, labels=labels, template=template)
-
-    @torch.inference_mode()
-    def measure(text):
-        return {name: word_log_probs(text, word) for name, word in labels.items()}
-
-    def word_log_probs(text, word):
-        prompt = tokenizer(template.format(text=text)).input_ids
-        ids = prompt + tokenizer(word, add_special_tokens=False).input_ids
-        log_probs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
-        return [log_probs[i - 1, ids[i]].item() for i in range(len(prompt), len(ids))]
-
-    got = solution("label-words")(measure("brown cheese"), [measure("N/A")])
-    expected = {a["label"]: a["score"] for a in pipe("brown cheese", top_k=None)}
-    assert got == pytest.approx(expected, rel=1e-5)
-    assert abs(got["A"] - 0.5) > 1e-3
 
 
 def test_settings_are_what_generate_works_with():
