@@ -718,16 +718,18 @@ def test_pipelines_take_texts_alone(it, task, value):
         made(value)
 
 
-def test_label_words_take_texts_and_flags_alone(it):
-    made = pipelines.LabelWordsPipeline(model=it.loaded.model, tokenizer=it.tokenizer)
+def test_label_words_take_texts_alone(it):
+    parts = {"model": it.from_folder.model, "tokenizer": it.from_folder.tokenizer}
+    made = pipelines.LabelWordsPipeline(**parts, labels={"A": "fox", "B": "mouse"})
     for value in (SURROGATE, 5, ["the", SURROGATE]):
         with pytest.raises(ValueError, match="inputs"):
             made(value)
-    wrong = [("top_k", True), ("top_k", 2.5)]
-    wrong += [("template", "{text}" + SURROGATE), ("labels", ["a", SURROGATE])]
-    for name, value in wrong:
-        with pytest.raises(ValueError, match=f"^{name}: "):
-            made("go", **{name: value})
+    for value in (True, 2.5):
+        with pytest.raises(ValueError, match=r"^top_k: "):
+            made("go", top_k=value)
+    for value in (["a", "b"], {"A": "fox", "B": SURROGATE}, {"A": "fox", "B": None}):
+        with pytest.raises(ValueError, match=r"^labels: "):
+            pipelines.LabelWordsPipeline(**parts, labels=value)
     assert made("go", top_k=np.int64(1)) == made("go", top_k=1)
 
 

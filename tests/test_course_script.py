@@ -65,6 +65,15 @@ def test_what_tests_need_is_installed_for_all_but_the_lab(course, calls, monkeyp
     assert installs(calls) == []
 
 
+def test_the_real_models_are_fetched_when_asked_for_and_for_the_tests(course, calls, monkeypatch):
+    monkeypatch.setattr(course, "install_system_packages", lambda: None)
+    fetched = ["-m", "lecture_lib.loading", "models"]
+    for command, wanted in (("models", True), ("test", True), ("lab", False), ("setup", False)):
+        calls.clear()
+        assert course.main([command]) == 0
+        assert (fetched in [call[1:] for call in calls]) == wanted, command
+
+
 def test_what_students_get_needs_nothing_for_its_tests(course, calls, monkeypatch):
     (course.ROOT / "requirements-test.txt").unlink()
     monkeypatch.setattr(course.shutil, "which", lambda name: None)  # no sandbox, no browser

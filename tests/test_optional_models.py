@@ -2,14 +2,18 @@
 
 import hashlib
 import json
+import struct
 import wave
 import zipfile
 
 import matplotlib.cbook
 import numpy as np
 import pytest
+import torch
 from needs import missing
 from PIL import Image
+from tokenizers import Tokenizer, models
+from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 from lecture_lib.loading import ModelLoadError
 from lecture_lib.loading.__main__ import main
@@ -117,6 +121,90 @@ def test_one_that_fails_does_not_keep_the_others_from_being_fetched(tiny, monkey
     assert f"{NAME} is ready in" in said.out
     with pytest.raises(NetworkError):
         fetch_optional_model("bad")
+
+
+# -- the conversions, of random weights ----------------------------------------------------------
+
+
+def ctranslate2_file(tensors):
+    """The tensors in CTranslate2's file format, and one of its flags, which is left out."""
+
+    def text(name):
+        return struct.pack("<H", len(name) + 1) + name.encode() + b"\0"
+
+    parts = [struct.pack("<I", 6), text("WhisperSpec"), struct.pack("<II", 3, len(tensors) + 1)]
+    parts += [text("decoder/pre_norm"), struct.pack("<BBIB", 0, 1, 1, 1)]
+    for name, tensor in tensors.items():
+        shape = struct.pack(f"<B{tensor.ndim}I", tensor.ndim, *tensor.shape)
+        data = tensor.contiguous().numpy().tobytes()
+        parts += [text(name), shape, struct.pack("<BI", 4, len(data)), data]
+    return b"".join(parts) + struct.pack("<I", 0)
+
+
+def as_ctranslate2(state):
+    """Whisper's tensors as CTranslate2 names and fuses them, written down tensor by tensor."""
+    found = {}
+    norms = {"weight": "gamma", "bias": "beta"}
+    for side in ("encoder", "decoder"):
+        start = f"model.{side}"
+        found[f"{side}/position_encodings/encodings"] = state[f"{start}.embed_positions.weight"]
+        for ours, theirs in norms.items():
+            found[f"{side}/layer_norm/{theirs}"] = state[f"{start}.layer_norm.{ours}"]
+        for n in range(4):
+            layer, to = f"{start}.layers.{n}", f"{side}/layer_{n}"
+
+            def fused(block, letters, kind, layer=layer):
+                zeros = torch.zeros(384, dtype=torch.float16)  # keys have no bias
+                return torch.cat(
+                    [state.get(f"{layer}.{block}.{x}_proj.{kind}", zeros) for x in letters]
+                )
+
+            for kind, norm in norms.items():
+                found[f"{to}/self_attention/linear_0/{kind}"] = fused("self_attn", "qkv", kind)
+                found[f"{to}/self_attention/linear_1/{kind}"] = fused("self_attn", ["out"], kind)
+                found[f"{to}/self_attention/layer_norm/{norm}"] = state[
+                    f"{layer}.self_attn_layer_norm.{kind}"
+                ]
+                found[f"{to}/ffn/layer_norm/{norm}"] = state[f"{layer}.final_layer_norm.{kind}"]
+                found[f"{to}/ffn/linear_0/{kind}"] = state[f"{layer}.fc1.{kind}"]
+                found[f"{to}/ffn/linear_1/{kind}"] = state[f"{layer}.fc2.{kind}"]
+                if side == "decoder":
+                    cross = f"{to}/attention"
+                    found[f"{cross}/linear_0/{kind}"] = fused("encoder_attn", "q", kind)
+                    found[f"{cross}/linear_1/{kind}"] = fused("encoder_attn", "kv", kind)
+                    found[f"{cross}/linear_2/{kind}"] = fused("encoder_attn", ["out"], kind)
+                    found[f"{cross}/layer_norm/{norm}"] = state[
+                        f"{layer}.encoder_attn_layer_norm.{kind}"
+                    ]
+    found["decoder/embeddings/weight"] = state["model.decoder.embed_tokens.weight"]
+    for name in ("conv1", "conv2"):
+        for kind in norms:
+            found[f"encoder/{name}/{kind}"] = state[f"model.encoder.{name}.{kind}"]
+    return found
+
+
+def test_each_of_whispers_tensors_comes_under_its_name(tmp_path):
+    torch.manual_seed(0)
+    config = WhisperConfig(vocab_size=51864)
+    state = WhisperForConditionalGeneration(config).half().state_dict()
+    for tensor in state.values():  # as made, all biases are zero and all norms one
+        tensor.normal_()
+    vocabulary = {"<|endoftext|>": 0, "a": 1}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [])).to_str().encode()
+    settings = {"suppress_ids": [1], "suppress_ids_begin": [2], "alignment_heads": [[1, 0]]}
+    OPTIONAL["whisper-tiny-en"].convert(
+        tmp_path, ctranslate2_file(as_ctranslate2(state)), tokenizer, json.dumps(settings).encode()
+    )
+    found = WhisperForConditionalGeneration.from_pretrained(tmp_path)
+    assert found.dtype is torch.float16
+    assert found.generation_config.suppress_tokens == [1]
+    # The embedding is the output matrix, too.
+    wrong = [
+        name
+        for name, tensor in found.state_dict().items()
+        if name != "proj_out.weight" and not torch.equal(tensor, state[name])
+    ]
+    assert wrong == []
 
 
 # -- the real ones -------------------------------------------------------------------------------

@@ -32,8 +32,7 @@ TEXTS = [
     "translate English to French: The train leaves at noon.",
 ]
 CHAT_TEMPLATE = "{% for m in messages %}the {{ m['content'] }} ate {% endfor %}"
-WORDS = ["mouse", "cheese", "quick brown"]  # of the tiny tokenizer; the last takes two tokens
-TEMPLATE = "the {text} ate"
+WORDS = {"M": "mouse", "C": "cheese", "Q": "quick"}  # words of the tiny tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -229,73 +228,60 @@ def test_a_model_that_cannot_be_asked_is_refused():
 # -- label words ---------------------------------------------------------------------------------
 
 
-def tiny_label_words(family="llama", **options):
-    options = {"labels": WORDS, "template": TEMPLATE, **options}
+def tiny_label_words(family="llama", labels=WORDS):
     return TextClassification(
-        model=tiny_causal(family), tokenizer=tiny_tokenizer(), task="text-classification", **options
+        model=tiny_causal(family), tokenizer=tiny_tokenizer(), task="text-classification",
+        labels=labels,
+    )  # fmt: skip
+
+
+def word_log_prob(pipe, text, word):
+    """log p(word | text in the template), with nothing batched, padded or gathered."""
+    prompt, whole = (
+        pipe.tokenizer(f"Review: {text}\nSentiment:{end}").input_ids for end in ("", f" {word}")
     )
+    assert whole[:-1] == prompt
+    with torch.no_grad():
+        row = pipe.model(torch.tensor([prompt])).logits[0, -1]
+    return torch.log_softmax(row, -1)[whole[-1]].item()
 
 
-def word_log_prob(pipe, prompt, word):
-    """log p(word | prompt) with nothing batched, padded or gathered."""
-    prompt_ids = pipe.tokenizer(prompt).input_ids
-    total = 0.0
-    for token_id in pipe.tokenizer(f" {word}").input_ids:
-        with torch.no_grad():
-            row = pipe.model(torch.tensor([prompt_ids])).logits[0, -1]
-        total += torch.log_softmax(row, -1)[token_id].item()
-        prompt_ids = [*prompt_ids, token_id]
-    return total
+def assert_over_the_prior(pipe, text, labels):
+    scores, prior = (
+        torch.tensor([word_log_prob(pipe, t, word) for word in labels.values()])
+        for t in (text, "N/A")
+    )
+    expected = dict(zip(labels, (scores - prior).softmax(-1).tolist(), strict=True))
+    found = {a["label"]: a["score"] for a in pipe(text, top_k=None)}
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert max(found.values()) - min(found.values()) > 1e-4
 
 
 @pytest.mark.parametrize("family", ["llama", "opt", "gpt2"])
 def test_scores_are_the_words_probabilities_over_their_prior(family):
     pipe = tiny_label_words(family)
-    scores, prior = (
-        torch.tensor([word_log_prob(pipe, f"the {text} ate", word) for word in WORDS])
-        for text in ("quick fox", "N/A")
-    )
-    scores -= prior
-    expected = dict(zip(WORDS, scores.softmax(-1).tolist(), strict=True))
-    found = {a["label"]: a["score"] for a in pipe("quick fox", top_k=None)}
-    assert found == pytest.approx(expected, abs=1e-5)
+    assert_over_the_prior(pipe, "quick fox", WORDS)
+    assert_over_the_prior(pipe, "quick fox", WORDS)  # the prior is kept
 
 
-@pytest.mark.parametrize(
-    ("tokenizer", "added"),
-    [
-        (sentencepiece_tokenizer("▁positive", "▁negative", "▁sentiment"), ["▁positive"]),
-        (sentencepiece_tokenizer("▁posi", "▁negative"), ["▁posi", *"tive"]),
-        (byte_tokenizer(), ["Ġ", *"positive"]),
-    ],
-    ids=["a piece", "several pieces", "bytes"],
-)
-def test_a_label_is_scored_by_the_tokens_that_the_text_has_with_its_word(tokenizer, added):
+def test_a_label_is_scored_by_the_token_that_the_text_has_with_its_word():
     """SentencePiece alone would put a space in front of the word's own."""
-    tokenizer.pad_token = "</s>"
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128,
-    )  # fmt: skip
-    pipe = TextClassification(
-        model=random_model(config), tokenizer=tokenizer, task="text-classification",
-        labels=["positive", "negative"], template="{text} sentiment",
-    )  # fmt: skip
-    expected = dict.fromkeys(("positive", "negative"), 0)
-    for word in expected:
-        for sign, text in ((1, "a b"), (-1, "N/A")):
-            prompt, whole = (
-                tokenizer(t).input_ids for t in (f"{text} sentiment", f"{text} sentiment {word}")
-            )
-            assert whole[: len(prompt)] == prompt
-            new = whole[len(prompt) :]
-            assert word != "positive" or tokenizer.convert_ids_to_tokens(new) == added
-            log_probs = pipe.model(torch.tensor([whole])).logits[0].log_softmax(-1)
-            rows = range(len(prompt) - 1, len(whole) - 1)  # each predicts the token behind it
-            expected[word] += sign * log_probs[rows, new].sum().item()
-    probs = torch.tensor(list(expected.values())).softmax(-1).tolist()
-    found = {a["label"]: a["score"] for a in pipe("a b", top_k=None)}
-    assert found == pytest.approx(dict(zip(expected, probs, strict=True)), rel=1e-5)
+    labels = {"A": "positive", "B": "negative"}
+
+    def classifier(tokenizer):
+        tokenizer.pad_token = "</s>"
+        config = LlamaConfig(
+            vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+            num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128,
+        )  # fmt: skip
+        parts = {"model": random_model(config), "tokenizer": tokenizer}
+        return TextClassification(**parts, task="text-classification", labels=labels)
+
+    pieces = sentencepiece_tokenizer("▁positive", "▁negative")
+    assert_over_the_prior(classifier(pieces), "a", labels)
+    for tokenizer in (sentencepiece_tokenizer("▁posi", "▁negative"), byte_tokenizer()):
+        with pytest.raises(ValueError, match="labels: 'positive' is not one token of this model"):
+            classifier(tokenizer)
 
 
 @pytest.mark.parametrize("family", ["llama", "opt", "gpt2"])
@@ -309,7 +295,7 @@ def test_label_words_in_batches(family, monkeypatch):
         pipe.model, "forward", lambda **k: rows.append(len(k["input_ids"])) or forward(**k)
     )
     together = pipe(texts, top_k=None, batch_size=3)
-    assert rows == [3, 3, 3], "one pass a label for the whole batch, and the prior is kept"
+    assert rows == [3], "one pass for the whole batch, and the prior is kept"
     for one, other in zip(alone, together, strict=True):
         assert [a["label"] for a in one] == [a["label"] for a in other]
         assert [a["score"] for a in one] == pytest.approx([a["score"] for a in other], abs=1e-5)
@@ -333,30 +319,25 @@ def test_outputs_have_the_form_of_transformers_own(tmp_path):
     assert ranked == sorted(ranked, key=lambda answer: -answer["score"])
 
 
-def test_labels_can_have_other_words_and_change_in_a_call():
-    pipe = tiny_label_words()
-    plain = pipe("fox", labels=["mouse", "cheese"], top_k=None)
-    named = pipe("fox", labels={"ANIMAL": "mouse", "FOOD": "cheese"}, top_k=None)
-    assert {a["score"] for a in plain} == {a["score"] for a in named}
-    assert {a["label"] for a in named} == {"ANIMAL", "FOOD"}
-    assert len(pipe("fox", top_k=None)) == 3
-
-
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("labels", "words"),
     [
-        ({"labels": "mouse"}, "labels: needs a list"),
-        ({"labels": ["mouse"]}, "two or more"),
-        ({"labels": ["mouse", "mouse"]}, "two or more different"),
-        ({"labels": ["mouse", " "]}, "labels: is empty; needs at least one word"),
-        ({"template": "no place"}, "template: must hold {text} once"),
-        ({"top_k": 0}, "top_k: needs an integer of 1 or more"),
-        ({"top_k": "all"}, "top_k: needs an integer of 1 or more"),
+        (["mouse", "fox"], "labels: needs two or more, label -> word"),
+        ({"A": "mouse"}, "labels: needs two or more, label -> word"),
+        ({"A": "mouse", "B": " "}, "labels: is empty; needs at least one word"),
+        ({"A": "mouse", "B": 3}, "labels: .* got int"),
+        ({"A": "mouse", "B": "quick brown"}, "'quick brown' is not one token"),
     ],
 )
-def test_wrong_settings_of_label_words(options, words):
+def test_wrong_labels(labels, words):
     with pytest.raises(ValueError, match=words):
-        tiny_label_words()("fox", **options)
+        tiny_label_words(labels=labels)
+
+
+@pytest.mark.parametrize("top_k", [0, "all"])
+def test_a_wrong_number_of_answers(top_k):
+    with pytest.raises(ValueError, match="top_k: needs an integer of 1 or more"):
+        tiny_label_words()("fox", top_k=top_k)
 
 
 def test_label_words_need_a_causal_model(tmp_path):

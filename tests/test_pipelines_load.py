@@ -149,7 +149,7 @@ def test_the_bundled_model_stands_in_on_the_cpu(monkeypatch, capsys):
         r"sentiment-analysis: smollm2-135m-instruct runs in place of distilbert/",
         capsys.readouterr().out,
     )
-    assert [a["label"] for a in classify(["A wonderful evening", "I want my money back"])] == [
+    assert [a["label"] for a in classify(["A wonderful evening", "I would not come again"])] == [
         "POSITIVE", "NEGATIVE",
     ]  # fmt: skip
 

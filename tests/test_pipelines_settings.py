@@ -4,7 +4,7 @@ from unittest import mock
 
 import pytest
 import torch
-from test_pipelines import TEMPLATE, WORDS, chat_model, new_tokens, tiny_causal
+from test_pipelines import WORDS, chat_model, new_tokens, tiny_causal
 from tiny_models import tiny_tokenizer
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig, pipeline
 
@@ -89,7 +89,7 @@ LONG = "the quick brown fox ate " * 30
 def test_a_text_that_is_too_long_is_refused():
     classify = TextClassification(
         model=tiny_causal("gpt2"), tokenizer=tiny_tokenizer(), task="text-classification",
-        labels=WORDS, template=TEMPLATE,
+        labels=WORDS,
     )  # fmt: skip
     with pytest.raises(ValueError, match="has 64 positions; shorten the text"):
         classify(LONG)
