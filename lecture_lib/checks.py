@@ -104,7 +104,6 @@ _PARTS = {
     "engine": ("an Engine, as Engine(loaded) makes it", "hf_model.config"),
     "model": ("a model of Transformers", "config"),
     "tokenizer": ("a tokenizer of Transformers", "decode"),
-    "attention": ("what translate_with_attention() returns", "source", "target", "scores"),
 }
 
 

@@ -4,7 +4,6 @@ Each imports what it needs when it is called, so that importing this file import
 """
 
 import contextlib
-import importlib
 import io
 
 
@@ -62,57 +61,6 @@ def push(folder: str, pushes: dict[str, dict]) -> None:
     for repo_id, arguments in pushes.items():
         model.push_to_hub(repo_id, **arguments)
         tokenizer.push_to_hub(repo_id, **arguments)
-
-
-def installed_task(identifier: str) -> dict:
-    """What the installed Transformers says of an identifier.
-
-    Reads the registry as it is: where ``lecture_lib.pipelines`` was imported, the course's own
-    pipelines stand in it too.
-
-    Raises:
-        ValueError: an identifier that it doesn't know, and didn't remove either.
-    """
-    from transformers import pipelines
-
-    gone = {"pipeline_class": "", "model_classes": [], "default_model": ""}
-    if identifier in pipelines.REMOVED_TASKS:
-        return gone | {"instead": pipelines.REMOVED_TASKS[identifier]}
-    try:
-        renamed = pipelines._resolve_deprecated_task(identifier)
-        _, entry, _ = pipelines.PIPELINE_REGISTRY.check_task(renamed)
-    except KeyError:
-        raise ValueError(f"identifier: the installed Transformers has no {identifier!r}") from None
-    if renamed != identifier:
-        return gone | {"instead": renamed}
-    path = entry["impl"]
-    if isinstance(path, str):
-        module, _, name = path.rpartition(".")
-        path = getattr(importlib.import_module(module), name)
-    return {
-        "pipeline_class": path.__name__,
-        "model_classes": [model_class.__name__ for model_class in entry["pt"]],
-        "default_model": entry["default"]["model"][0],
-        "instead": "",
-    }
-
-
-def installed_tasks() -> tuple[list[dict], dict[str, str]]:
-    """What Transformers says of the lecture's tasks, and how it refuses those that are gone."""
-    from transformers import pipelines
-
-    from lecture_lib.hub_tools import task_table
-
-    identifiers = [name.strip("()") for name in task_table()["pipeline(...)"]]
-    found = [installed_task(identifier) for identifier in identifiers]
-    refusals = {}
-    for identifier in identifiers:
-        if identifier in pipelines.REMOVED_TASKS:
-            try:
-                pipelines.pipeline(identifier, model="no-such-model")
-            except Exception as error:
-                refusals[identifier] = type(error).__name__
-    return found, refusals
 
 
 def register_the_removed_tasks(folder: str) -> tuple[list[bool], list[str]]:

@@ -15,7 +15,6 @@ import io
 import json
 import re
 import sys
-import types
 from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path
@@ -266,9 +265,7 @@ EXAMPLES = {
         "comparison": parallel.compare_parallelism(it.spec, **RANKS, max_new_tokens=2)
     },
     "figures.cross_attention_map": lambda it: {
-        "attention": types.SimpleNamespace(
-            source=("▁the",), target=("▁le",), scores=torch.ones(1, 1, 1, 1)
-        )
+        "scores": torch.ones(1, 1, 1, 1), "source": ["▁the"], "target": ["▁le"]
     },
     "figures.generation_filmstrip": lambda it: {"steps": [("a", TOP, " fox")], "n_columns": 1},
     "figures.growth_curves": lambda it: {
@@ -316,7 +313,6 @@ EXAMPLES = {
     "hardware.measure_hardware": lambda it: {
         "seconds": 1e-3, "max_spread": 1e9, "dtypes": ("float32",), "timer": lambda call: 1.0
     },
-    "hub_tools.StopAtSentenceEnd": lambda it: {"tokenizer": it.tokenizer, "prompt_len": 1},
     "hub_tools.ablate_heads": lambda it: {
         "loaded": it.from_folder, "texts": ["the fox ate"], "layers": [0]
     },
@@ -333,12 +329,9 @@ EXAMPLES = {
     },
     "hub_tools.file_table": lambda it: {"folder": course_t5.FOLDER},
     "hub_tools.mean_loss": lambda it: {"loaded": it.from_folder, "texts": ["the fox ate"]},
-    "hub_tools.model_settings": lambda it: {"model": it.loaded.model},
-    "hub_tools.observe_generation": lambda it: {"loaded": it.loaded, "prompt": "go"},
     "hub_tools.preview_push": lambda it: {"model": it.loaded.model},
     "hub_tools.read_index": lambda it: {"folder": course_t5.FOLDER},
     "hub_tools.token_pieces": lambda it: {"tokenizer": it.tokenizer, "text": "go"},
-    "hub_tools.translate_with_attention": lambda it: {**it.t5, "text": "seven"},
     "hub_tools.without_head": lambda it: {"model": it.loaded.model, "layer": 1, "head": 1},
     "inference_script.TaskInfo": lambda it: {"prompt_seqs": "go"},
     "inference_script.WatchedSettings": lambda it: {"settings": {"a": 1}},
@@ -469,9 +462,8 @@ UNTRIED = {
     **dict.fromkeys(
         (
             "decoding.BeamTrace", "drawn_shapes.Scene", "drawn_shapes.Shape",
-            "engine.ForwardCall", "engine.Generation",
-            "engine.Timings", "hub_tools.CrossAttention",
-            "hub_tools.ModelDifference", "hub_tools.Observation", "hub_tools.TokenPiece",
+            "engine.ForwardCall", "engine.Generation", "engine.Timings",
+            "hub_tools.ModelDifference", "hub_tools.TokenPiece",
             "inference_script.Answer", "loading.LoadedModel", "parallel.ParallelComparison",
             "parallel.Schedule", "parallel.StageBlock", "scoring.TextScore",
         ),
@@ -489,7 +481,6 @@ UNTRIED = {
     "figures.Picture.stacked": "takes Pictures alone",
     "figures.RooflinePoint": "roofline checks it",
     "hardware.wall_clock": "is given the device of an engine",
-    "hub_tools.StopAtSentenceEnd.__call__": "called by Transformers",
     "lecture_block.KVCache": "its methods are the decode step's",
     "lecture_block.PreallocatedKVCache": "its methods are the decode step's",
     "op_trace.OpTrace": "its methods are its listeners'",
@@ -579,7 +570,6 @@ ALLOWED = {
     "costs.memory_budget.memory": "a number of bytes, too",
     "engine.Engine.check_context.name": "is only shown",
     "engine.KVCache.owner": "any object",
-    "hub_tools.StopAtSentenceEnd.tokenizer": "anything that has batch_decode",
     "hub_tools.attribute_table.tokenizer": "also a class of tokenizers",
     "hub_tools.preview_push.max_shard_size": "a number of bytes, too",
     "lecture_block.KVCache.bytes_copied": "counted by the cache itself",
@@ -783,7 +773,7 @@ def test_label_words_take_texts_and_flags_alone(it):
     for value in (SURROGATE, 5, ["the", SURROGATE]):
         with pytest.raises(ValueError, match="inputs"):
             made(value)
-    wrong = [("subtract_prior", "no"), ("top_k", True), ("top_k", 2.5)]
+    wrong = [("top_k", True), ("top_k", 2.5)]
     wrong += [("template", "{text}" + SURROGATE), ("labels", ["a", SURROGATE])]
     for name, value in wrong:
         with pytest.raises(ValueError, match=f"^{name}: "):

@@ -28,7 +28,6 @@ from lecture_lib.decoding.toy_models import TOY_DISTRIBUTIONS
 from lecture_lib.engine import Engine
 from lecture_lib.figures import RooflinePoint, next_token_bars
 from lecture_lib.hardware import HARDWARE
-from lecture_lib.hub_tools import translate_with_attention
 from lecture_lib.model_spec import MODEL_SPECS
 from lecture_lib.pipelines import SummarizationPipeline, TranslationPipeline
 from lecture_lib.widgets import (
@@ -128,7 +127,6 @@ CALLS = {
     "hardware.Hardware.dtype_of": (A100, {}),
     "hardware.Hardware.seconds": (A100, {"flops": 1, "n_bytes": 1}),
     "hardware.measure_hardware": {},
-    "hub_tools.StopAtSentenceEnd": {"tokenizer": LOADED.tokenizer},
     "hub_tools.compare_padding_sides": {"loaded": LOADED, "prompts": ["a", "bc"]},
     "hub_tools.compare_truncation_sides": {"tokenizer": LOADED.tokenizer, "text": "abc"},
     "hub_tools.without_head": {"model": LOADED.model, "layer": 0, "head": 0},
@@ -180,7 +178,7 @@ NOT_CALLED = {
     "made by the library, never by a reader": {
         "drawn_shapes.Shape",
         "engine.ForwardCall", "engine.Generation", "hub_tools.ModelDifference",
-        "hub_tools.Observation", "hub_tools.TokenPiece", "lecture_block.KVCache",
+        "hub_tools.TokenPiece", "lecture_block.KVCache",
         "lecture_block.ToyTransformer", "parallel.Schedule", "widgets.PipelineCalculator.words",
         "widgets.TensorParallelCalculator.words",
     },
@@ -346,8 +344,6 @@ def test_a_text_of_thirty_thousand_characters_is_refused_on_a_cpu(kind):
 
 
 def test_widgets_and_pictures_refuse_long_texts():
-    with pytest.raises(ValueError, match="text: 30,000 tokens, at most 512"):
-        translate_with_attention(tiny_t5(), engine_models.byte_tokenizer(), "a" * 30_000)
     scorer, view = SentenceScorer(LOADED, [TEXT]), SamplingView(LOADED, source="the model")
     side_by_side = StrategiesSideBySide(LOADED, output_len=2)
     for widget, box in ((scorer, scorer.text), (view, view.prompt)):
@@ -561,12 +557,6 @@ def test_a_head_that_was_taken_out_is_back_after_a_failure():
     before = weights_of()
     a_body_that_fails(hub_tools.without_head(LOADED.model, 0, 1))
     assert torch.equal(weights_of(), before)
-
-
-def test_a_models_settings_are_back_after_a_failure():
-    before = LOADED.model.generation_config.to_dict()
-    a_body_that_fails(hub_tools.model_settings(LOADED.model, temperature=0.3))
-    assert LOADED.model.generation_config.to_dict() == before
 
 
 def test_a_picture_that_fails_leaves_matplotlib_and_the_next_picture_alone():

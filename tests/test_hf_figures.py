@@ -20,7 +20,7 @@ from lecture_lib.figures.hugging_face import (
     token_html,
     token_strip,
 )
-from lecture_lib.hub_tools import CrossAttention, TokenPiece
+from lecture_lib.hub_tools import TokenPiece
 from lecture_lib.widgets.tokenizer_view import TokenizerView
 
 PIECES = [
@@ -30,11 +30,8 @@ PIECES = [
     TokenPiece("</s>", 1, b"", 7, 7, special=True),
 ]
 RISES = np.array([[0.01, -0.02], [0.5, 0.0], [0.03, -0.04]])
-ATTENTION = CrossAttention(
-    ("▁the", "▁cat", "</s>"), ("▁le", "▁chat"),
-    torch.tensor([[[[0.8, 0.1, 0.1], [0.2, 0.7, 0.1]]], [[[0.4, 0.3, 0.3], [0.0, 0.9, 0.1]]]]),
-    "le chat",
-)  # fmt: skip
+SCORES = torch.tensor([[[[0.8, 0.1, 0.1], [0.2, 0.7, 0.1]]], [[[0.4, 0.3, 0.3], [0.0, 0.9, 0.1]]]])
+CAT = (["▁the", "▁cat", "</s>"], ["▁le", "▁chat"])
 WAVE = np.sin(2 * np.pi * 500 * np.arange(8000) / 8000)  # 500 hertz
 SCENE = draw_scene(0)
 BOX = {"xmin": 20, "ymin": 30, "xmax": 90, "ymax": 100}
@@ -45,10 +42,10 @@ ALL = {
     ),
     "strip": lambda: token_strip(PIECES),
     "long strip": lambda: token_strip(PIECES * 9),
-    "attention": lambda: cross_attention_map(ATTENTION),
+    "attention": lambda: cross_attention_map(SCORES, *CAT),
     "images": lambda: image_panels(
         {"in": SCENE.image, "depth": SCENE.image.convert("L")},
-        objects=[{"label": "red square", "score": 0.98, "box": BOX}],
+        objects=[{"label": "red cube", "score": 0.98, "box": BOX}],
     ),
     "sounds": lambda: spectrograms({"low": WAVE, "high": WAVE[::3]}, sampling_rate=8000),
 }
@@ -76,7 +73,7 @@ def test_the_words_say_the_data():
     assert "low: strongest near 500 hertz first, 500 last" in ALL["sounds"]().alt
     assert "high: strongest near 1500 hertz first, 1500 last" in ALL["sounds"]().alt
     alt = ALL["images"]().alt
-    assert alt == "Images beside one another: in, depth. Framed: red square 0.98."
+    assert alt == "Images beside one another: in, depth. Framed: red cube 0.98."
     # Means over layers and heads: 0.6 and 0.8.
     assert "␣le to ␣the (0.60); ␣chat to ␣cat (0.80)" in ALL["attention"]().alt
 
@@ -97,6 +94,7 @@ def test_html_shows_ids_bytes_and_no_markup_of_the_text():
         (lambda: head_importance([1, 2], layers=[0, 1]), "rises: needs a finite array"),
         (lambda: head_importance([[np.nan]], layers=[0]), "rises: needs a finite array"),
         (lambda: head_importance(RISES, layers=[1]), "layers: needs 3 numbers, got 1"),
+        (lambda: cross_attention_map(SCORES, *CAT[::-1]), r"scores: needs \(layers, heads, 3, 2\)"),
         (lambda: spectrograms({"a": [0.1] * 9}, sampling_rate=8), "sounds: needs a title -> wave"),
         (lambda: image_panels({"a": 5}), "images: needs a title -> PIL image, or more"),
         (lambda: token_strip([]), "pieces: is empty; needs at least one"),

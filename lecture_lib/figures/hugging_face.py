@@ -90,17 +90,24 @@ def _tiles(pieces: Sequence) -> list[Tile]:
 
 
 @in_course_style
-def cross_attention_map(attention, *, caption: str = "") -> Picture:
+def cross_attention_map(
+    scores, source: Sequence[str], target: Sequence[str], *, caption: str = ""
+) -> Picture:
     """What each output token looked at in the input, averaged over layers and heads.
 
     Args:
-        attention: a ``hub_tools.CrossAttention``.
+        scores: (n_layers, n_H, T_out, T_in); each row sums to 1.
+        source, target: the input's and the output's tokens.
     """
-    grid = attention.scores.mean(dim=(0, 1)).numpy()  # (T_out, T_in)
+    grid = as_array("scores", scores)
+    if grid.ndim != 4 or grid.shape[2:] != (len(target), len(source)) or not grid.size:
+        raise ValueError(
+            f"scores: needs (layers, heads, {len(target)}, {len(source)}), got {grid.shape}"
+        )
+    grid = grid.mean(axis=(0, 1))  # (T_out, T_in)
     # ▁ is SentencePiece's space.
     source, target = (
-        [visible(token.replace("▁", " "), 14) for token in tokens]
-        for tokens in (attention.source, attention.target)
+        [visible(token.replace("▁", " "), 14) for token in tokens] for tokens in (source, target)
     )
     figure = new_figure(1.6 + 0.36 * len(source), 1.5 + 0.24 * len(target))
     axes = figure.add_subplot()

@@ -1,23 +1,13 @@
 """Looks behind Hugging Face's calls, for lecture 08.
 
-changes        what changed since the lecture's Transformers 4.39; its twelve tasks today
+changes        what changed since the lecture's Transformers 4.39
 saved_models   the files of a saved model, is a reloaded one the same, what push_to_hub would send
 head_ablation  head pruning, by zeroing rows of W^O
 tokenizers     tokens with ids, bytes and places; padding, truncation, attributes, added tokens
-generation     defaults and precedence found out by running, our own stopping, cross-attention
 """
 # ruff: noqa: F401  # all that is imported here is for others
 
-from .changes import changes_table, task_table
-from .generation import (
-    CrossAttention,
-    Observation,
-    StopAtSentenceEnd,
-    model_settings,
-    observe_generation,
-    pipeline_arguments,
-    translate_with_attention,
-)
+from .changes import changes_table
 from .head_ablation import ablate_heads, mean_loss, without_head
 from .saved_models import (
     ModelDifference,

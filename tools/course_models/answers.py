@@ -8,9 +8,10 @@ import torch
 from transformers import AutoTokenizer, BertConfig, BertForQuestionAnswering
 
 from ._words import FIRST_NAMES, PLACES, SURNAMES, THINGS, date, invented, make_tokenizer
+from .training import look_at_what_is_alike, waves, words_of_the_question
 
 TASK = "question-answering"
-STEPS, BATCH_SIZE, LEARNING_RATE = 2500, 32, 2e-3
+STEPS, BATCH_SIZE, LEARNING_RATE = 1500, 32, 2e-3
 MUON = True
 VOCAB_SIZE = 1000
 
@@ -113,7 +114,11 @@ def build(seed: int):
         intermediate_size=256, max_position_embeddings=192, hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0, pad_token_id=0, initializer_range=0.05,
     )  # fmt: skip
-    return BertForQuestionAnswering(config), tokenizer
+    model = BertForQuestionAnswering(config)
+    look_at_what_is_alike(model)
+    places = model.bert.embeddings.position_embeddings
+    places.weight.data = waves(*places.weight.shape, 0.02, 0.05)
+    return model, tokenizer
 
 
 def batches(seed: int, tokenizer, batch_size: int) -> Iterator[dict]:
@@ -124,11 +129,17 @@ def batches(seed: int, tokenizer, batch_size: int) -> Iterator[dict]:
         batch = tokenizer(
             [row[0] for row in rows], [row[1] for row in rows], padding=True, return_tensors="pt",
         )  # fmt: skip
-        starts, ends = [], []
-        for i, (_, _, start, answer) in enumerate(rows):
+        starts, ends, asked = [], [], torch.zeros(batch.input_ids.shape)
+        for i, (_, text, start, answer) in enumerate(rows):
+            sentence = text[:start].rpartition(". ")[0]  # all sentences before this one
+            first = batch.char_to_token(i, len(sentence) + 2 if sentence else 0, 1)
+            asked[i, first : batch.char_to_token(i, text.index(".", start), 1) + 1] = 1
             starts.append(batch.char_to_token(i, start, 1))
             ends.append(batch.char_to_token(i, start + len(answer) - 1, 1))
-        yield {**batch, "start_positions": torch.tensor(starts), "end_positions": torch.tensor(ends)}
+        yield {
+            **batch, "start_positions": torch.tensor(starts), "end_positions": torch.tensor(ends),
+            "hints": {1: words_of_the_question(batch), 3: asked},
+        }  # fmt: skip
 
 
 @torch.inference_mode()

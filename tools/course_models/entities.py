@@ -16,12 +16,11 @@ from ._words import (
     THINGS,
     WEEKDAYS,
     date,
-    invented,
     make_tokenizer,
 )
 
 TASK = "token-classification"
-STEPS, BATCH_SIZE, LEARNING_RATE = 1200, 64, 2e-3
+STEPS, BATCH_SIZE, LEARNING_RATE = 900, 64, 2e-3
 MUON = False
 KINDS = ["person", "place", "date"]
 LABELS = ["O", *(f"{part}-{kind}" for kind in KINDS for part in "BI")]
@@ -31,7 +30,7 @@ ABOUT = """Finds persons, places and dates in an English sentence. It is a small
 each token one of seven labels: outside, or the beginning or the inside of one of the three
 kinds."""
 DATA = """All generated (`tools/course_models/entities.py`): sentences from some forty patterns,
-with names, places and dates from lists. A third of the names are invented syllables, and twelve
+with names, places and dates from lists. Two fifths of the names are made up of syllables, and twelve
 names are in two lists (Florence, Sydney, May, April, ...), so that the words around a name must
 decide. The tokenizer was trained on the same sentences."""
 LIMITS = """Every sentence that is built in another way. There it still finds some capital letters
@@ -52,6 +51,10 @@ Where is {l}?|When does {p} come to {l}?|{p} comes on {d}.|The road to {l} is lo
 She saw {p} in {m}.|He asked {p} for a {t}.|They sang in {l} until {m}.
 Nobody knew where the {t} was.|The {t} is old, but it may be useful.|We march on in the rain.
 In the evening the teacher repaired the {t}.""".replace("\n", "|").split("|")
+BEFORE_PLACES = "San Saint New Port Upper Lake Fort East".split()
+BEGINNINGS = "b c d f g h j k l m n p r s t v w z br ch cl dr fl gr kr pr sh st th tr".split() + [""] * 4
+VOWELS = "a e i o u a e i o u ai ea ee ie io ou ue y".split()
+ENDS = "n r s t l d g m ck ng nt rd rt st y".split() + [""] * 12
 # Never trained on: whether the model knows names, or the words around them.
 NEW_NAMES = {
     "person": ["Marguerite", "Ingrid", "Takeshi", "Olu Adebayo", "Sean Murphy", "Priya", "Lars Holm"],
@@ -71,10 +74,20 @@ def _name(kind: str, random: Random, new: bool) -> str:
     if new:
         return random.choice(NEW_NAMES["person" if kind == "p" else "place"])
     if kind == "l":
-        return invented(random) if random.random() < 0.3 else random.choice(PLACES)
-    first = invented(random) if random.random() < 0.3 else random.choice(FIRST_NAMES)
-    last = invented(random) if random.random() < 0.3 else random.choice(SURNAMES)
+        place = _stranger(random) if random.random() < 0.4 else random.choice(PLACES)
+        return f"{random.choice(BEFORE_PLACES)} {place}" if random.random() < 0.08 else place
+    first = _stranger(random) if random.random() < 0.4 else random.choice(FIRST_NAMES)
+    last = _stranger(random) if random.random() < 0.4 else random.choice(SURNAMES)
     return random.choice([first, first, f"{first} {last}"])
+
+
+def _stranger(random: Random) -> str:
+    """A name of one to four syllables that is in no list."""
+    parts = [
+        random.choice(BEGINNINGS) + random.choice(VOWELS) + random.choice(ENDS)
+        for _ in range(random.choice([1, 2, 2, 2, 3]))
+    ]
+    return "".join(parts).capitalize()
 
 
 def sentence(random: Random, new: bool = False) -> tuple[str, list[tuple[int, int, str]]]:
@@ -147,7 +160,7 @@ def batches(seed: int, tokenizer, batch_size: int) -> Iterator[dict]:
 
 def score(folder: Path, n: int, seed: int) -> list[dict]:
     """Share of sentences with all entities right, with known names and with new ones."""
-    tag = pipeline(TASK, model=str(folder), aggregation_strategy="simple")
+    tag = pipeline(TASK, model=str(folder), aggregation_strategy="first")
     scores = []
     for new, measure in ((False, "texts with all right"), (True, "the same, names never seen")):
         texts = examples(n, Random(f"entities held out {seed} {new}"), new)
