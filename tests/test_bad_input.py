@@ -27,6 +27,7 @@ import pytest
 import torch
 from engine_models import CONFIGS, byte_tokenizer, loaded_model
 from huggingface_hub import constants
+from PIL import Image
 from test_figures import TWO_PASSES
 from tiny_models import save_tiny_model
 
@@ -79,7 +80,8 @@ def notebook_imports() -> Iterator[tuple[str, str]]:
                     yield from ((node.module, alias.name) for alias in node.names)
 
 
-FLAT = ("lecture_lib.scoring", "lecture_lib.model_spec")  # modules that are no packages
+# Modules that are no packages.
+FLAT = ("lecture_lib.scoring", "lecture_lib.model_spec", "lecture_lib.drawn_shapes")
 
 
 def public() -> dict[str, object]:
@@ -231,6 +233,7 @@ EXAMPLES = {
     "decoding.top_k_filter": lambda it: {"logits": LOGITS, "k": 2},
     "decoding.top_p_filter": lambda it: {"logits": LOGITS, "p": 0.5},
     "decoding.toy_logits": lambda it: {"name": "flat"},
+    "drawn_shapes.draw_scene": lambda it: {"seed": 3, "side": 64},
     "engine.Engine": lambda it: {"loaded": it.loaded},
     "engine.Engine.check_context": lambda it: {"seq_len": 4, "name": "here"},
     "engine.Engine.decode": lambda it: {"token_ids": [3]},
@@ -277,6 +280,7 @@ EXAMPLES = {
     "figures.schedule_chart": lambda it: {
         "schedules": parallel.pipeline_schedule(n_requests=1, n_stages=1, prefill_s=1.0)
     },
+    "figures.image_panels": lambda it: {"images": {"a": Image.new("RGB", (9, 9))}},
     "figures.score_maps": lambda it: {"maps": {"a": np.eye(2)}, "tokens": ["a", "b"]},
     "figures.sharded_layer": lambda it: {"spec": it.spec, "n_ranks": 2},
     "figures.spectrograms": lambda it: {"sounds": {"a": [0.0, 0.1] * 999}, "sampling_rate": 8000},
@@ -417,8 +421,9 @@ RESULT = "what functions return; nobody makes one"
 UNTRIED = {
     **dict.fromkeys(
         (
-            "decoding.BeamTrace", "engine.ForwardCall", "engine.Generation",
-            "engine.Timings", "hub_tools.TokenPiece", "inference_script.TokenLogprobs",
+            "decoding.BeamTrace", "drawn_shapes.Scene", "drawn_shapes.Shape",
+            "engine.ForwardCall", "engine.Generation", "engine.Timings",
+            "hub_tools.TokenPiece", "inference_script.TokenLogprobs",
             "loading.LoadedModel", "parallel.ParallelComparison",
             "parallel.Schedule", "parallel.StageBlock", "scoring.TextScore",
         ),

@@ -46,8 +46,8 @@ from lecture_lib.widgets import (
 # -- every public function, by its signature ------------------------------------------------------
 
 PACKAGES = (
-    "costs", "decoding", "engine", "figures", "hardware", "hub_tools", "inference_script.settings",
-    "lecture_block", "model_spec", "op_trace", "parallel", "scoring",
+    "costs", "decoding", "drawn_shapes", "engine", "figures", "hardware", "hub_tools",
+    "inference_script.settings", "lecture_block", "model_spec", "op_trace", "parallel", "scoring",
     "widgets",
 )  # fmt: skip
 SPEC, A100 = MODEL_SPECS["llama-3.1-8b"], HARDWARE["a100-80gb-sxm"]
@@ -99,6 +99,7 @@ CALLS = {
     "decoding.sampling_distribution": {"logits": LOGITS, "previous_ids": [1]},
     "decoding.top_k_filter": {"logits": LOGITS, "k": 2},
     "decoding.top_p_filter": {"logits": LOGITS, "p": 0.5},
+    "drawn_shapes.draw_scene": {"seed": 3},
     "engine.Engine.check_context": (ENGINE, {"name": "seq_len"}),
     "engine.Engine.generate": (ENGINE, {"prompt": "a"}),
     "engine.Engine.new_cache": (ENGINE, {"batch_size": 1, "max_seq_len": 8}),
@@ -164,7 +165,7 @@ CALLS = {
 }  # fmt: skip
 NOT_CALLED = {
     "made by the library, never by a reader": {
-        "engine.ForwardCall", "engine.Generation",
+        "drawn_shapes.Shape", "engine.ForwardCall", "engine.Generation",
         "hub_tools.TokenPiece", "lecture_block.KVCache",
         "lecture_block.ToyTransformer", "parallel.Schedule", "widgets.PipelineCalculator.words",
         "widgets.TensorParallelCalculator.words",

@@ -11,9 +11,11 @@ from PIL import Image
 from transformers import AutoTokenizer
 
 from lecture_lib.course_t5 import FOLDER
+from lecture_lib.drawn_shapes import draw_scene
 from lecture_lib.figures.hugging_face import (
     cross_attention_map,
     head_importance,
+    image_panels,
     spectrograms,
     token_html,
     token_strip,
@@ -31,6 +33,8 @@ RISES = np.array([[0.01, -0.02], [0.5, 0.0], [0.03, -0.04]])
 SCORES = torch.tensor([[[[0.8, 0.1, 0.1], [0.2, 0.7, 0.1]]], [[[0.4, 0.3, 0.3], [0.0, 0.9, 0.1]]]])
 CAT = (["▁the", "▁cat", "</s>"], ["▁le", "▁chat"])
 WAVE = np.sin(2 * np.pi * 500 * np.arange(8000) / 8000)  # 500 hertz
+SCENE = draw_scene(0)
+BOX = {"xmin": 20, "ymin": 30, "xmax": 90, "ymax": 100}
 ALL = {
     "heads": lambda: head_importance(RISES, layers=[3, 7, 9]),
     "many heads": lambda: head_importance(
@@ -39,6 +43,10 @@ ALL = {
     "strip": lambda: token_strip(PIECES),
     "long strip": lambda: token_strip(PIECES * 9),
     "attention": lambda: cross_attention_map(SCORES, *CAT),
+    "images": lambda: image_panels(
+        {"in": SCENE.image, "depth": SCENE.image.convert("L")},
+        objects=[{"label": "red cube", "score": 0.98, "box": BOX}],
+    ),
     "sounds": lambda: spectrograms({"low": WAVE, "high": WAVE[::3]}, sampling_rate=8000),
 }
 
@@ -64,6 +72,8 @@ def test_the_words_say_the_data():
     # 512 samples at 8,000 a second: frequencies 15.6 hertz apart.
     assert "low: strongest near 500 hertz first, 500 last" in ALL["sounds"]().alt
     assert "high: strongest near 1500 hertz first, 1500 last" in ALL["sounds"]().alt
+    alt = ALL["images"]().alt
+    assert alt == "Images beside one another: in, depth. Framed: red cube 0.98."
     # Means over layers and heads: 0.6 and 0.8.
     assert "␣le to ␣the (0.60); ␣chat to ␣cat (0.80)" in ALL["attention"]().alt
 
@@ -86,6 +96,7 @@ def test_html_shows_ids_bytes_and_no_markup_of_the_text():
         (lambda: head_importance(RISES, layers=[1]), "layers: needs 3 numbers, got 1"),
         (lambda: cross_attention_map(SCORES, *CAT[::-1]), r"scores: needs \(layers, heads, 3, 2\)"),
         (lambda: spectrograms({"a": [0.1] * 9}, sampling_rate=8), "sounds: needs a title -> wave"),
+        (lambda: image_panels({"a": 5}), "images: needs a title -> PIL image, or more"),
         (lambda: token_strip([]), "pieces: is empty; needs at least one"),
         (lambda: token_html(PIECES * 101), "got 404"),
     ],

@@ -34,7 +34,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--evaluate", action="store_true", help="score the stored weights only")
     parser.add_argument("--steps", type=int, help="default: the model's own number")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--held-out", type=int, default=500, help="examples that are scored")
+    parser.add_argument("--held-out", type=int, help="examples that are scored; 500, or the card's")
     parser.add_argument("--output", type=Path, help="default: lecture_lib/models/course_NAME")
     options = parser.parse_args(arguments)
     for name in ("steps", "held_out"):
@@ -76,10 +76,13 @@ def main(arguments: list[str] | None = None) -> int:
             "torch": torch.__version__, "transformers": transformers.__version__,
             "loss_curve": curve,
         }  # fmt: skip
-    scores = recipe.score(options.output, options.held_out, options.seed)
+    n = facts["held_out"] = options.held_out or facts.get("held_out", 500)
+    scores = recipe.score(options.output, n, options.seed)
     for score in scores:
         print(f"{score['measure']}: {score['value']:.3f} of {score['n']:,}")
-    if options.evaluate and scores != facts["scores"]:
+    # Another processor rounds differently, so one answer in a thousand may be another.
+    known = {score["measure"]: score["value"] for score in facts.get("scores", scores)}
+    if any(abs(score["value"] - known[score["measure"]]) > 0.002 for score in scores):
         print("The card has other scores:", facts["scores"], file=sys.stderr)
         return 1
     facts["scores"] = scores

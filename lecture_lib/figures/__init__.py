@@ -6,7 +6,14 @@ from .blocks import growth_curves, recomputed_rows, score_maps
 from .chat import chat_picture
 from .costs import latency_and_throughput
 from .distributions import generation_filmstrip, next_token_bars
-from .hugging_face import cross_attention_map, head_importance, spectrograms, token_html, token_strip
+from .hugging_face import (
+    cross_attention_map,
+    head_importance,
+    image_panels,
+    spectrograms,
+    token_html,
+    token_strip,
+)
 from .inference_script import logprobs_view, request_timeline
 from .parallel import comparison_page, time_against_ranks, volume_bars
 from .picture import Picture

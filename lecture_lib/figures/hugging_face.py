@@ -1,13 +1,14 @@
-"""Pictures of lecture 08: heads that matter, tokens, what a translation looks at, sounds."""
+"""Pictures of lecture 08: heads, tokens, what a translation looks at, sounds, what is seen."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.patches import Rectangle
+from PIL import Image
 
 from ..checks import check_count, checked
 from .picture import Picture, as_array, new_figure
-from .style import INK, in_course_style, visible
+from .style import CHOSEN, INK, in_course_style, visible
 from .tokens import Tile, draw_tiles, tiles_html
 
 # Neighbouring tokens take these colours in turn, so that one sees where a token ends.
@@ -161,3 +162,33 @@ def spectrograms(sounds: Mapping[str, object], *, sampling_rate: int, caption: s
     panels[0].set_ylabel("kilohertz")
     alt = "Spectrograms, a sound each (time to the right, frequency upwards). " + "; ".join(told)
     return Picture(figure, f"{alt}.", caption)
+
+
+@in_course_style
+def image_panels(
+    images: Mapping[str, Image.Image], *, objects: Sequence = (), caption: str = ""
+) -> Picture:
+    """Images beside one another; what was found is framed in the first one.
+
+    Args:
+        images: title -> image.
+        objects: what an object-detection pipeline answered for the first image.
+    """
+    if not all(isinstance(image, Image.Image) for image in images.values()):
+        raise ValueError("images: needs a title -> PIL image, or more")
+    width = 1.9 if len(images) > 1 else 3.4
+    figure = new_figure(width * len(images), width + 0.3)
+    panels = figure.subplots(1, len(images), squeeze=False)[0]
+    for axes, (title, image) in zip(panels, images.items(), strict=True):
+        axes.imshow(image, cmap="magma", vmin=0, vmax=255, interpolation="nearest")
+        axes.set_title(title, fontsize=10)
+        axes.set_axis_off()
+    told = [f"{found['label']} {found['score']:.2f}" for found in objects]
+    for found, words in zip(objects, told, strict=True):
+        left, top, right, bottom = (found["box"][name] for name in ("xmin", "ymin", "xmax", "ymax"))
+        frame = {"fill": False, "edgecolor": INK, "linewidth": 1.5}
+        panels[0].add_patch(Rectangle((left, top), right - left, bottom - top, **frame))
+        label = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        panels[0].text(left, top, words, fontsize=8, va="bottom", bbox=label)
+    alt = "Images beside one another: " + ", ".join(images)
+    return Picture(figure, alt + (f". Framed: {', '.join(told)}." if told else "."), caption)

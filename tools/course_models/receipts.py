@@ -8,9 +8,10 @@ import torch
 from transformers import LayoutLMConfig, LayoutLMForQuestionAnswering, pipeline
 
 from ._words import MONTHS, PLACES, SURNAMES, make_tokenizer
+from .training import look_at_what_is_alike, waves, words_of_the_question
 
 TASK = "document-question-answering"
-STEPS, BATCH_SIZE, LEARNING_RATE = 1500, 32, 2e-3
+STEPS, BATCH_SIZE, LEARNING_RATE = 1300, 32, 2e-3
 MUON = True
 VOCAB_SIZE = 700
 # A receipt of 480 × 640 pixels in a font where each letter is 12 wide and 20 high.
@@ -114,17 +115,14 @@ def build(seed: int):
         initializer_range=0.05,
     )  # fmt: skip
     model = LayoutLMForQuestionAnswering(config)
-    # Places that are near each other start with similar vectors, as in "Attention is all you need".
-    place = torch.arange(1024)[:, None] * 0.0005 ** (torch.arange(0, 96, 2) / 96)[None]
-    waves = torch.cat([place.sin(), place.cos()], dim=1)  # (1024, 96)
+    look_at_what_is_alike(model)
     layer = model.layoutlm.embeddings
-    generator = torch.Generator().manual_seed(seed)
     for table in (
         layer.x_position_embeddings, layer.y_position_embeddings,
         layer.h_position_embeddings, layer.w_position_embeddings,
     ):  # fmt: skip
-        turn = torch.randn(96, 96, generator=generator) / 96**0.5
-        table.weight.data = 0.05 * waves @ turn * (2**0.5)
+        turn = torch.linalg.qr(torch.randn(96, 96))[0]  # left and top must not be mixed up
+        table.weight.data = waves(1024, 96, 0.002, 0.05) @ turn
     return model, tokenizer
 
 
@@ -152,11 +150,15 @@ def batches(seed: int, tokenizer, batch_size: int) -> Iterator[dict]:
     while True:
         rows = [example(random) for _ in range(batch_size)]
         batch = encode(tokenizer, [row[0] for row in rows], [row[1] for row in rows])
-        starts, ends = [], []
-        for i, (_, _, first, last) in enumerate(rows):
+        starts, ends, asked = [], [], torch.zeros(batch["input_ids"].shape)
+        for i, (_, words, first, last) in enumerate(rows):
+            asked[i] = (batch["bbox"][i, :, 1] == words[first][1][1]).float()
             starts.append(batch.word_to_tokens(i, first, 1).start)
             ends.append(batch.word_to_tokens(i, last, 1).end - 1)
-        yield {**batch, "start_positions": torch.tensor(starts), "end_positions": torch.tensor(ends)}
+        yield {
+            **batch, "start_positions": torch.tensor(starts), "end_positions": torch.tensor(ends),
+            "hints": {1: words_of_the_question(batch), 2: asked},
+        }  # fmt: skip
 
 
 def score(folder: Path, n: int, seed: int) -> list[dict]:
