@@ -1,6 +1,7 @@
 """load_pipeline: the lecture's model from a Hub on the loopback interface, or the stand-in."""
 
 import re
+import shutil
 import socket
 from types import SimpleNamespace
 
@@ -12,6 +13,8 @@ from test_pipelines import save_tiny_classifier
 from tiny_models import save_tiny_model
 
 from lecture_lib.course_t5 import FOLDER
+from lecture_lib.loading.errors import CorruptModelError
+from lecture_lib.pipelines import load as load_module
 from lecture_lib.pipelines import load_pipeline
 from lecture_lib.pipelines.tasks import TASKS
 
@@ -138,6 +141,24 @@ def test_a_model_can_be_named(tmp_path, capsys):
     assert load_pipeline("translation", "course-t5", device="cpu")(SEVEN) == [
         {"translation_text": "sept"}
     ]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+@pytest.mark.parametrize("kept", [1000, None])
+def test_a_damaged_model_of_the_course_is_one_error_and_no_other_task_is_lost(
+    tmp_path, monkeypatch, name, kept
+):
+    folder = tmp_path / "course_t5"
+    shutil.copytree(FOLDER, folder)
+    content = (folder / name).read_bytes()
+    (folder / name).unlink()
+    if kept:
+        (folder / name).write_bytes(content[: min(kept, len(content) - 9)])
+    with monkeypatch.context() as here:
+        here.setattr(load_module, "BUNDLED", tmp_path)
+        with pytest.raises(CorruptModelError, match=r"course-t5 .*restore its folder .*course_t5"):
+            load_pipeline("translation", "course-t5", device="cpu")
+    assert load_pipeline("summarization", "course-t5", device="cpu")
 
 
 @pytest.mark.real_model

@@ -142,19 +142,21 @@ def _make(task, name, device, dtype, kwargs) -> Pipeline:
         loaded = load_model(SMOLLM2, device=device, dtype=dtype)
         parts = {"model": loaded.model, "tokenizer": loaded.tokenizer}
         return pipeline(task, **parts, device=device, **kwargs)
+    mend = "fetch it again"
     if name in OPTIONAL:
         folder = ensure_optional_model(name)
     elif name in {row.model for row in TASKS.values()}:
         folder = BUNDLED / name.replace("-", "_")
+        mend = f"restore its folder {folder} from the course's files"
     else:
         folder, _ = find_folder(name, lambda n: check_memory(name, n, dtype, device))
     parts = {"model": str(folder)}
     with quiet_transformers():
         if (folder / "tokenizer_config.json").exists():
-            with _reading(name):
+            with _reading(name, mend):
                 parts["tokenizer"] = AutoTokenizer.from_pretrained(folder)
                 parts["tokenizer"].name_or_path = name
-        with _reading(name, "Could not load model"):
+        with _reading(name, mend, "Could not load model", "Unrecognized model"):
             made = pipeline(task, **parts, device=device, dtype=dtype, **kwargs)
     # Not the path that the cache happens to have here: what is printed is the same everywhere.
     made.model.config._name_or_path = name
@@ -162,18 +164,18 @@ def _make(task, name, device, dtype, kwargs) -> Pipeline:
 
 
 @contextmanager
-def _reading(name: str, damage: str = "") -> Iterator[None]:
-    """Damaged or missing files become a CorruptModelError.
+def _reading(name: str, mend: str, *damage: str) -> Iterator[None]:
+    """Damaged or missing files become a CorruptModelError that says how to mend it.
 
-    A ValueError is about the files if its message has the words ``damage``, else an argument.
+    A ValueError is about the files, or with words of ``damage`` only if its message has them.
     """
     try:
         yield
     except (OSError, SafetensorError, ValueError) as error:
-        if isinstance(error, ValueError) and damage not in str(error):
+        if isinstance(error, ValueError) and damage and not any(d in str(error) for d in damage):
             raise
         raise CorruptModelError(
-            f"a file of {name} is damaged or missing ({shortened(error)}); fetch it again"
+            f"a file of {name} is damaged or missing ({shortened(error)}); {mend}"
         ) from error
 
 
