@@ -15,6 +15,7 @@
     environment     check_environment(): is this machine ready?
     decoding        toy language models, greedy and beam search, sampling (with
                     sampling_settings, which needs no torch)
+    drawn_shapes    scenes of balls, cubes and cones, each with its truth
     figures         matplotlib pictures, pure functions: data in, Picture out
     widgets         thin ipywidgets shells over figures and computations
     tables          DataFrames for readers; from the package's import on, Jupyter shows all so
