@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from PIL import Image
 from transformers import pipeline
 
 from lecture_lib.drawn_shapes import CLASSES, N_HELD_OUT, draw_scene
+from lecture_lib.loading import ModelLoadError
+from lecture_lib.pipelines import load_pipeline
 from lecture_lib.pipelines.tasks import BUNDLED
 
 RECIPES = {"detection": detection, "segmentation": segmentation, "depth": depth, "sight": sight}
@@ -186,6 +189,22 @@ def test_the_eyes_of_sight_are_those_of_the_detector(pipe):
     assert set(trained) <= set(eyes)
     for name, values in trained.items():
         assert torch.equal(values, eyes[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("detection", "object-detection"), ("segmentation", "image-segmentation"),
+        ("depth", "depth-estimation"), ("sight", "image-to-text"),
+    ],
+)  # fmt: skip
+def test_a_damaged_file_is_one_clear_error(name, task, tmp_path):
+    folder = tmp_path / f"course_{name}"
+    shutil.copytree(BUNDLED / folder.name, folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(ModelLoadError, match=f"a file of .*{folder.name} is damaged or missing"):
+        load_pipeline(task, model=folder, device="cpu")
 
 
 @pytest.mark.parametrize("name", RECIPES)

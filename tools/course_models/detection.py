@@ -14,7 +14,7 @@ from ._pictures import DATA as DATA
 from ._pictures import HALF, at_places, grid, held_out, scenes
 
 TASK = "object-detection"
-STEPS, BATCH_SIZE, LEARNING_RATE = 1200, 24, 1e-3
+STEPS, BATCH_SIZE, LEARNING_RATE = 3000, 24, 1e-3
 MUON = False
 LABELS = [f"{colour} {kind}" for colour in COLOURS for kind in KINDS]
 SIDE, PATCH, WIDTH = 64, 8, 96
