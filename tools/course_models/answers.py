@@ -11,7 +11,7 @@ from ._words import FIRST_NAMES, PLACES, SURNAMES, THINGS, date, invented, make_
 from .training import look_at_what_is_alike, waves, words_of_the_question
 
 TASK = "question-answering"
-STEPS, BATCH_SIZE, LEARNING_RATE = 1200, 32, 1e-3
+STEPS, BATCH_SIZE, LEARNING_RATE = 2800, 32, 1e-3
 MUON = False
 VOCAB_SIZE = 1000
 
