@@ -436,7 +436,7 @@ UNTRIED = {
             "engine.attend", "engine.inverse_frequencies", "engine.linear", "engine.mlp",
             "engine.project_qkv", "engine.rope_tables", "engine.cached_tokens", "engine.greedy",
             "inference_script.positions", "tokens.decode_text", "tokens.end_tokens",
-            "tokens.model_inputs", "tokens.next_log_probs",
+            "tokens.model_inputs", "tokens.next_log_probs", "tokens.stable_topk",
         ),
         "of the engine's own steps: the lectures' code, which checks nothing",
     ),

@@ -7,8 +7,6 @@ from notebook_rules import read_uncompared_cells, style_problems
 from notebooks import ROOT, UNCOMPARED_FILE, find_notebooks
 
 UNCOMPARED = read_uncompared_cells(UNCOMPARED_FILE)
-# Lectures that are to say yet why they need the CPU, or to do without it.
-CPU_LATER = tuple(f"notebooks/{number}" for number in ("08", "09", "10", "11"))
 NAMES = [path.relative_to(ROOT).as_posix() for path in find_notebooks()]
 
 
@@ -25,6 +23,4 @@ def test_keeps_to_the_limits(name):
     problems = style_problems(
         read_notebook(ROOT / name), ROOT / name, is_lecture=name.startswith("notebooks/")
     )
-    if name.startswith(CPU_LATER):
-        problems = [problem for problem in problems if "device='cpu'" not in problem]
     assert not problems, "\n" + "\n".join(problems)
