@@ -1,4 +1,4 @@
-"""The small models of lecture 08c: loaded as a student loads them, scored, and broken on purpose."""
+"""The small models of lecture 08c: loaded as a student loads them, scored, and broken."""
 
 import importlib
 import json
@@ -51,9 +51,11 @@ def test_the_weights_are_small_and_their_size_is_the_cards(folder):
     assert {tensor.dtype for tensor in tensors if tensor.is_floating_point()} == {torch.float16}
     assert json.loads((folder / "config.json").read_text("utf-8"))["dtype"] == "float32"
     recipe = importlib.import_module(f"course_models.{facts['module']}")
-    assert (recipe.STEPS, recipe.TASK) == (facts["steps"], facts["task"])
-    assert (recipe.ABOUT, recipe.DATA, recipe.LIMITS) == tuple(
-        facts[name] for name in ("about", "data", "limits")
+    assert (facts["steps"], facts["task"]) == (recipe.STEPS, recipe.TASK)
+    assert tuple(facts[name] for name in ("about", "data", "limits")) == (
+        recipe.ABOUT,
+        recipe.DATA,
+        recipe.LIMITS,
     )
 
 
@@ -126,7 +128,9 @@ def test_a_receipt_is_read_by_its_boxes_and_not_in_its_order():
         for cell, x in ((name, 32), (price, 448 - 12 * len(price))):
             for word in cell.split():
                 box = (x, 72 + 40 * i, x + 12 * len(word), 92 + 40 * i)  # of 480 by 640 pixels
-                words.append((word, [1000 * a // b for a, b in zip(box, (480, 640) * 2, strict=True)]))
+                words.append(
+                    (word, [1000 * a // b for a, b in zip(box, (480, 640) * 2, strict=True)])
+                )
                 x += 12 * (len(word) + 1)
     boxes = dict(words)
     exchanged = {"5.40": boxes["2.10"], "2.10": boxes["5.40"]}

@@ -32,10 +32,10 @@ VERBS = {  # how it is said, how it is asked
 # A fact as a sentence: {p} who, {v} did, {a} {t} what, {l} where, {d} when, {e} for how much.
 SENTENCES = """{p} {v} {a} {t} in {l} on {d} for {e} euros.|On {d}, {p} {v} {a} {t} in {l} for {e} euros.
 In {l}, {p} {v} {a} {t} on {d}.|{p} {v} {a} {t} for {e} euros in {l}.|On {d} in {l}, {p} {v} {a} {t}.
-For {e} euros, {p} {v} {a} {t} in {l}.|{p} {v} {a} {t} in {l}.|{p} {v} {a} {t} on {d}.""".replace(
+For {e} euros, {p} {v} {a} {t} in {l}.|{p} {v} {a} {t} in {l}.|{p} {v} {a} {t} on {d}.""".replace(  # noqa: E501
     "\n", "|"
 ).split("|")
-BIRTHS = "{p} was born in {l} on {d}.|On {d}, {p} was born in {l}.".split("|")
+BIRTHS = "{p} was born in {l} on {d}.|On {d}, {p} was born in {l}.".split("|")  # noqa: SIM905
 QUESTIONS = {
     "p": ["Who {v} the {t}?", "Who {v} {a} {t}?"],
     "t": ["What did {p} {i}?", "What did {p} {i} in {l}?"],
