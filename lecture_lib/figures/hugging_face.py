@@ -8,7 +8,7 @@ from PIL import Image
 
 from ..checks import check_count, checked
 from .picture import Picture, as_array, new_figure
-from .style import CHOSEN, INK, in_course_style, visible
+from .style import INK, in_course_style, visible
 from .tokens import Tile, draw_tiles, tiles_html
 
 # Neighbouring tokens take these colours in turn, so that one sees where a token ends.

@@ -52,7 +52,8 @@ MERGES = Task(
     grade_id="merges", entry="learn_merges", cases=merges_cases, compare=Exact(),
     watch=("mutated",), misconceptions=[
         ("no-weights", "+ counts[word]", "+ 1", "a pair counts as often as its WORD occurs"),
-        ("once-per-word", "in itertools.pairwise(tokens)", "in set(itertools.pairwise(tokens))",
+        ("once-per-word", "in range(len(tokens) - 1)",
+         "in {tuple(tokens[j : j + 2]): j for j in range(len(tokens) - 1)}.values()",
          "a pair may occur twice in one word"),
         ("ties-by-text", "ids[pair[0]], ids[pair[1]]", "pair", "of equally frequent pairs the "
          "smaller IDS win: a joined token has a larger id than every character"),
