@@ -152,7 +152,9 @@ def spectrograms(sounds: Mapping[str, object], *, sampling_rate: int, caption: s
         axes.locator_params(axis="x", nbins=3)
         axes.set(title=title, xlabel="seconds", ylim=(0, min(4, extent[3])))
         strongest = power.argmax(axis=0)[[0, -1]] * sampling_rate / 512
-        told.append(f"{title}: strongest near {strongest[0]:.0f} hertz first, {strongest[1]:.0f} last")
+        told.append(
+            f"{title}: strongest near {strongest[0]:.0f} hertz first, {strongest[1]:.0f} last"
+        )
     panels[0].set_ylabel("kilohertz")
     alt = "Spectrograms, a sound each (time to the right, frequency upwards). " + "; ".join(told)
     return Picture(figure, f"{alt}.", caption)

@@ -9,23 +9,25 @@ from transformers import PreTrainedTokenizerFast
 FIRST_NAMES = """Ada Ben Carla David Elena Farid Greta Hugo Irene Jamal Karen Liam Mona Nadia Oscar
 Petra Quentin Rosa Samir Tanja Ursula Victor Wendy Yusuf Zoe Anton Berta Clara Dmitri Emma Felix
 Gina Henry Ivan Julia Kofi Lucy Marco Nina Otto Paula Ravi Sofia Tom Uma Vera Wei Xenia Yara Bruno
-Florence Sydney Austin Jordan Chelsea Georgia Paris Victoria April May June August""".split()
+Florence Sydney Austin Jordan Chelsea Georgia Paris Victoria April May June August""".split()  # noqa: SIM905
 SURNAMES = """Abbott Becker Costa Dubois Evans Fischer Garcia Haddad Ivanov Jensen Khan Larsen
 Moreau Novak Okafor Petrov Quinn Rossi Silva Tanaka Unger Vargas Weber Young Zhang Adams Brown
 Clark Diaz Ferrari Gomez Hansen Jones Kim Lopez Meyer Nowak Olsen Park Reyes Sato Turner Walker
-London Berlin March""".split()
+London Berlin March""".split()  # noqa: SIM905
 PLACES = """Oslo Lima Rome Paris Berlin Madrid Vienna Cairo Delhi Tokyo Seoul Lagos Accra Quito
 Dublin Lisbon Prague Warsaw Athens Geneva Bern Milan Naples Porto Seville Lyon Nice Dijon Bergen
 Malmö Riga Vilnius Tallinn Helsinki London Boston Chicago Denver Toronto Sydney Perth Nairobi
-Florence Austin Georgia Jordan Victoria Chelsea Madison Houston""".split() + [
+Florence Austin Georgia Jordan Victoria Chelsea Madison Houston""".split() + [  # noqa: RUF005, SIM905
     "Hong Kong", "New York", "Cape Town", "Buenos Aires", "Kuala Lumpur", "San Diego",
 ]  # fmt: skip
 MONTHS = """January February March April May June July August September October November
-December""".split()
-WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+December""".split()  # noqa: SIM905
+WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()  # noqa: SIM905
 THINGS = """lamp chair bicycle table piano camera watch coat violin painting map book radio clock
-boat kettle guitar mirror tent carpet vase drum ladder bag hat ring bell kite scarf""".split()
-_SYLLABLES = "ba be do fa gi ka ke la li lo ma mi mo na ni no pa ra ri ro sa se ta ti to va vi zo".split()
+boat kettle guitar mirror tent carpet vase drum ladder bag hat ring bell kite scarf""".split()  # noqa: SIM905
+_SYLLABLES = (
+    "ba be do fa gi ka ke la li lo ma mi mo na ni no pa ra ri ro sa se ta ti to va vi zo".split()  # noqa: SIM905
+)
 
 
 def invented(random: Random) -> str:

@@ -11,19 +11,20 @@ from ._words import FIRST_NAMES, PLACES, SURNAMES, THINGS, date, invented, make_
 from .training import look_at_what_is_alike, waves, words_of_the_question
 
 TASK = "question-answering"
-STEPS, BATCH_SIZE, LEARNING_RATE = 1500, 32, 2e-3
-MUON = True
+STEPS, BATCH_SIZE, LEARNING_RATE = 2800, 32, 1e-3
+MUON = False
 VOCAB_SIZE = 1000
 
 ABOUT = """Points at the words of a text that answer a question (extractive question answering).
 It is a small BERT that gives each token of the text two numbers: how likely the answer begins
 there, and how likely it ends there. Transformers 5 has the model class, and no pipeline for it."""
-DATA = """All generated (`tools/course_models/answers.py`): texts of two or three sentences on
-who bought, sold, found, lost or painted what, where, when and for how much, and who was born where
-and when; the question asks for one of these. The facts are drawn by chance, so that the answer
-stands in the text alone, and is no knowledge."""
+DATA = """All generated (`tools/course_models/answers.py`): texts of two sentences, one on
+who bought, sold, found, lost or painted what, where, when and for how much, the other on who was
+born where and when; the question asks for one of these. The facts are drawn by chance, so that the
+answer stands in the text alone, and is no knowledge."""
 LIMITS = """Other kinds of text and question, and that a question may have no answer: it always
-points at some words."""
+points at some words. It may not look at names either: with one birth and one deed in each text,
+the verb is enough to find the sentence."""
 
 VERBS = {  # how it is said, how it is asked
     "bought": "buy", "sold": "sell", "found": "find", "lost": "lose", "painted": "paint",
@@ -31,10 +32,10 @@ VERBS = {  # how it is said, how it is asked
 # A fact as a sentence: {p} who, {v} did, {a} {t} what, {l} where, {d} when, {e} for how much.
 SENTENCES = """{p} {v} {a} {t} in {l} on {d} for {e} euros.|On {d}, {p} {v} {a} {t} in {l} for {e} euros.
 In {l}, {p} {v} {a} {t} on {d}.|{p} {v} {a} {t} for {e} euros in {l}.|On {d} in {l}, {p} {v} {a} {t}.
-For {e} euros, {p} {v} {a} {t} in {l}.|{p} {v} {a} {t} in {l}.|{p} {v} {a} {t} on {d}.""".replace(
+For {e} euros, {p} {v} {a} {t} in {l}.|{p} {v} {a} {t} in {l}.|{p} {v} {a} {t} on {d}.""".replace(  # noqa: E501
     "\n", "|"
 ).split("|")
-BIRTHS = "{p} was born in {l} on {d}.|On {d}, {p} was born in {l}.".split("|")
+BIRTHS = "{p} was born in {l} on {d}.|On {d}, {p} was born in {l}.".split("|")  # noqa: SIM905
 QUESTIONS = {
     "p": ["Who {v} the {t}?", "Who {v} {a} {t}?"],
     "t": ["What did {p} {i}?", "What did {p} {i} in {l}?"],
@@ -49,7 +50,7 @@ BIRTH_QUESTIONS = {
 }
 
 
-def _fact(random: Random, used: set[str]) -> dict:
+def _fact(random: Random, used: set[str], birth: bool) -> dict:
     def fresh(make):
         while (word := make()) in used:
             pass
@@ -69,7 +70,7 @@ def _fact(random: Random, used: set[str]) -> dict:
     return {
         "p": fresh(person), "l": fresh(place), "d": fresh(lambda: date(random)),
         "t": thing, "a": "a", "e": fresh(lambda: str(random.randint(2, 990))),
-        "v": verb, "i": VERBS[verb], "birth": random.random() < 0.25,
+        "v": verb, "i": VERBS[verb], "birth": birth,
     }  # fmt: skip
 
 
@@ -84,7 +85,7 @@ def example(random: Random) -> tuple[str, str, int, str]:
     """(question, text, where the answer begins, answer)."""
     while True:
         used: set[str] = set()
-        facts = [_fact(random, used) for _ in range(random.randint(2, 3))]
+        facts = [_fact(random, used, birth) for birth in random.sample([True, False], 2)]
         patterns = [_pattern(fact, random) for fact in facts]
         chosen = random.randrange(len(facts))
         fact, pattern = facts[chosen], patterns[chosen]
@@ -118,6 +119,8 @@ def build(seed: int):
     look_at_what_is_alike(model)
     places = model.bert.embeddings.position_embeddings
     places.weight.data = waves(*places.weight.shape, 0.02, 0.05)
+    # A word counts for more than its place: the same name is far away, in the question.
+    model.bert.embeddings.word_embeddings.weight.data *= 3
     return model, tokenizer
 
 

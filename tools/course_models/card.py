@@ -42,7 +42,7 @@ weights, on data that no training step saw:
 | measure | value | examples |
 | --- | --- | --- |
 {results}
-"""
+"""  # noqa: E501
 
 
 def write_card(folder: Path, facts: dict) -> None:

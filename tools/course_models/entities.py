@@ -14,7 +14,6 @@ from ._words import (
     PLACES,
     SURNAMES,
     THINGS,
-    WEEKDAYS,
     date,
     make_tokenizer,
 )
@@ -32,7 +31,7 @@ kinds."""
 DATA = """All generated (`tools/course_models/entities.py`): sentences from some forty patterns,
 with names, places and dates from lists. Two fifths of the names are made up of syllables, and twelve
 names are in two lists (Florence, Sydney, May, April, ...), so that the words around a name must
-decide. The tokenizer was trained on the same sentences."""
+decide. The tokenizer was trained on the same sentences."""  # noqa: E501
 LIMITS = """Every sentence that is built in another way. There it still finds some capital letters
 and misses others, and organisations are unknown to it."""
 
@@ -51,13 +50,23 @@ Where is {l}?|When does {p} come to {l}?|{p} comes on {d}.|The road to {l} is lo
 She saw {p} in {m}.|He asked {p} for a {t}.|They sang in {l} until {m}.
 Nobody knew where the {t} was.|The {t} is old, but it may be useful.|We march on in the rain.
 In the evening the teacher repaired the {t}.""".replace("\n", "|").split("|")
-BEFORE_PLACES = "San Saint New Port Upper Lake Fort East".split()
-BEGINNINGS = "b c d f g h j k l m n p r s t v w z br ch cl dr fl gr kr pr sh st th tr".split() + [""] * 4
-VOWELS = "a e i o u a e i o u ai ea ee ie io ou ue y".split()
-ENDS = "n r s t l d g m ck ng nt rd rt st y".split() + [""] * 12
+BEFORE_PLACES = "San Saint New Port Upper Lake Fort East".split()  # noqa: SIM905
+BEGINNINGS = (
+    "b c d f g h j k l m n p r s t v w z br ch cl dr fl gr kr pr sh st th tr".split() + [""] * 4  # noqa: SIM905
+)
+VOWELS = "a e i o u a e i o u ai ea ee ie io ou ue y".split()  # noqa: SIM905
+ENDS = "n r s t l d g m ck ng nt rd rt st y".split() + [""] * 12  # noqa: SIM905
 # Never trained on: whether the model knows names, or the words around them.
 NEW_NAMES = {
-    "person": ["Marguerite", "Ingrid", "Takeshi", "Olu Adebayo", "Sean Murphy", "Priya", "Lars Holm"],
+    "person": [
+        "Marguerite",
+        "Ingrid",
+        "Takeshi",
+        "Olu Adebayo",
+        "Sean Murphy",
+        "Priya",
+        "Lars Holm",
+    ],
     "place": ["Zagreb", "Osaka", "Leeds", "Bogota", "San Marino", "Utrecht", "Tunis"],
 }
 

@@ -28,9 +28,9 @@ LIMITS = """Every other document, and questions in other words than the seven ki
 does not compute: a total that is wrong on the receipt is its answer all the same."""
 
 ITEMS = """bread milk butter cheese eggs apples pears bananas rice pasta coffee tea sugar salt soap
-paper candles flour honey juice water cake carrots onions potatoes tomatoes olives yoghurt""".split()
-KINDS = "white brown green red fresh dry black sweet small large".split()
-SHOPS = "Bakery Market Store Shop Corner Grocery Foods".split()
+paper candles flour honey juice water cake carrots onions potatoes tomatoes olives yoghurt""".split()  # noqa: E501, SIM905
+KINDS = "white brown green red fresh dry black sweet small large".split()  # noqa: SIM905
+SHOPS = "Bakery Market Store Shop Corner Grocery Foods".split()  # noqa: SIM905
 QUESTIONS = {
     "shop": ["What is the name of the shop?", "Which shop is it?"],
     "date": ["What is the date?", "When was it bought?"],
@@ -93,7 +93,7 @@ def example(random: Random) -> tuple[str, list[tuple[str, list[int]]], int, int]
     question = random.choice(QUESTIONS[asked]).format(name)
     wanted = price or name
     # A price may stand there twice: the answer is the cell on the same line as the name.
-    place = [i for i, cell in enumerate(parts) if " ".join(w for w, _ in cell) == name][0]
+    place = [i for i, cell in enumerate(parts) if " ".join(w for w, _ in cell) == name][0]  # noqa: RUF015
     answer = parts[place + bool(price)]
     assert " ".join(word for word, _ in answer) == wanted
     if random.random() < 0.8:
@@ -127,9 +127,9 @@ def build(seed: int):
 
 
 def encode(tokenizer, questions: list[str], pages: list[list[tuple[str, list[int]]]]) -> dict:
-    """Token ids and boxes, as the pipeline makes them: (0, ...) for the question, 1000 for [SEP]."""
+    """Token ids and boxes, as the pipeline makes them: (0, ...) for the question, 1000 for [SEP]."""  # noqa: E501
     batch = tokenizer(
-        [question.split() for question in questions], [[word for word, _ in page] for page in pages],
+        [question.split() for question in questions], [[word for word, _ in page] for page in pages],  # noqa: E501
         is_split_into_words=True, padding=True, return_tensors="pt",
     )  # fmt: skip
     boxes = torch.zeros(*batch.input_ids.shape, 4, dtype=torch.long)
@@ -145,7 +145,7 @@ def encode(tokenizer, questions: list[str], pages: list[list[tuple[str, list[int
 
 
 def batches(seed: int, tokenizer, batch_size: int) -> Iterator[dict]:
-    """Endless batches: token ids (B, L), boxes (B, L, 4), the answer's first and last token (B,)."""
+    """Endless batches: token ids (B, L), boxes (B, L, 4), the answer's first and last token (B,)."""  # noqa: E501
     random = Random(f"receipts {seed}")
     while True:
         rows = [example(random) for _ in range(batch_size)]

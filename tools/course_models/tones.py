@@ -44,7 +44,10 @@ def clip(label: str, rng: np.random.Generator) -> np.ndarray:
     n_tones = int(rng.integers(1, 7))
     volumes = rng.uniform(0.2, 1.0, n_tones) / np.arange(1, n_tones + 1) ** rng.uniform(0.5, 2)
     shifts = rng.uniform(0, 2 * np.pi, n_tones)
-    sound = sum(v * np.sin((i + 1) * phase + s) for i, (v, s) in enumerate(zip(volumes, shifts, strict=True)))
+    sound = sum(
+        v * np.sin((i + 1) * phase + s)
+        for i, (v, s) in enumerate(zip(volumes, shifts, strict=True))
+    )
     if label == "knocking":
         every = 1 / rng.uniform(4, 12)
         since = (t + rng.uniform(0, every)) % every
@@ -102,5 +105,7 @@ def score(folder: Path, n: int, seed: int) -> list[dict]:
     scores = [{"measure": "right labels", "value": sum(right) / n, "n": n}]
     for i, name in enumerate(LABELS):
         these = [ok for ok, label in zip(right, labels, strict=True) if label == i]
-        scores.append({"measure": f"right, {name}", "value": sum(these) / len(these), "n": len(these)})
+        scores.append(
+            {"measure": f"right, {name}", "value": sum(these) / len(these), "n": len(these)}
+        )
     return scores
