@@ -24,7 +24,7 @@ from ._pictures import DATA as SCENES
 from ._pictures import held_out, scenes
 
 TASK = "image-text-to-text"
-STEPS, BATCH_SIZE, LEARNING_RATE = 800, 16, 2e-3
+STEPS, BATCH_SIZE, LEARNING_RATE = 2000, 16, 2e-3
 MUON = False
 EYES = Path(__file__).parents[2] / "lecture_lib" / "models" / "course_detection"
 CAPTION = "Describe the picture."
