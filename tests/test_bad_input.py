@@ -133,9 +133,13 @@ class Things:
         return loaded_model(CONFIGS["llama"])
 
     @cached_property
-    def from_folder(self):
+    def saved(self):
         save_tiny_model(self.folder)
-        return load_model(self.folder, device="cpu")
+        return str(self.folder)
+
+    @cached_property
+    def from_folder(self):
+        return load_model(self.saved, device="cpu")
 
     @cached_property
     def engine(self):
@@ -332,7 +336,7 @@ EXAMPLES = {
     "lecture_block.prefill_block": lambda it: {
         "x": torch.ones(2, 4), "weights": it.weights, "n_heads": 2
     },
-    "loading.load_model": lambda it: {"name": str(it.folder), "device": "cpu"},
+    "loading.load_model": lambda it: {"name": it.saved, "device": "cpu"},
     "model_spec.ModelSpec": lambda it: dict(vars(it.spec)),
     "model_spec.ModelSpec.cached_positions": lambda it: {"seq_len": 4},
     "model_spec.ModelSpec.check_full_attention": lambda it: {"seq_len": 4},

@@ -163,7 +163,6 @@ PRECEDENCE = Task(
 def use_tags(answer, make, earlier, tags):
     import tempfile
 
-    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     given, words = make()
@@ -178,8 +177,8 @@ def use_tags(answer, make, earlier, tags):
     shown = tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True)
     return {"tokens": tokenizer.tokenize(text), "saved": saved_tokenizer.tokenize(text),
             "shown": shown, "special": set(tokenizer.all_special_tokens), "rows": len(new),
-            "old rows": torch.equal(new[: len(old)], old), "loaded": model is not given,
-            "in the folder": torch.equal(new, there)}  # fmt: skip
+            "old rows": new[: len(old)].equal(old), "loaded": model is not given,
+            "in the folder": new.equal(there)}  # fmt: skip
 
 
 def tags_cases(rng):
