@@ -119,6 +119,13 @@ def test_the_old_command_says_where_the_grader_is_and_goes_on():
     assert done.stdout.startswith("usage: python -m grader build")
 
 
+def test_a_command_that_is_gone_says_what_to_use_now():
+    line = [sys.executable, "-m", "lecture_lib.grading.lms", "moodle"]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("lecture_lib.grading.lms has moved: use python tools")
+
+
 def test_the_library_does_not_know_the_grader():
     sources = {path: path.read_text(encoding="utf-8") for path in ROOT.glob("lecture_lib/**/*.py")}
     knowing = [path.name for path, text in sources.items() if re.search(r"\bgrader\b", text)]
