@@ -63,6 +63,9 @@ SEQUENCE_LOG_PROB = Task(
          "the product of hundreds of probabilities is 0.0 in floats: add logarithms"),
         ("log-of-zero", " if p > 0 else -math.inf", "",
          "math.log(0) raises an error: count an impossible token as -math.inf"),
+        ("misses-the-last", "enumerate(tokens):", "enumerate(tokens[: max(1, len(tokens) - 1)]):",
+         "the last token is missing; it has a probability, like the others"),
+        ("base-ten", "math.log(p)", "math.log10(p)", "this is base 10; natural ones: math.log"),
     ])  # fmt: skip
 
 
@@ -101,6 +104,11 @@ BIGRAM_MODEL = Task(
          "this is p(left | right); the row is that of the word on the left"),
         ("skips-empty-texts", "for words in texts:", "for words in filter(None, texts):",
          "an empty text was left out: there, '<end>' follows '<start>'"),
+        ("one-end-for-all", '[*words, "<end>"], strict=True',
+         '[*words, "<end>"] if words is texts[-1] else words, strict=False',
+         "only the last text got its '<end>'; EVERY text has one"),
+        ("each-text-once", "words in texts", "words in {tuple(words) for words in texts}",
+         "a text that comes twice was counted once; count it as often as it comes"),
     ])  # fmt: skip
 
 
@@ -146,6 +154,11 @@ CONTINUATION_LOG_PROBS = Task(
          "softmax rounds a very small probability to 0.0; log_softmax does not"),
         ("returns-the-sum", "in rows])", "in rows]).sum()",
          "this is the total; return a log-probability for each token"),
+        ("shifted-the-wrong-way", "log_probs[i, token_ids[i + 1]]",
+         "log_probs[i + 1, token_ids[i]]", "shifted the wrong way: token i was looked up in row i "
+         "+ 1. Drop the last ROW and the first TOKEN, not the other way round"),
+        ("softmax-over-positions", "dim=-1", "dim=0", "softmax ran over the positions (dim=0); "
+         "every ROW is a distribution over the vocabulary, so dim=-1"),
     ])  # fmt: skip
 
 
@@ -214,6 +227,13 @@ BATCH_LOG_PROBS = Task(
         ("log-of-zero", "torch.log_softmax(model(input_ids)[:, :-1], dim=-1)",
          "torch.softmax(model(input_ids)[:, :-1], dim=-1).log()",
          "softmax rounds a very small probability to 0.0; log_softmax does not"),
+        ("zero-times-infinity", "picked.where(is_text, 0.0)", "(picked * is_text)",
+         "0 times -inf is nan, where the padding is an impossible token: leave it out "
+         "(torch.where, masked_fill) instead of multiplying by 0"),
+        ("scores-the-first-token", "(model(input_ids)[:, :-1], dim=-1)",
+         "(model(input_ids), dim=-1)", ".sum(dim=-1)",
+         ".sum(dim=-1) + log_probs[:, -1].gather(-1, input_ids[:, :1])[:, 0]", "the first token "
+         "was scored, too, by row -1, which is the LAST row: nothing predicts the first one"),
     ])  # fmt: skip
 
 
@@ -263,6 +283,17 @@ TEXT_PERPLEXITY = Task(
         ("forgets-sign", "-sum", "sum", "the exponent lost its minus sign"),
         ("same-row", "i - start - 1", "i - start",
          "off by one: token i was looked up in the row that has SEEN it"),
+        ("log-of-zero", "torch.log_softmax(model(ids), dim=-1)",
+         "torch.softmax(model(ids), dim=-1).log()", "right while no probability is too small; "
+         "softmax rounds a very small one to 0.0, whose logarithm is -inf: log_softmax"),
+        ("base-two", "math.exp(", "2 ** (", "these are natural logarithms: exp, not a power of 2"),
+        ("product-underflows", "log_probs, n_seen = [], 1", "product, n, n_seen = 1.0, 0, 1",
+         "log_probs.append(float(rows[i - start - 1, token_ids[i]]))",
+         "product, n = product * math.exp(rows[i - start - 1, token_ids[i]]), n + 1",
+         "return math.exp(-sum(log_probs) / len(log_probs))",
+         "return product ** (-1 / n) if product else math.inf",
+         "right for short texts, but the product of hundreds of probabilities is 0.0 in floats: "
+         "add logarithms"),
     ])  # fmt: skip
 
 TASKS = [SEQUENCE_LOG_PROB, BIGRAM_MODEL, CONTINUATION_LOG_PROBS, BATCH_LOG_PROBS, TEXT_PERPLEXITY]

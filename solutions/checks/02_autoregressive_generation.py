@@ -83,6 +83,11 @@ GENERATE_WITH_CHOICE = Task(
          "exp of the logits sums to 1 in the toy model only: use softmax"),
         ("one-token-at-least", "range(max_new_tokens)", "range(max(1, max_new_tokens))",
          "one token was generated where max_new_tokens is 0"),
+        ("goes-on-greedily", "token_ids.append(token_id)", "token_ids.append(int(probs.argmax()))",
+         "the trace holds the chosen token, but the text went on with the most likely one: append "
+         "what choose returned"),
+        ("notes-the-logarithm", "probs[token_id]", "probs[token_id].log()",
+         "the trace holds log-probabilities; probabilities are wanted"),
     ])  # fmt: skip
 
 
@@ -110,6 +115,8 @@ POSITIONS_PROCESSED = Task(
         ("half-a-square", "sum(prompt_len + i for i in range(n_new_tokens))",
          "prompt_len * n_new_tokens + n_new_tokens**2 // 2",
          "n²/2 is right for large n only: 0 + 1 + ... + (n - 1) is n (n - 1) / 2"),
+        ("all-calls-full", "prompt_len + i for", "prompt_len + n_new_tokens for",
+         "every call was counted with the final length; only the last ones are that long"),
     ])  # fmt: skip
 
 
@@ -166,6 +173,8 @@ STREAM_TEXT = Task(
          "only a \ufffd at the END of the text can still become a character"),
         ("up-to-the-first-broken-one", 'text.rstrip("\\ufffd")', 'text.split("\\ufffd")[0]',
          "the text is shown up to its FIRST \ufffd; those at its end wait"),
+        ("joins-the-pieces", "return pieces", 'return "".join(pieces)',
+         "this is the text in one; return the list of pieces"),
     ])  # fmt: skip
 
 
@@ -200,6 +209,9 @@ LEFT_PAD = Task(
         ("positions-below-zero", ".clamp(min=0)", "", "the padding has position -1; give it 0"),
         ("positions-from-one", "(attention_mask.cumsum(dim=1) - 1).clamp(min=0)",
          "attention_mask.cumsum(dim=1)", "a prompt's first token has position 0"),
+        ("columns-under-the-mask", "(attention_mask.cumsum(dim=1) - 1).clamp(min=0)",
+         "torch.arange(longest) * attention_mask", "the positions are the numbers of the columns, "
+         "which count the padding in front; each prompt begins with position 0"),
     ])  # fmt: skip
 
 
@@ -283,6 +295,31 @@ GENERATE_BATCH = Task(
          "right tokens, but one prompt after another: one call per step is enough"),
         ("calls-after-the-end", "            break", "            pass",
          "right tokens, but the model was called again when all rows had ended"),
+        ("columns-of-the-prompts", "[:, -1].argmax(dim=-1)", "[range(len(prompts)), [len(p) - 1 + "
+         "ids.shape[1] - max(map(len, prompts)) for p in prompts]].argmax(dim=-1)",
+         "each row's prediction was read at its prompt's length, as for padding on the RIGHT; here "
+         "it is in the last column for all rows"),
+        ("returns-the-prompts", "return new_ids",
+         "return [[*p, *row] for p, row in zip(prompts, new_ids, strict=True)]",
+         "the prompts are in the result; return the new tokens only"),
+        ("wakes-up-again", "new_ids = [[] for _ in prompts]",
+         "new_ids, alive = [[] for _ in prompts], [True] * len(prompts)",
+         "for row, token_id in zip(new_ids, best.tolist(), strict=True):\n            if "
+         "row[-1:] != [eos_token_id]:\n                row.append(token_id)",
+         "for b, token_id in enumerate(best.tolist()):\n            if alive[b]:\n           "
+         "     new_ids[b].append(token_id)\n            alive[b] = token_id != eos_token_id",
+         "if all(row[-1] == eos_token_id for row in new_ids):", "if not any(alive):",
+         "a row that had ended went on some steps later: once it has ended, what the model "
+         "says about it counts no more"),
+        ("end-in-the-prompt",
+         "for row, token_id in zip(new_ids, best.tolist(), strict=True):\n            if "
+         "row[-1:] != [eos_token_id]:",
+         "for row, prompt, token_id in zip(new_ids, prompts, best.tolist(), strict=True):\n  "
+         "          if eos_token_id not in [*prompt, *row]:",
+         "all(row[-1] == eos_token_id for row in new_ids)",
+         "all(eos_token_id in [*p, *row] for p, row in zip(prompts, new_ids, strict=True))",
+         "a row counts as ended because the end token is in its PROMPT; only the new tokens "
+         "can end it"),
     ])  # fmt: skip
 
 TASKS = [GENERATE_WITH_CHOICE, POSITIONS_PROCESSED, STREAM_TEXT, LEFT_PAD, GENERATE_BATCH]

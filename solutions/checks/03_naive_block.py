@@ -73,6 +73,22 @@ PACKED_ATTENTION = Task(
          "the scores are not scaled: divide by √H before softmax"),
         ("divides-by-h", "math.sqrt(q.shape[-1])", "q.shape[-1]",
          "the scores are divided by H; it is √H"),
+        ("both-interleaved", "X.reshape(seq_len, n_heads, -1).transpose(0, 1)",
+         "X.reshape(seq_len, -1, n_heads).permute(2, 0, 1)",
+         "Z.transpose(0, 1).flatten(1)", "Z.permute(1, 2, 0).flatten(1)",
+         "both give a head every n_H-th column. They undo each other, but these are not the "
+         "columns that the weights were trained for: a head owns H columns side by side"),
+        ("splits-the-tokens", "X.reshape(seq_len, n_heads, -1).transpose(0, 1)",
+         "torch.stack(X.chunk(n_heads, dim=0))", "partition_heads splits the tokens (axis 0); "
+         "every head gets ALL tokens and some of the columns: split the last axis"),
+        ("hides-the-past", "tril()", "triu()", "the wrong triangle: tokens see what comes AFTER "
+         "them, and the past is hidden. The column must not be larger than the row"),
+        ("zero-scores", "-math.inf", "0.0", "the hidden scores were set to 0, and softmax makes "
+         "exp(0) = 1 of that: set them to -inf"),
+        ("q-and-k-swapped", "q @ k.mT", "k @ q.mT", "these are the scores of K Q^T: row l "
+         "belongs to the query of token l, so Q stands in front, Q_i K_i^T"),
+        ("heads-in-the-middle", "-1).transpose(0, 1)", "-1)",
+         "partition_heads returns (L, n_H, H): one step is missing, the heads' axis comes first"),
     ])  # fmt: skip
 
 
@@ -116,6 +132,17 @@ BLOCK = Task(
          "the square matrices are transposed: it is X @ W"),
         ("one-wide-head", "partition_heads(Y, n_heads)", "partition_heads(Y, 1)",
          "attention ran as one head of width D: partition Q, K and V first"),
+        ("gelu", "torch.relu(norm", "F.gelu(norm",
+         "gelu stands in the MLP; the lecture's block has relu there"),
+        ("relu-at-the-end", 'torch.relu(norm(Out) @ W["W_1"])', 'norm(Out) @ W["W_1"]',
+         'A @ W["W_2"]', 'torch.relu(A @ W["W_2"])',
+         "relu stands behind W^2; it belongs between W^1 and W^2, at the width F"),
+        ("no-residual-of-attention", "Out = X + Z", "Out = Z",
+         "the first residual connection is missing: Out = X + Z W^O"),
+        ("adds-x-again", "return Out", "return X", "the second residual connection adds X, so what "
+         "attention gathered is lost from the stream: add Out"),
+        ("mlp-reads-x", "norm(Out)", "norm(X)",
+         "the MLP reads X, beside attention instead of after it: it reads norm(Out)"),
     ])  # fmt: skip
 
 
@@ -164,6 +191,14 @@ NAIVE_FLOPS = Task(
          "the MLP is 4D wide inside, not D"),
         ("forgets-out", "4 * (2", "3 * (2",
          "row 10 is missing: four products have a D×D matrix, Q, K, V and Out"),
+        ("first-pass-only", "range(prompt_len, prompt_len + n_new_tokens)",
+         "range(prompt_len, prompt_len + min(n_new_tokens, 1))",
+         "this is the first pass alone, over the prompt; each new token takes a pass"),
+        ("half-an-mlp", "mlp = 2 * (2", "mlp = (2",
+         "only one of the MLP's two products is counted, rows 11 AND 13"),
+        ("causal-half", "2 * (2 * seq_len * seq_len * head_dim)",
+         "2 * seq_len * (seq_len + 1) * head_dim", "the scores are counted as a triangle; the "
+         "table computes them whole, L×L, and masks them afterwards"),
     ])  # fmt: skip
 
 
@@ -272,6 +307,19 @@ LLAMA_LOGITS = Task(
         ("first-layer-only", "{i}", "0", "every layer runs with the weights of layer 0"),
         ("tied-head", "lm_head.weight", "model.embed_tokens.weight",
          "the logits come from the embedding matrix; this model has lm_head.weight"),
+        ("no-residual-of-attention", "x = x + F.linear(z", "x = F.linear(z",
+         "attention replaces the stream; it is added to it"),
+        ("attention-not-normed", 'h = rms_norm(x, W[at + "input_layernorm.weight"])', "h = x",
+         "attention reads the stream as it is: it reads a normed copy"),
+        ("mlp-reads-the-old-copy", 'h = rms_norm(x, W[at + "post_attention_layernorm.weight"])',
+         "pass", "the MLP reads the copy that attention has read; it needs a new one, of the "
+         "stream to which attention was added, with its own norm"),
+        ("base-10000", "base ** (", "1e4 ** (", "the base of RoPE is fixed to 10000: take `base`"),
+        ("eps-outside-the-root", "x * torch.rsqrt(x.pow(2).mean(dim=-1, keepdim=True) + eps)",
+         "x / (x.pow(2).mean(dim=-1, keepdim=True).sqrt() + eps)",
+         "ε is added to the root; it belongs under it, to the mean of the squares"),
+        ("angles-of-half", "torch.arange(0, Q.shape[-1], 2)", "torch.arange(Q.shape[-1] // 2)",
+         "pair i has the exponent -i/H; it is -2i/H"),
     ])  # fmt: skip
 
 TASKS = [PACKED_ATTENTION, BLOCK, NAIVE_FLOPS, GROUPED_ATTENTION, LLAMA_LOGITS]

@@ -76,6 +76,8 @@ APPEND = Task(
          "the last position is refused: max_seq_len positions fit"),
         ("counts-heads", "length + k.shape[1]", "length + len(k)",
          "L is the size of axis 1 of k, (n_KV, L, H); len(k) counts its heads"),
+        ("values-first", "keys[:, :end], values[:, :end]", "values[:, :end], keys[:, :end]",
+         "the values come back first; keys, then values"),
     ])  # fmt: skip
 
 SEEN = "positions <= queries[:, None]"
@@ -108,6 +110,11 @@ CHUNK_MASK = Task(
          "this is the additive form, 0 and -inf; bools are needed"),
         ("transposed", SEEN, "(positions <= queries[:, None]).T",
          "there is a row for each NEW token"),
+        ("moved-by-the-chunk", "(past_len, past_len + seq_len)", "(seq_len, 2 * seq_len)",
+         "the diagonal is moved by the number of NEW tokens; in front of them are past_len"),
+        ("past-behind", "positions <= queries[:, None]",
+         "(positions <= queries[:, None]).roll(-past_len, dims=1)", "the columns of the past stand "
+         "last; the cache holds the earlier positions, so they come first"),
     ])  # fmt: skip
 
 
@@ -149,6 +156,18 @@ ROPE_CACHE = Task(
          "the queries are not rotated; they have the positions of their keys"),
         ("returns-the-new-keys", "math.sqrt(Q.shape[-1]), K", "math.sqrt(Q.shape[-1]), K_new",
          "only the new keys are returned; all S of them are cached next"),
+        ("only-keys-moved", "(Q, positions)", "(Q, positions - past_len)",
+         "the new keys stand at their places now, the queries still count from 0: both are of the "
+         "same tokens"),
+        ("masks", "return Q @ K.T / math.sqrt(Q.shape[-1])",
+         "return (Q @ K.T / math.sqrt(Q.shape[-1])).masked_fill(~torch.ones(len(Q), len(K), "
+         "dtype=torch.bool).tril(past_len), -math.inf)", "the scores are masked; here they come "
+         "without a mask, which is the subject of task 2"),
+        ("returns-them-unturned", "Q, K_new = rotate", "Q, turned = rotate",
+         "K = torch.cat([K_cache, K_new])", "K = torch.cat([K_cache, turned])",
+         "math.sqrt(Q.shape[-1]), K", "math.sqrt(Q.shape[-1]), torch.cat([K_cache, K_new])",
+         "the scores are right, but the new keys go into the cache as they came in; the "
+         "cache holds keys AFTER RoPE"),
     ])  # fmt: skip
 
 
@@ -208,6 +227,10 @@ DECODE_STEP = Task(
         ("gathers-keys", "scores @ V", "scores @ K", "the weights gather the values, not the keys"),
         ("scale-of-the-model", "math.sqrt(q.shape[-1])", "math.sqrt(X.shape[-1])",
          "the scores are divided by √D, the width of X; H is the width of a head"),
+        ("row-before", "X[-1:]", "X[-2:-1]", "off by one: the new token is the LAST row of X"),
+        ("scale-of-the-keys", "math.sqrt(q.shape[-1])", "math.sqrt(len(K))",
+         "the scores are divided by the root of the number of keys; the scale is √H, "
+         "whatever is cached"),
     ])  # fmt: skip
 
 
@@ -270,6 +293,9 @@ CACHE_TEST = Task(
         ("first-call-not-checked", WANTED,
          "len(calls) == len(wanted) and list(calls)[1:] == wanted[1:]",
          "the first call has to see the whole prompt, behind an empty cache"),
+        ("first-step-only",
+         "list(calls) == wanted", "all(seq_len == 1 for seq_len, _ in calls[1:2])",
+         "this looks at the first decode step only; a run may compute everything again after it"),
     ])  # fmt: skip
 
 
@@ -350,6 +376,17 @@ GENERATE = Task(
          "right tokens, but the last one went through the model for nothing"),
         ("prompt-included", "return new_ids", "return list(prompt_ids) + new_ids",
          "the prompt is in the result; return the new tokens only"),
+        ("positions-off-by-one", "torch.arange(past_len, past_len + len(ids))",
+         "torch.arange(past_len + (past_len > 0), past_len + (past_len > 0) + len(ids))",
+         "off by one: behind past_len cached tokens, the new one has the position past_len"),
+        ("first-token-ends-nothing", "ids[0] == end_id or", "ids[0] == end_id and new_ids[1:] or",
+         "the first new token, out of the prefill, is not compared with end_id"),
+        ("end-in-the-prompt", "past_len = [], list(prompt_ids), 0",
+         "past_len = [], list(prompt_ids), 0\n    if end_id in prompt_ids:\n        return []",
+         "end_id in the PROMPT ends the text before it begins; only a new token can end it"),
+        ("end-sent-in", "        ids = [int(", "        if new_ids[-1:] == [end_id]:\n"
+         "            return new_ids\n        ids = [int(", "ids[0] == end_id or ", "",
+         "the tokens are right, but end_id went through the model, too, before the loop stopped"),
     ])  # fmt: skip
 
 TASKS = [APPEND, CHUNK_MASK, ROPE_CACHE, DECODE_STEP, CACHE_TEST, GENERATE]

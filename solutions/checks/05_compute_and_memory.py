@@ -84,6 +84,9 @@ DECODE_BATCH = Task(
          "the formula gives a negative batch where none reaches the ridge: None"),
         ("never-none", "return None", "return math.ceil(ridge)",
          "for a small matrix no batch reaches the ridge: return None"),
+        ("rounds", "math.ceil(ridge * d_in * d_out / left)",
+         "max(1, round(ridge * d_in * d_out / left))",
+         "rounded to the nearest batch; the next smaller one does not reach the ridge: round up"),
     ])  # fmt: skip
 
 
@@ -135,6 +138,10 @@ REQUEST_TIMES = Task(
          "computing and reading happen together: the slower one counts"),
         ("counts-macs", "flops = 2 * spec", "flops = spec",
          "a multiplication and an addition are 2 FLOPs"),
+        ("new-tokens-only", "(prompt_len + i)", "i", "the cache holds the prompt as well"),
+        ("steps-only-read", "[pass_s(1, weights", "[pass_s(0, weights",
+         "a decode step computes, too: 2 · n_params FLOPs, which may take longer than "
+         "reading on a slow device"),
     ])  # fmt: skip
 
 
@@ -174,6 +181,8 @@ USERS_THAT_FIT = Task(
          "int(-(-free_bytes // bytes_of_a_user))", "rounded up: the last user does not fit"),
         ("forgets-weights", " - weights_gb * 10**9", "",
          "the weights take their part of the memory first"),
+        ("rounds", "int(free_bytes // bytes_of_a_user)", "round(free_bytes / bytes_of_a_user)",
+         "a user whose cache fits in part does not fit: round down"),
     ])  # fmt: skip
 
 
@@ -210,6 +219,15 @@ UTILISATION = Task(
          "a multiplication and an addition are 2 FLOPs"),
         ("mbu-by-the-peak", 'decode_s / device["bandwidth"]', 'decode_s / device["peak"]',
          "MBU is a part of the bandwidth, not of the peak"),
+        ("percent", "mfu = flops", "mfu = 100 * flops",
+         "n_bytes / decode_s", "100 * n_bytes / decode_s",
+         "fractions of 1 are asked for, not percent"),
+        ("own-token-too", "+ per_token * batch_size * prompt_len",
+         "+ per_token * batch_size * (prompt_len + 1)",
+         "the step reads the tokens BEFORE its own, prompt_len of them in each cache"),
+        ("share-of-the-memory", 'n_bytes / decode_s / device["bandwidth"]',
+         'n_bytes / device["memory"]',
+         "this is the part of the MEMORY that is filled; MBU is about bytes per second"),
     ])  # fmt: skip
 
 
@@ -271,6 +289,9 @@ CHEAPEST_BATCH = Task(
          "a step may take less than max_tpot_s"),
         ("below-the-limit", "step_s(batch) <= max_tpot_s", "step_s(batch) < max_tpot_s",
          "a step may take exactly max_tpot_s"),
+        ("hour-as-minute", "/ 3600", "/ 60", "these are the seconds of a minute, not of an hour"),
+        ("own-token-too", " * context_len", " * (context_len + 1)",
+         "the caches hold context_len tokens each, the step's own is not among them"),
     ])  # fmt: skip
 
 TASKS = [
