@@ -119,9 +119,8 @@ class Sandbox:
         command = [
             "bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent",
             "--new-session", "--cap-drop", "ALL", "--uid", "65534", "--gid", "65534", "--clearenv",
-            # To the kernel root's worker is root, if one without capabilities, and so the owner of
-            # /proc/sys, core_pattern included: a program that the kernel starts outside. Nor can
-            # anyone write to the memory of process 1, bwrap's own, to which no limit applies.
+            # To the kernel, root's worker is root and owns /proc/sys, whose core_pattern names a
+            # program that starts outside. And process 1, bwrap's own, has no limit on memory.
             "--proc", "/proc", "--remount-ro", "/proc",
             # What bwrap makes itself is in memory without a limit, so none of it stays writable.
             # Memory mapped from /dev/zero can be shared, and then is counted for no process.
