@@ -4,13 +4,14 @@ import os
 import select
 import signal
 import threading
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 from small_course import RIGHT, WRONG
 from small_tasks import DEF, LIST, doubling, untimed
 
-from grader import GradingError, judge, pool, run
+from grader import GradingError, exchange, judge, pool, run
 from grader.checks import Case
 from grader.sandbox import Limits, Sandbox
 
@@ -258,12 +259,26 @@ def test_who_dies_after_others_is_graded_again_alone(sandbox, monkeypatch):
 
 def test_memory_is_watched_until_nothing_is_left_of_a_task(sandbox, monkeypatch):
     """What a task leaves may go on, as long as it keeps the worker from cleaning up."""
-    monkeypatch.setattr(run, "END_S", 30.0)  # the kernel may be the first to end the hogs
-    hog = "b = bytearray(b'x' * (200 << 20)); time.sleep(600)"
+    monkeypatch.setattr(run, "END_S", 60.0)
+    # Where the kernel counts, it may end the hogs before the worker is looked at.
+    monkeypatch.setattr(run, "counted", lambda limits: nullcontext([]))
+    faults, watch = [], run.Worker.cpu_s
+
+    def noted(worker):
+        try:
+            return watch(worker)
+        except exchange.Fault as fault:
+            faults.append(str(fault))
+            raise
+
+    monkeypatch.setattr(run.Worker, "cpu_s", noted)
+    # In one piece of 200 MB: a copy of it would be too much for one process, which then answers.
+    hog = "b = b'x' * (200 << 20); time.sleep(600)"
     stop = "os.kill(os.getppid(), 19)"
     with run.Worker(replace(sandbox, limits=replace(LIMITS, memory_mb=400))) as worker:
         body = f"for _ in range(3):\n        if os.fork() == 0: {hog}\n    {stop}\n    {GOOD}"
         assert value(worker, DEF + body) == [2, 4]
+        assert faults == ["Died"]
         assert process(worker) is None
         assert value(worker, DEF + GOOD) == [2, 4]
 
