@@ -272,8 +272,8 @@ def test_memory_is_watched_until_nothing_is_left_of_a_task(sandbox, monkeypatch)
             raise
 
     monkeypatch.setattr(run.Worker, "cpu_s", noted)
-    # In one piece of 200 MB: a copy of it would be too much for one process, which then answers.
-    hog = "b = b'x' * (200 << 20); time.sleep(600)"
+    # Each takes 200 MB in one piece, once all cases have been answered.
+    hog = "time.sleep(4); b = b'x' * (200 << 20); time.sleep(600)"
     stop = "os.kill(os.getppid(), 19)"
     with run.Worker(replace(sandbox, limits=replace(LIMITS, memory_mb=400))) as worker:
         body = f"for _ in range(3):\n        if os.fork() == 0: {hog}\n    {stop}\n    {GOOD}"
