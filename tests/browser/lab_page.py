@@ -9,7 +9,7 @@ from urllib.parse import quote
 from lab_server import LabServer
 from playwright.sync_api import expect
 
-READY_MS = 60_000
+READY_MS = 240_000
 RUN_MS = 400_000  # a lecture beside other tests on a small machine
 SCROLLER = ".jp-WindowedPanel-outer"  # the element that scrolls a notebook
 
@@ -19,6 +19,8 @@ _CONNECTED = """(name) => {
     return context?.path.endsWith(name) &&
         context.sessionContext?.session?.kernel?.connectionStatus === 'connected';
 }"""
+# Where a page's first notebook has failed to open, JupyterLab itself may still be starting.
+_STARTED = "window.jupyterapp?.commands.hasCommand('docmanager:open')"
 _READY = """async () => {
     const context = window.jupyterapp.shell.currentWidget.context;
     await context.ready;
@@ -65,6 +67,7 @@ class LabPage:
         """
         self.nb = json.loads((self.lab.root / name).read_text(encoding="utf-8"))
         if self.page.url.startswith(self.lab.url):
+            self.page.wait_for_function(_STARTED, timeout=READY_MS)
             self.close()
             self.command("docmanager:open", path=name)
         else:
