@@ -242,7 +242,7 @@ def batch_price_cases(rng):
     return [
         Case(spec, full, 1000, 2.5, 1e6, label="a memory that is filled exactly"),
         Case(spec, enough, 1000, 1.5, some_s, label="impatient users"),
-        Case(spec, enough, 1000, 1.5, 1e6, label="thousands of sequences, all of which are tried"),
+        Case(spec, enough, 1000, 1.5, 1e6, label="thousands: a search must reach them"),
         Case(spec, slow, 1000, 3.5, 18.5 * compute_s, label="a slow device"),
         Case(spec, full, 1000, 2.5, one_s / 2, label="users who can't be served"),
         Case(spec, {**full, "memory": spec["n_params"]}, 1000, 2.5, 1e6, label="a small memory"),
