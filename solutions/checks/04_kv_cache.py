@@ -41,6 +41,7 @@ APPEND = Task(
     grade_id="append", entry="append", drive=use_append, compare=Exact(), watch=("mutated",),
     cases=lambda rng: [
         append_case(rng, 2, 9, [4, 1, 1], "a prefill and two decode steps"),
+        append_case(rng, 3, 6, [1, 1, 1], "decode steps from nothing"),
         append_case(rng, 2, 6, [2, 3, 1], "a prefill in chunks, to the last position"),
         append_case(rng, 2, 3, [2, 1, 1], "one position too many"),
         append_case(rng, 2, 3, [2, 2], "a chunk of which only a part fits"),
