@@ -4,43 +4,31 @@ from itertools import product
 
 import torch
 
-from grader.checks import Case, Close, Probe, Task
+from grader.checks import Case, Close, Probe, Task, normal
 from lecture_lib.decoding.toy_lm import ToyLM
 
-FAR = "logits so far apart that exp gives 0 or infinity"
-LONG = "a text so long that no float holds its probability"
+FAR = "logits so far apart that softmax gives 0.0, so log_softmax without any floor"
+LONG = "a text so long that its probability is 0.0 in floats, so a sum of logarithms"
 
 
 def sequence_cases(rng):
-    words = ["a", "b", "c", "d"]
-
-    def random_lm(vocab, longest_prefix):
-        prefixes = [p for n in range(longest_prefix + 1) for p in product(vocab, repeat=n)]
-        rows = rng.dirichlet([2.0] * len(vocab), size=len(prefixes) + 1)
-        dists = [dict(zip(vocab, (row / row.sum()).tolist(), strict=True)) for row in rows]
-        return ToyLM(dict(zip(prefixes, dists[1:], strict=True)), vocab=vocab, default=dists[0])
-
-    def sequence(vocab, length):
-        return [vocab[i] for i in rng.integers(len(vocab), size=length)]
-
-    lm, letters = random_lm(words, 3), [chr(ord("a") + i) for i in range(24)]
-    never = ToyLM({"": {"a": 0.5, "b": 0.5}, "a": {"b": 1.0}, "b": {"a": 1e-13, "b": 1 - 1e-13}},
-                  default={"a": 0.25, "b": 0.75})  # fmt: skip
+    prefixes = [p for n in range(8) for p in product("ab", repeat=n)]
+    rows = [{"a": float(p), "b": 1 - float(p)} for p in rng.beta(2, 2, size=len(prefixes))]
+    lm = ToyLM(dict(zip(prefixes, rows, strict=True)), default={"a": 0.3, "b": 0.7})
+    rare = {"": {"a": 0.5, "b": 0.5}, "a": {"b": 1.0}, "b": {"a": 1e-13, "b": 1 - 1e-13}}
+    rare = ToyLM(rare, default={"a": 0.001, "b": 0.999})
     return [
-        Case(lm, sequence(words, 2), label="a short sequence"),
-        Case(lm, sequence(words, 4), label="a longer sequence"),
-        Case(lm, sequence(words, 1), label="a single token"),
-        Case(random_lm(["a", "b"], 7), sequence(["a", "b"], 9), label="a long context"),
-        Case(random_lm(letters, 0), sequence(letters, 400), label=LONG),
-        Case(never, ["b", "a", "b"], label="an unlikely sequence, not an impossible one"),
-        Case(never, ["a", "a", "b"], label="an impossible sequence (-math.inf)"),
-    ]
+        *(Case(lm, rng.choice(["a", "b"], n).tolist(), label=label)
+          for n, label in [(9, "a long context"), (2, "two tokens"), (1, "a single token")]),
+        Case(rare, ["b"] + ["a"] * 150, label=LONG),
+        Case(rare, list("bab"), label="a sequence that is unlikely, and possible: no floor"),
+        Case(rare, list("aab"), label="an impossible sequence (-math.inf)"),
+    ]  # fmt: skip
 
 
 SEQUENCE_LOG_PROB = Task(
     grade_id="sequence-log-prob", entry="sequence_log_prob", cases=sequence_cases,
-    compare=Close(rtol=1e-5), watch=("mutated",),  # float32 will do
-    misconceptions=[
+    compare=Close(rtol=1e-5), watch=("mutated",), misconceptions=[  # float32 will do
         ("returns-probability", "return total", "return math.exp(total)",
          "this is the probability itself; return its logarithm"),
         ("skips-first-token", "enumerate(tokens):", "list(enumerate(tokens))[1:]:",
@@ -55,90 +43,85 @@ SEQUENCE_LOG_PROB = Task(
          "off by one: tokens[:i + 1] holds the very token that is to be predicted"),
         ("takes-the-mean", "return total", "return total / len(tokens)",
          "this is the mean over the tokens; the logarithms are summed"),
-        ("base-two", "math.log(p)", "math.log2(p)",
-         "this is in bits (base 2); use natural logarithms, math.log"),
-        ("product-underflows", "total = 0.0", "total = 1.0",
-         "total += math.log(p) if p > 0 else -math.inf", "total *= p", "return total",
-         "return math.log(total) if total > 0 else -math.inf",
+        ("base-two", "math.log(p)", "math.log2(p)", "this is base 2; natural ones: math.log"),
+        ("product-underflows", "total = 0.0", "total = 1.0", "+= math.log(p) if p > 0 else "
+         "-math.inf", "*= p", "return total", "return math.log(total) if total > 0 else -math.inf",
          "the product of hundreds of probabilities is 0.0 in floats: add logarithms"),
         ("log-of-zero", " if p > 0 else -math.inf", "",
          "math.log(0) raises an error: count an impossible token as -math.inf"),
+        ("tiny-number-added", "math.log(p) if p > 0 else -math.inf", "math.log(p + 1e-12)",
+         "a tiny number was added to p: an impossible token is -math.inf, an unlikely one exact"),
         ("misses-the-last", "enumerate(tokens):", "enumerate(tokens[: max(1, len(tokens) - 1)]):",
          "the last token is missing; it has a probability, like the others"),
         ("base-ten", "math.log(p)", "math.log10(p)", "this is base 10; natural ones: math.log"),
     ])  # fmt: skip
 
 
-def bigram_cases(rng):
-    def text(length):
-        return [str(rng.choice(list("abcd"))) for _ in range(length)]
-
-    several = [text(n) for n in (5, 3, 8, 6)]
-    return [
-        Case(several, label="several texts"),
-        Case([text(40)], label="a single text"),
-        Case([several[0], several[1], several[0]], label="a text that comes twice"),
-        Case([text(4), [], text(2), []], label="an empty text among others"),
-        Case([["a"], ["a", "a", "a"], ["b", "a"]], label="a word that follows itself"),
-    ]
+def words(rng, length):
+    return rng.choice(list("abcd"), length).tolist()
 
 
 BIGRAM_MODEL = Task(
-    grade_id="bigram-model", entry="bigram_model", cases=bigram_cases, compare=Close(),
-    watch=("mutated",), misconceptions=[
+    grade_id="bigram-model", entry="bigram_model", compare=Close(), watch=("mutated",),
+    cases=lambda rng: [
+        Case([words(rng, n) for n in (5, 3, 8, 6)], label="several texts"),
+        Case([words(rng, 40)], label="a single text"),
+        Case([list("ab"), list("cab"), list("ab")], label="a text that comes twice"),
+        Case([words(rng, 4), [], words(rng, 2), []], label="an empty text among others"),
+    ],
+    misconceptions=[
         ("no-end", '[*words, "<end>"], strict=True', "words, strict=False",
          "the last word of each text is followed by '<end>', which is missing"),
-        ("no-start", '["<start>", *words], [*words, "<end>"], strict',
-         'words, [*words, "<end>"][1:], strict',
+        ("no-start", '["<start>", *words], [*words', "words, [*words[1:]",
          "the first word of each text follows '<start>', which is missing"),
         ("joint-probabilities", "n / sum(row.values())",
-         "n / sum(sum(row.values()) for row in counts.values())",
+         "n / sum(sum(r.values()) for r in counts.values())",
          "these are shares of ALL pairs; divide each row by its own sum"),
-        ("returns-counts", "n / sum(row.values())", "n",
+        ("divides-by-the-right", "sum(row.values())",
+         "sum(r.get(right, 0) for r in counts.values())", "this is p(left | right): divide a "
+         "count by the sum of its ROW, that of the word on the left"),
+        ("returns-counts", " / sum(row.values())", "",
          "these are counts; divide each row by its sum"),
         ("one-long-text", "words in texts", "words in [[word for text in texts for word in text]]",
          "the texts were joined into one: each has its own '<start>' and '<end>'"),
+        ("end-before-start", "words in texts",
+         "words in [sum(([*t, '<end>', '<start>'] for t in texts), [])[:-2]]",
+         "'<end>' got a row: one text does not follow another"),
         ("each-pair-once", "row.get(right, 0) + 1", "1",
          "each pair was counted once, however often it comes; add 1 each time"),
         ("looks-to-the-right", "for left, right in zip", "for right, left in zip",
          "this is p(left | right); the row is that of the word on the left"),
         ("skips-empty-texts", "for words in texts:", "for words in filter(None, texts):",
          "an empty text was left out: there, '<end>' follows '<start>'"),
-        ("one-end-for-all", '[*words, "<end>"], strict=True',
-         '[*words, "<end>"] if words is texts[-1] else words, strict=False',
+        ("one-end-for-all", '"<end>"], strict=True',
+         '*["<end>"][words is not texts[-1] :]], strict=False',
          "only the last text got its '<end>'; EVERY text has one"),
         ("each-text-once", "words in texts", "words in {tuple(words) for words in texts}",
          "a text that comes twice was counted once; count it as often as it comes"),
     ])  # fmt: skip
 
 
-def random_tensor(rng, *shape, scale=1.0):
-    return torch.from_numpy(rng.normal(scale=scale, size=shape)).float()
+def random_text(rng, length, vocab_size=11):
+    return rng.integers(vocab_size, size=length).tolist()
 
 
-def continuation_cases(rng):
-    def case(length, vocab_size, n_prompt, label):
-        token_ids = [int(i) for i in rng.integers(vocab_size, size=length)]
-        return Case(random_tensor(rng, length, vocab_size, scale=2), token_ids, n_prompt,
-                    label=label)  # fmt: skip
-
-    far = torch.from_numpy(rng.uniform(0, 300, size=(9, 5))).float()
-    unlikely = [0, *far[:-1].argmin(dim=-1).tolist()]
-    return [
-        case(9, 6, 4, "a prompt and a continuation"),
-        case(6, 11, 2, "a short prompt"),
-        case(5, 7, 1, "a prompt of one token"),
-        case(7, 5, 6, "a continuation of one token"),
-        Case(far, unlikely, 1, label=FAR),
-    ]
+def continuation(rng, length, n_prompt, label, scale=2):
+    logits = normal(rng, length, 7, scale=scale).float()
+    return Case(logits, random_text(rng, length, 7), n_prompt, label=label)
 
 
 CONTINUATION_LOG_PROBS = Task(
-    grade_id="continuation-log-probs", entry="continuation_log_probs", cases=continuation_cases,
-    compare=Close(rtol=1e-3, atol=1e-5), watch=("mutated",), misconceptions=[
+    grade_id="continuation-log-probs", entry="continuation_log_probs", watch=("mutated",),
+    compare=Close(rtol=1e-3, atol=1e-5), cases=lambda rng: [
+        continuation(rng, 9, 4, "a prompt and a continuation"),
+        continuation(rng, 5, 1, "a prompt of one token"),
+        continuation(rng, 7, 6, "a continuation of one token"),
+        continuation(rng, 30, 1, FAR, scale=200),
+    ],
+    misconceptions=[
         ("same-row", "log_probs[i, token", "log_probs[i + 1, token",
          "off by one: row i has SEEN token i and predicts the one after it"),
-        ("not-shifted", "log_probs[i, token_ids[i + 1]]", "log_probs[i, token_ids[i]]",
+        ("not-shifted", "token_ids[i + 1]", "token_ids[i]",
          "each row looked up the token that it has just seen; row i predicts token_ids[i + 1]"),
         ("scores-the-prompt", "n_prompt - 1, ", "",
          "the prompt was scored too: the tokens from index n_prompt on count"),
@@ -152,129 +135,117 @@ CONTINUATION_LOG_PROBS = Task(
          "these are probabilities; take their logarithm (log_softmax)"),
         ("log-of-zero", "log_softmax(logits, dim=-1)", "softmax(logits, dim=-1).log()",
          "softmax rounds a very small probability to 0.0; log_softmax does not"),
+        ("floor", "log_softmax(logits, dim=-1)", "softmax(logits, dim=-1).clamp(min=1e-12).log()",
+         "a floor (clamp) changes all very small probabilities; log_softmax needs none"),
         ("returns-the-sum", "in rows])", "in rows]).sum()",
          "this is the total; return a log-probability for each token"),
         ("shifted-the-wrong-way", "log_probs[i, token_ids[i + 1]]",
-         "log_probs[i + 1, token_ids[i]]", "shifted the wrong way: token i was looked up in row i "
-         "+ 1. Drop the last ROW and the first TOKEN, not the other way round"),
-        ("softmax-over-positions", "dim=-1", "dim=0", "softmax ran over the positions (dim=0); "
-         "every ROW is a distribution over the vocabulary, so dim=-1"),
+         "log_probs[i + 1, token_ids[i]]",
+         "token i was looked up in row i + 1: drop the last ROW and the first TOKEN"),
+        ("softmax-over-positions", "dim=-1", "dim=0",
+         "softmax ran over the positions (dim=0); every ROW is a distribution, so dim=-1"),
     ])  # fmt: skip
 
 
 def toy_model(table, token_ids):
-    """Logits (..., L, V) that depend on all tokens to the left, as a transformer's do.
-
-    ``table`` is (V, V): row s holds the logits in state s, the sum of the ids so far, modulo V.
-    """
+    """Logits (..., L, V): row s of table, (V, V), for the state s, the sum of the ids so far."""
     import torch
 
-    states = torch.as_tensor(token_ids).cumsum(-1) % len(table)  # (..., L)
-    return table[states]
+    return table[torch.as_tensor(token_ids).cumsum(-1) % len(table)]
 
 
-def random_model(rng, vocab_size=11):
-    return Probe(toy_model, random_tensor(rng, vocab_size, vocab_size, scale=2))
+def model(rng, scale=2):
+    return Probe(toy_model, normal(rng, 11, 11, scale=scale).float())
 
 
-def random_text(rng, length, vocab_size=11):
-    return [int(i) for i in rng.integers(vocab_size, size=length)]
+def batch(rng, lengths, pad_id, label, scale=2):
+    return Case(model(rng, scale), [random_text(rng, n) for n in lengths], pad_id, label=label)
 
 
-def batch_cases(rng):
-    def case(lengths, pad_id, label):
-        texts = [random_text(rng, n) for n in lengths]
-        return Case(random_model(rng), texts, pad_id, label=label)
-
-    return [
-        case((7, 4, 9), 3, "three texts"),
-        Case(random_model(rng), [[5, 2, 4, 2], [6, 2], [7, 1, 2, 2, 8, 9], [6, 2]], 2,
-             label="texts that hold the token that pads, one of them twice"),
-        case((5, 5), 4, "texts of one length"),
-        case((1, 6), 7, "a text of one token"),
-        case((2, 1), 5, "texts of at most two tokens"),
-        Case(Probe(toy_model, random_tensor(rng, 11, 11) + torch.tensor([0, -torch.inf] + 9 * [0])),
-             [[5, 2, 4, 2], [6, 2]], 1, label="a token that is impossible, and pads"),
-        case((8,), 1, "a single text"),
-        Case(Probe(toy_model, random_tensor(rng, 11, 11, scale=200)),
-             [random_text(rng, 9), random_text(rng, 9)], 3, label=FAR),
-    ]  # fmt: skip
-
-
+IMPOSSIBLE = torch.tensor([0, -torch.inf] + 9 * [0]).repeat(11, 1)  # token 1, after any text
 BATCH_LOG_PROBS = Task(
-    grade_id="batch-log-probs", entry="batch_log_probs", cases=batch_cases,
-    compare=Close(rtol=1e-4, atol=1e-5), watch=("mutated", "n_calls"), misconceptions=[
-        ("scores-the-padding", "picked.where(is_text, 0.0)", "picked",
+    grade_id="batch-log-probs", entry="batch_log_probs", watch=("mutated", "n_calls"),
+    compare=Close(rtol=1e-4, atol=1e-5), cases=lambda rng: [
+        batch(rng, (7, 4, 9), 3, "three texts"),
+        Case(model(rng), [[5, 2, 4, 2], [6, 2], [7, 1, 2, 2, 8, 9], [6, 2]], 2,
+             label="texts that hold the token that pads, one of them twice"),
+        batch(rng, (5, 5), 4, "texts of one length"),
+        batch(rng, (2, 1), 5, "texts of at most two tokens"),
+        Case(Probe(toy_model, IMPOSSIBLE), [[5, 2, 4, 2], [6, 2]], 1,
+             label="a token that is impossible, and pads"),
+        batch(rng, (8,), 1, "a single text"),
+        batch(rng, (9, 9), 3, FAR, scale=200),
+    ],
+    misconceptions=[
+        ("scores-the-padding", ".where(is_text, 0.0)", "",
          "the padding was scored like text: of n tokens, n - 1 count"),
         ("padding-by-its-id", "torch.arange(1, longest) < lengths[:, None]",
          "input_ids[:, 1:] != pad_id",
          "a text may hold pad_id, too: what is padding follows from the lengths"),
+        ("pads-on-the-left", "ids + [pad_id] * (longest - len(ids))",
+         "[pad_id] * (longest - len(ids)) + ids", "longest) <", "longest) > longest -",
+         "padded on the LEFT, the real tokens see the padding; on the right nothing sees it"),
         ("one-padding-token-more", "torch.arange(1, longest) <", "torch.arange(longest - 1) <",
          "off by one: of each shorter text, a token of padding was scored, too"),
         ("same-row", "[:, :-1]", "[:, 1:]",
          "off by one: row i has SEEN token i; drop the last row, not the first"),
-        ("one-text-at-a-time", "    longest = max(", "    if len(texts) > 1:\n        return "
+        ("one-text-at-a-time", "    longest = max(", "    if texts[1:]:\n        return "
          "[float(batch_log_probs(model, [ids], pad_id)[0]) for ids in texts]\n    longest = max(",
-         "right numbers, but the model was called for each text: call it once for all"),
+         "right numbers, but one call for each text: call the model once"),
         ("squeezes-too-much", "[:, :, 0]", ".squeeze()",
          "squeeze() drops EVERY axis of size 1: use squeeze(-1), or [:, :, 0]"),
-        ("takes-the-mean", "picked.where(is_text, 0.0).sum(dim=-1)",
-         "picked.where(is_text, 0.0).sum(dim=-1) / is_text.sum(dim=-1).clamp(min=1)",
+        ("takes-the-mean", "0.0).sum(dim=-1)", "0.0).sum(dim=-1) / is_text.sum(-1).clamp(min=1)",
          "this is the mean per token; log p of a text is the sum"),
+        ("sorted-by-length", "    longest = max(", "    texts = sorted(texts, key=len)[::-1]\n"
+         "    longest = max(", "the results have the order of the lengths, not that of the texts"),
         ("raw-logits", "torch.log_softmax(model(input_ids)[:, :-1], dim=-1)",
          "model(input_ids)[:, :-1]",
          "these are sums of logits; log_softmax makes log-probabilities of them"),
-        ("log-of-zero", "torch.log_softmax(model(input_ids)[:, :-1], dim=-1)",
-         "torch.softmax(model(input_ids)[:, :-1], dim=-1).log()",
+        ("log-of-zero", "log_softmax(model(input_ids)[:, :-1], dim=-1)",
+         "softmax(model(input_ids)[:, :-1], dim=-1).log()",
          "softmax rounds a very small probability to 0.0; log_softmax does not"),
         ("zero-times-infinity", "picked.where(is_text, 0.0)", "(picked * is_text)",
-         "0 times -inf is nan, where the padding is an impossible token: leave it out "
-         "(torch.where, masked_fill) instead of multiplying by 0"),
-        ("scores-the-first-token", "(model(input_ids)[:, :-1], dim=-1)",
-         "(model(input_ids), dim=-1)", ".sum(dim=-1)",
-         ".sum(dim=-1) + log_probs[:, -1].gather(-1, input_ids[:, :1])[:, 0]", "the first token "
-         "was scored, too, by row -1, which is the LAST row: nothing predicts the first one"),
+         "0 times -inf is nan, for a padding token that is impossible: torch.where leaves it out"),
+        ("scores-the-first-token", "[:, :-1], dim=-1)", ", dim=-1)", ".sum(dim=-1)",
+         ".sum(-1) + log_probs[:, -1].gather(-1, input_ids[:, :1])[:, 0]",
+         "the first token was scored by row -1, the LAST one; nothing predicts it"),
     ])  # fmt: skip
 
 
-def long_text_cases(rng):
-    sizes = [(23, 8, 3, "a text of several windows"), (5, 8, 6, "a text shorter than a window"),
-             (16, 8, 4, "a text that ends with a window"), (20, 7, 5, "another stride"),
-             (2, 2, 1, "two tokens"), (900, 16, 11, LONG)]  # fmt: skip
-    far = random_tensor(rng, 11, 11)
-    far[1, 5] -= 150  # token 5 is the second one
-    return [Case(random_model(rng), random_text(rng, n), window, stride, label=label)
-            for n, window, stride, label in sizes] + [
-                Case(Probe(toy_model, far), [1, 5, 2, 8], 8, 5, label=FAR)]  # fmt: skip
+def mean_of_windows(name, inner, outer, what):
+    return (name, "log_probs, n", "windows, n", "        ids = token",
+            "        log_probs = []\n        ids = token", "        n_seen = start",
+            f"        windows.append({inner}(-sum(log_probs) / len(log_probs)))\n"
+            "        n_seen = start", "return math.exp(-sum(log_probs) / len(log_probs))",
+            f"return {outer}(sum(windows) / len(windows))",
+            f"this is the mean of the windows' {what}, in which the few tokens of the last one "
+            "count as much as many others: take ONE mean of all logarithms")  # fmt: skip
 
 
+UNLIKELY = -150.0 * (torch.arange(121) == 16).reshape(11, 11)  # token 5 in state 1
 TEXT_PERPLEXITY = Task(
-    grade_id="text-perplexity", entry="text_perplexity", cases=long_text_cases,
-    compare=Close(rtol=1e-4), watch=("mutated", "n_calls"), misconceptions=[
-        *[(name, "log_probs, n_seen = [], 1", "windows, n_seen = [], 1",
-         "        ids = token", "        log_probs = []\n        ids = token",
-         "        n_seen = start",
-         f"        windows.append({inner}(-sum(log_probs) / len(log_probs)))\n"
-         "        n_seen = start",
-         "return math.exp(-sum(log_probs) / len(log_probs))",
-         f"return {outer}(sum(windows) / len(windows))",
-         f"this is the mean of the windows' {what}, which gives the few tokens of the last "
-         "one as much weight as many others: take ONE mean of logarithms over all tokens")
-          for name, inner, outer, what in [
-              ("mean-of-windows", "math.exp", "", "perplexities"),
-              ("mean-of-means", "", "math.exp", "mean logarithms")]],
+    grade_id="text-perplexity", entry="text_perplexity", watch=("mutated", "n_calls"),
+    compare=Close(rtol=1e-4), cases=lambda rng: [
+        *(Case(model(rng), random_text(rng, n), window, stride, label=label)
+          for n, window, stride, label in [
+              (23, 8, 3, "several windows"), (5, 8, 6, "a text shorter than a window"),
+              (16, 8, 4, "a text that ends with a window"), (20, 7, 5, "another stride"),
+              (2, 2, 1, "two tokens"), (900, 16, 11, LONG)]),
+        Case(Probe(toy_model, UNLIKELY), [1, 5, 2, 8], 8, 5, label=FAR),
+    ],
+    misconceptions=[
+        mean_of_windows("mean-of-windows", "math.exp", "", "perplexities"),
+        mean_of_windows("mean-of-means", "", "math.exp", "mean logarithms"),
         ("scores-the-overlap-twice", "range(n_seen,", "range(start + 1,",
          "tokens in the overlap of two windows were scored twice; each counts once"),
-        ("windows-side-by-side", "(0, len(token_ids), stride)", "(0, len(token_ids), window)",
-         "range(n_seen,", "range(start + 1,",
-         "the windows do not overlap: the next one begins stride tokens after the last"),
-        ("stride-is-the-overlap", "(0, len(token_ids), stride)",
-         "(0, len(token_ids), window - stride)",
+        ("windows-side-by-side", "ids), stride)", "ids), window)", "range(n_seen,",
+         "range(start + 1,",
+         "the windows do not overlap: each begins stride tokens after the last"),
+        ("stride-is-the-overlap", "ids), stride)", "ids), window - stride)",
          "stride is not the overlap: the next window is moved by it"),
-        ("drops-the-last-window", "(0, len(token_ids), stride)",
-         "(0, len(token_ids) - window + 1, stride)",
+        ("drops-the-last-window", "(0, len(token_ids), ", "(0, len(token_ids) - window + 1, ",
          "the last window is missing where it is shorter than the others"),
-        ("calls-after-the-end", "        if n_seen == len(token_ids):\n            break\n", "",
+        ("calls-after-the-end", "            break\n", "            pass\n",
          "the number is right, but the model is called for windows without a new token"),
         ("forgets-mean", " / len(log_probs)", "",
          "this is 1/p of the whole text: take the mean before exp"),
@@ -283,17 +254,12 @@ TEXT_PERPLEXITY = Task(
         ("forgets-sign", "-sum", "sum", "the exponent lost its minus sign"),
         ("same-row", "i - start - 1", "i - start",
          "off by one: token i was looked up in the row that has SEEN it"),
-        ("log-of-zero", "torch.log_softmax(model(ids), dim=-1)",
-         "torch.softmax(model(ids), dim=-1).log()", "right while no probability is too small; "
-         "softmax rounds a very small one to 0.0, whose logarithm is -inf: log_softmax"),
+        ("log-of-zero", "log_softmax(model(ids), dim=-1)", "softmax(model(ids), dim=-1).log()",
+         "softmax rounds a very small probability to 0.0, whose logarithm is -inf: log_softmax"),
         ("base-two", "math.exp(", "2 ** (", "these are natural logarithms: exp, not a power of 2"),
-        ("product-underflows", "log_probs, n_seen = [], 1", "product, n, n_seen = 1.0, 0, 1",
-         "log_probs.append(float(rows[i - start - 1, token_ids[i]]))",
-         "product, n = product * math.exp(rows[i - start - 1, token_ids[i]]), n + 1",
-         "return math.exp(-sum(log_probs) / len(log_probs))",
-         "return product ** (-1 / n) if product else math.inf",
-         "right for short texts, but the product of hundreds of probabilities is 0.0 in floats: "
-         "add logarithms"),
+        ("product-underflows", "math.exp(-sum(log_probs) / len(log_probs))",
+         "math.prod(map(math.exp, log_probs)) ** (-1 / len(log_probs))",
+         "the product of hundreds of probabilities is 0.0 in floats: add logarithms"),
     ])  # fmt: skip
 
 TASKS = [SEQUENCE_LOG_PROB, BIGRAM_MODEL, CONTINUATION_LOG_PROBS, BATCH_LOG_PROBS, TEXT_PERPLEXITY]

@@ -2,32 +2,24 @@
 
 from itertools import pairwise
 
-import torch
+from grader.checks import Case, Close, Exact, Probe, Task, between, normal
 
-from grader.checks import Case, Close, Exact, Probe, Task
-
-VOCAB_SIZE = 12
+N = 12  # tokens of the vocabulary
 
 
 def toy_model(table, token_ids):
-    """Logits (L, V) that depend on the whole text to the left, as a transformer's do.
-
-    ``table`` is (V, V): row s holds the logits in state s, the sum of the ids so far, modulo V.
-    """
+    """Logits (L, V): row s of the table, (V, V), for the state s, the sum of the ids so far."""
     import torch
 
-    states = torch.as_tensor(token_ids).cumsum(0) % len(table)  # (L,)
-    return table[states]
+    return table[torch.as_tensor(token_ids).cumsum(0) % len(table)]
 
 
-def random_model(rng, scale=2.0):
-    """A model as an argument, and the same model to reason with here."""
-    table = torch.from_numpy(rng.normal(scale=scale, size=(VOCAB_SIZE, VOCAB_SIZE))).float()
-    return Probe(toy_model, table), lambda token_ids: toy_model(table, token_ids)
+def random_table(rng, scale=2.0):
+    return normal(rng, N, N, scale=scale).float()
 
 
 def random_prompt(rng, length):
-    return [int(i) for i in rng.integers(VOCAB_SIZE, size=length)]
+    return rng.integers(N, size=length).tolist()
 
 
 def choose_by_mass(threshold, probs):
@@ -40,31 +32,26 @@ def choose_by_rank(rank, probs):
     return int(probs.argsort(descending=True)[rank])
 
 
-def choice_cases(rng):
-    def case(length, n_new, choose, label, scale=2.0):
-        model, prompt = random_model(rng, scale)[0], random_prompt(rng, length)
-        return Case(model, prompt, n_new, choose, label=label)
-
-    return [
-        case(4, 6, Probe(choose_by_mass, 0.6), "a choice by probability mass"),
-        case(1, 7, Probe(choose_by_rank, 1), "the second most likely token"),
-        case(6, 5, Probe(choose_by_mass, 0.25), "another choice by probability mass"),
-        case(3, 4, Probe(choose_by_rank, 3), "a less likely token"),
-        case(2, 5, Probe(choose_by_mass, 0.0), "always token 0"),
-        case(3, 0, Probe(choose_by_rank, 1), "no new token"),
-        case(2, 3, Probe(choose_by_rank, 0), "logits so far apart that exp gives infinity", 200),
-    ]
+def choice(rng, length, n_new, choose, label, scale=2.0):
+    model = Probe(toy_model, random_table(rng, scale))
+    return Case(model, random_prompt(rng, length), n_new, choose, label=label)
 
 
 GENERATE_WITH_CHOICE = Task(
-    grade_id="generate-with-choice", entry="generate_with_choice", cases=choice_cases,
+    grade_id="generate-with-choice", entry="generate_with_choice", cases=lambda rng: [
+        choice(rng, 4, 6, Probe(choose_by_mass, 0.6), "a choice by probability mass"),
+        choice(rng, 1, 7, Probe(choose_by_rank, 1), "the second most likely token"),
+        choice(rng, 3, 4, Probe(choose_by_rank, 3), "a less likely token"),
+        choice(rng, 2, 5, Probe(choose_by_mass, 0.0), "always token 0"),
+        choice(rng, 3, 0, Probe(choose_by_rank, 1), "no new token"),
+        choice(rng, 2, 3, Probe(choose_by_rank, 0), "logits whose exp is infinity", 200),
+    ],
     compare=Close(rtol=1e-3, atol=1e-6), watch=("mutated", "n_calls"), misconceptions=[
         ("ignores-the-choice", "int(choose(probs))", "int(probs.argmax())",
          "the most likely token was taken; choose(probs) says which one it is"),
         ("gives-logits", "torch.softmax(model(token_ids)[-1], dim=-1)", "model(token_ids)[-1]",
          "choose got logits: it gets the softmax of the last row"),
-        ("softmax-over-positions", "torch.softmax(model(token_ids)[-1], dim=-1)",
-         "torch.softmax(model(token_ids), dim=0)[-1]",
+        ("softmax-over-positions", "(token_ids)[-1], dim=-1)", "(token_ids), dim=0)[-1]",
          "softmax ran over the positions; it runs over the VOCABULARY, logits[-1]"),
         ("first-row", "(token_ids)[-1]", "(token_ids)[0]",
          "the first row predicts the second token of the prompt; take the last row"),
@@ -84,28 +71,34 @@ GENERATE_WITH_CHOICE = Task(
         ("one-token-at-least", "range(max_new_tokens)", "range(max(1, max_new_tokens))",
          "one token was generated where max_new_tokens is 0"),
         ("goes-on-greedily", "token_ids.append(token_id)", "token_ids.append(int(probs.argmax()))",
-         "the trace holds the chosen token, but the text went on with the most likely one: append "
-         "what choose returned"),
+         "the text went on with the most likely token: append what choose returned"),
+        ("stops-at-token-0", "[token_id])))",
+         "[token_id])))\n        if token_id == 0:\n            break",
+         "stopped at token 0; no end token is spoken of: max_new_tokens"),
         ("notes-the-logarithm", "probs[token_id]", "probs[token_id].log()",
          "the trace holds log-probabilities; probabilities are wanted"),
     ])  # fmt: skip
 
 
-def position_cases(rng):
-    pairs = [(5, 3), (1, 1), (1, 12), (17, 0), *rng.integers(20, 300, size=(2, 2)).tolist()]
-    labels = "a few tokens", "one token", "a short prompt", "no new token", "a text", "a long text"
-    return [Case(*pair, label=label) for pair, label in zip(pairs, labels, strict=True)]
-
-
 POSITIONS_PROCESSED = Task(
-    grade_id="positions-processed", entry="positions_processed", cases=position_cases,
-    compare=Exact(), misconceptions=[
+    grade_id="positions-processed", entry="positions_processed", compare=Exact(),
+    cases=lambda rng: [
+        Case(5, 3, label="a few tokens"), Case(1, 1, label="one token"),
+        Case(between(rng, 20, 300), 12, label="a longer prompt"), Case(17, 0, label="no new token"),
+        Case(between(rng, 20, 300), 201, label="a long text"),
+    ],
+    misconceptions=[
         ("each-token-once", "sum(prompt_len + i for i in range(n_new_tokens))",
          "prompt_len + n_new_tokens",
          "without a cache each call processes the whole text so far AGAIN"),
         ("as-with-a-cache", "sum(prompt_len + i for i in range(n_new_tokens))",
          "prompt_len + n_new_tokens - 1 if n_new_tokens else 0",
          "this is the count WITH a cache; the naive loop processes the whole text each time"),
+        ("squares", "prompt_len + i for", "(prompt_len + i) ** 2 for",
+         "the lengths are squared, as for attention's pairs; positions are asked for"),
+        ("rounds-too-early", "sum(prompt_len + i for i in range(n_new_tokens))",
+         "n_new_tokens * ((2 * prompt_len + n_new_tokens - 1) // 2)",
+         "rounded (//) before it was multiplied"),
         ("context-stays", "prompt_len + i for", "prompt_len for",
          "every call was counted with the prompt's length; it grows by one per call"),
         ("one-later", "prompt_len + i for", "prompt_len + i + 1 for",
@@ -135,7 +128,6 @@ def stream_cases(rng):
         return Case(Probe(decode_bytes, table), list(range(len(table))), label=label)
 
     return [
-        case(b" Once upon a time", "English text"),
         case("你好，世界".encode(), "characters of three bytes, one byte per token", widest=1),
         case("a 👋🏽 and a 猫".encode(), "characters across tokens", widest=5),
         case("odd \ufffd in the text 好".encode(), "a text with the character for broken ones"),
@@ -143,7 +135,7 @@ def stream_cases(rng):
         case("ends in half an 👋".encode()[:-2], "a text that ends within a character", widest=1),
         Case(Probe(decode_bytes, [b" ", b"\xe7", b".\xf0\x9f", b"\x98\xba"]),
              [0, 2, 3, 1, 2, 3, 1, 1, 1], label="broken characters, the last two ids alike"),
-        Case(Probe(decode_bytes, [b"ha", b" ha"]), [0, 0, 1, 0], label="a text that repeats"),
+        Case(Probe(decode_bytes, [b" ha", b"ha"]), [0, 0, 1, 0], label="a text that repeats"),
         Case(Probe(decode_bytes, [b"a"]), [], label="no token"),
     ]  # fmt: skip
 
@@ -167,56 +159,56 @@ STREAM_TEXT = Task(
          "each piece is the whole text so far; return what is new"),
         ("skips-empty-pieces", "        pieces.append(",
          "        if text != shown:\n            pieces.append(",
-         "there are fewer pieces than tokens: where nothing is new, the piece is ''"),
+         "fewer pieces than tokens: where nothing is new, the piece is ''"),
         ("waits-for-the-whole-text", 'text.rstrip("\\ufffd")',
          'shown if "\\ufffd" in text else text',
-         "only a \ufffd at the END of the text can still become a character"),
+         "only a � at the END can still become a character"),
         ("up-to-the-first-broken-one", 'text.rstrip("\\ufffd")', 'text.split("\\ufffd")[0]',
          "the text is shown up to its FIRST \ufffd; those at its end wait"),
+        ("cuts-at-the-decoded-text", "shown = text", "shown = decode(token_ids[:n])",
+         "the piece begins behind a � that was not shown: remember what WAS shown"),
         ("joins-the-pieces", "return pieces", 'return "".join(pieces)',
          "this is the text in one; return the list of pieces"),
     ])  # fmt: skip
 
 
-def pad_cases(rng):
-    def case(lengths, pad_id, label):
-        return Case([random_prompt(rng, n) for n in lengths], pad_id, label=label)
-
-    return [
-        case((3, 6, 1, 4), 77, "four prompts"),
-        Case([[5, 2, 2], [2, 7], [9, 2, 8, 2, 1]], 2, label="prompts that hold the padding token"),
-        case((4, 4), 0, "prompts of one length"),
-        case((5,), 3, "a single prompt"),
-        case((1, 7), 12, "a prompt of one token"),
-    ]
-
-
 LEFT_PAD = Task(
-    grade_id="left-pad", entry="left_pad", cases=pad_cases, compare=Exact(), watch=("mutated",),
+    grade_id="left-pad", entry="left_pad", compare=Exact(), watch=("mutated",), cases=lambda rng: [
+        Case([random_prompt(rng, n) for n in (3, 6, 1, 4)], 77, label="four prompts"),
+        Case([[5, 2, 2], [2, 7], [9, 2, 8, 2, 1]], 2, label="prompts that hold the padding token, "
+             "also in front"),
+        Case([random_prompt(rng, 4) for _ in range(2)], 0, label="prompts of one length"),
+        Case([random_prompt(rng, 5)], 3, label="a single prompt"),
+    ],
     misconceptions=[
         ("pads-on-the-right", "[pad_id] * n + ids", "ids + [pad_id] * n",
          "[0] * n + [1] * len(ids)", "[1] * len(ids) + [0] * n",
-         "the padding is on the right; it belongs in front"),
+         "the padding is on the right, not in front"),
         ("mask-from-the-ids", "torch.tensor([[0] * n + [1] * len(ids) for ids, n in rows])",
          "(input_ids != pad_id).long()",
-         "a padding token WITHIN a prompt is masked, too: make the mask from the lengths"),
+         "a padding token WITHIN a prompt is masked: use the lengths"),
+        ("leading-padding-tokens", "torch.tensor([[0] * n + [1] * len(ids) for ids, n in rows])",
+         "((input_ids != pad_id).cumsum(1) > 0).long()",
+         "a prompt may BEGIN with pad_id: use the lengths"),
         ("fills-with-zeros", "[pad_id] * n", "[0] * n", "the padding is pad_id, not always 0"),
         ("mask-turned-round", "[0] * n + [1] * len(ids)", "[1] * n + [0] * len(ids)",
          "1 is for a real token, 0 for padding"),
         ("positions-of-columns", "(attention_mask.cumsum(dim=1) - 1).clamp(min=0)",
-         "torch.arange(longest).expand(len(prompts), -1)",
-         "the positions count the padding, too; each prompt begins with 0"),
+         "torch.arange(longest).expand(len(rows), -1)",
+         "the positions count the padding, too; a prompt begins with 0"),
         ("positions-below-zero", ".clamp(min=0)", "", "the padding has position -1; give it 0"),
+        ("padding-at-one", ".clamp(min=0)", ".masked_fill(attention_mask == 0, 1)",
+         "the padding has position 1; give it 0"),
         ("positions-from-one", "(attention_mask.cumsum(dim=1) - 1).clamp(min=0)",
          "attention_mask.cumsum(dim=1)", "a prompt's first token has position 0"),
-        ("columns-under-the-mask", "(attention_mask.cumsum(dim=1) - 1).clamp(min=0)",
-         "torch.arange(longest) * attention_mask", "the positions are the numbers of the columns, "
-         "which count the padding in front; each prompt begins with position 0"),
+        ("columns-under-the-mask", "(attention_mask.cumsum(dim=1) - 1)",
+         "(torch.arange(longest) * attention_mask)",
+         "the positions are the columns', which count the padding; each prompt begins with 0"),
     ])  # fmt: skip
 
 
 def toy_batch_model(table, input_ids, attention_mask, position_ids):
-    """Logits (B, L, V) that depend on a token, and on those that it sees and their positions."""
+    """Logits (B, L, V): of a token, and of those that it sees, with their positions."""
     import torch
 
     ids, mask, places = map(torch.as_tensor, (input_ids, attention_mask, position_ids))
@@ -234,92 +226,81 @@ def row_alone(table, prompt, max_new_tokens, end):
     return new_ids
 
 
-def batch_cases(rng):
-    def case(lengths, max_new_tokens, wanted, label, pad_id=None):
-        """Prompts are drawn until the lengths of the answers are as the case needs them."""
-        while True:
-            table = torch.from_numpy(rng.normal(scale=2.0, size=(VOCAB_SIZE, VOCAB_SIZE))).float()
-            prompts, end = [random_prompt(rng, n) for n in lengths], int(rng.integers(VOCAB_SIZE))
-            rows = [row_alone(table, prompt, max_new_tokens, end) for prompt in prompts]
-            ended = [len(row) if row[-1] == end else None for row in rows]
-            if wanted(ended, [end in prompt for prompt in prompts]):
-                pad = {None: end, -1: rows[0][-1]}.get(pad_id, pad_id)
-                return Case(Probe(toy_batch_model, table), prompts, max_new_tokens, end, pad,
-                            label=label)  # fmt: skip
-
-    return [
-        case((3, 6, 1), 8, lambda ended, held: None in ended and any(n in (3, 4, 5) for n in ended),
-             "a row that ends and one that doesn't", 3),
-        case((2, 5, 4), 9, lambda ended, held: None not in ended and len({*ended}) == 3
-             and max(ended) < 8, "rows that end at different steps", 5),
-        case((4, 2), 5, lambda ended, held: ended == [None, None] and not any(held),
-             "no row that ends", -1),
-        case((6, 3), 6, lambda ended, held: held[0] and held[1] and ended[0] not in (None, 1),
-             "prompts that hold the end token, which pads, too"),
-        case((1, 4), 1, lambda ended, held: True, "one new token", 0),
-        case((5,), 7, lambda ended, held: ended[0] is None, "a single prompt", 1),
-    ]  # fmt: skip
+def batch_case(rng, lengths, max_new_tokens, wanted, label, pad_id=None):
+    """Prompts are drawn until wanted(lengths of rows that end, end in the prompts?) is true."""
+    while True:
+        table, prompts = random_table(rng), [random_prompt(rng, n) for n in lengths]
+        end = between(rng, 0, N)
+        rows = [row_alone(table, prompt, max_new_tokens, end) for prompt in prompts]
+        ended = [len(row) if row[-1] == end else None for row in rows]
+        if wanted(ended, [end in prompt for prompt in prompts]):
+            pad = {None: end, -1: rows[0][-1]}.get(pad_id, pad_id)
+            model = Probe(toy_batch_model, table)
+            return Case(model, prompts, max_new_tokens, end, pad, label=label)
 
 
 GENERATE_BATCH = Task(
-    grade_id="generate-batch", entry="generate_batch", cases=batch_cases, compare=Exact(),
-    watch=("mutated", "n_calls"), misconceptions=[
-        ("pads-on-the-right", "ids, mask, positions = left_pad(prompts, pad_id)",
-         "width = max(map(len, prompts))\n    ids = torch.tensor([p + [pad_id] * (width - len(p)) "
-         "for p in prompts])\n    mask = torch.tensor([[1] * len(p) + [0] * (width - len(p)) for p "
-         "in prompts])\n    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)",
+    grade_id="generate-batch", entry="generate_batch", cases=lambda rng: [
+        batch_case(rng, (3, 6, 1), 8, lambda ended, _: None in ended and {3, 4, 5} & {*ended},
+                   "a row that ends and one that doesn't", 3),
+        batch_case(rng, (2, 5, 4), 9, lambda ended, _: None not in ended and max(ended) < 8
+                   and len({*ended}) == 3, "rows that end at different steps", 5),
+        batch_case(rng, (4, 2), 5, lambda ended, held: ended == [None, None] and not any(held),
+                   "no row that ends, and new tokens that equal pad_id", -1),
+        batch_case(rng, (6, 3), 6, lambda ended, held: all(held) and ended[0] not in (None, 1),
+                   "prompts that hold the end token, which pads, too"),
+        batch_case(rng, (1, 4), 1, lambda ended, _: True, "one new token", 0),
+    ],
+    compare=Exact(), watch=("mutated", "n_calls"), misconceptions=[
+        ("pads-on-the-right", "left_pad(prompts, pad_id)", "(torch.stack([r.roll(-n) for r, n in "
+         "zip(t, [len(t[0]) - len(p) for p in prompts])])\n                           for t in "
+         "left_pad(prompts, pad_id))",
          "padded on the right, a shorter prompt's last column is padding"),
         ("no-mask", "model(ids, mask, positions)", "model(ids, torch.ones_like(mask), positions)",
          "the padding was not masked, so that the shorter prompts see it"),
         ("mask-from-the-ids", "model(ids, mask, positions)",
          "model(ids, (m := (ids != pad_id).long()), (m.cumsum(dim=1) - 1).clamp(min=0))",
          "real tokens may have the id pad_id: make the mask from the lengths, and let it grow"),
+        ("mask-made-again", "model(ids, mask", "model(ids, (ids != pad_id).long()",
+         "the mask is ids != pad_id: new tokens may be pad_id, so append a 1 to left_pad's mask"),
         ("new-tokens-masked", "torch.ones_like", "torch.zeros_like",
          "the mask got zeros for the new tokens, so that no row sees them"),
         ("positions-stay", "positions[:, -1:] + 1", "positions[:, -1:]",
          "all new tokens have the same position; each has one more than the one before"),
+        ("new-positions-of-columns", "positions[:, -1:] + 1",
+         "0 * positions[:, -1:] + positions.shape[1]", "a new token's position is its column, "
+         "which counts the padding: add 1 to the row's last one"),
         ("positions-of-columns", "model(ids, mask, positions)",
          "model(ids, mask, torch.arange(ids.shape[1]).expand_as(ids))",
-         "the positions count the padding: a row's first real token has position 0"),
+         "the positions count the padding: a row's first real token has 0"),
         ("stops-with-the-first", "if all(", "if any(",
          "everything stopped when the first row had ended"),
         ("goes-on-after-the-end", "if row[-1:] != [eos_token_id]:", "if True:",
-         "row[-1] == eos_token_id for row in new_ids", "eos_token_id in row for row in new_ids",
-         "a row that had ended got more tokens"),
+         "row[-1] == eos_token_id", "eos_token_id in row", "a row that had ended got more tokens"),
         ("drops-the-end", "return new_ids",
          "return [[t for t in row if t != eos_token_id] for row in new_ids]",
          "the end token is missing; it is its row's last one"),
-        ("one-prompt-at-a-time", "    ids, mask, positions = left_pad", "    if len(prompts) > "
-         "1:\n        return [generate_batch(model, [p], max_new_tokens, eos_token_id, "
-         "pad_id)[0]\n                for p in prompts]\n    ids, mask, positions = left_pad",
+        ("one-prompt-at-a-time", "    ids, mask, positions = left_pad", "    if prompts[1:]:\n"
+         "        return [generate_batch(model, [p], max_new_tokens, eos_token_id, pad_id)[0]\n"
+         "                for p in prompts]\n    ids, mask, positions = left_pad",
          "right tokens, but one prompt after another: one call per step is enough"),
         ("calls-after-the-end", "            break", "            pass",
          "right tokens, but the model was called again when all rows had ended"),
         ("columns-of-the-prompts", "[:, -1].argmax(dim=-1)", "[range(len(prompts)), [len(p) - 1 + "
          "ids.shape[1] - max(map(len, prompts)) for p in prompts]].argmax(dim=-1)",
-         "each row's prediction was read at its prompt's length, as for padding on the RIGHT; here "
-         "it is in the last column for all rows"),
+         "predictions were read at the prompts' lengths, as for padding on the RIGHT: last column"),
         ("returns-the-prompts", "return new_ids",
-         "return [[*p, *row] for p, row in zip(prompts, new_ids, strict=True)]",
+         "return [[*p, *row] for p, row in zip(prompts, new_ids)]",
          "the prompts are in the result; return the new tokens only"),
-        ("wakes-up-again", "new_ids = [[] for _ in prompts]",
-         "new_ids, alive = [[] for _ in prompts], [True] * len(prompts)",
-         "for row, token_id in zip(new_ids, best.tolist(), strict=True):\n            if "
-         "row[-1:] != [eos_token_id]:\n                row.append(token_id)",
-         "for b, token_id in enumerate(best.tolist()):\n            if alive[b]:\n           "
-         "     new_ids[b].append(token_id)\n            alive[b] = token_id != eos_token_id",
-         "if all(row[-1] == eos_token_id for row in new_ids):", "if not any(alive):",
-         "a row that had ended went on some steps later: once it has ended, what the model "
-         "says about it counts no more"),
-        ("end-in-the-prompt",
-         "for row, token_id in zip(new_ids, best.tolist(), strict=True):\n            if "
-         "row[-1:] != [eos_token_id]:",
-         "for row, prompt, token_id in zip(new_ids, prompts, best.tolist(), strict=True):\n  "
-         "          if eos_token_id not in [*prompt, *row]:",
-         "all(row[-1] == eos_token_id for row in new_ids)",
-         "all(eos_token_id in [*p, *row] for p, row in zip(prompts, new_ids, strict=True))",
-         "a row counts as ended because the end token is in its PROMPT; only the new tokens "
-         "can end it"),
+        ("wakes-up-again", "row, token_id in zip(new_ids, ",
+         "row, last, token_id in zip(new_ids, ids[:, -1].tolist(), ",
+         "if row[-1:] != [eos_token_id]:", "if not row or last != eos_token_id:",
+         "a row that had ended went on some steps later: once it has ended, it stays so"),
+        ("end-in-the-prompt", "for row, token_id in zip(new_ids, ",
+         "for p, row, token_id in zip(prompts, new_ids, ", "if row[-1:] != [eos_token_id]:",
+         "if eos_token_id not in [*p, *row]:", "row[-1] == eos_token_id for row in new_ids",
+         "eos_token_id in [*p, *r] for p, r in zip(prompts, new_ids)",
+         "the end token in a PROMPT ended its row; only a new one does"),
     ])  # fmt: skip
 
 TASKS = [GENERATE_WITH_CHOICE, POSITIONS_PROCESSED, STREAM_TEXT, LEFT_PAD, GENERATE_BATCH]

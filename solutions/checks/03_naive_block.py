@@ -8,46 +8,42 @@ from grader.checks import Case, Close, Exact, Task, between, normal
 CLOSE = Close(rtol=1e-5, atol=1e-7)  # cases are float64; an answer may compute its scale in float32
 
 
-def packed_cases(rng):
-    shapes = [(5, 6, 2), (4, 12, 3), (6, 6, 3), (2, 8, 4), (1, 6, 3), (3, 4, 1)]
-    labels = ["two heads", "three heads", "D equal to L", "few tokens", "one token", "one head"]
-    cases = []
-    for (seq_len, d_model, n_heads), label in zip(shapes, labels, strict=True):
-        X, head_dim = normal(rng, seq_len, d_model), d_model // n_heads
-        Z = normal(rng, n_heads, seq_len, head_dim)
-        cases.append(Case(X, n_heads, entry="partition_heads", label=f"partition, {label}"))
-        cases.append(Case(Z, entry="merge_heads", label=f"merge, {label}"))
+def heads(rng, seq_len, d_model, n_heads, label):
+    """A case of each of the two functions that split and join heads."""
+    X, Z = normal(rng, seq_len, d_model), normal(rng, n_heads, seq_len, d_model // n_heads)
+    return (Case(X, n_heads, entry="partition_heads", label=f"partition, {label}"),
+            Case(Z, entry="merge_heads", label=f"merge, {label}"))  # fmt: skip
 
-    def packed(lengths, d_model, n_heads, label, shift=0.0):
-        numbers = rng.permutation(len(lengths) + 5)[: len(lengths)]  # in any order
-        text_of = torch.as_tensor(numbers.repeat(lengths))
-        Q, K, V = (normal(rng, len(text_of), d_model, scale=1.5) for _ in range(3))
-        Q, K = Q + shift, K - shift
-        return Case(Q, K, V, n_heads, text_of, entry="packed_attention", label=label)
 
-    return [
-        *cases,
-        packed([6], 8, 2, "a single text"),
-        packed([3, 4], 12, 3, "two texts"),
-        packed([2, 1, 3, 2, 4], 8, 4, "five texts"),
-        packed([1, 1, 1], 6, 1, "texts of one token"),
-        packed([4, 4], 8, 2, "as many tokens as columns"),
-        packed([1], 6, 3, "a single token"),
-        packed([3, 3], 8, 2, "very low scores", shift=12.0),
-    ]
+def packed(rng, lengths, d_model, n_heads, label, shift=0.0):
+    numbers = rng.permutation(len(lengths) + 5)[: len(lengths)]  # in any order
+    text_of = torch.as_tensor(numbers.repeat(lengths))
+    Q, K, V = (normal(rng, len(text_of), d_model, scale=1.5) for _ in range(3))
+    args = Q + shift, K - shift, V, n_heads, text_of
+    return Case(*args, entry="packed_attention", label=label)
 
 
 PACKED_ATTENTION = Task(
     grade_id="packed-attention", entry=("partition_heads", "merge_heads", "packed_attention"),
-    cases=packed_cases, compare=CLOSE, watch=("mutated",), misconceptions=[
+    compare=CLOSE, watch=("mutated",), cases=lambda rng: [
+        *heads(rng, 5, 6, 2, "two heads"),
+        *heads(rng, 6, 6, 3, "D equal to L"),
+        *heads(rng, 1, 6, 3, "one token"),
+        *heads(rng, 3, 4, 1, "one head"),
+        packed(rng, [6], 8, 2, "a single text"),
+        packed(rng, [2, 1, 3, 2, 4], 8, 4, "five texts"),
+        packed(rng, [1, 1, 1], 6, 1, "texts of one token"),
+        packed(rng, [4, 4], 8, 2, "as many tokens as columns"),
+        packed(rng, [3, 3], 8, 2, "very low scores", shift=12.0),
+    ],
+    misconceptions=[
         ("partition-by-reshape", "X.reshape(seq_len, n_heads, -1).transpose(0, 1)",
          "X.reshape(n_heads, seq_len, -1)",
          "a reshape alone gives head 0 the first TOKENS: make it (L, n_H, H), then swap"),
         ("merge-by-reshape", "Z.transpose(0, 1).flatten(1)", "Z.reshape(Z.shape[1], -1)",
          "a reshape alone mixes tokens: swap back to (L, n_H, H), then flatten"),
-        ("both-by-reshape", "X.reshape(seq_len, n_heads, -1).transpose(0, 1)",
-         "X.reshape(n_heads, seq_len, -1)", "Z.transpose(0, 1).flatten(1)",
-         "Z.reshape(Z.shape[1], -1)",
+        ("both-by-reshape", "X.reshape(seq_len, n_heads, -1).transpose(0, 1)", "X.reshape(n_heads, "
+         "seq_len, -1)", "Z.transpose(0, 1).flatten(1)", "Z.reshape(Z.shape[1], -1)",
          "both are a reshape alone, which mixes tokens inside the heads: transpose, too"),
         ("partition-interleaved", "X.reshape(seq_len, n_heads, -1).transpose(0, 1)",
          "X.reshape(seq_len, -1, n_heads).permute(2, 0, 1)",
@@ -60,8 +56,8 @@ PACKED_ATTENTION = Task(
          "off by one: no token sees itself: tril() keeps the diagonal"),
         ("sees-the-next", "tril()", "tril(1)",
          "off by one: each token still sees the one right after it"),
-        ("mask-after-softmax", "torch.softmax(scores.masked_fill(~visible, -math.inf), dim=-1)",
-         "torch.softmax(scores, dim=-1) * visible",
+        ("mask-after-softmax", "scores.masked_fill(~visible, -math.inf), dim=-1)",
+         "scores, dim=-1) * visible",
          "masked after softmax, the rows no longer sum to 1: mask the scores"),
         ("mask-not-low-enough", "-math.inf", "-100.0",
          "the hidden scores are not low enough: use -math.inf"),
@@ -76,41 +72,41 @@ PACKED_ATTENTION = Task(
         ("both-interleaved", "X.reshape(seq_len, n_heads, -1).transpose(0, 1)",
          "X.reshape(seq_len, -1, n_heads).permute(2, 0, 1)",
          "Z.transpose(0, 1).flatten(1)", "Z.permute(1, 2, 0).flatten(1)",
-         "both give a head every n_H-th column. They undo each other, but these are not the "
-         "columns that the weights were trained for: a head owns H columns side by side"),
+         "both give a head every n_H-th column, and undo each other; it owns H side by side"),
         ("splits-the-tokens", "X.reshape(seq_len, n_heads, -1).transpose(0, 1)",
-         "torch.stack(X.chunk(n_heads, dim=0))", "partition_heads splits the tokens (axis 0); "
-         "every head gets ALL tokens and some of the columns: split the last axis"),
-        ("hides-the-past", "tril()", "triu()", "the wrong triangle: tokens see what comes AFTER "
-         "them, and the past is hidden. The column must not be larger than the row"),
-        ("zero-scores", "-math.inf", "0.0", "the hidden scores were set to 0, and softmax makes "
-         "exp(0) = 1 of that: set them to -inf"),
-        ("q-and-k-swapped", "q @ k.mT", "k @ q.mT", "these are the scores of K Q^T: row l "
-         "belongs to the query of token l, so Q stands in front, Q_i K_i^T"),
+         "torch.stack(X.chunk(n_heads, dim=0))",
+         "partition_heads splits the tokens (axis 0); a head gets ALL tokens, some columns"),
+        ("hides-the-past", "tril()", "triu()",
+         "the wrong triangle: tokens see what comes AFTER them, and the past is hidden"),
+        ("zero-scores", "-math.inf", "0.0",
+         "the hidden scores were set to 0, and softmax makes exp(0) = 1 of that: set them to -inf"),
+        ("q-and-k-swapped", "q @ k.mT", "k @ q.mT",
+         "these are the scores of K Q^T: row l belongs to the query of token l, Q_i K_i^T"),
+        ("order-of-numbers", "weights @ v)", "weights @ v)[text_of.argsort(stable=True)]",
+         "the texts come out in the order of their numbers; each row belongs at its token's place"),
+        ("scales-in-place", " / math.sqrt(q.shape[-1])", "", "    visible = (",
+         "    q /= math.sqrt(q.shape[-1])\n    visible = (", "q /= ... changes the caller's Q, of "
+         "which q is a view: q = q / ... makes a new tensor"),
         ("heads-in-the-middle", "-1).transpose(0, 1)", "-1)",
          "partition_heads returns (L, n_H, H): one step is missing, the heads' axis comes first"),
     ])  # fmt: skip
 
 
-def block_cases(rng):
-    def case(seq_len, d_model, d_ff, n_heads, label):
-        shapes = {"W_1": (d_model, d_ff), "W_2": (d_ff, d_model)}
-        names = ("W_q", "W_k", "W_v", "W_o", "W_1", "W_2")
-        W = {name: normal(rng, *shapes.get(name, (d_model, d_model))) for name in names}
-        X = normal(rng, seq_len, d_model, scale=2) + 0.5
-        return Case(X, W, n_heads, label=label)
-
-    return [
-        case(4, 6, 10, 2, "two heads"),
-        case(6, 8, 32, 4, "an MLP four times as wide"),
-        case(1, 6, 9, 3, "a single token"),
-        case(5, 4, 7, 1, "a single head"),
-    ]
+def block(rng, seq_len, d_model, d_ff, n_heads, label):
+    shapes = {"W_1": (d_model, d_ff), "W_2": (d_ff, d_model)}
+    names = ("W_q", "W_k", "W_v", "W_o", "W_1", "W_2")
+    W = {name: normal(rng, *shapes.get(name, (d_model, d_model))) for name in names}
+    return Case(normal(rng, seq_len, d_model, scale=2) + 0.5, W, n_heads, label=label)
 
 
 BLOCK = Task(
-    grade_id="block", entry="transformer_block", cases=block_cases, compare=CLOSE,
-    watch=("mutated",), misconceptions=[
+    grade_id="block", entry="transformer_block", compare=CLOSE, watch=("mutated",),
+    cases=lambda rng: [
+        block(rng, 4, 6, 10, 2, "two heads"),
+        block(rng, 1, 6, 9, 3, "a single token"),
+        block(rng, 5, 4, 7, 1, "a single head"),
+    ],
+    misconceptions=[
         ("forgets-w-o", ' @ W["W_o"]', "",
          "W^O is missing: one more product mixes the merged heads, Z W^O"),
         ("forgets-relu", 'torch.relu(norm(Out) @ W["W_1"])', 'norm(Out) @ W["W_1"]',
@@ -130,6 +126,8 @@ BLOCK = Task(
          "the norms come behind the additions; here they come before attention and MLP"),
         ("transposes-the-weights", "W[name]", "W[name].T", 'W["W_o"]', 'W["W_o"].T',
          "the square matrices are transposed: it is X @ W"),
+        ("merges-by-reshape", "merge_heads(attend(Q, K, V))", "attend(Q, K, V).reshape(X.shape)",
+         "a reshape alone mixes the tokens of the heads: merge_heads"),
         ("one-wide-head", "partition_heads(Y, n_heads)", "partition_heads(Y, 1)",
          "attention ran as one head of width D: partition Q, K and V first"),
         ("gelu", "torch.relu(norm", "F.gelu(norm",
@@ -139,28 +137,22 @@ BLOCK = Task(
          "relu stands behind W^2; it belongs between W^1 and W^2, at the width F"),
         ("no-residual-of-attention", "Out = X + Z", "Out = Z",
          "the first residual connection is missing: Out = X + Z W^O"),
-        ("adds-x-again", "return Out", "return X", "the second residual connection adds X, so what "
-         "attention gathered is lost from the stream: add Out"),
+        ("adds-x-again", "return Out", "return X",
+         "the second residual connection adds X, and loses what attention gathered: add Out"),
         ("mlp-reads-x", "norm(Out)", "norm(X)",
          "the MLP reads X, beside attention instead of after it: it reads norm(Out)"),
     ])  # fmt: skip
 
 
-def flops_cases(rng):
-    def case(head_dim, n_heads, prompt_len, n_new, label):
-        return Case(head_dim * n_heads, n_heads, prompt_len, n_new, label=label)
-
-    return [
-        case(between(rng, 3, 9), between(rng, 2, 6), between(rng, 3, 20), 1, "one new token"),
-        case(between(rng, 3, 9), 4, between(rng, 3, 20), between(rng, 5, 30), "several new tokens"),
-        case(between(rng, 3, 9), 1, 1, between(rng, 3, 9), "a prompt of one token"),
-        case(128, 32, between(rng, 300, 2000), between(rng, 50, 200), "a real model's sizes"),
-        case(between(rng, 3, 9), 2, between(rng, 3, 20), 0, "no new token"),
-    ]
-
-
 NAIVE_FLOPS = Task(
-    grade_id="naive-flops", entry="naive_flops", cases=flops_cases, compare=Exact(),
+    grade_id="naive-flops", entry="naive_flops", compare=Exact(), cases=lambda rng: [
+        Case(3 * between(rng, 4, 9), 3, between(rng, 3, 20), 1, label="one new token"),
+        Case(4 * between(rng, 3, 9), 4, between(rng, 3, 20), between(rng, 5, 30),
+             label="several new tokens"),
+        Case(between(rng, 3, 9), 1, 1, between(rng, 3, 9), label="a prompt of one token"),
+        Case(4096, 32, between(rng, 300, 2000), 150, label="a real model's sizes"),
+        Case(12, 2, between(rng, 3, 20), 0, label="no new token"),
+    ],
     misconceptions=[
         ("counts-macs", "return total", "return total // 2",
          "half of it: a multiply-add is 2 FLOPs, so 2·m·n·k per product"),
@@ -196,32 +188,33 @@ NAIVE_FLOPS = Task(
          "this is the first pass alone, over the prompt; each new token takes a pass"),
         ("half-an-mlp", "mlp = 2 * (2", "mlp = (2",
          "only one of the MLP's two products is counted, rows 11 AND 13"),
-        ("causal-half", "2 * (2 * seq_len * seq_len * head_dim)",
-         "2 * seq_len * (seq_len + 1) * head_dim", "the scores are counted as a triangle; the "
-         "table computes them whole, L×L, and masks them afterwards"),
+        ("causal-half", "2 * (2 * seq_len * seq_len", "2 * (seq_len * (seq_len + 1)",
+         "the scores are counted as a triangle; they are computed whole, L×L, and then masked"),
+        ("k-minus-one-additions", "(2 * seq_len * d_model * d_model)",
+         "(seq_len * d_model * (2 * d_model - 1))", "2 * (2 * seq_len * seq_len * head_dim)",
+         "seq_len * (seq_len * (2 * head_dim - 1) + head_dim * (2 * seq_len - 1))",
+         "2 * (2 * seq_len * d_model * d_ff)",
+         "seq_len * (d_ff * (2 * d_model - 1) + d_model * (2 * d_ff - 1))",
+         "counted with k - 1 additions for k products; here a product costs 2·m·n·k"),
     ])  # fmt: skip
 
 
-def grouped_cases(rng):
-    def case(n_heads, n_kv_heads, seq_len, head_dim, label):
-        Q = normal(rng, n_heads, seq_len, head_dim, scale=1.5)
-        K, V = (normal(rng, n_kv_heads, seq_len, head_dim, scale=1.5) for _ in range(2))
-        inv_freq = normal(rng, head_dim // 2).abs() + 0.1
-        return Case(Q, K, V, inv_freq, label=label)
-
-    return [
-        case(6, 3, 5, 4, "six query heads, three key heads"),
-        case(6, 2, 4, 8, "six query heads, two key heads"),
-        case(4, 1, 6, 4, "one key head for all"),
-        case(3, 3, 4, 6, "a key head for each query head"),
-        case(4, 2, 1, 4, "a single token"),
-        case(2, 1, 3, 2, "heads of one pair"),
-    ]
+def grouped(rng, n_heads, n_kv_heads, seq_len, head_dim, label):
+    Q, K, V = (normal(rng, n, seq_len, head_dim, scale=1.5)
+               for n in (n_heads, n_kv_heads, n_kv_heads))  # fmt: skip
+    return Case(Q, K, V, normal(rng, head_dim // 2).abs() + 0.1, label=label)
 
 
 GROUPED_ATTENTION = Task(
-    grade_id="grouped-attention", entry="grouped_attention", cases=grouped_cases, compare=CLOSE,
-    watch=("mutated",), misconceptions=[
+    grade_id="grouped-attention", entry="grouped_attention", compare=CLOSE, watch=("mutated",),
+    cases=lambda rng: [
+        grouped(rng, 6, 2, 4, 8, "six query heads, two key heads"),
+        grouped(rng, 4, 1, 6, 4, "one key head for all"),
+        grouped(rng, 3, 3, 4, 6, "a key head for each query head"),
+        grouped(rng, 4, 2, 1, 4, "a single token"),
+        grouped(rng, 2, 1, 3, 2, "heads of one pair"),
+    ],
+    misconceptions=[
         ("repeats-in-turn", "Y.repeat_interleave(len(Q) // len(V), dim=0)",
          "Y.repeat(len(Q) // len(V), 1, 1)",
          "neighbouring query heads share a key head, 0 0 1 1: repeat_interleave"),
@@ -236,6 +229,12 @@ GROUPED_ATTENTION = Task(
         ("turns-backwards", "x1 * cos - x2 * sin, x2 * cos + x1 * sin",
          "x1 * cos + x2 * sin, x2 * cos - x1 * sin",
          "turned the other way: it is -sin in the first half, +sin in the second"),
+        ("half-overwritten", "(x1 * cos - x2 * sin, x2", "(x1 := x1 * cos - x2 * sin, x2",
+         "the second half was computed from the NEW first half: keep the old x1"),
+        ("half-overwritten-in-place", "(x1 * cos - x2 * sin, x2", "(x1.copy_(x1 * cos - x2 * sin), "
+         "x2", "the first half was overwritten in place, then used; the caller's tensors change"),
+        ("own-frequencies", "* inv_freq", "* 1e4 ** (-torch.arange(Q.shape[-1] // 2) / "
+         "(Q.shape[-1] // 2))", "inv_freq is not used: the angles are those of base 10000"),
         ("pairs-of-neighbours", "x.chunk(2, dim=-1)", "(x[..., ::2], x[..., 1::2])",
          "the pairs are neighbours; the partner of number i is number i + H/2"),
         ("groups-of-two", "len(Q) // len(V)", "2 if len(V) < len(Q) else 1",
@@ -245,45 +244,36 @@ GROUPED_ATTENTION = Task(
     ])  # fmt: skip
 
 
-def llama_cases(rng):
-    def case(n_layers, n_heads, n_kv_heads, head_dim, d_model, seq_len, label):
-        d_ff, vocab_size = d_model + 3, 11
-        q, kv = n_heads * head_dim, n_kv_heads * head_dim
-        W = {
-            "model.embed_tokens": normal(rng, vocab_size, d_model),
-            "model.norm": normal(rng, d_model),
-            "lm_head": normal(rng, vocab_size, d_model),
-        }
-        shapes = {"input_layernorm": (d_model,), "post_attention_layernorm": (d_model,),
-                  "self_attn.q_proj": (q, d_model), "self_attn.k_proj": (kv, d_model),
-                  "self_attn.v_proj": (kv, d_model), "self_attn.o_proj": (d_model, q),
-                  "mlp.gate_proj": (d_ff, d_model), "mlp.up_proj": (d_ff, d_model),
-                  "mlp.down_proj": (d_model, d_ff)}  # fmt: skip
-        for i in range(n_layers):
-            W |= {f"model.layers.{i}.{name}": normal(rng, *shape, scale=0.5)
-                  for name, shape in shapes.items()}  # fmt: skip
-        W = {f"{name}.weight": tensor for name, tensor in W.items()}
-        token_ids = torch.as_tensor(rng.integers(0, vocab_size, seq_len))
-        base, eps = float(rng.integers(50, 900)), 0.01
-        return Case(token_ids, W, n_layers, n_heads, n_kv_heads, base, eps, label=label)
-
-    return [
-        case(2, 4, 2, 4, 16, 5, "two layers"),
-        case(3, 3, 1, 6, 18, 4, "three layers, one key head"),
-        case(1, 2, 2, 4, 8, 1, "one layer, one token"),
-        case(2, 4, 4, 6, 16, 6, "heads that are wider together than D"),
-    ]
+def llama(rng, n_layers, n_heads, n_kv_heads, head_dim, d_model, seq_len, label):
+    d_ff, q, kv = d_model + 3, n_heads * head_dim, n_kv_heads * head_dim
+    shapes = {"input_layernorm": (d_model,), "post_attention_layernorm": (d_model,),
+              "self_attn.q_proj": (q, d_model), "self_attn.k_proj": (kv, d_model),
+              "self_attn.v_proj": (kv, d_model), "self_attn.o_proj": (d_model, q),
+              "mlp.gate_proj": (d_ff, d_model), "mlp.up_proj": (d_ff, d_model),
+              "mlp.down_proj": (d_model, d_ff)}  # fmt: skip
+    W = {f"model.layers.{i}.{name}.weight": normal(rng, *shape, scale=0.5)
+         for i in range(n_layers) for name, shape in shapes.items()}  # fmt: skip
+    W["model.norm.weight"] = normal(rng, d_model)
+    W |= {f"{name}.weight": normal(rng, 11, d_model) for name in ("model.embed_tokens", "lm_head")}
+    token_ids, base = torch.as_tensor(rng.integers(0, 11, seq_len)), float(between(rng, 50, 900))
+    return Case(token_ids, W, n_layers, n_heads, n_kv_heads, base, 0.01, label=label)
 
 
 LLAMA_LOGITS = Task(
-    grade_id="llama-logits", entry="llama_logits", cases=llama_cases, watch=("mutated",),
-    compare=Close(rtol=1e-4, atol=1e-5), misconceptions=[
+    grade_id="llama-logits", entry="llama_logits", watch=("mutated",),
+    compare=Close(rtol=1e-4, atol=1e-5), cases=lambda rng: [
+        llama(rng, 2, 4, 2, 4, 16, 5, "two layers"),
+        llama(rng, 3, 3, 1, 6, 18, 4, "three layers, one key head"),
+        llama(rng, 1, 2, 2, 4, 8, 1, "one layer, one token"),
+        llama(rng, 2, 4, 4, 6, 16, 6, "heads that are wider together than D"),
+    ],
+    misconceptions=[
         ("norm-without-weight", " * weight", "",
          "the norms have no weight: each column is multiplied by a learned one"),
         ("norm-without-root", "torch.rsqrt(", "1 / (",
          "the norm divides by the mean square, not by its root"),
         ("norm-without-eps", " + eps", "",
-         "ε is missing in the norm: mean(x²) + ε, under the root"),
+         "the norm does not use eps: mean(x²) + eps, under the root"),
         ("layer-norm", "x * torch.rsqrt(x.pow(2).mean(dim=-1, keepdim=True) + eps)",
          "F.layer_norm(x, x.shape[-1:], eps=eps)",
          "LayerNorm subtracts the mean; RMSNorm only divides"),
@@ -312,8 +302,12 @@ LLAMA_LOGITS = Task(
         ("attention-not-normed", 'h = rms_norm(x, W[at + "input_layernorm.weight"])', "h = x",
          "attention reads the stream as it is: it reads a normed copy"),
         ("mlp-reads-the-old-copy", 'h = rms_norm(x, W[at + "post_attention_layernorm.weight"])',
-         "pass", "the MLP reads the copy that attention has read; it needs a new one, of the "
-         "stream to which attention was added, with its own norm"),
+         "pass", "the MLP reads attention's copy; it needs a new one, of the sum, normed anew"),
+        ("parallel", "x = x + F.linear(z", "old, x = x, x + F.linear(z",
+         'rms_norm(x, W[at + "post', 'rms_norm(old, W[at + "post',
+         "the MLP reads the stream from BEFORE attention; it reads what attention was added to"),
+        ("exponent-by-d", "2) / Q.shape[-1])", "2) / x.shape[-1])",
+         "the exponent is divided by D; it is -2i/H, with the width of a head"),
         ("base-10000", "base ** (", "1e4 ** (", "the base of RoPE is fixed to 10000: take `base`"),
         ("eps-outside-the-root", "x * torch.rsqrt(x.pow(2).mean(dim=-1, keepdim=True) + eps)",
          "x / (x.pow(2).mean(dim=-1, keepdim=True).sqrt() + eps)",

@@ -15,7 +15,7 @@ def scales(width):
     return [
         ("no-scale", f" / {root}", "", "the scores are not scaled: divide by √H"),
         ("scale-typed-in", root, "2", "the scale of the visible test, √4 = 2, is typed in"),
-        ("scale-without-root", root, width, "the scores are divided by H; the scale is its root"),
+        ("scale-without-root", root, width, "divided by H, or twice by √H; divide by √H once"),
     ]
 
 
@@ -31,23 +31,20 @@ def use_append(answer, keys, values, chunks):
     return {"steps": steps, "reserved keys": keys, "reserved values": values}
 
 
-def append_case(rng, n_kv_heads, max_seq_len, head_dim, lengths, label):
-    def pair(length):
-        return normal(rng, n_kv_heads, length, head_dim), normal(rng, n_kv_heads, length, head_dim)
-
-    return Case(*pair(max_seq_len), [pair(length) for length in lengths], label=label)
+def append_case(rng, n_kv_heads, max_seq_len, lengths, label):
+    (reserved, *new) = (list(normal(rng, 2, n_kv_heads, n, 3)) for n in (max_seq_len, *lengths))
+    return Case(*reserved, new, label=label)
 
 
 RETURNED = "keys[:, :end], values[:, :end]"
 APPEND = Task(
     grade_id="append", entry="append", drive=use_append, compare=Exact(), watch=("mutated",),
     cases=lambda rng: [
-        append_case(rng, 2, 9, 4, [4, 1, 1], "a prefill and two decode steps"),
-        append_case(rng, 3, 6, 2, [1, 1, 1], "decode steps from nothing"),
-        append_case(rng, 2, 8, 3, [2, 3, 1], "a prefill in chunks"),
-        append_case(rng, 2, 5, 3, [4, 1], "filled to the last position"),
-        append_case(rng, 2, 3, 2, [2, 1, 1], "one position too many"),
-        append_case(rng, 2, 3, 2, [2, 2], "a chunk of which only a part fits"),
+        append_case(rng, 2, 9, [4, 1, 1], "a prefill and two decode steps"),
+        append_case(rng, 3, 6, [1, 1, 1], "decode steps from nothing"),
+        append_case(rng, 2, 6, [2, 3, 1], "a prefill in chunks, to the last position"),
+        append_case(rng, 2, 3, [2, 1, 1], "one position too many"),
+        append_case(rng, 2, 3, [2, 2], "a chunk of which only a part fits"),
     ],
     misconceptions=[
         ("concat", "    end = length + k.shape[1]", "    return torch.cat([keys[:, :length], k], "
@@ -85,11 +82,9 @@ CHUNK_MASK = Task(
     grade_id="chunk-mask", entry="chunk_mask", compare=Exact(),
     cases=lambda rng: [
         Case(3, 4, label="a chunk behind a past"),
-        Case(5, 2, label="a chunk longer than the past"),
         Case(4, 0, label="a prefill"),
         Case(1, between(rng, 3, 9), label="a decode step"),
         Case(1, 0, label="the first token"),
-        Case(between(rng, 2, 7), between(rng, 10, 30), label="a long past"),
     ],
     misconceptions=[
         ("no-mask-behind-a-cache", SEEN, "(positions <= queries[:, None]) | (past_len > 0)",
@@ -97,6 +92,8 @@ CHUNK_MASK = Task(
         ("square", "torch.arange(past_len + seq_len)", "torch.arange(seq_len)",
          "(past_len, past_len + seq_len)", "(seq_len)",
          "this is the (L, L) square of the new tokens; S = past_len + L columns are needed"),
+        ("whole-square", "(past_len, past_len", "(past_len",
+         "there is a row for every position; only the NEW tokens have one"),
         ("diagonal-not-moved", "(past_len, past_len + seq_len)", "(seq_len)",
          "the diagonal starts at column 0; new token l is position past_len + l"),
         ("hides-the-chunk", SEEN, "(positions < past_len) | (positions == queries[:, None])",
@@ -113,14 +110,13 @@ CHUNK_MASK = Task(
         ("moved-by-the-chunk", "(past_len, past_len + seq_len)", "(seq_len, 2 * seq_len)",
          "the diagonal is moved by the number of NEW tokens; in front of them are past_len"),
         ("past-behind", "positions <= queries[:, None]",
-         "(positions <= queries[:, None]).roll(-past_len, dims=1)", "the columns of the past stand "
-         "last; the cache holds the earlier positions, so they come first"),
+         "(positions <= queries[:, None]).roll(-past_len, dims=1)",
+         "the columns of the past come last; they are the earlier positions, so the first columns"),
     ])  # fmt: skip
 
 
 def rope_case(rng, seq_len, past_len, head_dim, label):
-    Q, K_new, K_cache = (normal(rng, n, head_dim) for n in (seq_len, seq_len, past_len))
-    return Case(Q, K_new, K_cache, label=label)
+    return Case(*(normal(rng, n, head_dim) for n in (seq_len, seq_len, past_len)), label=label)
 
 
 PLACES = "torch.arange(past_len, past_len + len(Q))"
@@ -128,7 +124,6 @@ ROPE_CACHE = Task(
     grade_id="rope-cache", entry="cached_scores", compare=CLOSE, watch=("mutated",),
     cases=lambda rng: [
         rope_case(rng, 5, 0, 4, "a prefill"),
-        rope_case(rng, 1, 6, 6, "a decode step"),
         rope_case(rng, 3, 4, 4, "a chunk behind a past"),
         rope_case(rng, 1, between(rng, 20, 60), 8, "a decode step behind a long past"),
     ],
@@ -157,12 +152,10 @@ ROPE_CACHE = Task(
         ("returns-the-new-keys", "math.sqrt(Q.shape[-1]), K", "math.sqrt(Q.shape[-1]), K_new",
          "only the new keys are returned; all S of them are cached next"),
         ("only-keys-moved", "(Q, positions)", "(Q, positions - past_len)",
-         "the new keys stand at their places now, the queries still count from 0: both are of the "
-         "same tokens"),
-        ("masks", "return Q @ K.T / math.sqrt(Q.shape[-1])",
-         "return (Q @ K.T / math.sqrt(Q.shape[-1])).masked_fill(~torch.ones(len(Q), len(K), "
-         "dtype=torch.bool).tril(past_len), -math.inf)", "the scores are masked; here they come "
-         "without a mask, which is the subject of task 2"),
+         "the new keys are at their places now, the queries still count from 0: use the same ones"),
+        ("masks", "return Q @ K.T / math.sqrt(Q.shape[-1])", "hidden = torch.ones(len(Q), len(K))"
+         ".triu(past_len + 1) > 0\n    return (Q @ K.T / math.sqrt(Q.shape[-1])).masked_fill("
+         "hidden, -math.inf)", "the scores are masked; here no mask is wanted, that was task 2"),
         ("returns-them-unturned", "Q, K_new = rotate", "Q, turned = rotate",
          "K = torch.cat([K_cache, K_new])", "K = torch.cat([K_cache, turned])",
          "math.sqrt(Q.shape[-1]), K", "math.sqrt(Q.shape[-1]), torch.cat([K_cache, K_new])",
@@ -176,7 +169,7 @@ def use_decode_step(answer, X, W, prompt_len):
     n_rows = []
 
     def project(rows):
-        n_rows.append(len(rows) if rows.dim() > 1 else 1)
+        n_rows.append(len(rows) if rows.dim() == 2 else 0)
         return rows @ W[0], rows @ W[1], rows @ W[2]
 
     cache, steps = (X[:prompt_len] @ W[1], X[:prompt_len] @ W[2]), []
@@ -188,22 +181,21 @@ def use_decode_step(answer, X, W, prompt_len):
     return steps
 
 
-def decode_cases(rng):
-    def case(seq_len, d_model, head_dim, prompt_len, label, scale=2):
-        W = [normal(rng, d_model, head_dim) / math.sqrt(d_model) for _ in range(3)]
-        return Case(scale * normal(rng, seq_len, d_model), W, prompt_len, label=label)
-
-    return [
-        case(7, 8, 4, 4, "a prompt and three steps"),
-        case(4, 6, 3, 1, "a prompt of one token"),
-        case(6, 5, 5, 5, "a single step"),
-        case(9, 8, 6, 4, "scores so large that exp gives infinity", scale=100),
-    ]
+def decode(rng, seq_len, d_model, head_dim, prompt_len, label, scale=2):
+    W = [normal(rng, d_model, head_dim) / math.sqrt(d_model) for _ in range(3)]
+    return Case(scale * normal(rng, seq_len, d_model), W, prompt_len, label=label)
 
 
 DECODE_STEP = Task(
-    grade_id="decode-step", entry="decode_step", cases=decode_cases, drive=use_decode_step,
-    compare=CLOSE, watch=("mutated",), misconceptions=[
+    grade_id="decode-step", entry="decode_step", drive=use_decode_step, compare=CLOSE,
+    watch=("mutated",), cases=lambda rng: [
+        decode(rng, 7, 8, 4, 4, "a prompt and three steps"),
+        decode(rng, 4, 6, 3, 1, "a prompt of one token"),
+        decode(rng, 9, 8, 6, 4, "scores so large that exp gives infinity", scale=100),
+    ],
+    misconceptions=[
+        ("row-without-axis", "project(X[-1:])", "(y[None] for y in project(X[-1]))",
+         "project got X[-1], a vector (D,); X[-1:] is one row, (1, D)"),
         ("projects-everything", "X[-1:]", "X", "torch.cat([cache[0], k])", "k",
          "torch.cat([cache[1], v])", "v", "softmax(q @", "softmax(q[-1:] @",
          "right numbers, but project saw every row again: send it X[-1:] only"),
@@ -241,27 +233,22 @@ def honest(prompt_len, n):
 def cache_test_cases(rng):
     L, n = between(rng, 4, 20), between(rng, 5, 9)
     ids = rng.permutation(98)[:n].tolist()
-    other = [ids[0], 99, *ids[2:]]
-    run = honest(L, n)
-    recomputed = [(L + i, 0) for i in range(n)]
+    other, run, recomputed = [ids[0], 99, *ids[2:]], honest(L, n), [(L + i, 0) for i in range(n)]
     return [
         Case(run, L, ids, ids, label="an honest run"),
         Case(honest(L, 1), L, ids[:1], ids[:1], label="an honest run of one token"),
         Case(honest(1, n), 1, ids, ids, label="an honest run from a prompt of one token"),
         Case(run, L, other, ids, label="wrong tokens"),
         Case(recomputed, L, other, ids, label="wrong tokens, computed again"),
-        Case(honest(L, n - 1), L, ids[:-1], ids, label="too few tokens"),
+        Case(honest(L, n - 1), L, ids[:-1], ids, label="too few tokens (zip would not see that)"),
         Case(run, L, ids[1:] + ids[:1], ids, label="the right tokens in another order"),
-        Case(run, L, ids, [*ids, 5], label="tokens that are missing at the end"),
         *(Case(calls, L, ids, ids, label=label) for label, calls in {
             "everything computed again": recomputed,
             "only the last step honest": [run[0], *recomputed[1:-1], run[-1]],
             "only the first step honest": [*run[:2], *recomputed[2:]],
             "a past that does not grow": [run[0]] + [(1, L)] * (n - 1),
-            "steps without a past": [run[0]] + [(1, 0)] * (n - 1),
             "one call too many": [*run, (L + n - 1, 0)],
             "one step too many": [*run, (1, L + n - 1)],
-            "the prompt twice": [(L, 0), *run],
             "no prefill": run[1:],
             "one call too few": run[:-1],
             "steps in another order": [run[0], run[2], run[1], *run[3:]],
@@ -276,6 +263,13 @@ WANTED = "list(calls) == wanted"
 CACHE_TEST = Task(
     grade_id="cache-test", entry="cache_was_used", cases=cache_test_cases, compare=Exact(),
     watch=("mutated",), misconceptions=[
+        ("zip-of-tokens", "len(naive_ids) - 1", "len(cached_ids) - 1", "cached_ids == naive_ids",
+         "all(a == b for a, b in zip(cached_ids, naive_ids))",
+         "zip stops at the shorter list, so tokens that are missing go unseen"),
+        ("only-the-sum", WANTED, "sum(n for n, _ in calls) == prompt_len + len(naive_ids) - 1",
+         "this counts tokens over all calls; each call has its own length and past"),
+        ("same-tokens-in-any-order", "cached_ids == naive_ids", "set(cached_ids) == set(naive_ids)",
+         "the tokens are compared as sets; their order and number count, too"),
         ("compares-tokens-only", " and list(calls) == wanted", "",
          "this compares tokens only, and they are right without any cache, too"),
         ("looks-at-calls-only", "cached_ids == naive_ids and ", "",
@@ -326,30 +320,28 @@ def use_generate(answer, tables, W, prompt_ids, max_new_tokens, end_id):
     return {"tokens": new_ids, "tokens of each pass": n_rows, "last states": states}
 
 
-def generate_cases(rng):
-    def case(prompt_len, max_new_tokens, end_id, label, n_layers=2, d_model=8):
-        tables = [normal(rng, n, d_model) for n in (5, 40)] + [normal(rng, d_model, 5)]
-        prompt_ids = [max(end_id, 0), *(between(rng, 0, 5) for _ in range(prompt_len - 1))]
-        W = normal(rng, n_layers, 4, d_model, d_model)
-        return Case(tables, W, prompt_ids, max_new_tokens, end_id, label=label)
-
-    # Of five tokens, one or the other soon ends a text.
-    follow = [torch.eye(5, 8).double(), normal(rng, 40, 8), torch.eye(8, 5).double().roll(1, 1)]
-    ends = [case(4, 12, end_id, f"end token {end_id}") for end_id in range(5)]
-    return [
-        case(6, 9, -1, "a prompt and nine tokens", n_layers=3),
-        case(1, 6, -1, "a prompt of one token"),
-        case(7, 1, -1, "a single new token"),
-        case(3, 12, -1, "wider heads", d_model=20),
-        *ends,
-        # Without any weights the next token is the last one + 1.
-        Case(follow, torch.zeros(2, 4, 8, 8).double(), [3, 1], 4, 2, label="one token, the end"),
-    ]
+def generation(rng, prompt_len, max_new_tokens, end_id, label, n_layers=2, d_model=8):
+    tables = [normal(rng, n, d_model) for n in (5, 400)] + [normal(rng, d_model, 5)]
+    prompt_ids = [max(end_id, 0), *(between(rng, 0, 5) for _ in range(prompt_len - 1))]
+    W = normal(rng, n_layers, 4, d_model, d_model)
+    return Case(tables, W, prompt_ids, max_new_tokens, end_id, label=label)
 
 
+# Without any weights the next token is the last one + 1.
+FOLLOW = [torch.eye(5, 8).double(), torch.eye(40, 8).double(), torch.eye(8, 5).double().roll(1, 1)]
 GENERATE = Task(
-    grade_id="generate", entry="generate", cases=generate_cases, drive=use_generate,
-    compare=CLOSE, watch=("mutated",), misconceptions=[
+    grade_id="generate", entry="generate", drive=use_generate, compare=CLOSE, watch=("mutated",),
+    cases=lambda rng: [
+        generation(rng, 6, 9, -1, "a prompt and nine tokens", n_layers=3),
+        generation(rng, 1, 6, -1, "a prompt of one token"),
+        generation(rng, 7, 1, -1, "a single new token"),
+        generation(rng, 3, 12, -1, "wider heads", d_model=20),
+        # Of five tokens, one or the other soon ends a text.
+        *(generation(rng, 4, 12, end_id, f"end token {end_id}, also in the prompt")
+          for end_id in range(5)),
+        Case(FOLLOW, torch.zeros(2, 4, 8, 8).double(), [3, 1], 4, 2, label="one token, the end"),
+    ],
+    misconceptions=[
         ("computes-everything-again",
          "ids = [int(model.logits(X[-1:]).argmax())]\n        new_ids += ids",
          "new_ids.append(int(model.logits(X[-1:]).argmax()))\n        ids, past_len = "
@@ -384,6 +376,8 @@ GENERATE = Task(
         ("end-in-the-prompt", "past_len = [], list(prompt_ids), 0",
          "past_len = [], list(prompt_ids), 0\n    if end_id in prompt_ids:\n        return []",
          "end_id in the PROMPT ends the text before it begins; only a new token can end it"),
+        ("end-in-the-text", "ids[0] == end_id", "end_id in [*prompt_ids, *new_ids]",
+         "end_id is looked for in the prompt, too, which stops after one token"),
         ("end-sent-in", "        ids = [int(", "        if new_ids[-1:] == [end_id]:\n"
          "            return new_ids\n        ids = [int(", "ids[0] == end_id or ", "",
          "the tokens are right, but end_id went through the model, too, before the loop stopped"),

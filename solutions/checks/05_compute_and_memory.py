@@ -13,27 +13,30 @@ CACHE = [
 TOY = {"n_params": 1000, "n_layers": 1, "n_kv_heads": 1, "head_dim": 25}  # of the visible tests
 
 
-def table_cases(rng):
-    cases = [
-        Case(*(between(rng, 2, 50) for _ in range(3)), width, entry="intensity", label="intensity")
-        for width in (1, 2, 4)
-    ]
-    for entry in ("prefill_table", "decode_table"):
-        for n_heads in (4, 8):
-            length, head_dim = between(rng, 5, 300), between(rng, 8, 64)
-            cases.append(Case(length, n_heads * head_dim, n_heads, entry=entry, label=entry))
-    return cases
-
-
 INTENSITY_TABLES = Task(
     grade_id="intensity-tables", entry=("intensity", "prefill_table", "decode_table"),
-    cases=table_cases, compare=CLOSE, misconceptions=[
+    compare=CLOSE, cases=lambda rng: [
+        *(Case(*(between(rng, 2, 50) for _ in range(3)), width, entry="intensity",
+               label="intensity, FP16" if width == 2 else "intensity, not FP16")
+          for width in (2, 4)),
+        *(Case(between(rng, 5, 300), n_heads * between(rng, 8, 64), n_heads, entry=entry,
+               label=entry)
+          for entry in ("prefill_table", "decode_table") for n_heads in (4, 8)),
+    ],
+    misconceptions=[
         ("counts-macs", "return 2 * m", "return m",
          "half of it: a multiplication and an addition are 2 FLOPs"),
         ("per-element", "(bytes_per_element * elements)", "elements",
          "this is FLOPs per element, not per byte"),
-        ("forgets-result", " + m * n  #", "  #",
-         "the result has to be written, too: m · n elements"),
+        ("forgets-result", " + m * n  #", "  #", "the result, m · n elements, has to be written"),
+        ("second-operand-only", "m * k + k * n + m * n", "k * n",
+         "only the second operand is counted; the first is read, too, and the result written"),
+        ("fp16-always", "(bytes_per_element * el", "(2 * el", "bytes_per_element is not used"),
+        ("joined-qkv", '("linear", d_model, d_model), ("attention", h, seq',
+         '("linear", d_model, 3 * d_model), ("attention", h, seq',
+         '("linear", d_model, d_model), ("attention", h, k',
+         '("linear", d_model, 3 * d_model), ("attention", h, k',
+         "the linear row is ONE product, X W^Q, not that of Q, K and V joined"),
         ("whole-width-heads", "    h = d_model // n_heads", "    h = d_model",
          "keys = d_model // n_heads", "keys = d_model",
          "ONE head has the width d_model // n_heads"),
@@ -48,22 +51,17 @@ INTENSITY_TABLES = Task(
     ])  # fmt: skip
 
 
-def batch_cases(rng):
-    peak = between(rng, 4, 9)
-    return [
+DECODE_BATCH = Task(
+    grade_id="decode-batch", entry="compute_bound_batch", compare=Exact(), cases=lambda rng: [
         Case(4096, 4096, 312, 2039, label="an A100"),
         Case(320, 320, 312, 2039, label="an A100, and a narrow matrix"),
         Case(512 * between(rng, 2, 9), 512 * between(rng, 10, 20), 989, 3350, label="an H100"),
-        # the intensity reaches the ridge exactly: peak / 1 with equal sides 4 peak
-        Case(4 * peak, 4 * peak, peak, 1000, label="a batch that reaches the ridge exactly"),
-        Case(2 * peak, 2 * peak, peak, 1000, label="a limit that is exactly the ridge: None"),
+        # with equal sides of 4 times the ridge, and of 2 times
+        Case(20, 20, 5, 1000, label="a batch that reaches the ridge exactly"),
+        Case(14, 14, 7, 1000, label="a limit that is exactly the ridge: None"),
         Case(between(rng, 20, 40), between(rng, 20, 40), 312, 2039, label="a small matrix"),
         Case(401, 401, 200, 1000, label="a batch of tens of thousands"),
-    ]
-
-
-DECODE_BATCH = Task(
-    grade_id="decode-batch", entry="compute_bound_batch", cases=batch_cases, compare=Exact(),
+    ],
     misconceptions=[
         ("takes-the-ridge", "    left =", "    return math.ceil(ridge)\n    left =",
          "inputs and results grow with the batch as well, not the FLOPs alone"),
@@ -75,11 +73,12 @@ DECODE_BATCH = Task(
         ("whole-ridge", "10**12 / (", "10**12 // (", "the ridge is no whole number"),
         ("forgets-results", "ridge * (d_in + d_out)", "ridge * d_in",
          "the bytes of the results, B · d_out elements, are left out"),
-        ("gives-up", "return math.ceil(ridge * d_in * d_out / left)", "batch = math.ceil(ridge * "
-         "d_in * d_out / left)\n    return batch if batch < 10_000 else None",
+        ("gives-up", "if left <= 0", "if left <= 0 or ridge * d_in * d_out / left > 10_000",
          "the search ends too early: only the limit for B → ∞ says that there is no such batch"),
         ("tera-over-giga", "* 10**12 / (bandwidth_gb_per_s * 10**9)", "/ bandwidth_gb_per_s",
          "the ridge is far too small: T is 10¹², G is 10⁹"),
+        ("divides-by-zero", "left <= 0", "left < 0",
+         "where the limit is exactly the ridge the formula divides by 0: None there, too"),
         ("negative-batch", "left <= 0", "left == 0",
          "the formula gives a negative batch where none reaches the ridge: None"),
         ("never-none", "return None", "return math.ceil(ridge)",
@@ -103,21 +102,17 @@ def any_device(rng):
     }
 
 
-def request_cases(rng):
-    slow = {**any_device(rng), "peak": 10**11}  # even a decode step is compute bound
-    return [
+REQUEST_TIMES = Task(
+    grade_id="request-times", entry="request_times", compare=CLOSE, cases=lambda rng: [
         Case(any_spec(rng), any_device(rng), between(rng, 2000, 9000), between(rng, 30, 90),
              label="a long prompt"),
         Case(any_spec(rng), any_device(rng), between(rng, 2, 9), 2, label="a short prompt"),
         Case(any_spec(rng), any_device(rng), between(rng, 999, 9999), 1, label="one new token"),
-        Case(any_spec(rng), slow, between(rng, 5, 50), 9, label="a device that computes slowly"),
+        Case(any_spec(rng), {**any_device(rng), "peak": 10**11}, between(rng, 5, 50), 9,
+             label="a device that computes slowly"),
         Case(TOY, {"peak": 600, "bandwidth": 1000, "memory": 10**5}, 10, 12,
              label="steps of which some read longer than they compute"),
-    ]  # fmt: skip
-
-
-REQUEST_TIMES = Task(
-    grade_id="request-times", entry="request_times", cases=request_cases, compare=CLOSE,
+    ],
     misconceptions=[
         ("counts-n-new-steps", "range(n_new - 1)", "range(n_new)",
          "the prefill gives the first token, so there are n_new - 1 decode steps"),
@@ -125,6 +120,10 @@ REQUEST_TIMES = Task(
         ("mean-of-two", "sum(steps) / len(steps)", "(steps[0] + steps[-1]) / 2", "+ sum(steps)}",
          "+ tpot_s * len(steps)}",
          "where some steps are compute bound they don't grow evenly: add them up"),
+        ("maximum-of-the-mean", "sum(steps) / len(steps)",
+         "pass_s(1, weights + per_token * (prompt_len + n_new / 2 - 1))", "+ sum(steps)}",
+         "+ tpot_s * len(steps)}",
+         "one maximum was taken for a mean step; each step has its own, max(compute, read)"),
         ("prefill-in-tpot", "sum(steps) / len(steps) if", "(ttft_s + sum(steps)) / n_new if",
          "tpot_s is the mean of the decode steps, without the prefill"),
         ("cache-stays", "(prompt_len + i)", "prompt_len",
@@ -140,30 +139,26 @@ REQUEST_TIMES = Task(
          "a multiplication and an addition are 2 FLOPs"),
         ("new-tokens-only", "(prompt_len + i)", "i", "the cache holds the prompt as well"),
         ("steps-only-read", "[pass_s(1, weights", "[pass_s(0, weights",
-         "a decode step computes, too: 2 · n_params FLOPs, which may take longer than "
-         "reading on a slow device"),
+         "a decode step computes, too: 2 · n_params FLOPs may take longer than reading"),
     ])  # fmt: skip
 
 
-def fitting_cases(rng):
-    sizes = [between(rng, 20_000, 160_000) for _ in range(4)]
-    cases = [
-        Case(mib, between(rng, 4, 15) + 0.25, 1000 * between(rng, 9, 99), between(rng, 90, 900))
-        for mib in sizes
-    ]
-    return [
-        *cases,
+USERS_THAT_FIT = Task(
+    grade_id="users-that-fit", entry="users_that_fit", compare=Exact(), cases=lambda rng: [
+        *(Case(mib, between(rng, 4, 15) + 0.25, 1000 * between(rng, 9, 99), between(rng, 90, 900),
+               label="a GPU with room for many") for mib in (24_564, 81_920, 143_771)),
         Case(8192, 16.5, 131_072, 8192, label="a GPU smaller than the weights"),
         Case(15_625, 4, 12_396, 10_000, label="room for nearly one user more"),  # 99.9
         Case(15_900, 16, 10_000, 1000, label="weights that just fit"),  # 16.67 GB
         Case(20_000, 20, 10**6, 1000, label="weights that fit, but no user"),  # 20.97 GB
         Case(1_953_125, 0, 200_000, 10_000, label="no weights, and room filled exactly"),  # 2048 GB
-    ]
-
-
-USERS_THAT_FIT = Task(
-    grade_id="users-that-fit", entry="users_that_fit", cases=fitting_cases, compare=Exact(),
+    ],
     misconceptions=[
+        ("weights-for-each-user", " - weights_gb * 10**9", "",
+         "* context_len", "* context_len + weights_gb * 10**9",
+         "the weights are in the memory once for all, not once for each user"),
+        ("wrong-direction", "* 2**20", "/ 1024 * 10**18 / 2**30",
+         "1.0737 is used the wrong way round: a GiB has MORE bytes than a GB"),
         ("gib-as-gb", "* 2**20", "/ 1024 * 10**9", "memory_mib / 1024 are GiB and not GB"),
         ("mib-as-mb", "2**20", "10**6", "a MiB has 2²⁰ bytes; 10⁶ are an MB"),
         ("weights-in-gib", "weights_gb * 10**9", "weights_gb * 2**30",
@@ -186,20 +181,25 @@ USERS_THAT_FIT = Task(
     ])  # fmt: skip
 
 
-def utilisation_cases(rng):
-    def measured():
-        return between(rng, 50, 900) / 10, between(rng, 5, 90) / 100
-
-    return [
-        Case(any_spec(rng), any_device(rng), batch, between(rng, 100, 4000), *measured(),
-             label="one sequence" if batch == 1 else "a batch")
-        for batch in (1, between(rng, 2, 9), between(rng, 20, 90))
-    ]  # fmt: skip
+def measured(rng, batch_size, label, **slower):
+    seconds = between(rng, 50, 900) / 10, between(rng, 5, 90) / 100
+    device, prompt_len = {**any_device(rng), **slower}, between(rng, 100, 4000)
+    return Case(any_spec(rng), device, batch_size, prompt_len, *seconds, label=label)
 
 
 UTILISATION = Task(
-    grade_id="utilisation", entry="utilisation", cases=utilisation_cases, compare=CLOSE,
+    grade_id="utilisation", entry="utilisation", compare=CLOSE, cases=lambda rng: [
+        measured(rng, 1, "one sequence"),
+        measured(rng, between(rng, 20, 90), "a batch"),
+        measured(rng, 2, "a device that computes slowly", peak=10**11),
+        measured(rng, 3, "a device that reads slowly", bandwidth=10**9),
+    ],
     misconceptions=[
+        ("best-times", 'flops / prefill_s / device["peak"]', 'max(flops / device["peak"], 2 * '
+         'spec["n_params"] / device["bandwidth"]) / prefill_s',
+         'n_bytes / decode_s / device["bandwidth"]', 'max(n_bytes / device["bandwidth"], '
+         'flops / prompt_len / device["peak"]) / decode_s',
+         "the slower of computing and reading was taken; MFU counts FLOPs alone, MBU bytes alone"),
         ("one-sequence-computes", " * batch_size * prompt_len\n    per", " * prompt_len\n    per",
          "all batch_size prompts were computed"),
         ("weights-for-each", "n_bytes = 2 * spec", "n_bytes = 2 * batch_size * spec",
@@ -242,7 +242,7 @@ def batch_price_cases(rng):
     return [
         Case(spec, full, 1000, 2.5, 1e6, label="a memory that is filled exactly"),
         Case(spec, enough, 1000, 1.5, some_s, label="impatient users"),
-        Case(spec, enough, 1000, 1.5, 1e6, label="thousands of sequences"),
+        Case(spec, enough, 1000, 1.5, 1e6, label="thousands: a search must reach them"),
         Case(spec, slow, 1000, 3.5, 18.5 * compute_s, label="a slow device"),
         Case(spec, full, 1000, 2.5, one_s / 2, label="users who can't be served"),
         Case(spec, {**full, "memory": spec["n_params"]}, 1000, 2.5, 1e6, label="a small memory"),

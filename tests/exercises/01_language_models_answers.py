@@ -11,24 +11,6 @@ def sequence_log_prob(lm, tokens):
     return total.item()
 
 
-# %% bigram-model: right
-def bigram_model(texts):
-    from collections import Counter
-
-    pairs = Counter()
-    for words in texts:
-        padded = ["<start>", *words, "<end>"]
-        for i in range(len(padded) - 1):
-            pairs[padded[i], padded[i + 1]] += 1
-    totals = Counter()
-    for (left, _), n in pairs.items():
-        totals[left] += n
-    table = {left: {} for left in totals}
-    for (left, right), n in pairs.items():
-        table[left][right] = n / totals[left]
-    return table
-
-
 # %% continuation-log-probs: right
 def continuation_log_probs(logits, token_ids, n_prompt):
     probs = torch.softmax(logits.double(), dim=-1)
@@ -47,15 +29,14 @@ def batch_log_probs(model, texts, pad_id):
 
 
 # %% text-perplexity: right
-def text_perplexity(model, token_ids, window, stride):
-    """With cross entropy over the last tokens of each window."""
-    total, n, end, start = 0.0, 0, 0, 0
-    while end < len(token_ids):
-        new_end = min(start + window, len(token_ids))
-        ids = token_ids[start:new_end]
-        n_new = new_end - max(end, 1)
-        logits = model(ids)[:-1][-n_new:]
-        targets = torch.tensor(ids[1:][-n_new:])
-        total += float(torch.nn.functional.cross_entropy(logits, targets, reduction="sum"))
-        n, end, start = n + n_new, new_end, start + stride
-    return math.exp(total / n)
+def text_perplexity(model, token_ids, window, stride):  # as Transformers' documentation does it
+    losses, last_end = [], 1
+    for start in range(0, len(token_ids), stride):
+        ids = token_ids[start : start + window]
+        n_new, last_end = start + len(ids) - last_end, start + len(ids)
+        targets = torch.tensor(ids[1:])
+        loss = torch.nn.functional.cross_entropy(model(ids)[:-1], targets, reduction="none")
+        losses.append(loss[-n_new:])
+        if last_end == len(token_ids):
+            break
+    return torch.cat(losses).mean().exp().item()

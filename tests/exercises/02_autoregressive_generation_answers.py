@@ -15,47 +15,28 @@ def generate_with_choice(model, prompt_ids, max_new_tokens, choose):
 
 # %% stream-text: right
 def stream_text(decode, token_ids):
-    """Counts how many characters at the end may still change."""
-    pieces, n_shown = [], 0
-    for n in range(len(token_ids)):
-        text = decode(token_ids[: n + 1])
-        ready = len(text)
-        while n + 1 < len(token_ids) and ready > n_shown and text[ready - 1] == "\ufffd":
-            ready -= 1
-        pieces.append(text[n_shown:ready])
-        n_shown = ready
-    return pieces
+    texts = [decode(token_ids[: n + 1]) for n in range(len(token_ids))]
+    shown = [text.rstrip("\ufffd") for text in texts[:-1]] + texts[-1:]
+    return [text[len(before) :] for before, text in zip(["", *shown], shown, strict=False)]
 
 
 # %% left-pad: right
-def left_pad(prompts, pad_id):
-    """Tensors that are filled row by row, as numpy arrays."""
-    import numpy as np
-
-    width = max(map(len, prompts))
-    ids = np.full((len(prompts), width), pad_id)
-    mask, positions = np.zeros_like(ids), np.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        first = width - len(prompt)
-        ids[row, first:] = prompt
-        mask[row, first:] = 1
-        positions[row, first:] = range(len(prompt))
-    return ids, mask, positions
+def left_pad(prompts, pad_id):  # numbers of another type, from flipped rows
+    flipped = [torch.tensor(prompt).flip(0) for prompt in prompts]
+    pad = torch.nn.utils.rnn.pad_sequence
+    ids = pad(flipped, batch_first=True, padding_value=pad_id).flip(1)
+    places = torch.arange(ids.shape[1]) - ids.shape[1] + torch.tensor([[len(p)] for p in prompts])
+    return ids, (places >= 0).int(), places.clamp(min=0).int()
 
 
 # %% generate-batch: right
 def generate_batch(model, prompts, max_new_tokens, eos_token_id, pad_id):
-    """Rows that have ended are fed their end token again, as Transformers feeds padding."""
-    ids, mask, positions = left_pad(prompts, pad_id)
-    width, done = ids.shape[1], torch.zeros(len(prompts), dtype=torch.bool)
+    texts = prompts  # padded anew in each step; rows that have ended grow as well
     for _ in range(max_new_tokens):
-        token = model(ids, mask, positions)[:, -1].argmax(-1)
-        token = torch.where(done, eos_token_id, token)
-        ids = torch.cat([ids, token[:, None]], 1)
-        mask = torch.cat([mask, mask.new_ones(len(prompts), 1)], 1)
-        positions = torch.cat([positions, positions[:, -1:] + 1], 1)
-        done |= token == eos_token_id
-        if done.all():
+        best = model(*left_pad(texts, pad_id))[:, -1].argmax(-1).tolist()
+        texts = [[*text, token] for text, token in zip(texts, best, strict=True)]
+        rows = [text[len(p) :] for text, p in zip(texts, prompts, strict=True)]
+        if all(eos_token_id in row for row in rows):
             break
-    rows = ids[:, width:].tolist()
-    return [r[: r.index(eos_token_id) + 1] if eos_token_id in r else r for r in rows]
+    ends = [row.index(eos_token_id) + 1 if eos_token_id in row else None for row in rows]
+    return [row[:end] for row, end in zip(rows, ends, strict=True)]
