@@ -25,7 +25,7 @@ def choice_cases(rng):
     given = {
         "penalty 0": ([(2, -2.0), (8, -4.0), (5, -3.0)], 0.0),
         "a negative penalty": ([(9, -2.2), (2, -2.3)], -1.0),
-        "penalty 0.5": ([(9, -2.9), (4, -2.0)], 0.5),
+        "long and likely": ([(2, -3.0), (9, -2.5)], 1.0),
         "equal scores": ([(4, -4.0), (2, -2.0)], 1.0),
         "very unlikely texts": ([(9, -9e4), (9, -8e4)], 0.5),
     }

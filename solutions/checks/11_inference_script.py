@@ -39,9 +39,9 @@ SILENT = Task(
          "compare with the task in which FIRST is changed already, not with the unchanged task"),
         ("first-forgotten", "run(one | {second", "run(task | {second",
          "FIRST must stay changed while second is changed, too"),
-        ("refusals-are-equal", "            continue  #", "            before = None  #", "    pass",
+        ("refusals-are-equal", "    continue  #", "    before = None  #", "    pass",
          "    if before is None and second != first:\n                    found.append((first, "
-         "second))", "two refusals count as equal results here; a pair that is refused is not silent"),
+         "second))", "two refusals count as equal results; a pair that is refused is not silent"),
         ("refused-is-silent", "       pass", "       found.append((first, second))",
          "a pair that is refused is not silent: the script said something"),
         ("stops-at-a-refusal", "continue  #", "break  #",
@@ -248,8 +248,8 @@ STREAM = Task(
          "the tokens are decoded one by one: parts of a character never come together"),
         ("shows-halves", 'if not text.endswith("\\ufffd")', "if True",
          "half a character was shown as �: wait until it is whole"),
-        ("shows-the-end", "            break\n        ids", "            max_new_tokens = len(ids) + "
-         "1\n        ids", "the end token's own text is shown"),
+        ("shows-the-end", "            break\n        ids", "            max_new_tokens = 1 + "
+         "len(ids)\n        ids", "the end token's own text is shown"),
         ("never-ends", "token == end_id", "False", "end_id is ignored: the text ends with it"),
         ("loses-the-rest", "yield waiting + model.text(ids)[n_read:]", "return",
          "at the end, what was waiting is text: show it"),
@@ -257,9 +257,9 @@ STREAM = Task(
          "a stop string may start in one token and be completed by the next"),
         ("goes-on-after-the-stop", "                return\n", "                stops = []\n",
          "a stop string ends the text: nothing more is shown, and the model is not called"),
-        ("one-pass-more", "        if len(ids) == max", "        logits = model.decode(token)\n        "
-         "if len(ids) == max", "            break\n        logits = model.decode(token)",
-         "            break", "the last token went through the model, too"),
+        ("one-pass-more", "if len(ids) == max", "logits = model.decode(token)\n        if len(ids) "
+         "== max", "            break\n        logits = model.decode(token)", "            break",
+         "the last token went through the model, too"),
         ("everything-again", "model.decode(token)", "model.prefill(list(prompt_ids) + ids)",
          "the whole text went through the model for each token: send in the new token alone"),
         ("all-at-the-end", "    ids, n_read, waiting", '    said = ""\n    ids, n_read, waiting',
