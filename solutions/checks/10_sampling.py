@@ -6,8 +6,6 @@ import torch
 
 from grader.checks import Case, Close, Exact, Probe, Task, between
 
-CLOSE = Close(rtol=1e-6, atol=1e-9)
-
 
 def distribution(rng, size, flat=1.0):
     probs = [round(p, 4) for p in rng.dirichlet([flat] * size).tolist()]
@@ -16,7 +14,7 @@ def distribution(rng, size, flat=1.0):
 
 
 TEMPERATURE = Task(
-    grade_id="temperature", entry="softmax", compare=CLOSE, watch=("mutated",),
+    grade_id="temperature", entry="softmax", compare=Close(), watch=("mutated",),
     cases=lambda rng: [
         *(Case(rng.normal(0, 2, n).tolist(), t) for n, t in ((6, 0.7), (9, 1.8))),
         Case([1000.0, 999.0, -math.inf], 0.5, label="huge logits"),
@@ -30,16 +28,15 @@ TEMPERATURE = Task(
         ("overflows", "(x - highest)", "x", "exp overflows: subtract the largest logit first"),
         ("highest-undivided", "(x - highest) / temperature", "x / temperature - highest",
          "the logits are divided, the largest one that you subtract is not: exp may overflow"),
-        ("powers-of-probabilities", "exp((x - highest) / temperature)",
-         "exp(x - highest) ** (1 / temperature)", "the temperature acts on probabilities here: "
-         "one that has become 0.0 stays 0 at every temperature. Divide the logits"),
+        ("powers-of-probabilities", "exp((x - highest) / t", "exp(x - highest) ** (1 / t",
+         "one that has become 0.0 stays 0 at every temperature: divide the logits, before exp"),
         ("not-normalised", "w / sum(weights)", "w", "divide by the sum: probabilities sum to 1"),
         ("drops-impossible", "x in logits]", "x in logits if x > -math.inf]",
          "a token that is impossible is left out; it stays in the list, with probability 0"),
     ])  # fmt: skip
 
 TOP_K = Task(
-    grade_id="top-k", entry="top_k", compare=CLOSE, watch=("mutated",),
+    grade_id="top-k", entry="top_k", compare=Close(), watch=("mutated",),
     cases=lambda rng: [
         *(Case(distribution(rng, n), k) for n, k in ((7, 3), (12, 5))),
         Case([0.1, 0.2, 0.4, 0.2, 0.1], 2, label="ties"),
@@ -56,12 +53,11 @@ TOP_K = Task(
         ("one-too-few", "p >= smallest", "p > smallest", "the k-th itself is kept: >=, not >"),
         ("k-above-vocabulary", "min(k, len(probs))", "k", "a k above the vocabulary keeps all"),
         ("distinct-values", "sorted(probs, reverse=True)[min(k, len(probs)) - 1]",
-         "sorted(set(probs), reverse=True)[: min(k, len(probs))][-1]", "a set holds equal "
-         "probabilities once, so that too many tokens are kept: the k-th of ALL tokens decides"),
+         "sorted(set(probs))[-k:][0]", "a set holds equal ones once: the k-th of ALL decides"),
     ])  # fmt: skip
 
 TOP_P = Task(
-    grade_id="top-p", entry="top_p", compare=CLOSE, watch=("mutated",),
+    grade_id="top-p", entry="top_p", compare=Close(), watch=("mutated",),
     cases=lambda rng: [
         Case(distribution(rng, 8), 0.8),
         Case(distribution(rng, 20, flat=0.4), 0.92),
@@ -74,16 +70,14 @@ TOP_P = Task(
         Case([0.496, 0.3, 0.104, 0.1], 0.8, label="a sum that stays below p"),  # .796
     ],
     misconceptions=[
-        ("stops-before-p", "        kept.add(token)\n",
-         "        if kept and total + probs[token] > p + 1e-12:\n            break\n"
-         "        kept.add(token)\n", "the token that crosses p belongs to the nucleus"),
+        ("stops-before-p", "order:\n", "order:\n        if kept and total + probs[token] > p + "
+         "1e-12:\n            break\n", "the token that crosses p belongs to the nucleus"),
         ("not-renormalised", "q / total if", "q if", "divide by the sum of what is kept"),
         ("no-slack", "p - 1e-12", "p",
          "a sum of floats may stop just short of p, as .7 + .2 is below .9: allow a little slack"),
         ("must-exceed", "total >= p - 1e-12", "total > p + 1e-12",
          "a sum of exactly p is enough: one token too many is kept there"),
-        ("none-for-p-0", "        kept.add(token)\n",
-         "        if total >= p - 1e-12:\n            break\n        kept.add(token)\n",
+        ("none-for-p-0", "    for token in order:", "    for token in order if p else []:",
          "with p = 0 nothing is kept, and the sum that you divide by is 0: one token always is"),
         ("larger-id-first", "key=lambda token: -probs[token]", "key=lambda token: (-probs[token], "
          "-token)", "of equal tokens the smaller id comes first: sorting in reverse turns them"),
@@ -158,8 +152,7 @@ def sample_cases(rng):
 SAMPLE = Task(
     grade_id="sample", entry="sample", cases=sample_cases, compare=Exact(),
     watch=("mutated", "n_calls"), misconceptions=[
-        ("seed-in-each-step", "        logits = next_logits",
-         "        generator = torch.Generator().manual_seed(seed)\n        logits = next_logits",
+        ("seed-in-each-step", "generator=generator", "generator=generator.manual_seed(seed)",
          "the generator is made anew in each step, so that every step uses the same numbers"),
         ("top-p-before-temperature", "next_logits(ids) / temperature", "next_logits(ids)",
          "logits.softmax(-1), 1", "(logits / temperature).softmax(-1), 1",
