@@ -11,12 +11,11 @@ def volume_cases(rng):
         seq_len = seq_len or between(rng, 20, 900)
         return Case(spec, n_ranks, seq_len, batch_size, n_new, dtype_bytes, label=label)
 
-    new = [between(rng, 8, 60) for _ in range(3)]
+    new = [between(rng, 8, 60) for _ in range(2)]
     return [
-        case(30, 576, 3, 1, new[0], 2, "one prompt, three ranks"),
+        case(30, 576, 3, 1, new[0], 8, "one prompt, three ranks, float64"),
         case(32, 4096, 8, between(rng, 2, 9), new[1], 2, "a batch, eight ranks"),
         case(between(rng, 20, 40), 1024, 4, 5, 1, 2, "a single new token"),
-        case(between(rng, 20, 40), 2048, 4, 3, new[2], 8, "float64"),
         case(5, 11, 7, 1, 3, 2, "a payload that the ranks don't divide", seq_len=30),
     ]
 
@@ -48,16 +47,10 @@ def use_mlp(answer, x, W1, W2, b2, n_ranks):
 
 
 def mlp_cases(rng):
-    def case(L, D, F, n_ranks, label):
-        tensors = (normal(rng, *shape) for shape in ((L, D), (D, 2 * F), (F, D), (D,)))
-        return Case(*tensors, n_ranks, label=label)
-
-    return [
-        case(3, 4, 6, 2, "two ranks"),
-        case(1, 5, 12, 3, "three ranks, one token"),
-        case(4, 4, 8, 4, "four ranks"),
-        case(3, 4, 5, 1, "a single rank"),
-    ]
+    sizes = [(3, 4, 6, 2, "two ranks"), (1, 5, 12, 3, "three ranks, one token"),
+             (3, 4, 5, 1, "a single rank")]  # fmt: skip
+    return [Case(*(normal(rng, *shape) for shape in ((L, D), (D, 2 * F), (F, D), (D,))), n_ranks,
+                 label=label) for L, D, F, n_ranks, label in sizes]  # fmt: skip
 
 
 MLP = Task(
@@ -68,6 +61,8 @@ MLP = Task(
         ("bias-on-every-rank", " if rank == 0 else torch.zeros_like(b2)", "",
          "every rank adds b2, so that the sum holds it n times: one rank adds it, or each an n-th"),
         ("bias-of-rank-1", "rank == 0", "rank == 1", "b2 is rank 1's: a single rank loses it"),
+        ("bias-halved", "b2 if rank == 0 else torch.zeros_like(b2)", "b2 / 2",
+         "each rank adds half of b2: that is right with two ranks only"),
         ("rows-of-other-units", "W2.chunk(n_ranks, dim=0)[rank]", "W2[rank::n_ranks]",
          "the shapes are right, but unit f needs column f of W_gate, of W_up, and row f of W2"),
         ("columns-twice", "W2.chunk(n_ranks, dim=0)[rank]", "W2.chunk(n_ranks, dim=1)[rank]",
@@ -96,14 +91,9 @@ def use_row_column(answer, x, W1, W2, n_ranks):
 
 
 def row_column_cases(rng):
-    def case(L, D, F, n_ranks, label):
-        return Case(normal(rng, L, D), normal(rng, D, F), normal(rng, F, D), n_ranks, label=label)
-
-    return [
-        case(5, 4, 6, 2, "two ranks"),
-        case(1, 9, 5, 3, "three ranks, a single token"),
-        case(3, 8, 4, 4, "four ranks"),
-    ]
+    sizes = [(5, 4, 6, 2, "two ranks"), (1, 9, 5, 3, "three ranks, a single token")]
+    return [Case(*(normal(rng, *shape) for shape in ((L, D), (D, F), (F, D))), n_ranks, label=label)
+            for L, D, F, n_ranks, label in sizes]  # fmt: skip
 
 
 REDUCE = Task(
@@ -133,12 +123,9 @@ def heads_cases(rng):
 
     return [
         case(9, 3, 2, between(rng, 1, 3), 3, "grouped queries, three ranks"),
-        case(8, 4, 2, 1, 2, "grouped queries, two ranks"),
         case(4, 4, 4, 2, 4, "as many key/value heads as query heads"),
-        case(6, 2, 2, 0, 1, "a single rank"),
         case(6, 2, 3, 1, 2, "heads that together are wider than D", D=12),
         case(12, 4, 3, 1, 3, "ranks that divide the query heads only"),
-        case(9, 3, 2, 1, 2, "ranks that divide neither number of heads"),
         case(8, 2, 2, 1, 4, "more ranks than key/value heads"),
     ]
 
@@ -174,7 +161,7 @@ def layout_cases(rng):
           for model in (large, odd) for degrees in ((1, 1), (2, 1), (8, 1), (1, 3), (4, 2))),
         *(Case(model, machine, target_s, entry="choose_layout", label="the smallest layout")
           for model in (large, gqa, odd) for machine in (a100, tight, tight | {"n_gpus": 3})
-          for target_s in (0.005, 0.0116, 0.0185, 0.036, 0.2)),
+          for target_s in (0.0116, 0.0185, 0.036, 0.2)),
         *(Case(model, tight | change, target_s, entry="choose_layout", label="a border")
           for model, change, target_s in (
               (large, {"memory_bytes": 18.25e9}, 0.2), (large, {"memory_bytes": 18e9}, 0.2),
@@ -194,6 +181,8 @@ LAYOUT = Task(
         ("heads", ' or spec["n_kv_heads"] % tensor', "", "tensor has to divide n_kv_heads, too"),
         ("uneven", ' and spec["n_layers"] % stages == 0', "", "stages have to divide the layers"),
         ("memory", "/ (tensor * stages)", "/ tensor", "a GPU holds its own stage's layers only"),
+        ("memory-without-rest", ' + spec["rest_bytes"]\n            s', "\n            s",
+         "rest_bytes take memory as well: every GPU holds them whole"),
         ("memory-not-full", "n_bytes <=", "n_bytes <", "weights that fill the memory exactly fit"),
         ("below-the-target", "seconds <=", "seconds <", "exactly the target is met, too"),
         ("all-in-one-machine", "if fits", 'if tensor * stages <= machine["n_gpus"] and fits',
@@ -229,6 +218,7 @@ RING = Task(
     grade_id="ring", entry=("reduce_scatter_step", "all_gather_step"), cases=ring_cases,
     drive=use_ring, compare=Exact(), misconceptions=[
         ("replaces-in-scatter", "+= chunks", "= chunks", "the reduce-scatter ADDS what comes in"),
+        ("gathers-the-wrong-chunk", "rank + 1 - t", "rank - t", "all-gather: rank r has r + 1 - t"),
         ("adds-in-gather", "] = chunks", "] += chunks", "the all-gather REPLACES, it adds nothing"),
         ("wrong-direction", "+ 1) % n][c] +", "- 1) % n][c] +", "+ 1) % n][c] =", "- 1) % n][c] =",
          "everyone sends to rank - 1; the ring goes to rank + 1"),
@@ -290,6 +280,12 @@ BLOCK = Task(
         ("second-residual-of-x", "x = x +", "y = x +", "norms[1](x)", "norms[1](y)",
          "the second residual adds x; it is x' that is added there"),
         ("norm-of-the-input", "h = norms[1](x)\n", "\n", "the MLP needs the norm of x', not of x"),
+        ("both-norms-of-x", "h = norms[0](x)", "h, later = norms[0](x), norms[1](x)",
+         "h = norms[1](x)", "h = later", "the second norm is of the input x; it takes x'"),
+        ("post-norm", "h = norms[0](x)", "h = x", "x = x + all_reduce(partial)",
+         "x = norms[0](x + all_reduce(partial))", "h = norms[1](x)", "h = x", "return x",
+         "return norms[1](x", "in ranks])", "in ranks]))",
+         "the norms come after the residuals; Llama's come before attention and before the MLP"),
         ("one-norm-twice", "norms[1]", "norms[0]", "the norm before the MLP is norms[1]"),
         ("no-first-norm", "h = norms[0](x)", "h = x", "the norm before attention is missing"),
         ("keys-for-values", 'h @ rank["Wk"], h @ rank["Wv"]', 'h @ rank["Wv"], h @ rank["Wk"]',

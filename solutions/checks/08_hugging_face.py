@@ -55,10 +55,10 @@ MERGES = Task(
         ("once-per-word", "in range(len(tokens) - 1)",
          "in {tuple(tokens[j : j + 2]): j for j in range(len(tokens) - 1)}.values()",
          "a pair may occur twice in one word"),
-        ("ties-by-text", "ids[pair[0]], ids[pair[1]]", "pair", "of equally frequent pairs the "
-         "smaller IDS win: a joined token has a larger id than every character"),
-        ("ties-first-seen", ", ids[pair[0]], ids[pair[1]]", ",", "of equally frequent pairs the "
-         "smallest ids win, not the pair that is counted first"),
+        ("ties-by-text", "ids[pair[0]], ids[pair[1]]", "pair",
+         "of equal pairs the smaller IDS win: a joined token has a larger id than every character"),
+        ("ties-first-seen", ", ids[pair[0]], ids[pair[1]]", ",",
+         "of equally frequent pairs the smallest ids win, not the pair that is counted first"),
         ("never-stops", "if not pairs:", "if False:", "stop where no word has two tokens any more"),
         ("ids-as-seen", 'sorted(set("".join(counts)))', 'dict.fromkeys("".join(counts))',
          "the characters get their ids in sorted order, not in the order of the text"),
@@ -66,12 +66,11 @@ MERGES = Task(
 
 
 def padding_cases(rng):
-    a, b, c, d = (rng.integers(3, 100, size=n).tolist() for n in (1, 3, 4, 6))
+    b, c, d = (rng.integers(3, 100, size=n).tolist() for n in (3, 4, 6))
     return [
         Case([b, d, c], 0, label="three lengths"),
-        Case([a, d], 0, label="a prompt of one token"),
         Case([[*b, 2, *c], [2, *c]], 2, label="pad_id within a prompt"),
-        Case([[90, 4], [5, 6, 7, 8]], 0, label="a short prompt of large ids"),
+        Case([[90], [5, 6, 7, 8]], 0, label="a short prompt of a large id"),
         Case([c], 1, label="a batch of one"),
     ]
 
@@ -107,8 +106,7 @@ def batch_cases(rng):
         case(0, 10, "a batch"),
         *(case(1, 10, "padded with the end token") for _ in range(2)),
         case(0, 9, "a model that samples by itself", do_sample=True),
-        case(0, 12, "one prompt", lengths=(4,)),
-        case(0, 1, "one new token"),
+        case(0, 1, "one prompt, one new token", lengths=(4,)),
     ]
 
 
@@ -122,6 +120,8 @@ BATCH = Task(
          "padding can't be told by its id: cut behind the first end token"),
         ("no-end", "row.index(end) + 1", "row.index(end)", "the end token belongs to the answer"),
         ("samples", ', "do_sample": False', "", "a model may sample: say do_sample=False"),
+        ("last-end", "row.index(end) + 1", "len(row) - row[::-1].index(end)",
+         "the FIRST end token ends an answer; behind it there is padding, perhaps of the same id"),
         ("one-by-one", "return [", "[model.generate(ids[:1]) for _ in prompts]\n    return [",
          "the answers are right, but take ONE call of generate, for the whole batch"),
     ])  # fmt: skip
@@ -135,10 +135,8 @@ def precedence_cases(rng):
            "top_p": between(rng, 7, 9) / 10, "eos_token_id": 2}  # fmt: skip
     config = {"top_k": between(rng, 5, 20), "temperature": None, "top_p": 0.95, "max_length": 100}
     cases = {
-        "a call": ({"max_new_tokens": 8, "temperature": 0.2}, None),
-        "False and 0 in the call": ({"do_sample": False, "top_k": 0}, None),
+        "False and 0 in the call": ({"do_sample": False, "top_k": 0, "max_new_tokens": 8}, None),
         "None in the call": ({"top_k": None}, None),
-        "a config": ({}, config),
         "a config and a call": ({"top_p": None, "num_beams": 4}, config),
         "False in a config": ({}, {"do_sample": False}),
         "new names": ({"penalty_alpha": 0.6}, {"length_penalty": 0.0, "min_p": None}),
@@ -155,8 +153,12 @@ PRECEDENCE = Task(
          "None in config or own means 'not set': it must not hide the next place's value"),
         ("false-is-unset", "if value is not None", "if value or place is default",
          "0 and False in one of the dicts were taken for 'not set'; compare with None"),
-        ("unset-is-missing", "dict.fromkeys(names)", "{}",
-         "a name that nobody sets is missing: it belongs to the result, with None"),
+        *((f"{what}-is-missing", "dict.fromkeys(names)", start,
+           f"{told} is missing: it belongs to the result, with None") for what, start, told in (
+               ("unset", "{}", "a name that nobody sets"),
+               ("new-unset", "dict(default)", "a name that only config or own has, with None,"))),
+        ("none-in-the-call", "settings | call", "settings | {k: v for k, v in call.items() if v is "
+         "not None}", "in the CALL None is a value: it switches a setting off"),
     ])  # fmt: skip
 
 
@@ -222,6 +224,7 @@ def stop_cases(rng):
     texts = [texts[i] for i in rng.permutation(5)]
     cases = (2, "dog"), (1, "the big"), (3, "ig do"), (0, "cat"), (6, "bird"), (2, "<end>")
     return [*(Case(tiny(rng), texts, *case, label="a batch") for case in cases),
+            Case(tiny(rng), ["a bird", "assistant cat"], 1, "sis", label="prompts of any length"),
             Case(tiny(rng), texts[:1], 3, "a", label="one row")]  # fmt: skip
 
 
@@ -231,8 +234,13 @@ STOP = Task(
     misconceptions=[
         ("prompt-counts", "input_ids[:, self.prompt_len :]", "input_ids",
          "the prompt is searched, too: cut its columns off"),
-        ("at-the-end", "self.stop in text", "text.endswith(self.stop)", "look for the stop text "
-         "anywhere in the new text: a row that is done stays done"),
+        ("cut-as-text", "input_ids[:, self.prompt_len :])", "input_ids)\n        n = len(self."
+         "tokenizer.decode(input_ids[0, : self.prompt_len]))", "in text for", "in text[n:] for",
+         "prompts have texts of different lengths: cut their COLUMNS off, before decoding"),
+        ("at-the-end", "self.stop in text", "text.endswith(self.stop)",
+         "look for the stop text anywhere in the new text: a row that is done stays done"),
+        ("last-token-only", "self.prompt_len :]", "max(self.prompt_len, input_ids.shape[1] - 1) :]",
+         "only the last token is searched: the stop text may have several tokens, or come earlier"),
         ("skips-special", "self.prompt_len :])", "self.prompt_len :], skip_special_tokens=True)",
          "special tokens are skipped here, but the stop text may be one"),
         *((name, FOUND, f"[{name}({FOUND[1:-1]})] * len(texts)",
@@ -272,6 +280,8 @@ TEMPLATE = Task(
         ("fixed-end", "brief.{{ eos_token }}", "brief.<end>", "trim }}{{ eos_token }}",
          "trim }}<end>", "the end token is typed in: write the tokenizer's eos_token"),
         ("no-default", FIRST, "{% if false %}", "'Be brief.' is missing in front"),
+        ("system-anywhere", "messages[0].role != 'system'", "'system' not in messages | map("
+         "attribute='role')", "the FIRST message decides about 'Be brief.', not any later one"),
         ("always-default", FIRST, "{% if true %}", "'Be brief.' is there beside a system message"),
         ("no-end-in-front", "brief.{{ eos_token }}", "brief.", "'Be brief.' needs its end, too"),
     ])  # fmt: skip

@@ -11,12 +11,8 @@ def tp_bytes(spec, n_ranks, seq_len, batch_size, max_new_tokens, dtype_bytes):
     passes = [seq_len] + [1] * (max_new_tokens - 1)
     request = sum(layer(tokens) for tokens in passes for _ in range(spec["n_layers"]))
     sent = sum(request / n_ranks for _ in range(2 * (n_ranks - 1)))
-    return {
-        "request": request,
-        "rank_sends": sent,
-        "prefill_layer": layer(seq_len),
-        "decode_layer": layer(1),
-    }
+    layers = {"prefill_layer": layer(seq_len), "decode_layer": layer(1)}
+    return layers | {"request": request, "rank_sends": sent}
 
 
 # %% mlp-shards: right
@@ -34,17 +30,11 @@ def partial_mlp(x, W1_r, W2_r, b2_r):
 
 # %% where-to-reduce: right
 def row_column_mlp(x, W1, W2, n_ranks, all_reduce):
-    D = W1.shape[0]
-    size, partial = D // n_ranks, []
-    for rank in range(n_ranks):
-        mine = slice(rank * size, (rank + 1) * size)
-        partial.append(x[:, mine] @ W1[mine, :])
-    hidden = all_reduce(partial).clamp(min=0)
-    y = torch.empty(len(x), D, dtype=x.dtype)
-    for rank in range(n_ranks):
-        mine = slice(rank * size, (rank + 1) * size)
-        y[:, mine] = hidden @ W2[:, mine]
-    return y
+    size, summand = len(W1) // n_ranks, [0] * n_ranks
+    for i in range(len(W1)):
+        summand[i // size] = summand[i // size] + x[:, i : i + 1] @ W1[i : i + 1]
+    hidden = all_reduce(summand).clamp(min=0)
+    return torch.hstack([hidden @ column[:, None] for column in W2.T])
 
 
 def counterexample():
@@ -71,33 +61,28 @@ def step_s(spec, machine, tensor, stages):
 
 
 def choose_layout(spec, machine, target_s):
-    best = None
-    for stages in [n for n in range(1, spec["n_layers"] + 1) if spec["n_layers"] % n == 0]:
-        for tensor in range(machine["n_gpus"], 0, -1):
-            divided = spec["n_heads"] % tensor == 0 == spec["n_kv_heads"] % tensor
-            stage_bytes = spec["layers_bytes"] / (tensor * stages)
-            if not divided or stage_bytes + spec["rest_bytes"] > machine["memory_bytes"]:
-                continue
-            # the sums above round differently, and a target may be met exactly
-            seconds = step_s(spec, machine, tensor, stages)
-            if seconds > target_s * (1 + 1e-12):
-                continue
-            if best is None or (tensor * stages, seconds) < best[:2]:
-                best = (tensor * stages, seconds, tensor, stages)
-    return best and best[2:]
+    def n_gpus_and_seconds(layout):
+        return layout[0] * layout[1], step_s(spec, machine, *layout)
+
+    memory = machine["memory_bytes"] - spec["rest_bytes"]
+    layouts = [
+        (tensor, stages)
+        for stages in [n for n in range(1, spec["n_layers"] + 1) if spec["n_layers"] % n == 0]
+        for tensor in range(machine["n_gpus"], 0, -1)
+        if spec["n_heads"] % tensor == 0 == spec["n_kv_heads"] % tensor
+        and spec["layers_bytes"] / (tensor * stages) <= memory
+        # the sums above round differently, and a target may be met exactly
+        and step_s(spec, machine, tensor, stages) <= target_s * (1 + 1e-12)
+    ]
+    return min(layouts, key=n_gpus_and_seconds, default=None)
 
 
 # %% ring: right
 def reduce_scatter_step(chunks, t):
     n = len(chunks)
     # what receiver r gets is chunk r - 1 - t of its left neighbour
-    return [
-        [
-            value + (chunks[r - 1][c] if (r - 1 - t - c) % n == 0 else 0)
-            for c, value in enumerate(chunks[r])
-        ]
-        for r in range(n)
-    ]
+    return [[value + (chunks[r - 1][c] if (r - 1 - t - c) % n == 0 else 0)
+             for c, value in enumerate(chunks[r])] for r in range(n)]  # fmt: skip
 
 
 def all_gather_step(chunks, t):

@@ -6,13 +6,12 @@
 def silent_pairs(run, task, changes):
     def outcome(*names):
         try:
-            return ["came out", run({**task, **{name: changes[name] for name in names}})]
+            return run(task | {name: changes[name] for name in names})
         except ValueError:
-            return None
+            return object()
 
-    alone = {name: outcome(name) for name in changes}
-    return [(a, b) for a in changes if alone[a] for b in changes
-            if a != b and outcome(a, b) == alone[a]]  # fmt: skip
+    pairs = [(a, b) for a in changes for b in changes if a != b]
+    return [pair for pair in pairs if outcome(pair[0]) == outcome(*pair)]
 
 
 # %% stop: right
@@ -21,9 +20,7 @@ def shown(pieces, stops):
     for piece in pieces:
         text += piece
         ends = [i for i in range(sent, len(text)) if text[i:].startswith(tuple(stops))]
-        safe = ends[0] if ends else sent
-        while not ends and safe < len(text) and not any(s.startswith(text[safe:]) for s in stops):
-            safe += 1
+        safe = ends[0] if ends else len(text) - waits(text, stops)
         entries.append(text[sent:safe])
         sent = safe
         if ends:
@@ -47,17 +44,15 @@ def stream(model, prompt_ids, stops, max_new_tokens, end_id):
     ids, sent, text = [], 0, ""
     while len(ids) < max_new_tokens:
         logits = model.decode(ids[-1]) if ids else model.prefill(prompt_ids)
-        ids.append(logits.index(max(logits)))
-        if ids[-1] == end_id:
-            del ids[-1]
+        if (token := logits.index(max(logits))) == end_id:
             break
+        ids.append(token)
         text = model.text(ids)
-        whole = text.rstrip("\ufffd")
+        whole = text.rstrip("\ufffd")  # what is in front of half a character is certain
         places = [whole.index(stop) for stop in stops if stop in whole]
         upto = min(places) if places else len(whole) - waits(whole, stops)
-        if text == whole or places:
-            yield whole[sent:upto]
-            sent = upto
+        yield whole[sent:upto]
+        sent = max(sent, upto)
         if places:
             return
     yield text[sent:]
