@@ -13,9 +13,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from results import RESULTS, STORE, table
 
 TEMPLATES = Path(__file__).with_name("ledger")
-# The sections of RESULTS.md, in this order.
+# The sections of RESULTS.md, in this order; then any other that is in the folder.
 ORDER = [
+    "_head",
+    "kv_cache",
     "decode_speed",
+    "decode_memory",
     "decode_gpu",
     "prefill_speed",
     "roofline_points",
@@ -68,22 +71,42 @@ def row(rows: list[Run], **values) -> Run:
     return found
 
 
+def across(name: str, table: str, store: Path = STORE, **values) -> list[Run]:
+    """The rows of a table that have these values, from every machine, with its device."""
+    return [
+        Run({"device": run.machine.device, **found})
+        for run in runs(name, store)
+        for found in pick(run[table], **values)
+    ]
+
+
 def compute(row: dict, key):
-    """A value of a row: a column, the ratio of two ([a, b]), or a share in per cent ("a%b")."""
-    if callable(key):
-        return key(row)
-    if isinstance(key, list):
-        top, below = (row[part] for part in key)
-        return times(top / below) if None not in (top, below) else "–"
-    if "%" in key:
-        top, below = (row[part] for part in key.split("%"))
-        return percent(top / below) if None not in (top, below) else "–"
-    return "–" if row[key] is None else row[key]
+    """A value of a row, for a table.
+
+    Args:
+        key: a column; a ratio of two ([a, b]); a share in per cent ("a%b"); or a Jinja expression
+            of the columns ("(rows / engine_ms) | num").
+    """
+    if isinstance(key, str) and key.isidentifier():
+        return "–" if row[key] is None else row[key]
+    if isinstance(key, str) and re.fullmatch(r"\w+%\w+", key):
+        top, below = key.split("%")
+        key = f"({top} / {below}) | pct"
+    elif not isinstance(key, str):
+        key = f"({key[0]} / {key[1]}) | x"
+    if any(row[name] is None for name in set(re.findall(r"[a-z_]\w*", key)) & set(row)):
+        return "–"
+    return _environment().compile_expression(key, undefined_to_none=False)(**row)
 
 
 def ledger_table(rows: list[dict], columns: dict) -> str:
     """A Markdown table: heading -> what ``compute`` makes of each row."""
     return table(list(columns), [[compute(row, key) for key in columns.values()] for row in rows])
+
+
+def errors(rows: list[dict], predicted: str, measured: str) -> list[float]:
+    """Relative errors of a prediction; negative: it was too short."""
+    return [row[predicted] / row[measured] - 1 for row in rows]
 
 
 def shares(rows: list[dict], top: str, below: str) -> list[float]:
@@ -112,6 +135,10 @@ def percent(value: float) -> str:
     return f"{value:.0%}"
 
 
+def signed(value: float) -> str:
+    return f"{value:+.0%}"
+
+
 def times(value: float) -> str:
     return f"{value:.2f}×"
 
@@ -122,6 +149,30 @@ def exponent(rows: list[dict], x: str, y: str) -> float:
     mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
     slope = sum((a - mean_x) * (b - mean_y) for a, b in zip(xs, ys, strict=True))
     return slope / sum((a - mean_x) ** 2 for a in xs)
+
+
+def product_rates(run: Run) -> list[dict]:
+    """Of prefill_speed: all four matrices together, a row for each number of rows."""
+    found = []
+    for n_rows in dict.fromkeys(row.rows for row in run.products):
+        rows = pick(run.products, rows=n_rows)
+        ms = sum(row.ms for row in rows)
+        found.append(
+            {
+                "rows": n_rows,
+                "ms": ms,
+                "turned_ms": sum(row.turned_ms for row in rows),
+                "gflops": sum(row.gflops * row.ms for row in rows) / ms,
+                "gb_per_s": sum(row.weights_gb_per_s * row.ms for row in rows) / ms,
+                "peak": run.settings.peak_gflops,
+            }
+        )
+    return found
+
+
+def excess(rows: list[Run]) -> list[float]:
+    """Of prefill_speed: the products' share of what a prompt takes beyond the law."""
+    return [(row.products_ms - row.law_ms) / (row.engine_ms - row.law_ms) for row in rows]
 
 
 def measured(run: Run) -> str:
@@ -135,23 +186,27 @@ def measured(run: Run) -> str:
     )
 
 
+def _environment(templates: Path = TEMPLATES) -> Environment:
+    options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    env = Environment(loader=FileSystemLoader(templates), **options)
+    env.filters |= {"ms": milliseconds, "pct": percent, "x": times, "num": number, "signed": signed}
+    return env
+
+
 def render(store: Path = STORE, templates: Path = TEMPLATES) -> str:
     """The text of RESULTS.md."""
-    env = Environment(
-        loader=FileSystemLoader(templates),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    env.filters |= {"ms": milliseconds, "pct": percent, "x": times, "num": number}
+    env = _environment(templates)
     env.globals |= {
         "runs": lambda name: runs(name, store),
         "newest": lambda name, on="": newest(name, store, on),
         "table": ledger_table, "pick": pick, "row": row, "shares": shares, "span": span,
+        "errors": errors, "signed": signed, "product_rates": product_rates, "excess": excess,
+        "across": lambda name, rows, **values: across(name, rows, store, **values),
         "exponent": exponent, "measured": measured, "ms": milliseconds, "pct": percent,
         "num": number, "min": min, "max": max, "sum": sum,
     }  # fmt: skip
-    sections = [env.get_template(f"{name}.md").render() for name in ["_head", *ORDER]]
+    others = sorted({path.stem for path in templates.glob("*.md")} - set(ORDER))
+    sections = [env.get_template(f"{name}.md").render() for name in [*ORDER, *others]]
     return re.sub(r"\n{3,}", "\n\n", "\n\n".join(s.strip() for s in sections)) + "\n"
 
 

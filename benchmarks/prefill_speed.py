@@ -6,8 +6,8 @@
 First the products alone: every matrix of the model times so many rows, all layers in turn, so that
 the weights come from memory. Then whole prompts: the engine and generate take turns, one new token
 each. From the products at the same number of rows the time of a prompt is predicted again: plus
-attention, measured alone, the small operations by the law, and what a prompt of one token takes
-beside its products (the starts of some hundred operations, and the bookkeeping).
+attention and the small operations, measured alone, and what a prompt of one token takes beside all
+that (Python, and the bookkeeping of a generation).
 """
 
 import argparse
@@ -28,6 +28,8 @@ from lecture_lib.hardware.measure import time_in_turns, wall_clock
 
 MATRICES = {"qkv": "qkv", "o": "out", "gate_up": "gate_up", "down": "down"}
 PROMPTS = {1: [1, 16, 32, 64, 128, 256, 512, 1024], 4: [16, 64, 256, 1024]}  # by batch size
+# What a layer does beside products and attention: two norms, two additions, and so on.
+SMALL = ["attn_norm", "attn_norm", "activation", "attn_residual", "attn_residual", "rope"]
 QUICK = {1: [1, 16, 128]}
 
 
@@ -95,11 +97,13 @@ def in_turns(contenders: dict, n_rounds: int) -> dict[str, tuple[float, float]]:
 
 @torch.inference_mode()
 def prompt_row(engine: Engine, batch_size: int, prompt_len: int, n_rounds: int) -> dict:
-    """What one size takes: the engine, generate, and attention alone."""
+    """What one size takes: the engine, generate, attention and the small operations alone."""
     prompts = random_prompts(batch_size, prompt_len, engine.vocab_size)
     mask, token_ids = torch.ones_like(prompts), prompts.tolist()
+    alone = timed_ops(engine, "prefill", batch_size, prompt_len)
     contenders = {
-        "attention": timed_ops(engine, "prefill", batch_size, prompt_len)["attention"],
+        "attention": alone["attention"],
+        "small": lambda: [alone[op]() for op in SMALL],
         "engine": lambda: engine.generate(token_ids, 1, ignore_eos=True),
         "generate": lambda: engine.hf_model.generate(
             prompts, attention_mask=mask, max_new_tokens=1, do_sample=False
@@ -124,14 +128,13 @@ def predict(engine: Engine, here: Hardware, gemm: list[dict], prompts: list[dict
         law = step_latency(
             engine.spec, here, "prefill", *size, conventions=ENGINE, compute_dtype=dtype
         )
-        small = law.table[~law.table.op.str.contains("proj|attention|lm_head")]
         n_rows = min(row["rows"], largest)  # more rows: at the rate of the largest number
         row["products_ms"] = alone[n_rows] * row["rows"] / n_rows + heads[row["batch_size"]]
-        row["small_ms"] = 1e3 * float(small.seconds.sum())
         known = row["products_ms"] + row["attention_ms"] + row["small_ms"]
         if row["rows"] == 1:
             starts_ms = max(0.0, row["engine_ms"] - known)
-        row |= {"law_ms": 1e3 * law.seconds, "starts_ms": starts_ms}
+        row |= {"law_ms": 1e3 * law.seconds, "starts_ms": starts_ms, "gflop": law.flops / 1e9}
+        row["peak_gflops"] = here.peak_flops / 1e9
         row["predicted_ms"] = known + starts_ms
     return prompts
 

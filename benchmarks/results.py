@@ -56,9 +56,15 @@ def save(
 
 def as_text(found: dict) -> str:
     """JSON with a line for each row of a table, so that a difference can be read."""
-    whole = json.dumps(found, indent=1, ensure_ascii=False)
-    inner = re.compile(r"\{\n {3,}[^{}\[\]]*\}|\[\n {4,}[^{}\[\]]*\]")
-    return inner.sub(lambda row: re.sub(r"\s*\n\s*", " ", row[0]), whole) + "\n"
+    parts = []
+    for key, value in found.items():
+        if isinstance(value, list):
+            rows = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in value)
+            text = f"[\n{rows}\n ]"
+        else:
+            text = json.dumps(value, indent=1, ensure_ascii=False).replace("\n", "\n ")
+        parts.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def slug(machine: dict) -> str:
