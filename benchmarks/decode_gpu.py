@@ -111,7 +111,7 @@ def data_sheet(device: str):
     """The GPU among the course's presets that this one is, by its name and memory, or None."""
     if device != "cuda":
         return None
-    words = set(torch.cuda.get_device_name().lower().split())
+    words = set(torch.cuda.get_device_name().lower().replace("-", " ").split())
     known = [hw for name, hw in HARDWARE.items() if model_number(name) in words]
     memory = torch.cuda.get_device_properties(0).total_memory
     return min(known, key=lambda hw: abs(hw.memory_bytes - memory), default=None)
