@@ -28,8 +28,8 @@ def hidden_of_one(model: OneRowLlama, input_ids: Tensor, cache: KVCache) -> Tens
     """``Llama.hidden`` of a token (1, 1): the last block's embedding, (1, 1, D)."""
     n_q, n_kv, head_dim = model.n_heads, model.n_kv_heads, model.head_dim
     x = F.embedding(input_ids.view(-1), model.embeddings)[0]  # (D,), changed in place from here on
-    n_copies = 2 if kernels.TURN_FEW_ROWS and x.dtype == torch.float32 else 1  # see ``linear``
-    zero = x.new_zeros(n_copies, 1)
+    doubled = kernels.TURN_FEW_ROWS and x.dtype == torch.float32  # see ``product``
+    zero = x.new_zeros(2, 1) if doubled else x.new_zeros(1)  # gives a product's input its shape
     cos, sin, swapped = rope_of_one(cache.length, model.inv_freq, x.dtype)  # (H,) each
     # Views of all layers at once: the free slot, and everything up to and including it.
     end = cache.length + 1
@@ -43,16 +43,17 @@ def hidden_of_one(model: OneRowLlama, input_ids: Tensor, cache: KVCache) -> Tens
         q, kv = qkv.split((n_q, 2 * n_kv))
         slots[i].copy_(kv)
         z = F.scaled_dot_product_attention(q.view(1, n_kv, -1, head_dim), keys[i], values[i])
-        x.add_(product(z.reshape(1, -1).repeat(n_copies, 1), layer.out, layer.out_bias))
+        z = z.reshape(-1)  # (n_H * H,)
+        x.add_(product(torch.stack((z, z)) if doubled else z, layer.out, layer.out_bias))
         h = norm_of_one(x, layer.mlp_norm, zero)
         gate, up = product(h, layer.gate_up, layer.gate_up_bias).chunk(2)  # (F,) each
-        h = F.silu(gate) * up.expand(n_copies, -1)
+        h = F.silu(gate) * (up.expand(2, -1) if doubled else up)
         x.add_(product(h, layer.down, layer.down_bias))
     return x.view(1, 1, -1)
 
 
 def norm_of_one(x: Tensor, norm, zero: Tensor) -> Tensor:
-    """RMSNorm of x, (D,), in each of a product's equal rows, (n_copies, D): three kernels."""
+    """RMSNorm of x, (D,): (D,) for a zero of shape (1,), and (2, D) for one of shape (2, 1)."""
     x32 = x.float()
     mean = torch.dot(x32, x32).item() / len(x)
     return torch.addcmul(zero, x, norm.weight, value=(mean + norm.eps) ** -0.5)
@@ -66,12 +67,16 @@ def rope_of_one(position: int, inv_freq: Tensor, dtype: torch.dtype) -> tuple[Te
     return torch.cat((cos, cos)).to(dtype), torch.cat((-sin, sin)).to(dtype), swapped
 
 
-def product(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``kernels.linear`` of one row, or of two that are equal: one result, (outputs,).
+def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``kernels.linear`` for one row, (inputs,) to (outputs,), by the same choice of kernels.
 
-    Two are for the processors on which ``linear`` would double a single row itself.
+    Where ``linear`` would give a single row twice, x has two rows already, and they are equal.
     """
-    if len(rows) == 1:
-        return kernels.linear(rows, weight, bias).view(-1)
-    y = torch.mm(weight, rows.mT).select(1, 0)
+    plain = isinstance(weight, Tensor)
+    if plain and x.dim() == 2:
+        y = torch.mm(weight, x.mT).select(1, 0)
+    elif plain and x.element_size() == 2:
+        y = torch.mv(weight, x)
+    else:
+        return kernels.linear(x.view(-1, x.shape[-1])[:1], weight, bias)[0]
     return y if bias is None else y + bias
