@@ -82,7 +82,7 @@ def check_logits(logits) -> Tensor:
 def check_possible(logits: Tensor, why: str = "") -> None:
     """Raise ValueError unless every row of logits (..., V) has a softmax."""
     best = logits.amax(-1)  # NaN if any is NaN: one pass over the vocabulary sees all three faults
-    if bool(torch.isfinite(best).all()):
+    if all(map(math.isfinite, best.reshape(-1).tolist())):  # a list: one or few rows
         return
     row = int((~torch.isfinite(best)).reshape(-1).nonzero()[0])
     where = f"row {row}" if logits.dim() > 1 else "the row"

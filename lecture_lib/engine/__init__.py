@@ -4,13 +4,14 @@ generate       Engine: prefill, decode, generate, stream; Run: the loop of gener
 model          the Llama family's forward pass, as a textbook writes it
 opt            the same for OPT, the lecture's own family
 kernels        the faster version of every part, and which one runs where
+one_row        the decode step of one text on a CPU, by fewer kernels
 kv_cache       KVCache: keys and values of the past, preallocated; Pattern: what a query may see
 streaming      tokens to text, a piece at a time
 generation     Generation and Timings: what a run returns; ForwardCall: what a call saw
 architecture   which models the engine runs, and for which lengths
 weights        matrices that are used together, joined without a second copy; RoPE's frequencies
 inspect        queries, keys and scores of one layer, to look at
-cuda_graph     the decode step as one CUDA graph (GPU only)
+cuda_graph     the decode step at fixed shapes: compiled, and as one CUDA graph (GPU only)
 """
 
 from .generate import Engine

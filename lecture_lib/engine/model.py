@@ -4,7 +4,7 @@ The functions and classes down to ``mlp`` are those of lecture 03b, line by line
 them together: there is a KV cache between the keys and the scores, which lecture 04 adds. One
 block is RMSNorm, attention with RoPE and grouped heads, residual; RMSNorm, SwiGLU, residual.
 
-An Engine runs ``kernels.FastLlama``, which computes the same faster; ``Engine(loaded,
+An Engine runs ``one_row.OneRowLlama``, which computes the same faster; ``Engine(loaded,
 textbook=True)`` runs what is written here.
 """
 
