@@ -22,7 +22,8 @@ def why_not_packed(device: torch.device) -> str:
         return f"the kernels that the engine uses for packed weights run on a CPU, not on {device}"
     try:
         for kind in (Int4Weight, Int8Weight):
-            kind.of(torch.ones(ROWS_TOGETHER, GROUP_SIZE)).product(torch.ones(1, GROUP_SIZE).bfloat16())
+            weight = kind.of(torch.ones(ROWS_TOGETHER, GROUP_SIZE))
+            weight.product(torch.ones(1, GROUP_SIZE, dtype=weight.dtype))
     except (RuntimeError, AttributeError) as error:
         return f"this PyTorch has no kernel for packed weights here ({error})"
     return ""
@@ -38,7 +39,8 @@ def pack_model(model: nn.Module, weights: str) -> None:
     tables = {model.get_input_embeddings(), model.get_output_embeddings()}
     packed = {}  # of each parameter: a tied one is packed once
     for name, module in model.named_modules():
-        if not isinstance(module, nn.Linear) and module not in tables:
+        in_layer = isinstance(module, nn.Linear) and ".layers." in name
+        if not in_layer and module not in tables:
             continue
         kind = Int4Weight if weights == "int4" and module not in tables else Int8Weight
         weight = module.weight
