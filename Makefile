@@ -20,7 +20,7 @@ help:
 	@echo "make grade       grade a folder of submissions      (SUBMISSIONS=folder OUT=results)"
 	@echo "make gradescope  write autograders for Gradescope into dist/   (ONLY=01_language_models)"
 	@echo "make site        build the static site of the lectures into build/site"
-	@echo "make bench       measure speed, write benchmarks/RESULTS.md"
+	@echo "make bench       measure speed, write benchmarks/RESULTS.md (ARGS=--quick: a look)"
 	@echo "make clean       remove .venv and caches"
 
 setup:
@@ -63,7 +63,7 @@ site:
 	@$(COURSE) site $(ARGS)
 
 bench:
-	@for name in decode_speed roofline_points beam_speed sampling_speed widget_redraw grading_throughput; do $(RUN) benchmarks/$$name.py || exit 1; done
+	@$(RUN) benchmarks/bench.py $(ONLY) $(ARGS)
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

@@ -1,6 +1,6 @@
 """How fast beam search is: the engine's, and Transformers' generate(num_beams=...).
 
-    python benchmarks/beam_speed.py            # writes a section of RESULTS.md
+    python benchmarks/beam_speed.py            # stores its results
     python benchmarks/beam_speed.py --quick    # a look: fewer rounds and tokens, writes nothing
 
 Both search the same prompt in turn in one process, round after round; a number is the median over
@@ -9,11 +9,10 @@ the rounds. They must find the same text, or there is no result.
 
 import argparse
 import time
-from statistics import median
 
 import torch
 from decode_speed import load_engine, random_prompts
-from results import describe_machine, table, write_section
+from results import middle, save, show
 from tqdm import tqdm
 
 from lecture_lib.decoding import engine_beam_search
@@ -37,8 +36,19 @@ def generate_search(engine: Engine, prompt: torch.Tensor, n_new: int, k: int) ->
     return out[0, prompt.shape[1] :].tolist()
 
 
-def compare(engine: Engine, lengths, n_new: int, k: int, n_rounds: int, progress: tqdm) -> list:
-    """A row for each prompt length: ms a step of either, and their ratio."""
+def timed(times: dict, n_new: int) -> dict:
+    """Milliseconds a new token of the engine and of generate, and the spread of the rounds."""
+    found = {}
+    for name, seconds in zip(("engine", "generate"), times.values(), strict=True):
+        median, found[f"{name}_spread"] = middle(seconds)
+        found[f"{name}_ms"] = 1e3 * median / n_new
+    return found
+
+
+def compare(
+    engine: Engine, lengths, n_new: int, k: int, n_rounds: int, progress: tqdm
+) -> list[dict]:
+    """A row for each prompt length: ms a step of either, prefill included."""
     rows = []
     for prompt_len in lengths:
         prompt = random_prompts(1, prompt_len, engine.vocab_size)
@@ -51,22 +61,8 @@ def compare(engine: Engine, lengths, n_new: int, k: int, n_rounds: int, progress
                     times[search].append(time.perf_counter() - started)
                 progress.update()
         assert found[engine_search] == found[generate_search], "the searches found different texts"
-        ours, theirs = (1e3 * median(values) / n_new for values in times.values())
-        rows.append([prompt_len, ours, theirs, f"{theirs / ours:.2f}×"])
+        rows.append({"prompt": prompt_len, **timed(times, n_new)})
     return rows
-
-
-def report(rows: list[list], args) -> str:
-    return "\n\n".join(
-        [
-            "## Beam search: `python benchmarks/beam_speed.py`",
-            f"Machine: {describe_machine()}. Model: SmolLM2-135M-Instruct, float32.",
-            f"Milliseconds a new token, prefill included, {args.num_beams} beams, "
-            f"{args.new_tokens} new tokens, median of {args.rounds} interleaved rounds; both "
-            "find the same text.",
-            table(["prompt", "engine (ms)", "generate (ms)", "generate / engine"], rows),
-        ]
-    )
 
 
 def main() -> None:
@@ -84,10 +80,13 @@ def main() -> None:
     with tqdm(total=len(args.prompts) * 2 * (args.rounds + 1), unit="run") as progress:
         engine = load_engine("float32")
         rows = compare(engine, args.prompts, args.new_tokens, args.num_beams, args.rounds, progress)
-    text = report(rows, args)
-    print(text)
+    show({"speed": rows})
     if not args.quick:
-        write_section("beam_speed", text)
+        save(
+            "beam_speed",
+            vars(args) | {"model": "smollm2-135m-instruct", "dtype": "float32"},
+            {"speed": rows},
+        )
 
 
 if __name__ == "__main__":

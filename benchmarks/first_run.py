@@ -1,6 +1,6 @@
 """How long from `git clone` to the first picture, on this machine and its network.
 
-    python benchmarks/first_run.py      # writes a section of RESULTS.md; needs the network
+    python benchmarks/first_run.py      # stores its results; needs the network
 
 Clones the repository into an empty folder, sets it up with its own command and an empty cache of
 converted models, and runs lecture 00 until a picture is there. pip's own cache is left as it is.
@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from results import describe_machine, table, write_section
+from results import save, show
 
 ROOT = Path(__file__).resolve().parent.parent
 # Runs cell after cell of a notebook; prints when the first picture has come.
@@ -59,18 +59,9 @@ def main() -> int:
                 clone, environment,
             ),
         }  # fmt: skip
-    rows = [[step, seconds] for step, seconds in steps.items()]
-    rows.append(["together", sum(steps.values())])
-    text = "\n\n".join(
-        [
-            "## From clone to picture: `python benchmarks/first_run.py`",
-            f"Machine: {describe_machine()}. Packages come from a near mirror; from the internet "
-            "the download is added.",
-            table(["step", "seconds"], rows),
-        ]
-    )
-    print(text)
-    write_section("first_run", text)
+    rows = [{"step": step, "seconds": seconds} for step, seconds in steps.items()]
+    show({"steps": rows})
+    save("first_run", {"packages": "from a near mirror"}, {"steps": rows})
     return 0
 
 

@@ -1,6 +1,6 @@
 """Submissions graded a minute: ours, in its sandbox, and `nbgrader autograde` on the same files.
 
-    python benchmarks/grading_throughput.py            # writes a section of RESULTS.md
+    python benchmarks/grading_throughput.py            # stores its results
     python benchmarks/grading_throughput.py --quick    # a look: few submissions, writes nothing
 
 Submissions are made from the course's own answers: right, differently written and wrong ones, drawn
@@ -22,10 +22,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from statistics import median
 
 import nbformat
-from results import describe_machine, table, write_section
+from results import middle, save, show
 from tqdm import tqdm
 
 from grader import cells, checks
@@ -128,7 +127,7 @@ def contenders(jobs: int) -> dict:
     return found
 
 
-def compare(names: list[str], args: argparse.Namespace, progress: tqdm) -> list[list]:
+def compare(names: list[str], args: argparse.Namespace, progress: tqdm) -> list[dict]:
     """A row for each exercise and grader."""
     rows = []
     for name in names:
@@ -142,37 +141,17 @@ def compare(names: list[str], args: argparse.Namespace, progress: tqdm) -> list[
                     progress.set_postfix_str(f"{name}: {label}")
                     times[label].append(grade(work, name, args.submissions, options))
                     progress.update()
-        theirs = median(times[NBGRADER])
         for label, seconds in times.items():
-            took = median(seconds)
-            rate = 60 * args.submissions / took
-            rows.append([name, label, took, rate, f"{theirs / took:.1f}×"])
+            took, spread = middle(seconds)
+            rows.append({"exercise": name, "grader": label, "took_s": took, "spread": spread})
     return rows
-
-
-def report(rows: list[list], args: argparse.Namespace) -> str:
-    return "\n\n".join(
-        [
-            "## Grading: `python benchmarks/grading_throughput.py`",
-            f"Machine: {describe_machine()}.",
-            f"{args.submissions} submissions of each exercise, every answer another text; median "
-            f"of {args.rounds} interleaved rounds, from the command to the finished grades (ours: "
-            "with the sandbox's self-test and all reports). nbgrader runs each whole notebook with "
-            "its visible tests in one process; ours runs the hidden checks of each submission in "
-            "a sandbox of its own and of each task in a process of its own, with as many jobs as "
-            "stated (the default is one a core).",
-            table(
-                ["exercise", "grader", "seconds", "submissions a minute", "against nbgrader"], rows
-            ),
-        ]
-    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--exercises", nargs="+", default=["01", "03"], metavar="NN")
-    parser.add_argument("--submissions", type=int, default=10)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--exercises", nargs="+", default=["01"], metavar="NN")
+    parser.add_argument("--submissions", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="few submissions, nothing written")
@@ -185,10 +164,9 @@ def main() -> None:
     total = len(names) * args.rounds * len(contenders(args.jobs))
     with tqdm(total=total, unit="run") as progress:
         rows = compare(names, args, progress)
-    text = report(rows, args)
-    print(text)
+    show({"speed": rows})
     if not args.quick:
-        write_section("grading_throughput", text)
+        save("grading_throughput", args, {"speed": rows})
 
 
 if __name__ == "__main__":

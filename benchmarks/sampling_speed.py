@@ -1,6 +1,6 @@
 """How fast sampling is: the engine's, and Transformers' generate(do_sample=True).
 
-    python benchmarks/sampling_speed.py            # writes a section of RESULTS.md
+    python benchmarks/sampling_speed.py            # stores its results
     python benchmarks/sampling_speed.py --quick    # a look: fewer rounds and tokens, writes nothing
 
 Both draw for the same prompts with the same seed in turn in one process, round after round; a
@@ -9,11 +9,11 @@ number is the median over the rounds. They must draw the same tokens, or there i
 
 import argparse
 import time
-from statistics import median
 
 import torch
+from beam_speed import timed
 from decode_speed import load_engine, random_prompts
-from results import describe_machine, table, write_section
+from results import save, show
 from tqdm import tqdm
 
 from lecture_lib.decoding import sample_generate
@@ -45,8 +45,8 @@ def generate_draws(engine: Engine, prompts: torch.Tensor, n_new: int, settings: 
     return out[:, prompts.shape[1] :].tolist()
 
 
-def compare(engine: Engine, batch_sizes, n_new: int, n_rounds: int, progress: tqdm) -> list[list]:
-    """A row for each setting and batch size: ms a token of either, and their ratio."""
+def compare(engine: Engine, batch_sizes, n_new: int, n_rounds: int, progress: tqdm) -> list[dict]:
+    """A row for each setting and batch size: ms a token of either, prefill included."""
     rows = []
     for name, settings in SETTINGS.items():
         for batch_size in batch_sizes:
@@ -60,22 +60,8 @@ def compare(engine: Engine, batch_sizes, n_new: int, n_rounds: int, progress: tq
                         times[draw].append(time.perf_counter() - started)
                     progress.update()
             assert drawn[engine_draws] == drawn[generate_draws], "they drew different tokens"
-            ours, theirs = (1e3 * median(values) / n_new for values in times.values())
-            rows.append([name, batch_size, ours, theirs, f"{theirs / ours:.2f}×"])
+            rows.append({"settings": name, "batch_size": batch_size, **timed(times, n_new)})
     return rows
-
-
-def report(rows: list[list], args) -> str:
-    return "\n\n".join(
-        [
-            "## Sampling: `python benchmarks/sampling_speed.py`",
-            f"Machine: {describe_machine()}. Model: SmolLM2-135M-Instruct, float32, prompt 32.",
-            f"Milliseconds a new token, prefill included, {args.new_tokens} new tokens, median of "
-            f"{args.rounds} interleaved rounds; both draw the same tokens from the same seed. The "
-            "engine also notes each token's log-probability, the entropy and the kept set.",
-            table(["settings", "batch", "engine (ms)", "generate (ms)", "generate / engine"], rows),
-        ]
-    )
 
 
 def main() -> None:
@@ -94,10 +80,13 @@ def main() -> None:
         rows = compare(
             load_engine("float32"), args.batch_sizes, args.new_tokens, args.rounds, progress
         )
-    text = report(rows, args)
-    print(text)
+    show({"speed": rows})
     if not args.quick:
-        write_section("sampling_speed", text)
+        save(
+            "sampling_speed",
+            vars(args) | {"model": "smollm2-135m-instruct", "dtype": "float32"},
+            {"speed": rows},
+        )
 
 
 if __name__ == "__main__":

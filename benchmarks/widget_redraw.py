@@ -1,6 +1,6 @@
 """How fast a widget follows the hand: key press on a slider to new picture, in a real browser.
 
-    python benchmarks/widget_redraw.py            # writes a section of RESULTS.md
+    python benchmarks/widget_redraw.py            # stores its results
     python benchmarks/widget_redraw.py --quick    # a look: fewer presses, writes nothing
 
 Each widget is live in its lecture in JupyterLab, in Chromium. The clock runs in the page, from the
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from statistics import median
 
-from results import describe_machine, table, write_section
+from results import save, show
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,7 +49,7 @@ _TIME_A_MOVE = """(image) => new Promise((done, fail) => {
 })"""
 
 
-def show(open_notebook) -> dict:
+def open_widgets(open_notebook) -> dict:
     """Each widget's output area, live."""
     lectures, shown = {}, {}
     for name, (notebook, call, _slider) in tqdm(WIDGETS.items(), desc="Opening", unit="widget"):
@@ -93,19 +93,6 @@ def measure(shown: dict, n_rounds: int) -> dict[str, list[float]]:
     return times
 
 
-def report(times: dict[str, list[float]]) -> str:
-    rows = [[name, median(ms), min(ms), max(ms)] for name, ms in times.items()]
-    return "\n\n".join(
-        [
-            "## Widgets: `python benchmarks/widget_redraw.py`",
-            f"Machine: {describe_machine()}, Chromium.",
-            "Milliseconds from a key press on a slider to the new picture, decoded in the page; "
-            f"{len(next(iter(times.values())))} moves of each widget, in turns.",
-            table(["widget", "median (ms)", "fastest (ms)", "slowest (ms)"], rows),
-        ]
-    )
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=10, help="moves there and back a widget")
@@ -115,11 +102,14 @@ def main() -> int:
         print("Chromium is not installed (apt install chromium).", file=sys.stderr)
         return 1
     with live_lab() as open_notebook:
-        times = measure(show(open_notebook), 2 if args.quick else args.rounds)
-    text = report(times)
-    print(text)
+        times = measure(open_widgets(open_notebook), 2 if args.quick else args.rounds)
+    rows = [
+        {"widget": name, "median_ms": median(ms), "fastest_ms": min(ms), "slowest_ms": max(ms)}
+        for name, ms in times.items()
+    ]
+    show({"moves": rows})
     if not args.quick:
-        write_section("widget_redraw", text)
+        save("widget_redraw", {"moves": 2 * args.rounds, "browser": "Chromium"}, {"moves": rows})
     return 0
 
 
