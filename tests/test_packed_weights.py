@@ -93,9 +93,11 @@ def test_joined_weights_give_the_products_side_by_side(kind):
     weights, x = [kind.of(random(n, 64, seed=n)) for n in (192, 64)], random(2, 64).bfloat16()
     whole = kind.join(weights)
     assert whole.product(x).equal(torch.cat([w.product(x) for w in weights], -1))
-    for part, weight in zip(whole.split([192, 64]), weights, strict=True):
-        assert part.product(x).equal(weight.product(x))
-        assert part.tensors[0].untyped_storage().data_ptr() == whole.tensors[0].data_ptr()
+    products = [weight.product(x) for weight in weights]
+    for start, product, weight in zip((0, 192), products, weights, strict=True):
+        weight.become_part(whole, start)
+        assert weight.product(x).equal(product)
+        assert weight.tensors[0].untyped_storage().data_ptr() == whole.tensors[0].data_ptr()
 
 
 def test_shapes_that_the_kernels_cannot_take():
@@ -139,7 +141,7 @@ def test_bytes_are_those_that_the_formulas_say(packed):
     assert expected < 1e8 if packed.weights == "int4" else expected < 1.36e8
     Engine(packed)  # joins, and no matrix is there twice
     layer = packed.model.model.layers[0].self_attn
-    assert layer.q_proj.weight.part_of is layer.v_proj.weight.part_of
+    assert layer.q_proj.weight.whole is layer.v_proj.weight.whole is not None
 
 
 @pytest.mark.parametrize("family", ["llama", "opt"])

@@ -27,19 +27,30 @@ class PackedWeight:
     """(N, K) weights as the kernels want them: N outputs of K inputs each.
 
     Attributes:
-        shape: (N, K). tensors: the integers and the scales. nbytes: bytes of these.
-        dtype: of activations. format: its name among those of ``lecture_lib.costs``.
-        part_of: the joined weight whose memory this one shares, see ``join_linears``.
+        shape: (N, K). dtype: of activations. format: its name among those of ``lecture_lib.costs``.
+        whole: the joined weight of which this one is a part, see ``join_linears``.
     """
 
     dtype, format = torch.bfloat16, None
 
     def __init__(self, shape: tuple[int, int], *tensors: Tensor):
-        self.shape, self.tensors = torch.Size(shape), tensors
+        self.shape, self.device = torch.Size(shape), tensors[0].device
+        self._tensors, self.whole, self._start = tensors, None, 0
         # The kernels read 16 inputs at a time, without a look at where a row ends.
         self.most_rows = FEW_ROWS if shape[1] % 16 == 0 else 0
-        self.nbytes = sum(tensor.nbytes for tensor in tensors)
-        self.device, self.part_of = tensors[0].device, None
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """The integers and the scales."""
+        return self.whole.rows_of(self._start, len(self)) if self.whole else self._tensors
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+    def become_part(self, whole: Self, start: int) -> None:
+        """Give up the own memory: the outputs from ``start`` on of ``whole`` are the same."""
+        self._tensors, self.whole, self._start = None, whole, start
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -100,10 +111,9 @@ class Int8Weight(PackedWeight):
         q, scale = (torch.cat(parts) for parts in zip(*(w.tensors for w in weights), strict=True))
         return cls(q.shape, q, scale)
 
-    def split(self, sizes: Sequence[int]) -> list[Self]:
-        """The opposite of ``join``: views."""
-        parts = zip(*(tensor.split(sizes) for tensor in self.tensors), strict=True)
-        return [type(self)(q.shape, q, scale) for q, scale in parts]
+    def rows_of(self, start: int, n: int) -> tuple[Tensor, Tensor]:
+        q, scale = self.tensors
+        return q[start : start + n], scale[start : start + n]
 
 
 class Int4Weight(PackedWeight):
@@ -159,9 +169,6 @@ class Int4Weight(PackedWeight):
         shape = (sum(map(len, weights)), weights[0].shape[1])
         return cls(shape, torch.cat(packed), torch.cat(scale_zero, 1))
 
-    def split(self, sizes: Sequence[int]) -> list[Self]:
-        """The opposite of ``join``; the packed part is a view, the scales are copied."""
+    def rows_of(self, start: int, n: int) -> tuple[Tensor, Tensor]:
         packed, scale_zero = self.tensors
-        parts = zip(packed.split(sizes), scale_zero.split(sizes, 1), strict=True)
-        k = self.shape[1]
-        return [type(self)((len(p), k), p, s.contiguous()) for p, s in parts]
+        return packed[start : start + n], scale_zero[:, start : start + n].contiguous()

@@ -49,13 +49,14 @@ def _join(parameters: list[nn.Parameter]) -> Tensor:
 
 
 def _join_packed(weights: list[PackedWeight]) -> PackedWeight:
-    """The same of packed weights, which keep their memory in ``tensors``."""
-    if len(weights) == 1:
-        return weights[0]
-    if (whole := weights[0].part_of) is None:
-        whole = type(weights[0]).join(weights)
-        for weight, part in zip(weights, whole.split([len(w) for w in weights]), strict=True):
-            weight.tensors, weight.part_of = part.tensors, whole
+    """The same of packed weights, which then are parts of the joined one."""
+    first = weights[0]
+    if len(weights) == 1 or first.whole:
+        return first.whole or first
+    whole, start = type(first).join(weights), 0
+    for weight in weights:
+        weight.become_part(whole, start)
+        start += len(weight)
     return whole
 
 
