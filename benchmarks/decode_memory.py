@@ -16,10 +16,7 @@ from lecture_lib.loading import load_model
 
 CONTENDERS = ("engine", "dynamic", "static")
 BATCH_SIZE, PROMPT_LEN, NEW_TOKENS = 4, 512, 16
-COLUMNS = [
-    "contender", "dtype", "loaded", "peak, joining", "peak, generating",
-    "generating, above loaded", "KV cache by formula",
-]  # fmt: skip
+COLUMNS = ("contender", "dtype", "loaded_mb", "joining_mb", "generating_mb", "kv_cache_mb")
 
 
 def memory_of(contender: str, dtype: str) -> list[float]:
@@ -45,16 +42,17 @@ def memory_of(contender: str, dtype: str) -> list[float]:
             )  # fmt: skip
     kv_bytes = spec.kv_bytes_per_token(loaded.dtype.itemsize) * BATCH_SIZE
     kv_mb = kv_bytes * (PROMPT_LEN + NEW_TOKENS) / 1e6
-    return [after_load.mb, joining.mb, running.mb, running.mb - after_load.mb, kv_mb]
+    return [after_load.mb, joining.mb, running.mb, kv_mb]
 
 
-def memory_rows(dtype: str, progress) -> list[list]:
+def memory_rows(dtype: str, progress) -> list[dict]:
     """A row of COLUMNS for each contender."""
     rows = []
     for contender in CONTENDERS:
         command = [sys.executable, __file__, contender, dtype]
         out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        rows.append([contender, dtype, *json.loads(out.splitlines()[-1])])
+        values = (contender, dtype, *json.loads(out.splitlines()[-1]))
+        rows.append(dict(zip(COLUMNS, values, strict=True)))
         progress.update()
     return rows
 

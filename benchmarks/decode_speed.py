@@ -1,35 +1,32 @@
 """How fast a token comes: the engine, Transformers' generate, and the ceiling of the linear layers.
 
-    python benchmarks/decode_speed.py            # all of it; writes a section of RESULTS.md
+    python benchmarks/decode_speed.py            # all of it: about six minutes on two quiet cores
     python benchmarks/decode_speed.py --quick    # a look: fewer sizes and rounds, writes nothing
 
-All contenders run in turn in one process, round after round, so that whatever else the machine
-does hits each of them alike; a number is the median over the rounds.
+The ceiling is one pass over the linear layers and lm_head, by F.linear or by the engine's own; it
+does not read the KV cache. All contenders run in turn in one process, round after round, so that
+whatever else the machine does hits each of them alike; a number is the median over the rounds.
 """
 
 import argparse
+import shutil
 import time
-from statistics import median
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from decode_memory import COLUMNS, memory_rows
-from results import describe_machine, table, write_section
+from decode_memory import BATCH_SIZE, NEW_TOKENS, PROMPT_LEN, memory_rows
+from results import middle, save, show
 from tqdm import tqdm
 from transformers.generation.streamers import BaseStreamer
 
 from lecture_lib.engine import Engine
+from lecture_lib.engine.cuda_graph import CompiledStep, FixedShapeCache
 from lecture_lib.engine.kernels import linear
 from lecture_lib.loading import load_model
 
-CEILING, OWN_CEILING, ENGINE, DYNAMIC, STATIC = (
-    "F.linear",
-    "engine's linear",
-    "engine",
-    "generate, dynamic",
-    "generate, static",
-)
+COMPILER = any(map(shutil.which, ("g++", "clang++")))
+LONG_PROMPT = 256  # from here on reading the prompt takes longer than the steps: fewer rounds
 
 
 class TokenClock(BaseStreamer):
@@ -95,40 +92,73 @@ def generate_s(engine: Engine, prompts: torch.Tensor, n_new: int, cache: str) ->
     return clock.tpot_s
 
 
-def median_s(contenders: dict, n_rounds: int, progress: tqdm) -> dict[str, float]:
-    """Median of the seconds that each contender returns; all take turns, round after round."""
+@torch.inference_mode()
+def compiled_s(engine: Engine, prompts: torch.Tensor, n_new: int, step: CompiledStep) -> float:
+    """The step that torch.compile makes of the engine's, over a cache of fixed shape."""
+    cache = engine.new_cache(len(prompts), prompts.shape[1] + n_new)
+    tokens = engine.prefill(prompts, cache=cache).argmax(-1)  # (B,)
+    fixed, started = FixedShapeCache(cache), time.perf_counter()
+    for _ in range(n_new - 1):
+        tokens = step(tokens[:, None], fixed).argmax(-1)
+        tokens.tolist()
+    return (time.perf_counter() - started) / (n_new - 1)
+
+
+def in_turns(contenders: dict, n_rounds: int, progress: tqdm) -> dict[str, list[float]]:
+    """The seconds that each contender returns; all take turns, round after round."""
     times = {name: [] for name in contenders}
-    for n in range(n_rounds + 1):
+    for _ in range(n_rounds):
         for name, run in contenders.items():
-            seconds = run()
-            if n > 0:  # the first round warms up, and compiles
-                times[name].append(seconds)
+            times[name].append(run())
             progress.update()
-    return {name: median(values) for name, values in times.items()}
+    return times
 
 
-def compare(engine: Engine, sizes, n_new: int, n_rounds: int, progress: tqdm) -> list[list]:
-    """A row for each (prompt length, batch size): ms a token of each contender, and the ratios."""
+def timed(times: dict[str, list[float]]) -> dict[str, float]:
+    """Median and spread of each contender's seconds, as columns in milliseconds."""
+    found = {}
+    for name, values in times.items():
+        seconds, spread = middle(values)
+        found |= {f"{name}_ms": 1e3 * seconds, f"{name}_spread": spread}
+    return found
+
+
+def contenders_of(engine: Engine, prompts: torch.Tensor, n_new: int) -> dict:
+    """A call for each column, which returns seconds per step."""
+    batch_size = len(prompts)
+    found = {
+        "linear": lambda: linear_layers_s(engine, batch_size, n_new),
+        "own_linear": lambda: linear_layers_s(engine, batch_size, n_new, linear),
+        "engine": lambda: engine_s(engine, prompts, n_new),
+        "dynamic": lambda: generate_s(engine, prompts, n_new, "dynamic"),
+        "static": lambda: generate_s(engine, prompts, n_new, "static"),
+    }
+    if COMPILER and batch_size == 1 and prompts.shape[1] < LONG_PROMPT:  # one is enough to compare
+        step = CompiledStep(engine.model)
+        found["compiled"] = lambda: compiled_s(engine, prompts, n_new, step)
+    return found
+
+
+def compare(engine: Engine, sizes, n_new: int, n_rounds: int, progress: tqdm) -> list[dict]:
+    """A row for each (prompt length, batch size): ms per step of each contender."""
     rows = []
     for prompt_len, batch_size in sizes:
         prompts = random_prompts(batch_size, prompt_len, engine.vocab_size)
-        contenders = {
-            CEILING: lambda b=batch_size: linear_layers_s(engine, b, n_new),
-            OWN_CEILING: lambda b=batch_size: linear_layers_s(engine, b, n_new, linear),
-            ENGINE: lambda p=prompts: engine_s(engine, p, n_new),
-            DYNAMIC: lambda p=prompts: generate_s(engine, p, n_new, "dynamic"),
-            STATIC: lambda p=prompts: generate_s(engine, p, n_new, "static"),
-        }
-        ms = {name: 1e3 * s for name, s in median_s(contenders, n_rounds, progress).items()}
-        rows.append(
-            [str(engine.dtype).removeprefix("torch."), prompt_len, batch_size, *ms.values()]
-            + [f"{ms[ceiling] / ms[ENGINE]:.0%}" for ceiling in (CEILING, OWN_CEILING)]
-            + [f"{ms[name] / ms[ENGINE]:.2f}×" for name in (DYNAMIC, STATIC)]
-        )
+        contenders = contenders_of(engine, prompts, n_new)
+        if prompt_len < LONG_PROMPT:
+            in_turns(contenders, 1, progress)  # warms up, and compiles
+        columns = timed(in_turns(contenders, rounds_of(prompt_len, n_rounds), progress))
+        size = {"prompt": prompt_len, "batch_size": batch_size}
+        dtype = {"dtype": str(engine.dtype).removeprefix("torch.")}
+        rows.append(dtype | size | {"compiled_ms": None, "compiled_spread": None} | columns)
     return rows
 
 
-def growth(engine: Engine, lengths: list[int], progress: tqdm) -> tuple[list[list], dict]:
+def rounds_of(prompt_len: int, n_rounds: int) -> int:
+    return n_rounds if prompt_len < LONG_PROMPT else max(2, n_rounds // 2)
+
+
+def growth(engine: Engine, lengths: list[int], progress: tqdm) -> tuple[list[dict], dict]:
     """Seconds for n new tokens, naive and cached, and the exponents of the fitted power laws."""
     prompt = random_prompts(1, 16, engine.vocab_size)[0].tolist()
     seconds = {True: [], False: []}
@@ -138,7 +168,7 @@ def growth(engine: Engine, lengths: list[int], progress: tqdm) -> tuple[list[lis
             seconds[use_cache].append(run.timings.total_s)
             progress.update()
     pairs = zip(lengths, seconds[False], seconds[True], strict=True)
-    rows = [[n, naive, cached, f"{naive / cached:.1f}×"] for n, naive, cached in pairs]
+    rows = [{"new_tokens": n, "naive_s": naive, "cached_s": cached} for n, naive, cached in pairs]
     return rows, {
         "naive": exponent(lengths, seconds[False]),
         "cached": exponent(lengths, seconds[True]),
@@ -156,34 +186,10 @@ def load_engine(dtype: str) -> Engine:
     return engine
 
 
-def report(speed: list[list], grown: list[list], exponents: dict, memory: list[list], args) -> str:
-    contenders = (CEILING, OWN_CEILING, ENGINE, DYNAMIC, STATIC)
-    times = [f"{name} (ms)" for name in contenders]
-    ratios = ["share of F.linear's", "of its own", "dynamic / engine", "static / engine"]
-    return "\n\n".join(
-        [
-            "## Decoding speed: `python benchmarks/decode_speed.py`",
-            f"Machine: {describe_machine()}. Model: SmolLM2-135M-Instruct.",
-            f"Milliseconds a decode step (one token in every row), {args.new_tokens} new tokens, "
-            f"median of {args.rounds} interleaved rounds. The ceiling is one pass over the linear "
-            "layers and lm_head, by F.linear or by the engine's own, which takes another kernel "
-            "for a single row of bfloat16; it does not read the KV cache.",
-            table(["dtype", "prompt", "batch", *times, *ratios], speed),
-            "Naive against cached: seconds for n new tokens after a prompt of 16 (float32, batch "
-            f"1). Fitted growth: naive n^{exponents['naive']:.2f}, "
-            f"cached n^{exponents['cached']:.2f}.",
-            table(["new tokens", "naive (s)", "cached (s)", "naive / cached"], grown),
-            "Memory of a process each (resident MB, batch 4, prompt 512, 16 new tokens): after "
-            "loading, peak while the engine joins matrices, peak while generating.",
-            table(COLUMNS, memory),
-        ]
-    )
-
-
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--new-tokens", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--new-tokens", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--prompts", nargs="+", type=int, default=[32, 512])
@@ -193,7 +199,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     args = parser.parse_args()
     if args.quick:
-        args.rounds, args.new_tokens, args.batch_sizes = 2, 16, [1]
+        args.rounds, args.new_tokens, args.batch_sizes, args.prompts = 2, 8, [1], [32]
     return args
 
 
@@ -201,19 +207,32 @@ def main() -> None:
     args = parse_arguments()
     torch.set_num_threads(args.threads)
     sizes = [(p, b) for p in args.prompts for b in args.batch_sizes]
-    lengths = [8, 16, 32] if args.quick else [16, 32, 64, 128, 256]
-    n_runs = len(args.dtypes) * (len(sizes) * 5 * (args.rounds + 1) + 3) + 2 * len(lengths)
+    lengths = [8, 16, 32] if args.quick else [16, 32, 64, 128]
+    n_rounds = sum(rounds_of(p, args.rounds) + (p < LONG_PROMPT) for p, _ in sizes)
+    n_memory = 0 if args.quick else 3
+    n_runs = len(args.dtypes) * (5 * n_rounds + n_memory) + 2 * len(lengths)
     with tqdm(total=n_runs, unit="run") as progress:
-        memory = [row for dtype in args.dtypes for row in memory_rows(dtype, progress)]
+        memory = [] if args.quick else [r for d in args.dtypes for r in memory_rows(d, progress)]
         speed = []
         for dtype in args.dtypes:
             engine = load_engine(dtype)
             speed += compare(engine, sizes, args.new_tokens, args.rounds, progress)
         grown, exponents = growth(load_engine("float32"), lengths, progress)
-    text = report(speed, grown, exponents, memory, args)
-    print(text)
+    tables = {"speed": speed, "growth": grown, "memory": memory}
+    show(tables)
     if not args.quick:
-        write_section("decode_speed", text)
+        settings = {
+            "model": "smollm2-135m-instruct",
+            "rounds": args.rounds,
+            "new_tokens": args.new_tokens,
+            "growth_prompt": 16,
+            "growth_dtype": "float32",
+            "growth_exponents": exponents,
+            "memory_batch_size": BATCH_SIZE,
+            "memory_prompt": PROMPT_LEN,
+            "memory_new_tokens": NEW_TOKENS,
+        }
+        save("decode_speed", settings, tables)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import torch
 from lecture_lib.checks import UnknownNameError
 from lecture_lib.hardware import (
     H100_DECODE_MS,
+    H100_ROOFLINE,
     HARDWARE,
     Hardware,
     UnstableTimingError,
@@ -182,6 +183,20 @@ def test_the_decode_steps_on_an_h100_are_those_of_the_benchmark():
         [path] = results.glob(f"decode_gpu_{model}*.nvidia-h100-80gb-*.json")
         rows = json.loads(path.read_text("utf-8"))["steps"]
         assert {row["contender"]: row["ms"] for row in rows} == steps
+
+
+def test_the_operations_on_an_h100_are_those_of_the_benchmark():
+    results = Path(__file__).parents[1] / "benchmarks" / "results"
+    [path] = results.glob("roofline_points.nvidia-h100-80gb-*.json")
+    run = json.loads(path.read_text("utf-8"))
+    [peak] = [row for row in run["hardware"] if row["dtype"] == H100_ROOFLINE["dtype"]]
+    assert all(H100_ROOFLINE[name] == peak[name] for name in ("peak_gflops", "memory_gb_per_s"))
+    sizes = {"prefill": (1, 512), "decode": (1, 128), "decode, batch 32": (32, 128)}
+    for point in H100_ROOFLINE["points"]:
+        step = (point["step"].split(",")[0], *sizes[point["step"]])
+        keys = ("phase", "batch_size", "seq_len", "op")
+        [row] = [row for row in run["ops"] if tuple(row[k] for k in keys) == (*step, point["op"])]
+        assert all(row[name] == point[name] for name in ("intensity", "ms", "gflops"))
 
 
 def test_the_call_is_really_made():

@@ -4,13 +4,14 @@ import warnings
 
 from lecture_lib.model_spec import ModelSpec, UnsupportedArchitectureError
 
-from .kernels import FastLlama, FastOPT
+from .kernels import FastOPT
 from .model import Llama
+from .one_row import OneRowLlama
 from .opt import OPT
 
 # The model types that the engine runs, and their activation: the forward pass of the textbook,
 # and the one that computes the same faster.
-LLAMA, OPT_LIKE = ("silu", Llama, FastLlama), ("relu", OPT, FastOPT)
+LLAMA, OPT_LIKE = ("silu", Llama, OneRowLlama), ("relu", OPT, FastOPT)
 FAMILIES = {"llama": LLAMA, "mistral": LLAMA, "qwen2": LLAMA, "opt": OPT_LIKE}
 
 

@@ -126,8 +126,12 @@ def _published(
 HARDWARE = presets("hardware", {name: _published(name, **row) for name, row in _PRESETS.items()})
 
 #: Milliseconds of a decode step on an H100 80GB, bfloat16, batch 1, behind 512 to 576 positions:
-#: the measured tables of benchmarks/decode_gpu.py in benchmarks/RESULTS.md.
+#: measured by benchmarks/decode_gpu.py.
 H100_DECODE_MS = _read("h100_decode_ms")
+
+#: What SmolLM2's operations reach there, in all layers together, beside the GPU's measured peak and
+#: bandwidth: measured by benchmarks/roofline_points.py.
+H100_ROOFLINE = _read("h100_roofline")
 
 
 def as_hardware(hardware: Hardware | str) -> Hardware:

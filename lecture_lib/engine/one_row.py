@@ -1,0 +1,77 @@
+"""The decode step of one text on a CPU, by half as many kernels.
+
+At batch 1 each kernel between two products works on a few hundred numbers and takes microseconds,
+of which most go into starting it. So what counts is how many there are: 30 in a layer when every
+part is computed by ``FastLlama``'s own function, 16 here. Everything is the formula of ``model.py``
+for one row, and the same numbers up to rounding.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import kernels
+from .kv_cache import KVCache, Pattern
+
+
+class OneRowLlama(kernels.FastLlama):
+    """``FastLlama`` with this step, for one new token of one text behind a KVCache on a CPU."""
+
+    def hidden(self, input_ids: Tensor, pattern: Pattern, cache: KVCache | None) -> Tensor:
+        plain = type(cache) is KVCache and pattern.mask is None
+        if plain and input_ids.is_cpu and input_ids.numel() == 1:
+            return hidden_of_one(self, input_ids, cache)
+        return super().hidden(input_ids, pattern, cache)
+
+
+def hidden_of_one(model: OneRowLlama, input_ids: Tensor, cache: KVCache) -> Tensor:
+    """``Llama.hidden`` of a token (1, 1): the last block's embedding, (1, 1, D)."""
+    n_q, n_kv, head_dim = model.n_heads, model.n_kv_heads, model.head_dim
+    x = F.embedding(input_ids.view(-1), model.embeddings)[0]  # (D,), changed in place from here on
+    n_copies = 2 if kernels.TURN_FEW_ROWS and x.dtype == torch.float32 else 1  # see ``linear``
+    zero = x.new_zeros(n_copies, 1)
+    cos, sin, swapped = rope_of_one(cache.length, model.inv_freq, x.dtype)  # (H,) each
+    # Views of all layers at once: the free slot, and everything up to and including it.
+    end = cache.length + 1
+    slots = cache.kv[:, 0, :, cache.length].unbind()  # (2 n_KV, H) each
+    keys, values = (y[:, :, :, :end].unbind() for y in (cache.keys, cache.values))
+    for i, layer in enumerate(model.layers):
+        h = norm_of_one(x, layer.attention_norm, zero)
+        qkv = product(h, layer.qkv, layer.qkv_bias).contiguous().view(-1, head_dim)
+        qk = qkv.narrow(0, 0, n_q + n_kv)
+        torch.addcmul(qk * cos, qk.index_select(1, swapped), sin, out=qk)  # RoPE, in place
+        q, kv = qkv.split((n_q, 2 * n_kv))
+        slots[i].copy_(kv)
+        z = F.scaled_dot_product_attention(q.view(1, n_kv, -1, head_dim), keys[i], values[i])
+        x.add_(product(z.reshape(1, -1).repeat(n_copies, 1), layer.out, layer.out_bias))
+        h = norm_of_one(x, layer.mlp_norm, zero)
+        gate, up = product(h, layer.gate_up, layer.gate_up_bias).chunk(2)  # (F,) each
+        h = F.silu(gate) * up.expand(n_copies, -1)
+        x.add_(product(h, layer.down, layer.down_bias))
+    return x.view(1, 1, -1)
+
+
+def norm_of_one(x: Tensor, norm, zero: Tensor) -> Tensor:
+    """RMSNorm of x, (D,), in each of a product's equal rows, (n_copies, D): three kernels."""
+    x32 = x.float()
+    mean = torch.dot(x32, x32).item() / len(x)
+    return torch.addcmul(zero, x, norm.weight, value=(mean + norm.eps) ** -0.5)
+
+
+def rope_of_one(position: int, inv_freq: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """cos and sin of ``kernels.rope_tables`` for one position, and the order that swaps halves."""
+    angles = position * inv_freq  # (H / 2,)
+    cos, sin = angles.cos(), angles.sin()
+    swapped = torch.arange(2 * len(angles)).roll(len(angles))
+    return torch.cat((cos, cos)).to(dtype), torch.cat((-sin, sin)).to(dtype), swapped
+
+
+def product(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``kernels.linear`` of one row, or of two that are equal: one result, (outputs,).
+
+    Two are for the processors on which ``linear`` would double a single row itself.
+    """
+    if len(rows) == 1:
+        return kernels.linear(rows, weight, bias).view(-1)
+    y = torch.mm(weight, rows.mT).select(1, 0)
+    return y if bias is None else y + bias
