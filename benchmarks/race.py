@@ -18,11 +18,11 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import torch
 from decode_speed import TokenClock, random_prompts
+from results import middle, save, show
 from tqdm import tqdm
 
 from lecture_lib.costs import step_latency
@@ -31,24 +31,11 @@ from lecture_lib.engine import Engine
 from lecture_lib.hardware import measure_hardware
 from lecture_lib.loading import load_model
 from lecture_lib.loading.bundled_model import find_gguf
+from lecture_lib.scoring import sample_text
 from lecture_lib.tokens import log_probs_of
 
 OURS = ("float32", "bfloat16", "int8", "int4")
 PROMPTS = (32, 512)
-# Not from a book that a model may know by heart, and long enough for a perplexity.
-TEXT = (
-    "The ferry to the island left at six, when the harbour was still grey and the gulls had not "
-    "begun to shout. Mira counted the boxes again: twelve with seedlings, three with tools, and "
-    "one, tied with a red string, that her brother had asked her not to open. The captain nodded "
-    "to her and said that the wind would turn before noon. She sat down beside the warm wall of "
-    "the engine room and took out her notebook. On the first page was a map of the garden as it "
-    "had been in her grandmother's time, with the well, the two fig trees, and a wall along the "
-    "north side that the winter of that year had broken. On the second page was the garden as she "
-    "wanted it to be. Between the two, she thought, lay about four hundred hours of work, if it "
-    "rained often enough and if nobody fell ill. When the boat came round the lighthouse she could "
-    "see the hill, and on the hill a thin line of smoke. Somebody had lit the stove in the house. "
-    "Nobody was supposed to be there."
-)
 
 
 class Ours:
@@ -58,7 +45,9 @@ class Ours:
         self.loaded = load_model(device="cpu", weights=weights)
         self.engine, self.by_generate = Engine(self.loaded), by_generate
         self.loaded.model.generation_config.eos_token_id = None  # all run to the last token
-        weights = {id(m.weight): m.weight for m in self.loaded.model.modules() if hasattr(m, "weight")}
+        weights = {
+            id(m.weight): m.weight for m in self.loaded.model.modules() if hasattr(m, "weight")
+        }
         self.weight_bytes = sum(weight.nbytes for weight in weights.values())
 
     def decode_s(self, prompt: list[int], n_new: int) -> float:
@@ -135,13 +124,13 @@ def contenders(n_threads: int) -> dict[str, object]:
 
 def race(teams: dict, args) -> list[dict]:
     """A row for each contender: medians over the rounds."""
-    from results import middle
-
     prompts = {n: random_prompts(1, n, 49152)[0].tolist() for n in PROMPTS}
     times = {name: {} for name in teams}
     for n_round in tqdm(range(args.rounds + 1), desc="rounds"):
         for name, team in teams.items():
-            found = {f"decode_{n}_ms": team.decode_s(p, args.new_tokens) for n, p in prompts.items()}
+            found = {
+                f"decode_{n}_ms": team.decode_s(p, args.new_tokens) for n, p in prompts.items()
+            }
             found["prefill_512_ms"] = team.prefill_s(prompts[512])
             for key, seconds in found.items():
                 if n_round:  # the first round warms up
@@ -150,6 +139,7 @@ def race(teams: dict, args) -> list[dict]:
     for name, measured in times.items():
         middles = {key: middle(values) for key, values in measured.items()}
         row = {"contender": name, "weight_mb": teams[name].weight_bytes / 1e6}
+        row |= {"perplexity": None, "resident_mb": None}
         row |= {key: value for key, (value, _) in middles.items()}
         rows.append(row | {f"{key[:-3]}_spread": spread for key, (_, spread) in middles.items()})
     return rows
@@ -165,7 +155,14 @@ def predictions(teams: dict) -> list[dict]:
                 loaded.spec, hardware, "decode", 1, n, loaded.dtype.itemsize, True,
                 compute_dtype="float32", **weight_formats(loaded.model),
             )  # fmt: skip
-            rows.append({"weights": weights, "prompt": n, "step_mb": step.bytes / 1e6, "predicted_ms": 1e3 * step.seconds})
+            rows.append(
+                {
+                    "weights": weights,
+                    "prompt": n,
+                    "step_mb": step.bytes / 1e6,
+                    "predicted_ms": 1e3 * step.seconds,
+                }
+            )
     return [row | {"gb_per_s": hardware.memory_bandwidth / 1e9} for row in rows]
 
 
@@ -177,9 +174,8 @@ def resident_mb(name: str) -> float:
 
 def show_resident(name: str) -> None:
     who, weights = name.split(", ")
-    if who != "llama.cpp":
-        load_model  # noqa: B018  (the imports, which take memory too)
-        import transformers.models.llama.modeling_llama  # noqa: F401
+    import transformers.models.llama.modeling_llama  # noqa: F401  (imports take memory too)
+
     before = psutil.Process().memory_info().rss
     team = LlamaCpp(2) if who == "llama.cpp" else Ours(weights, who == "generate")
     team.decode_s(random_prompts(1, 32, 49152)[0].tolist(), 4)
@@ -200,18 +196,19 @@ def main() -> None:
     if args.quick:
         args.rounds, args.new_tokens = 1, 8
     teams = contenders(args.threads)
-    ids = next(iter(teams.values())).loaded.tokenizer(TEXT).input_ids
+    ids = next(iter(teams.values())).loaded.tokenizer(sample_text()).input_ids
     rows = race(teams, args)
     for row in rows:
         if not row["contender"].startswith("generate"):
             row["perplexity"] = teams[row["contender"]].perplexity(ids)
-        row["resident_mb"] = None if args.quick else resident_mb(row["contender"])
+        if not args.quick:
+            row["resident_mb"] = resident_mb(row["contender"])
     predicted = predictions(teams)
-    for row in [*rows, *predicted]:
-        print({key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()})
+    measured = {row["contender"]: row for row in rows}
+    for row in predicted:
+        row["measured_ms"] = measured[f"engine, {row['weights']}"][f"decode_{row['prompt']}_ms"]
+    show({"race": rows, "predicted": predicted})
     if not args.quick:
-        from results import save
-
         settings = {"rounds": args.rounds, "new_tokens": args.new_tokens, "threads": args.threads}
         save("race", settings, {"race": rows, "predicted": predicted})
 

@@ -186,7 +186,9 @@ def test_the_script_and_a_chunked_prompt(packed):
 
 def test_what_cannot_be_packed_is_refused_with_the_reason(tmp_path):
     save_tiny_model(tmp_path)
-    with pytest.raises(UnsupportedModelError, match="weights: .*q_proj cannot be packed.* 16 inputs"):
+    with pytest.raises(
+        UnsupportedModelError, match="weights: .*q_proj cannot be packed.* 16 inputs"
+    ):
         load_model(tmp_path, device="cpu", weights="int4")
     loaded = load_model(tmp_path, device="cpu", weights="int8")  # 16 and 24 inputs: both ways
     assert len(Engine(loaded).generate("the quick", 3).token_ids) > 0

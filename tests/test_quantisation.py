@@ -73,7 +73,10 @@ def test_the_files_blocks_are_read_bit_by_bit(gguf_tensors, name):
 def test_the_rows_of_heads_go_where_transformers_has_them(gguf_tensors, loaded):
     """Against the model that Transformers converted from the same file."""
     spec, attention = loaded.spec, loaded.model.model.layers[3].self_attn
-    parts = {"attn_q": (attention.q_proj, spec.n_heads), "attn_k": (attention.k_proj, spec.n_kv_heads)}
+    parts = {
+        "attn_q": (attention.q_proj, spec.n_heads),
+        "attn_k": (attention.k_proj, spec.n_kv_heads),
+    }
     for name, (module, n_heads) in parts.items():
         blocks = halves_of_heads(torch.tensor(gguf_tensors[f"blk.3.{name}.weight"].data), n_heads)
         assert dequantise(*read_q4_1(blocks)).flatten(1).equal(module.weight)
