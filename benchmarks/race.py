@@ -55,9 +55,8 @@ class Ours:
         if not self.by_generate:
             return self.engine.generate(prompt, n_new, ignore_eos=True).timings.tpot_s
         clock, ids = TokenClock(), torch.tensor([prompt])
-        self.loaded.model.generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=n_new, do_sample=False, streamer=clock
-        )  # fmt: skip
+        options = {"max_new_tokens": n_new, "do_sample": False, "streamer": clock}
+        self.loaded.model.generate(ids, attention_mask=torch.ones_like(ids), **options)
         return clock.tpot_s
 
     @torch.inference_mode()

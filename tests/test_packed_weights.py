@@ -1,10 +1,7 @@
 """The engine on packed weights: the kernels' arithmetic, and everything that generates."""
 
-import copy
 import io
 import json
-import subprocess
-import sys
 from contextlib import redirect_stdout
 
 import pytest
@@ -39,8 +36,9 @@ def save_model(folder, family="llama", **sizes):
         config = LlamaConfig(num_attention_heads=4, num_key_value_heads=4, intermediate_size=128,
                              max_position_embeddings=64, **sizes)  # fmt: skip
     else:
+        special = {"bos_token_id": 1, "pad_token_id": 1}
         config = OPTConfig(num_attention_heads=4, ffn_dim=128, max_position_embeddings=64,
-                           word_embed_proj_dim=64, bos_token_id=1, pad_token_id=1, **sizes)  # fmt: skip
+                           word_embed_proj_dim=64, **sizes)  # fmt: skip
     model = AutoModelForCausalLM.from_config(config).eval()
     for parameter in model.parameters():  # far from ties
         parameter.data.mul_(5 if parameter.dim() == 2 else 1)
@@ -52,7 +50,7 @@ def with_plain_weights(loaded):
     """The same model with what its packed weights mean, as plain float32 ones."""
     model = AutoModelForCausalLM.from_config(loaded.model.config)
     pairs = zip(model.named_modules(), loaded.model.named_modules(), strict=True)
-    for (name, plain), (_, packed) in pairs:
+    for (_, plain), (_, packed) in pairs:
         weight = getattr(packed, "weight", None)
         if hasattr(weight, "dequantised"):
             plain.weight.data = weight.dequantised()
@@ -101,10 +99,11 @@ def test_joined_weights_give_the_products_side_by_side(kind):
 
 
 def test_shapes_that_the_kernels_cannot_take():
-    with pytest.raises(ValueError, match="weight: 24 outputs of 40 inputs; .* 64 and 32"):
+    with pytest.raises(ValueError, match=r"weight: 24 outputs of 40 inputs; .* 64 and 32"):
         Int4Weight.of(random(24, 40))
     weight, x = Int8Weight.of(random(7, 5)), random(2, 5).bfloat16()  # without the kernel
-    assert torch.allclose(weight.linear(x).float(), x.float() @ weight.dequantised().mT, rtol=0.02, atol=0.02)  # fmt: skip
+    exact = x.float() @ weight.dequantised().mT
+    assert torch.allclose(weight.linear(x).float(), exact, rtol=0.02, atol=0.02)
 
 
 def test_a_packed_weight_in_a_module():
@@ -187,7 +186,7 @@ def test_the_script_and_a_chunked_prompt(packed):
 def test_what_cannot_be_packed_is_refused_with_the_reason(tmp_path):
     save_tiny_model(tmp_path)
     with pytest.raises(
-        UnsupportedModelError, match="weights: .*q_proj cannot be packed.* 16 inputs"
+        UnsupportedModelError, match=r"weights: .*q_proj cannot be packed.* 16 inputs"
     ):
         load_model(tmp_path, device="cpu", weights="int4")
     loaded = load_model(tmp_path, device="cpu", weights="int8")  # 16 and 24 inputs: both ways
@@ -195,9 +194,9 @@ def test_what_cannot_be_packed_is_refused_with_the_reason(tmp_path):
 
 
 def test_wrong_weights(tmp_path):
-    with pytest.raises(ValueError, match="weights: must be one of .*'int4'.*got 'int3'"):
+    with pytest.raises(ValueError, match=r"weights: must be one of .*'int4'.*got 'int3'"):
         load_model(tmp_path, weights="int3")
-    with pytest.raises(ValueError, match="dtype: .* give one"):
+    with pytest.raises(ValueError, match=r"dtype: .* give one"):
         load_model(tmp_path, weights="int4", dtype="float32")
 
 

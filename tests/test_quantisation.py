@@ -21,8 +21,8 @@ def gguf_tensors():
     return {tensor.name: tensor for tensor in gguf.GGUFReader(find_gguf()).tensors}
 
 
-def test_the_published_example_of_absmax():
-    """Absmax 4.0: 0.1 becomes 3 and comes back as 0.0945; with 127 levels to 4.0 the step is 1/32."""
+def test_the_example_by_hand():
+    """The greatest is 4.0 and a step 4 / 127, so 0.1 becomes 3 and comes back as 0.0945."""
     q, scale = quantise_absmax(torch.tensor([4.0, 0.1, -2.0, 0.0]))
     assert q.tolist() == [127, 3, -64, 0]
     assert torch.allclose(dequantise(q, scale), torch.tensor([4.0, 12 / 127, -256 / 127, 0.0]))
@@ -55,7 +55,7 @@ def test_an_outlier_spoils_its_group_alone():
 
 
 def test_groups_must_divide_the_rows():
-    with pytest.raises(ValueError, match="x: rows of 40 numbers .* groups of 32"):
+    with pytest.raises(ValueError, match=r"x: rows of 40 numbers .* groups of 32"):
         in_groups(torch.zeros(2, 40))
 
 
