@@ -38,7 +38,7 @@ def save_model(folder, family="llama", **sizes):
     else:
         special = {"bos_token_id": 1, "pad_token_id": 1}
         config = OPTConfig(num_attention_heads=4, ffn_dim=128, max_position_embeddings=64,
-                           word_embed_proj_dim=64, **sizes)  # fmt: skip
+                           word_embed_proj_dim=64, **special, **sizes)  # fmt: skip
     model = AutoModelForCausalLM.from_config(config).eval()
     for parameter in model.parameters():  # far from ties
         parameter.data.mul_(5 if parameter.dim() == 2 else 1)
