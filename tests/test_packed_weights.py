@@ -13,15 +13,18 @@ from transformers import AutoModelForCausalLM, LlamaConfig, OPTConfig
 from lecture_lib.costs import weight_bytes
 from lecture_lib.costs.measured import weight_formats
 from lecture_lib.decoding import engine_beam_search
+from lecture_lib.decoding.sample_generate import Sampler
 from lecture_lib.engine import Engine
 from lecture_lib.engine.packed import FEW_ROWS, Int4Weight, Int8Weight
 from lecture_lib.inference_script.command import main
+from lecture_lib.inference_script.settings import TaskInfo
 from lecture_lib.loading import load_model
 from lecture_lib.loading.errors import UnsupportedModelError
-from lecture_lib.scoring import score_text
+from lecture_lib.sampling_settings import SamplingSettings
+from lecture_lib.scoring import sample_text, score_text
+from lecture_lib.widgets.chat_session import ChatSession
 
 KINDS = [Int4Weight, Int8Weight]
-TEXT = "The cat sat on the mat and looked at the rain."
 
 
 def random(*shape, seed=0):
@@ -158,11 +161,11 @@ def test_the_engine_computes_what_transformers_does(tmp_path, family, weights):
 
 
 def test_the_real_model_keeps_its_perplexity(packed, loaded):
-    plain, found = (score_text(x, TEXT).perplexity for x in (loaded, packed))
+    plain, found = (score_text(x, sample_text()).perplexity for x in (loaded, packed))
     assert found == pytest.approx(plain, rel=0.03)
 
 
-def test_generating_streaming_and_beams(packed):
+def test_generating_streaming_and_sampling(packed):
     engine = Engine(packed)
     cached = engine.generate("The capital of France is", 8)
     assert "Paris" in cached.text
@@ -170,11 +173,27 @@ def test_generating_streaming_and_beams(packed):
     assert "".join(engine.stream("The capital of France is", 8)) == cached.text
     both = engine.generate(["The capital of France is", "The sun"], 8)
     assert "Paris" in both[0].text
-    beams = engine_beam_search(engine, "The capital of France is", num_beams=3, max_new_tokens=6)
-    assert "Paris" in str(beams)
+    sampler = Sampler(SamplingSettings(top_k=1), seed=0, prompt_ids=[cached.token_ids])
+    assert engine.generate("The capital of France is", 8, next_token=sampler).text == cached.text
 
 
-def test_the_script_and_a_chunked_prompt(packed):
+def test_beams(packed):
+    engine, prompt = Engine(packed), "The capital of France is"
+    one, three = (
+        engine_beam_search(engine, prompt, num_beams=n, max_new_tokens=6, ignore_eos=True)
+        for n in (1, 3)
+    )
+    assert one.sequences == [engine.generate(prompt, 6, ignore_eos=True).token_ids]
+    assert "Paris" in packed.tokenizer.decode(three.sequences[0])
+
+
+def test_the_chat(packed):
+    settings = TaskInfo("-", output_len=6, do_sample=False, logprobs=0)
+    *_, answer = ChatSession(packed).ask("What is the capital of France?", settings)
+    assert "Paris" in answer.text
+
+
+def test_the_script(packed):
     arguments = ["--weights", packed.weights, "--device", "cpu", "--output-len", "6", "--json"]
     shown = io.StringIO()
     with redirect_stdout(shown):
