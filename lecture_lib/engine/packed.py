@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lecture_lib.quantisation import dequantise, in_groups, quantise_absmax, quantise_zero_point
+from lecture_lib.quantisation import in_groups, quantise_absmax, quantise_zero_point
 
 GROUP_SIZE = 32  # weights that share a scale and a zero
 ROWS_TOGETHER = 64  # outputs that one block of the packed form holds, at most
@@ -140,7 +140,7 @@ class Int4Weight(PackedWeight):
     def pack(cls, q: Tensor, scale: Tensor, minimum: Tensor) -> Self:
         """From w = scale · q + minimum: q (N, K / 32, 32) from 0 to 15, the others with 1 last."""
         packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(q.flatten(1).int(), 1)
-        zero = dequantise(8, scale, minimum)  # the kernel's q begins at -8
+        zero = 8 * scale.float() + minimum.float()  # the kernel's q begins at -8
         scale_zero = torch.cat((scale.float(), zero), -1).transpose(0, 1)  # (K / 32, N, 2)
         return cls(q.flatten(1).shape, packed, scale_zero.bfloat16().contiguous())
 
