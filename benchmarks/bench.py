@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 NAMES = [
     "decode_speed",
     "prefill_speed",
+    "race",
     "roofline_points",
     "beam_speed",
     "sampling_speed",

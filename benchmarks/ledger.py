@@ -21,6 +21,7 @@ ORDER = [
     "decode_memory",
     "decode_gpu",
     "prefill_speed",
+    "race",
     "roofline_points",
     "beam_speed",
     "sampling_speed",

@@ -5,6 +5,7 @@
     checks          checks of arguments, and near names for an unknown one
     tokens          token ids and logits, checked; the ends of texts; log-probabilities
     loading         load_model(): the bundled model, a folder or a Hub name
+    quantisation    numbers as small integers and scales; the blocks of a GGUF file
     scoring         log-probabilities of a text, the next-token distribution
     lecture_block   the lecture's block: naive, prefill, decode
     op_trace        the table of what ran: shapes, FLOPs, bytes

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import torch
 from jinja2 import TemplateError
@@ -46,6 +47,11 @@ class TextScore:
         if self.n_scored == 0:
             raise ValueError("text: no token was predicted, so there is no perplexity (one token?)")
         return math.exp(-self.total / self.n_scored)
+
+
+def sample_text() -> str:
+    """A story of about 280 tokens, written for this course: no model has seen it in training."""
+    return Path(__file__).with_name("sample_text.txt").read_text(encoding="utf-8")
 
 
 def score_text(loaded, text: str, *, start: str | None = None) -> TextScore:

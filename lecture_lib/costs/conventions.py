@@ -61,13 +61,21 @@ class Format:
         n_groups = -(-row_len // self.group_size) if self.group_size else 1  # the last may be short
         return rows * (row_len * self.element_bytes + n_groups * self.scale_bytes)
 
+    def bits_per_weight(self, row_len: int) -> float:
+        """Bits of one element with its share of the scales, in rows of so many elements."""
+        return 8 * self.n_bytes(1, row_len) / row_len
+
 
 #: Formats by name. int8: one FP16 scale per row. int4: an FP16 scale and a 4-bit zero point for
-#: every 128 elements, as GPTQ (arXiv 2210.17323) and AWQ files have them.
+#: every 128 elements, as GPTQ (arXiv 2210.17323) and AWQ files have them. q4_1: a scale and a
+#: minimum of 2 bytes each for every 32 elements, 5 bits per weight, as the bundled model's GGUF
+#: file has them, and the engine with weights="int4". q8_0: that file's embeddings.
 FORMATS = {
     "float8": Format(1),
     "int8": Format(1, scale_bytes=2),
     "int4": Format(0.5, group_size=128, scale_bytes=2.5),
+    "q4_1": Format(0.5, group_size=32, scale_bytes=4),
+    "q8_0": Format(1, group_size=32, scale_bytes=2),
 }
 
 

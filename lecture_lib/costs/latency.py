@@ -53,7 +53,7 @@ def step_latency(
     Args:
         spec, phase, batch_size, seq_len, dtype_bytes, fused_attention: as in ``op_costs``.
         hardware: a Hardware or the name of one.
-        options: weight_format, kv_format, conventions, compute_dtype of ``op_costs``.
+        options: weight_format, table_format, kv_format, conventions, compute_dtype of ``op_costs``.
 
     Raises:
         ValueError: as ``op_costs``.

@@ -68,10 +68,20 @@ def engine_costs(engine, phase: str, batch_size: int, seq_len: int) -> pd.DataFr
     """``op_costs`` of an engine's step in its dtype, with attention both fused and in parts."""
     size = (batch_size, seq_len, engine.dtype.itemsize)
     parts, fused = (
-        op_costs(engine.spec, phase, *size, fused_attention=f, conventions=ENGINE)
+        op_costs(
+            engine.spec, phase, *size, f, conventions=ENGINE, **weight_formats(engine.hf_model)
+        )
         for f in (False, True)
     )
     return pd.concat([parts, fused[fused.op == "attention"]], ignore_index=True)
+
+
+def weight_formats(hf_model) -> dict[str, str | None]:
+    """How a loaded model's matrices are stored, in the words of ``op_costs``."""
+    tables = hf_model.get_input_embeddings()
+    matrices = (m.weight for m in hf_model.model.modules() if hasattr(m, "in_features"))
+    formats = {"weight_format": next(matrices), "table_format": tables.weight}
+    return {name: getattr(weight, "format", None) for name, weight in formats.items()}
 
 
 def step_call(engine, phase: str, batch_size: int, seq_len: int):

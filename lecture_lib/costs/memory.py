@@ -15,6 +15,7 @@ def weight_bytes(
     dtype_bytes: float = 2,
     *,
     weight_format: str | None = None,
+    table_format: str | None = None,
 ) -> float:
     """Bytes of all parameters; a tied matrix counts once.
 
@@ -22,7 +23,7 @@ def weight_bytes(
         spec: a ModelSpec or the name of a published model.
         dtype_bytes: bytes of a parameter that is not quantised.
         weight_format: of the layers' matrices, such as "int8" or "int4" with its group scales;
-            embeddings, norms, biases and the lm_head keep ``dtype_bytes``.
+            norms and biases keep ``dtype_bytes``. table_format: of embeddings and lm_head.
 
     Raises:
         ValueError: an unknown model or format, ``dtype_bytes`` that is not positive.
@@ -33,9 +34,14 @@ def weight_bytes(
     up = [(F, D)] * (2 if spec.gated_mlp else 1)
     # (outputs, inputs) of W^Q, W^K, W^V, W^O, of W^1 (and the gate), and of W^2
     matrices = [(q, D), (kv, D), (kv, D), (D, q), *up, (D, F)]
-    n_others = spec.n_params - spec.n_layers * sum(n_out * n_in for n_out, n_in in matrices)
     of_layer = sum(stored.n_bytes(n_out, n_in) for n_out, n_in in matrices)
-    return n_others * dtype_bytes + spec.n_layers * of_layer
+    n_tables, width = (1 if spec.tied_embeddings else 2), spec.embed_dim or D
+    tables = n_tables * format_of("table_format", table_format, dtype_bytes).n_bytes(
+        spec.vocab_size, width
+    )
+    n_packed = spec.n_layers * sum(n_out * n_in for n_out, n_in in matrices)
+    n_others = spec.n_params - n_packed - n_tables * spec.vocab_size * width
+    return n_others * dtype_bytes + spec.n_layers * of_layer + tables
 
 
 def kv_cache_bytes(
@@ -120,6 +126,7 @@ def memory_budget(
     dtype_bytes: float = 2,
     *,
     weight_format: str | None = None,
+    table_format: str | None = None,
     kv_format: str | None = None,
     memory: Hardware | str | float | None = None,
     prefill: bool = True,
@@ -139,7 +146,9 @@ def memory_budget(
         check_number("memory", memory, above=0)
     size = (batch_size, seq_len, dtype_bytes)
     return MemoryBudget(
-        weights=weight_bytes(spec, dtype_bytes, weight_format=weight_format),
+        weights=weight_bytes(
+            spec, dtype_bytes, weight_format=weight_format, table_format=table_format
+        ),
         kv_cache=kv_cache_bytes(spec, *size, kv_format=kv_format),
         activations=activation_bytes(spec, "prefill" if prefill else "decode", *size),
         memory=memory,

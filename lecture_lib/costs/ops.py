@@ -38,8 +38,8 @@ class Step:
 
     Attributes:
         spec: the model. phase: "prefill" or "decode". batch_size, seq_len: B and L.
-        dtype_bytes: of activations, embeddings, norms, biases. weight, kv: how the layers'
-            matrices and the cache are stored.
+        dtype_bytes: of activations, norms, biases. weight, table, kv: how the layers' matrices,
+            embeddings with lm_head, and the cache are stored.
         fused: attention keeps its scores on chip. conventions: how to count.
     """
 
@@ -49,6 +49,7 @@ class Step:
     seq_len: Any
     dtype_bytes: float
     weight: Format
+    table: Format
     kv: Format
     fused: bool
     conventions: Conventions
@@ -89,9 +90,10 @@ class Step:
                 cache's format.
         """
         rows = self.n_tokens if rows is None else rows
-        # Only the matrices of the layers are quantised, not embeddings and output matrix.
-        in_layer = part in ("attention", "mlp")
-        matrix = self.weight.n_bytes(n_out, n_in) if in_layer else self.act(n_in, n_out)
+        plain = Format(self.dtype_bytes)  # what projects opt-350m's narrower embeddings
+        stored = {"attention": self.weight, "mlp": self.weight}.get(part, plain)
+        stored = self.table if name == "lm_head" else stored
+        matrix = stored.n_bytes(n_out, n_in)
         n_plain = n_out - to_cache * self.spec.kv_width
         return Op(
             name,
@@ -126,8 +128,8 @@ def all_ops(s: Step) -> list[tuple[Op, int]]:
 def embedding_ops(s: Step) -> Iterator[Op]:
     spec, part = s.spec, "embedding"
     width = spec.embed_dim or spec.d_model
-    rows = s.act(s.n_tokens, width)  # a table: only the tokens' rows are read
-    yield Op("embedding", part, weights=rows, activations=rows)
+    rows = s.table.n_bytes(s.n_tokens, width)  # a table: only the tokens' rows are read
+    yield Op("embedding", part, weights=rows, activations=s.act(s.n_tokens, width))
     if width != spec.d_model:
         yield s.linear("project_in", part, width, spec.d_model)
     if spec.position_rows:

@@ -26,6 +26,7 @@ def op_costs(
     fused_attention: bool = False,
     *,
     weight_format: str | None = None,
+    table_format: str | None = None,
     kv_format: str | None = None,
     conventions: Conventions | None = None,
     hardware: Hardware | str | None = None,
@@ -40,8 +41,8 @@ def op_costs(
         batch_size, seq_len: B and L; like the block's sizes, they may be sympy symbols.
         dtype_bytes: bytes of an activation, and of whatever the formats leave open.
         fused_attention: QK^T, softmax and score·V are one row, and scores never go to memory.
-        weight_format: of the layers' matrices, such as "int8" or "int4" (see FORMATS);
-            embeddings, norms, biases and the lm_head keep ``dtype_bytes``.
+        weight_format: of the layers' matrices, such as "int8" or "int4" (see FORMATS); norms and
+            biases keep ``dtype_bytes``. table_format: of embeddings and lm_head.
         kv_format: of cached keys and values.
         conventions: what is counted, see Conventions.
         hardware: adds the columns ``bound`` and ``seconds``, by the roofline.
@@ -66,6 +67,7 @@ def op_costs(
         seq_len=check_size("seq_len", seq_len),
         dtype_bytes=dtype_bytes,
         weight=format_of("weight_format", weight_format, dtype_bytes),
+        table=format_of("table_format", table_format, dtype_bytes),
         kv=format_of("kv_format", kv_format, dtype_bytes),
         fused=check_flag("fused_attention", fused_attention),
         conventions=conventions,

@@ -59,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     setting = functools.partial(add, default=argparse.SUPPRESS)
     add("--model", default="smollm2-135m-instruct", help="a folder or a Hub name (%(default)s)")
     add("--device", default="auto", help="auto, cpu, cuda, mps (%(default)s)")
+    formats = ("int4", "int8", "bfloat16", "float16", "float32")
+    add("--weights", choices=formats, default="float32", help="their format (%(default)s)")
     add("--prompt", dest="prompt_seqs", action="append", help="a text; repeat it for a batch")
     setting("--output-len", type=int, help="new tokens at most")
     setting("--temperature", type=float, help="0 is greedy; below 1 bolder, above 1 wilder")
@@ -107,9 +109,9 @@ def _run(args: argparse.Namespace, task_info) -> int:
 
     from .run import engine_or_none
 
-    loaded = load_model(args.model, device=args.device)
+    loaded = load_model(args.model, device=args.device, weights=args.weights)
     engine = engine_or_none(loaded)
-    print(f"{loaded.source}, on {loaded.device}", file=sys.stderr)
+    print(f"{loaded.source}, {loaded.weights}, on {loaded.device}", file=sys.stderr)
     if args.interactive:
         return prompt.loop(loaded, engine, task_info)
     if args.sweep:

@@ -10,13 +10,15 @@ from ..hardware import HARDWARE
 from ..model_spec import MODEL_SPECS
 from .base import PictureWidget, powers_of_two
 
-#: Number formats by name: bytes of activations, format of the layers' weights, format of the cache.
+#: Number formats by name: bytes of activations, and what is stored in another format.
 PRECISIONS = {
-    "FP32": (4, None, None),
-    "FP16 / BF16": (2, None, None),
-    "int8 weights": (2, "int8", None),
-    "int4 weights": (2, "int4", None),
-    "int8 weights and cache": (2, "int8", "int8"),
+    "FP32": (4, {}),
+    "FP16 / BF16": (2, {}),
+    "int8 weights": (2, {"weight_format": "int8"}),
+    "int4 weights": (2, {"weight_format": "int4"}),
+    "int8 weights and cache": (2, {"weight_format": "int8", "kv_format": "int8"}),
+    "int8 everywhere but the cache": (2, {"weight_format": "int8", "table_format": "int8"}),
+    "the GGUF file's Q4_1, int8 tables": (2, {"weight_format": "q4_1", "table_format": "int8"}),
 }
 #: The rows of the roofline: o_proj has q_proj's place, sv_matmul qk_matmul's, down_proj up_proj's.
 _SHOWN = ("q_proj", "k_proj", "qk_matmul", "up_proj", "lm_head")
@@ -46,9 +48,8 @@ class _Calculator(PictureWidget):
 
     def setting(self) -> tuple[tuple, dict]:
         """What a step and a budget depend on, as positional and named arguments."""
-        dtype_bytes, weight_format, kv_format = PRECISIONS[self.precision.value]
-        sizes = (self.batch_size.value, self.seq_len.value, dtype_bytes)
-        return sizes, {"weight_format": weight_format, "kv_format": kv_format}
+        dtype_bytes, formats = PRECISIONS[self.precision.value]
+        return (self.batch_size.value, self.seq_len.value, dtype_bytes), dict(formats)
 
     def step(self, phase: str):
         """The chosen step's predicted latency."""
