@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from lecture_lib.model_spec import UnsupportedArchitectureError
 
+from .packed import PackedWeight
+
 SUPPORTED_ROPE_TYPES = ("default", "linear", "llama3")
 
 
@@ -21,7 +23,7 @@ def join_linears(*linears: nn.Linear) -> tuple[Tensor, Tensor | None]:
         weight (sum of outputs, inputs) and bias (sum of outputs,), or None without biases.
     """
     for linear in linears:
-        if type(linear) is not nn.Linear or not linear.weight.is_floating_point():
+        if type(linear) is not nn.Linear or not linear.weight.dtype.is_floating_point:
             raise ValueError(
                 f"model: the engine reads plain floating-point nn.Linear layers, this model has "
                 f"{type(linear).__name__} (quantized or adapted models are not supported)"
@@ -29,7 +31,8 @@ def join_linears(*linears: nn.Linear) -> tuple[Tensor, Tensor | None]:
     biases = [linear.bias for linear in linears if linear.bias is not None]
     if biases and len(biases) != len(linears):
         raise ValueError("model: either all of the query, key and value projections have a bias")
-    return _join([linear.weight for linear in linears]), _join(biases) if biases else None
+    join = _join if isinstance(linears[0].weight, Tensor) else _join_packed
+    return join([linear.weight for linear in linears]), _join(biases) if biases else None
 
 
 def _join(parameters: list[nn.Parameter]) -> Tensor:
@@ -43,6 +46,17 @@ def _join(parameters: list[nn.Parameter]) -> Tensor:
         for parameter, part in zip(parameters, joined.split(rows), strict=True):
             parameter.data = part  # frees the parameter's old memory: one copy stays alive
     return joined
+
+
+def _join_packed(weights: list[PackedWeight]) -> PackedWeight:
+    """The same of packed weights, which keep their memory in ``tensors``."""
+    if len(weights) == 1:
+        return weights[0]
+    if (whole := weights[0].part_of) is None:
+        whole = type(weights[0]).join(weights)
+        for weight, part in zip(weights, whole.split([len(w) for w in weights]), strict=True):
+            weight.tensors, weight.part_of = part.tensors, whole
+    return whole
 
 
 def _are_adjacent(parameters: list[nn.Parameter]) -> bool:

@@ -76,6 +76,13 @@ def find_gguf() -> Path:
     raise MissingPackageError(f"the package {PACKAGE}{lack}. Install it with: {INSTALL}")
 
 
+def is_installed() -> bool:
+    """Whether the package with the GGUF file is there; the converted model does without it."""
+    with contextlib.suppress(MissingPackageError):
+        return find_gguf().is_file()
+    return False
+
+
 def is_its_gguf(path: Path) -> bool:
     """Whether this is the package's GGUF file, or a copy of it."""
     return path.suffix == ".gguf" and os.path.isfile(path) and sha256_of(path) == GGUF_SHA256

@@ -2,12 +2,13 @@
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..checks import check_text, check_type
+from ..checks import check_choice, check_text, check_type
 from ..model_spec import MODEL_SPECS, ModelSpec, UnsupportedArchitectureError
 from . import bundled_model
 from .errors import (
@@ -23,6 +24,9 @@ if TYPE_CHECKING:  # importing them takes seconds
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+PACKED = ("int4", "int8")  # formats of weights that no dtype is
+
+
 @dataclass(frozen=True)
 class LoadedModel:
     """A model and what belongs to it.
@@ -32,7 +36,8 @@ class LoadedModel:
         tokenizer: pads on the left, as generation in batches needs; has a pad token wherever the
             model has an end token.
         spec: the model's dimensions, None for a family that ModelSpec doesn't know.
-        device, dtype: where the parameters are, and in which format.
+        device, dtype: where the parameters are, and in which format the model computes.
+        weights: the format of its matrices: "int4", "int8", or the dtype's name.
         source: where it came from, for the reader: the bundled model, a folder or a Hub name.
     """
 
@@ -42,13 +47,15 @@ class LoadedModel:
     device: "torch.device"
     dtype: "torch.dtype"
     source: str
+    weights: str = ""
 
 
 def load_model(
     name: str | Path = bundled_model.NAME,
     *,
     device: "str | torch.device" = "auto",
-    dtype: "str | torch.dtype" = "float32",
+    dtype: "str | torch.dtype | None" = None,
+    weights: str | None = None,
 ) -> LoadedModel:
     """Loads a causal language model.
 
@@ -57,7 +64,11 @@ def load_model(
             (``"facebook/opt-125m"``), or one of MODEL_SPECS that is on the Hub. Code that comes
             with a model is never run.
         device: "auto" (CUDA, else MPS, else the CPU) or a name such as "cpu" or "cuda:1".
-        dtype: "float32", "bfloat16", "float16" or "float64".
+        dtype: "float32" (the default), "bfloat16", "float16" or "float64".
+        weights: "int4" or "int8" keeps the matrices packed, 5 or 8 bits per weight, and computes in
+            bfloat16. The bundled model's 4-bit blocks are taken as its file has them; other models
+            are rounded to the nearest. Where a device has no kernel for them, a message says so
+            and the weights are bfloat16. A dtype's name does what ``dtype`` does.
 
     Returns:
         A LoadedModel. Loading changes none of torch's global settings.
@@ -71,14 +82,32 @@ def load_model(
     from .quiet import quiet_transformers
 
     name, device = str(name), devices.choose_device(device)
-    dtype = devices.choose_dtype(dtype, device)
+    dtype, weights = _choose_weights(dtype, weights, device)
 
     def check(n_params: int) -> None:
         devices.check_memory(name, n_params, dtype, device)
 
     with quiet_transformers():
         folder, source = find_folder(name, check)
-        return _load_folder(folder, name, source, device, dtype, check)
+        return _load_folder(folder, name, source, device, dtype, weights, check)
+
+
+def _choose_weights(dtype, weights: str | None, device) -> tuple["torch.dtype", str]:
+    """The dtype to compute in, and the format of the weights."""
+    from . import devices
+
+    if weights is not None and dtype is not None:
+        raise ValueError("dtype: weights says already in which format the weights are; give one")
+    packed = check_choice("weights", weights, (None, *PACKED, *devices.DTYPES)) in PACKED
+    if packed:
+        from .packed_model import why_not_packed
+
+        if reason := why_not_packed(device):
+            warnings.warn(f"weights are bfloat16 and not {weights}: {reason}", stacklevel=3)
+            packed = False
+    chosen = "bfloat16" if weights in PACKED else weights or dtype or "float32"
+    chosen = devices.choose_dtype(chosen, device)
+    return chosen, weights if packed else str(chosen).removeprefix("torch.")
 
 
 def find_folder(name: str, check) -> tuple[Path, str]:
@@ -116,8 +145,8 @@ def _why_no_file(path: Path) -> str:
     )
 
 
-def _load_folder(folder, name, source, device, dtype, check) -> LoadedModel:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def _load_folder(folder, name, source, device, dtype, weights, check) -> LoadedModel:
+    from transformers import AutoTokenizer
 
     from .weight_files import count_params, find_weights
 
@@ -133,6 +162,27 @@ def _load_folder(folder, name, source, device, dtype, check) -> LoadedModel:
         )
     with _reading(f"the tokenizer in {folder}"):
         tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **local)
+    model = _read_weights(folder, name, config, dtype, weights, local)
+    if tokenizer.pad_token is None and tokenizer.eos_token is not None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if spec is not None:
+        spec = spec.with_tensors_of(model)
+        model.config.tie_word_embeddings = spec.tied_embeddings  # so that a saved copy is right
+    # Not the path that the cache happens to have here: a printed config is the same everywhere.
+    model.config._name_or_path = tokenizer.name_or_path = name
+    model.eval().requires_grad_(False).to(device)
+    return LoadedModel(model, tokenizer, spec, device, dtype, source, weights)
+
+
+def _read_weights(folder, name, config, dtype, weights, local):
+    """The Transformers model, its matrices packed if ``weights`` says so."""
+    from transformers import AutoModelForCausalLM
+
+    if weights == "int4" and name == bundled_model.NAME and bundled_model.is_installed():
+        from .packed_model import read_bundled
+
+        with _reading(f"the weights in {bundled_model.GGUF_FILE}"):
+            return read_bundled(bundled_model.find_gguf(), folder, config)
     with _reading(f"the weights in {folder}"):
         model, report = AutoModelForCausalLM.from_pretrained(
             folder, config=config, dtype=dtype, output_loading_info=True, **local
@@ -144,15 +194,11 @@ def _load_folder(folder, name, source, device, dtype, check) -> LoadedModel:
             f"the weights in {folder} lack {len(missing)} of the model's tensors ({missing[0]}, "
             "...): they are damaged, or of a model that is no causal language model"
         )
-    if tokenizer.pad_token is None and tokenizer.eos_token is not None:
-        tokenizer.pad_token = tokenizer.eos_token
-    if spec is not None:
-        spec = spec.with_tensors_of(model)
-        model.config.tie_word_embeddings = spec.tied_embeddings  # so that a saved copy is right
-    # Not the path that the cache happens to have here: a printed config is the same everywhere.
-    model.config._name_or_path = tokenizer.name_or_path = name
-    model.eval().requires_grad_(False).to(device)
-    return LoadedModel(model, tokenizer, spec, device, dtype, source)
+    if weights in PACKED:
+        from .packed_model import pack_model
+
+        pack_model(model, weights)
+    return model
 
 
 def _read_config(folder, name, local):

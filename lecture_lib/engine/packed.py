@@ -1,0 +1,167 @@
+"""Packed weights: a matrix as 4-bit or 8-bit integers, for the kernels that PyTorch has for CPUs.
+
+A packed weight takes the place of the ``weight`` of an nn.Linear or nn.Embedding: ``F.linear`` and
+``F.embedding`` accept it, so Transformers' own forward pass runs on it too. Activations are
+bfloat16, in which these kernels are fast.
+"""
+
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lecture_lib.quantisation import dequantise, in_groups, quantise_absmax, quantise_zero_point
+
+GROUP_SIZE = 32  # weights that share a scale and a zero
+ROWS_TOGETHER = 64  # outputs that one block of the packed form holds, at most
+FEW_ROWS = 32  # more rows than these are multiplied by plain weights, made for this product
+# The layout of the packed form is not documented: blocks of so many outputs.
+BLOCK_ROWS = {"AVX512": 64, "AVX2": 32}.get(torch.backends.cpu.get_cpu_capability())
+# Without AVX-512, a product of many bfloat16 rows takes longer than one of float32.
+MANY_ROWS_DTYPE = torch.bfloat16 if BLOCK_ROWS == 64 else torch.float32
+
+
+class PackedWeight:
+    """(N, K) weights as the kernels want them: N outputs of K inputs each.
+
+    Attributes:
+        shape: (N, K). tensors: the integers and the scales. nbytes: bytes of these.
+        dtype: of activations. format: its name among those of ``lecture_lib.costs``.
+        part_of: the joined weight whose memory this one shares, see ``join_linears``.
+    """
+
+    dtype, format = torch.bfloat16, None
+
+    def __init__(self, shape: tuple[int, int], *tensors: Tensor):
+        self.shape, self.tensors = torch.Size(shape), tensors
+        # The kernels read 16 inputs at a time, without a look at where a row ends.
+        self.most_rows = FEW_ROWS if shape[1] % 16 == 0 else 0
+        self.nbytes = sum(tensor.nbytes for tensor in tensors)
+        self.device, self.part_of = tensors[0].device, None
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def detach(self) -> Self:
+        return self
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        """What F.linear and F.embedding do with such a weight."""
+        if function is F.linear:
+            x, weight, *bias = args
+            y = weight.linear(x.reshape(-1, x.shape[-1]), *bias, **(kwargs or {}))
+            return y.view(*x.shape[:-1], -1)
+        if function is F.embedding:
+            token_ids, weight = args[:2]
+            return weight.rows(token_ids)
+        raise TypeError(f"{function.__name__}: a packed weight can be multiplied and no more")
+
+    def linear(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """``F.linear``: rows (M, K) to (M, N), plus bias."""
+        if len(x) <= self.most_rows:
+            y = self.product(x)
+        else:
+            y = F.linear(x.to(MANY_ROWS_DTYPE), self.dequantised(MANY_ROWS_DTYPE)).to(x.dtype)
+        return y if bias is None else y + bias
+
+
+class Int8Weight(PackedWeight):
+    """8 bits per weight and a bfloat16 scale per output: w = q · scale."""
+
+    format = "int8"
+
+    @classmethod
+    def of(cls, weight: Tensor) -> Self:
+        """Round floats (N, K) to the nearest."""
+        _, scale = quantise_absmax(weight.float(), 8, -1)  # (N, 1)
+        scale = scale.bfloat16()  # rounded first, so that q makes up for what the scale lost
+        q = (weight / scale.float()).round().clamp(-127, 127).to(torch.int8)
+        return cls(weight.shape, q, scale.view(-1))
+
+    def product(self, x: Tensor) -> Tensor:
+        # PyTorch has no public name for this product.
+        return torch._weight_int8pack_mm(x.contiguous(), *self.tensors)
+
+    def rows(self, token_ids: Tensor) -> Tensor:
+        """The weights of some outputs: the embeddings of tokens, (..., K)."""
+        q, scale = self.tensors
+        return q[token_ids] * scale[token_ids].unsqueeze(-1)
+
+    def dequantised(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        q, scale = self.tensors
+        return q.to(dtype) * scale.to(dtype)[:, None]
+
+    @classmethod
+    def join(cls, weights: Sequence[Self]) -> Self:
+        """Several below one another."""
+        q, scale = (torch.cat(parts) for parts in zip(*(w.tensors for w in weights), strict=True))
+        return cls(q.shape, q, scale)
+
+    def split(self, sizes: Sequence[int]) -> list[Self]:
+        """The opposite of ``join``: views."""
+        parts = zip(*(tensor.split(sizes) for tensor in self.tensors), strict=True)
+        return [type(self)(q.shape, q, scale) for q, scale in parts]
+
+
+class Int4Weight(PackedWeight):
+    """4 bits per weight, and for a group of 32 a bfloat16 scale and zero, so 5 bits per weight:
+    w = (q - 8) · scale + zero."""
+
+    format = "q4_1"
+
+    @classmethod
+    def of(cls, weight: Tensor) -> Self:
+        """Round floats (N, K) to the nearest of 16 levels between a group's least and greatest.
+
+        Raises:
+            ValueError: a shape that the kernel cannot take.
+        """
+        if weight.shape[0] % ROWS_TOGETHER or weight.shape[1] % GROUP_SIZE:
+            raise ValueError(
+                f"weight: {weight.shape[0]} outputs of {weight.shape[1]} inputs; the 4-bit kernel "
+                f"needs multiples of {ROWS_TOGETHER} and {GROUP_SIZE}. Take 8 bits per weight"
+            )
+        return cls.pack(*quantise_zero_point(in_groups(weight.float(), GROUP_SIZE), 4, -1))
+
+    @classmethod
+    def pack(cls, q: Tensor, scale: Tensor, minimum: Tensor) -> Self:
+        """From w = scale · q + minimum: q (N, K / 32, 32) from 0 to 15, the others with 1 last."""
+        packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(q.flatten(1).int(), 1)
+        zero = dequantise(8, scale, minimum)  # the kernel's q begins at -8
+        scale_zero = torch.cat((scale.float(), zero), -1).transpose(0, 1)  # (K / 32, N, 2)
+        return cls(q.flatten(1).shape, packed, scale_zero.bfloat16().contiguous())
+
+    def product(self, x: Tensor) -> Tensor:
+        packed, scale_zero = self.tensors
+        return torch.ops.aten._weight_int4pack_mm_for_cpu(
+            x.contiguous(), packed, GROUP_SIZE, scale_zero
+        )
+
+    def dequantised(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        n, k = self.shape
+        if BLOCK_ROWS is None:  # an unknown layout: let the kernel multiply by 1
+            return self.product(torch.eye(k, dtype=self.dtype)).mT.to(dtype)
+        packed, scale_zero = self.tensors
+        pairs = packed.view(-1, k, BLOCK_ROWS // 2).transpose(0, 1)  # of rows r and r + half
+        w = torch.empty((k, n // BLOCK_ROWS, 2, BLOCK_ROWS // 2), dtype=dtype)
+        w[:, :, 0], w[:, :, 1] = pairs & 15, pairs >> 4
+        scale, zero = scale_zero.to(dtype).unsqueeze(1).unbind(-1)  # (K / 32, 1, N) each
+        w = w.view(-1, GROUP_SIZE, n).sub_(8).mul_(scale).add_(zero)
+        return w.view(k, n).mT
+
+    @classmethod
+    def join(cls, weights: Sequence[Self]) -> Self:
+        """Several below one another."""
+        packed, scale_zero = zip(*(w.tensors for w in weights), strict=True)
+        shape = (sum(map(len, weights)), weights[0].shape[1])
+        return cls(shape, torch.cat(packed), torch.cat(scale_zero, 1))
+
+    def split(self, sizes: Sequence[int]) -> list[Self]:
+        """The opposite of ``join``; the packed part is a view, the scales are copied."""
+        packed, scale_zero = self.tensors
+        parts = zip(packed.split(sizes), scale_zero.split(sizes, 1), strict=True)
+        k = self.shape[1]
+        return [type(self)((len(p), k), p, s.contiguous()) for p, s in parts]
