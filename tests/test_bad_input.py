@@ -389,6 +389,7 @@ EXAMPLES = {
     "widgets.TokenizerView": lambda it: {"tokenizers": {"bytes": it.tokenizer}},
     "widgets.GenerationStepper": lambda it: {"loaded": it.loaded, "prompt": "go"},
     "widgets.SamplingView": lambda it: {"loaded": it.loaded},
+    "widgets.QuantisationView": lambda it: {"bandwidth": 1e10, "measured": {"int4": 50.0}},
 }  # fmt: skip
 # Whose methods are called.
 OWNERS = {

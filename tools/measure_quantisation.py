@@ -23,7 +23,7 @@ from lecture_lib.quantisation import (  # noqa: E402
 from lecture_lib.scoring import sample_text, score_text  # noqa: E402
 
 OUTPUT = ROOT / "lecture_lib" / "widgets" / "quantised.json"
-BITS, GROUPS = (2, 3, 4, 5, 6, 8), (32, 64, 192, 0)  # 0: a whole row
+BITS, GROUPS = (3, 4, 5, 6, 8), (32, 64, 0)  # 0: a whole row
 METHODS = {"absmax": quantise_absmax, "zero point": quantise_zero_point}
 
 

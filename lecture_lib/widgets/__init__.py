@@ -7,6 +7,7 @@ from .chat import ChatWidget
 from .cost_calculator import CostCalculator, StepBreakdown
 from .generation_stepper import GenerationStepper
 from .parallel_calculators import PipelineCalculator, ScheduleView, TensorParallelCalculator
+from .quantisation_view import QuantisationView
 from .sampling_view import SamplingView
 from .sentence_scorer import SentenceScorer
 from .tokenizer_view import TokenizerView
@@ -19,6 +20,7 @@ __all__ = [
     "GenerationStepper",
     "PictureWidget",
     "PipelineCalculator",
+    "QuantisationView",
     "SamplingView",
     "ScheduleView",
     "SentenceScorer",
