@@ -11,7 +11,7 @@ from transformers import GenerationConfig
 from lecture_lib.checks import check_parts, checked
 from lecture_lib.decoding.sample_generate import Sampler
 from lecture_lib.engine import Engine, Generation
-from lecture_lib.engine.generate import greedy
+from lecture_lib.engine.run import greedy
 from lecture_lib.engine.streaming import TextStream
 from lecture_lib.loading import LoadedModel
 from lecture_lib.model_spec import UnsupportedArchitectureError

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from ..checks import check_text
 from ..engine import Engine, Generation
-from ..engine.generate import Run, cached_tokens
+from ..engine.run import Run
 from ..inference_script.run import Recorder, chooser
 from ..inference_script.settings import TaskInfo
 from ..scoring import chat_ids
@@ -104,12 +104,11 @@ class _StoppableRun(Run):
 
     def tokens(self):
         cache = self.engine.new_cache(1, self.input_ids.shape[1] + self.max_new_tokens)
-        *chunks, last = self.input_ids.split(_PREFILL_CHUNK, dim=1)
-        for chunk in chunks:
+        for chunk in self.input_ids.split(_PREFILL_CHUNK, dim=1)[:-1]:
             self._check_not_stopped()
             self.engine.prefill(chunk, cache=cache)
         self._check_not_stopped()
-        yield from cached_tokens(self.engine, last, cache, self.next_token)
+        yield from self.cached(self.input_ids, cache)
 
     def _check_not_stopped(self) -> None:
         if self.stopped():
