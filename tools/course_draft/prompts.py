@@ -62,7 +62,7 @@ def is_held_out(topic: str) -> bool:
     return hashlib.sha256(topic.encode()).digest()[0] % 10 == 0
 
 
-def prompts(seed: int, held_out: bool) -> Iterator[tuple[str, bool]]:
+def prompts(seed: str, held_out: bool) -> Iterator[tuple[str, bool]]:
     """Endless (text, whether it is a message of a chat), about topics of one side."""
     random = Random(f"draft {seed} {held_out}")
     topics = [t for t in pieces(TOPICS) if is_held_out(t) == held_out]

@@ -11,6 +11,7 @@ from lecture_lib.scoring import chat_ids
 from .prompts import prompts
 
 TEMPERATURE = 0.7
+BATCH_SIZE, N_NEW = 64, 160  # texts of a batch, new tokens of a text at most
 
 
 def encode(tokenizer, text: str, is_chat: bool) -> list[int]:
@@ -57,11 +58,11 @@ def write_texts(engine: Engine, prompt_ids: list[list[int]], n_new: int, n_greed
     return texts
 
 
-def batches_of_texts(engine: Engine, seed: int, held_out: bool, batch_size: int, n_new: int):
-    """Endless batches of texts; of each, two in three are greedy (all, where held out)."""
-    torch.manual_seed(seed)
-    source = prompts(seed, held_out)
-    while True:
-        rows = [encode(engine.tokenizer, *prompt) for prompt in islice(source, batch_size)]
-        n_greedy = batch_size if held_out else 2 * batch_size // 3
-        yield write_texts(engine, rows, n_new, n_greedy)
+def batch_of_texts(engine: Engine, seed: int, number: int, held_out: bool = False) -> list[dict]:
+    """One batch of texts; two in three are greedy, and all of them where held out. Each batch has
+    its own random numbers, so that they can be written in any order and by several processes."""
+    torch.manual_seed(1_000 * seed + number)
+    source = prompts(f"{seed} {number}", held_out)
+    rows = [encode(engine.tokenizer, *prompt) for prompt in islice(source, BATCH_SIZE)]
+    n_greedy = BATCH_SIZE if held_out else 2 * BATCH_SIZE // 3
+    return write_texts(engine, rows, N_NEW, n_greedy)
