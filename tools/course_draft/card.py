@@ -26,16 +26,16 @@ Engine(loaded).generate("Once upon a time", 64, speculate=drafter)
 
 ## What it learned from
 
-{n_texts:,} texts with {n_tokens:,} tokens that the large model wrote itself, two in three greedily and
-the others at temperature {temperature}: answers to questions, stories, lists and code
-(`tools/course_draft/prompts.py`). No text of anybody else is among them. It begins as the first and
-the last layer of the large model. It first learns the large model's last embedding (mean squared
-error), and then its distribution over the next token (Kullback-Leibler divergence), over the
-tokens that occur in the texts and {n_others:,} others, drawn anew for each batch.
+{n_texts:,} texts with {n_tokens:,} tokens that the large model wrote itself, two in three greedily
+and the others at temperature {temperature}: answers to questions, stories, lists and code
+(`tools/course_draft/prompts.py`). No text of anybody else is among them. It begins as the first
+and the last layer of the large model. It first learns the large model's last embedding (mean
+squared error), and then its distribution over the next token (Kullback-Leibler divergence), over
+the tokens that occur in the texts and {n_others:,} others, drawn anew for each batch.
 
-`python tools/train_course_draft.py`, seed {seed}: {steps:,} steps of {batch_size} texts, AdamW at
-{learning_rate}, cosine schedule; {minutes:.0f} minutes of training on a CPU that it shared ({processor},
-{threads} threads, torch {torch}, Transformers {transformers}).
+`python tools/train_course_draft.py`, seed {seed}: {steps:,} steps of {batch_size} texts, AdamW
+at {learning_rate}, cosine schedule; {minutes:.0f} minutes of training on a CPU that it shared
+({processor}, threads: {threads}, torch {torch}, Transformers {transformers}).
 
 ## Held-out acceptance
 
