@@ -122,14 +122,15 @@ def compare(engine: Engine, drafters: dict, costs, drafted_ms: dict, args, progr
             row = {"text": text, "contender": name, "tokens_per_pass": per_pass}
             plain = {"acceptance": None, "predicted_ms": costs[0]["pass_ms"]}
             row |= predict(run.passes, costs, drafted_ms[name]) if run.passes else plain
-            rows.append(row | {"measured_ms": ms, "measured_spread": spread})
+            row |= {"measured_ms": ms, "measured_spread": spread}
+            rows.append(row | {"plain_ms": median(times["plain"]), "step_ms": costs[0]["pass_ms"]})
     return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--new-tokens", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--new-tokens", type=int, default=48)
     parser.add_argument("--layers", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dtype", default="float32")
