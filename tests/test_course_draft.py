@@ -76,21 +76,16 @@ def test_transformers_own_assisted_generation_gives_the_same_tokens(loaded):
     assert mine.token_ids == out[0, ids.shape[1] :].tolist()
 
 
+@pytest.mark.real_model
 def test_another_model_and_a_damaged_file_are_refused(loaded, monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="loaded: the draft model has the embeddings of the bund"):
-        load_draft_model(loaded_model_with_source())
+        load_draft_model(loaded_model(llama()))
     monkeypatch.setattr(draft_model, "FOLDER", tmp_path)
     with pytest.raises(ModelLoadError, match="damaged or missing"):
         load_draft_model(loaded)
     (tmp_path / "model.safetensors").write_bytes(WEIGHTS.read_bytes()[:-1])
     with pytest.raises(ModelLoadError, match="damaged or missing"):
         load_draft_model(loaded)
-
-
-def loaded_model_with_source():
-    loaded = loaded_model(llama())
-    loaded.source = "random"
-    return loaded
 
 
 # -- how it is made -------------------------------------------------------------------------------

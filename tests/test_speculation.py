@@ -90,7 +90,7 @@ def test_a_rejected_draft_leaves_no_trace_in_the_cache(llama_engine, name):
     cache = llama_engine.cache
     assert found.token_ids == plain.token_ids
     rejected = sum(len(p.draft) - p.n_accepted for p in found.passes)
-    assert rejected > 10
+    assert rejected > 5
     # The last pass may have accepted tokens behind the end of the text.
     n = expected.length
     assert n == 9 + 23 <= cache.length
@@ -195,7 +195,7 @@ def test_bad_drafters_are_refused(llama_engine):
 def test_the_first_layers_are_those_of_a_shorter_model(engine):
     config = engine.hf_model.config
     short = AutoModelForCausalLM.from_config(
-        type(config)(**config.to_dict() | {"num_hidden_layers": 2})
+        type(config)(**config.to_dict() | {"num_hidden_layers": 2, "layer_types": None})
     )
     short.load_state_dict(engine.hf_model.state_dict(), strict=False)
     ids = token_ids(1, 9)
@@ -309,12 +309,12 @@ def test_a_wrong_residual_is_seen_on_the_model(llama_engine, monkeypatch):
         sampler = Sampler(SamplingSettings(temperature=1.3, top_k=4), seed=5)
         generator, logits = sampler.generator_on("cpu"), llama_engine.logits([ids])[0, -1]
         counts[rule] = []
-        for _ in range(3000):
+        for _ in range(1000):
             draft = torch.multinomial(q, 1, generator=generator).tolist()
             new = choose(sampler, ids, draft, q[None], torch.stack((logits, logits)))
             counts[rule].append(new[0])
     assert chi_square(counts[accept_or_redraw], probs) < 16.27
-    assert chi_square(counts[wrong_rule], probs) > 50
+    assert chi_square(counts[wrong_rule], probs) > 3 * 16.27
 
 
 def test_seeds_repeat_a_text_and_leave_the_global_generator_alone(llama_engine):

@@ -34,7 +34,8 @@ def load_draft_model(loaded: LoadedModel) -> LoadedModel:
     if dims != (49152, 576, 64):
         raise ValueError(
             "loaded: the draft model has the embeddings of the bundled model, "
-            f"smollm2-135m-instruct, and drafts for that one alone; got {loaded.source}"
+            "smollm2-135m-instruct, and drafts for that one alone; got a model of "
+            f"{dims[0]} tokens, width {dims[1]}"
         )
     path = FOLDER / "model.safetensors"
     if not path.is_file() or sha256_of(path) != SHA256:
