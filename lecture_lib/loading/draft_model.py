@@ -52,10 +52,12 @@ def load_draft_model(loaded: LoadedModel) -> LoadedModel:
 def make_draft_model(teacher, config, n_layers: int = N_LAYERS):
     """A model of the teacher's kind with fewer layers, random ones, and the teacher's embeddings:
     not a copy, the same tensor."""
-    config.num_hidden_layers, config.layer_types, size = n_layers, None, config.vocab_size
-    config.vocab_size = 1  # no memory for embeddings that are replaced
+    size, pad = config.vocab_size, config.pad_token_id
+    config.num_hidden_layers, config.layer_types = n_layers, None
+    config.vocab_size, config.pad_token_id = 1, None  # no memory for what is replaced
     model = type(teacher)(config)
     model.set_input_embeddings(teacher.get_input_embeddings())
     model.set_output_embeddings(teacher.get_output_embeddings())
     model.config.vocab_size = model.model.vocab_size = model.vocab_size = size
+    model.config.pad_token_id = pad
     return model
