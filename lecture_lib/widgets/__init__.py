@@ -9,6 +9,7 @@ from .generation_stepper import GenerationStepper
 from .parallel_calculators import PipelineCalculator, ScheduleView, TensorParallelCalculator
 from .sampling_view import SamplingView
 from .sentence_scorer import SentenceScorer
+from .speculation_view import SpeculationView
 from .tokenizer_view import TokenizerView
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "SamplingView",
     "ScheduleView",
     "SentenceScorer",
+    "SpeculationView",
     "StepBreakdown",
     "TensorParallelCalculator",
     "TokenizerView",
