@@ -17,7 +17,7 @@ SHARED = [
     ("03b_real_block", "engine/model.py", "RMSNorm rope_tables apply_rope LlamaLayer"),
     ("03b_real_block", "engine/model.py", "split_heads project_qkv attend mlp"),
     ("04_kv_cache", "engine/kv_cache.py", "causal_mask KVCache.append KVCache.advance forward"),
-    ("04_kv_cache", "engine/generate.py", "greedy cached_tokens"),
+    ("04_kv_cache", "engine/run.py", "greedy cached_tokens"),
     ("06_pipeline_parallelism", "parallel/pipeline.py", "run_layers run_stage"),
     ("07_tensor_parallelism", "parallel/tensor.py", "f g hidden"),
     ("09_beam_search", "decoding/beam_search.py", "find_candidates make_candidates select"),

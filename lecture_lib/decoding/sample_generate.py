@@ -46,15 +46,24 @@ class Sampler:
 
     def __call__(self, logits: Tensor) -> Tensor:
         """Logits (B, V) to the tokens drawn, (B,)."""
-        logits = check_logits(logits)
-        if self._seed is not None and self._generator is None:
-            self._generator = torch.Generator(logits.device).manual_seed(self._seed)
-        probs = filter_logits(logits, self.settings, previous_ids=self._ids).softmax(-1)  # (B, V)
-        tokens = torch.multinomial(probs, 1, generator=self._generator)[:, 0]  # (B,)
+        probs = self.distribution(logits, self._ids)  # (B, V)
+        tokens = torch.multinomial(probs, 1, generator=self.generator_on(probs.device))[:, 0]
         if self._ids is not None:
             for ids, token in zip(self._ids, tokens.tolist(), strict=True):
                 ids.append(token)
         return tokens
+
+    def distribution(self, logits: Tensor, previous_ids: Sequence | None) -> Tensor:
+        """Logits (B, V) to the probabilities that the tokens are drawn from, (B, V). Speculative
+        decoding asks for them, with each row's ``previous_ids``."""
+        logits = check_logits(logits)
+        return filter_logits(logits, self.settings, previous_ids=previous_ids).softmax(-1)
+
+    def generator_on(self, device) -> torch.Generator | None:
+        """The seed's random numbers, made where the logits are; None is PyTorch's generator."""
+        if self._seed is not None and self._generator is None:
+            self._generator = torch.Generator(device).manual_seed(self._seed)
+        return self._generator
 
 
 @checked
@@ -78,7 +87,8 @@ def sample_generate(
     (its default top_k is 50; here nothing is cut unless asked for).
 
     Args:
-        prompts, options: as in ``Engine.generate``, without ``next_token``.
+        prompts, options: as in ``Engine.generate``, without ``next_token``. With ``speculate`` a
+            seed gives another text than without, of the same distribution.
         temperature ... repetition_penalty: see ``SamplingSettings``.
         seed: see ``Sampler``. With a seed PyTorch's global generator is not touched.
         num_return_sequences: texts to draw for each prompt; the list has all of the first prompt,

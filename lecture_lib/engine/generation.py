@@ -14,10 +14,19 @@ class ForwardCall:
 
 
 @dataclass(frozen=True)
+class Pass:
+    """One pass of speculative decoding: what was drafted, and how much of it was accepted."""
+
+    draft: list[int]
+    n_accepted: int  # the pass gave these tokens and one more
+
+
+@dataclass(frozen=True)
 class Timings:
     """Wall-clock times of a run, all rows of a batch together."""
 
-    # Seconds from the call to the first token, and from each token to the next.
+    # Seconds from the call to the first token, and from each token to the next (0 or nearly where
+    # one pass of speculative decoding gave both).
     token_s: list[float] = field(default_factory=list)
 
     @property
@@ -57,6 +66,8 @@ class Generation:
         finish_reason: "eos", "stop" (a stop string), "length" (max_new_tokens), or None.
         timings: of the run (the batch's, where there were several prompts).
         calls: what each pass through the model saw, prefill first.
+        passes: where the run was speculative, a Pass for each after the prefill. The end of the
+            text may lie within what the last one accepted.
         logprobs: what the model thought of each token, where the caller notes it.
     """
 
@@ -66,6 +77,7 @@ class Generation:
     finish_reason: str | None = None
     timings: Timings = field(default_factory=Timings)
     calls: list[ForwardCall] = field(default_factory=list, repr=False)
+    passes: list[Pass] = field(default_factory=list, repr=False)
     logprobs: list = field(default_factory=list, repr=False)
 
     @property

@@ -14,13 +14,14 @@ from pathlib import Path
 from lecture_lib.checks import check_text
 
 from . import prompt
-from .settings import DEFAULTS, TaskInfo
+from .settings import DEFAULTS, DRAFTERS, TaskInfo, not_speculated_because
 
 EXAMPLES = """examples:
   %(prog)s --prompt "The quick brown fox"
   %(prog)s --prompt "Once upon a time" --temperature 0.7 --top-p 0.9 --stop "\\n"
   %(prog)s --prompt A --prompt B --beam-width 4 --no-do-sample --json
   %(prog)s --interactive
+  %(prog)s --prompt "1, 2, 3, 1, 2, 3," --temperature 0 --speculate lookup
   %(prog)s --prompt "Once upon a time" --sweep top_k=1,5,50 --table sweep.csv
 """
 
@@ -72,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     setting("--stop", action="append", help="a string that ends a text; repeat it for several")
     setting("--logprobs", type=int, help="print so many likely tokens for each position")
     setting("--seed", type=int, help="the same seed gives the same text")
+    speculate = "verify several drafted tokens in one pass: drafts from the prompt itself, from "
+    speculate += "the course's draft model, from the model's first layers"
+    add("--speculate", choices=DRAFTERS, help=speculate)
     one_of = parser.add_mutually_exclusive_group().add_argument
     one_of("--interactive", action="store_true", help="a prompt loop; /settings shows and changes")
     one_of("--json", action="store_true", help="one JSON object per prompt, for machines")
@@ -92,6 +96,11 @@ def _check_output(args: argparse.Namespace, task_info: TaskInfo | None) -> None:
     """Refuse, before a model is loaded, what would do nothing, or fail when the work is done."""
     if getattr(args, "logprobs", 0) and (args.sweep or args.interactive):
         raise ValueError("logprobs: does nothing together with --sweep or --interactive")
+    if args.speculate and (args.json or args.sweep or getattr(args, "logprobs", 0)):
+        others = "--json, --logprobs or --sweep, whose texts Transformers writes"
+        raise ValueError(f"speculate: does nothing together with {others}")
+    if args.speculate and task_info and (because := not_speculated_because(vars(task_info))):
+        raise ValueError(f"speculate: {because}")
     if args.table and not args.sweep:
         raise ValueError("table: is the table of a --sweep, and there is none")
     if args.table and (not args.table.endswith(".csv") or not Path(args.table).parent.is_dir()):
@@ -105,25 +114,26 @@ def _run(args: argparse.Namespace, task_info) -> int:
     print(f"loading {args.model} ...", file=sys.stderr)
     from lecture_lib.loading import load_model
 
-    from .run import engine_or_none
+    from .run import engine_or_none, make_drafter
 
     loaded = load_model(args.model, device=args.device)
     engine = engine_or_none(loaded)
+    drafter = make_drafter(args.speculate, loaded, engine) if args.speculate else None
     print(f"{loaded.source}, on {loaded.device}", file=sys.stderr)
     if args.interactive:
-        return prompt.loop(loaded, engine, task_info)
+        return prompt.loop(loaded, engine, task_info, drafter)
     if args.sweep:
         from . import sweep  # it needs pandas
 
         return sweep.run(args.sweep, args.table, task_info, loaded)
-    return _answer(args, task_info, loaded, engine)
+    return _answer(args, task_info, loaded, engine, drafter)
 
 
-def _answer(args, task_info, loaded, engine) -> int:
+def _answer(args, task_info, loaded, engine, drafter) -> int:
     from .run import generate
 
     if len(task_info.prompts) == 1 and not args.json and not task_info.logprobs:
-        prompt.show_text(task_info, loaded, engine)
+        prompt.show_text(task_info, loaded, engine, drafter)
         return 0
     for text, answer in zip(task_info.prompts, generate(task_info, loaded), strict=True):
         if args.json:

@@ -5,7 +5,7 @@ import dataclasses
 import re
 import sys
 
-from .settings import DEFAULTS, TaskInfo
+from .settings import DEFAULTS, TaskInfo, not_speculated_because
 
 HELP = """Type a text and see it continued. Commands:
   /settings                 show the settings
@@ -13,7 +13,7 @@ HELP = """Type a text and see it continued. Commands:
   /help   /quit             (or Ctrl-D). Ctrl-C stops a text, and at the prompt the program."""
 
 
-def loop(loaded, engine, task_info: TaskInfo | None = None) -> int:
+def loop(loaded, engine, task_info: TaskInfo | None = None, drafter=None) -> int:
     """Prompt after prompt until the end of the input; returns the exit code."""
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401  # makes input() keep a history, with the arrow keys
@@ -36,19 +36,21 @@ def loop(loaded, engine, task_info: TaskInfo | None = None) -> int:
             if line.startswith("/"):
                 settings = command(line.strip(), settings)
                 continue
-            show_text(dataclasses.replace(settings, prompt_seqs=line), loaded, engine)
+            show_text(dataclasses.replace(settings, prompt_seqs=line), loaded, engine, drafter)
         except ValueError as error:
             print(f"error: {error}", file=sys.stderr)
         except KeyboardInterrupt:
             print("\n(stopped)", file=sys.stderr)
 
 
-def show_text(task: TaskInfo, loaded, engine) -> None:
+def show_text(task: TaskInfo, loaded, engine, drafter=None) -> None:
     """Print the continuation of the one prompt of a task, piece by piece where that is possible."""
     from . import run
 
+    if drafter and (because := not_speculated_because(vars(task))):
+        raise ValueError(f"speculate: {because}")
     if engine and task.beam_width == 1:
-        for piece in run.stream(task, engine):
+        for piece in run.stream(task, engine, drafter):
             print(piece, end="", flush=True)
         print()
     else:

@@ -10,10 +10,10 @@ from transformers import GenerationConfig
 
 from lecture_lib.checks import check_parts, checked
 from lecture_lib.decoding.sample_generate import Sampler
-from lecture_lib.engine import Engine, Generation
-from lecture_lib.engine.generate import greedy
+from lecture_lib.engine import Engine, Generation, Lookup, ModelDrafter, first_layers
+from lecture_lib.engine.run import greedy
 from lecture_lib.engine.streaming import TextStream
-from lecture_lib.loading import LoadedModel
+from lecture_lib.loading import LoadedModel, load_draft_model
 from lecture_lib.model_spec import UnsupportedArchitectureError
 from lecture_lib.sampling_settings import SamplingSettings
 from lecture_lib.tokens import end_tokens, model_inputs, next_log_probs
@@ -156,11 +156,24 @@ class Recorder:
 # --- token by token, on the course's engine -------------------------------------------------------
 
 
-def stream(task_info: TaskInfo, engine: Engine) -> Iterator[str]:
-    """The text of the task's first prompt, in pieces as they come; beams can't be streamed."""
+def stream(task_info: TaskInfo, engine: Engine, drafter=None) -> Iterator[str]:
+    """The text of the task's first prompt, in pieces as they come; beams can't be streamed. With a
+    drafter by speculative decoding."""
     ids = engine.tokenizer(task_info.prompts[0]).input_ids
-    choose = chooser(task_info, [ids])
-    return engine.stream(ids, task_info.output_len, stop=task_info.stop, next_token=choose)
+    options = {"stop": task_info.stop, "next_token": chooser(task_info, [ids])}
+    return engine.stream(ids, task_info.output_len, speculate=drafter, **options)
+
+
+def make_drafter(name: str, loaded: LoadedModel, engine: Engine | None):
+    """The drafter of a name in DRAFTERS: the prompt itself, the course's draft model, or the first
+    two thirds of the model's own layers."""
+    if engine is None:
+        raise ValueError("speculate: needs the course's engine, which does not know this model")
+    if name == "lookup":
+        return Lookup()
+    if name == "draft":
+        return ModelDrafter(Engine(load_draft_model(loaded)))
+    return ModelDrafter(first_layers(engine, max(1, 2 * engine.spec.n_layers // 3)))
 
 
 def chooser(task_info: TaskInfo, prompt_ids: list[list[int]]) -> Callable:

@@ -118,3 +118,18 @@ def idle(task: dict) -> dict[str, str]:
         reasons["len_penalty"] = "acts in beam search only, and beam_width is 1"
     reasons["beam_search_diversity_rate"] = "Transformers 5 has no diverse beam search"
     return {name: why for name, why in reasons.items() if task[name] != DEFAULTS[name]}
+
+
+DRAFTERS = ("lookup", "draft", "layers")  # what --speculate knows
+
+
+def not_speculated_because(task: dict) -> str:
+    """Why no draft can be verified for a task, in words; an empty text where one can.
+
+    How a text is computed is no setting of a task: greedy, speculation changes none of it.
+    """
+    if task["beam_width"] > 1:
+        return f"takes one text at a time, and beam_width is {task['beam_width']}"
+    if not isinstance(task["prompt_seqs"], str) and len(task["prompt_seqs"]) > 1:
+        return f"takes one prompt at a time, and there are {len(task['prompt_seqs'])}"
+    return ""

@@ -12,7 +12,8 @@ from ..engine import Generation
 from ..figures import Picture, next_token_bars
 from ..figures.chat import answer_html, candidates, chat_picture, legend_html, said_html, spans_of
 from ..inference_script.prompt import unescape
-from ..inference_script.settings import TaskInfo
+from ..inference_script.run import make_drafter
+from ..inference_script.settings import DRAFTERS, TaskInfo
 from .base import WIDE, BackgroundWidget, IntSlider, number_slider, whole_number
 from .chat_session import ChatSession, in_words
 
@@ -39,6 +40,7 @@ class ChatWidget(BackgroundWidget):
         self.loaded, self.session = loaded, ChatSession(loaded)
         self.answers: list[Generation] = []
         self._growing: Generation | None = None
+        self._drafters = {"nobody": None}
         self._stop_event = threading.Event()
         rows = self._make_controls()
         self.history, self.answer_view, self.facts = (ipywidgets.HTML() for _ in range(3))
@@ -76,6 +78,10 @@ class ChatWidget(BackgroundWidget):
             description="Stop strings, one per line", rows=2, layout={"width": "400px"},
             placeholder="\\n is a line break",
         )  # fmt: skip
+        self.speculate = ipywidgets.Dropdown(
+            description="Speculate: drafts by", options=["nobody", *DRAFTERS], style=WIDE,
+            layout={"width": "260px"},
+        )  # fmt: skip
         self.token = IntSlider(
             value=1, min=1, max=1, description="Candidates for token", style=WIDE,
             layout={"width": "500px"},
@@ -86,7 +92,7 @@ class ChatWidget(BackgroundWidget):
             [self.send_button, self.stop_button, self.clear_button],
             ipywidgets.HBox([self.output_len, self.top_k, self.seed], layout=loose),
             ipywidgets.HBox([self.temperature, self.top_p, self.repetition_penalty], layout=loose),
-            self.stop_strings,
+            [self.stop_strings, self.speculate],
             ipywidgets.HTML(_NO_BEAMS),
         ]
 
@@ -127,9 +133,17 @@ class ChatWidget(BackgroundWidget):
             raise ValueError("Send: an answer is being written; press Stop first")
         self._text, settings = self.prompt.value, self.settings
         self._stop_event.clear()
-        growing = self.session.ask(self._text, settings, self._stop_event.is_set)
+        growing = self.session.ask(
+            self._text, settings, self._stop_event.is_set, self._drafter(self.speculate.value)
+        )
         self.prompt.value = ""
         return growing
+
+    def _drafter(self, name: str):
+        """The drafter of that name, made when it is first asked for; None for nobody."""
+        if name not in self._drafters:
+            self._drafters[name] = make_drafter(name, self.loaded, self.session.engine)
+        return self._drafters[name]
 
     def work(self, growing) -> None:
         """In the thread: let the answer grow."""

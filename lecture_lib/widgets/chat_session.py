@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 
 from ..checks import check_text
 from ..engine import Engine, Generation
-from ..engine.generate import Run, cached_tokens
-from ..inference_script.run import Recorder, chooser
+from ..engine.run import Run
+from ..engine.speculation import choose
+from ..inference_script.run import Recorder, chooser, positions
 from ..inference_script.settings import TaskInfo
 from ..scoring import chat_ids
 
@@ -28,6 +29,8 @@ def in_words(answer: Generation) -> str:
     timings = answer.timings
     facts += [f"time to first token {1e3 * timings.ttft_s:,.0f} ms"] if timings.token_s else []
     facts += [f"{timings.tokens_per_s:.1f} tokens/s"] if timings.step_s else []
+    if answer.passes:
+        facts.append(f"{len(answer.token_ids) / len(answer.calls):.1f} tokens per pass")
     return " · ".join([*facts, _ENDS[answer.finish_reason]])
 
 
@@ -52,9 +55,14 @@ class ChatSession:
         return self.tokenizer("\n".join(m["content"] for m in messages)).input_ids
 
     def ask(
-        self, text: str, settings: TaskInfo, stopped: Callable[[], bool] = lambda: False
+        self,
+        text: str,
+        settings: TaskInfo,
+        stopped: Callable[[], bool] = lambda: False,
+        drafter: Callable | None = None,
     ) -> Iterator[Generation]:
-        """Begin an answer; what is wrong with the input is a ValueError right here.
+        """Begin an answer; what is wrong with the input is a ValueError right here. With a drafter
+        the answer is written by speculative decoding.
 
         Yields the same, growing Generation after each token, and when it is complete or ``stopped``
         said True; its finish_reason may also be "stopped". With the last one question and answer
@@ -70,8 +78,9 @@ class ChatSession:
             )
         recorder = Recorder(chooser(settings, [ids]), N_TOP)
         run = _StoppableRun(
-            self.engine, ids, settings.output_len, stop=settings.stop, next_token=recorder
-        )
+            self.engine, ids, settings.output_len, stop=settings.stop, next_token=recorder,
+            speculate=drafter,
+        )  # fmt: skip
         run.stopped = stopped
         run.rows[0].logprobs = recorder.rows[0]  # which grows
         return self._grow(text, run)
@@ -87,6 +96,7 @@ class ChatSession:
         if answer.finish_reason is None:  # in the middle there may be text that was held back
             answer.finish_reason = "stopped"
             answer.pieces.append(run.streams[0].flush())
+        del answer.logprobs[len(answer.token_ids) :]  # a pass may accept more than the answer has
         if answer.token_ids:
             said = {"user": text, "assistant": answer.text}
             self.messages += [{"role": role, "content": what} for role, what in said.items()]
@@ -104,12 +114,18 @@ class _StoppableRun(Run):
 
     def tokens(self):
         cache = self.engine.new_cache(1, self.input_ids.shape[1] + self.max_new_tokens)
-        *chunks, last = self.input_ids.split(_PREFILL_CHUNK, dim=1)
-        for chunk in chunks:
+        for chunk in self.input_ids.split(_PREFILL_CHUNK, dim=1)[:-1]:
             self._check_not_stopped()
             self.engine.prefill(chunk, cache=cache)
         self._check_not_stopped()
-        yield from cached_tokens(self.engine, last, cache, self.next_token)
+        yield from self.cached(self.input_ids, cache)
+
+    @staticmethod
+    def choose(recorder: Recorder, token_ids, draft, q, logits) -> list[int]:
+        """As the recorder's own chooser does it, with a record of each token."""
+        new = choose(recorder.choose, token_ids, draft, q, logits)
+        recorder.rows[0] += positions(logits[: len(new)], new, N_TOP)
+        return new
 
     def _check_not_stopped(self) -> None:
         if self.stopped():

@@ -1,0 +1,105 @@
+"""The pupil: two layers between the teacher's embeddings, and how it learns from its texts."""
+
+import copy
+import time
+from random import Random
+
+import torch
+import torch.nn.functional as F
+import transformers
+from torch import Tensor
+from tqdm import tqdm
+
+BATCH_SIZE, LEARNING_RATE, N_OTHERS = 16, 1e-3, 1024
+ON_HIDDEN = 0.25  # of the steps, in which the pupil learns the teacher's last embedding alone
+
+
+def make_pupil(teacher, n_layers: int = 2):
+    """A Transformers model of the teacher's first and last layers (trained), with its final norm
+    (trained) and its embeddings, which are the teacher's own tensor."""
+    config = copy.deepcopy(teacher.config)
+    config.num_hidden_layers = n_layers
+    config.layer_types = None
+    pupil = type(teacher)(config)
+    chosen = [*teacher.model.layers[: n_layers - 1], teacher.model.layers[-1]]
+    for mine, layer in zip(pupil.model.layers, chosen, strict=True):
+        mine.load_state_dict(layer.state_dict())
+    pupil.model.norm.load_state_dict(teacher.model.norm.state_dict())
+    pupil.model.embed_tokens.weight = pupil.lm_head.weight = teacher.model.embed_tokens.weight
+    return pupil
+
+
+def trained_parameters(pupil) -> dict[str, torch.nn.Parameter]:
+    """What is learned, and stored: all but the embeddings."""
+    return {
+        name: parameter
+        for name, parameter in pupil.model.named_parameters()
+        if not name.startswith("embed_tokens")
+    }
+
+
+def batches(texts: list[dict], seed: int, steps: int):
+    """Batches of (input_ids (B, L), which positions count (B, L), their targets (n, D))."""
+    random, order = Random(seed), []
+    for _ in range(steps):
+        while len(order) < BATCH_SIZE:
+            order += random.sample(texts, len(texts))
+        rows, order = order[:BATCH_SIZE], order[BATCH_SIZE:]
+        ids = torch.nn.utils.rnn.pad_sequence([t["ids"] for t in rows], batch_first=True)
+        counts = torch.zeros(ids.shape, dtype=torch.bool)
+        for mask, text in zip(counts, rows, strict=True):
+            mask[text["start"] - 1 : len(text["ids"]) - 1] = True
+        yield ids, counts, torch.cat([t["hidden"] for t in rows]).float()
+
+
+def losses(pupil, batch, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """How far the pupil is from the teacher: in the last embedding (mean squared error, relative to
+    the teacher's variance), and in the distribution over ``tokens`` (Kullback-Leibler, nats)."""
+    ids, counts, wanted = batch  # wanted: (n, D), behind the teacher's final norm
+    hidden = pupil.model(ids, use_cache=False).last_hidden_state[counts]  # (n, D), behind the norm
+    on_hidden = F.mse_loss(hidden, wanted) / wanted.var()
+    table = pupil.lm_head.weight[tokens]  # (few, D) and not (V, D): the softmax is most of the cost
+    with torch.no_grad():
+        target = (wanted @ table.T).log_softmax(-1)  # (n, few)
+    mine = (hidden @ table.T).log_softmax(-1)
+    return on_hidden, F.kl_div(mine, target, log_target=True, reduction="batchmean")
+
+
+def train(pupil, texts: list[dict], seed: int, steps: int) -> tuple[list, float]:
+    """Trains in place; returns [(step, embedding loss, KL)] and the seconds that it took.
+
+    The first steps learn the teacher's last embedding; then the distributions count, over the
+    tokens that occur in the texts and some others, drawn anew for each batch.
+    """
+    torch.manual_seed(seed)
+    parameters = list(trained_parameters(pupil).values())
+    optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.1)
+    schedule = transformers.get_cosine_schedule_with_warmup(optimizer, steps // 20 + 1, steps)
+    seen = torch.cat([t["ids"] for t in texts]).unique()
+    began, curve, sums = time.monotonic(), [], []
+    pupil.train()
+    for step, batch in enumerate(bar := tqdm(batches(texts, seed, steps), total=steps), 1):
+        others = torch.randint(len(pupil.lm_head.weight), (N_OTHERS,))
+        on_hidden, divergence = losses(pupil, batch, torch.cat((seen, others)).unique())
+        (on_hidden if step < ON_HIDDEN * steps else divergence + 0.1 * on_hidden).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step(), schedule.step(), optimizer.zero_grad(set_to_none=True)
+        sums.append((on_hidden.item(), divergence.item()))
+        if step % 50 == 0 or step == steps:
+            curve.append((step, *(round(sum(x) / len(x), 4) for x in zip(*sums, strict=True))))
+            bar.set_postfix_str(f"embedding {curve[-1][1]}, KL {curve[-1][2]}")
+            sums = []
+    pupil.eval()
+    return curve, time.monotonic() - began
+
+
+@torch.inference_mode()
+def agreement(pupil, texts: list[dict]) -> float:
+    """How often the pupil's likeliest token is the one that the teacher wrote, text by text."""
+    right = total = 0
+    for text in texts:
+        ids, start = text["ids"], text["start"]
+        hidden = pupil.model(ids[None], use_cache=False).last_hidden_state[0, start - 1 : -1]
+        right += int((pupil.lm_head(hidden).argmax(-1) == ids[start:]).sum())
+        total += len(ids) - start
+    return right / total
