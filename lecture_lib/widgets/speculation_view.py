@@ -6,7 +6,8 @@ from functools import cache
 import ipywidgets
 
 from ..checks import check_count, check_number, check_parts
-from ..engine import Engine, Lookup, ModelDrafter, greedy
+from ..engine import Engine, Lookup, ModelDrafter
+from ..engine.run import greedy
 from ..engine.speculation import accept
 from ..figures import Picture, speculation_html, speculation_strip
 from ..scoring import token_texts
