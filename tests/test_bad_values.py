@@ -107,6 +107,9 @@ CALLS = {
     "engine.KVCache": {
         "n_layers": 1, "batch_size": 1, "n_kv_heads": 1, "max_seq_len": 1, "head_dim": 1,
     },
+    "engine.Lookup": {},
+    "engine.ModelDrafter": {"engine": ENGINE},
+    "engine.first_layers": {"engine": ENGINE},
     "figures.beam_tree": {"trace": TRACE},
     "figures.generation_filmstrip": {"steps": [("a", BARS, "a")]},
     "figures.latency_and_throughput": {"steps_s": {"a": {1: 0.1}}},
@@ -165,7 +168,7 @@ CALLS = {
 }  # fmt: skip
 NOT_CALLED = {
     "made by the library, never by a reader": {
-        "drawn_shapes.Shape", "engine.ForwardCall", "engine.Generation",
+        "drawn_shapes.Shape", "engine.ForwardCall", "engine.Generation", "engine.Pass",
         "hub_tools.TokenPiece", "lecture_block.KVCache",
         "lecture_block.ToyTransformer", "parallel.Schedule", "widgets.PipelineCalculator.words",
         "widgets.TensorParallelCalculator.words",

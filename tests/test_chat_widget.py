@@ -9,6 +9,7 @@ import engine_models
 import pytest
 import torch
 
+from lecture_lib.engine import ModelDrafter
 from lecture_lib.figures.chat import (
     Span,
     answer_html,
@@ -21,7 +22,7 @@ from lecture_lib.inference_script.run import positions
 from lecture_lib.inference_script.settings import TaskInfo
 from lecture_lib.pipelines import TranslationPipeline
 from lecture_lib.widgets import ChatWidget
-from lecture_lib.widgets.chat_session import N_TOP, ChatSession
+from lecture_lib.widgets.chat_session import N_TOP, ChatSession, in_words
 
 TEMPLATE = (
     "{% for m in messages %}<{{ m['role'][0] }}>{{ m['content'] }}{% endfor %}"
@@ -71,6 +72,24 @@ class TestSession:
             assert f"{math.exp(position.top[0][1]):.3f}" in title
             shown, _ = candidates(position, tiny.tokenizer)
             assert shown[0][1] == pytest.approx(float(top.values[0]), abs=1e-4)
+
+    @pytest.mark.parametrize("settings", [{"temperature": 0}, {"temperature": 0.8, "top_k": 3}])
+    def test_a_speculative_answer_has_its_probabilities_too(self, tiny, settings):
+        session = ChatSession(tiny)
+        task = TaskInfo("-", output_len=20, **settings)
+        drafter = ModelDrafter(session.engine, k=6)  # always right when greedy
+        growing = session.ask("hi" * 40, task, drafter=drafter)  # more than a chunk of the prompt
+        for answer in growing:
+            spans_of(answer.pieces, answer.logprobs, tiny.tokenizer)
+        assert len(answer.logprobs) == len(answer.token_ids) == 20
+        assert [p.token_id for p in answer.logprobs] == answer.token_ids
+        ids = session.tokenizer("<u>" + "hi" * 40 + "<a>").input_ids + answer.token_ids
+        log_probs = tiny.model(torch.tensor([ids])).logits[0].log_softmax(-1)[-21:-1]
+        for token, position, row in zip(answer.token_ids, answer.logprobs, log_probs, strict=True):
+            assert position.log_prob == pytest.approx(float(row[token]), abs=1e-4)
+        if settings["temperature"] == 0:
+            assert answer.token_ids == ask(ChatSession(tiny), "hi" * 40, output_len=20).token_ids
+            assert "6.3 tokens per pass" in in_words(answer)
 
     def test_second_turn_is_written_by_the_template_with_the_first(self, tiny):
         session = ChatSession(tiny)

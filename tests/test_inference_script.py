@@ -234,6 +234,31 @@ def test_a_stream_is_the_text_in_pieces(tiny, engine):
     assert "".join(pieces) == generate(task, tiny)[0].text
 
 
+@pytest.mark.parametrize("name", ["lookup", "layers"])
+def test_a_speculative_stream_is_the_same_text(tiny, engine, name):
+    drafter = run.make_drafter(name, tiny, engine)
+    for settings in ({"temperature": 0}, {"temperature": 0, "repetition_penalty": 1.5}):
+        task = TaskInfo("abcabcabc", output_len=12, stop="zz", **settings)
+        plain = "".join(run.stream(task, engine))
+        assert "".join(run.stream(task, engine, drafter)) == plain
+    task = TaskInfo("abcabc", output_len=12, seed=3)
+    assert len({"".join(run.stream(task, engine, drafter)) for _ in range(2)}) == 1
+
+
+def test_drafters_that_do_not_fit_are_refused(tiny, engine, capsys):
+    with pytest.raises(ValueError, match="the draft model has the embeddings of the bundled"):
+        run.make_drafter("draft", tiny, engine)
+    with pytest.raises(ValueError, match="needs the course's engine"):
+        run.make_drafter("lookup", tiny, None)
+    drafter = run.make_drafter("lookup", tiny, engine)
+    for settings in ({"beam_width": 2}, {"prompt_seqs": ["a", "b"]}):
+        task = TaskInfo(**{"prompt_seqs": TEXT, "output_len": 3} | settings)
+        with pytest.raises(ValueError, match="speculate: takes one"):
+            prompt.show_text(task, tiny, engine, drafter)
+    prompt.show_text(TaskInfo(TEXT, output_len=3, temperature=0), tiny, engine, drafter)
+    assert capsys.readouterr().out.strip()
+
+
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
@@ -353,6 +378,14 @@ def test_the_command_line_prints_text_to_stdout_and_the_rest_to_stderr():
             ["--prompt", "a", "--sweep", "top_k=1", "--interactive"],
             "--interactive: not allowed with",
         ),
+        (["--prompt", "a", "--speculate", "x"], "--speculate: invalid choice"),
+        (
+            ["--prompt", "a", "--speculate", "lookup", "--json"],
+            "--speculate: does nothing together",
+        ),
+        (["--prompt", "a", "--speculate", "draft", "--logprobs", "2"], "--speculate: does nothing"),
+        (["--prompt", "a", "--speculate", "lookup", "--beam-width", "2"], "beam_width is 2"),
+        (["--prompt", "a", "--prompt", "b", "--speculate", "lookup"], "and there are 2"),
         (["--interactive", "--json"], "--json: not allowed with"),
         (["--interactive", "--logprobs", "3"], "--logprobs: does nothing together with"),
         (["--prompt", "a", "--sweep", "top_k=1", "--table", "x.png"], "--table: needs FILE.csv"),
@@ -401,7 +434,7 @@ def test_the_prompt_loop_changes_settings_and_survives_mistakes(tiny, engine, mo
 
 
 def test_ctrl_c_stops_a_text_and_not_the_loop(tiny, engine, monkeypatch, capsys):
-    def interrupted(task, engine):
+    def interrupted(task, engine, drafter):
         yield "one"
         raise KeyboardInterrupt
 

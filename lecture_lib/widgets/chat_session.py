@@ -30,7 +30,7 @@ def in_words(answer: Generation) -> str:
     facts += [f"time to first token {1e3 * timings.ttft_s:,.0f} ms"] if timings.token_s else []
     facts += [f"{timings.tokens_per_s:.1f} tokens/s"] if timings.step_s else []
     if answer.passes:
-        facts.append(f"{len(answer.token_ids) / len(answer.calls):.1f} tokens per pass")
+        facts.append(f"{(len(answer.token_ids) - 1) / len(answer.passes):.1f} tokens per pass")
     return " · ".join([*facts, _ENDS[answer.finish_reason]])
 
 

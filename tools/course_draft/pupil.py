@@ -10,22 +10,20 @@ import transformers
 from torch import Tensor
 from tqdm import tqdm
 
+from lecture_lib.loading.draft_model import N_LAYERS, make_draft_model
+
 BATCH_SIZE, LEARNING_RATE, N_OTHERS = 16, 1e-3, 1024
 ON_HIDDEN = 0.25  # of the steps, in which the pupil learns the teacher's last embedding alone
 
 
-def make_pupil(teacher, n_layers: int = 2):
-    """A Transformers model of the teacher's first and last layers (trained), with its final norm
-    (trained) and its embeddings, which are the teacher's own tensor."""
-    config = copy.deepcopy(teacher.config)
-    config.num_hidden_layers = n_layers
-    config.layer_types = None
-    pupil = type(teacher)(config)
-    chosen = [*teacher.model.layers[: n_layers - 1], teacher.model.layers[-1]]
+def make_pupil(teacher):
+    """The draft model with the teacher's first and last layer (trained), a copy of its final norm
+    (trained) and its embeddings (the same tensor, not trained)."""
+    pupil = make_draft_model(teacher, copy.deepcopy(teacher.config))
+    chosen = [*teacher.model.layers[: N_LAYERS - 1], teacher.model.layers[-1]]
     for mine, layer in zip(pupil.model.layers, chosen, strict=True):
         mine.load_state_dict(layer.state_dict())
     pupil.model.norm.load_state_dict(teacher.model.norm.state_dict())
-    pupil.model.embed_tokens.weight = pupil.lm_head.weight = teacher.model.embed_tokens.weight
     return pupil
 
 
@@ -33,8 +31,8 @@ def trained_parameters(pupil) -> dict[str, torch.nn.Parameter]:
     """What is learned, and stored: all but the embeddings."""
     return {
         name: parameter
-        for name, parameter in pupil.model.named_parameters()
-        if not name.startswith("embed_tokens")
+        for name, parameter in pupil.named_parameters()
+        if "embed_tokens" not in name and "lm_head" not in name
     }
 
 
@@ -73,6 +71,8 @@ def train(pupil, texts: list[dict], seed: int, steps: int) -> tuple[list, float]
     """
     torch.manual_seed(seed)
     parameters = list(trained_parameters(pupil).values())
+    for parameter in parameters:
+        parameter.requires_grad_(True)
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.1)
     schedule = transformers.get_cosine_schedule_with_warmup(optimizer, steps // 20 + 1, steps)
     seen = torch.cat([t["ids"] for t in texts]).unique()
@@ -103,3 +103,17 @@ def agreement(pupil, texts: list[dict]) -> float:
         right += int((pupil.lm_head(hidden).argmax(-1) == ids[start:]).sum())
         total += len(ids) - start
     return right / total
+
+
+@torch.inference_mode()
+def agreement_of_layers(teacher, texts: list[dict], depths) -> dict[int, float]:
+    """The same for the teacher's own first layers, each depth with the final norm and LM head."""
+    right, total = dict.fromkeys(depths, 0), 0
+    for text in texts:
+        ids, start = text["ids"], text["start"]
+        states = teacher.model(ids[None], use_cache=False, output_hidden_states=True).hidden_states
+        for depth in depths:
+            hidden = teacher.model.norm(states[depth][0, start - 1 : -1])
+            right[depth] += int((teacher.lm_head(hidden).argmax(-1) == ids[start:]).sum())
+        total += len(ids) - start
+    return {depth: n / total for depth, n in right.items()}

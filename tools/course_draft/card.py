@@ -1,0 +1,64 @@
+"""The model card of the draft model, written from what the training and the scoring measured."""
+
+from pathlib import Path
+
+_CARD = """---
+license: apache-2.0
+base_model: HuggingFaceTB/SmolLM2-135M-Instruct
+language: [en]
+library_name: transformers
+---
+
+# course_draft
+
+A draft model for speculative decoding with SmolLM2-135M-Instruct, the model that the course comes
+with: two layers, {n_params:,} parameters, stored in bfloat16 ({megabytes:.1f} MB). Token embeddings
+and LM head are those of the large model and are not in the file, so it is of no use alone.
+
+```python
+from lecture_lib.engine import Engine, ModelDrafter
+from lecture_lib.loading import load_draft_model, load_model
+
+loaded = load_model()
+drafter = ModelDrafter(Engine(load_draft_model(loaded)), k=4)
+Engine(loaded).generate("Once upon a time", 64, speculate=drafter)
+```
+
+## What it learned from
+
+{n_texts:,} texts with {n_tokens:,} tokens that the large model wrote itself, two in three greedily
+and the others at temperature {temperature}: answers to questions, stories, lists and code
+(`tools/course_draft/prompts.py`). No text of anybody else is among them. It begins as the first
+and the last layer of the large model. It first learns the large model's last embedding (mean
+squared error), and then its distribution over the next token (Kullback-Leibler divergence), over
+the tokens that occur in the texts and {n_others:,} others, drawn anew for each batch.
+
+`python tools/train_course_draft.py`, seed {seed}: {steps:,} steps of {batch_size} texts, AdamW
+at {learning_rate}, cosine schedule; {minutes:.0f} minutes of training on a CPU that it shared
+({processor}, threads: {threads}, torch {torch}, Transformers {transformers}).
+
+## Held-out acceptance
+
+`python tools/train_course_draft.py --evaluate` computes this again from the stored weights, on
+greedy answers to {n_held} prompts about topics that no training text is about. Acceptance is how
+often the draft's likeliest token is the large model's, after the large model's own text.
+
+| drafter | acceptance | expected tokens per pass, k = 4 |
+| --- | --- | --- |
+{results}
+"""
+
+
+def write_card(folder: Path, facts: dict) -> None:
+    """Writes README.md beside the weights.
+
+    Args:
+        folder: the model's folder.
+        facts: what ``training.json`` holds.
+    """
+    rows = [
+        f"| {name} | {a:.3f} | {(1 - a**5) / (1 - a):.2f} |"
+        for name, a in facts["acceptance"].items()
+    ]
+    text = _CARD.format(**facts, minutes=facts["seconds"] / 60, results="\n".join(rows))
+    (folder / "README.md").write_text(text, encoding="utf-8")
