@@ -5,7 +5,8 @@ ops          the operations themselves, for numbers and for symbols
 conventions  Conventions: what is counted, and how; LECTURE and ENGINE; Format: how it is stored
 dimensions   the lecture's block beside ModelSpec, with numbers or symbols for its sizes
 memory       weights, KV cache, activations; where the cache overtakes the weights
-latency      step time and tokens/s by the roofline; where a batch becomes compute bound
+latency      step time and tokens/s by the roofline; where a batch becomes compute bound;
+             tokens per pass of speculation
 measured     measure_ops(): each operation of the real model, timed; timed_ops has the calls
 units        numbers as people read them
 """
@@ -13,7 +14,7 @@ units        numbers as people read them
 
 from .conventions import FORMATS, LECTURE, Conventions
 from .dimensions import LectureBlock, with_kv_heads
-from .latency import critical_batch_size, step_latency
+from .latency import critical_batch_size, expected_tokens, step_latency
 from .measured import measure_ops
 from .memory import (
     activation_bytes,

@@ -1,4 +1,4 @@
-"""Step time by the roofline: latency and tokens/s, over the batch size, and where it turns."""
+"""Step time by the roofline, over the batch size, and where it turns; tokens per pass."""
 
 from bisect import bisect_left
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from lecture_lib.checks import check_choice
+from lecture_lib.checks import check_choice, check_count, check_number
 from lecture_lib.hardware import Hardware, as_hardware
 from lecture_lib.model_spec import ModelSpec
 
@@ -96,3 +96,10 @@ def critical_batch_size(
     # An operation's intensity grows with the batch, or stays.
     n_below = bisect_left(_BATCHES, True, key=is_compute_bound)
     return _BATCHES[n_below] if n_below < len(_BATCHES) else None
+
+
+def expected_tokens(acceptance: float, k: int) -> float:
+    """Tokens per pass of speculative decoding with k drafted tokens, each accepted with this
+    probability: 1 + α + ... + α^k = (1 - α^(k+1)) / (1 - α) (arXiv 2211.17192)."""
+    check_number("acceptance", acceptance, least=0, most=1)
+    return float(sum(acceptance**i for i in range(check_count("k", k, least=0, most=10**4) + 1)))

@@ -21,5 +21,6 @@ from .roofline import RooflinePoint, roofline
 from .schedule import schedule_chart
 from .scores import chain_rule_path, surprise_html, surprise_strip
 from .sharding import ring_all_reduce_view, sharded_layer
+from .speculation import draft_tree, speculation_html, speculation_strip
 
 __all__ = [name for name in dir() if name[0] != "_"]  # so that help() shows them
