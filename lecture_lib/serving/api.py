@@ -32,7 +32,7 @@ class ApiError(Exception):
         self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-@dataclass
+@dataclass(eq=False)
 class Text:
     """One text that is being written: choice ``index`` of the answer."""
 

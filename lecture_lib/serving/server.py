@@ -11,8 +11,11 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 
 from tornado import httpserver, iostream, netutil, web
+
+from lecture_lib.checks import check_count
 
 from .api import ApiError, Job
 from .engine import PagedEngine
@@ -78,12 +81,15 @@ class Handler(web.RequestHandler):
     def initialize(self, server: "Server", chat: bool = False):
         self.server, self.chat, self.events = server, chat, asyncio.Queue()
 
+    def prepare(self) -> None:
+        if type(self) is Handler:
+            raise web.HTTPError(404)
+
     def write_error(self, status_code: int, exc_info=(None, None, None), **_) -> None:
         error = exc_info[1]
         if not isinstance(error, ApiError):
-            error = ApiError(
-                status_code, f"{self.request.method} {self.request.path}: {self._reason}"
-            )
+            where = f"{self.request.method} {self.request.path}"
+            error = ApiError(status_code, f"{where}: {HTTPStatus(status_code).phrase}")
         self.set_status(error.status)
         self.finish(error.body)
 
@@ -186,7 +192,10 @@ class Server:
 
     def listen(self, port: int) -> int:
         """Answer on this machine's loopback, in the running event loop; returns the port."""
-        sockets = netutil.bind_sockets(port, "127.0.0.1")
+        try:
+            sockets = netutil.bind_sockets(check_count("port", port, 0, 65_535), "127.0.0.1")
+        except OSError as error:
+            raise ValueError(f"port: {port} can't be used ({error.strerror})") from None
         self.http.add_sockets(sockets)
         self.thread.start()
         return sockets[0].getsockname()[1]
