@@ -1,0 +1,79 @@
+"""PagedEngine: many requests through one model, each with the tokens of its solo run."""
+
+import copy
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from torch import Tensor
+
+from lecture_lib.checks import check_count, check_type
+from lecture_lib.engine import Engine
+from lecture_lib.engine.generate import greedy
+from lecture_lib.tokens import check_possible, check_token_ids, encode_prompts, end_tokens
+
+from .pages import BlockPool, PagedCache, paged_attend, paged_forward
+from .scheduler import Request, Scheduler
+
+
+class PagedEngine:
+    """An Engine's model behind a Scheduler and a cache in blocks.
+
+    Args:
+        engine: its weights and kernels are used, not copied.
+        n_blocks: how many blocks the cache has, for all requests together.
+        block_size: positions in a block.
+        options: max_running, token_budget and continuous, see ``Scheduler``.
+
+    Raises:
+        ValueError: an argument other than described.
+    """
+
+    def __init__(self, engine: Engine, n_blocks: int = 512, block_size: int = 16, **options):
+        self.engine = check_type("engine", engine, Engine, "an Engine")
+        check_count("n_blocks", n_blocks, most=10**6)
+        self.pool = BlockPool(n_blocks, check_count("block_size", block_size, most=4096))
+        self.cache = PagedCache(engine, n_blocks, block_size)
+        self.scheduler = Scheduler(self.pool, **options)
+        self.model = copy.copy(engine.model)
+        self.model.attend = partial(paged_attend, attend=engine.model.attend)
+
+    def request(
+        self,
+        prompt,
+        max_new_tokens: int = 32,
+        *,
+        n: int = 1,
+        arrived_s: float = 0.0,
+        ends: Sequence[int] | None = None,
+        next_token: Callable[[int], Callable[[Tensor], Tensor]] | None = None,
+    ) -> Request:
+        """A request for ``Scheduler.add``: one text, or ``n`` texts of one prompt that share it.
+
+        Args:
+            prompt: a text or token ids.
+            ends: tokens that end a text; default: the model's own.
+            next_token: makes for text i a function of logits (1, V) to a token (1,), such as a
+                ``Sampler``; default: the likeliest token.
+        """
+        rows, single = encode_prompts(prompt, self.engine.tokenizer)
+        if not single:
+            raise ValueError(f"prompt: needs one prompt, got a list of {len(rows)}")
+        check_token_ids("prompt", rows, self.engine.vocab_size)
+        length = len(rows[0]) + check_count("max_new_tokens", max_new_tokens)
+        self.engine.check_context(length, "prompt + max_new_tokens")
+        ends = end_tokens(self.engine.hf_model, ends, self.engine.vocab_size)
+        first, *siblings = (
+            Request(list(rows[0]), max_new_tokens, ends, arrived_s, choose)
+            for choose in map(next_token or (lambda i: greedy), range(check_count("n", n)))
+        )
+        first.siblings = siblings
+        self.scheduler.check_fits(first)
+        return first
+
+    def run_pass(self, plan: list, copies: list) -> Tensor:
+        """One pass through the model: a row of logits (1, V) for each request of the plan."""
+        for source, target in copies:
+            self.cache.copy(source, target)
+        logits = paged_forward(self.model, self.cache, plan)  # (requests, V)
+        check_possible(logits)
+        return logits[:, None]
