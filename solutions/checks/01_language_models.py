@@ -116,7 +116,7 @@ CONTINUATION_LOG_PROBS = Task(
         continuation(rng, 9, 4, "a prompt and a continuation"),
         continuation(rng, 5, 1, "a prompt of one token"),
         continuation(rng, 7, 6, "a continuation of one token"),
-        continuation(rng, 30, 1, FAR, scale=200),
+        continuation(rng, 30, 1, FAR, scale=60),
     ],
     misconceptions=[
         ("same-row", "log_probs[i, token", "log_probs[i + 1, token",

@@ -95,11 +95,8 @@ def any_spec(rng):
 
 
 def any_device(rng):
-    return {
-        "peak": between(rng, 100, 999) * 10**12,
-        "bandwidth": between(rng, 300, 4000) * 10**9,
-        "memory": between(rng, 300, 400) * 10**9,
-    }
+    return {"peak": between(rng, 100, 999) * 10**12, "bandwidth": between(rng, 300, 4000) * 10**9,
+            "memory": between(rng, 300, 400) * 10**9}  # fmt: skip
 
 
 REQUEST_TIMES = Task(
