@@ -58,22 +58,15 @@ RUN_STAGE = Task(
     ])  # fmt: skip
 
 
-def completion_cases(rng):
-    def stages(*low_high):
-        return [between(rng, low, high) for low, high in low_high]
-
-    return [
-        Case(4, stages((2, 4), (4, 6), (11, 19), (6, 9), (2, 5)), label="a slow stage inside"),
-        Case(5, stages((20, 30), (2, 5), (6, 9)), label="a slow first stage"),
-        Case(1, stages((2, 5), (6, 9), (10, 15)), label="a single request"),
-        Case(3, stages((2, 9)), label="a single stage"),
-        Case(3, [0.25, 0.75, 0.5], label="parts of a second"),
-    ]
-
-
 EVERY = "return [sum(stage_s) + r * {} for r in range(n_requests)]".format
 COMPLETION = Task(
-    grade_id="completion-times", entry="completion_times", cases=completion_cases,
+    grade_id="completion-times", entry="completion_times", cases=lambda rng: [
+        Case(4, [3, 5, between(rng, 11, 19), 8, 4], label="a slow stage inside"),
+        Case(5, [between(rng, 20, 30), 3, 7], label="a slow first stage"),
+        Case(1, [2, 7, between(rng, 10, 15)], label="a single request"),
+        Case(3, [between(rng, 2, 9)], label="a single stage"),
+        Case(3, [0.25, 0.75, 0.5], label="parts of a second"),
+    ],
     compare=Close(rtol=1e-9), watch=("mutated",), misconceptions=[
         ("one-after-the-other", "now = 0", "now = times[-1] if times else 0",
          "each request waits until the one before has left the LAST stage; stage 0 is free before"),
@@ -94,19 +87,14 @@ COMPLETION = Task(
     ])  # fmt: skip
 
 
-def decode_cases(rng):
-    steps = [between(rng, 3, 8) for _ in range(3)]
-    return [
-        Case(1, between(rng, 3, 7), steps[0], label="a single request"),
-        Case(3, between(rng, 5, 9), steps[1], label="fewer requests than stages"),
-        Case(between(rng, 7, 9), 3, steps[2], label="more requests than stages"),
-        Case(3, 1, 1, label="a single stage, a single step"),
-    ]
-
-
 EACH = "return [[{} for t in range(n_steps)] for r in range(n_requests)]".format
 DECODE = Task(
-    grade_id="decode-times", entry="decode_times", cases=decode_cases, compare=Exact(),
+    grade_id="decode-times", entry="decode_times", compare=Exact(), cases=lambda rng: [
+        Case(1, between(rng, 3, 7), between(rng, 3, 8), label="a single request"),
+        Case(3, between(rng, 5, 9), between(rng, 3, 8), label="fewer requests than stages"),
+        Case(between(rng, 7, 9), 3, between(rng, 3, 8), label="more requests than stages"),
+        Case(3, 1, 1, label="a single stage, a single step"),
+    ],
     misconceptions=[
         ("no-dependency", "max(token_there, stage_0_free)", "stage_0_free",
          "a step enters stage 0 before its token is there: when step t leaves the LAST stage"),

@@ -2,8 +2,6 @@
 
 from grader.checks import Case, Close, Exact, Task, between, normal
 
-CLOSE = Close(rtol=1e-6, atol=1e-9)  # cases are float64
-
 
 def volume_cases(rng):
     def case(n_layers, d_model, n_ranks, batch_size, n_new, dtype_bytes, label, seq_len=None):
@@ -55,7 +53,7 @@ def mlp_cases(rng):
 
 MLP = Task(
     grade_id="mlp-shards", entry=("shard_mlp", "partial_mlp"), cases=mlp_cases, drive=use_mlp,
-    compare=CLOSE, watch=("mutated",), misconceptions=[
+    compare=Close(), watch=("mutated",), misconceptions=[
         ("joined-matrix-cut", "part.chunk(n_ranks, dim=1)[rank] for part in (gate, up)",
          "W1.chunk(n_ranks, dim=1)[rank]", "cut each half of W1, W_gate and W_up, by itself"),
         ("bias-on-every-rank", " if rank == 0 else torch.zeros_like(b2)", "",
@@ -98,7 +96,7 @@ def row_column_cases(rng):
 
 REDUCE = Task(
     grade_id="where-to-reduce", entry=("row_column_mlp", "counterexample"), cases=row_column_cases,
-    drive=use_row_column, compare=CLOSE, misconceptions=[
+    drive=use_row_column, compare=Close(), misconceptions=[
         ("relu-too-early", "x_r @ W1_r f", "torch.relu(x_r @ W1_r) f", "torch.relu(all", "(all",
          "the bug is still there: relu bends each rank's summand before the sum is complete"),
         ("sums-at-the-end", "hidden = torch.relu(all_reduce(partial))",
@@ -207,16 +205,14 @@ def use_ring(answer, chunks):
     return seen
 
 
-def ring_cases(rng):
-    return [Case(rng.integers(1, 1000, (n, n)).tolist(), label=f"{n} ranks") for n in (4, 2, 5)]
-
-
 LISTS = "[list(own) for own in chunks]"
 COPY = (LISTS + "\n    for rank in range(n):\n        c = (rank - t)",)
 COPY_2 = (LISTS + "\n    for rank in range(n):\n        c = (rank + 1 - t)",)
 RING = Task(
-    grade_id="ring", entry=("reduce_scatter_step", "all_gather_step"), cases=ring_cases,
-    drive=use_ring, compare=Exact(), misconceptions=[
+    grade_id="ring", entry=("reduce_scatter_step", "all_gather_step"), drive=use_ring,
+    cases=lambda rng: [Case(rng.integers(1, 1000, (n, n)).tolist(), label=f"{n} ranks")
+                       for n in (4, 2, 5)],
+    compare=Exact(), misconceptions=[
         ("replaces-in-scatter", "+= chunks", "= chunks", "the reduce-scatter ADDS what comes in"),
         ("gathers-the-wrong-chunk", "rank + 1 - t", "rank - t", "all-gather: rank r has r + 1 - t"),
         ("adds-in-gather", "] = chunks", "] += chunks", "the all-gather REPLACES, it adds nothing"),
@@ -259,17 +255,15 @@ def use_block(answer, x, matrices, n_heads, n_ranks):
 
 
 def block_cases(rng):
-    def case(L, n_heads, F, n_ranks, label):
-        D = 2 * n_heads
-        shapes = [*[(D, D)] * 4, (D, F), (D, F), (F, D)]
-        matrices = [normal(rng, *shape) for shape in shapes]
-        return Case(normal(rng, L, D), matrices, n_heads, n_ranks, label=label)
+    def case(L, D, F, n_ranks, label):  # heads of two columns
+        matrices = [normal(rng, *shape) for shape in (*[(D, D)] * 4, (D, F), (D, F), (F, D))]
+        return Case(normal(rng, L, D), matrices, D // 2, n_ranks, label=label)
 
-    return [case(4, 4, 6, 2, "two ranks"), case(1, 3, 9, 3, "three ranks, one token")]
+    return [case(4, 8, 6, 2, "two ranks"), case(1, 6, 9, 3, "three ranks, one token")]
 
 
 BLOCK = Task(
-    grade_id="block", entry="parallel_block", cases=block_cases, drive=use_block, compare=CLOSE,
+    grade_id="block", entry="parallel_block", cases=block_cases, drive=use_block, compare=Close(),
     watch=("mutated",), misconceptions=[
         ("residual-on-each-rank", "(z @", "(x + z @", "x = x +", "x =",
          "every rank's summand has x, so the sum holds it n times: add it once, outside"),

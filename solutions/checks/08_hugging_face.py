@@ -183,18 +183,14 @@ def use_tags(answer, make, earlier, tags):
             "in the folder": new.equal(there)}  # fmt: skip
 
 
-def tags_cases(rng):
-    return [
-        Case(tiny(rng), [], ["<tool>"], label="one tag"),
+TAGS = Task(
+    grade_id="tags", entry="add_tags", drive=use_tags, compare=Exact(), watch=("mutated",),
+    cases=lambda rng: [
         Case(tiny(rng, 19), ["<one>", "[two]"], ["<tool>", "<a b>"], label="special ones before"),
         Case(tiny(rng, 40), ["<one>"], ["<x>", "<y>", "<z>"], label="spare rows"),
         Case(tiny(rng), [], [], label="no tags"),
-    ]
-
-
-TAGS = Task(
-    grade_id="tags", entry="add_tags", cases=tags_cases, drive=use_tags, compare=Exact(),
-    watch=("mutated",), misconceptions=[
+    ],
+    misconceptions=[
         ("not-special", "tokenizer.add_special_tokens(added, replace_extra_special_tokens=False)",
          "tokenizer.add_tokens(tags)", "decode does not leave the tags out: make them SPECIAL"),
         ("replaces", ", replace_extra_special_tokens=False", "",

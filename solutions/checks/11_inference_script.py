@@ -6,8 +6,6 @@ import numpy as np
 
 from grader.checks import Case, Close, Exact, Probe, Task, between
 
-CLOSE = Close(rtol=1e-6, atol=1e-9)
-
 
 def a_script(task):
     """Some settings need others, and some are refused."""
@@ -98,8 +96,8 @@ STOP = Task(
         ("piece-by-piece", "waiting + piece", "piece", "len(text) - waits(text, stops)",
          "len(text)", "a stop may begin in one piece and end in another: look at the whole text"),
         ("shows-the-beginning", "text[: min(found)]", "text[len(waiting) : min(found)]",
-         "text[:cut]", "piece", "waiting = text[cut:]", "waiting = text", "[*result, waiting]",
-         '[*result, ""]', "an end of the text that a stop begins with was shown: it has to wait"),
+         "text[:cut]", "piece", "text[cut:]", "text", "[*result, waiting]", '[*result, ""]',
+         "an end of the text that a stop begins with was shown: it has to wait"),
         ("minus-zero", "[:cut]", "[: cut - len(text)]", "[cut:]", "[cut - len(text) :]",
          "where n = 0 characters wait, text[:-n] is empty: cut at len(text) - n"),
         ("stop-included", "text.find(stop) for", "text.find(stop) + len(stop) for",
@@ -133,7 +131,7 @@ def logprob_cases(rng):
 
 
 LOGPROBS = Task(
-    grade_id="logprobs", entry="logprobs", compare=CLOSE, cases=logprob_cases, watch=("mutated",),
+    grade_id="logprobs", entry="logprobs", compare=Close(), cases=logprob_cases, watch=("mutated",),
     misconceptions=[
         ("own-row", "[position - 1]", "[position]",
          "row i is the forecast of token i + 1: a token's row is the one before its own"),
@@ -170,7 +168,7 @@ def latency_cases(rng):
 
 
 LATENCY = Task(
-    grade_id="latency", entry="latencies", cases=latency_cases, compare=CLOSE, watch=("mutated",),
+    grade_id="latency", entry="latencies", cases=latency_cases, compare=Close(), watch=("mutated",),
     misconceptions=[
         ("keeps-the-warm-up", "calls[1:]", "calls", "the first call is the warm-up: leave it out"),
         ("median", "sum(first) / len(first)", '__import__("statistics").median(first)',
