@@ -61,12 +61,12 @@ def newest(name: str, store: Path = STORE, on: str = "") -> Run:
     return found[0]
 
 
-def pick(rows: list[Run], **values) -> list[Run]:
+def pick(rows: list[Run], /, **values) -> list[Run]:
     """The rows that have these values."""
     return [row for row in rows if all(row[key] == value for key, value in values.items())]
 
 
-def row(rows: list[Run], **values) -> Run:
+def row(rows: list[Run], /, **values) -> Run:
     """The one row that has these values."""
     [found] = pick(rows, **values)
     return found
