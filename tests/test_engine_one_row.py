@@ -14,23 +14,15 @@ from lecture_lib.engine.kernels import FastLlama
 LLAMAS = [name for name in CONFIGS if "opt" not in name]
 
 
-VIEWS = (
-    "view reshape select slice narrow mT transpose expand chunk split unbind unsqueeze to item "
-    "contiguous"
-)
-
-
 class Operations(TorchDispatchMode):
-    """Counts the operations that PyTorch runs, without those that only look at a tensor."""
+    """Counts the operations that PyTorch runs."""
 
     def __init__(self):
         super().__init__()
         self.names = Counter()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.names[func.overloadpacket.__name__] += (
-            func.overloadpacket.__name__ not in VIEWS.split()
-        )
+        self.names[func.overloadpacket.__name__] += 1
         return func(*args, **(kwargs or {}))
 
 
@@ -122,7 +114,8 @@ def test_it_runs_fewer_operations_where_it_is_used(monkeypatch, dtype, turned):
 
     own = count(type(engine.model).hidden, engine.cache)
     plain = count(FastLlama.hidden, engine.cache)
-    assert own.total() < (0.7 if turned and dtype == torch.float32 else 0.9) * plain.total()
+    assert own.total() < plain.total()
+    assert own["cat"] == 2  # for the whole step, not in each layer
     assert own["dot"] == 2 * 3  # the norms of three layers
     fixed = count(type(engine.model).hidden, FixedShapeCache(engine.cache))
     assert not fixed["dot"]  # and not behind a cache that it does not know
