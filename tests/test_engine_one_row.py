@@ -101,7 +101,7 @@ def test_a_weight_that_is_changed_in_place_is_seen():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("turned", [False, True])
-def test_it_runs_fewer_operations_where_it_is_used(monkeypatch, dtype, turned):
+def test_it_runs_its_own_operations_where_it_is_used(monkeypatch, dtype, turned):
     monkeypatch.setattr(kernels, "TURN_FEW_ROWS", turned)
     engine, _ = engines("llama", dtype)
     engine.prefill([1, 2, 3])
@@ -114,7 +114,9 @@ def test_it_runs_fewer_operations_where_it_is_used(monkeypatch, dtype, turned):
 
     own = count(type(engine.model).hidden, engine.cache)
     plain = count(FastLlama.hidden, engine.cache)
-    assert own.total() < 0.75 * plain.total()
+    assert own["cat"] == 2  # for the whole step
+    assert plain["cat"] >= 2 + 2 * 2 * 3  # in each norm of each layer
+    assert not own["layer_norm"] + own["neg"] - 1
     assert own["dot"] == 2 * 3  # the norms of three layers
     fixed = count(type(engine.model).hidden, FixedShapeCache(engine.cache))
-    assert "dot" not in fixed  # and not behind a cache that it does not know
+    assert not fixed["dot"]  # and not behind a cache that it does not know

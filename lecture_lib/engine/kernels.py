@@ -77,7 +77,8 @@ def rope_tables(positions: Tensor, inv_freq: Tensor, dtype: torch.dtype) -> tupl
 def apply_rope_(x: Tensor, cos: Tensor, sin: Tensor) -> None:
     """``apply_rope`` in place, for queries and keys together, (B, heads, L, H): the rotation
     written for the whole head as x · cos + roll(x) · (-sin, sin), three kernels."""
-    torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin, out=x)
+    swapped = x.roll(x.shape[-1] // 2, -1)  # the two halves of each head, exchanged
+    x.mul_(cos).addcmul_(swapped, sin)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -1,9 +1,10 @@
-"""The decode step of one text on a CPU, by half as many kernels.
+"""The decode step of one text on a CPU, by fewer kernels.
 
 At batch 1 each kernel between two products works on a few hundred numbers and takes microseconds,
-of which most go into starting it. So what counts is how many there are: 30 in a layer when every
-part is computed by ``FastLlama``'s own function, 16 here. Everything is the formula of ``model.py``
-for one row, and the same numbers up to rounding.
+of which most go into starting it. So what counts is how many there are. A layer of ``FastLlama``
+runs 29 of them in float32 on an AMD processor, where its products need copies, and 21 elsewhere;
+here it is 19 or fewer, most of them cheaper. Everything is the formula of ``model.py`` for one row,
+and the same numbers up to rounding.
 """
 
 import torch
@@ -28,32 +29,45 @@ def hidden_of_one(model: OneRowLlama, input_ids: Tensor, cache: KVCache) -> Tens
     """``Llama.hidden`` of a token (1, 1): the last block's embedding, (1, 1, D)."""
     n_q, n_kv, head_dim = model.n_heads, model.n_kv_heads, model.head_dim
     x = F.embedding(input_ids.view(-1), model.embeddings)[0]  # (D,), changed in place from here on
-    doubled = kernels.TURN_FEW_ROWS and x.dtype == torch.float32  # see ``product``
-    zero = x.new_zeros(2, 1) if doubled else x.new_zeros(1)  # gives a product's input its shape
+    copies = copies_of(x)
+    zero = x.new_zeros(*copies, 1)  # what a norm adds to, so that its result has this shape
     cos, sin, swapped = rope_of_one(cache.length, model.inv_freq, x.dtype)  # (H,) each
-    # Views of all layers at once: the free slot, and everything up to and including it.
+    # To look at a part of a tensor takes as long as to compute with it: so all parts are made here,
+    # those of the cache for all layers, and those of two results that every layer writes again.
     end = cache.length + 1
     slots = cache.kv[:, 0, :, cache.length].unbind()  # (2 n_KV, H) each
     keys, values = (y[:, :, :, :end].unbind() for y in (cache.keys, cache.values))
-    for i, layer in enumerate(model.layers):
+    qkv = x.new_empty((n_q + 2 * n_kv) * head_dim)
+    heads = qkv.view(-1, head_dim)
+    q, qk, kv = heads[:n_q].view(1, n_kv, -1, head_dim), heads[: n_q + n_kv], heads[n_q:]
+    gate_up = x.new_empty(model.layers[0].gate_up.shape[0])
+    gate, up = gate_up.chunk(2)  # (F,) each
+    up = up.expand(*copies, -1)
+    for slot, k, v, layer in zip(slots, keys, values, model.layers, strict=False):
         h = norm_of_one(x, layer.attention_norm, zero)
-        qkv = product(h, layer.qkv, layer.qkv_bias).contiguous().view(-1, head_dim)
-        qk = qkv.narrow(0, 0, n_q + n_kv)
+        product(h, layer.qkv, layer.qkv_bias, out=qkv)
         torch.addcmul(qk * cos, qk.index_select(1, swapped), sin, out=qk)  # RoPE, in place
-        q, kv = qkv.split((n_q, 2 * n_kv))
-        slots[i].copy_(kv)
-        z = F.scaled_dot_product_attention(q.view(1, n_kv, -1, head_dim), keys[i], values[i])
-        z = z.reshape(-1)  # (n_H * H,)
-        x.add_(product(torch.stack((z, z)) if doubled else z, layer.out, layer.out_bias))
+        slot.copy_(kv)
+        z = F.scaled_dot_product_attention(q, k, v)
+        z = z.reshape(-1).expand(*copies, -1).contiguous()  # (*copies, n_H * H)
+        x.add_(product(z, layer.out, layer.out_bias))
         h = norm_of_one(x, layer.mlp_norm, zero)
-        gate, up = product(h, layer.gate_up, layer.gate_up_bias).chunk(2)  # (F,) each
-        h = F.silu(gate) * (up.expand(2, -1) if doubled else up)
+        product(h, layer.gate_up, layer.gate_up_bias, out=gate_up)
+        h = F.silu(gate, inplace=True) * up  # (*copies, F)
         x.add_(product(h, layer.down, layer.down_bias))
     return x.view(1, 1, -1)
 
 
+def copies_of(x: Tensor) -> tuple[int, ...]:
+    """How a product wants its input: as a vector (), as a row (1,), or as two equal rows (2,); the
+    choice is that of ``kernels.linear``."""
+    if x.element_size() == 2:
+        return ()
+    return (2,) if kernels.TURN_FEW_ROWS and x.dtype == torch.float32 else (1,)
+
+
 def norm_of_one(x: Tensor, norm, zero: Tensor) -> Tensor:
-    """RMSNorm of x, (D,): (D,) for a zero of shape (1,), and (2, D) for one of shape (2, 1)."""
+    """RMSNorm of x, (D,): (*copies, D) for a zero of shape (*copies, 1)."""
     x32 = x.float()
     mean = torch.dot(x32, x32).item() / len(x)
     return torch.addcmul(zero, x, norm.weight, value=(mean + norm.eps) ** -0.5)
@@ -67,16 +81,16 @@ def rope_of_one(position: int, inv_freq: Tensor, dtype: torch.dtype) -> tuple[Te
     return torch.cat((cos, cos)).to(dtype), torch.cat((-sin, sin)).to(dtype), swapped
 
 
-def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``kernels.linear`` for one row, (inputs,) to (outputs,), by the same choice of kernels.
-
-    Where ``linear`` would give a single row twice, x has two rows already, and they are equal.
-    """
-    plain = isinstance(weight, Tensor)
-    if plain and x.dim() == 2:
+def product(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | None = None) -> Tensor:
+    """``kernels.linear`` for x of ``copies_of`` rows, (*copies, inputs): (outputs,)."""
+    plain = isinstance(weight, Tensor)  # else it is packed
+    if plain and x.dim() == 1:
+        y = torch.mv(weight, x, out=out)
+    elif plain and len(x) == 2:
         y = torch.mm(weight, x.mT).select(1, 0)
-    elif plain and x.element_size() == 2:
-        y = torch.mv(weight, x)
+    elif plain and bias is None and out is not None:
+        return torch.mm(x, weight.mT, out=out.unsqueeze(0))
     else:
-        return kernels.linear(x.view(-1, x.shape[-1])[:1], weight, bias)[0]
-    return y if bias is None else y + bias
+        y, bias = kernels.linear(x.view(-1, x.shape[-1]), weight, bias).select(0, 0), None
+    y = y if bias is None else y + bias
+    return y if out is None or y is out else out.copy_(y)
