@@ -10,30 +10,30 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .checks import check_count, check_type, checked
+from .checks import check_count, check_type
 
 
-def checked_sizes(function: Callable) -> Callable:
-    """Decorator: arguments by their annotations, and numbers within their limits."""
+def checked_tensors(function: Callable) -> Callable:
+    """Decorator: tensors are tensors, and numbers within their limits."""
     signature = inspect.signature(function)
+    first = next(iter(signature.parameters))
 
     @functools.wraps(function)
     def call(*args, **kwargs):
         given = signature.bind(*args, **kwargs).arguments
-        n_dims = check_type("x", given.get("x"), Tensor, "a tensor").dim()
-        for name, least, most in (
-            ("bits", 2, 8),
-            ("group_size", 1, 2**31),
-            ("dim", -n_dims, n_dims - 1),
-        ):
-            if given.get(name) is not None:
-                check_count(name, given[name], least, most)
+        for name in given.keys() & {"x", "q", "scale", "blocks"}:
+            check_type(name, given[name], Tensor, "a tensor")
+        n_dims = given[first].dim()
+        limits = {"bits": (2, 8), "group_size": (1, 2**31), "dim": (-n_dims, n_dims - 1)}
+        for name in given.keys() & limits:
+            if given[name] is not None:
+                check_count(name, given[name], *limits[name])
         return function(*args, **kwargs)
 
     return call
 
 
-@checked_sizes
+@checked_tensors
 def in_groups(x: Tensor, group_size: int = 32) -> Tensor:
     """(..., K) to (..., K / group_size, group_size): each group gets a scale of its own."""
     if x.shape[-1] % group_size:
@@ -44,7 +44,7 @@ def in_groups(x: Tensor, group_size: int = 32) -> Tensor:
     return x.unflatten(-1, (-1, group_size))
 
 
-@checked_sizes
+@checked_tensors
 def quantise_absmax(x: Tensor, bits: int = 8, dim: int | None = None) -> tuple[Tensor, Tensor]:
     """Whole numbers q between -(2^(bits - 1) - 1) and 2^(bits - 1) - 1, and a scale: x ≈ scale · q.
 
@@ -56,7 +56,7 @@ def quantise_absmax(x: Tensor, bits: int = 8, dim: int | None = None) -> tuple[T
     return (x / scale).round().clamp(-levels, levels).to(torch.int8), scale
 
 
-@checked_sizes
+@checked_tensors
 def quantise_zero_point(
     x: Tensor, bits: int = 8, dim: int | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -70,14 +70,14 @@ def quantise_zero_point(
     return ((x - lowest) / scale).round().clamp(0, levels).to(torch.uint8), scale, lowest
 
 
-@checked
+@checked_tensors
 def dequantise(q: Tensor, scale: Tensor, minimum: Tensor | float = 0.0) -> Tensor:
     """scale · q + minimum, in float32."""
     minimum = minimum.float() if isinstance(minimum, Tensor) else minimum
     return scale.float() * q + minimum
 
 
-@checked
+@checked_tensors
 def read_q4_1(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """A GGUF file's Q4_1 blocks, 20 bytes for 32 weights: weight = scale · q + minimum.
 
@@ -96,7 +96,7 @@ def read_q4_1(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return torch.cat((pairs & 15, pairs >> 4), -1), scale, minimum
 
 
-@checked
+@checked_tensors
 def read_q8_0(blocks: Tensor) -> tuple[Tensor, Tensor]:
     """A GGUF file's Q8_0 blocks, 34 bytes for 32 weights: the scale in float16, then 32 signed
     bytes; weight = scale · q. From (N, 34 · K / 32) to q (N, K / 32, 32) and scale (N, K / 32, 1).

@@ -63,15 +63,17 @@ class PackedWeight:
         """What F.linear and F.embedding do with such a weight."""
         if function is F.linear:
             x, weight, *bias = args
-            y = weight.linear(x.reshape(-1, x.shape[-1]), *bias, **(kwargs or {}))
-            return y.view(*x.shape[:-1], -1)
+            return weight.linear(x, *bias, **(kwargs or {}))
         if function is F.embedding:
             token_ids, weight = args[:2]
             return weight.rows(token_ids)
         raise TypeError(f"{function.__name__}: a packed weight can be multiplied and no more")
 
     def linear(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """``F.linear``: rows (M, K) to (M, N), plus bias."""
+        """``F.linear``: rows (..., K) to (..., N), plus bias."""
+        if x.dim() != 2:
+            y = self.linear(x.reshape(-1, x.shape[-1]), bias)
+            return y.view(*x.shape[:-1], len(self))
         if len(x) <= self.most_rows:
             y = self.product(x)
         else:
