@@ -22,9 +22,7 @@ def why_not_packed(device: torch.device) -> str:
         return f"the kernels that the engine uses for packed weights run on a CPU, not on {device}"
     try:
         for kind in (Int4Weight, Int8Weight):
-            kind.of(torch.ones(ROWS_TOGETHER, GROUP_SIZE)).product(
-                torch.ones(1, GROUP_SIZE).bfloat16()
-            )
+            kind.of(torch.ones(ROWS_TOGETHER, GROUP_SIZE)).product(torch.ones(1, GROUP_SIZE).bfloat16())
     except (RuntimeError, AttributeError) as error:
         return f"this PyTorch has no kernel for packed weights here ({error})"
     return ""
