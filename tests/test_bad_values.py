@@ -161,6 +161,7 @@ CALLS = {
     "scoring.top_tokens": {"loaded": LOADED, "probs": torch.full((260,), 1 / 260)},
     "widgets.CacheWatcher": {"engine": ENGINE},
     "widgets.CostCalculator": {},
+    "widgets.QuantisationView": {},
     "widgets.PipelineCalculator": {},
     "widgets.ScheduleView": {},
     "widgets.StepBreakdown": {},

@@ -45,7 +45,7 @@ def test_every_setting_has_a_picture_and_its_numbers():
     ):
         view.method.value, view.group.value, view.bits.value = method, group, bits
         assert not view.error
-        seen.add(view.picture.alt)
+        seen.add((view.picture.alt, view.facts.value))
     assert len(seen) == 2 * 3 * 5
 
 

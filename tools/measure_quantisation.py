@@ -1,7 +1,9 @@
 """Measures what QuantisationView shows: the real model's matrices, rounded in every way that the
 widget offers, and the perplexity of ``sample_text()`` with them.
 
-    python tools/measure_quantisation.py    # some ten minutes; writes lecture_lib/widgets/quantised.json
+    python tools/measure_quantisation.py    # some minutes
+
+It writes lecture_lib/widgets/quantised.json.
 """
 
 import json

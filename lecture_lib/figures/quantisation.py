@@ -35,8 +35,8 @@ def quantisation_view(
     left, right = frame.figure.axes
 
     def draw() -> None:
-        look = {"color": CHOSEN, "markersize": 13, "markerfacecolor": "none", "markeredgewidth": 2.5}
-        left.plot([bits], [perplexity], "o", zorder=5, **look)
+        ring = {"markersize": 13, "markerfacecolor": "none", "markeredgewidth": 2.5}
+        left.plot([bits], [perplexity], "o", color=CHOSEN, zorder=5, **ring)
         add_bars(right, 0, [rate], [len(rates)], 0.6, **bar_look(CHOSEN, "///"))
         right.text(rate, len(rates), f" {rate:.0f}", va="center", fontsize=9)
 

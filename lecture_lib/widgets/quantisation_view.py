@@ -74,8 +74,8 @@ class QuantisationView(PictureWidget):
         self.facts.value = (
             f"<b>{width:.2f}</b> bits per weight in the blocks, <b>{n_bytes / 1e6:.0f} MB</b> with "
             f"the embeddings; relative error of the weights {error:.3f}; perplexity "
-            f"<b>{perplexity:.3g}</b> ({errors[None]:.3g} unrounded); at best {rate:.0f} tokens per "
-            "second"
+            f"<b>{perplexity:.3g}</b> ({errors[None]:.3g} unrounded); at best {rate:.0f} "
+            "tokens per second"
         )
         chosen = (width, perplexity, rate)
         return quantisation_view(curves, errors[None], self._rates, chosen, self.measured)

@@ -2,8 +2,6 @@
 
 import struct
 
-import torch
-
 from grader.checks import Case, Close, Task, between, normal
 
 CLOSE = Close(rtol=1e-6, atol=1e-9)
@@ -18,7 +16,7 @@ GROUPS = Task(
     cases=lambda rng: [
         *(Case(numbers(rng, 24), bits, 8) for bits in (8, 4, 3)),
         Case([-abs(x) for x in numbers(rng, 12)], 8, 4, label="only negative numbers"),
-        Case(numbers(rng, 10) + [60.0], 8, 4, label="a last group that is shorter"),
+        Case([*numbers(rng, 10), 60.0], 8, 4, label="a last group that is shorter"),
         Case([*numbers(rng, 4), 0.0, 0.0, 0.0, 0.0], 4, 4, label="a group of zeros"),
         Case([0.3, -200.0, 90.0, 0.2, 0.1, -0.25], 5, 3, label="an outlier"),
         Case(numbers(rng, 5), 8, 100, label="a group larger than the list"),
@@ -35,7 +33,8 @@ GROUPS = Task(
          "int() cuts off what is behind the point: round to the nearest integer"),
         ("one-scale", "max(abs(x) for x in group)", "max(abs(x) for x in numbers)",
          "the largest of ALL numbers sets every scale: take the group's own"),
-        ("drops-the-rest", "len(numbers), group_size)", "len(numbers) - group_size + 1, group_size)",
+        ("drops-the-rest", "len(numbers), group_size)",
+         "len(numbers) - group_size + 1, group_size)",
          "the last group may be shorter than the others, and is left out"),
         ("divides-by-zero", "largest / levels if largest > 0 else 1.0", "largest / levels",
          "a group of zeros has the scale 1.0: nothing can be divided by 0"),
@@ -173,6 +172,7 @@ def pack_cases(rng):
         case("pack", 2, 16, 16, "one group per row"),
         case("pack", 3, 24, 8, "equal numbers", flat=True),
         *(case("multiply", 7, 64, g, "the product") for g in (32, 4, 64)),
+        case("multiply", 1, 32, 8, "a single output"),
         case("multiply", 4, 32, 8, "the product of equal numbers", flat=True),
     ]
 

@@ -15,7 +15,7 @@ def quantise(numbers, bits, group_size):
 # %% bytes: right
 def packed_bytes(n_rows, row_len, bits, group_size, minimum):
     n_bytes = 0
-    for start in range(0, row_len, group_size):
+    for _ in range(0, row_len, group_size):
         n_bytes += 4 if minimum else 2
     return (n_bytes + (row_len * bits + 7) // 8) * n_rows
 
