@@ -26,7 +26,7 @@ from lecture_lib.loading import load_model
 from lecture_lib.loading.complete_folder import sha256_of
 from lecture_lib.loading.draft_model import FOLDER
 
-N_BATCHES, STEPS = 16, 800
+N_BATCHES, STEPS = 6, 500
 DEPTHS = (2, 10, 20, 25)  # of the model's own first layers, for comparison
 
 
