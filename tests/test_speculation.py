@@ -63,8 +63,8 @@ def test_a_drafter_that_is_always_right_saves_passes(llama_engine):
     assert len(found.timings.token_s) == 25
 
 
-def test_lookup_finds_the_last_place_and_the_longest_end():
-    assert lookup([1, 2, 3, 9, 1, 2, 3, 8, 1, 2, 3], 2) == [8, 1]
+def test_lookup_finds_the_first_place_and_the_longest_end():
+    assert lookup([1, 2, 3, 9, 1, 2, 3, 8, 1, 2, 3], 2) == [9, 1]
     assert lookup([5, 3, 7, 1, 2, 3, 9, 4, 2, 3], 4) == [9, 4, 2, 3]
     assert lookup([1, 2, 3, 4], 4) == []
     assert lookup([7], 4) == []

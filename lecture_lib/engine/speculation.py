@@ -20,14 +20,14 @@ from .generation import ForwardCall, Pass
 from .kv_cache import KVCache
 
 
-def lookup(token_ids, k, longest=3):
-    """Prompt lookup: the k tokens that followed the last earlier occurrence of the text's end.
+def lookup(token_ids, k, longest=2):
+    """Prompt lookup: the k tokens that followed the first occurrence of the text's end.
 
     The end is its last ``longest`` tokens; where these never occurred before, fewer. Returns a
     list of at most k tokens, [] where not even the last token occurred before.
     """
     for n in range(min(longest, len(token_ids) - 1), 0, -1):
-        for start in range(len(token_ids) - n - 1, -1, -1):
+        for start in range(len(token_ids) - n):
             if token_ids[start : start + n] == token_ids[-n:]:
                 return token_ids[start + n : start + n + k]
     return []
@@ -122,7 +122,7 @@ class Lookup:
         k: tokens of a draft. longest: so many of the text's last tokens are searched for.
     """
 
-    def __init__(self, k: int = 10, longest: int = 3):
+    def __init__(self, k: int = 10, longest: int = 2):
         self.k, self.longest = check_count("k", k), check_count("longest", longest)
 
     def __call__(self, token_ids: list[int], k: int, next_token: Callable):
