@@ -92,19 +92,6 @@ def middle(values: list[float]) -> tuple[float, float]:
     return median, (third - first) / median
 
 
-def write_section(name: str, text: str, path: Path = RESULTS) -> None:
-    """Replace the section between this benchmark's markers, or append it; the rest stays."""
-    start, end = f"<!-- {name}: start -->", f"<!-- {name}: end -->"
-    old = path.read_text(encoding="utf-8") if path.exists() else "# Benchmark results\n"
-    section = f"{start}\n{text.strip()}\n{end}"
-    if start in old and end in old:
-        before, after = old.split(start)[0], old.split(end)[1]
-        new = before + section + after
-    else:
-        new = f"{old.rstrip()}\n\n{section}\n"
-    path.write_text(new, encoding="utf-8")
-
-
 def describe_machine(device: str = "cpu") -> dict:
     """What was measured, and what it was measured with."""
     cpu = _cpu_name()

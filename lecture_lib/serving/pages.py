@@ -141,7 +141,7 @@ def paged_forward(model, cache: PagedCache, plan: list) -> Tensor:
     (requests, V). Their keys and values are in the blocks afterwards.
 
     Args:
-        model: the engine's model, with ``paged_attend`` as its attention (see ``with_pages``).
+        model: the engine's model, with ``paged_attend`` as its attention (see ``PagedEngine``).
         plan: (request, how many of its tokens), those with one token first.
     """
     ids, positions, written, ends = [], [], [], []

@@ -29,7 +29,7 @@ class WallClock:
 
 
 class CountedClock:
-    """Seconds that pass when somebody says so."""
+    """Seconds that pass only when somebody says so."""
 
     def __init__(self):
         self.now_s = 0.0
