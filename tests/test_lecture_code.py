@@ -31,6 +31,8 @@ SHARED = [
     ("11a_inference_script", "inference_script/run.py", "positions score"),
     ("11b_stream_stop_measure", "engine/streaming.py", "hold_back"),
     ("11b_stream_stop_measure", "inference_script/run.py", "Recorder"),
+    ("13_speculation", "engine/speculation.py", "forward_all lookup accept"),
+    ("13b_drafts_and_trees", "engine/speculation.py", "accept_or_redraw"),
 ]
 CASES = [(lecture, path, name) for lecture, path, names in SHARED for name in names.split()]
 
