@@ -169,7 +169,7 @@ CALLS = {
 }  # fmt: skip
 NOT_CALLED = {
     "made by the library, never by a reader": {
-        "drawn_shapes.Shape", "engine.ForwardCall", "engine.Generation", "engine.Pass",
+        "drawn_shapes.Shape", "engine.ForwardCall", "engine.Generation",
         "hub_tools.TokenPiece", "lecture_block.KVCache",
         "lecture_block.ToyTransformer", "parallel.Schedule", "widgets.PipelineCalculator.words",
         "widgets.TensorParallelCalculator.words",

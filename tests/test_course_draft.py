@@ -39,11 +39,14 @@ def test_it_shares_the_embeddings_and_drafts(loaded):
     draft = load_draft_model(loaded)
     table = loaded.model.model.embed_tokens.weight
     assert draft.model.model.embed_tokens.weight is table
-    assert draft.model.lm_head.weight is loaded.model.lm_head.weight
     assert (draft.spec.n_layers, len(draft.model.model.layers)) == (2, 2)
-    names = [name for name, _ in draft.model.named_parameters() if "embed" not in name]
+    names = {name for name, _ in draft.model.named_parameters()}
     with safe_open(WEIGHTS, "pt") as file:
-        assert sorted(file.keys()) == sorted(name for name in names if "lm_head" not in name)
+        assert set(file.keys()) == names - {"model.embed_tokens.weight", "lm_head.weight"} | {
+            "lens"
+        }
+        lens = file.get_tensor("lens").float()
+    torch.testing.assert_close(draft.model.lm_head.weight, table @ lens.T)
     # Transformers runs it too, with the same logits as the engine.
     ids = torch.tensor([loaded.tokenizer("Once upon a time, there was").input_ids])
     with torch.inference_mode():
@@ -76,21 +79,16 @@ def test_transformers_own_assisted_generation_gives_the_same_tokens(loaded):
     assert mine.token_ids == out[0, ids.shape[1] :].tolist()
 
 
+@pytest.mark.real_model
 def test_another_model_and_a_damaged_file_are_refused(loaded, monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="loaded: the draft model has the embeddings of the bund"):
-        load_draft_model(loaded_model_with_source())
+        load_draft_model(loaded_model(llama()))
     monkeypatch.setattr(draft_model, "FOLDER", tmp_path)
     with pytest.raises(ModelLoadError, match="damaged or missing"):
         load_draft_model(loaded)
     (tmp_path / "model.safetensors").write_bytes(WEIGHTS.read_bytes()[:-1])
     with pytest.raises(ModelLoadError, match="damaged or missing"):
         load_draft_model(loaded)
-
-
-def loaded_model_with_source():
-    loaded = loaded_model(llama())
-    loaded.source = "random"
-    return loaded
 
 
 # -- how it is made -------------------------------------------------------------------------------

@@ -10,11 +10,13 @@ import pytest
 import references
 import torch
 from engine_models import CONFIGS, hf_greedy, llama, loaded_model, random_model, token_ids
+from test_engine_generate import PROMPTS
 from transformers import AutoModelForCausalLM
 
 from lecture_lib.decoding import Sampler, SamplingSettings, sample_generate, sampling_distribution
 from lecture_lib.engine import Engine, Lookup, ModelDrafter, first_layers
 from lecture_lib.engine.speculation import accept, accept_or_redraw, choose, lookup
+from lecture_lib.loading import load_draft_model
 
 DRAFTERS = {
     "lookup": lambda engine: Lookup(),
@@ -90,7 +92,7 @@ def test_a_rejected_draft_leaves_no_trace_in_the_cache(llama_engine, name):
     cache = llama_engine.cache
     assert found.token_ids == plain.token_ids
     rejected = sum(len(p.draft) - p.n_accepted for p in found.passes)
-    assert rejected > 10
+    assert rejected > 5
     # The last pass may have accepted tokens behind the end of the text.
     n = expected.length
     assert n == 9 + 23 <= cache.length
@@ -195,7 +197,7 @@ def test_bad_drafters_are_refused(llama_engine):
 def test_the_first_layers_are_those_of_a_shorter_model(engine):
     config = engine.hf_model.config
     short = AutoModelForCausalLM.from_config(
-        type(config)(**config.to_dict() | {"num_hidden_layers": 2})
+        type(config)(**config.to_dict() | {"num_hidden_layers": 2, "layer_types": None})
     )
     short.load_state_dict(engine.hf_model.state_dict(), strict=False)
     ids = token_ids(1, 9)
@@ -309,12 +311,12 @@ def test_a_wrong_residual_is_seen_on_the_model(llama_engine, monkeypatch):
         sampler = Sampler(SamplingSettings(temperature=1.3, top_k=4), seed=5)
         generator, logits = sampler.generator_on("cpu"), llama_engine.logits([ids])[0, -1]
         counts[rule] = []
-        for _ in range(3000):
+        for _ in range(1000):
             draft = torch.multinomial(q, 1, generator=generator).tolist()
             new = choose(sampler, ids, draft, q[None], torch.stack((logits, logits)))
             counts[rule].append(new[0])
     assert chi_square(counts[accept_or_redraw], probs) < 16.27
-    assert chi_square(counts[wrong_rule], probs) > 50
+    assert chi_square(counts[wrong_rule], probs) > 3 * 16.27
 
 
 def test_seeds_repeat_a_text_and_leave_the_global_generator_alone(llama_engine):
@@ -338,13 +340,7 @@ def test_top_k_1_is_greedy(llama_engine):
 
 # -- the real model -------------------------------------------------------------------------------
 
-PROMPTS = [
-    "The quick brown fox", "Once upon a time", "2 + 2 =", "The capital of France is",
-    "1, 2, 3, 4, 1, 2, 3, 4, 1, 2,", "Roses are red,", "import numpy as np\n",
-    "def add(a, b):\n    return a + b\n\ndef sub(a, b):\n", "Question: What is gravity?\nAnswer:",
-    "apple, pear, plum; apple, pear, plum; apple,", "Dear Sir or Madam,\n\n", "In the beginning",
-]  # fmt: skip
-N_NEW = 24
+N_NEW = 16
 
 
 @pytest.fixture(scope="module")
@@ -352,28 +348,40 @@ def real(loaded):
     return Engine(loaded)
 
 
-def drafters_of(engine, loaded):
-    return {"lookup": Lookup(), "layers": ModelDrafter(first_layers(engine, 20))}
+@pytest.fixture(scope="module")
+def drafters(loaded, real):
+    draft = ModelDrafter(Engine(load_draft_model(loaded)))
+    return {"lookup": Lookup(), "draft": draft, "layers": ModelDrafter(first_layers(real, 3), k=2)}
 
 
 @pytest.mark.real_model
 @pytest.mark.parametrize("prompt", PROMPTS)
-def test_all_drafters_give_generate_s_tokens(loaded, real, prompt):
-    plain = real.generate(prompt, N_NEW)
-    assert [plain.token_ids] == references.stored(
-        loaded, [prompt], max_new_tokens=N_NEW, do_sample=False
-    )
-    for name, drafter in drafters_of(real, loaded).items():
+def test_all_drafters_give_generate_s_tokens(loaded, real, drafters, prompt):
+    expected = references.stored(loaded, [prompt], max_new_tokens=N_NEW, do_sample=False)
+    for name, drafter in drafters.items():
         found = real.generate(prompt, N_NEW, speculate=drafter)
-        assert found.token_ids == plain.token_ids, name
-        assert len(found.calls) <= len(plain.calls)
+        assert [found.token_ids] == expected, name
+        assert len(found.calls) <= len(found.token_ids)
 
 
 @pytest.mark.real_model
-def test_transformers_own_speculation_gives_the_same_tokens(loaded, real):
-    prompt = PROMPTS[4]
-    mine = real.generate(prompt, N_NEW, speculate=Lookup()).token_ids
-    (theirs,) = references.generate(
-        loaded, [prompt], max_new_tokens=N_NEW, do_sample=False, prompt_lookup_num_tokens=10
-    )
-    assert mine == theirs
+def test_transformers_prompt_lookup_gives_the_same_tokens_in_as_many_passes(loaded, real):
+    prompt = "1, 2, 3, 4, 1, 2, 3, 4, 1, 2,"
+    mine, n_passes = real.generate(prompt, N_NEW, speculate=Lookup()), 0
+    ids = torch.tensor([loaded.tokenizer(prompt).input_ids])
+
+    def count(*_):
+        nonlocal n_passes
+        n_passes += 1
+
+    hook = loaded.model.register_forward_hook(count)
+    try:
+        out = loaded.model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=N_NEW, do_sample=False,
+            prompt_lookup_num_tokens=10, pad_token_id=loaded.tokenizer.pad_token_id,
+        )  # fmt: skip
+    finally:
+        hook.remove()
+    assert mine.token_ids == out[0, ids.shape[1] :].tolist()
+    assert len(mine.calls) == n_passes
+    assert len(mine.token_ids) > 3 * len(mine.calls)

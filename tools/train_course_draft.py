@@ -26,7 +26,7 @@ from lecture_lib.loading import load_model
 from lecture_lib.loading.complete_folder import sha256_of
 from lecture_lib.loading.draft_model import FOLDER
 
-N_BATCHES, STEPS = 16, 800
+N_BATCHES, STEPS = 6, 300
 DEPTHS = (2, 10, 20, 25)  # of the model's own first layers, for comparison
 
 
@@ -92,6 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
         "megabytes": path.stat().st_size / 1e6,
         "n_texts": len(batches), "n_tokens": sum(len(t["hidden"]) for t in batches),
         "n_held": texts.BATCH_SIZE, "temperature": texts.TEMPERATURE, "n_others": pupil.N_OTHERS,
+        "n_fitted": pupil.N_FITTED,
         "steps": options.steps, "batch_size": pupil.BATCH_SIZE, "seed": options.seed,
         "learning_rate": pupil.LEARNING_RATE, "seconds": round(seconds),
         "threads": options.threads, "processor": platform.machine(), "torch": torch.__version__,

@@ -12,8 +12,10 @@ library_name: transformers
 # course_draft
 
 A draft model for speculative decoding with SmolLM2-135M-Instruct, the model that the course comes
-with: two layers, {n_params:,} parameters, stored in bfloat16 ({megabytes:.1f} MB). Token embeddings
-and LM head are those of the large model and are not in the file, so it is of no use alone.
+with: two layers and a lens, {n_params:,} parameters, stored in bfloat16 ({megabytes:.1f} MB). The
+token embeddings E are those of the large model and are not in the file, so it is of no use alone.
+Behind the two layers and a norm, the lens (a matrix of D × D) maps an embedding to what all thirty
+layers would make of it, and E turns that into logits: its LM head is E times the lens transposed.
 
 ```python
 from lecture_lib.engine import Engine, ModelDrafter
@@ -29,9 +31,10 @@ Engine(loaded).generate("Once upon a time", 64, speculate=drafter)
 {n_texts:,} texts with {n_tokens:,} tokens that the large model wrote itself, two in three greedily
 and the others at temperature {temperature}: answers to questions, stories, lists and code
 (`tools/course_draft/prompts.py`). No text of anybody else is among them. It begins as the first
-and the last layer of the large model. It first learns the large model's last embedding (mean
-squared error), and then its distribution over the next token (Kullback-Leibler divergence), over
-the tokens that occur in the texts and {n_others:,} others, drawn anew for each batch.
+two layers of the large model and the lens that fits best to {n_fitted} texts, by least squares. It
+first learns the large model's last embedding (mean squared error), and then its distribution over
+the next token (Kullback-Leibler divergence), over the tokens that occur in the texts and
+{n_others:,} others, drawn anew for each batch.
 
 `python tools/train_course_draft.py`, seed {seed}: {steps:,} steps of {batch_size} texts, AdamW
 at {learning_rate}, cosine schedule; {minutes:.0f} minutes of training on a CPU that it shared

@@ -1,4 +1,4 @@
-"""The pupil: two layers between the teacher's embeddings, and how it learns from its texts."""
+"""The pupil: two layers and a lens between the teacher's embeddings, and how it learns."""
 
 import copy
 import time
@@ -10,30 +10,43 @@ import transformers
 from torch import Tensor
 from tqdm import tqdm
 
-from lecture_lib.loading.draft_model import N_LAYERS, make_draft_model
+from lecture_lib.loading.draft_model import make_draft_model
 
-BATCH_SIZE, LEARNING_RATE, N_OTHERS = 16, 1e-3, 1024
-ON_HIDDEN = 0.25  # of the steps, in which the pupil learns the teacher's last embedding alone
+BATCH_SIZE, LEARNING_RATE, N_OTHERS, N_FITTED = 4, 5e-4, 512, 64
+ON_HIDDEN = 0.15  # of the steps, in which the pupil learns the teacher's last embedding alone
 
 
 def make_pupil(teacher):
-    """The draft model with the teacher's first and last layer (trained), a copy of its final norm
-    (trained) and its embeddings (the same tensor, not trained)."""
+    """The draft model with the teacher's first layers and its embeddings. The lens, which belongs
+    behind the final norm, is its attribute until the LM head is made."""
     pupil = make_draft_model(teacher, copy.deepcopy(teacher.config))
-    chosen = [*teacher.model.layers[: N_LAYERS - 1], teacher.model.layers[-1]]
-    for mine, layer in zip(pupil.model.layers, chosen, strict=True):
+    for mine, layer in zip(pupil.model.layers, teacher.model.layers, strict=False):
         mine.load_state_dict(layer.state_dict())
-    pupil.model.norm.load_state_dict(teacher.model.norm.state_dict())
+    torch.nn.init.ones_(pupil.model.norm.weight)
+    pupil.lens = torch.nn.Parameter(torch.eye(teacher.config.hidden_size))
     return pupil
 
 
 def trained_parameters(pupil) -> dict[str, torch.nn.Parameter]:
-    """What is learned, and stored: all but the embeddings."""
+    """What is learned, and stored: the layers, the final norm and the lens, but no embeddings."""
     return {
         name: parameter
         for name, parameter in pupil.named_parameters()
         if "embed_tokens" not in name and "lm_head" not in name
     }
+
+
+@torch.no_grad()
+def fit_lens(pupil, texts: list[dict]) -> None:
+    """The lens that maps the pupil's last embeddings best to the teacher's: least squares, with a
+    ridge for directions that the texts hardly use. No step of training is needed for it."""
+    x = torch.cat(
+        [pupil.model(t["ids"][None]).last_hidden_state[0, t["start"] - 1 : -1] for t in texts]
+    )
+    y = torch.cat([t["hidden"] for t in texts])  # (n, D) both
+    x, y = x.double(), y.double()
+    ridge = torch.eye(x.shape[1], dtype=torch.double)
+    pupil.lens.copy_(torch.linalg.solve(x.T @ x + ridge, x.T @ y))
 
 
 def batches(texts: list[dict], seed: int, steps: int):
@@ -54,9 +67,11 @@ def losses(pupil, batch, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """How far the pupil is from the teacher: in the last embedding (mean squared error, relative to
     the teacher's variance), and in the distribution over ``tokens`` (Kullback-Leibler, nats)."""
     ids, counts, wanted = batch  # wanted: (n, D), behind the teacher's final norm
-    hidden = pupil.model(ids, use_cache=False).last_hidden_state[counts]  # (n, D), behind the norm
+    hidden = pupil.model(ids, use_cache=False).last_hidden_state[counts] @ pupil.lens  # (n, D)
     on_hidden = F.mse_loss(hidden, wanted) / wanted.var()
-    table = pupil.lm_head.weight[tokens]  # (few, D) and not (V, D): the softmax is most of the cost
+    table = pupil.model.embed_tokens.weight[
+        tokens
+    ]  # (few, D) and not (V, D): the softmax is most of the cost
     with torch.no_grad():
         target = (wanted @ table.T).log_softmax(-1)  # (n, few)
     mine = (hidden @ table.T).log_softmax(-1)
@@ -66,9 +81,11 @@ def losses(pupil, batch, tokens: Tensor) -> tuple[Tensor, Tensor]:
 def train(pupil, texts: list[dict], seed: int, steps: int) -> tuple[list, float]:
     """Trains in place; returns [(step, embedding loss, KL)] and the seconds that it took.
 
-    The first steps learn the teacher's last embedding; then the distributions count, over the
-    tokens that occur in the texts and some others, drawn anew for each batch.
+    The lens is fitted first. Then the first steps learn the teacher's last embedding; after them
+    the distributions count, over the tokens that occur in the texts and some others, drawn anew for
+    each batch.
     """
+    fit_lens(pupil, texts[:N_FITTED])
     torch.manual_seed(seed)
     parameters = list(trained_parameters(pupil).values())
     for parameter in parameters:
@@ -79,7 +96,7 @@ def train(pupil, texts: list[dict], seed: int, steps: int) -> tuple[list, float]
     began, curve, sums = time.monotonic(), [], []
     pupil.train()
     for step, batch in enumerate(bar := tqdm(batches(texts, seed, steps), total=steps), 1):
-        others = torch.randint(len(pupil.lm_head.weight), (N_OTHERS,))
+        others = torch.randint(pupil.config.vocab_size, (N_OTHERS,))
         on_hidden, divergence = losses(pupil, batch, torch.cat((seen, others)).unique())
         (on_hidden if step < ON_HIDDEN * steps else divergence + 0.1 * on_hidden).backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -96,11 +113,13 @@ def train(pupil, texts: list[dict], seed: int, steps: int) -> tuple[list, float]
 @torch.inference_mode()
 def agreement(pupil, texts: list[dict]) -> float:
     """How often the pupil's likeliest token is the one that the teacher wrote, text by text."""
-    right = total = 0
+    right, total, head = 0, 0, pupil.lm_head.weight
+    if hasattr(pupil, "lens"):  # the LM head is not made yet
+        head = pupil.model.embed_tokens.weight @ pupil.lens.T  # (V, D)
     for text in texts:
         ids, start = text["ids"], text["start"]
         hidden = pupil.model(ids[None], use_cache=False).last_hidden_state[0, start - 1 : -1]
-        right += int((pupil.lm_head(hidden).argmax(-1) == ids[start:]).sum())
+        right += int((F.linear(hidden, head).argmax(-1) == ids[start:]).sum())
         total += len(ids) - start
     return right / total
 
