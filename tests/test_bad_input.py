@@ -447,6 +447,7 @@ UNTRIED = {
             "engine.KVCache.check_room", "engine.Pattern", "engine.LlamaLayer", "engine.RMSNorm",
             "engine.attend", "engine.inverse_frequencies", "engine.linear", "engine.mlp",
             "engine.project_qkv", "engine.rope_tables", "engine.cached_tokens", "engine.greedy",
+            "engine.forward_all",
             "engine.Lookup.__call__", "engine.ModelDrafter.__call__", "engine.ModelDrafter.logits",
             "decoding.Sampler.distribution", "decoding.Sampler.generator_on",
             "inference_script.positions", "tokens.decode_text", "tokens.end_tokens",
