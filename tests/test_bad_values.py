@@ -164,6 +164,7 @@ CALLS = {
     "widgets.CostCalculator": {},
     "widgets.PipelineCalculator": {},
     "widgets.ScheduleView": {},
+    "widgets.SpeculationView": {"engine": ENGINE, "prompts": {"a": TEXT}},
     "widgets.StepBreakdown": {},
     "widgets.TensorParallelCalculator": {},
 }  # fmt: skip
