@@ -193,6 +193,7 @@ EXAMPLES = {
     "costs.activation_bytes": lambda it: {"spec": it.spec, **STEP},
     "costs.arithmetic_intensity": lambda it: {"flops": 8, "n_bytes": 2},
     "costs.critical_batch_size": lambda it: {"spec": it.spec, "hardware": it.hardware},
+    "costs.expected_tokens": lambda it: {"acceptance": 0.5, "k": 4},
     "costs.kv_cache_bytes": lambda it: {"spec": it.spec},
     "costs.kv_overtakes_weights": lambda it: {"spec": it.spec},
     "costs.lecture_table": lambda it: {"phase": "decode"},
@@ -271,6 +272,7 @@ EXAMPLES = {
         "before": [0.6, 0.4], "after": [1.0, 0.0], "token": str, "title": "a"
     },
     "figures.generation_filmstrip": lambda it: {"steps": [("a", TOP, " fox")], "n_columns": 1},
+    "figures.draft_tree": lambda it: {"tokens": ["a", "b"], "parents": [-1, 0]},
     "figures.growth_curves": lambda it: {
         "x": [1, 2], "curves": {"a": [1, 2]}, "x_label": "n", "y_label": "m"
     },
@@ -291,6 +293,8 @@ EXAMPLES = {
     "figures.score_maps": lambda it: {"maps": {"a": np.eye(2)}, "tokens": ["a", "b"]},
     "figures.sharded_layer": lambda it: {"spec": it.spec, "n_ranks": 2},
     "figures.spectrograms": lambda it: {"sounds": {"a": [0.0, 0.1] * 999}, "sampling_rate": 8000},
+    "figures.speculation_html": lambda it: {"passes": [(["a"], ["b"], "c")]},
+    "figures.speculation_strip": lambda it: {"passes": [(["a"], ["b"], "c")]},
     "figures.surprise_html": lambda it: {"score": SCORE},
     "figures.surprise_strip": lambda it: {"scores": [SCORE]},
     "figures.time_against_ranks": lambda it: {
@@ -389,6 +393,7 @@ EXAMPLES = {
     "widgets.ChatWidget": lambda it: {"loaded": it.loaded},
     "widgets.ChatWidget.send": lambda it: {"text": "go", "wait": True},
     "widgets.SentenceScorer": lambda it: {"loaded": it.from_folder, "sentences": ["the fox"]},
+    "widgets.SpeculationView": lambda it: {"engine": it.engine, "prompts": {"a": "go"}},
     "widgets.TokenizerView": lambda it: {"tokenizers": {"bytes": it.tokenizer}},
     "widgets.GenerationStepper": lambda it: {"loaded": it.loaded, "prompt": "go"},
     "widgets.SamplingView": lambda it: {"loaded": it.loaded},
@@ -443,6 +448,7 @@ UNTRIED = {
             "engine.KVCache.check_room", "engine.Pattern", "engine.LlamaLayer", "engine.RMSNorm",
             "engine.attend", "engine.inverse_frequencies", "engine.linear", "engine.mlp",
             "engine.project_qkv", "engine.rope_tables", "engine.cached_tokens", "engine.greedy",
+            "engine.forward_all",
             "engine.Lookup.__call__", "engine.ModelDrafter.__call__", "engine.ModelDrafter.logits",
             "decoding.Sampler.distribution", "decoding.Sampler.generator_on",
             "inference_script.positions", "tokens.decode_text", "tokens.end_tokens",

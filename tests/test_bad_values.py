@@ -73,6 +73,7 @@ MODEL = {
 # The arguments of a call that works. In its place a method has the object and those of its call.
 CALLS = {
     "costs.activation_bytes": {**ON_SPEC, "phase": "decode"},
+    "costs.expected_tokens": {"acceptance": 0.5, "k": 4},
     "costs.kv_cache_bytes": ON_SPEC,
     "costs.kv_overtakes_weights": {"spec": SPEC},
     "costs.measure_ops": ON_ENGINE,
@@ -164,6 +165,7 @@ CALLS = {
     "widgets.QuantisationView": {},
     "widgets.PipelineCalculator": {},
     "widgets.ScheduleView": {},
+    "widgets.SpeculationView": {"engine": ENGINE, "prompts": {"a": TEXT}},
     "widgets.StepBreakdown": {},
     "widgets.TensorParallelCalculator": {},
 }  # fmt: skip

@@ -33,6 +33,8 @@ SHARED = [
     ("11b_stream_stop_measure", "inference_script/run.py", "Recorder"),
     ("12_quantisation", "quantisation.py", "in_groups quantise_absmax quantise_zero_point"),
     ("12_quantisation", "quantisation.py", "dequantise read_q4_1"),
+    ("13_speculation", "engine/speculation.py", "forward_all lookup accept"),
+    ("13b_drafts_and_trees", "engine/speculation.py", "accept_or_redraw"),
 ]
 CASES = [(lecture, path, name) for lecture, path, names in SHARED for name in names.split()]
 

@@ -25,7 +25,9 @@ def draft_tree(tokens: Sequence, parents: Sequence, *, root: str = "text") -> Pi
         ValueError: no node, other lengths, or a parent that is not earlier.
     """
     if not tokens or len(tokens) != len(parents):
-        raise ValueError(f"tokens and parents: need equal lengths, got {len(tokens)}, {len(parents)}")
+        raise ValueError(
+            f"tokens and parents: need equal lengths, got {len(tokens)}, {len(parents)}"
+        )
     for i, parent in enumerate(parents):
         check_count("parents", parent, least=-1, most=i - 1)
     places, n_leaves = _tree_places(parents)

@@ -5,7 +5,7 @@ from functools import cache
 
 import ipywidgets
 
-from ..checks import check_count, check_number, check_parts
+from ..checks import check_count, check_number, check_parts, check_text, check_type
 from ..engine import Engine, Lookup, ModelDrafter
 from ..engine.run import greedy
 from ..engine.speculation import accept
@@ -14,7 +14,7 @@ from ..scoring import token_texts
 from .base import IntSlider, PictureWidget, close_lines
 
 MOST_DRAFTED = 10
-_N_NEW = 49
+_N_NEW = 33
 
 
 class SpeculationView(PictureWidget):
@@ -37,16 +37,21 @@ class SpeculationView(PictureWidget):
     ):  # fmt: skip
         self.engine = check_parts("engine", engine)
         if row_costs is not None:
+            check_type("row_costs", row_costs, Sequence, f"{MOST_DRAFTED + 1} numbers")
+            row_costs = [check_number("row_costs", cost, above=0) for cost in row_costs]
             check_count("len(row_costs)", len(row_costs), least=MOST_DRAFTED + 1)
         self.row_costs = row_costs
         self.draft_cost = check_number("draft_cost", draft_cost, least=0)
         self._drafters = {"prompt lookup": Lookup}
         if draft_engine is not None:
-            check_parts("engine", draft_engine)
+            check_type("draft_engine", draft_engine, Engine, "an Engine")
             self._drafters["draft model"] = lambda k: ModelDrafter(draft_engine, k)
         self._write = cache(self._write)
         self._passes = cache(self._passes)
-        options = [(name, str(prompt)) for name, prompt in prompts.items()]
+        if not check_type("prompts", prompts, Mapping, "a dictionary of texts"):
+            raise ValueError("prompts: is empty; needs at least one text")
+        texts = ((name, check_text("prompts", prompt, "word")) for name, prompt in prompts.items())
+        options = [(check_text("prompts", name), prompt) for name, prompt in texts]
         self.text = ipywidgets.Dropdown(options=options, description="Text")
         self.drafter = ipywidgets.Dropdown(options=[*self._drafters], description="Drafter")
         self.k = IntSlider(value=4, min=1, max=MOST_DRAFTED, description="k")

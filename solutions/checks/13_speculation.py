@@ -71,8 +71,8 @@ VERIFY = Task(
     misconceptions=[
         ("keeps-the-rejected", "past_len + len(new)", "past_len + len(choices)",
          "keys of rejected tokens stay in the cache"),
-        ("nothing-free", "        new.append(choice)\n        if token != choice or choice == end_id:"
-         "\n            break", "        if token != choice:\n            break\n        "
+        ("nothing-free", "        new.append(choice)\n        if token != choice or choice == "
+         "end_id:\n            break", "        if token != choice:\n            break\n        "
          "new.append(choice)\n        if choice == end_id:\n            break",
          "the model's own token is missing: it comes with every pass"),
         ("takes-the-draft", "new.append(choice)", "new.append(choice if token is None else token)",
@@ -92,7 +92,9 @@ VERIFY = Task(
 def redraw_cases(rng):
     p = [5 / 32, 0.0, 9 / 32, 1 / 32, 13 / 32, 4 / 32]
     q = [9 / 32, 8 / 32, 2 / 32, 5 / 32, 4 / 32, 4 / 32]
-    grid = [(x, between(rng, 0, 64) / 64, between(rng, 0, 64) / 64) for x in range(6) for _ in "123"]
+    grid = [
+        (x, between(rng, 0, 64) / 64, between(rng, 0, 64) / 64) for x in range(6) for _ in "123"
+    ]
     edges = [(1, 0.0, 0.75), (0, 0.75, 0.0), (0, 0.75, 0.5), (3, 0.5, 0.9375), (3, 0.25, 0.4)]
     return [
         *(Case(*drawn, p, q) for drawn in grid + edges),
@@ -192,7 +194,8 @@ TREE = Task(
          "a node sees all its ancestors, not only its parent"),
         ("not-itself", ANCESTORS, "int(line[: len(other)] == other != line)",
          "a node sees itself, too"),
-        ("sees-children", ANCESTORS, "int(line[: len(other)] == other or other[: len(line)] == line)",
+        ("sees-children", ANCESTORS,
+         "int(line[: len(other)] == other or other[: len(line)] == line)",
          "a node does not see the nodes behind it"),
         ("row-numbers", "past_len + len(line) - 1", "past_len + lines.index(line)",
          "a position is the depth in the tree, not the number of the node"),
@@ -247,7 +250,8 @@ GENERATE = Task(
     grade_id="generate", entry="generate", cases=generate_cases, drive=use_generate,
     compare=Exact(), watch=("mutated",), misconceptions=[
         ("cache-not-taken-back", "new, past_len = verify(drafted, choices, past_len, end_id)",
-         "new, _ = verify(drafted, choices, past_len, end_id)\n        past_len += 1 + len(drafted)",
+         "new, _ = verify(drafted, choices, past_len, end_id)\n        "
+         "past_len += 1 + len(drafted)",
          "rejected tokens stay in the cache: take past_len from verify"),
         ("whole-text", "[made[-1], *drafted], past_len).argmax(-1).tolist()",
          "[*prompt_ids, *made, *drafted], 0).argmax(-1).tolist()[-1 - len(drafted) :]",

@@ -75,7 +75,7 @@ def generate(forward, prompt_ids, n_new, draft, end_id):
     text.append(int(logits[-1].argmax()))
     while text[-1] != end_id and len(text) < len(prompt_ids) + n_new:
         guesses = list(draft(list(text)))
-        rows = forward([text[-1]] + guesses, len(text) - 1).max(-1).indices
+        rows = forward([text[-1], *guesses], len(text) - 1).max(-1).indices
         for i in range(len(guesses) + 1):
             text.append(int(rows[i]))
             if text[-1] == end_id or i == len(guesses) or guesses[i] != text[-1]:
