@@ -131,8 +131,8 @@ def test_a_pupil_learns_and_its_teacher_does_not(tiny):
     student = pupil.make_pupil(tiny.model)
     first = pupil.agreement(student.eval(), found)
     curve, _ = pupil.train(student, found, seed=0, steps=100)
-    assert curve[-1][2] < 0.7 * curve[0][2]
-    assert pupil.agreement(student, found) > first + 0.2
+    assert curve[-1][2] < 0.8 * curve[0][2]
+    assert pupil.agreement(student, found) > first + 0.1
     assert torch.equal(tiny.model.model.embed_tokens.weight, before)
     assert not tiny.model.model.embed_tokens.weight.requires_grad
 

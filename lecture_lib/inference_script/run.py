@@ -166,14 +166,14 @@ def stream(task_info: TaskInfo, engine: Engine, drafter=None) -> Iterator[str]:
 
 def make_drafter(name: str, loaded: LoadedModel, engine: Engine | None):
     """The drafter of a name in DRAFTERS: the prompt itself, the course's draft model, or the first
-    two thirds of the model's own layers."""
+    five sixths of the model's own layers."""
     if engine is None:
         raise ValueError("speculate: needs the course's engine, which does not know this model")
     if name == "lookup":
         return Lookup()
     if name == "draft":
         return ModelDrafter(Engine(load_draft_model(loaded)))
-    return ModelDrafter(first_layers(engine, max(1, 2 * engine.spec.n_layers // 3)))
+    return ModelDrafter(first_layers(engine, max(1, 5 * engine.spec.n_layers // 6)))
 
 
 def chooser(task_info: TaskInfo, prompt_ids: list[list[int]]) -> Callable:

@@ -14,7 +14,7 @@ from .errors import CorruptModelError
 from .load import LoadedModel
 
 FOLDER = Path(__file__).parent.parent / "models" / "course_draft"
-SHA256 = ""
+SHA256 = "4f40768f8727349c34a2e78e36fb8c1dcb8e0c1c57fa0f2178bada7d7f57b7c4"
 N_LAYERS = 2
 
 

@@ -49,6 +49,14 @@ often the draft's likeliest token is the large model's, after the large model's 
 | drafter | acceptance | expected tokens per pass, k = 4 |
 | --- | --- | --- |
 {results}
+
+## What was tried, and what is missing
+
+The model's own first layers, with its final norm and LM head (the "logit lens"), hardly ever agree
+with all of its layers: the table's last rows. A lens fitted by least squares, without any training,
+brings two layers to an acceptance of about 0.24. The first and the last layer without a lens began
+at 0. The loss still fell when the training ended: more texts and more steps give more. And a draft
+costs more than two layers of thirty suggest, because the LM head is a fifth of the model's weights.
 """
 
 

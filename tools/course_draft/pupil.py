@@ -132,7 +132,9 @@ def agreement_of_layers(teacher, texts: list[dict], depths) -> dict[int, float]:
         ids, start = text["ids"], text["start"]
         states = teacher.model(ids[None], use_cache=False, output_hidden_states=True).hidden_states
         for depth in depths:
-            hidden = teacher.model.norm(states[depth][0, start - 1 : -1])
+            hidden = states[depth][0, start - 1 : -1]
+            if depth < len(states) - 1:  # the last one is behind the norm already
+                hidden = teacher.model.norm(hidden)
             right[depth] += int((teacher.lm_head(hidden).argmax(-1) == ids[start:]).sum())
         total += len(ids) - start
     return {depth: n / total for depth, n in right.items()}
