@@ -18,6 +18,8 @@ NAMES = [
     "decode_speed",
     "prefill_speed",
     "race",
+    "speculation",
+    "serving_load",
     "roofline_points",
     "beam_speed",
     "sampling_speed",

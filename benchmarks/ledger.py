@@ -22,6 +22,8 @@ ORDER = [
     "decode_gpu",
     "prefill_speed",
     "race",
+    "speculation",
+    "serving_load",
     "roofline_points",
     "beam_speed",
     "sampling_speed",
