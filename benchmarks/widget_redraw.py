@@ -29,6 +29,7 @@ WIDGETS = {
     "TensorParallelCalculator": ("07_tensor_parallelism", 'TensorParallelCalculator("llama', 1),
     "BeamStepper": ("09_beam_search", "BeamStepper(engine, model=", 2),
     "SamplingView": ("10_sampling", 'SamplingView(loaded, source="peaked")', 0),
+    "QuantisationView": ("12b_packed_weights", "QuantisationView(", 0),
 }
 # From the event to a picture with another source whose pixels are there.
 _TIME_A_MOVE = """(image) => new Promise((done, fail) => {

@@ -1,6 +1,7 @@
 """Quantisation: numbers as small integers and a scale, and the blocks of a GGUF file.
 
-Lecture 12 writes these functions. ``engine/packed.py`` packs what they return for the processor.
+Lectures 12a and 12b write these functions. ``engine/packed.py`` packs what they return for the
+processor.
 """
 
 import functools

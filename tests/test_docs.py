@@ -33,7 +33,7 @@ def test_links_lead_somewhere(page):
 
 
 def exercise_of(lecture: Path) -> Path:
-    """03 and 03b have one exercise, and so have 08a, 08b and 08c."""
+    """03 and 03b have one exercise, and so have 08a, 08b and 08c, or 12a and 12b."""
     (exercise,) = (ROOT / "exercises").glob(f"{lecture.name[:2]}_*.ipynb")
     return exercise
 

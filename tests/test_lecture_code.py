@@ -31,8 +31,9 @@ SHARED = [
     ("11a_inference_script", "inference_script/run.py", "positions score"),
     ("11b_stream_stop_measure", "engine/streaming.py", "hold_back"),
     ("11b_stream_stop_measure", "inference_script/run.py", "Recorder"),
-    ("12_quantisation", "quantisation.py", "in_groups quantise_absmax quantise_zero_point"),
-    ("12_quantisation", "quantisation.py", "dequantise read_q4_1"),
+    ("12a_quantisation", "quantisation.py", "in_groups quantise_absmax quantise_zero_point"),
+    ("12a_quantisation", "quantisation.py", "dequantise"),
+    ("12b_packed_weights", "quantisation.py", "read_q4_1"),
     ("13_speculation", "engine/speculation.py", "forward_all lookup accept"),
     ("13b_drafts_and_trees", "engine/speculation.py", "accept_or_redraw"),
 ]

@@ -31,7 +31,8 @@ from lecture_lib.course_t5 import FOLDER
 from lecture_lib.widgets import *
 loaded = load_model()
 engine, spec, smol = Engine(loaded), loaded.spec, loaded.tokenizer
-t5_tokenizer = AutoTokenizer.from_pretrained(FOLDER)"""
+t5_tokenizer = AutoTokenizer.from_pretrained(FOLDER)
+bandwidth, tokens_per_s = 20e9, {}"""
 STARTUP_S = 180  # a busy machine with a cold disk takes a minute
 SETTINGS = {
     # Without this it asks whether to fetch news from the network, in a box over the page.

@@ -1,4 +1,4 @@
-"""Calculators and views of lectures 05 to 10: every control moved by hand, every number compared.
+"""Calculators and views of lectures 05 to 12: every control moved by hand, every number compared.
 
 They are the lectures' own cells, put together in one notebook (lab_server.WIDGETS).
 
@@ -31,6 +31,7 @@ SHOWN = {
     "TensorParallelCalculator": 1,
     "BeamStepper": 2,
     "SamplingView": 0,
+    "QuantisationView": 0,
 }
 
 
@@ -39,6 +40,7 @@ def show(widgets_page, loaded):
     """Shows the widget of a class, live as in its lecture, beside a new one here."""
     names = {name: getattr(widgets, name) for name in widgets.__all__}
     known = {"spec": loaded.spec, "loaded": loaded, "engine": Engine(loaded)}
+    known |= {"bandwidth": 20e9, "tokens_per_s": {}}  # as lab_server.WIDGETS_SETUP has them
 
     def show_one(name):
         call = f"{name}("
