@@ -50,6 +50,8 @@ PACKED_ATTENTION = Task(
          "head i gets every n_H-th column; it owns H columns side by side"),
         ("one-long-text", "(text_of[:, None] == text_of)", "torch.ones(len(Q), len(Q)).bool()",
          "texts see one another: a token attends to its own text only"),
+        ("smaller-numbers-too", "[:, None] == text_of", "[:, None] >= text_of",
+         "a text sees earlier ones whose number is smaller: the numbers have to be EQUAL (==)"),
         ("no-mask", ".tril()", "",
          "nothing is causal: tokens see the later ones of their own text"),
         ("hides-itself", "tril()", "tril(-1)",

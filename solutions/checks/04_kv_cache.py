@@ -250,6 +250,7 @@ def cache_test_cases(rng):
             "one call too many": [*run, (L + n - 1, 0)],
             "one step too many": [*run, (1, L + n - 1)],
             "no prefill": run[1:],
+            "a prefill behind a cache that is not empty": [(L, 3), *run[1:]],
             "one call too few": run[:-1],
             "steps in another order": [run[0], run[2], run[1], *run[3:]],
             "a prefill in two parts": [(2, 0), (L - 2, 2), *run[1:]],
@@ -287,6 +288,11 @@ CACHE_TEST = Task(
         ("first-call-not-checked", WANTED,
          "len(calls) == len(wanted) and list(calls)[1:] == wanted[1:]",
          "the first call has to see the whole prompt, behind an empty cache"),
+        ("prefill-behind-a-past", WANTED, "list(calls) in [[(prompt_len, n), *wanted[1:]] for n in "
+         "range(99)]", "the past of the FIRST call has to be 0: its cache is empty"),
+        ("calls-that-follow", WANTED, "all(past == sum(n for n, _ in calls[:i]) for i, (_, past) "
+         "in enumerate(calls)) and sum(n for n, _ in calls) == prompt_len + len(naive_ids) - 1",
+         "the calls follow one another and add up, but the prefill has to be ONE call"),
         ("first-step-only",
          "list(calls) == wanted", "all(seq_len == 1 for seq_len, _ in calls[1:2])",
          "this looks at the first decode step only; a run may compute everything again after it"),
