@@ -24,6 +24,7 @@ def checked_tensors(function: Callable) -> Callable:
         given = signature.bind(*args, **kwargs).arguments
         for name in given.keys() & {"x", "q", "scale", "blocks"}:
             check_type(name, given[name], Tensor, "a tensor")
+        check_type("minimum", given.get("minimum", 0.0), Tensor | float | int, "numbers")
         n_dims = given[first].dim()
         limits = {"bits": (2, 8), "group_size": (1, 2**31), "dim": (-n_dims, n_dims - 1)}
         for name in given.keys() & limits:

@@ -56,6 +56,7 @@ from lecture_lib.loading import load_model
 from lecture_lib.model_spec import MODEL_SPECS
 from lecture_lib.op_trace import OpTrace
 from lecture_lib.parallel.job import make_job
+from lecture_lib.serving import LoadReport, PagedEngine
 
 COURSE = Path(__file__).resolve().parents[1]
 SURROGATE = "the \ud800 mouse"  # half of a pair: a Python string, but no Unicode
@@ -391,6 +392,16 @@ EXAMPLES = {
     "widgets.BeamStepper": lambda it: {"engine": it.engine},
     "widgets.CacheWatcher": lambda it: {"engine": it.engine, "prompt": "go", "n_steps": 2},
     "widgets.ChatWidget": lambda it: {"loaded": it.loaded},
+    "quantisation.dequantise": lambda it: {
+        "q": torch.ones(2, 4), "scale": torch.ones(2, 1), "minimum": torch.zeros(2, 1)
+    },
+    "quantisation.in_groups": lambda it: {"x": torch.ones(2, 8), "group_size": 4},
+    "quantisation.quantise_absmax": lambda it: {"x": torch.ones(2, 8), "bits": 4, "dim": -1},
+    "quantisation.quantise_zero_point": lambda it: {"x": torch.ones(2, 8), "bits": 4, "dim": -1},
+    "serving.LoadReport.goodput": lambda it: {"ttft_s": 1.0, "tpot_s": 1.0},
+    "serving.PagedEngine": lambda it: {"engine": it.engine, "n_blocks": 8, "block_size": 4},
+    "serving.PagedEngine.request": lambda it: {"prompt": "go", "max_new_tokens": 2, "n": 2},
+    "serving.poisson_arrivals": lambda it: {"rate": 1.0, "n_requests": 2, "seed": 0},
     "widgets.ChatWidget.send": lambda it: {"text": "go", "wait": True},
     "widgets.SentenceScorer": lambda it: {"loaded": it.from_folder, "sentences": ["the fox"]},
     "widgets.SpeculationView": lambda it: {"engine": it.engine, "prompts": {"a": "go"}},
@@ -404,6 +415,8 @@ OWNERS = {
     "decoding.Sampler": lambda it: decoding.Sampler(seed=1),
     "decoding.ToyLM": lambda it: it.toy,
     "engine.Engine": lambda it: it.prefilled(),
+    "serving.LoadReport": lambda it: LoadReport([0.1], [0.1], 1.0, 2.0, 1.0, 0),
+    "serving.PagedEngine": lambda it: PagedEngine(it.engine, 8, 4),
     "engine.TextStream": lambda it: TextStream(it.tokenizer),
     "figures.Picture": lambda it: Picture(matplotlib.figure.Figure(), "words"),
     "hardware.Hardware": lambda it: it.hardware,
@@ -456,6 +469,24 @@ UNTRIED = {
         ),
         "of the engine's own steps: the lectures' code, which checks nothing",
     ),
+    **dict.fromkeys(
+        (
+            *(f"serving.BlockPool{name}" for name in (
+                "", ".take", ".share", ".release", ".remember", ".find_prefix"
+            )),
+            *(f"serving.Scheduler{name}" for name in (
+                "", ".add", ".cancel", ".check_fits", ".fork", ".leave", ".n_blocks", ".place",
+                ".plan", ".preempt", ".ran", ".step",
+            )),
+            "serving.LoadReport", "serving.LoadReport.of", "serving.PagedEngine.run_pass",
+            "serving.PassTimer", "serving.PassTimer.__call__", "serving.Request",
+            "serving.Request.add", "serving.WallClock.wait_until", "serving.fit_costs",
+            "serving.serve", "serving.simulate", "serving.simulate_disaggregated",
+        ),
+        "of the scheduler's own steps, behind PagedEngine.request, which checks",
+    ),
+    "engine.GraphedDecode": "benchmarks and lecture 05 give it an Engine on a GPU",
+    "engine.GraphedDecode.__call__": "a step of the decoding loop, which checks nothing",
     "figures.Picture.stacked": "takes Pictures alone",
     "figures.RooflinePoint": "roofline checks it",
     "hardware.wall_clock": "is given the device of an engine",

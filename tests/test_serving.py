@@ -67,7 +67,9 @@ def random_workload(seed: int, engine: Engine) -> tuple[PagedEngine, list[Reques
         tail = [rng.randrange(EOS) for _ in range(rng.randint(1, 12))]
         prompt = head[: rng.randint(0, len(head))] + tail
         n, n_new = rng.randint(1, min(most, 3)), rng.randint(1, 48 - len(prompt))
-        requests.append(paged.request(prompt, n_new, n=n, ends=[], arrived_s=rng.randint(0, 12)))
+        requests.append(
+            paged.request(prompt, n_new, n=n, eos_token_id=[], arrived_s=rng.randint(0, 12))
+        )
     return paged, requests
 
 
@@ -177,13 +179,15 @@ def test_a_prefix_is_computed_once(engines):
     timer = PassTimer(paged.run_pass)
     head = list(range(40))
     for tail in ([50], [51, 52]):
-        serve([paged.request([*head, *tail], 1, ends=[])], paged.scheduler, timer, WallClock())
+        serve(
+            [paged.request([*head, *tail], 1, eos_token_id=[])], paged.scheduler, timer, WallClock()
+        )
     assert [n for _, n, _ in timer.passes] == [41, 2]
 
 
 def test_several_texts_share_the_blocks_of_their_prompt(engines):
     paged = PagedEngine(engines["llama"], 16, 4)
-    request = paged.request(list(range(30)), 2, n=4, ends=[])
+    request = paged.request(list(range(30)), 2, n=4, eos_token_id=[])
     paged.scheduler.add(request)
     paged.scheduler.step(paged.run_pass, lambda: 0.0)
     assert 16 - len(paged.pool.free) == 8  # 30 positions, and not four times as many
@@ -196,9 +200,9 @@ def test_each_text_draws_its_own_tokens(engines):
     engine, settings = engines["llama"], SamplingSettings(temperature=2.0)
     paged = PagedEngine(engine)
     request = paged.request(
-        "abc", 12, n=3, ends=[], next_token=lambda i: Sampler(settings, seed=7 + i)
+        "abc", 12, n=3, eos_token_id=[], next_token=lambda i: Sampler(settings, seed=7 + i)
     )
-    texts = run(paged, [request, paged.request("something else", 9, ends=[])])
+    texts = run(paged, [request, paged.request("something else", 9, eos_token_id=[])])
     for i, text in enumerate(texts[:3]):
         sampler = Sampler(settings, seed=7 + i)
         solo = engine.generate("abc", 12, ignore_eos=True, next_token=sampler)
@@ -210,7 +214,10 @@ def test_decoding_requests_are_not_stalled_by_a_long_prompt(engines):
     """With a budget of 8 tokens a prompt of 60 is computed in pieces, and the other request gets
     its token in each of these passes."""
     paged = PagedEngine(engines["llama"], 64, 4, max_running=4, token_budget=8)
-    first, long = paged.request([1, 2, 3], 20, ends=[]), paged.request(list(range(60)), 2, ends=[])
+    first, long = (
+        paged.request([1, 2, 3], 20, eos_token_id=[]),
+        paged.request(list(range(60)), 2, eos_token_id=[]),
+    )
     paged.scheduler.add(first)
     paged.scheduler.step(paged.run_pass, lambda: 0.0)
     paged.scheduler.add(long)
@@ -243,7 +250,7 @@ def test_static_batching_waits_for_the_slowest():
 def test_transformers_continuous_batching_writes_the_same(loaded):
     paged = PagedEngine(Engine(loaded))
     prompts = ["The capital of France is", "Once upon a time", "def add(a, b):\n    return"]
-    requests = [paged.request(prompt, 12, ends=[]) for prompt in prompts]
+    requests = [paged.request(prompt, 12, eos_token_id=[]) for prompt in prompts]
     serve(requests, paged.scheduler, paged.run_pass, WallClock())
     config = GenerationConfig(max_new_tokens=12, do_sample=False, eos_token_id=-1)
     found = loaded.model.generate_batch(

@@ -6,7 +6,7 @@ from functools import partial
 
 from torch import Tensor
 
-from lecture_lib.checks import check_count, check_type
+from lecture_lib.checks import check_count, check_type, checked
 from lecture_lib.engine import Engine
 from lecture_lib.engine.generate import greedy
 from lecture_lib.tokens import check_possible, check_token_ids, encode_prompts, end_tokens
@@ -37,21 +37,17 @@ class PagedEngine:
         self.model = copy.copy(engine.model)
         self.model.attend = partial(paged_attend, attend=engine.model.attend)
 
+    @checked
     def request(
-        self,
-        prompt,
-        max_new_tokens: int = 32,
-        *,
-        n: int = 1,
-        arrived_s: float = 0.0,
-        ends: Sequence[int] | None = None,
-        next_token: Callable[[int], Callable[[Tensor], Tensor]] | None = None,
-    ) -> Request:
+        self, prompt, max_new_tokens: int = 32, *, n: int = 1, arrived_s: float = 0.0,
+        eos_token_id: int | Sequence[int] | None = None,
+        next_token: Callable | None = None,
+    ) -> Request:  # fmt: skip
         """A request for ``Scheduler.add``: one text, or ``n`` texts of one prompt that share it.
 
         Args:
             prompt: a text or token ids.
-            ends: tokens that end a text; default: the model's own.
+            eos_token_id: tokens that end a text; default: the model's own.
             next_token: makes for text i a function of logits (1, V) to a token (1,), such as a
                 ``Sampler``; default: the likeliest token.
         """
@@ -59,12 +55,12 @@ class PagedEngine:
         if not single:
             raise ValueError(f"prompt: needs one prompt, got a list of {len(rows)}")
         check_token_ids("prompt", rows, self.engine.vocab_size)
-        length = len(rows[0]) + check_count("max_new_tokens", max_new_tokens)
-        self.engine.check_context(length, "prompt + max_new_tokens")
-        ends = end_tokens(self.engine.hf_model, ends, self.engine.vocab_size)
+        max_new_tokens, n = check_count("max_new_tokens", max_new_tokens), check_count("n", n)
+        self.engine.check_context(len(rows[0]) + max_new_tokens, "prompt + max_new_tokens")
+        ends = end_tokens(self.engine.hf_model, eos_token_id, self.engine.vocab_size)
         first, *siblings = (
             Request(list(rows[0]), max_new_tokens, ends, arrived_s, choose)
-            for choose in map(next_token or (lambda i: greedy), range(check_count("n", n)))
+            for choose in map(next_token or (lambda i: greedy), range(n))
         )
         first.siblings = siblings
         self.scheduler.check_fits(first)
