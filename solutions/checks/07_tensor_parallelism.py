@@ -89,7 +89,7 @@ def use_row_column(answer, x, W1, W2, n_ranks):
 
 
 def row_column_cases(rng):
-    sizes = [(5, 4, 6, 2, "two ranks"), (1, 9, 5, 3, "three ranks, a single token")]
+    sizes = [(5, 6, 4, 2, "two ranks"), (1, 6, 9, 3, "three ranks, a single token")]
     return [Case(*(normal(rng, *shape) for shape in ((L, D), (D, F), (F, D))), n_ranks, label=label)
             for L, D, F, n_ranks, label in sizes]  # fmt: skip
 
@@ -107,6 +107,8 @@ REDUCE = Task(
          "every rank computes the whole x W1; it has only its columns of x and rows of W1"),
         ("two-ranks", "x.chunk(n_ranks, dim=1), W1.chunk(n_ranks", "x.chunk(2, dim=1), W1.chunk(2",
          "x and W1 are cut in two, whatever n_ranks is"),
+        ("parts-of-n", "x.chunk(n_ranks, dim=1), W1.chunk(n_ranks", "x.split(n_ranks, dim=1), "
+         "W1.split(n_ranks", "split takes the SIZE of a part; chunk takes the number of parts"),
         ("no-counterexample", "3.0, -2.0", "1.0, 2.0", "take one positive and one negative number"),
         ("no-return", "return 3.0, -2.0", "pass", "in counterexample the return is missing"),
     ])  # fmt: skip
@@ -271,6 +273,8 @@ BLOCK = Task(
          "return all_reduce([x / 2 + ", "each rank adds x / 2: that is right with two ranks only"),
         ("no-first-residual", "x = x + all", "x = all", "the first residual is missing"),
         ("no-second-residual", "return x +", "return", "the second residual is missing"),
+        ("residual-of-the-norm", "x = x +", "x = h +", "return x +", "return h +",
+         "the residual is the norm's result; it is x itself (and x') that is added"),
         ("second-residual-of-x", "x = x +", "y = x +", "norms[1](x)", "norms[1](y)",
          "the second residual adds x; it is x' that is added there"),
         ("norm-of-the-input", "h = norms[1](x)\n", "\n", "the MLP needs the norm of x', not of x"),

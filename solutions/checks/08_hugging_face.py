@@ -45,6 +45,7 @@ def merges_cases(rng):
         Case({"aaaaa": 3, "aaa": between(rng, 1, 4), "baab": 2}, 3, label="a letter many times"),
         Case({"zzab": 2, "cd": 2, "abz": 1, "zz": 1}, 6, label="equally frequent pairs"),
         Case({"abc": 1, "x": 7}, 5, label="fewer pairs than merges"),
+        Case({"aaa": 2, "bc": 3}, 1, label="two pairs in aaa, which overlap"),
     ]
 
 
@@ -271,6 +272,8 @@ TEMPLATE = Task(
     grade_id="template", entry="chat_template", cases=template_cases, drive=use_template,
     compare=Exact(), misconceptions=[
         ("always-prompt", ASKED, "{% if true %}", "the assistant's line is there unasked"),
+        ("prompt-after-the-user", ASKED, "{% if add_generation_prompt and messages[-1].role == "
+         "'user' %}", "add_generation_prompt decides alone, whoever spoke last"),
         ("never-prompt", ASKED, "{% if false %}", "add_generation_prompt=True adds a line"),
         ("no-trim", " | trim", "", "spaces and new lines around the content stay: trim it"),
         ("fixed-end", "brief.{{ eos_token }}", "brief.<end>", "trim }}{{ eos_token }}",
@@ -287,7 +290,8 @@ def use_pipeline(answer, make, own, made, texts, called):
     model, words = make()
     words.pad_token = words.eos_token  # as in SmolLM2's tokenizer
     model.generation_config.update(pad_token_id=1, **own)
-    return answer.ChatPipeline(model=model, tokenizer=words, **made)(texts, **called)
+    pipe = answer.ChatPipeline(model=model, tokenizer=words, **made)
+    return {"answers": pipe(texts, **called), "a call after it, with nothing given": pipe("a bird")}
 
 
 def pipeline_cases(rng):
@@ -321,6 +325,10 @@ PIPELINE = Task(
         ("resets", "{} if max_new_tokens is None else {\"max_new_tokens\": max_new_tokens}",
          '{"max_new_tokens": max_new_tokens or 20}',
          "a call without max_new_tokens sets it back to 20: hand out only what was given"),
+        ("stays", 'preprocess = {} if system is None else {"system": system}',
+         'self.system = system or getattr(self, "system", None)\n        preprocess = {} if '
+         'self.system is None else {"system": self.system}',
+         "the system message of one call is still there in the next: keep nothing on self"),
         ("resets-system", "{} if system is None else", "", "a call without system removes the one "
          "that was given when the pipeline was made: hand out only what was given"),
     ])  # fmt: skip

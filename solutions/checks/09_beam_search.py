@@ -26,6 +26,7 @@ def choice_cases(rng):
         "penalty 0": ([(2, -2.0), (8, -4.0), (5, -3.0)], 0.0),
         "a negative penalty": ([(9, -2.2), (2, -2.3)], -1.0),
         "long and likely": ([(2, -3.0), (9, -2.5)], 1.0),
+        "a short text with the better mean": ([(2, -1.0), (8, -4.8)], 1.0),
         "equal scores": ([(4, -4.0), (2, -2.0)], 1.0),
         "very unlikely texts": ([(9, -9e4), (9, -8e4)], 0.5),
     }
@@ -43,6 +44,8 @@ CHOICE = Task(
         ("last-of-equals", "scores.index(max(scores))",
          "max(range(len(scores)), key=lambda i: (scores[i], i))", "of equals the first counts"),
         ("other-normalisation", "n_tokens**", "((5 + n_tokens) / 6)**", "take the length itself"),
+        ("bonus", "total / n_tokens**length_penalty", "total + length_penalty * n_tokens",
+         "a bonus for each token is another rule: divide by the length to the power"),
         ("no-normalisation", " / n_tokens**length_penalty", "", "plain sums favour short texts"),
         ("the-worst", "max(scores)", "min(scores)", "scores are negative: the LARGEST is the best"),
         ("negative-is-0", "**length_penalty", "**max(length_penalty, 0)", "below 0 is allowed"),
@@ -97,6 +100,7 @@ STOPPING = Task(
         *(stopping_case(rng, penalty, worst)
           for penalty in (-1.0, -0.5, 0.0, 0.5, 1.0, 2.0) for worst in (0.9, 1.1)),
         stopping_case(rng, 0.5, 2.6),  # it would end worse, and go on at the old price worse still
+        stopping_case(rng, 1.0, 1.8),  # it would end worse now, and at the limit better
         stopping_case(rng, 1.0, 0.5, n_missing=1),
         Case([], -5.0, 2, 3, 9, 1.0, label="nothing has finished"),
         Case([-0.5, -0.25], -4.0, 2, 3, 8, 1.0, label="exactly as good as the worst"),
@@ -104,6 +108,8 @@ STOPPING = Task(
     misconceptions=[
         ("as-if-it-ended-now", LENGTH, "n_tokens", "this scores the running text as if it ended "
          "now (False); with a positive penalty its best case lies at the limit"),
+        ("tokens-left", LENGTH, LENGTH.replace(" if", " - n_tokens or 1 if"), "the length at the "
+         "limit is max_new_tokens, not the number of tokens that are left"),
         ("always-at-the-limit", LENGTH, "max_new_tokens", "with a negative penalty further tokens "
          "make the score worse: the best case is the length that the text has now"),
         ("beats-the-best", "min(", "max(", "to change the result it must beat the WORST finished"),

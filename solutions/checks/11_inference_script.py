@@ -81,6 +81,7 @@ def stop_cases(rng):
     return [
         Case(["A:", " 4", "2", ".\n", "Q", ":", " 1"], ["\nQ:"], label="a stop in three pieces"),
         Case(["A: 42\nQ: 1", " + 1"], ["Q:", "\n"], label="two stops in one piece"),
+        Case(["x", "abcd y"], ["bc", "abcd"], label="a stop inside another"),
         Case(["##", "#", " x", " #", "##", "END", "y"], ["###E"], label="a false start of a stop"),
         Case(["aa", "", "aa", "ab", "a"], ["aab"], label="a shorter end that is a beginning too"),
         Case(["so", " it", " ends", "\n"], ["\n\n", "STOP"], label="only a beginning of a stop"),
@@ -228,6 +229,7 @@ def stream_cases(rng):
         case([0], ["Hi"], label="an end token at once"),
         case([1, 2, 3, 4, 0], ["!"], label="half a character"),
         case([1, 2, 3, 7], [], 2, label="cut within a character"),
+        case([1, 2, 1, 4, 0], [], label="a half that stays one: only at the END it waits"),
         case([1, 5, 6, 4], ["\nUser"], label="a stop string across tokens"),
         case([1, 5, 7, 4, 0], ["\nUser"], label="a false start"),
         case([8, 8, 9, 1], ["aab"], label="a shorter beginning"),

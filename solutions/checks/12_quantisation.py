@@ -18,6 +18,7 @@ GROUPS = Task(
         Case([-abs(x) for x in numbers(rng, 12)], 8, 4, label="only negative numbers"),
         Case([*numbers(rng, 10), 60.0], 8, 4, label="a last group that is shorter"),
         Case([*numbers(rng, 4), 0.0, 0.0, 0.0, 0.0], 4, 4, label="a group of zeros"),
+        Case([2.5, -2.5, 0.5, -0.5, 9.0], 4, 4, label="a group whose sum is 0, not of zeros"),
         Case([0.3, -200.0, 90.0, 0.2, 0.1, -0.25], 5, 3, label="an outlier"),
         Case(numbers(rng, 5), 8, 100, label="a group larger than the list"),
         Case([1.0, -0.4, 0.3], 2, 2, label="two bits"),
@@ -51,6 +52,7 @@ def byte_cases(rng):
     return [
         *(case(64 * between(rng, 1, 9), bits, 32, m) for bits in (4, 8) for m in (False, True)),
         case(100, 4, 32, False, "a last group that is shorter"),
+        case(9, 3, 3, False, "groups that end inside a byte"),
         case(37, 3, 64, True, "a row shorter than a group"),
         case(33, 3, 16, False, "a row that ends inside a byte"),
         Case(matrices, 4, 32, True, 1e6, 0.0, **speed),

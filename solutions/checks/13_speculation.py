@@ -16,6 +16,7 @@ def lookup_cases(rng):
         Case([1, 4, 1, 6, 1, 9, 9, 4, 1], 2, 2, label="a long ending far away"),
         Case([1, 2, 3, 4, 5], 3, 3, label="nothing to be found"),
         Case([7], 3, 2, label="a single token"),
+        Case([7, 7], 3, 2, label="two equal tokens"),
         Case([5, 6, 7, 8, 5, 6, 7, 9, 0, 5, 6, 7], 2, 3, label="two places"),
         Case([4, 5, 4, 5], 5, 9, label="longest is longer than the text"),
     ]
@@ -62,6 +63,7 @@ def verify_cases(rng):
         case(5, 3, "the end token in place of the wrong one", end=3),
         case(5, 2, "an end token behind the wrong one", end=4),
         case(3, 3, "the end token comes free", end=3),
+        Case([5, 0, 6], [5, 7, 6, 4], 20, 0, label="the draft ends, the model goes on"),
         Case([5, 5, 5], [5, 5, 5, 5], 9, 5, label="another end token"),
     ]
 
@@ -139,7 +141,7 @@ def price_cases(rng):
         case(0.8, 8, 0.02, 0.05, "cheap rows"),
         case(0.3, 6, 0.4, 0.2, "it loses"),
         Case(0.9, [1.0, 1.05, 1.1, 2.9, 3.0, 3.1], 0.01, label="a jump in the costs"),
-        Case(0.95, [1.0, 1.9, 2.0, 2.1, 2.15], 0.0, label="dear at first"),
+        Case(0.95, [1.0, 2.0, 2.0, 2.1, 2.15], 0.0, label="dear at first"),
         case(0.7, 1, 0.0, 0.0, "only one row"),
     ]
 
@@ -160,6 +162,8 @@ PRICE = Task(
         ("longest", "if speed_up > best[1]", "if True", "the longest draft is not always the best"),
         ("first-gain", "            best = (k, speed_up)", "            return k, speed_up",
          "the first k that gains is not always the best: look at all"),
+        ("stops-at-a-loss", "(k, speed_up)\n", "(k, speed_up)\n        elif k:\n"
+         "            break\n", "after a loss a longer draft may gain again: look at all"),
         ("power-k", "alpha**i", "alpha**k", "the i-th drafted token is accepted with α^i"),
     ])  # fmt: skip
 
