@@ -63,15 +63,18 @@ def test_generate_assignment_gives_our_exercise_and_knows_its_points(course):
 
 def test_validate_passes_a_solution_and_fails_an_empty_exercise(course):
     from nbgrader.validator import Validator
+    from traitlets.config import Config
 
     folder = course[0] / "source" / "01"
     name = f"{WITHOUT_TORCH}.ipynb"
     for kind in ("solutions", "exercises"):
         (folder / kind).mkdir()
         shutil.copy(ROOT / kind / name, folder / kind)
-    passed = Validator().validate(str(folder / "solutions" / name))
+    # A cell has 30 seconds otherwise, which are too few on a busy machine.
+    validator = Validator(config=Config({"Execute": {"timeout": 600}}))
+    passed = validator.validate(str(folder / "solutions" / name))
     assert passed == {}  # it names what fails, and nothing else
-    found = Validator().validate(str(folder / "exercises" / name))
+    found = validator.validate(str(folder / "exercises" / name))
     tasks = cells.answer_ids(cells.read_notebook(folder / "exercises" / name))
     open_questions = [c for c in found["failed"] if "did not provide" in c["error"]]
     assert len(found["failed"]) - len(open_questions) == len(tasks)
