@@ -74,13 +74,15 @@ def index() -> str:
     """The first page: the README's beginning and table of lectures, and what is in the sidebar."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     head, rest = readme.split("## The lectures", 1)
-    head = head.split("```", 1)[0].replace("docs/widgets.gif", "_static/widgets.gif")
+    # GitHub's own pages are not beside this one.
+    parts = [part for part in head.split("\n\n") if "](../../" not in part]
+    head = "\n\n".join(parts).replace("docs/widgets.gif", "_static/widgets.gif")
     table = rest.split("\n## ", 1)[0]
     contents = "".join(
         f"\n```{{toctree}}\n:caption: {caption}\n:maxdepth: 1\n:glob:\n\n{part}/*\n```\n"
         for caption, part in (("Lectures", "notebooks"), ("Exercises", "exercises"))
     )
-    note = "To run it and to move its widgets, clone the repository and type `make lab`."
+    note = "To run it, clone the repository and type `make lab`."
     return f"{head.strip()}\n\n{note}\n\n## The lectures{table}{contents}"
 
 

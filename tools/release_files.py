@@ -14,7 +14,11 @@ TAKEN = ("notebooks/", "exercises/", "lecture_lib/")
 LEFT = ("lecture_lib/grading.py",)  # leads to the grader, which students don't get
 SINGLE = ("README.md", "Makefile", "pyproject.toml", "requirements.txt", "tools/course.py")
 LICENCES = ("LICENSE", "LICENSE-TEXT", "CITATION.cff")
-INSTRUCTORS_PAGES = ("docs/writing_exercises.md", "docs/instructors_guide.md")
+INSTRUCTORS_PAGES = (
+    "docs/writing_exercises.md",
+    "docs/instructors_guide.md",
+    "docs/instructors_evening.md",
+)
 RENAMED = {  # ours -> a student's
     "tools/release_student_check.py": "tools/run_tests.py",  # `make test`
     "tools/release_student_workflow.yml": ".github/workflows/visible_tests.yml",
@@ -106,7 +110,7 @@ def student_files(root: Path, names: list[str]) -> dict[str, bytes]:
     files["Makefile"] = _makefile(files["Makefile"].decode("utf-8")).encode()
     files["pyproject.toml"] = _without_grading(files["pyproject.toml"].decode("utf-8")).encode()
     docs = {n for n in known if n.startswith("docs/") and n not in INSTRUCTORS_PAGES}
-    readme = _readme(files["README.md"].decode("utf-8"), set(files) | _pictures(docs))
+    readme = _readme(files["README.md"].decode("utf-8"), set(files) | docs)
     files["README.md"] = readme.encode()
     _add_linked(root, files, docs)
     unlisted = [n for n in files if n.startswith(TAKEN[:2]) and f"({n})" not in readme]
@@ -146,10 +150,6 @@ def _without_grading(text: str) -> str:
     tables = re.split(r"(?m)^(?=\[)", text)
     left = ("[project.optional-dependencies]", "[tool.pytest", "[tool.ruff")
     return "".join(table for table in tables if not table.startswith(left)).rstrip("\n") + "\n"
-
-
-def _pictures(docs: set[str]) -> set[str]:
-    return {name for name in docs if not name.endswith((".md", ".txt", ".py"))}
 
 
 def _readme(text: str, there: set[str]) -> str:
