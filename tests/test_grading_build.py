@@ -159,6 +159,25 @@ def test_a_solution_notebook_that_is_wrong_is_refused(solution, spoil, message):
         build_exercise(solution)
 
 
+def test_points_are_written_once(course):
+    """The metadata of a task and the sums of the introduction follow the line above the task."""
+    path = course / "solutions" / NAME
+    solution = cells.read_notebook(path)
+    solution.cells[0].source += "\n\nAbout 1 task, about 1 minutes, 1 points."
+    text = solution.cells[solution.cells.index(cells.find_cell(solution, "bits")) - 1]
+    text.source = text.source.replace("2 points", "5 points")
+    nbformat.write(solution, path)
+    build.build(course)
+    for part in ("solutions", "exercises"):
+        changed = cells.read_notebook(course / part / NAME)
+        assert cells.nbgrader_field(cells.find_cell(changed, "test-bits"), "points") == 5
+        assert cells.points(changed, "bits") == 5
+        answers = [cell for cell in changed.cells if cells.role(cell) == "solution"]
+        ids = [cells.nbgrader_field(answer, "grade_id") for answer in answers]
+        total = sum(cells.points(changed, grade_id) for grade_id in ids)
+        assert f" minutes, {total} points" in changed.cells[0].source
+
+
 def test_the_file_is_named(course):
     path = course / "solutions" / NAME
     path.write_text(path.read_text().replace("### END SOLUTION", "# end"))

@@ -51,6 +51,13 @@ def folder(tmp_path):
 # -- folders -----------------------------------------------------------------------------------
 
 
+def test_a_variable_names_the_model_of_whoever_asks_for_none(folder, monkeypatch):
+    monkeypatch.setenv("LECTURE_LIB_MODEL", str(folder))
+    assert load_model(device="cpu").source == load_model(folder, device="cpu").source
+    monkeypatch.setenv("LECTURE_LIB_MODEL", "")
+    assert "bundled" in load_model(device="cpu").source
+
+
 @pytest.mark.parametrize("family", ["llama", "opt", "gpt2"])
 @pytest.mark.parametrize("as_bin", [False, True])
 def test_folder_gives_the_saved_model(tmp_path, family, as_bin):

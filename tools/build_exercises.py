@@ -7,8 +7,11 @@ signature) is refused by ``lint``.
 
 import argparse
 import ast
+import contextlib
+import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -82,12 +85,39 @@ def find_drift(root: Path) -> dict[str, str]:
 
 def build(root: Path) -> dict[str, str]:
     """Write ``root/exercises``; returns what had to be written, and the orphans: left alone."""
+    for path in cells.solution_paths(root):
+        with contextlib.suppress(ValueError):  # find_drift says what is wrong, and where
+            settle_points(path)
     drift = find_drift(root)
     (root / "exercises").mkdir(exist_ok=True)
     for name, why in drift.items():
         if why != ORPHANED:
             (root / "exercises" / name).write_bytes(exercise_bytes(root / "solutions" / name))
     return drift
+
+
+def settle_points(path: Path) -> None:
+    """Minutes and points are written once, above each task; here the rest of the file follows.
+
+    The metadata that nbgrader reads get the points, and the sums in the exercise's introduction
+    ("about 70 minutes, 16 points", to five minutes) those of all tasks but the open question.
+    """
+    notebook = cells.read_notebook(path)
+    before, minutes, points = nbformat.writes(notebook, version=4), 0, 0
+    for text, answer in pairwise(notebook.cells):
+        role, line = cells.role(answer), cells.TASK_LINE.search(text.source)
+        if line is None or role not in ("solution", "written"):
+            continue
+        if role == "solution":
+            minutes, points = minutes + int(line[1]), points + int(line[2])
+            grade_id = cells.nbgrader_field(answer, "grade_id")
+            answer = cells.find_cell(notebook, cells.visible_tests_id(grade_id))
+        answer.metadata.nbgrader["points"] = int(line[2])
+    head = notebook.cells[0]
+    sums = f"about {5 * round(minutes / 5)} minutes, {points} points"
+    head.source = re.sub(r"about \d+ minutes, \d+ points", sums, head.source)
+    if nbformat.writes(notebook, version=4) != before:
+        nbformat.write(notebook, path)
 
 
 def lint(notebook: NotebookNode) -> list[str]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # importing them takes seconds
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+MODEL_VARIABLE = "LECTURE_LIB_MODEL"  # the model that load_model() takes without a name
 PACKED = ("int4", "int8")  # formats of weights that no dtype is
 
 
@@ -51,7 +52,7 @@ class LoadedModel:
 
 
 def load_model(
-    name: str | Path = bundled_model.NAME,
+    name: str | Path | None = None,
     *,
     device: "str | torch.device" = "auto",
     dtype: "str | torch.dtype | None" = None,
@@ -60,9 +61,9 @@ def load_model(
     """Loads a causal language model.
 
     Args:
-        name: the bundled model's name (needs no network), a folder, a name on the Hub
-            (``"facebook/opt-125m"``), or one of MODEL_SPECS that is on the Hub. Code that comes
-            with a model is never run.
+        name: a folder, a name on the Hub (``"facebook/opt-125m"``), or one of MODEL_SPECS that
+            is on the Hub; without it the model that the variable LECTURE_LIB_MODEL names, else
+            the bundled model, which needs no network. Code that comes with a model is never run.
         device: "auto" (CUDA, else MPS, else the CPU) or a name such as "cpu" or "cuda:1".
         dtype: "float32" (the default), "bfloat16", "float16" or "float64".
         weights: "int4" or "int8" keeps the matrices packed, 5 or 8 bits per weight, and computes in
@@ -77,6 +78,8 @@ def load_model(
         ModelLoadError: one of those in ``lecture_lib.loading.errors``; each says what to do.
         ValueError: ``name`` is no text; unknown names, devices and dtypes are ValueErrors too.
     """
+    if name is None:  # so that a whole lecture can run on another model
+        name = os.environ.get(MODEL_VARIABLE) or bundled_model.NAME
     check_type("name", name, str | Path, "a model's name or a folder")
     from . import devices
     from .quiet import quiet_transformers
