@@ -41,6 +41,6 @@ that need them.
 
 from .tables import show_tables_readably
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 show_tables_readably()

@@ -64,8 +64,8 @@ def test_a_lecture_has_its_parts_and_credits_the_source(lecture):
     assert "COMP4901Y, HKUST, by Binhang Yuan" in text
 
 
-def test_the_readmes_animation_moves_and_is_small():
-    path = ROOT / "docs/widgets.gif"
+def test_the_readmes_film_moves_and_is_small():
+    path = ROOT / "docs/film.gif"
     with Image.open(path) as animation:
         frames = []
         for i in range(animation.n_frames):

@@ -263,7 +263,7 @@ def test_every_lecture_and_exercise_is_there_and_nothing_that_grades(whole, stud
 
 
 @pytest.mark.parametrize("name", ["lecture_lib/models/course_t5/model.safetensors",
-                                  "docs/widgets.gif"])  # fmt: skip
+                                  "docs/film.gif"])  # fmt: skip
 def test_what_is_not_text_comes_out_as_it_went_in(student, name):
     assert (student / name).read_bytes() == (ROOT / name).read_bytes()
 

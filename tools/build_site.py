@@ -66,7 +66,7 @@ def collect(source: Path) -> None:
     for page in sorted((ROOT / "docs").glob("*.md")):  # what a lecture may point at
         text = page.read_text(encoding="utf-8")
         (source / "docs" / page.name).write_text(f"---\norphan: true\n---\n\n{text}", "utf-8")
-    shutil.copy(ROOT / "docs" / "widgets.gif", source / "_static")
+    shutil.copy(ROOT / "docs" / "film.gif", source / "_static")
     (source / "index.md").write_text(index(), encoding="utf-8")
 
 
@@ -76,7 +76,7 @@ def index() -> str:
     head, rest = readme.split("## The lectures", 1)
     # GitHub's own pages are not beside this one.
     parts = [part for part in head.split("\n\n") if "](../../" not in part]
-    head = "\n\n".join(parts).replace("docs/widgets.gif", "_static/widgets.gif")
+    head = "\n\n".join(parts).replace("docs/film.gif", "_static/film.gif")
     table = rest.split("\n## ", 1)[0]
     contents = "".join(
         f"\n```{{toctree}}\n:caption: {caption}\n:maxdepth: 1\n:glob:\n\n{part}/*\n```\n"
