@@ -19,10 +19,11 @@ sys.path[:0] = [str(ROOT / "tests" / "browser"), str(ROOT / "tools"), str(ROOT)]
 from lab_browser import CHROMIUM, live_lab  # noqa: E402
 
 OUTPUT = ROOT / "docs" / "film.gif"
-WIDTH, HEIGHT = 800, 440  # pixels of the film
+WIDTH, HEIGHT, MARGIN = 820, 560, 10  # pixels of the film
+VIEWPORT = {"width": 1000, "height": 1500}  # so high that nothing has to be scrolled
 STEP_MS, WRITE_MS, READ_MS = 600, 90, 2000
 N_COLOURS = 128
-QUESTION = "Why is the sky blue? Answer in one sentence."
+QUESTION = "What is gravity? Answer in one sentence."
 
 Frame = tuple[Image.Image, int]  # a picture, and for how many milliseconds it is shown
 
@@ -43,18 +44,18 @@ def the_model_writes(open_notebook: Callable) -> Iterator[Frame]:
     widget.get_by_role("textbox", name="Prompt").fill(QUESTION)
     widget.get_by_role("button", name="Send").click()
     n_tokens, tokens = 0, widget.locator(".chat-token")
+    said = [widget.locator(".widget-html").nth(i) for i in range(3)]  # without the controls
     while "the model ended it" not in widget.inner_text():
         if tokens.count() > n_tokens:
             n_tokens = tokens.count()
-            yield screenshot(lecture.page, widget), WRITE_MS
+            yield screenshot(lecture.page, *said), WRITE_MS
         lecture.page.wait_for_timeout(20)
-    yield screenshot(lecture.page, widget), READ_MS
+    yield screenshot(lecture.page, *said), READ_MS
 
 
 def a_prediction(open_notebook: Callable) -> Iterator[Frame]:
     """The question, the cell that answers it, and the explanation that was folded."""
-    lecture = open_notebook("notebooks/02_autoregressive_generation.ipynb")
-    lecture.run_setup()
+    lecture = opened(open_notebook, "02_autoregressive_generation")
     first = lecture.find_cell("**Predict.** How likely is *fox*")
     cells = [lecture.cell(i) for i in range(first, first + 3)]
     cells[0].scroll_into_view_if_needed()
@@ -78,9 +79,15 @@ def a_sampler(open_notebook: Callable) -> Iterator[Frame]:
 SCENES = (the_model_writes, a_prediction, a_beam_search, a_sampler)
 
 
-def live_widget(open_notebook: Callable, notebook: str, call: str):
+def opened(open_notebook: Callable, notebook: str):
     lecture = open_notebook(f"notebooks/{notebook}.ipynb")
+    lecture.page.set_viewport_size(VIEWPORT)
     lecture.run_setup()
+    return lecture
+
+
+def live_widget(open_notebook: Callable, notebook: str, call: str):
+    lecture = opened(open_notebook, notebook)
     widget = lecture.show_widget(call)
     widget.scroll_into_view_if_needed()
     return lecture, widget
@@ -98,16 +105,16 @@ def moved(open_notebook: Callable, notebook: str, call: str, moves) -> Iterator[
 
 
 def screenshot(page, *elements) -> Image.Image:
-    """The elements, one below the other, as large as the film allows, in its middle."""
+    """The elements, one below the other, as large as the film allows, at its top."""
     boxes = [element.bounding_box() for element in elements]
     left, top = (min(box[side] for box in boxes) for side in ("x", "y"))
     right = max(box["x"] + box["width"] for box in boxes)
     bottom = max(box["y"] + box["height"] for box in boxes)
     clip = {"x": left, "y": top, "width": right - left, "height": bottom - top}
     shown = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
-    shown.thumbnail((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+    shown.thumbnail((WIDTH - 2 * MARGIN, HEIGHT - 2 * MARGIN), Image.Resampling.LANCZOS)
     paper = Image.new("RGB", (WIDTH, HEIGHT), "white")
-    paper.paste(shown, ((WIDTH - shown.width) // 2, (HEIGHT - shown.height) // 2))
+    paper.paste(shown, ((WIDTH - shown.width) // 2, MARGIN))
     return paper
 
 
