@@ -50,6 +50,32 @@ def test_a_lecture_is_listed_with_its_minutes_and_has_an_exercise(lecture):
         assert f"({lecture.name})" in text_of(LECTURES[0]), "not in the map of 00_start_here"
 
 
+def test_the_readme_adds_up():
+    """Hours and the number of tasks are those of the lectures and exercises."""
+    readme = (ROOT / "README.md").read_text()
+    minutes = [int(re.search(r"about (\d+) minutes", text_of(lecture))[1]) for lecture in LECTURES]
+    exercises = [text_of(path) for path in sorted((ROOT / "exercises").glob("*.ipynb"))]
+    tasks = re.findall(r"Difficulty \d of 5 · (\d+) minutes", " ".join(exercises))
+    hours = round(sum(minutes) / 60), round(sum(map(int, tasks)) / 60)
+    assert "about {} hours and the exercises about {} more".format(*hours) in readme
+    assert f"{len(tasks) - len(exercises)} graded tasks" in readme  # and an open question each
+
+
+@pytest.mark.parametrize("lecture", LECTURES, ids=lambda p: p.stem)
+def test_an_instructor_has_a_plan_for_each_lecture(lecture):
+    """A row of the evening's page, whose sections are in the lecture."""
+    name, page = lecture.name.split("_")[0], (ROOT / "docs/instructors_evening.md").read_text()
+    if name == "00":
+        return
+    plan = page.split("| take these predictions |")[1].splitlines()
+    row = next(line for line in plan if line.startswith(f"| {name} |"))
+    sections = set(re.findall(r"(?m)^## (\d+)\.", text_of(lecture)))
+    taken, *rest = row.strip("|").split("|")[1:]
+    named = re.findall(r"(?:^|\),) (\d+) \(", taken) + re.findall(r"\d+", " ".join(rest))
+    assert len(named) > 3
+    assert set(named) <= sections, row
+
+
 @pytest.mark.parametrize("lecture", LECTURES, ids=lambda p: p.stem)
 def test_a_lecture_has_its_parts_and_credits_the_source(lecture):
     text = text_of(lecture)
