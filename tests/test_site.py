@@ -29,8 +29,8 @@ def test_each_lecture_is_a_page_with_all_its_pictures(site):
 class Prose(HTMLParser):
     """The text of a page that a reader sees: no code, no printed output, no formula."""
 
-    unseen = {"pre", "code", "script", "style"}
-    alone = {"br", "hr", "img", "input", "link", "meta", "wbr", "col"}  # they have no end
+    unseen = ("pre", "code", "script", "style")
+    alone = ("br", "hr", "img", "input", "link", "meta", "wbr", "col")  # they have no end
 
     def __init__(self):
         super().__init__()
