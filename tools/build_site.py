@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """The static site of the course: python tools/build_site.py [FOLDER]   (default build/site)
 
-Copies the committed notebooks beside docs/site, lets Sphinx make pages of them (nothing is
-executed), and checks that every link inside the site leads somewhere. Nothing is fetched.
+Copies the committed notebooks beside docs/site, stores what the main control of each widget shows
+(site_frames.py, which runs the model), lets Sphinx make pages of them, and checks that every link
+inside the site leads somewhere. No other cell is executed, and nothing is fetched.
 """
 
 import argparse
@@ -41,13 +42,19 @@ def build(folder: Path) -> None:
     """Write the site into ``folder``, which is replaced.
 
     Raises:
-        SiteError: Sphinx is missing or complains, or a link leads nowhere.
+        SiteError: Sphinx is missing or complains, a widget fails, or a link leads nowhere.
     """
     if importlib.util.find_spec("myst_nb") is None:
         raise SiteError(f"needs Sphinx and myst-nb: pip install -r {EXTRAS}, or `make site`")
     with tempfile.TemporaryDirectory() as scratch:
         source, made = Path(scratch) / "source", Path(scratch) / "html"
         collect(source)
+        frames = [sys.executable, str(ROOT / "tools" / "site_frames.py"), str(source)]
+        made_frames = subprocess.run(
+            frames, cwd=ROOT, check=False, stderr=subprocess.PIPE, text=True
+        )
+        if made_frames.returncode:
+            raise SiteError(f"a widget has no frames:\n{made_frames.stderr[-2000:]}")
         command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q"]
         if subprocess.run([*command, str(source), str(made)], cwd=ROOT, check=False).returncode:
             raise SiteError("Sphinx found something wrong; its own lines above say what")

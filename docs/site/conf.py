@@ -14,6 +14,7 @@ nb_mime_priority_overrides = [
     ("html", "image/png", 2),
     ("html", "text/plain", 3),
 ]
+nb_render_markdown_format = "myst"  # tables and formulas in outputs, as in the text cells
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_heading_anchors = 3
 
@@ -21,6 +22,7 @@ html_theme = "sphinx_book_theme"
 html_title = "Generative inference"
 html_static_path = ["_static"]
 html_css_files = ["course.css"]
+html_js_files = [("frames.js", {"defer": "defer"})]
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {
