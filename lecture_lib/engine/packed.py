@@ -19,8 +19,22 @@ ROWS_TOGETHER = 64  # outputs that one block of the packed form holds, at most
 FEW_ROWS = 32  # more rows than these are multiplied by plain weights, made for this product
 # The layout of the packed form is not documented: blocks of so many outputs.
 BLOCK_ROWS = {"AVX512": 64, "AVX2": 32}.get(torch.backends.cpu.get_cpu_capability())
-# Without AVX-512, a product of many bfloat16 rows takes longer than one of float32.
-MANY_ROWS_DTYPE = torch.bfloat16 if BLOCK_ROWS == 64 else torch.float32
+
+
+def dtype_of_many_rows(dtype: torch.dtype) -> torch.dtype:
+    """In which dtype to multiply many rows of a 2-byte one on this CPU.
+
+    A processor with instructions for these products (Intel's and AMD's: of AVX-512, which PyTorch
+    must be using; ARM's: of NEON) takes its own. Others convert number by number, and take three to
+    seven times as long as float32, the conversion included.
+    """
+    names = {torch.bfloat16: ("avx512_bf16", "bf16"), torch.float16: ("avx512_fp16", "fp16_arith")}
+    name = names[dtype][torch.backends.cpu.get_cpu_capability() != "AVX512"]
+    able = torch.cpu.get_capabilities().get(name) and torch.backends.mkldnn.is_available()
+    return dtype if able else torch.float32
+
+
+MANY_ROWS = {dtype: dtype_of_many_rows(dtype) for dtype in (torch.bfloat16, torch.float16)}
 
 
 class PackedWeight:
@@ -77,7 +91,8 @@ class PackedWeight:
         if len(x) <= self.most_rows:
             y = self.product(x)
         else:
-            y = F.linear(x.to(MANY_ROWS_DTYPE), self.dequantised(MANY_ROWS_DTYPE)).to(x.dtype)
+            dtype = MANY_ROWS[x.dtype]
+            y = F.linear(x.to(dtype), self.dequantised(dtype)).to(x.dtype)
         return y if bias is None else y + bias
 
 
@@ -89,6 +104,8 @@ class Int8Weight(PackedWeight):
     @classmethod
     def of(cls, weight: Tensor) -> Self:
         """Round floats (N, K) to the nearest."""
+        if len(weight) > 8192:  # in parts, so that little memory is needed beside the result
+            return cls.join([cls.of(rows) for rows in weight.split(8192)])
         _, scale = quantise_absmax(weight.float(), 8, -1)  # (N, 1)
         scale = scale.bfloat16()  # rounded first, so that q makes up for what the scale lost
         q = (weight / scale.float()).round().clamp(-127, 127).to(torch.int8)
