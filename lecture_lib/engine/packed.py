@@ -17,8 +17,11 @@ from lecture_lib.quantisation import in_groups, quantise_absmax, quantise_zero_p
 GROUP_SIZE = 32  # weights that share a scale and a zero
 ROWS_TOGETHER = 64  # outputs that one block of the packed form holds, at most
 FEW_ROWS = 32  # more rows than these are multiplied by plain weights, made for this product
-# The layout of the packed form is not documented: blocks of so many outputs.
+# The layout of the packed form is not documented: blocks of so many outputs. A byte holds rows r and
+# r + half of a block, or without vector instructions two neighbours (seen on Intel's and AMD's).
 BLOCK_ROWS = {"AVX512": 64, "AVX2": 32}.get(torch.backends.cpu.get_cpu_capability())
+NEIGHBOURS = BLOCK_ROWS is None and torch.cpu.get_capabilities().get("architecture") == "x86_64"
+BLOCK_ROWS = 32 if NEIGHBOURS else BLOCK_ROWS
 
 
 def dtype_of_many_rows(dtype: torch.dtype) -> torch.dtype:
@@ -174,11 +177,12 @@ class Int4Weight(PackedWeight):
         if BLOCK_ROWS is None:  # an unknown layout: let the kernel multiply by 1
             return self.product(torch.eye(k, dtype=self.dtype)).mT.to(dtype)
         packed, scale_zero = self.tensors
-        pairs = packed.view(-1, k, BLOCK_ROWS // 2).transpose(0, 1)  # of rows r and r + half
+        pairs = packed.view(-1, k, BLOCK_ROWS // 2).transpose(0, 1)  # (K, blocks, half)
         w = torch.empty((k, n // BLOCK_ROWS, 2, BLOCK_ROWS // 2), dtype=dtype)
+        w = w.view(*pairs.shape, 2).transpose(2, 3) if NEIGHBOURS else w
         w[:, :, 0], w[:, :, 1] = pairs & 15, pairs >> 4
         scale, zero = scale_zero.to(dtype).unsqueeze(1).unbind(-1)  # (K / 32, 1, N) each
-        w = w.view(-1, GROUP_SIZE, n).sub_(8).mul_(scale).add_(zero)
+        w = (w.mT if NEIGHBOURS else w).view(-1, GROUP_SIZE, n).sub_(8).mul_(scale).add_(zero)
         return w.view(k, n).mT
 
     @classmethod
