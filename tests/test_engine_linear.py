@@ -8,6 +8,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from lecture_lib.engine import Engine, kernels
 from lecture_lib.engine.kernels import linear
+from lecture_lib.engine.packed import dtype_of_many_rows
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -65,3 +66,42 @@ def test_one_row_of_two_byte_numbers_goes_by_the_vector_kernel(config, dtype, ba
     else:
         assert by_vector == 0
         assert sum(name in ("aten::mm", "aten::addmm") for name in names) == products
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("shape", [(8, 48), (9, 48), (3, 5, 48)])
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_many_rows_go_through_float32_where_the_processor_is_slow(
+    monkeypatch, dtype, shape, with_bias
+):
+    x, weight, bias = (torch.randn(size).to(dtype) for size in (shape, (7, 48), (7,)))
+    bias = bias if with_bias else None
+    exact = F.linear(x.double(), weight.double(), bias.double() if with_bias else None)
+    for inner in (dtype, torch.float32):
+        monkeypatch.setitem(kernels.MANY_ROWS, dtype, inner)
+        with profile(activities=[ProfilerActivity.CPU]) as trace:
+            y = linear(x, weight, bias)
+        assert (y.dtype, y.shape) == (dtype, exact.shape)
+        eps = torch.finfo(dtype).eps
+        torch.testing.assert_close(y.double(), exact, rtol=eps, atol=20 * eps)
+        converted = "aten::_to_copy" in [event.name for event in trace.events()]
+        assert converted == (inner == torch.float32 and x.numel() > 8 * 48)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "used", "instructions", "expected"),
+    [
+        (torch.bfloat16, "AVX512", {"avx512_bf16"}, torch.bfloat16),
+        (torch.bfloat16, "AVX512", {"avx512_f"}, torch.float32),
+        (torch.bfloat16, "AVX2", {"avx2"}, torch.float32),
+        (torch.bfloat16, "AVX2", {"avx512_bf16"}, torch.float32),  # it was told not to use them
+        (torch.bfloat16, "DEFAULT", {"neon", "bf16"}, torch.bfloat16),
+        (torch.bfloat16, "DEFAULT", {"neon"}, torch.float32),
+        (torch.float16, "AVX512", {"avx512_bf16"}, torch.float32),
+        (torch.float16, "AVX512", {"avx512_fp16"}, torch.float16),
+    ],
+)
+def test_the_rule_for_many_rows(monkeypatch, dtype, used, instructions, expected):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: used)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(instructions, True))
+    assert dtype_of_many_rows(dtype) == expected

@@ -4,6 +4,7 @@ import io
 import json
 from contextlib import redirect_stdout
 
+import psutil
 import pytest
 import torch
 import torch.nn.functional as F
@@ -144,6 +145,17 @@ def test_bytes_are_those_that_the_formulas_say(packed):
     Engine(packed)  # joins, and no matrix is there twice
     layer = packed.model.model.layers[0].self_attn
     assert layer.q_proj.weight.whole is layer.v_proj.weight.whole is not None
+
+
+@pytest.mark.parametrize("weights", ["int4", "int8"])
+def test_loading_keeps_nothing_but_the_packed_weights(weights):
+    before = psutil.Process().memory_info().rss
+    loaded = load_model(device="cpu", weights=weights)
+    grown = psutil.Process().memory_info().rss - before
+    kept = [m.weight for m in loaded.model.modules() if hasattr(m, "weight")]
+    packed = [weight for weight in kept if hasattr(weight, "tensors")]
+    assert not any(t.requires_grad for weight in packed for t in weight.tensors)  # no graph
+    assert grown < 3 * sum({id(weight): weight.nbytes for weight in kept}.values())
 
 
 @pytest.mark.parametrize("family", ["llama", "opt"])

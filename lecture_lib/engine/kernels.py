@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .model import Llama, RMSNorm
 from .opt import OPT, OPTLayer
+from .packed import MANY_ROWS
 from .weights import join_linears
 
 
@@ -37,7 +38,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     kernel for matrix times matrix; the one for matrix times vector reads the same weights in about
     two thirds of the time. In float32, on an AMD processor, W times x transposed takes a third of
     the time for two rows and half of it for three; a single row is given twice, and takes two
-    thirds. Packed weights bring their own product.
+    thirds. More than eight rows of 2-byte numbers go through float32 where ``dtype_of_many_rows``
+    says so. Packed weights bring their own product.
     """
     if not isinstance(weight, Tensor):
         return weight.linear(x, bias)
@@ -49,6 +51,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         row = x.view(-1)  # (inputs,)
         y = torch.mv(weight, row) if bias is None else torch.addmv(bias, weight, row)
         return y.unsqueeze(0)  # (1, outputs)
+    if x.is_cpu and x.numel() > 8 * x.shape[-1] and MANY_ROWS.get(x.dtype) == torch.float32:
+        bias = bias if bias is None else bias.float()
+        return F.linear(x.float(), weight.float(), bias).to(x.dtype)
     return F.linear(x, weight, bias)
 
 

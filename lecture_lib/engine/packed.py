@@ -17,10 +17,27 @@ from lecture_lib.quantisation import in_groups, quantise_absmax, quantise_zero_p
 GROUP_SIZE = 32  # weights that share a scale and a zero
 ROWS_TOGETHER = 64  # outputs that one block of the packed form holds, at most
 FEW_ROWS = 32  # more rows than these are multiplied by plain weights, made for this product
-# The layout of the packed form is not documented: blocks of so many outputs.
+# The layout of the packed form is not documented: blocks of so many outputs. A byte holds rows r and
+# r + half of a block, or without vector instructions two neighbours (seen on Intel's and AMD's).
 BLOCK_ROWS = {"AVX512": 64, "AVX2": 32}.get(torch.backends.cpu.get_cpu_capability())
-# Without AVX-512, a product of many bfloat16 rows takes longer than one of float32.
-MANY_ROWS_DTYPE = torch.bfloat16 if BLOCK_ROWS == 64 else torch.float32
+NEIGHBOURS = BLOCK_ROWS is None and torch.cpu.get_capabilities().get("architecture") == "x86_64"
+BLOCK_ROWS = 32 if NEIGHBOURS else BLOCK_ROWS
+
+
+def dtype_of_many_rows(dtype: torch.dtype) -> torch.dtype:
+    """In which dtype to multiply many rows of a 2-byte one on this CPU.
+
+    A processor with instructions for these products (Intel's and AMD's: of AVX-512, which PyTorch
+    must be using; ARM's: of NEON) takes its own. Others convert number by number, and take three to
+    seven times as long as float32, the conversion included.
+    """
+    names = {torch.bfloat16: ("avx512_bf16", "bf16"), torch.float16: ("avx512_fp16", "fp16_arith")}
+    name = names[dtype][torch.backends.cpu.get_cpu_capability() != "AVX512"]
+    able = torch.cpu.get_capabilities().get(name) and torch.backends.mkldnn.is_available()
+    return dtype if able else torch.float32
+
+
+MANY_ROWS = {dtype: dtype_of_many_rows(dtype) for dtype in (torch.bfloat16, torch.float16)}
 
 
 class PackedWeight:
@@ -77,7 +94,8 @@ class PackedWeight:
         if len(x) <= self.most_rows:
             y = self.product(x)
         else:
-            y = F.linear(x.to(MANY_ROWS_DTYPE), self.dequantised(MANY_ROWS_DTYPE)).to(x.dtype)
+            dtype = MANY_ROWS[x.dtype]
+            y = F.linear(x.to(dtype), self.dequantised(dtype)).to(x.dtype)
         return y if bias is None else y + bias
 
 
@@ -89,6 +107,8 @@ class Int8Weight(PackedWeight):
     @classmethod
     def of(cls, weight: Tensor) -> Self:
         """Round floats (N, K) to the nearest."""
+        if len(weight) > 8192:  # in parts, so that little memory is needed beside the result
+            return cls.join([cls.of(rows) for rows in weight.split(8192)])
         _, scale = quantise_absmax(weight.float(), 8, -1)  # (N, 1)
         scale = scale.bfloat16()  # rounded first, so that q makes up for what the scale lost
         q = (weight / scale.float()).round().clamp(-127, 127).to(torch.int8)
@@ -157,11 +177,12 @@ class Int4Weight(PackedWeight):
         if BLOCK_ROWS is None:  # an unknown layout: let the kernel multiply by 1
             return self.product(torch.eye(k, dtype=self.dtype)).mT.to(dtype)
         packed, scale_zero = self.tensors
-        pairs = packed.view(-1, k, BLOCK_ROWS // 2).transpose(0, 1)  # of rows r and r + half
+        pairs = packed.view(-1, k, BLOCK_ROWS // 2).transpose(0, 1)  # (K, blocks, half)
         w = torch.empty((k, n // BLOCK_ROWS, 2, BLOCK_ROWS // 2), dtype=dtype)
+        w = w.view(*pairs.shape, 2).transpose(2, 3) if NEIGHBOURS else w
         w[:, :, 0], w[:, :, 1] = pairs & 15, pairs >> 4
         scale, zero = scale_zero.to(dtype).unsqueeze(1).unbind(-1)  # (K / 32, 1, N) each
-        w = w.view(-1, GROUP_SIZE, n).sub_(8).mul_(scale).add_(zero)
+        w = (w.mT if NEIGHBOURS else w).view(-1, GROUP_SIZE, n).sub_(8).mul_(scale).add_(zero)
         return w.view(k, n).mT
 
     @classmethod

@@ -187,6 +187,8 @@ def _read_weights(folder, name, config, dtype, weights, local):
         with _reading(f"the weights in {bundled_model.GGUF_FILE}"):
             return read_bundled(bundled_model.find_gguf(), folder, config)
     with _reading(f"the weights in {folder}"):
+        # "auto", the file's own dtype: to pack a matrix we need not copy it first.
+        dtype = "auto" if weights in PACKED else dtype
         model, report = AutoModelForCausalLM.from_pretrained(
             folder, config=config, dtype=dtype, output_loading_info=True, **local
         )

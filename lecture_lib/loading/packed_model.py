@@ -31,25 +31,31 @@ def why_not_packed(device: torch.device) -> str:
 
 def pack_model(model: nn.Module, weights: str) -> None:
     """Replace the matrices of a loaded model, in place: those of the layers by ``weights`` ("int4"
-    or "int8"), embeddings and lm_head by 8 bits per weight.
+    or "int8"), embeddings and lm_head by 8 bits per weight; the rest becomes bfloat16.
+
+    Each plain matrix is given up before the next is packed. Where the file is mapped into memory
+    the model takes little more of it than the packed weights.
 
     Raises:
         UnsupportedModelError: a matrix that the kernel cannot take.
     """
     tables = {model.get_input_embeddings(), model.get_output_embeddings()}
-    packed = {}  # of each parameter: a tied one is packed once
+    packed = {}  # those of tables: a tied one is packed once
     for name, module in model.named_modules():
         in_layer = isinstance(module, nn.Linear) and ".layers." in name
         if not in_layer and module not in tables:
             continue
         kind = Int4Weight if weights == "int4" and module not in tables else Int8Weight
-        weight = module.weight
-        if weight not in packed:
-            try:
-                packed[weight] = kind.of(weight)
-            except ValueError as error:
-                raise UnsupportedModelError(f"weights: {name} cannot be packed. {error}") from None
-        put(module, packed[weight])
+        plain = module.weight
+        try:
+            weight = packed[plain] if plain in packed else kind.of(plain.detach())
+        except ValueError as error:
+            raise UnsupportedModelError(f"weights: {name} cannot be packed. {error}") from None
+        packed |= {plain: weight} if module in tables else {}
+        put(module, weight)
+    for parameter in model.parameters():  # norms and biases
+        parameter.data = parameter.data.bfloat16()
+    model.config.dtype = torch.bfloat16
 
 
 def put(module: nn.Module, weight) -> None:
@@ -73,15 +79,16 @@ def read_bundled(gguf, folder, config):
     base = model.model
     base.rotary_emb = type(base.rotary_emb)(config)
     model.generation_config = GenerationConfig.from_pretrained(folder)
-    tensors = {t.name: torch.tensor(t.data) for t in GGUFReader(gguf).tensors}
-    q, scale = read_q8_0(tensors["token_embd.weight"])
+    tensors = {t.name: t.data for t in GGUFReader(gguf).tensors}  # in the file as yet
+    q, scale = read_q8_0(torch.tensor(tensors["token_embd.weight"]))
     table = Int8Weight.of((q * scale.float()).flatten(1))
     put(base.embed_tokens, table)
     put(model.lm_head, table)
-    _put_norm(base.norm, tensors["output_norm.weight"])
+    _put_norm(base.norm, torch.tensor(tensors["output_norm.weight"]))
     for i, layer in enumerate(base.layers):
         for name, gguf_name in GGUF_NAMES.items():
-            tensor, module = tensors[f"blk.{i}.{gguf_name}.weight"], layer.get_submodule(name)
+            tensor = torch.tensor(tensors[f"blk.{i}.{gguf_name}.weight"])
+            module = layer.get_submodule(name)
             if not isinstance(module, nn.Linear):
                 _put_norm(module, tensor)
                 continue
