@@ -340,7 +340,7 @@ def test_top_k_1_is_greedy(llama_engine):
 
 # -- the real model -------------------------------------------------------------------------------
 
-N_NEW = 16
+N_NEW, N_STORED = 8, 16  # tokens that are written here, and of the stored texts
 
 
 @pytest.fixture(scope="module")
@@ -357,17 +357,17 @@ def drafters(loaded, real):
 @pytest.mark.real_model
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_all_drafters_give_generate_s_tokens(loaded, real, drafters, prompt):
-    expected = references.stored(loaded, [prompt], max_new_tokens=N_NEW, do_sample=False)
+    expected = references.stored(loaded, [prompt], max_new_tokens=N_STORED, do_sample=False)[0]
     for name, drafter in drafters.items():
         found = real.generate(prompt, N_NEW, speculate=drafter)
-        assert [found.token_ids] == expected, name
+        assert found.token_ids == expected[:N_NEW], name
         assert len(found.calls) <= len(found.token_ids)
 
 
 @pytest.mark.real_model
 def test_transformers_prompt_lookup_gives_the_same_tokens(loaded, real):
     prompt = "1, 2, 3, 4, 1, 2, 3, 4, 1, 2,"
-    mine = real.generate(prompt, N_NEW, speculate=Lookup())
-    options = {"max_new_tokens": N_NEW, "do_sample": False, "prompt_lookup_num_tokens": 10}
+    mine = real.generate(prompt, N_STORED, speculate=Lookup())
+    options = {"max_new_tokens": N_STORED, "do_sample": False, "prompt_lookup_num_tokens": 10}
     assert [mine.token_ids] == references.generate(loaded, [prompt], **options)
-    assert len(mine.calls) < N_NEW / 2
+    assert len(mine.calls) < N_STORED / 2

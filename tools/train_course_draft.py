@@ -13,6 +13,7 @@ import argparse
 import json
 import platform
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,7 +27,7 @@ from lecture_lib.loading import load_model
 from lecture_lib.loading.complete_folder import sha256_of
 from lecture_lib.loading.draft_model import FOLDER
 
-N_BATCHES, STEPS = 6, 300
+N_BATCHES, STEPS = 4, 1200
 DEPTHS = (2, 10, 20, 25)  # of the model's own first layers, for comparison
 
 
@@ -34,6 +35,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--texts", type=int, nargs=2, metavar=("FIRST", "END"))
     parser.add_argument("--evaluate", action="store_true", help="score the stored weights only")
+    parser.add_argument("--go-on", type=Path, metavar="WEIGHTS", help="begin with these")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -47,6 +49,8 @@ def written(engine: Engine, options, number: int, held_out: bool = False) -> lis
     side = "held" if held_out else "train"
     path = options.work / f"{side}_{options.seed}_{number:03}.pt"
     if not path.is_file():
+        if not held_out:  # half the bytes, and many processors multiply bfloat16 faster
+            engine = Engine(load_model(device="cpu", dtype="bfloat16"))
         batch = texts.batch_of_texts(engine, options.seed, number, held_out)
         torch.save(batch, path)
         print(f"{path.name}: {sum(len(t['hidden']) for t in batch):,} tokens", flush=True)
@@ -80,9 +84,20 @@ def main(arguments: list[str] | None = None) -> int:
         print(json.dumps(found, indent=1))
         # Another processor rounds differently, so that a few of the tokens may be others.
         return int(any(abs(found[name] - a) > 0.005 for name, a in known["acceptance"].items()))
-    batches = [text for n in range(N_BATCHES) for text in written(engine, options, n)]
     draft = pupil.make_pupil(loaded.model)
-    curve, seconds = pupil.train(draft, batches, options.seed, options.steps)
+    if options.go_on:
+        draft.load_state_dict(load_file(options.go_on), strict=False)
+    held_out = written(engine, options, 0, held_out=True)
+    batches = []
+
+    def part(numbers):
+        batches.extend(new := [t for n in numbers for t in written(engine, options, n)])
+        return new
+
+    parts = [partial(part, range(first, N_BATCHES, 2)) for first in range(2)]
+    curve, seconds = pupil.train(
+        draft, parts, held_out, options.seed, options.steps, bool(options.go_on)
+    )
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "model.safetensors"
     tensors = {n: p.detach().bfloat16() for n, p in pupil.trained_parameters(draft).items()}
@@ -91,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
         "n_params": sum(t.numel() for t in tensors.values()),
         "megabytes": path.stat().st_size / 1e6,
         "n_texts": len(batches), "n_tokens": sum(len(t["hidden"]) for t in batches),
-        "n_held": texts.BATCH_SIZE, "temperature": texts.TEMPERATURE, "n_others": pupil.N_OTHERS,
+        "n_held": texts.N_HELD, "temperature": texts.TEMPERATURE, "n_others": pupil.N_OTHERS,
         "n_fitted": pupil.N_FITTED,
         "steps": options.steps, "batch_size": pupil.BATCH_SIZE, "seed": options.seed,
         "learning_rate": pupil.LEARNING_RATE, "seconds": round(seconds),
