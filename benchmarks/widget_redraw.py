@@ -3,8 +3,9 @@
     python benchmarks/widget_redraw.py            # stores its results
     python benchmarks/widget_redraw.py --quick    # a look: fewer presses, writes nothing
 
-The lectures' own cells show the widgets live in JupyterLab, in Chromium. The clock runs in the page, from the
-key event to the moment when the new picture is decoded. Widgets take turns, round after round.
+The lectures' own cells show the widgets live in JupyterLab, in Chromium. The clock runs in the
+page, from the key event to the moment when the new picture is decoded, or other tiles are there.
+Widgets take turns, round after round.
 """
 
 import argparse
@@ -66,9 +67,7 @@ def time_a_move(widget, slider: int, key: str) -> float:
     page.bring_to_front()
     widget.get_by_role("slider").nth(slider).focus()
     page.evaluate("() => { window.moved = null; }")
-    widget.evaluate(
-        f"root => {{ ({_TIME_A_MOVE})(root).then(ms => {{ window.moved = ms; }}); }}"
-    )
+    widget.evaluate(f"root => {{ ({_TIME_A_MOVE})(root).then(ms => {{ window.moved = ms; }}); }}")
     page.keyboard.press(key)
     page.wait_for_function("window.moved !== null", timeout=15_000)
     page.wait_for_timeout(150)

@@ -26,10 +26,10 @@ castles|museums|libraries|schools|universities|hospitals|farms|forests|rivers|mo
 snow|thunderstorms"""
 
 # Asked about in training only: the held-out prompts stay the same when this list grows.
-MORE_TOPICS = """spring|autumn|winter|the seasons|clouds|the wind|fire|ice|salt|sugar|honey|milk|bread
-pizza|soup|vegetables|bananas|oranges|potatoes|breakfast|a picnic|camping|fishing|sailing|tennis
-basketball|running|yoga|dancing|singing|the guitar|the violin|jazz|opera|photographs|comics|novels
-fairy tales|Shakespeare|grammar|spelling|maps|the compass|clocks|calendars|shoes|clothes|wool|cotton
+MORE_TOPICS = """spring|autumn|winter|the seasons|clouds|the wind|fire|ice|salt|sugar|honey|milk
+bread|pizza|soup|vegetables|bananas|oranges|potatoes|breakfast|a picnic|camping|fishing|sailing
+tennis|basketball|running|yoga|dancing|singing|the guitar|the violin|jazz|opera|photographs|comics
+novels|fairy tales|Shakespeare|grammar|spelling|maps|the compass|clocks|calendars|shoes|clothes|wool|cotton
 silk|furniture|houses|cities|villages|roads|traffic|cars|ships|submarines|rockets|lasers|batteries
 light bulbs|mirrors|lenses|microscopes|medicine|teeth|the eye|bones|muscles|blood|the lungs|memory
 stress|anger|kindness|teachers|homework|exams|jobs|a job interview|saving money|shopping|insurance
