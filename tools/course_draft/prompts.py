@@ -26,17 +26,18 @@ castles|museums|libraries|schools|universities|hospitals|farms|forests|rivers|mo
 snow|thunderstorms"""
 
 # Asked about in training only: the held-out prompts stay the same when this list grows.
-MORE_TOPICS = """spring|autumn|winter|the seasons|clouds|the wind|fire|ice|salt|sugar|honey|milk
-bread|pizza|soup|vegetables|bananas|oranges|potatoes|breakfast|a picnic|camping|fishing|sailing
-tennis|basketball|running|yoga|dancing|singing|the guitar|the violin|jazz|opera|photographs|comics
-novels|fairy tales|Shakespeare|grammar|spelling|maps|the compass|clocks|calendars|shoes|clothes|wool|cotton
-silk|furniture|houses|cities|villages|roads|traffic|cars|ships|submarines|rockets|lasers|batteries
-light bulbs|mirrors|lenses|microscopes|medicine|teeth|the eye|bones|muscles|blood|the lungs|memory
-stress|anger|kindness|teachers|homework|exams|jobs|a job interview|saving money|shopping|insurance
-elections|laws|the police|newspapers|television|advertising|the ancient Greeks|the Vikings|pirates
-knights|China|Japan|Mexico|Canada|Italy|Egypt|Australia|the Amazon|the Alps|the Moon landing
-Albert Einstein|Isaac Newton|Marie Curie|Leonardo da Vinci|frogs|snakes|spiders|butterflies|sharks
-bears|lions|chickens|cows|trees|flowers|mushrooms|grass|fungi|fossils|rocks|diamonds|sand|caves"""
+MORE_TOPICS = """spring|autumn|winter|the seasons|clouds|the wind|fire|ice|salt|sugar|honey
+milk|bread|pizza|soup|vegetables|bananas|oranges|potatoes|breakfast|a picnic|camping|fishing
+sailing|tennis|basketball|running|yoga|dancing|singing|the guitar|the violin|jazz|opera
+photographs|comics|novels|fairy tales|Shakespeare|grammar|spelling|maps|the compass|clocks
+calendars|shoes|clothes|wool|cotton|silk|furniture|houses|cities|villages|roads|traffic|cars
+ships|submarines|rockets|lasers|batteries|light bulbs|mirrors|lenses|microscopes|medicine|teeth
+the eye|bones|muscles|blood|the lungs|memory|stress|anger|kindness|teachers|homework|exams|jobs
+a job interview|saving money|shopping|insurance|elections|laws|the police|newspapers|television
+advertising|the ancient Greeks|the Vikings|pirates|knights|China|Japan|Mexico|Canada|Italy
+Egypt|Australia|the Amazon|the Alps|the Moon landing|Albert Einstein|Isaac Newton|Marie Curie
+Leonardo da Vinci|frogs|snakes|spiders|butterflies|sharks|bears|lions|chickens|cows|trees
+flowers|mushrooms|grass|fungi|fossils|rocks|diamonds|sand|caves"""
 
 ASKED = """What is {t}?|Explain {t} to a child.|Explain {t} in simple terms.|Tell me about {t}.
 Why is {t} important?|Write a short paragraph about {t}.|Give me three facts about {t}.
