@@ -3,6 +3,7 @@
     python tools/train_course_draft.py                 # texts, training, score: two hours at most
     python tools/train_course_draft.py --texts 0 8     # writes texts 0 to 7 only (a second process)
     python tools/train_course_draft.py --evaluate      # scores the stored weights
+    python tools/train_course_draft.py --go-on DRAFT/model.safetensors --output NEW  # goes on
 
 The texts are kept in --work, and those that are there are not written again. Prompts, draws and
 order depend on the seed alone. Written are weights, model card and training.json, to
@@ -35,7 +36,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--texts", type=int, nargs=2, metavar=("FIRST", "END"))
     parser.add_argument("--evaluate", action="store_true", help="score the stored weights only")
-    parser.add_argument("--go-on", type=Path, metavar="WEIGHTS", help="begin with these")
+    parser.add_argument(
+        "--go-on",
+        type=Path,
+        metavar="WEIGHTS",
+        help="begin with these, beside which their training.json lies",
+    )
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -114,6 +120,8 @@ def main(arguments: list[str] | None = None) -> int:
         "transformers": transformers.__version__, "sha256": sha256_of(path),
         "loss_curve": curve, "acceptance": evaluate(loaded, engine, options),
     }  # fmt: skip
+    if options.go_on:
+        facts["first"] = json.loads((options.go_on.parent / facts_path.name).read_text("utf-8"))
     facts_path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     write_card(options.output, facts)
     print(json.dumps(facts["acceptance"], indent=1), facts["sha256"], sep="\n")
