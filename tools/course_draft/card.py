@@ -74,8 +74,8 @@ def write_card(folder: Path, facts: dict) -> None:
     went_on = ""
     if first := facts.get("first"):  # the training.json of the weights that it went on from
         went_on = (
-            f" This was done twice: at first with {first['n_texts']:,} texts, {first['steps']:,} steps"
-            f" and an acceptance of {first['acceptance']['this draft model']:.3f} at their end."
+            f" This was done twice: at first with {first['n_texts']:,} texts, {first['steps']:,} "
+            f"steps and an acceptance of {first['acceptance']['this draft model']:.3f} then."
         )
     text = _CARD.format(
         **facts, went_on=went_on, minutes=facts["seconds"] / 60, results="\n".join(rows)
