@@ -3,8 +3,9 @@
     python benchmarks/widget_redraw.py            # stores its results
     python benchmarks/widget_redraw.py --quick    # a look: fewer presses, writes nothing
 
-Each widget is live in its lecture in JupyterLab, in Chromium. The clock runs in the page, from the
-key event to the moment when the new picture is decoded. Widgets take turns, round after round.
+The lectures' own cells show the widgets live in JupyterLab, in Chromium. The clock runs in the
+page, from the key event to the moment when the new picture is decoded, or other tiles are there.
+Widgets take turns, round after round.
 """
 
 import argparse
@@ -20,30 +21,31 @@ sys.path[:0] = [str(ROOT / "tests" / "browser"), str(ROOT / "tools")]
 
 from lab_browser import CHROMIUM, live_lab  # noqa: E402
 
-# Notebook, what the widget's cell is found by, the number of the slider that is moved.
+# What the widget's cell is found by, and the number of the slider that is moved.
 WIDGETS = {
-    "CostCalculator": ("05_compute_and_memory", "CostCalculator(", 0),
-    "StepBreakdown": ("05_compute_and_memory", "StepBreakdown(", 0),
-    "ScheduleView": ("06_pipeline_parallelism", "ScheduleView(n_requests", 0),
-    "PipelineCalculator": ("06_pipeline_parallelism", 'PipelineCalculator("llama', 1),
-    "TensorParallelCalculator": ("07_tensor_parallelism", 'TensorParallelCalculator("llama', 1),
-    "BeamStepper": ("09_beam_search", "BeamStepper(engine, model=", 2),
-    "SamplingView": ("10_sampling", 'SamplingView(loaded, source="peaked")', 0),
-    "QuantisationView": ("12b_packed_weights", "QuantisationView(", 0),
+    "CostCalculator": 0,
+    "StepBreakdown": 0,
+    "ScheduleView": 0,
+    "PipelineCalculator": 1,
+    "TensorParallelCalculator": 1,
+    "BeamStepper": 2,
+    "SamplingView": 0,
+    "QuantisationView": 0,
+    "SpeculationView": 0,
 }
-# From the event to a picture with another source whose pixels are there.
-_TIME_A_MOVE = """(image) => new Promise((done, fail) => {
-    const root = image.closest('.lecture-widget'), before = image.src;
+# From the event to a picture with another source whose pixels are there, or to other tiles.
+_TIME_A_MOVE = """(root) => new Promise((done, fail) => {
+    const tiles = () => [...root.querySelectorAll('span:has(> br)')].map(t => t.innerText).join();
+    const shown = () => root.querySelector('img')?.src ?? tiles(), before = shown();
     const timer = setTimeout(() => fail(new Error('the picture did not change')), 10000);
     let began = null;
     document.addEventListener('keydown', e => { began = e.timeStamp; },
                               {capture: true, once: true});
     const watch = new MutationObserver(async () => {
-        const now = root.querySelector('img');
-        if (began === null || !now || now.src === before) return;
+        if (began === null || ['', before].includes(shown())) return;
         watch.disconnect();
         clearTimeout(timer);
-        await now.decode();
+        await root.querySelector('img')?.decode();
         done(performance.now() - began);
     });
     watch.observe(root, {childList: true, subtree: true, attributes: true});
@@ -52,13 +54,11 @@ _TIME_A_MOVE = """(image) => new Promise((done, fail) => {
 
 def open_widgets(open_notebook) -> dict:
     """Each widget's output area, live."""
-    lectures, shown = {}, {}
-    for name, (notebook, call, _slider) in tqdm(WIDGETS.items(), desc="Opening", unit="widget"):
-        if notebook not in lectures:
-            lectures[notebook] = open_notebook(f"notebooks/{notebook}.ipynb")
-            lectures[notebook].run_setup()
-        shown[name] = lectures[notebook].show_widget(call)
-    return shown
+    from lab_server import WIDGETS as NOTEBOOK
+
+    lectures = open_notebook(NOTEBOOK)
+    lectures.run_setup()
+    return {name: lectures.show_widget(f"{name}(") for name in tqdm(WIDGETS, desc="Opening")}
 
 
 def time_a_move(widget, slider: int, key: str) -> float:
@@ -67,10 +67,7 @@ def time_a_move(widget, slider: int, key: str) -> float:
     page.bring_to_front()
     widget.get_by_role("slider").nth(slider).focus()
     page.evaluate("() => { window.moved = null; }")
-    image = widget.get_by_role("img").first.element_handle()
-    page.evaluate(
-        f"image => {{ ({_TIME_A_MOVE})(image).then(ms => {{ window.moved = ms; }}); }}", image
-    )
+    widget.evaluate(f"root => {{ ({_TIME_A_MOVE})(root).then(ms => {{ window.moved = ms; }}); }}")
     page.keyboard.press(key)
     page.wait_for_function("window.moved !== null", timeout=15_000)
     page.wait_for_timeout(150)
@@ -88,7 +85,7 @@ def measure(shown: dict, n_rounds: int) -> dict[str, list[float]]:
             # There and back, so that no slider comes to its end.
             there = "ArrowRight" if name in _BEGIN_AT_THE_LEFT_END else "ArrowLeft"
             back = "ArrowLeft" if there == "ArrowRight" else "ArrowRight"
-            ms = time_a_move(widget, WIDGETS[name][2], (there, back)[n % 2])
+            ms = time_a_move(widget, WIDGETS[name], (there, back)[n % 2])
             if n >= 2:  # the first two warm up
                 times[name].append(ms)
     return times

@@ -14,7 +14,7 @@ from ..scoring import token_texts
 from .base import IntSlider, PictureWidget, close_lines
 
 MOST_DRAFTED = 10
-_N_NEW = 33
+_N_NEW = 25
 
 
 class SpeculationView(PictureWidget):

@@ -8,8 +8,9 @@ the library and with published tables; one number a widget is compared with the 
 
 import pytest
 from lab_page import keep_screenshot
+from lab_server import WIDGETS_SETUP
 from playwright.sync_api import expect
-from widget_replica import Replica
+from widget_replica import REDRAW_MS, Replica
 
 from lecture_lib import widgets
 from lecture_lib.costs.units import format_seconds
@@ -40,7 +41,7 @@ def show(widgets_page, loaded):
     """Shows the widget of a class, live as in its lecture, beside a new one here."""
     names = {name: getattr(widgets, name) for name in widgets.__all__}
     known = {"spec": loaded.spec, "loaded": loaded, "engine": Engine(loaded)}
-    known |= {"bandwidth": 20e9, "tokens_per_s": {}}  # as lab_server.WIDGETS_SETUP has them
+    exec("\n".join(WIDGETS_SETUP.splitlines()[-2:]), known)  # the numbers and texts
 
     def show_one(name):
         call = f"{name}("
@@ -164,6 +165,25 @@ def test_beam_scores_are_the_librarys(show):
     replica.press_arrow(replica.here.beams, 1)
     trace = beam_search(beam_finds_what_greedy_misses(), num_beams=3, max_new_tokens=3)
     expect(replica.shown).to_contain_text(f"score {trace.scores[0]:.3f}")
+
+
+def test_speculation_view_shows_the_passes_of_each_setting(show):
+    """Its words and tiles are compared; a live one has no picture."""
+    replica = show("SpeculationView")
+    view = replica.here
+    for text in (1, 0):
+        replica.choose(view.text, text)
+        for by in (5, -8, 3):
+            replica.press_arrow(view.k, by)
+            replica.expect_the_same(expect)
+    passes = replica.shown.get_by_text("passes for 24 tokens")
+    expect(passes).to_contain_text(f"{len(view.passes)} passes for 24 tokens")
+    replica.shown.get_by_role("button", name="Measure").click()
+    expect(replica.shown).to_contain_text("measured: plain", timeout=REDRAW_MS)
+    keep_screenshot(replica.shown, "widget_SpeculationView")
+    replica.press_arrow(view.k, 1)  # what was measured was measured with another k
+    expect(replica.shown).not_to_contain_text("measured: plain")
+    replica.expect_the_same(expect)
 
 
 def test_typed_text_is_cut_as_the_tokenizer_cuts_it(widgets_page, loaded):
