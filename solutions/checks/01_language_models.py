@@ -81,8 +81,8 @@ BIGRAM_MODEL = Task(
         ("sum(row.values())", {
          "sum(sum(r.values()) for r in counts.values())":
          "these are shares of ALL pairs; divide each row by its own sum",
-         "sum(r.get(right, 0) for r in counts.values())": "this is p(left | right): divide "
-         "a count by the sum of its ROW, that of the word on the left"}),
+         "sum(r.get(right, 0) for r in counts.values())": "this is p(left | right): divide a count "
+         "by the sum of its ROW, that of the word on the left"}),
         (" / sum(row.values())", "", "these are counts; divide each row by its sum"),
         ("row.get(right, 0) + 1", {
          "1": "each pair was counted once, however often it comes; add 1 each time",
@@ -116,17 +116,17 @@ CONTINUATION_LOG_PROBS = Task(
     ],
     misconceptions=[
         ("log_probs[i, token_ids[i + 1]]", {
-         "log_probs[i + 1, token_ids[i + 1]]": "off by one: row i has SEEN token i; it predicts "
-         "the one after it",
-         "log_probs[i, token_ids[i]]": "row i was asked for the token it has just seen; it "
-         "predicts token_ids[i + 1]",
-         "log_probs[i + 1, token_ids[i]]": "token i was looked up in row i + 1: drop the last "
-         "ROW and the first TOKEN",
+         "log_probs[i + 1, token_ids[i + 1]]":
+         "off by one: row i has SEEN token i; it predicts the one after it",
+         "log_probs[i, token_ids[i]]":
+         "row i was asked for the token it has just seen; it predicts token_ids[i + 1]",
+         "log_probs[i + 1, token_ids[i]]":
+         "token i was looked up in row i + 1: drop the last ROW and the first TOKEN",
          "log_probs[i].max()": "this is the LIKELIEST token; look up the one of the text"}),
         ("n_prompt - 1, ", "", "the prompt was scored too: tokens count from index n_prompt on"),
         ("in rows])", {
-         "in range(len(token_ids) - 1)])[n_prompt:]": "the continuation's first token is missing: "
-         "row n_prompt - 1 predicts it",
+         "in range(len(token_ids) - 1)])[n_prompt:]":
+         "the continuation's first token is missing: row n_prompt - 1 predicts it",
          "in rows]).sum()": "this is the total; return a log-probability for each token"}),
         ("torch.log_softmax(logits, dim=-1)", {
          "logits": "these are logits; log_softmax makes log-probabilities of them",
@@ -174,12 +174,12 @@ BATCH_LOG_PROBS = Task(
     misconceptions=[
         (".where(is_text, 0.0)", "", "the padding was scored: of n tokens, n - 1 count"),
         ("torch.arange(1, longest) < lengths[:, None]", {
-         "input_ids[:, 1:] != pad_id": "a text may hold pad_id: what is padding follows from the "
-         "lengths",
+         "input_ids[:, 1:] != pad_id":
+         "a text may hold pad_id: what is padding follows from the lengths",
          "torch.arange(longest - 1) < lengths[:, None]":
          "off by one: of each shorter text, a token of padding was scored, too"}),
-        ("ids + [pad_id] * (longest - len(ids))",
-         "[pad_id] * (longest - len(ids)) + ids", "longest) <", "longest) > longest -",
+        ("ids + [pad_id] * (longest - len(ids))", "[pad_id] * (longest - len(ids)) + ids",
+         "longest) <", "longest) > longest -",
          "padded on the LEFT, the real tokens see the padding; on the right nothing sees it"),
         ("[:, :-1]", "[:, 1:]", "off by one: row i has SEEN token i; drop the last row"),
         ("    longest = max(", {
