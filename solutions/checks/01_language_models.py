@@ -77,10 +77,10 @@ BIGRAM_MODEL = Task(
          '[*words, *["<end>"][words is not texts[-1] :]], strict=False':
          "only the last text got its '<end>'; EVERY text has one"}),
         ('["<start>", *words], [*words', "words, [*words[1:]",
-         "the first word of each text follows '<start>', which is missing"),
+         "each text's first word follows '<start>'"),
         ("sum(row.values())", {
          "sum(sum(r.values()) for r in counts.values())":
-         "these are shares of ALL pairs; divide each row by its own sum",
+         "shares of ALL pairs: divide each row by its own sum",
          "sum(r.get(right, 0) for r in counts.values())": "this is p(left | right): divide a count "
          "by the sum of its ROW, that of the word on the left"}),
         (" / sum(row.values())", "", "these are counts; divide each row by its sum"),
@@ -88,11 +88,10 @@ BIGRAM_MODEL = Task(
          "1": "each pair was counted once, however often it comes; add 1 each time",
          'row.get(right, 0) + 1 / ["<start>", *words].count(left)':
          "each text got its own p, and their mean was taken: count all texts, then divide once"}),
-        ('zip(["<start>", *words], [*words, "<end>"], strict=True)',
-         '{*zip(["<start>", *words], [*words, "<end>"])}',
-         "a pair that comes twice in ONE text was counted once there; add 1 each time"),
+        ('zip(["<start>", *words], [*words, "<end>"], strict=True)', '{*zip(["<start>", *words], '
+         '[*words, "<end>"])}', "a pair that comes twice in ONE text counts twice"),
         ("for left, right in zip", "for right, left in zip",
-         "this is p(left | right); the row is that of the word on the left"),
+         "this is p(left | right); a row is that of the left word"),
     ])  # fmt: skip
 
 
@@ -116,17 +115,14 @@ CONTINUATION_LOG_PROBS = Task(
     ],
     misconceptions=[
         ("log_probs[i, token_ids[i + 1]]", {
-         "log_probs[i + 1, token_ids[i + 1]]":
-         "off by one: row i has SEEN token i; it predicts the one after it",
-         "log_probs[i, token_ids[i]]":
-         "row i was asked for the token it has just seen; it predicts token_ids[i + 1]",
-         "log_probs[i + 1, token_ids[i]]":
-         "token i was looked up in row i + 1: drop the last ROW and the first TOKEN",
+         "log_probs[i + 1, token_ids[i + 1]]": "off by one: row i predicts token i + 1",
+         "log_probs[i, token_ids[i]]": "row i has seen token i; it predicts token_ids[i + 1]",
+         "log_probs[i + 1, token_ids[i]]": "token i was looked up in row i + 1, not in row i - 1",
          "log_probs[i].max()": "this is the LIKELIEST token; look up the one of the text"}),
         ("n_prompt - 1, ", "", "the prompt was scored too: tokens count from index n_prompt on"),
         ("in rows])", {
          "in range(len(token_ids) - 1)])[n_prompt:]":
-         "the continuation's first token is missing: row n_prompt - 1 predicts it",
+         "the first token is missing: row n_prompt - 1 predicts it",
          "in rows]).sum()": "this is the total; return a log-probability for each token"}),
         ("torch.log_softmax(logits, dim=-1)", {
          "logits": "these are logits; log_softmax makes log-probabilities of them",
@@ -174,13 +170,11 @@ BATCH_LOG_PROBS = Task(
     misconceptions=[
         (".where(is_text, 0.0)", "", "the padding was scored: of n tokens, n - 1 count"),
         ("torch.arange(1, longest) < lengths[:, None]", {
-         "input_ids[:, 1:] != pad_id":
-         "a text may hold pad_id: what is padding follows from the lengths",
-         "torch.arange(longest - 1) < lengths[:, None]":
-         "off by one: of each shorter text, a token of padding was scored, too"}),
+         "input_ids[:, 1:] != pad_id": "a text may hold pad_id: go by the lengths",
+         "torch.arange(longest - 1) < lengths[:, None]": "off by one: a token of padding counts"}),
         ("ids + [pad_id] * (longest - len(ids))", "[pad_id] * (longest - len(ids)) + ids",
          "longest) <", "longest) > longest -",
-         "padded on the LEFT, the real tokens see the padding; on the right nothing sees it"),
+         "padded on the LEFT, the real tokens see the padding"),
         ("[:, :-1]", "[:, 1:]", "off by one: row i has SEEN token i; drop the last row"),
         ("    longest = max(", {
          "    if texts[1:]:\n        return [float(batch_log_probs(model, [ids], pad_id)[0]) for "
@@ -196,9 +190,8 @@ BATCH_LOG_PROBS = Task(
          "softmax rounds a very small probability to 0.0; log_softmax does not"}),
         ("picked.where(is_text, 0.0)", "(picked * is_text)",
          "0 times -inf is nan, for a padding token that is impossible: torch.where leaves it out"),
-        ("[:, :-1], dim=-1)", ", dim=-1)", ".sum(dim=-1)",
-         ".sum(-1) + log_probs[:, -1].gather(-1, input_ids[:, :1])[:, 0]",
-         "the first token was scored by row -1, the LAST one; nothing predicts it"),
+        ("[:, :-1], dim=-1)", ", dim=-1)", ".sum(dim=-1)", ".sum(-1) + log_probs[:, -1].gather(-1, "
+         "input_ids[:, :1])[:, 0]", "the first token was scored, by row -1: nothing predicts it"),
     ])  # fmt: skip
 
 
@@ -241,9 +234,8 @@ TEXT_PERPLEXITY = Task(
         ("log_softmax(model(ids), dim=-1)", "softmax(model(ids), dim=-1).log()",
          "softmax rounds a very small probability to 0.0, whose logarithm is -inf: log_softmax"),
         ("math.exp(", "2 ** (", "these are natural logarithms: exp, not a power of 2"),
-        ("math.exp(-sum(log_probs) / len(log_probs))",
-         "math.prod(map(math.exp, log_probs)) ** (-1 / len(log_probs))",
-         "the product of hundreds of probabilities is 0.0 in floats: add logarithms"),
+        ("math.exp(-sum(log_probs) / len(log_probs))", "math.prod(map(math.exp, log_probs)) ** (-1 "
+         "/ len(log_probs))", "a product of hundreds of probabilities is 0.0: add logarithms"),
     ])  # fmt: skip
 
 TASKS = [SEQUENCE_LOG_PROB, BIGRAM_MODEL, CONTINUATION_LOG_PROBS, BATCH_LOG_PROBS, TEXT_PERPLEXITY]

@@ -47,14 +47,12 @@ GENERATE_WITH_CHOICE = Task(
         choice(rng, 2, 3, Probe(choose_by_rank, 0), "logits whose exp is infinity", 200),
     ],
     compare=Close(rtol=1e-3, atol=1e-6), watch=("mutated", "n_calls"), misconceptions=[
-        ("int(choose(probs))", "int(probs.argmax())",
-         "the likeliest token was taken: choose(probs)"),
+        ("int(choose(probs))", "int(probs.argmax())", "choose(probs) says which token it is"),
         ("torch.softmax(model(token_ids)[-1], dim=-1)", {
          "model(token_ids)[-1]": "choose got logits: it gets the softmax of the last row",
          "torch.softmax(model(token_ids), dim=0)[-1]":
          "softmax ran over the positions; it runs over the VOCABULARY, logits[-1]",
-         "model(token_ids)[-1].exp()":
-         "exp of the logits sums to 1 in the toy model only: softmax"}),
+         "model(token_ids)[-1].exp()": "only in the toy model exp of the logits sums to 1"}),
         ("(token_ids)[-1]", "(token_ids)[0]", "the first row predicts token 1; take the last row"),
         ("model(token_ids)", {
          "model(token_ids[-1:] if trace else token_ids)":
@@ -65,13 +63,11 @@ GENERATE_WITH_CHOICE = Task(
          "probs[token_id].log()": "the trace holds log-probabilities, not probabilities"}),
         ("(token_id, float", "(int(choose(probs)), float",
          "choose is called twice a step, and may roll dice: keep its answer in a variable"),
-        ("return trace", "return token_ids",
-         "this is the text; return the trace of the new tokens"),
-        ("range(max_new_tokens)", "range(max(1, max_new_tokens))",
-         "one token was generated where max_new_tokens is 0"),
+        ("return trace", "return token_ids", "this is the text; return the trace of new tokens"),
+        ("range(max_new_tokens)", "range(max(1, max_new_tokens))", "0 tokens give none"),
         ("token_ids.append(token_id)", {
          "token_ids.append(int(probs.argmax()))":
-         "the text went on with the most likely token: append what choose returned"}),
+         "append what choose returned, not the likeliest"}),
         ("[token_id])))", "[token_id])))\n        if token_id == 0:\n            break",
          "stopped at token 0; no end token is spoken of: max_new_tokens"),
     ])  # fmt: skip
@@ -89,8 +85,7 @@ POSITIONS_PROCESSED = Task(
          "prompt_len + n_new_tokens": "without a cache each call processes the whole text AGAIN",
          "prompt_len + n_new_tokens - 1 if n_new_tokens else 0":
          "this is the count WITH a cache; the naive loop processes the whole text each time",
-         "n_new_tokens * ((2 * prompt_len + n_new_tokens - 1) // 2)":
-         "rounded (//) before it was multiplied",
+         "n_new_tokens * ((2 * prompt_len + n_new_tokens - 1) // 2)": "rounded (//) too early",
          "prompt_len * n_new_tokens + n_new_tokens**2 // 2":
          "n²/2 is right for large n only: 0 + 1 + ... + (n - 1) is n (n - 1) / 2"}),
         ("prompt_len + i for", {
@@ -136,17 +131,16 @@ STREAM_TEXT = Task(
          "each token was decoded by itself, which loses spaces and characters: decode ALL so far"),
         ('text.rstrip("\\ufffd")', {
          "text": "hold back the \ufffd at the end until the last token has come",
-         'shown if text.endswith("\\ufffd") else text':
-         "complete characters were held back with the broken one behind them",
+         'shown if text.endswith("\\ufffd") else text': "only the broken end waits, not all",
          'text.removesuffix("\\ufffd")': "only ONE \ufffd is held back; there can be several",
          'text.replace("\\ufffd", "")': "a \ufffd in the middle belongs to the text",
          'shown if "\\ufffd" in text else text': "only a \ufffd at the END can become a character",
          'text.split("\\ufffd")[0]': "the text is cut at its FIRST \ufffd; those at its end wait"}),
         ("if n < len(token_ids)", "if True",
-         "after the last token everything is shown, even a broken character"),
+         "after the last token everything is shown, even a \ufffd"),
         ("text[len(shown) :]", "text", "each piece is the whole text so far; return what is new"),
         ("pieces.append(", "text == shown or pieces.append(",
-         "fewer pieces than tokens: where nothing is new, the piece is ''"),
+         "where nothing is new, the piece is ''"),
         ("shown = text", "shown = decode(token_ids[:n])",
          "the piece begins behind a \ufffd that was not shown: remember what WAS shown"),
         ("return pieces", 'return "".join(pieces)', "this is one text; return the list of pieces"),
@@ -166,20 +160,16 @@ LEFT_PAD = Task(
          "[1] * len(ids) + [0] * n", "the padding goes in front"),
         ("torch.tensor([[0] * n + [1] * len(ids) for ids, n in rows])", {
          "(input_ids != pad_id).long()": "a pad_id WITHIN a prompt is masked: use the lengths",
-         "((input_ids != pad_id).cumsum(1) > 0).long()":
-         "a prompt may BEGIN with pad_id: use the lengths"}),
+         "((input_ids != pad_id).cumsum(1) > 0).long()": "pad_id may BEGIN a prompt"}),
         ("[pad_id] * n", "[0] * n", "the padding is pad_id, not always 0"),
-        ("[0] * n + [1] * len(ids)", "[1] * n + [0] * len(ids)",
-         "1 is for a real token, 0 for padding"),
+        ("[0] * n + [1] * len(ids)", "[1] * n + [0] * len(ids)", "1 is a real token, 0 padding"),
         ("(attention_mask.cumsum(dim=1) - 1).clamp(min=0)", {
-         "torch.arange(longest).expand(len(rows), -1)":
-         "the positions count the padding, too; a prompt begins with 0",
+         "torch.arange(longest).expand(len(rows), -1)": "the positions count the padding",
          "(attention_mask.cumsum(dim=1) - 1)": "the padding has position -1; give it 0",
          "attention_mask.cumsum(dim=1)": "a prompt's first token has position 0",
          "(torch.arange(longest) * attention_mask)":
          "the positions are the columns', which count the padding; each prompt begins with 0"}),
-        (".clamp(min=0)", ".masked_fill(attention_mask == 0, 1)",
-         "padding has position 1; give it 0"),
+        (".clamp(min=0)", ".masked_fill(attention_mask == 0, 1)", "padding has position 0, not 1"),
     ])  # fmt: skip
 
 
@@ -233,15 +223,14 @@ GENERATE_BATCH = Task(
          "pad_id))", "padded on the right, a shorter prompt's last column is padding"),
         ("model(ids, mask, positions)", {
          "model(ids, torch.ones_like(mask), positions)":
-         "the padding was not masked, so that the shorter prompts see it",
+         "the shorter prompts see their padding: mask it",
          "model(ids, (m := (ids != pad_id).long()), (m.cumsum(dim=1) - 1).clamp(min=0))":
          "real tokens may have the id pad_id: make the mask from the lengths, and let it grow",
          "model(ids, (ids != pad_id).long(), positions)":
          "the mask is ids != pad_id: new tokens may be pad_id, so append a 1 to left_pad's mask",
          "model(ids, mask, torch.arange(ids.shape[1]).expand_as(ids))":
          "the positions count the padding: a row's first real token has 0"}),
-        ("torch.ones_like", "torch.zeros_like",
-         "the mask has zeros for new tokens: no row sees them"),
+        ("torch.ones_like", "torch.zeros_like", "the mask hides the new tokens: append a 1"),
         ("positions[:, -1:] + 1", {
          "positions[:, -1:]": "all new tokens have the same position; add 1 each time",
          "0 * positions[:, -1:] + positions.shape[1]": "a new token's position is its column, "
@@ -253,13 +242,13 @@ GENERATE_BATCH = Task(
          "return [[t for t in row if t != eos_token_id] for row in new_ids]":
          "the end token is missing; it is its row's last one",
          "return [[*p, *row] for p, row in zip(prompts, new_ids)]":
-         "the prompts are in the result; return the new tokens only"}),
+         "only the new tokens are asked for"}),
         ("    ids, mask, positions = left_pad",
          "    if prompts[1:]:\n        return [generate_batch(model, [p], max_new_tokens, "
          "eos_token_id, pad_id)[0] for p in prompts]\n    ids, mask, positions = left_pad",
-         "right tokens, but one prompt after another: one call per step is enough"),
+         "right tokens, but one prompt after another: one call per step"),
         ("            break", "            pass",
-         "right tokens, but the model was called again when all rows had ended"),
+         "the model was called again when all rows had ended"),
         ("[:, -1].argmax(dim=-1)", "[range(len(prompts)), [len(p) - 1 + ids.shape[1] - "
          "max(map(len, prompts)) for p in prompts]].argmax(dim=-1)", "predictions were read at the "
          "prompts' lengths, as for padding on the RIGHT: last column"),

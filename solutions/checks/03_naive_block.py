@@ -40,26 +40,21 @@ PACKED_ATTENTION = Task(
     misconceptions=[
         ("X.reshape(seq_len, n_heads, -1).transpose(0, 1)", {
          "X.reshape(n_heads, seq_len, -1)":
-         "a reshape alone gives head 0 the first TOKENS: make it (L, n_H, H), then swap",
-         "X.reshape(seq_len, -1, n_heads).permute(2, 0, 1)":
-         "head i gets every n_H-th column; it owns H columns side by side",
-         "X.reshape(seq_len, n_heads, -1)":
-         "partition_heads returns (L, n_H, H): the heads' axis comes first",
+         "head 0 gets the first TOKENS: reshape to (L, n_H, H), then swap",
+         "X.reshape(seq_len, -1, n_heads).permute(2, 0, 1)": "a head owns H columns side by side",
+         "X.reshape(seq_len, n_heads, -1)": "(L, n_H, H): the heads' axis comes first",
          "torch.stack(X.chunk(n_heads, dim=0))":
          "partition_heads splits the tokens (axis 0); a head gets ALL tokens, some columns"}),
         ("Z.transpose(0, 1).flatten(1)", "Z.reshape(Z.shape[1], -1)",
          "a reshape alone mixes tokens: swap back to (L, n_H, H), then flatten"),
         (*SPLIT, "X.reshape(n_heads, seq_len, -1)", "Z.transpose(0, 1).flatten(1)",
-         "Z.reshape(Z.shape[1], -1)",
-         "both are a reshape alone, which mixes tokens inside the heads: transpose, too"),
+         "Z.reshape(Z.shape[1], -1)", "both are a reshape alone, which mixes tokens in the heads"),
         (*SPLIT, "X.reshape(seq_len, -1, n_heads).permute(2, 0, 1)", "Z.transpose(0, 1).flatten(1)",
          "Z.permute(1, 2, 0).flatten(1)",
-         "both give a head every n_H-th column, and undo each other; it owns H side by side"),
+         "both give a head every n_H-th column; it owns H side by side"),
         ("(text_of[:, None] == text_of)", {
-         "torch.ones(len(Q), len(Q)).bool()":
-         "texts see one another: a token attends to its own text only",
-         "(text_of[:, None] >= text_of)":
-         "a text sees earlier ones whose number is smaller: ask for EQUAL numbers"}),
+         "torch.ones(len(Q), len(Q)).bool()": "texts see one another: only its own text",
+         "(text_of[:, None] >= text_of)": "a text sees those with a smaller number: use =="}),
         (".tril()", {
          "": "nothing is causal: tokens see the later ones of their own text",
          ".tril(-1)": "off by one: no token sees itself: tril() keeps the diagonal",
@@ -75,13 +70,11 @@ PACKED_ATTENTION = Task(
          " / math.sqrt(Q.shape[-1])": "the scale is √D here; a head has width H: divide by √H",
          "": "the scores are not scaled: divide by √H before softmax",
          " / q.shape[-1]": "the scores are divided by H; it is √H"}),
-        ("q @ k.mT", "k @ q.mT",
-         "these are the scores of K Q^T: row l belongs to the query of token l"),
+        ("q @ k.mT", "k @ q.mT", "K Q^T: row l belongs to the query of token l, Q K^T"),
         ("weights @ v)", "weights @ v)[text_of.argsort(stable=True)]",
          "the texts come out in the order of their numbers; each row belongs at its token's place"),
-        (" / math.sqrt(q.shape[-1])", "", "    visible = (",
-         "    q /= math.sqrt(q.shape[-1])\n    visible = (",
-         "q /= ... changes the caller's Q, of which q is a view: q = q / ... makes a new tensor"),
+        (" / math.sqrt(q.shape[-1])", "", "    visible = (", "    q /= math.sqrt(q.shape[-1])\n    "
+         "visible = (", "q /= ... changes the caller's Q, of which q is a view: q = q / ..."),
     ])  # fmt: skip
 
 
@@ -106,15 +99,14 @@ BLOCK = Task(
          'F.gelu(norm(Out) @ W["W_1"])': "gelu stands in the MLP; here it is relu"}),
         ('torch.relu(norm(Out) @ W["W_1"])', 'norm(Out) @ W["W_1"]', 'A @ W["W_2"]',
          'torch.relu(A @ W["W_2"])',
-         "relu stands behind W^2; it belongs between W^1 and W^2, at the width F"),
+         "relu belongs between W^1 and W^2, at the width F, not behind W^2"),
         ("Out = X + Z", "Out = Z", "return Out + A", "return A",
          "both residual connections are missing: Out = X + ..., X' = Out + ..."),
         ("Out = X + Z", "Out = Z", "the first residual connection is missing: Out = X + Z W^O"),
         ("return Out", {
          "return 0": "the second residual connection is missing",
          "return X": "the second residual connection adds X, and loses attention's part: add Out"}),
-        ("= norm(X)", "= X", "norm(Out)", "Out",
-         "both norms are missing: norm(X) before attention, norm(Out) before the MLP"),
+        ("= norm(X)", "= X", "norm(Out)", "Out", "both norms are missing, norm(X) and norm(Out)"),
         ("norm(Out)", {
          "Out": "the second norm is missing: the MLP reads norm(Out)",
          "norm(X)": "the MLP reads X, beside attention instead of after it: it reads norm(Out)"}),
@@ -123,12 +115,11 @@ BLOCK = Task(
         ("= norm(X)", "= X", "norm(Out)", "Out", 'X + Z @ W["W_o"]', 'norm(X + Z @ W["W_o"])',
          'Out + A @ W["W_2"]', 'norm(Out + A @ W["W_2"])',
          "the norms come behind the additions; here they come before attention and MLP"),
-        ("W[name]", "W[name].T", 'W["W_o"]', 'W["W_o"].T',
-         "the square matrices are transposed: it is X @ W"),
+        ("W[name]", "W[name].T", 'W["W_o"]', 'W["W_o"].T', "the matrices are transposed: X @ W"),
         ("merge_heads(attend(Q, K, V))", "attend(Q, K, V).reshape(X.shape)",
          "a reshape alone mixes the tokens of the heads: merge_heads"),
         ("partition_heads(Y, n_heads)", "partition_heads(Y, 1)",
-         "attention ran as one head of width D: partition first"),
+         "one head of width D: partition first"),
     ])  # fmt: skip
 
 
@@ -142,39 +133,33 @@ NAIVE_FLOPS = Task(
         Case(12, 2, between(rng, 3, 20), 0, label="no new token"),
     ],
     misconceptions=[
-        ("return total", "return total // 2",
-         "half of it: a multiply-add is 2 FLOPs, so 2·m·n·k per product"),
+        ("return total", "return total // 2", "half of it: a multiply-add is 2 FLOPs"),
         ("range(prompt_len, prompt_len + n_new_tokens)", {
-         "[prompt_len] * n_new_tokens":
-         "every pass was counted with the prompt's length; it grows, L, L + 1, …",
+         "[prompt_len] * n_new_tokens": "the length stands still; it grows, L, L + 1, …",
          "range(prompt_len + 1, prompt_len + n_new_tokens + 1)":
-         "off by one: the first pass sees L tokens, the last L + n - 1",
-         "range(prompt_len, prompt_len + n_new_tokens + 1)":
-         "one pass too many: n tokens take n passes",
-         "range(prompt_len, prompt_len + min(n_new_tokens, 1))":
-         "this is the first pass alone; each new token takes one"}),
+         "one too long: from L to L + n - 1",
+         "range(prompt_len, prompt_len + n_new_tokens + 1)": "one pass too many: n passes",
+         "range(prompt_len, prompt_len + min(n_new_tokens, 1))": "this is the first pass alone"}),
         ("total +=", "total =", "this is the last pass alone; add up all of them"),
         ("        qkv", "        rows = seq_len if seq_len == prompt_len else 1\n        qkv",
          "4 * (2 * seq_len", "4 * (2 * rows", "head = 2 * (2 * seq_len", "head = 2 * (2 * rows",
          "mlp = 2 * (2 * seq_len", "mlp = 2 * (2 * rows",
-         "one row per step is what a KV cache would do; here all are computed again"),
+         "one row per step is what a cache would do; here all are computed"),
         ("n_heads * one_head", {
          "0": "rows 7 and 8 are missing: 2·L·L·H each, in every head",
          "one_head": "rows 7 and 8 are counted for a single head"}),
         ("head = 2 * (2", "head = (2", "attention has two products, Q_i K_i^T AND score_i V_i"),
-        ("seq_len * head_dim", "seq_len * d_model",
-         "each head is counted as D wide; it has H = D / n_heads columns"),
+        ("seq_len * head_dim", "seq_len * d_model", "a head is D / n_heads wide, not D"),
         ("n_heads, 4 * d_model", "n_heads, d_model", "the MLP is 4D wide inside, not D"),
         ("4 * (2", "3 * (2", "row 10 is missing: Q, K, V and Out each have a D×D matrix"),
-        ("mlp = 2 * (2", "mlp = (2",
-         "only one of the MLP's two products is counted, rows 11 AND 13"),
+        ("mlp = 2 * (2", "mlp = (2", "the MLP has two products, rows 11 AND 13"),
         ("2 * (2 * seq_len * seq_len", "2 * (seq_len * (seq_len + 1)",
          "the scores are counted as a triangle; they are computed whole, L×L, and then masked"),
         ("(2 * seq_len * d_model * d_model)", "(seq_len * d_model * (2 * d_model - 1))",
          "2 * (2 * seq_len * seq_len * head_dim)", "seq_len * (seq_len * (2 * head_dim - 1) + "
          "head_dim * (2 * seq_len - 1))", "2 * (2 * seq_len * d_model * d_ff)", "seq_len * (d_ff * "
-         "(2 * d_model - 1) + d_model * (2 * d_ff - 1))", "counted with k - 1 additions for k "
-         "products; here a product costs 2·m·n·k"),
+         "(2 * d_model - 1) + d_model * (2 * d_ff - 1))", "counted with k - 1 additions; here a "
+         "product costs 2·m·n·k"),
     ])  # fmt: skip
 
 
@@ -195,29 +180,27 @@ GROUPED_ATTENTION = Task(
     ],
     misconceptions=[
         ("Y.repeat_interleave(len(Q) // len(V), dim=0)", {
-         "Y.repeat(len(Q) // len(V), 1, 1)":
-         "neighbouring query heads share a key head, 0 0 1 1: repeat_interleave",
+         "Y.repeat(len(Q) // len(V), 1, 1)": "neighbours share a key head: repeat_interleave",
          "Y.repeat_interleave(2 if len(V) < len(Q) else 1, dim=0)":
-         "a group is fixed to two query heads; it has n_H / n_KV"}),
+         "a group has n_H / n_KV heads, not always two"}),
         ("(turn(K), V)", {
          "(turn(K), turn(V))": "the values are turned too: only queries and keys are",
          "(K, V)": "the keys are not turned, so a score depends on where the query is"}),
-        ("attend(turn(Q)", "attend(Q",
-         "the queries are not turned, so a score depends on where the key is"),
+        ("attend(turn(Q)", "attend(Q", "the queries are not turned; only keys are"),
         ("x1 * cos - x2 * sin, x2 * cos + x1 * sin", {
          "x1, x2": "nothing is turned: RoPE is missing",
          "x1 * cos + x2 * sin, x2 * cos - x1 * sin":
-         "turned the other way: -sin in the first half, +sin in the second",
+         "turned the other way: the first half has -sin",
          "x1 := x1 * cos - x2 * sin, x2 * cos + x1 * sin":
-         "the second half was computed from the NEW first half: keep x1",
+         "the second half needs the OLD first half",
          "x1.copy_(x1 * cos - x2 * sin), x2 * cos + x1 * sin":
          "the first half was overwritten in place, then used; the caller's tensors change"}),
         ("* inv_freq", {
          "* 1e4 ** (-torch.arange(Q.shape[-1] // 2) / (Q.shape[-1] // 2))":
-         "the angles are those of base 10000, not inv_freq",
+         "base 10000 was taken, not inv_freq",
          "* inv_freq[0]": "all pairs are turned by the first one's angle: pair i has inv_freq[i]"}),
         ("x.chunk(2, dim=-1)", "(x[..., ::2], x[..., 1::2])",
-         "number i is paired with its neighbour, not with i + H/2"),
+         "i is paired with its neighbour, not with i + H/2"),
     ])  # fmt: skip
 
 
@@ -247,46 +230,39 @@ LLAMA_LOGITS = Task(
     misconceptions=[
         (" * weight", "", "the norms have no weight: each column is multiplied by a learned one"),
         ("x * torch.rsqrt(x.pow(2).mean(dim=-1, keepdim=True) + eps)", {
-         "x / (x.pow(2).mean(dim=-1, keepdim=True) + eps)":
-         "the norm divides by the mean square, not by its root",
-         "x * torch.rsqrt(x.pow(2).mean(dim=-1, keepdim=True))":
-         "the norm does not use eps: mean(x²) + eps, under the root",
-         "F.layer_norm(x, x.shape[-1:], eps=eps)":
-         "LayerNorm subtracts the mean; RMSNorm only divides",
-         "x / (x.pow(2).mean(dim=-1, keepdim=True).sqrt() + eps)":
-         "ε is added to the root; it belongs under it, to the mean"}),
+         "x / (x.pow(2).mean(dim=-1, keepdim=True) + eps)": "the mean square lacks its root",
+         "x * torch.rsqrt(x.pow(2).mean(dim=-1, keepdim=True))": "eps is missing: mean(x²) + eps",
+         "F.layer_norm(x, x.shape[-1:], eps=eps)": "LayerNorm subtracts a mean; RMSNorm does not",
+         "x / (x.pow(2).mean(dim=-1, keepdim=True).sqrt() + eps)": "ε belongs UNDER the root"}),
         ('rms_norm(x, W["model.norm.weight"])', "x", "the last norm is missing, before lm_head"),
         ("x = x + F.linear(F", "x = F.linear(F", "the MLP replaces the stream; it is added to it"),
         ("x = x + F.linear(z", "x = F.linear(z",
-         "attention replaces the stream; it is added to it"),
+         "attention is added to the stream, not put for it"),
         ('h = rms_norm(x, W[at + "post_attention_layernorm.weight"])', {
          "h = x": "the MLP reads the stream as it is, not normed",
          "pass": "the MLP reads attention's copy; it needs a new one, of the sum, normed anew"}),
         ('h = rms_norm(x, W[at + "input_layernorm.weight"])', "h = x",
-         "attention reads the stream as it is, not normed"),
+         "attention reads the stream not normed"),
         ("F.silu(gate) * up", {
          "gate * F.silu(up)": "silu belongs to gate_proj, not to up_proj",
          "F.relu(gate) * up": "the gate is silu, not relu",
          "F.silu(up)": "the gate is missing: silu(gate) · up"}),
-        ("post_attention_layernorm", "input_layernorm",
-         "the norm before the MLP has a weight of its own"),
+        ("post_attention_layernorm", "input_layernorm", "the MLP's norm has a weight of its own"),
         ("base ** (-torch.arange(0, Q.shape[-1], 2) / Q.shape[-1])", {
          "base ** (torch.arange(0, Q.shape[-1], 2) / Q.shape[-1])":
-         "the angles grow: it is base to the power of MINUS 2i/H",
+         "the angles grow: the power is MINUS 2i/H",
          "base ** (-torch.arange(0, x.shape[1] // n_heads, 2) / (x.shape[1] // n_heads))":
          "a head's width need not be D / n_heads: q_proj has n_heads · H outputs",
          "base ** (-torch.arange(0, Q.shape[-1], 2) / x.shape[-1])":
-         "the exponent is divided by D; it is -2i/H",
-         "1e4 ** (-torch.arange(0, Q.shape[-1], 2) / Q.shape[-1])":
-         "the base is fixed to 10000: take `base`",
-         "base ** (-torch.arange(Q.shape[-1] // 2) / Q.shape[-1])":
-         "pair i has the exponent -i/H; it is -2i/H"}),
+         "it is -2i/H, not divided by D",
+         "1e4 ** (-torch.arange(0, Q.shape[-1], 2) / Q.shape[-1])": "the base is not always 10000",
+         "base ** (-torch.arange(Q.shape[-1] // 2) / Q.shape[-1])": "it is -2i/H, not -i/H"}),
         ("{i}", "0", "every layer runs with the weights of layer 0"),
         ("lm_head.weight", "model.embed_tokens.weight",
-         "the logits come from the embedding matrix, not from lm_head.weight"),
+         "the logits come from lm_head, not the embeddings"),
         ("x = x + F.linear(z", "old, x = x, x + F.linear(z", 'rms_norm(x, W[at + "post',
          'rms_norm(old, W[at + "post',
-         "the MLP reads the stream from BEFORE attention; it reads what attention was added to"),
+         "the MLP reads the stream BEFORE attention; it reads the sum"),
     ])  # fmt: skip
 
 TASKS = [PACKED_ATTENTION, BLOCK, NAIVE_FLOPS, GROUPED_ATTENTION, LLAMA_LOGITS]

@@ -48,18 +48,17 @@ APPEND = Task(
     misconceptions=[
         ("    end = length + k.shape[1]",
          "    return torch.cat([keys[:, :length], k], dim=1), torch.cat([values[:, :length], v], "
-         "dim=1)", "concat makes a new tensor: write into the reserved one, keys[:, a:b] = k"),
+         "dim=1)", "concat makes a new tensor: write keys[:, a:b] = k"),
         ("keys[:, length:end] = k", "keys[:, : k.shape[1]] = k", "values[:, length:end] = v",
          "values[:, : v.shape[1]] = v",
          "the new rows overwrite the first ones; they begin at `length`"),
         ("keys[:, length:end] = k", "keys[:, length : length + 1] = k", "values[:, length:end] = v",
-         "values[:, length : length + 1] = v",
-         "this writes one position; a prefill brings k.shape[1] of them"),
+         "values[:, length : length + 1] = v", "one position is written; a prefill has k.shape[1]"),
         ("keys[:, :end], values[:, :end]", {
          "keys, values": "what is not filled yet is returned, too",
          "keys[:, :length], values[:, :length]": "the new rows are not returned",
          "keys[:, length:end], values[:, length:end]":
-         "only the new rows are returned, not the past",
+         "the past is missing: all is returned, to `end`",
          "keys[:, :end].clone(), values[:, :end].clone()":
          "right numbers, but copies move the whole past at each step: return slices",
          "values[:, :end], keys[:, :end]": "the values come back first; keys, then values"}),
@@ -67,12 +66,10 @@ APPEND = Task(
          "values[:, length:end] = k": "the keys k were written as values, too",
          "": "only the keys are written"}),
         ("end > keys.shape[1]", {
-         "length >= keys.shape[1]":
-         "a chunk may fit in part only: compare its END, length + L, with the room",
+         "length >= keys.shape[1]": "a chunk may fit in part: compare length + L",
          "False": "where no room is left, a token is lost: raise ValueError",
          "end >= keys.shape[1]": "the last position is refused: max_seq_len positions fit"}),
-        ("length + k.shape[1]", "length + len(k)",
-         "L is the size of axis 1 of k, (n_KV, L, H); len(k) counts its heads"),
+        ("length + k.shape[1]", "length + len(k)", "len(k) counts heads; L is k.shape[1]"),
     ])  # fmt: skip
 
 CHUNK_MASK = Task(
@@ -86,26 +83,23 @@ CHUNK_MASK = Task(
     misconceptions=[
         ("positions <= queries[:, None]", {
          "(positions <= queries[:, None]) | (past_len > 0)":
-         "no mask behind a past: in a chunk, tokens see their own future",
+         "no mask behind a past: a chunk sees its own future",
          "(positions < past_len) | (positions == queries[:, None])":
-         "a new token sees no new ones before it",
+         "new tokens see the new ones before them",
          "positions - 1 <= queries[:, None]": "each new token still sees the one right after it",
          "positions < queries[:, None]": "the new tokens do not see themselves",
          "positions > queries[:, None]": "upside down: True marks what may be looked at",
          "torch.zeros(seq_len, len(positions)).masked_fill(positions > queries[:, None], "
          "-math.inf)": "this is the additive form, 0 and -inf; bools are needed",
-         "(positions <= queries[:, None]).T":
-         "there is a row for each NEW token, a column for each position",
+         "(positions <= queries[:, None]).T": "a row for each NEW token, please",
          "(positions <= queries[:, None]).roll(-past_len, dims=1)":
-         "the columns of the past come last; they come first"}),
-        ("torch.arange(past_len + seq_len)", "torch.arange(seq_len)",
-         "(past_len, past_len + seq_len)", "(seq_len)",
-         "this is the (L, L) square of the new tokens; S = past_len + L columns are needed"),
+         "the past's columns come first"}),
+        ("torch.arange(past_len + seq_len)", "torch.arange(seq_len)", "(past_len, past_len + "
+         "seq_len)", "(seq_len)", "this is the (L, L) square; S = past_len + L columns are needed"),
         ("(past_len, past_len + seq_len)", {
          "(past_len + seq_len)": "there is a row for every position; only the NEW tokens have one",
          "(seq_len)": "the diagonal starts at column 0; new token l is position past_len + l",
-         "(seq_len, 2 * seq_len)":
-         "the diagonal is moved by the number of NEW tokens, not by past_len"}),
+         "(seq_len, 2 * seq_len)": "moved by the number of NEW tokens: it is past_len"}),
     ])  # fmt: skip
 
 
@@ -122,29 +116,26 @@ ROPE_CACHE = Task(
     ],
     misconceptions=[
         ("torch.arange(past_len, past_len + len(Q))", {
-         "torch.arange(len(Q))":
-         "positions count from the start of the CALL; they continue at len(K_cache)",
+         "torch.arange(len(Q))": "positions count from each CALL's start; take len(K_cache)",
          "torch.arange(past_len + 1, past_len + 1 + len(Q))":
          "off by one: the first new position is past_len, behind past_len - 1",
-         "torch.full((len(Q),), past_len)":
-         "all tokens of a chunk get the same position: past_len, past_len + 1, …"}),
+         "torch.full((len(Q),), past_len)": "a chunk's tokens are past_len, past_len + 1, …"}),
         ("(K_new, positions)", "(K_new, positions - past_len)",
-         "the queries are at their places, the new keys count from 0"),
+         "the queries are in place, the keys are not"),
         ("(Q, positions)", "(Q, positions - past_len)",
-         "the new keys are at their places, the queries count from 0"),
+         "the keys are in place, the queries are not"),
         ("rotate(K_new, positions)", "K_new", "torch.cat([K_cache, K_new])",
          "rotate(torch.cat([K_cache, K_new]), torch.arange(past_len + len(K_new)))",
          "the cached keys are rotated again at each call: rotate the new ones only"),
         ("rotate(K_new, positions)", "K_new", "Q @ K.T", "Q @ rotate(K, torch.arange(len(K))).T",
          "the new keys are cached before RoPE, but those in the cache are rotated"),
-        ("rotate(Q, positions), rotate(K_new, positions)", "Q, K_new",
-         "the new queries and keys are not rotated at all"),
+        ("rotate(Q, positions), rotate(K_new, positions)", "Q, K_new", "nothing new is rotated"),
         ("[K_cache, K_new]", "[K_new, K_cache]", "the new keys belong behind the cached ones"),
         *scales("Q.shape[-1]"),
         ("Q, K_new = rotate(Q, positions), ", "K_new = ",
-         "the queries are not rotated; they have the positions of their keys"),
+         "the queries are not rotated, only the keys"),
         ("math.sqrt(Q.shape[-1]), K", "math.sqrt(Q.shape[-1]), K_new",
-         "only the new keys are returned; all S are cached next"),
+         "return all S keys, not only the new ones"),
         ("return Q @ K.T / math.sqrt(Q.shape[-1])",
          "hidden = torch.ones(len(Q), len(K)).triu(past_len + 1) > 0\n    return (Q @ K.T / "
          "math.sqrt(Q.shape[-1])).masked_fill(hidden, -math.inf)",
@@ -187,17 +178,17 @@ DECODE_STEP = Task(
     ],
     misconceptions=[
         ("project(X[-1:])", "(y[None] for y in project(X[-1]))",
-         "project got X[-1], a vector (D,); X[-1:] is one row, (1, D)"),
+         "project got a vector; X[-1:] is (1, D)"),
         ("X[-1:]", "X", "torch.cat([cache[0], k])", "k", "torch.cat([cache[1], v])", "v",
          "softmax(q @", "softmax(q[-1:] @",
-         "right numbers, but project saw every row again: send it X[-1:] only"),
+         "right numbers, but project saw every row: send it X[-1:] only"),
         ("X[-1:]", {
          "X[:1]": "the new token is the last row, X[-1:]",
          "X[-2:-1]": "off by one: the new token is the LAST row of X"}),
         ("q @ K.T", "q @ cache[0].T", "scores @ V", "scores @ cache[1]",
          "q attends to the old cache only: a token sees itself too, so append first"),
         ("q @ K.T", "q @ k.T", "scores @ V", "scores @ v",
-         "q attends to its own k alone: it has to see all L + 1 keys"),
+         "q attends to its own k alone, not to all L + 1"),
         ("@ V, (K, V)", {
          "@ V, cache": "the old cache is returned",
          "@ V, (V, K)": "the cache is (K, V), not (V, K)",
@@ -206,17 +197,13 @@ DECODE_STEP = Task(
          "the cache was replaced by the new key and value: append to it"),
         ("[cache[0], k]", "[k, cache[0]]", "[cache[1], v]", "[v, cache[1]]",
          "the new key and value are in front of the old ones: row s has to be position s"),
-        ("q @ K.T / math.sqrt(q.shape[-1])",
-         "(q @ K.T).masked_fill(torch.arange(len(K)) > 0, -math.inf)",
-         "a causal mask of one row leaves the first key only: the new token sees all"),
-        ("dim=-1", "dim=0",
-         "softmax over dim=0 has one entry per column: it runs over the keys, dim=-1"),
+        ("q @ K.T / math.sqrt(q.shape[-1])", "(q @ K.T).masked_fill(torch.arange(len(K)) > 0, "
+         "-math.inf)", "a mask of one row leaves the first key only: the new token sees all"),
+        ("dim=-1", "dim=0", "softmax runs over the keys, dim=-1, not over one entry"),
         *scales("q.shape[-1]"),
         ("math.sqrt(q.shape[-1])", {
-         "math.sqrt(X.shape[-1])":
-         "the scores are divided by √D, the width of X; H is the width of a head",
-         "math.sqrt(len(K))":
-         "the scores are divided by the root of the number of keys, not by √H"}),
+         "math.sqrt(X.shape[-1])": "√D is the width of X; √H that of a head",
+         "math.sqrt(len(K))": "the scale is √H, not the root of the number of keys"}),
     ])  # fmt: skip
 
 
@@ -259,35 +246,28 @@ CACHE_TEST = Task(
     misconceptions=[
         ("len(naive_ids) - 1", "len(cached_ids) - 1", "cached_ids == naive_ids",
          "all(a == b for a, b in zip(cached_ids, naive_ids))",
-         "zip stops at the shorter list, so tokens that are missing go unseen"),
-        ("cached_ids == naive_ids", "set(cached_ids) == set(naive_ids)",
-         "the tokens are compared as sets; their order counts"),
-        ("cached_ids == naive_ids and ", "",
-         "this looks at the calls only: a cache that gives wrong tokens passes"),
+         "zip stops at the shorter list: missing tokens go unseen"),
+        ("cached_ids == naive_ids", "set(cached_ids) == set(naive_ids)", "sets forget the order"),
+        ("cached_ids == naive_ids and ", "", "this looks at the calls only: wrong tokens pass"),
         (" and list(calls) == wanted", "",
-         "this compares tokens only, and they are right without any cache, too"),
+         "this compares tokens only: they are right without a cache"),
         ("list(calls) == wanted", {
          "sum(n for n, _ in calls) == prompt_len + len(naive_ids) - 1":
          "this counts tokens over all calls; each call has its own length and past",
-         "all(seq_len == 1 for seq_len, _ in calls[1:])":
-         "the past of each step is not looked at; it has to grow",
-         "(calls[-1][0] == 1 or len(calls) == 1)":
-         "only the last call is looked at; the others may compute everything again",
-         "list(calls[: len(wanted)]) == wanted":
-         "calls beyond the expected ones are not looked at (zip?)",
-         "len(calls) == len(naive_ids)":
-         "the naive loop makes as many calls: look at how many tokens each saw",
+         "all(seq_len == 1 for seq_len, _ in calls[1:])": "each step's past has to grow",
+         "(calls[-1][0] == 1 or len(calls) == 1)": "only the last call is looked at",
+         "list(calls[: len(wanted)]) == wanted": "further calls are not looked at (zip?)",
+         "len(calls) == len(naive_ids)": "the naive loop makes as many calls: what did each see?",
          "len(calls) == len(wanted) and list(calls)[1:] == wanted[1:]":
          "the first call has to see the whole prompt, behind an empty cache",
          "list(calls) in [[(prompt_len, n), *wanted[1:]] for n in range(99)]":
-         "the past of the FIRST call has to be 0",
+         "the FIRST call's past has to be 0",
          "all(past == sum(n for n, _ in calls[:i]) for i, (_, past) in enumerate(calls)) and sum(n "
          "for n, _ in calls) == prompt_len + len(naive_ids) - 1": "the calls follow one another "
          "and add up, but the prefill has to be ONE call",
-         "all(seq_len == 1 for seq_len, _ in calls[1:2])":
-         "this looks at the first decode step only"}),
+         "all(seq_len == 1 for seq_len, _ in calls[1:2])": "this looks at one decode step only"}),
         ("range(len(naive_ids) - 1)", "range(len(naive_ids))",
-         "n tokens take n - 1 decode steps: the prefill gives the first"),
+         "n tokens take n - 1 steps: the prefill gives one"),
     ])  # fmt: skip
 
 
@@ -349,31 +329,27 @@ GENERATE = Task(
          "past_len + (past_len > 0), past_len + (past_len > 0) + len(ids)":
          "off by one: behind past_len cached tokens, the new position is past_len"}),
         ("scores.masked_fill(hidden_keys, -math.inf)", "scores",
-         "in the prefill the tokens see their own future: mask it"),
+         "the prefill sees its own future: mask it"),
         *scales("q.shape[-1]"),
         ("caches[layer][0]", "caches[-1][0]", "caches[layer][1]", "caches[-1][1]",
          "all layers share one cache; each has keys and values of its own"),
         ("math.sqrt(q.shape[-1])", "math.sqrt(X.shape[-1])",
-         "the scores are divided by √D; H is the width of one head"),
+         "√D is the model's width; √H a head's"),
         ("X[-1:]", "X[:1]", "the next token comes out of the LAST row of the last layer"),
         ("new_ids += ids", "new_ids += [i for i in ids if i != end_id]",
-         "the end token belongs to the result"),
+         "the end token is part of the result"),
         ("ids[0] == end_id or", {
          "": "end_id is ignored: the text ends with it",
-         "ids[0] == end_id and new_ids[1:] or":
-         "the first new token, out of the prefill, is not compared with end_id",
-         "end_id in [*prompt_ids, *new_ids] or":
-         "end_id is looked for in the prompt, too, which stops after one token"}),
-        ("len(new_ids) == max_new_tokens", "len(new_ids) > max_new_tokens",
-         "one token more than max_new_tokens"),
+         "ids[0] == end_id and new_ids[1:] or": "the FIRST new token can be the end, too",
+         "end_id in [*prompt_ids, *new_ids] or": "end_id in the prompt ends nothing"}),
+        ("len(new_ids) == max_new_tokens", "len(new_ids) > max_new_tokens", "one token too many"),
         ("len(new_ids) == max_new_tokens:\n            return new_ids",
          "len(new_ids) > max_new_tokens:\n            return new_ids[:max_new_tokens]",
-         "right tokens, but the last one went through the model for nothing"),
-        ("return new_ids", "return list(prompt_ids) + new_ids",
-         "the prompt is in the result; return the new tokens only"),
+         "the last token went through the model for nothing"),
+        ("return new_ids", "return list(prompt_ids) + new_ids", "the prompt is in the result, too"),
         ("past_len = [], list(prompt_ids), 0",
          "past_len = [], list(prompt_ids), 0\n    if end_id in prompt_ids:\n        return []",
-         "end_id in the PROMPT ends the text before it begins; only a new token can end it"),
+         "end_id in the PROMPT ends nothing; only a new one does"),
         ("        ids = [int(", "        if new_ids[-1:] == [end_id]:\n            return "
          "new_ids\n        ids = [int(", "ids[0] == end_id or ", "", "the tokens are right, but "
          "end_id went through the model, too, before the loop stopped"),

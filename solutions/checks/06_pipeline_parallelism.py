@@ -37,10 +37,9 @@ RUN_STAGE = Task(
     compare=Exact(), misconceptions=[
         ("stage == 0 and step == 0", "False", "stage 0 has the prompts itself"),
         ("if is_last:", "if stage:", "only the LAST stage returns tokens"),
-        ("[[] for _ in prompts]", "[[]] * len(prompts)",
-         "all requests have ONE list: [[]] * n is the same list n times"),
+        ("[[] for _ in prompts]", "[[]] * len(prompts)", "[[]] * n is the same list n times"),
         ("stage == 0 and step == 0", "step == 0",
-         "every stage computes on the prompts; all but stage 0 receive embeddings"),
+         "only stage 0 has prompts; others receive embeddings"),
         ("stage == 0 and step == 0", "stage == 0",
          "stage 0 computes the prompt in every step: later its input is the token that comes back"),
         ("step in range(max(n_new)):\n        for request, prompt in", "request, prompt in",
@@ -55,7 +54,7 @@ RUN_STAGE = Task(
         ("step + 1 < n_new[request]", "step + 1 < max(n_new)",
          "a request's last token is sent back while OTHERS go on: ask for its own n_new"),
         ("not is_last or step", "step",
-         "only the last stage keeps a last token: the stages before it send on all they compute"),
+         "only the last stage keeps a last token; others send on all"),
         (" or step + 1 < n_new[request]", "", "stage 0 gets no token back"),
     ])  # fmt: skip
 
@@ -112,10 +111,9 @@ DECODE = Task(
          "all requests enter stage 0 at once; each enters it a second after the one before"),
         ("return times",
          EACH("r // n_stages * n_stages * n_steps + r % n_stages + (t + 1) * n_stages"),
-         "some requests begin when others are through with all steps; all have waited since 0 s"),
-        ("for own in times:",
-         "stage_0_free = max((x[-1] for x in times if x), default=0)\n        for own in times:",
-         "the pipeline runs empty after each round; request 0 waits for its own token only"),
+         "some begin when others are through; all have waited since 0 s"),
+        ("for own in times:", "stage_0_free = max((x[-1] for x in times if x), default=0)\n        "
+         "for own in times:", "the pipeline runs empty each round; wait for the OWN token only"),
         ("return times", EACH("times[r][t] - n_stages"),
          "these are the times of entering stage 0; a step is done n_stages seconds later"),
     ])  # fmt: skip
@@ -154,7 +152,7 @@ CHUNKS = Task(
          "where the chunk size divides the prompt an empty chunk is sent behind the last one"),
         ("range(0, seq_len, chunk)", "range(0, seq_len - chunk + 1, chunk)",
          "    free_s = [0] * n_stages", "    now, free_s = 0, [0] * n_stages",
-         "the tokens that fill no whole chunk are left out"),
+         "the tokens of no whole chunk are left out"),
         ("divisors-only", *SIZES, "[k for k in range(seq_len, 0, -1) if seq_len % k == 0]",
          "best_chunk tries only sizes that divide the prompt; the last chunk may be shorter"),
         ("powers-of-two", *SIZES, "[k for k in range(seq_len, 0, -1) if k & (k - 1) == 0]",
@@ -271,7 +269,7 @@ PROBLEMS = Task(
         (OVERLAP, "start_s <= other_end_s and other_start_s <= end_s",
          "a block that starts when another one ends is called an overlap; that is allowed"),
         (OVERLAP, "start_s < other_start_s < end_s",
-         "two blocks of one stage that start at the same time are not found"),
+         "two blocks with the same start are not found"),
         (OVERLAP, "start_s <= other_start_s < end_s <= other_end_s",
          "a block that lies wholly inside another one of its stage is not found"),
     ])  # fmt: skip
