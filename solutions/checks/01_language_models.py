@@ -179,10 +179,8 @@ BATCH_LOG_PROBS = Task(
         ("[:, :, 0]", ".squeeze()", "squeeze() drops EVERY axis of size 1: use squeeze(-1)"),
         ("0.0).sum(dim=-1)", "0.0).sum(dim=-1) / is_text.sum(-1).clamp(min=1)",
          "this is the mean per token; log p of a text is the sum"),
-        ("torch.log_softmax(model(input_ids)[:, :-1], dim=-1)", {
-         "model(input_ids)[:, :-1]": "these are sums of logits; take log_softmax",
-         "torch.softmax(model(input_ids)[:, :-1], dim=-1).log()":
-         "softmax rounds a very small probability to 0.0; log_softmax does not"}),
+        ("torch.log_softmax(model(input_ids)[:, :-1], dim=-1)", "model(input_ids)[:, :-1]",
+         "these are sums of logits; take log_softmax"),
         ("[:, :-1], dim=-1)", ", dim=-1)", ".sum(dim=-1)", ".sum(-1) + log_probs[:, -1].gather(-1, "
          "input_ids[:, :1])[:, 0]", "the first token was scored, by row -1: nothing predicts it"),
     ])  # fmt: skip
@@ -225,8 +223,6 @@ TEXT_PERPLEXITY = Task(
         ("len(log_probs)", "len(token_ids)", "token 0 is not scored: divide by one less"),
         ("-sum", "sum", "the exponent lost its minus sign"),
         ("i - start - 1", "i - start", "off by one: row i has SEEN token i; look one row up"),
-        ("log_softmax(model(ids), dim=-1)", "softmax(model(ids), dim=-1).log()",
-         "softmax rounds a very small probability to 0.0, whose logarithm is -inf: log_softmax"),
         ("math.exp(", "2 ** (", "these are natural logarithms: exp, not a power of 2"),
     ])  # fmt: skip
 

@@ -39,12 +39,11 @@ def choice(rng, length, n_new, choose, label, scale=2.0):
 
 GENERATE_WITH_CHOICE = Task(
     grade_id="generate-with-choice", cases=lambda rng: [
-        choice(rng, 4, 6, Probe(choose_by_mass, 0.6), "a choice by probability mass"),
+        choice(rng, 3, 0, Probe(choose_by_rank, 1), "no new token: an empty list"),
         choice(rng, 1, 7, Probe(choose_by_rank, 1), "the second most likely token"),
-        choice(rng, 3, 4, Probe(choose_by_rank, 3), "a less likely token"),
-        choice(rng, 2, 5, Probe(choose_by_mass, 0.0), "always token 0"),
-        choice(rng, 3, 0, Probe(choose_by_rank, 1), "no new token"),
-        choice(rng, 2, 3, Probe(choose_by_rank, 0), "logits whose exp is infinity", 200),
+        choice(rng, 4, 6, Probe(choose_by_mass, 0.6), "a choice by probability mass"),
+        choice(rng, 2, 5, Probe(choose_by_mass, 0.0), "always token 0, which ends nothing"),
+        choice(rng, 2, 3, Probe(choose_by_rank, 0), "logits whose exp is infinity: softmax", 200),
     ],
     compare=Close(rtol=1e-3, atol=1e-6), watch=("mutated", "n_calls"), misconceptions=[
         ("int(choose(probs))", "int(probs.argmax())", "choose(probs) says which token it is"),
@@ -64,7 +63,6 @@ GENERATE_WITH_CHOICE = Task(
         ("(token_id, float", "(int(choose(probs)), float",
          "choose is called twice a step, and may roll dice: keep its answer in a variable"),
         ("return trace", "return token_ids", "this is the text; return the trace of new tokens"),
-        ("range(max_new_tokens)", "range(max(1, max_new_tokens))", "0 tokens give none"),
         ("token_ids.append(token_id)", {
          "token_ids.append(int(probs.argmax()))":
          "append what choose returned, not the likeliest"}),
@@ -76,13 +74,16 @@ GENERATE_WITH_CHOICE = Task(
 POSITIONS_PROCESSED = Task(
     grade_id="positions-processed", compare=Exact(),
     cases=lambda rng: [
-        Case(5, 3, label="a few tokens"), Case(1, 1, label="one token"),
-        Case(between(rng, 20, 300), 12, label="a longer prompt"), Case(17, 0, label="no new token"),
-        Case(between(rng, 20, 300), 201, label="a long text"),
+        Case(17, 0, label="no new token"), Case(between(rng, 20, 99), 1, label="one call, of L"),
+        Case(between(rng, 20, 99), 2, label="two calls: the second has one token more than L"),
+        Case(between(rng, 20, 99), 3, label="three calls: each has one token more than the last"),
+        *(Case(between(rng, 20, 300), n, label="many calls") for n in (12, 201)),
     ],
     misconceptions=[
         ("sum(prompt_len + i for i in range(n_new_tokens))", {
          "prompt_len + n_new_tokens": "without a cache each call processes the whole text AGAIN",
+         "prompt_len * n_new_tokens + n_new_tokens * (n_new_tokens - 1)":
+         "0 + 1 + ... is n (n - 1) / 2: halve it",
          "prompt_len + n_new_tokens - 1 if n_new_tokens else 0":
          "this is the count WITH a cache; the naive loop processes the whole text each time",
          "n_new_tokens * ((2 * prompt_len + n_new_tokens - 1) // 2)": "rounded (//) too early",
@@ -113,7 +114,7 @@ def stream_cases(rng):
 
     return [
         case("你好，世界".encode(), "characters of three bytes, one byte per token", widest=1),
-        case("a 👋🏽 and a 猫".encode(), "characters across tokens", widest=5),
+        case("a 👋🏽 and a 猫".encode(), "characters across tokens, spaces between them", widest=5),
         case("odd \ufffd in the text 好".encode(), "a text with the character for broken ones"),
         case(b"\xffbytes \xff\xe7\x8c that are no text \xe7\x8c\xab", "bytes that are no text"),
         case("ends in half an 👋".encode()[:-2], "a text that ends within a character", widest=1),
@@ -138,7 +139,12 @@ STREAM_TEXT = Task(
          'text.split("\\ufffd")[0]': "the text is cut at its FIRST \ufffd; those at its end wait"}),
         ("if n < len(token_ids)", "if True",
          "after the last token everything is shown, even a \ufffd"),
-        ("text[len(shown) :]", "text", "each piece is the whole text so far; return what is new"),
+        ("text[len(shown) :]", {
+         "text": "each piece is the whole text so far; return what is new",
+         "text.lstrip(shown)":
+         "lstrip removes a SET of characters, not a beginning: it cuts too much",
+         'text.replace(shown, "") if shown else text':
+         "replace removes it everywhere: cut by length"}),
         ("pieces.append(", "text == shown or pieces.append(",
          "where nothing is new, the piece is ''"),
         ("shown = text", "shown = decode(token_ids[:n])",
@@ -149,11 +155,11 @@ STREAM_TEXT = Task(
 
 LEFT_PAD = Task(
     grade_id="left-pad", compare=Exact(), cases=lambda rng: [
-        Case([random_prompt(rng, n) for n in (3, 6, 1, 4)], 77, label="four prompts"),
-        Case([[5, 2, 2], [2, 7], [9, 2, 8, 2, 1]], 2, label="prompts that hold the padding token, "
-             "also in front"),
-        Case([random_prompt(rng, 4) for _ in range(2)], 0, label="prompts of one length"),
-        Case([random_prompt(rng, 5)], 3, label="a single prompt"),
+        *(Case([random_prompt(rng, n) for n in lengths], 77, label=label) for lengths, label in [
+            ([5], "a single prompt"), ([4, 4], "prompts of one length"),
+            ([6, 3], "two prompts"), ([3, 6, 1, 4], "four, the first not the longest")]),
+        Case([[5, 2, 2], [2, 7], [9, 2, 8, 2, 1]], 2,
+             label="prompts that hold pad_id, also in front: their lengths say what is padding"),
     ],
     misconceptions=[
         ("[pad_id] * n + ids", "ids + [pad_id] * n", "[0] * n + [1] * len(ids)",
@@ -215,7 +221,7 @@ GENERATE_BATCH = Task(
                    "no row that ends, and new tokens that equal pad_id", -1),
         batch_case(rng, (6, 3), 6, lambda ended, held: all(held) and ended[0] not in (None, 1),
                    "prompts that hold the end token, which pads, too"),
-        batch_case(rng, (1, 4), 1, lambda ended, _: True, "one new token", 0),
+        batch_case(rng, (1, 4), 1, lambda ended, _: True, "one new token, of a short prompt", 0),
     ],
     compare=Exact(), watch=("mutated", "n_calls"), misconceptions=[
         ("left_pad(prompts, pad_id)", "(torch.stack([r.roll(-n) for r, n in zip(t, [len(t[0]) - "

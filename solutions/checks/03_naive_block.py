@@ -23,7 +23,6 @@ def packed(rng, lengths, d_model, n_heads, label, shift=0.0):
     return Case(*args, entry="packed_attention", label=label)
 
 
-SPLIT = ("X.reshape(seq_len, n_heads, -1).transpose(0, 1)",)
 PACKED_ATTENTION = Task(
     grade_id="packed-attention", entry=("partition_heads", "merge_heads", "packed_attention"),
     compare=CLOSE, cases=lambda rng: [
@@ -32,26 +31,18 @@ PACKED_ATTENTION = Task(
         *heads(rng, 1, 6, 3, "one token"),
         *heads(rng, 3, 4, 1, "one head"),
         packed(rng, [6], 8, 2, "a single text"),
-        packed(rng, [2, 1, 3, 2, 4], 8, 4, "five texts"),
         packed(rng, [1, 1, 1], 6, 1, "texts of one token"),
-        packed(rng, [4, 4], 8, 2, "as many tokens as columns"),
-        packed(rng, [3, 3], 8, 2, "very low scores", shift=12.0),
+        packed(rng, [4, 4], 8, 2, "texts of one length, with as many tokens as columns"),
+        packed(rng, [2, 1, 3, 2, 4], 8, 4, "texts of several lengths, with numbers in any order"),
+        packed(rng, [3, 3], 8, 2, "very low scores: hidden ones are -inf, not low", shift=12.0),
     ],
     misconceptions=[
         ("X.reshape(seq_len, n_heads, -1).transpose(0, 1)", {
          "X.reshape(n_heads, seq_len, -1)":
          "head 0 gets the first TOKENS: reshape to (L, n_H, H), then swap",
-         "X.reshape(seq_len, -1, n_heads).permute(2, 0, 1)": "a head owns H columns side by side",
-         "X.reshape(seq_len, n_heads, -1)": "(L, n_H, H): the heads' axis comes first",
-         "torch.stack(X.chunk(n_heads, dim=0))":
-         "partition_heads splits the tokens (axis 0); a head gets ALL tokens, some columns"}),
+         "X.reshape(seq_len, -1, n_heads).permute(2, 0, 1)": "a head owns H columns side by side"}),
         ("Z.transpose(0, 1).flatten(1)", "Z.reshape(Z.shape[1], -1)",
          "a reshape alone mixes tokens: swap back to (L, n_H, H), then flatten"),
-        (*SPLIT, "X.reshape(n_heads, seq_len, -1)", "Z.transpose(0, 1).flatten(1)",
-         "Z.reshape(Z.shape[1], -1)", "both are a reshape alone, which mixes tokens in the heads"),
-        (*SPLIT, "X.reshape(seq_len, -1, n_heads).permute(2, 0, 1)", "Z.transpose(0, 1).flatten(1)",
-         "Z.permute(1, 2, 0).flatten(1)",
-         "both give a head every n_H-th column; it owns H side by side"),
         ("(text_of[:, None] == text_of)", {
          "torch.ones(len(Q), len(Q)).bool()": "texts see one another: only its own text",
          "(text_of[:, None] >= text_of)": "a text sees those with a smaller number: use =="}),
@@ -63,7 +54,6 @@ PACKED_ATTENTION = Task(
         ("scores.masked_fill(~visible, -math.inf), dim=-1)", "scores, dim=-1) * visible",
          "masked after softmax, the rows no longer sum to 1: mask the scores"),
         ("-math.inf", {
-         "-100.0": "the hidden scores are not low enough: use -math.inf",
          "0.0": "the hidden scores were set to 0, and exp(0) = 1: set them to -inf"}),
         ("dim=-1", "dim=-2", "softmax runs over the queries: each row has to sum to 1, dim=-1"),
         (" / math.sqrt(q.shape[-1])", {
@@ -71,10 +61,8 @@ PACKED_ATTENTION = Task(
          "": "the scores are not scaled: divide by √H before softmax",
          " / q.shape[-1]": "the scores are divided by H; it is √H"}),
         ("q @ k.mT", "k @ q.mT", "K Q^T: row l belongs to the query of token l, Q K^T"),
-        ("weights @ v)", "weights @ v)[text_of.argsort(stable=True)]",
-         "the texts come out in the order of their numbers; each row belongs at its token's place"),
-        (" / math.sqrt(q.shape[-1])", "", "    visible = (", "    q /= math.sqrt(q.shape[-1])\n    "
-         "visible = (", "q /= ... changes the caller's Q, of which q is a view: q = q / ..."),
+        ("sqrt(q.shape[-1])", "sqrt(q.shape[1])",
+         "q.shape[1] is the number of tokens, L; H is q.shape[-1]"),
     ])  # fmt: skip
 
 
@@ -82,6 +70,7 @@ def block(rng, seq_len, d_model, d_ff, n_heads, label):
     shapes = {"W_1": (d_model, d_ff), "W_2": (d_ff, d_model)}
     names = ("W_q", "W_k", "W_v", "W_o", "W_1", "W_2")
     W = {name: normal(rng, *shapes.get(name, (d_model, d_model))) for name in names}
+    W = dict(sorted(W.items())) if n_heads == 1 else W
     return Case(normal(rng, seq_len, d_model, scale=2) + 0.5, W, n_heads, label=label)
 
 
@@ -90,7 +79,8 @@ BLOCK = Task(
     cases=lambda rng: [
         block(rng, 4, 6, 10, 2, "two heads"),
         block(rng, 1, 6, 9, 3, "a single token"),
-        block(rng, 5, 4, 7, 1, "a single head"),
+        block(rng, 4, 6, 7, 3, "three heads, and any width F"),
+        block(rng, 5, 4, 7, 1, "matrices in another order in the dict: their names count"),
     ],
     misconceptions=[
         (' @ W["W_o"]', "", "W^O is missing: one more product mixes the merged heads, Z W^O"),
@@ -120,17 +110,19 @@ BLOCK = Task(
          "a reshape alone mixes the tokens of the heads: merge_heads"),
         ("partition_heads(Y, n_heads)", "partition_heads(Y, 1)",
          "one head of width D: partition first"),
+        ("attend(Q, K, V)", {
+         "attend(Q, V, K)": "keys and values are exchanged: attend(Q, K, V)",
+         "attend(K, Q, V)": "queries and keys are exchanged: attend(Q, K, V)"}),
     ])  # fmt: skip
 
 
 NAIVE_FLOPS = Task(
     grade_id="naive-flops", compare=Exact(), cases=lambda rng: [
-        Case(3 * between(rng, 4, 9), 3, between(rng, 3, 20), 1, label="one new token"),
-        Case(4 * between(rng, 3, 9), 4, between(rng, 3, 20), between(rng, 5, 30),
-             label="several new tokens"),
+        *(Case(3 * between(rng, 4, 9), 3, between(rng, 3, 20), n, label=label) for n, label in [
+            (0, "no new token"), (1, "one new token"), (2, "two: a pass over L, one over L + 1"),
+            (between(rng, 5, 30), "several new tokens: every pass is one token longer")]),
         Case(between(rng, 3, 9), 1, 1, between(rng, 3, 9), label="a prompt of one token"),
-        Case(4096, 32, between(rng, 300, 2000), 150, label="a real model's sizes"),
-        Case(12, 2, between(rng, 3, 20), 0, label="no new token"),
+        Case(4096, 32, between(rng, 300, 2000), 150, label="a real model's sizes: whole numbers"),
     ],
     misconceptions=[
         ("return total", "return total // 2", "half of it: a multiply-add is 2 FLOPs"),
@@ -155,11 +147,6 @@ NAIVE_FLOPS = Task(
         ("mlp = 2 * (2", "mlp = (2", "the MLP has two products, rows 11 AND 13"),
         ("2 * (2 * seq_len * seq_len", "2 * (seq_len * (seq_len + 1)",
          "the scores are counted as a triangle; they are computed whole, L×L, and then masked"),
-        ("(2 * seq_len * d_model * d_model)", "(seq_len * d_model * (2 * d_model - 1))",
-         "2 * (2 * seq_len * seq_len * head_dim)", "seq_len * (seq_len * (2 * head_dim - 1) + "
-         "head_dim * (2 * seq_len - 1))", "2 * (2 * seq_len * d_model * d_ff)", "seq_len * (d_ff * "
-         "(2 * d_model - 1) + d_model * (2 * d_ff - 1))", "counted with k - 1 additions; here a "
-         "product costs 2·m·n·k"),
     ])  # fmt: skip
 
 
@@ -174,7 +161,7 @@ GROUPED_ATTENTION = Task(
     cases=lambda rng: [
         grouped(rng, 6, 2, 4, 8, "six query heads, two key heads"),
         grouped(rng, 4, 1, 6, 4, "one key head for all"),
-        grouped(rng, 3, 3, 4, 6, "a key head for each query head"),
+        grouped(rng, 3, 3, 4, 8, "other angles for the same sizes: keep nothing between calls"),
         grouped(rng, 4, 2, 1, 4, "a single token"),
         grouped(rng, 2, 1, 3, 2, "heads of one pair"),
     ],
@@ -192,9 +179,7 @@ GROUPED_ATTENTION = Task(
          "x1 * cos + x2 * sin, x2 * cos - x1 * sin":
          "turned the other way: the first half has -sin",
          "x1 := x1 * cos - x2 * sin, x2 * cos + x1 * sin":
-         "the second half needs the OLD first half",
-         "x1.copy_(x1 * cos - x2 * sin), x2 * cos + x1 * sin":
-         "the first half was overwritten in place, then used; the caller's tensors change"}),
+         "the second half needs the OLD first half"}),
         ("* inv_freq", {
          "* 1e4 ** (-torch.arange(Q.shape[-1] // 2) / (Q.shape[-1] // 2))":
          "base 10000 was taken, not inv_freq",
@@ -226,6 +211,7 @@ LLAMA_LOGITS = Task(
         llama(rng, 3, 3, 1, 6, 18, 4, "three layers, one key head"),
         llama(rng, 1, 2, 2, 4, 8, 1, "one layer, one token"),
         llama(rng, 2, 4, 4, 6, 16, 6, "heads that are wider together than D"),
+        llama(rng, 12, 1, 1, 2, 4, 2, "twelve layers: model.layers.1. is not model.layers.10."),
     ],
     misconceptions=[
         (" * weight", "", "the norms have no weight: each column is multiplied by a learned one"),
@@ -260,9 +246,6 @@ LLAMA_LOGITS = Task(
         ("{i}", "0", "every layer runs with the weights of layer 0"),
         ("lm_head.weight", "model.embed_tokens.weight",
          "the logits come from lm_head, not the embeddings"),
-        ("x = x + F.linear(z", "old, x = x, x + F.linear(z", 'rms_norm(x, W[at + "post',
-         'rms_norm(old, W[at + "post',
-         "the MLP reads the stream BEFORE attention; it reads the sum"),
     ])  # fmt: skip
 
 TASKS = [PACKED_ATTENTION, BLOCK, NAIVE_FLOPS, GROUPED_ATTENTION, LLAMA_LOGITS]

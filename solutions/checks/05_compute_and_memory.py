@@ -39,11 +39,14 @@ INTENSITY_TABLES = Task(
         ("intensity(1, k, n, 2)", 'intensity(1 if name == "attention" else past_len + 1, k, n, 2)',
          "a decode step sends ONE row through the weights"),
         ("past_len + 1", "past_len", "the new token attends to itself as well: past_len + 1 keys"),
-        ('("attention", h, seq_len)', '("attention", h, (seq_len + 1) / 2)',
-         "half of the scores are counted; Q K^T is computed whole, L × L, and masked afterwards"),
         ('seq_len), ("mlp", d_model, 4 * d_model)', 'seq_len), ("mlp", d_model, d_model)',
          'keys), ("mlp", d_model, 4 * d_model)', 'keys), ("mlp", d_model, d_model)',
          "the MLP's W^1 is D × 4D"),
+        ("    h = d_model // n_heads", "    h = d_model // seq_len",
+         "a head's width is d_model // n_heads, not // seq_len"),
+        ("return {name: intensity(seq_len, k, n, 2) for",
+         "return {name: intensity(seq_len, k, n, 2) / (1 + (name == 'attention')) for",
+         "attention's FLOPs are halved; Q K^T is computed whole, and masked afterwards"),
     ])  # fmt: skip
 
 
@@ -128,13 +131,14 @@ REQUEST_TIMES = Task(
 
 USERS_THAT_FIT = Task(
     grade_id="users-that-fit", entry="users_that_fit", compare=Exact(), cases=lambda rng: [
-        *(Case(mib, between(rng, 4, 15) + 0.25, 1000 * between(rng, 9, 99), between(rng, 90, 900),
-               label="a GPU with room for many") for mib in (24_564, 81_920, 143_771)),
         Case(8192, 16.5, 131_072, 8192, label="a GPU smaller than the weights"),
-        Case(15_625, 4, 12_396, 10_000, label="room for nearly one user more"),  # 99.9
-        Case(15_900, 16, 10_000, 1000, label="weights that just fit"),  # 16.67 GB
+        Case(15_900, 16, 10_000, 1000, label="weights that just fit, compared in bytes"),  # 16.67 GB
         Case(20_000, 20, 10**6, 1000, label="weights that fit, but no user"),  # 20.97 GB
         Case(1_953_125, 0, 200_000, 10_000, label="no weights, and room filled exactly"),  # 2048 GB
+        Case(15_625, 4, 12_396, 10_000, label="room for nearly one user more"),  # 99.9
+        *(Case(mib, between(rng, 4, 15) + 0.25, 1000 * between(rng, 9, 99), between(rng, 90, 900),
+               label="room for many: no factor may be rounded, such as 1.0737 of a GiB in GB")
+          for mib in (24_564, 81_920, 143_771)),
     ],
     misconceptions=[
         (" - weights_gb * 10**9", "", "* context_len", "* context_len + weights_gb * 10**9",
@@ -146,16 +150,13 @@ USERS_THAT_FIT = Task(
         ("weights_gb * 10**9", "weights_gb * 2**30", "weights_gb is in GB, 10⁹ bytes each"),
         ("max(0, int(free_bytes // bytes_of_a_user))", "int(free_bytes // bytes_of_a_user)",
          "where the weights don't fit there are 0 users"),
-        ("max(0, int(free_bytes // bytes_of_a_user))", "max(int(free_bytes > 0), int(free_bytes // "
-         "bytes_of_a_user))", "where the weights fit but no user's cache does, there are 0 users"),
-        ("* context_len", "* context_len * 10**9 / 2**30",
-         "a user's cache is in GiB here, the rest in GB"),
         ("kv_bytes_per_token *", "2 * kv_bytes_per_token *", "kv_bytes_per_token holds both"),
         ("int(free_bytes // bytes_of_a_user)", "int(-(-free_bytes // bytes_of_a_user))",
          "rounded up: the last user does not fit"),
         (" - weights_gb * 10**9", "", "the weights take their part of the memory first"),
         ("int(free_bytes // bytes_of_a_user)", "round(free_bytes / bytes_of_a_user)",
          "a user whose cache fits in part does not fit: round down"),
+        ("* 2**20", "/ 1024 * 1.074 * 10**9", "1.074 is rounded: a MiB has 2**20 bytes, exactly"),
     ])  # fmt: skip
 
 
