@@ -165,14 +165,14 @@ def _records(
 
 
 def _check_distinct(key: dict) -> None:
-    """Every misconception must show on some case, and differ from every other on some case.
-
-    With a margin of ten tolerances, for no answer should be a borderline.
-    """
+    """Each must show on some case, and differ from every other on one, by ten tolerances."""
     wide = {name: 10 * key["compare"][name] for name in ("rtol", "atol")}
     key, found = {**key, "compare": {**key["compare"], **wide}}, key["misconceptions"]
-    told = [f"misconception {one['name']!r} cannot be told from the reference on these cases"
-            for one in found if not any(case_reasons({"key": key}, one["records"]))]
+    told = [
+        f"misconception {one['name']!r} cannot be told from the reference on these cases"
+        for one in found
+        if not any(case_reasons({"key": key}, one["records"]))
+    ]
     told += [f"misconceptions {one['name']!r} and {other['name']!r} cannot be told apart"
              for one, other in combinations(found, 2)
              if matches(other["records"], one, key, range(len(key["expected"])))]  # fmt: skip

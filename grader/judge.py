@@ -51,9 +51,9 @@ def _hint(frozen: dict, records: list[dict], reasons: list[str | None]) -> str:
     if values[0] is None and None not in values[1:] and not frozen["cases"][0]["read"]:
         return ": a `return` is missing, or what it returns is None"
     known = [wrong for wrong in key["misconceptions"] if matches(records, wrong, key, failing)]
-    # A bool, a small number or a kind of error, even in several cases, agrees by chance.
+    # A bool, a small number, infinity or a kind of error agrees by chance, even in several cases.
     given = {encoding.dumps(wrong["records"][i].get("value")) for wrong in known for i in failing}
-    telling = len(known) == 1 and sum(map(len, given)) >= MIN_CHARACTERS
+    telling = len(known) == 1 and sum(len(x) for x in given if "inf" not in x) >= MIN_CHARACTERS
     return f". Perhaps: {known[0]['message']}" if telling else ""
 
 

@@ -62,7 +62,7 @@ def test_a_name_that_cannot_be_taken_is_refused_before_anything_is_written(cours
 def test_a_task_that_is_right_names_every_misconception(run):
     status, told = run("try", "01_sample", "greedy")
     assert status == 0, told
-    assert "least-probable: this takes the LEAST probable token" in told
+    assert "  this takes the LEAST probable token" in told
     assert "small changes of the solution no case notices" in told
 
 

@@ -136,7 +136,7 @@ def test_tasks_that_make_no_sense_are_refused_at_once(fields, message):
 def test_checks_files_without_tasks_are_refused(tmp_path):
     path = tmp_path / "01_x.py"
     path.write_text("TASKS = [1]")
-    with pytest.raises(ValueError, match="a list of Task"):
+    with pytest.raises(ValueError, match="needs tasks"):
         load_tasks(path)
 
 

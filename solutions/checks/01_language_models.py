@@ -225,5 +225,3 @@ TEXT_PERPLEXITY = Task(
         ("i - start - 1", "i - start", "off by one: row i has SEEN token i; look one row up"),
         ("math.exp(", "2 ** (", "these are natural logarithms: exp, not a power of 2"),
     ])  # fmt: skip
-
-TASKS = [SEQUENCE_LOG_PROB, BIGRAM_MODEL, CONTINUATION_LOG_PROBS, BATCH_LOG_PROBS, TEXT_PERPLEXITY]

@@ -266,5 +266,3 @@ GENERATE_BATCH = Task(
          "row[-1] == eos_token_id for row in new_ids", "eos_token_id in [*p, *r] for p, r in "
          "zip(prompts, new_ids)", "the end token in a PROMPT ended its row; only a new one does"),
     ])  # fmt: skip
-
-TASKS = [GENERATE_WITH_CHOICE, POSITIONS_PROCESSED, STREAM_TEXT, LEFT_PAD, GENERATE_BATCH]

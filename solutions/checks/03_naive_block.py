@@ -247,5 +247,3 @@ LLAMA_LOGITS = Task(
         ("lm_head.weight", "model.embed_tokens.weight",
          "the logits come from lm_head, not the embeddings"),
     ])  # fmt: skip
-
-TASKS = [PACKED_ATTENTION, BLOCK, NAIVE_FLOPS, GROUPED_ATTENTION, LLAMA_LOGITS]

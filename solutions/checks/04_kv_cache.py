@@ -337,5 +337,3 @@ GENERATE = Task(
         ("ids = [int(model.logits(X[-1:]).argmax())]", "ids = [model.logits(X[-1:]).argmax()]",
          "the tokens are tensors; a list of ints is wanted: int(...)"),
     ])  # fmt: skip
-
-TASKS = [APPEND, CHUNK_MASK, ROPE_CACHE, DECODE_STEP, CACHE_TEST, GENERATE]

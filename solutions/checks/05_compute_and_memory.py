@@ -4,10 +4,10 @@ from grader.checks import Case, Close, Exact, Task, between
 
 CLOSE = Close(rtol=1e-9)
 CACHE = [
-    ("keys-only", "= 4 * spec", "= 2 * spec",
+    ("= 4 * spec", "= 2 * spec",
      "a token leaves a key AND a value, with 2 bytes per element"),
-    ("one-layer", '["n_layers"] *', '["n_layers"] ** 0 *', "each of the n_layers has a cache"),
-    ("one-kv-head", '["n_kv_heads"] *', '["n_kv_heads"] ** 0 *',
+    ('["n_layers"] *', '["n_layers"] ** 0 *', "each of the n_layers has a cache"),
+    ('["n_kv_heads"] *', '["n_kv_heads"] ** 0 *',
      "a token leaves a key and a value for each of the n_kv_heads"),
 ]  # fmt: skip
 TOY = {"n_params": 1000, "n_layers": 1, "n_kv_heads": 1, "head_dim": 25}  # of the visible tests
@@ -132,7 +132,7 @@ REQUEST_TIMES = Task(
 USERS_THAT_FIT = Task(
     grade_id="users-that-fit", entry="users_that_fit", compare=Exact(), cases=lambda rng: [
         Case(8192, 16.5, 131_072, 8192, label="a GPU smaller than the weights"),
-        Case(15_900, 16, 10_000, 1000, label="weights that just fit, compared in bytes"),  # 16.67 GB
+        Case(15_900, 16, 10_000, 1000, label="weights that just fit, in bytes"),  # 16.67 GB
         Case(20_000, 20, 10**6, 1000, label="weights that fit, but no user"),  # 20.97 GB
         Case(1_953_125, 0, 200_000, 10_000, label="no weights, and room filled exactly"),  # 2048 GB
         Case(15_625, 4, 12_396, 10_000, label="room for nearly one user more"),  # 99.9
@@ -254,7 +254,3 @@ CHEAPEST_BATCH = Task(
         ("/ 3600", "/ 60", "these are the seconds of a minute, not of an hour"),
         (" * context_len", " * (context_len + 1)", "the step's own token is not in the caches"),
     ])  # fmt: skip
-
-TASKS = [
-    INTENSITY_TABLES, DECODE_BATCH, REQUEST_TIMES, USERS_THAT_FIT, UTILISATION, CHEAPEST_BATCH,
-]  # fmt: skip
