@@ -72,10 +72,12 @@ def edited(source: str, changes: Sequence[str]) -> str:
 
 
 def _named(*known: Any) -> list[tuple[str, ...]]:
-    """Each mistake of a misconception as (name, old, new, ..., message)."""
+    """Each mistake of a misconception as (name, old, new, ..., message); "": `freeze` finds it."""
     *changes, last = known
-    if isinstance(last, dict):
-        return [(message, *changes, new, message) for new, message in last.items()]
+    if isinstance(last, dict | set):
+        told = last if isinstance(last, dict) else dict.fromkeys(sorted(last), "")
+        return [(message or f"{changes[-1]} -> {new}", *changes, new, message)
+                for new, message in told.items()]  # fmt: skip
     return [(last, *known)[len(known) % 2 == 0 :]]
 
 
@@ -84,7 +86,8 @@ class Task:
     """Hidden checks of one answer cell, which is the reference; ValueError for what cannot be.
 
     A misconception: texts of the solution cell, what stands there instead (see `edited`), and what
-    to tell those who do that; a name stands in front, or the message is its name.
+    to tell those who do that; a name stands in front, or the message is its name. A set of new
+    texts has the words of the visible tests that fail with each of them.
     """
 
     grade_id: str  # of the answer cell; its visible tests are the cell ``test-<grade_id>``
@@ -102,9 +105,6 @@ class Task:
         check_number("timeout_s", self.timeout_s, above=0)
         named = [each for known in self.misconceptions for each in _named(*known)]
         object.__setattr__(self, "misconceptions", named)
-        for what, place in (("name", 0), ("message", -1)):
-            if len({known[place] for known in self.misconceptions}) != len(self.misconceptions):
-                raise ValueError(f"misconceptions of {self.grade_id}: two have the same {what}")
 
     @property
     def entries(self) -> tuple[str, ...]:

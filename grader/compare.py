@@ -125,9 +125,8 @@ def _items(value: Any) -> Any:
 
 
 def _shape_name(array: np.ndarray) -> str:
-    if array.ndim == 1:
-        return f"of length {array.size}"
-    return f"of shape {array.shape}" if array.ndim else "a single number"
+    shape = f"of shape {array.shape}" if array.ndim else "a single number"
+    return f"of length {array.size}" if array.ndim == 1 else shape
 
 
 def _kind_name(array: np.ndarray) -> str:

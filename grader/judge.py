@@ -38,8 +38,9 @@ def judge(frozen: dict, records: list[dict]) -> Verdict:
     for wrong in key["misconceptions"]:
         if matches(records, wrong, key, range(len(records))):
             return Verdict(False, 0, points, wrong["message"], wrong["name"])
-    once = frozen["cases"][case]["read"] or _failed_to_load(records[case])
-    label = "" if once else f"{case_labels(frozen)[case]}: "
+    error = records[case].get("error", {"phase": "call", "types": [""]})
+    loaded = error["phase"] == "call" and error["types"][0] != "MissingName"
+    label = f"{case_labels(frozen)[case]}: " if loaded and not frozen["cases"][case]["read"] else ""
     hint = _hint(frozen, records, reasons)
     return Verdict(False, 0, points, f"{label}{reasons[case]}{hint}{note}")
 
@@ -123,11 +124,6 @@ def _too_many_calls(got: dict, want: dict, key: dict) -> bool:
 
 def _is_error(record: dict, kind: str) -> bool:
     return "error" in record and kind in record["error"]["types"]
-
-
-def _failed_to_load(record: dict) -> bool:
-    error = record.get("error")
-    return error is not None and (error["phase"] != "call" or error["types"][0] == "MissingName")
 
 
 def _what_happened(record: dict) -> str:
