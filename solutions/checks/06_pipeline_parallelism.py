@@ -34,29 +34,28 @@ def run_stage_cases(rng):
 
 RUN_STAGE = Task(
     grade_id="run-stage", entry="run_stage", cases=run_stage_cases, drive=use_run_stage,
-    compare=Exact(), watch=("mutated",), misconceptions=[
-        ("receives-first", "stage == 0 and step == 0", "False", "stage 0 has the prompts itself"),
-        ("collects", "if is_last:", "if stage:", "only the LAST stage returns tokens"),
-        ("shared-list", "[[] for _ in prompts]", "[[]] * len(prompts)",
-         "all requests have ONE list: [[]] * n is the same list n times"),
-        ("all-stages-read-the-prompt", "stage == 0 and step == 0", "step == 0",
-         "every stage computes on the prompts; all but stage 0 receive embeddings"),
-        ("the-prompt-again", "stage == 0 and step == 0", "stage == 0",
+    compare=Exact(), misconceptions=[
+        ("stage == 0 and step == 0", "False", "stage 0 has the prompts itself"),
+        ("if is_last:", "if stage:", "only the LAST stage returns tokens"),
+        ("[[] for _ in prompts]", "[[]] * len(prompts)", "[[]] * n is the same list n times"),
+        ("stage == 0 and step == 0", "step == 0",
+         "only stage 0 has prompts; others receive embeddings"),
+        ("stage == 0 and step == 0", "stage == 0",
          "stage 0 computes the prompt in every step: later its input is the token that comes back"),
-        ("request-by-request", "step in range(max(n_new)):\n        for request, prompt in",
-         "request, prompt in", "enumerate(prompts):", "enumerate(prompts):\n        for step in "
-         "range(max(n_new)):", "in each step all requests have their turn"),
-        ("never-left-out", "step >= n_new[request]", "False", "leave out requests that are done"),
-        ("steps-of-request-0", "max(n_new)", "n_new[0]", "the LONGEST request says how many steps"),
-        ("ends-the-turn", "continue", "break", "go on with the requests behind one that is done"),
-        ("one-pass-too-many", "step >= n", "step > n", "one token too many: the prefill gives one"),
-        ("sends-the-last-token", "not is_last or step + 1 < n_new[request]", "True",
+        ("step in range(max(n_new)):\n        for request, prompt in", "request, prompt in",
+         "enumerate(prompts):", "enumerate(prompts):\n        for step in range(max(n_new)):",
+         "in each step all requests have their turn"),
+        ("step >= n_new[request]", "False", "leave out requests that are done"),
+        ("max(n_new)", "n_new[0]", "the LONGEST request says how many steps"),
+        ("continue", "break", "go on with the requests behind one that is done"),
+        ("step >= n", "step > n", "one token too many: the prefill gives one"),
+        ("not is_last or step + 1 < n_new[request]", "True",
          "the last token of a request is sent back, and stage 0 never receives it"),
-        ("sends-while-others-go-on", "step + 1 < n_new[request]", "step + 1 < max(n_new)",
+        ("step + 1 < n_new[request]", "step + 1 < max(n_new)",
          "a request's last token is sent back while OTHERS go on: ask for its own n_new"),
-        ("inner-stages-end-early", "not is_last or step", "step",
-         "only the last stage keeps a last token: the stages before it send on all they compute"),
-        ("keeps-every-token", " or step + 1 < n_new[request]", "", "stage 0 gets no token back"),
+        ("not is_last or step", "step",
+         "only the last stage keeps a last token; others send on all"),
+        (" or step + 1 < n_new[request]", "", "stage 0 gets no token back"),
     ])  # fmt: skip
 
 
@@ -67,24 +66,23 @@ COMPLETION = Task(
         Case(5, [between(rng, 20, 30), 3, 7], label="a slow first stage"),
         Case(1, [2, 7, between(rng, 10, 15)], label="a single request"),
         Case(3, [between(rng, 2, 9)], label="a single stage"),
-        Case(3, [0.25, 0.75, 0.5], label="parts of a second"),
+        Case(3, [0.25, 0.75, 0.5], label="stages of parts of a second"),
     ],
-    compare=Close(rtol=1e-9), watch=("mutated",), misconceptions=[
-        ("one-after-the-other", "now = 0", "now = times[-1] if times else 0",
+    compare=Close(rtol=1e-9), misconceptions=[
+        ("now = 0", "now = times[-1] if times else 0",
          "each request waits until the one before has left the LAST stage; stage 0 is free before"),
-        ("whole-seconds", "append(now)", "append(int(now))", "the seconds are rounded down here"),
-        ("stage-0-never-slowest", "return times", EVERY("max(stage_s[1:], default=stage_s[0])"),
+        ("return times", EVERY("max(stage_s[1:], default=stage_s[0])"),
          "the slowest stage is sought behind stage 0 only; stage 0 may be the slowest one"),
-        ("free-without-waiting", "free_s[stage] = now", "free_s[stage] += seconds",
+        ("free_s[stage] = now", "free_s[stage] += seconds",
          "a stage is free when its request has LEFT it; the time in which it waited is missing"),
-        ("all-at-once", "max(now, free_s[stage])", "now", "a stage does only one thing at a time"),
-        *((f"pace-of-the-{name}", "return times", EVERY(f"stage_s[{i}]"),
+        ("max(now, free_s[stage])", "now", "a stage does only one thing at a time"),
+        *(("return times", EVERY(f"stage_s[{i}]"),
            f"the {name} stage sets the pace here; it is the SLOWEST that does, wherever it is")
           for name, i in (("first", 0), ("last", -1))),
-        ("too-early", "now = max(now, free_s[stage]) + seconds\n            free_s[stage] = now",
+        ("now = max(now, free_s[stage]) + seconds\n            free_s[stage] = now",
          "free_s[stage] += seconds\n            now = max(now, free_s[stage])",
          "each stage begins before the request is there, that is, has left the stage before"),
-        ("stage-between-stays-empty", "free_s[stage])", "free_s[min(stage + 1, len(stage_s) - 1)])",
+        ("free_s[stage])", "free_s[min(stage + 1, len(stage_s) - 1)])",
          "a request waits until the one before has left the NEXT stage, not this one"),
     ])  # fmt: skip
 
@@ -94,29 +92,29 @@ DECODE = Task(
     grade_id="decode-times", entry="decode_times", compare=Exact(), cases=lambda rng: [
         Case(1, between(rng, 3, 7), between(rng, 3, 8), label="a single request"),
         Case(3, between(rng, 5, 9), between(rng, 3, 8), label="fewer requests than stages"),
-        Case(between(rng, 7, 9), 3, between(rng, 3, 8), label="more requests than stages"),
+        *(Case(between(rng, 7, 9), 3, n, label="more requests than stages: each step waits")
+          for n in (2, between(rng, 3, 8))),
         Case(3, 1, 1, label="a single stage, a single step"),
     ],
     misconceptions=[
-        ("no-dependency", "max(token_there, stage_0_free)", "stage_0_free",
+        ("max(token_there, stage_0_free)", "stage_0_free",
          "a step enters stage 0 before its token is there: when step t leaves the LAST stage"),
-        ("steps-back-to-back", "return times", EACH("r * n_steps + t + n_stages"),
+        ("return times", EACH("r * n_steps + t + n_stages"),
          "each step needs the token of the one before, which has to leave the LAST stage first"),
-        ("stage-0-not-busy", "return times", EACH("(t + 1) * n_stages + r"),
+        ("return times", EACH("(t + 1) * n_stages + r"),
          "a request comes round every n_stages seconds; with more requests stage 0 is not free"),
-        *((f"rounded-{way}", "return times", EACH(f"r + n_stages + t * {groups} * n_stages"),
+        *(("return times", EACH(f"r + n_stages + t * {groups} * n_stages"),
            f"the round trip is rounded {way} to full groups of n_stages; request by request is due")
           for way, groups in (("up", "-(-n_requests // n_stages)"),
                               ("down", "max(1, n_requests // n_stages)"))),
-        ("in-batches", "return times", EACH("n_stages + t * max(n_requests, n_stages)"),
+        ("return times", EACH("n_stages + t * max(n_requests, n_stages)"),
          "all requests enter stage 0 at once; each enters it a second after the one before"),
-        ("group-by-group", "return times",
+        ("return times",
          EACH("r // n_stages * n_stages * n_steps + r % n_stages + (t + 1) * n_stages"),
-         "some requests begin when others are through with all steps; all have waited since 0 s"),
-        ("runs-empty-each-step", "for own in times:",
-         "stage_0_free = max((x[-1] for x in times if x), default=0)\n        for own in times:",
-         "the pipeline runs empty after each round; request 0 waits for its own token only"),
-        ("entry-times", "return times", EACH("times[r][t] - n_stages"),
+         "some begin when others are through; all have waited since 0 s"),
+        ("for own in times:", "stage_0_free = max((x[-1] for x in times if x), default=0)\n        "
+         "for own in times:", "the pipeline runs empty each round; wait for the OWN token only"),
+        ("return times", EACH("times[r][t] - n_stages"),
          "these are the times of entering stage 0; a step is done n_stages seconds later"),
     ])  # fmt: skip
 
@@ -140,26 +138,30 @@ SIZES = ("range(seq_len, 0, -1)",)
 CHUNKS = Task(
     grade_id="chunked-prefill", entry=("prefill_s", "best_chunk"), cases=chunk_cases,
     compare=Close(rtol=1e-9), misconceptions=[
-        ("one-after-the-other", "        now = 0\n", "        now = free_s[-1]\n",
+        ("        now = 0\n", "        now = free_s[-1]\n",
          "a chunk waits until the one before has left the LAST stage; it waits for no token"),
-        ("never-waits", "max(now, free_s[stage])", "now", "a stage takes one chunk at a time"),
-        ("all-stages-at-once", "max(now, free_s[stage])", "free_s[stage]",
+        ("max(now, free_s[stage])", "now", "a stage takes one chunk at a time"),
+        ("max(now, free_s[stage])", "free_s[stage]",
          "the stages work on the same chunk at the same time; it has to leave the stage before"),
-        ("rest-never-waits", "max(now,", "max(now, stage > 0 and size < chunk and now or",
+        ("max(now,", "max(now, stage > 0 and size < chunk and now or",
          "the short last chunk does not wait for the one in front of it; that one takes longer"),
-        ("one-start-for-the-prompt", "+ start_s + size", "+ start_s * (first == 0) + size",
+        ("+ start_s + size", "+ start_s * (first == 0) + size",
          "each chunk has a start of its own: a stage reads its weights for every pass"),
-        ("full-last", "min(chunk, seq_len - first)", "chunk", "the last chunk may be a short one"),
-        ("empty-chunk", "range(0, seq_len, chunk)", "range(0, seq_len + 1, chunk)",
+        ("min(chunk, seq_len - first)", "chunk", "the last chunk may be a short one"),
+        ("range(0, seq_len, chunk)", "range(0, seq_len + 1, chunk)",
          "where the chunk size divides the prompt an empty chunk is sent behind the last one"),
-        ("drops-the-rest", "range(0, seq_len, chunk)", "range(0, seq_len - chunk + 1, chunk)",
+        ("range(0, seq_len, chunk)", "range(0, seq_len - chunk + 1, chunk)",
          "    free_s = [0] * n_stages", "    now, free_s = 0, [0] * n_stages",
-         "the tokens that fill no whole chunk are left out"),
+         "the tokens of no whole chunk are left out"),
         ("divisors-only", *SIZES, "[k for k in range(seq_len, 0, -1) if seq_len % k == 0]",
          "best_chunk tries only sizes that divide the prompt; the last chunk may be shorter"),
         ("powers-of-two", *SIZES, "[k for k in range(seq_len, 0, -1) if k & (k - 1) == 0]",
          "best_chunk tries only powers of two"),
         ("smallest", *SIZES, "range(1, seq_len + 1)", "of equally good sizes take the largest"),
+        ("    return min(sizes, key", "    took = [prefill_s(seq_len, k, n_stages, start_s, "
+         "token_s) for k in range(1, seq_len + 1)] + [0]\n    return next((k for k in sizes if k "
+         "== 1 or took[k - 2] > took[k - 1]), 1)\n    return min(sizes, key", "the search stops "
+         "where the next smaller size is slower; a much smaller one may be best"),
     ])  # fmt: skip
 
 
@@ -193,26 +195,26 @@ def link_cases(rng):
 BY_PRICE = ("sorted(links, key=lambda link: link[1])",)
 LINK = Task(
     grade_id="choose-link", entry="choose_link", cases=link_cases, compare=Close(rtol=1e-9),
-    watch=("mutated",), misconceptions=[
-        ("bits-for-bytes", "8 / (gbit_per_s", "1 / (gbit_per_s",
+    misconceptions=[
+        ("8 / (gbit_per_s", "1 / (gbit_per_s",
          "the bandwidth is in gigabits per second: a byte takes eight times as long as a bit"),
-        ("binary-giga", "1e9", "2**30", "giga is 10**9 on a datasheet of a link, not 2**30"),
-        ("one-boundary", "= n_stages - 1", "= 1", "n_stages stages have n_stages - 1 boundaries"),
-        ("no-start", "(start_s + 2 * d", "(2 * d", "a token's activations have a start as well"),
-        ("prompt-again", "2 * d", "2 * seq_len * d", "a step sends one token, not the prompt"),
-        ("no-way-back", "+= start_s + 8 * byte_s", "+= 0", "the token's way back is missing"),
-        ("back-over-all", "+= start_s + 8 * byte_s", "+= n_boundaries * (start_s + 8 * byte_s)",
+        ("1e9", "2**30", "giga is 10**9 on a datasheet of a link, not 2**30"),
+        ("= n_stages - 1", "= 1", "n_stages stages have n_stages - 1 boundaries"),
+        ("(start_s + 2 * d", "(2 * d", "a token's activations have a start as well"),
+        ("2 * d", "2 * seq_len * d", "a step sends one token, not the prompt"),
+        ("+= start_s + 8 * byte_s", "+= 0", "the token's way back is missing"),
+        ("+= start_s + 8 * byte_s", "+= n_boundaries * (start_s + 8 * byte_s)",
          "the way back is ONE message, from the last stage to stage 0"),
-        ("elements-for-bytes", "start_s + 2 * seq_len", "start_s + seq_len",
-         "start_s + 2 * d_model", "start_s + d_model", "FP16: an element has 2 bytes"),
-        ("fastest-first", "link: link[1]", "link: -link[3]", "take the cheapest, not the fastest"),
+        ("start_s + 2 * seq_len", "start_s + seq_len", "start_s + 2 * d_model", "start_s + d_model",
+         "FP16: an element has 2 bytes"),
+        ("link: link[1]", "link: -link[3]", "take the cheapest, not the fastest"),
         ("cheapest-only", *BY_PRICE, *(f"{each}[:1]" for each in BY_PRICE),
          "only the cheapest link is tried; where it is too slow, the next one may do"),
         ("list-order", *BY_PRICE, "links", "the list is not sorted by price: take the cheapest"),
         ("last-one", *BY_PRICE, "links[::-1]", "take the cheapest, not the last of the list"),
-        ("first-token-only", " and token_s <= most_token_s", "", "most_token_s is not checked"),
-        ("further-tokens-only", "first_s <= most_first_s and ", "", "most_first_s is not checked"),
-        ("below", "<= most_f", "< most_f", "<= most_t", "< most_t", "exactly the limit is allowed"),
+        (" and token_s <= most_token_s", "", "most_token_s is not checked"),
+        ("first_s <= most_first_s and ", "", "most_first_s is not checked"),
+        ("<= most_f", "< most_f", "<= most_t", "< most_t", "exactly the limit is allowed"),
     ])  # fmt: skip
 
 
@@ -243,12 +245,13 @@ def problem_cases(rng):
     early = [*alone[:2], (2, 0, 0, 2 * L - 1, 3 * L - 1)]  # stage 1 ends at 2 L
     return [
         Case(mixed(rng, honest_blocks(3, 3, 3, L)), 3, label="a right schedule"),
-        Case([alone[0], *crossing, *alone[1:]], 3, label="two blocks that cross"),
+        Case([alone[0], *crossing, *alone[1:]], 3, label="two blocks that cross in time"),
         Case([alone[0], *inside[1:], *alone[1:], inside[0]], 3, label="a block inside another"),
         Case([*alone, (0, 1, 0, 0, L), *crossing[1:]], 3, label="two that start together"),
         Case(mixed(rng, [*early, *other]), 3, label="a stage that starts too early"),
         Case([alone[0], (1, 0, 0, L - 1, 2 * L - 1), alone[2]], 3, label="stage 1 too early"),
         Case([*alone, (0, 0, 1, L, L + 1), *too_soon[1:]], 3, label="a step much too early"),
+        Case([*alone, (0, 0, 1, L - 1, L), *too_soon[1:]], 3, label="ONE request overlaps"),
         Case([*alone, *step, *second], 3, label="a second step that starts too early"),
         Case(mixed(rng, [*other, *first]), 3, label="a step before its prefill"),
         Case([*early, *crossing, *too_soon], 3, label="everything wrong"),
@@ -258,22 +261,21 @@ def problem_cases(rng):
 OVERLAP = "start_s < other_end_s and other_start_s < end_s"
 PROBLEMS = Task(
     grade_id="schedule-problems", entry="schedule_problems", cases=problem_cases, compare=Exact(),
-    watch=("mutated",), misconceptions=[
-        ("overlap", "and overlap", "and False", "some overlaps are missed: compare each with all"),
-        ("boundary", "stage > 0 and", "False and", "'not left yet' is not found, or not always"),
-        ("first-boundary-only", "stage > 0 and", "stage == 1 and",
-         "whether a pass has left the stage before is asked in stage 1 only, not in later stages"),
-        ("token", "step > 0 and", "False and", "'no token yet' is not found, or not always"),
-        ("step-1-only", "step > 0 and", "step == 1 and", "steps behind step 1 need a token, too"),
-        ("token-after-stage-0", "when[n_stages - 1,", "when[0,",
+    misconceptions=[
+        ("and overlap", "and False", "some overlaps are missed: compare each with all"),
+        ("stage > 0 and", "False and", "'not left yet' is not found, or not always"),
+        ("step > 0 and", "False and", "'no token yet' is not found, or not always"),
+        ("step > 0 and", "step == 1 and", "steps behind step 1 need a token, too"),
+        ("when[n_stages - 1,", "when[0,",
          "a step starts when the one before has left stage 0; it has to have left the LAST stage"),
-        ("last-is-1", "when[n_stages - 1,", "when[1,", "the last stage is n_stages - 1, not 1"),
-        ("touching-is-overlap", OVERLAP, "start_s <= other_end_s and other_start_s <= end_s",
+        (OVERLAP, "start_s <= other_end_s and other_start_s <= end_s",
          "a block that starts when another one ends is called an overlap; that is allowed"),
-        ("misses-equal-starts", OVERLAP, "start_s < other_start_s < end_s",
-         "two blocks of one stage that start at the same time are not found"),
-        ("misses-contained", OVERLAP, "start_s <= other_start_s < end_s <= other_end_s",
+        (OVERLAP, "start_s < other_start_s < end_s",
+         "two blocks with the same start are not found"),
+        (OVERLAP, "start_s <= other_start_s < end_s <= other_end_s",
          "a block that lies wholly inside another one of its stage is not found"),
+        ("stage > 0 and", "stage == 1 and",
+         "stages behind stage 1 are not compared with the stage directly BEFORE them"),
+        ("other != (stage, request, step)", "other[1] != request",
+         "steps of ONE request may overlap, too"),
     ])  # fmt: skip
-
-TASKS = [RUN_STAGE, COMPLETION, DECODE, CHUNKS, LINK, PROBLEMS]
