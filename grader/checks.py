@@ -17,8 +17,6 @@ from .compare import Close, Exact
 
 __all__ = ["Case", "Close", "Exact", "Probe", "Task", "between", "load_tasks", "normal"]
 
-WATCHES = ("mutated", "n_calls")
-
 
 class Case:
     """One hidden call: the arguments, and which entry gets them (default: the task's first).
@@ -82,24 +80,26 @@ class Task:
 
     The reference is the solution cell, and the points are those of the task's text. A misconception
     is a known mistake: its name, texts of the solution cell and what stands there instead (see
-    `edited`), and what to tell those who make it.
+    `edited`), and what to tell those who make it; without a name the message is its name.
     """
 
     grade_id: str  # of the answer cell; its visible tests are the cell ``test-<grade_id>``
     entry: str | tuple[str, ...]  # the name, or names, that the answer cell must define
     compare: Close  # a result with the solution's; or Exact
-    misconceptions: Sequence[tuple[str, ...]]  # (name, old, new, message)
+    misconceptions: Sequence[tuple[str, ...]]  # (old, new, message), with a name in front or not
     cases: Callable[[Any], Sequence[Case]] | None = None  # of a numpy Generator; None: a value
     drive: Callable | None = None  # a self-contained ``drive(answer, *args)`` of several entries
-    watch: Sequence[str] = ()  # what counts besides the result: "mutated", "n_calls"
+    watch: Sequence[str] = ("mutated",)  # what counts besides the result; or "n_calls", too
     timeout_s: float = 10.0  # for one case
 
     def __post_init__(self):
         for name in self.watch:
-            check_choice("watch", name, WATCHES)
+            check_choice("watch", name, ("mutated", "n_calls"))
         if not self.entries:
             raise ValueError("entry: needs at least one name")
         check_number("timeout_s", self.timeout_s, above=0)
+        named = [(each[-1], *each)[len(each) % 2 == 0 :] for each in self.misconceptions]
+        object.__setattr__(self, "misconceptions", named)
         for field, place in (("name", 0), ("message", -1)):
             if len({known[place] for known in self.misconceptions}) != len(self.misconceptions):
                 raise ValueError(f"misconceptions of {self.grade_id}: two have the same {field}")

@@ -63,7 +63,7 @@ SUM = ("a", " / len(x)", "", "m")
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ([("same", "sum(x)", "(0 + sum(x))", "m")], "from the reference"),
+        ([("sum(x)", "(0 + sum(x))", "no name")], "'no name' cannot be told from the reference"),
         # Too near: an answer between the two would pass for both.
         ([("near", "sum(x)", "(1 + 5e-6) * sum(x)", "m")], "from the reference"),
         ([SUM, ("b", " / len(x)", " * (1 + 5e-6)", "n")], "'a' and 'b' cannot be told apart"),
