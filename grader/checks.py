@@ -7,7 +7,7 @@ import inspect
 import runpy
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,14 @@ def edited(source: str, changes: Sequence[str]) -> str:
     return source
 
 
+def _named(*known: Any) -> list[tuple[str, ...]]:
+    """Each mistake of a misconception as (name, old, new, ..., message)."""
+    *changes, last = known
+    if isinstance(last, dict):
+        return [(message, *changes, new, message) for new, message in last.items()]
+    return [(last, *known)[len(known) % 2 == 0 :]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """Hidden checks of one answer cell; ValueError for a field that cannot be.
@@ -84,9 +92,9 @@ class Task:
     """
 
     grade_id: str  # of the answer cell; its visible tests are the cell ``test-<grade_id>``
-    entry: str | tuple[str, ...]  # the name, or names, that the answer cell must define
-    compare: Close  # a result with the solution's; or Exact
-    misconceptions: Sequence[tuple[str, ...]]  # (old, new, message), with a name in front or not
+    misconceptions: Sequence[tuple]  # (old, new, message), (old, {new: message}), or with a name
+    compare: Close = field(default_factory=Exact)  # a result with the solution's
+    entry: str | tuple[str, ...] = ""  # the names that the cell must define; "": as its grade_id
     cases: Callable[[Any], Sequence[Case]] | None = None  # of a numpy Generator; None: a value
     drive: Callable | None = None  # a self-contained ``drive(answer, *args)`` of several entries
     watch: Sequence[str] = ("mutated",)  # what counts besides the result; or "n_calls", too
@@ -95,18 +103,17 @@ class Task:
     def __post_init__(self):
         for name in self.watch:
             check_choice("watch", name, ("mutated", "n_calls"))
-        if not self.entries:
-            raise ValueError("entry: needs at least one name")
         check_number("timeout_s", self.timeout_s, above=0)
-        named = [(each[-1], *each)[len(each) % 2 == 0 :] for each in self.misconceptions]
+        named = [each for known in self.misconceptions for each in _named(*known)]
         object.__setattr__(self, "misconceptions", named)
-        for field, place in (("name", 0), ("message", -1)):
+        for what, place in (("name", 0), ("message", -1)):
             if len({known[place] for known in self.misconceptions}) != len(self.misconceptions):
-                raise ValueError(f"misconceptions of {self.grade_id}: two have the same {field}")
+                raise ValueError(f"misconceptions of {self.grade_id}: two have the same {what}")
 
     @property
     def entries(self) -> tuple[str, ...]:
-        return (self.entry,) if isinstance(self.entry, str) else tuple(self.entry)
+        name = self.entry or self.grade_id.replace("-", "_")
+        return (name,) if isinstance(name, str) else tuple(self.entry)
 
 
 def load_tasks(path: str | Path) -> list[Task]:

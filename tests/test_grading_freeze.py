@@ -124,7 +124,6 @@ def test_a_notebook_that_gives_the_answer_away_or_cannot_run_is_refused(source, 
     ("fields", "message"),
     [
         ({"watch": ("time",)}, "watch: must be one of 'mutated'"),
-        ({"entry": ()}, "entry: needs"),
         ({"misconceptions": [SUM, SUM]}, "two have the same name"),
         ({"misconceptions": [SUM, ("b", "sum", "max", "m")]}, "two have the same message"),
     ],
