@@ -79,7 +79,7 @@ def _named(*known: Any) -> list[tuple[str, ...]]:
     *changes, last = known
     if isinstance(last, dict | set):
         told = last if isinstance(last, dict) else dict.fromkeys(sorted(last), "")
-        return [(message or f"{changes[-1]} -> {new}", *changes, new, message)
+        return [(message or " -> ".join([*changes, new]), *changes, new, message)
                 for new, message in told.items()]  # fmt: skip
     return [(last, *known)[len(known) % 2 == 0 :]]
 
