@@ -59,7 +59,7 @@ MERGES = Task(
         ("if not pairs:", {"if False:": "stop where no word has two tokens any more",
          "if max(pairs.values(), default=0) < 2:": "a pair that occurs once is joined as well"}),
         ('sorted(set("".join(counts)))', 'dict.fromkeys("".join(counts))',
-         "the characters get their ids in sorted order, not in the order of the text"),
+         "characters get ids in sorted order"),
         ('ids.setdefault("".join(best), len(ids))', {'ids.setdefault("".join(best), -len(ids))'}),
         ('= ["".join(best)]', {'= ["".join(best)]\n                    break'}),
         ("in range(len(tokens)):", {"in range(len(tokens))[::-1]:"}),
@@ -79,8 +79,7 @@ PADDING = Task(
          'n_pad = ([pad_id] * n_pad + prompt).index(prompt[0])\n        batch["attention_mask"]',
          "+ [1] * len(prompt)", "+ [1] * (longest - n_pad)", "range(len(prompt))",
          "range(longest - n_pad)", "a prompt may begin with pad_id"),
-        ("[pad_id] * n_pad + prompt", "[0] * n_pad + prompt",
-         "pad with pad_id, which need not be 0"),
+        ("[pad_id] * n_pad + prompt", "[0] * n_pad + prompt", "pad with pad_id, not always 0"),
         ("max(len(prompt) for prompt in prompts)", {"len(max(prompts))"}),
         ("[0] * n_pad + list(range(len(prompt)))", {"[-1] * n_pad + list(range(len(prompt)))",
          "[1] * n_pad + list(range(len(prompt)))", "list(range(longest))",
@@ -114,10 +113,8 @@ BATCH = Task(
         batch_case(rng, 0, 9, "a model with another end token", eos_token_id=between(rng, 5, 15)),
         batch_case(rng, 0, 1, "one prompt, one new token", lengths=(4,)),
     ], misconceptions=[
-        ("mask, **", "(ids != pad_id).long(), **",
-         "a prompt may hold pad_id: make the mask from lengths"),
-        ("attention_mask=mask, ", "",
-         "pass attention_mask: without it generate guesses from the ids where padding is"),
+        ("mask, **", "(ids != pad_id).long(), **", "make the mask from lengths, not ids"),
+        ("attention_mask=mask, ", "", "pass attention_mask: else generate guesses from the ids"),
         ("row[: row.index(end) + 1] if end in row else row for row in new",
          {"row for row in new": "", "[i for i in row if i != pad_id] for row in new": "padding "
          "can't be told by its id: cut behind the first end token",
@@ -126,13 +123,13 @@ BATCH = Task(
         ("row.index(end) + 1", {"row.index(end)": "the end token belongs to the answer",
          "len(row) - row[::-1].index(end)": ""}), (', "do_sample": False', {""}),
         ("settings = {", "model.generation_config.do_sample = False\n    settings = {",
-         "the model's own generation_config stays changed: say do_sample=False in the call"),
+         "the model's own generation_config stays changed"),
         ("= model.generation_config.eos_token_id",
          {"= 1": "the end token need not be 1: ask the model's generation_config",
          "= pad_id": "the padding need not be the end token"}),
         ("output[:, ids.shape[1] :]", {"output"}),
         ("return [", "[model.generate(ids[:1]) for _ in prompts]\n    return [",
-         "the answers are right, but take ONE call of generate, for the whole batch"),
+         "right, but take ONE call of generate"),
     ])  # fmt: skip
 
 DEFAULT = {"do_sample": False, "top_k": 50, "top_p": 1.0, "temperature": 1.0, "num_beams": 1,
@@ -153,7 +150,7 @@ PRECEDENCE = Task(
          "(own, default, config or {})", "(default, config or {}, own)"}),
         (" if value is not None", {""}),
         ("if value is not None", "if value or place is default",
-         "0 and False in one of the dicts were taken for 'not set'; compare with None"),
+         "0 and False are not 'not set'; compare with None"),
         ("dict.fromkeys(names)", {"{}": "", "dict(default)": "a name that only config or own has, "
          "with None, is missing: it belongs to the result, with None"}),
         ("settings | call", {"settings | {k: v for k, v in call.items() if v is not None}": "",
@@ -197,7 +194,7 @@ TAGS = Task(
         ("    model.resize_token_embeddings(max(len(tokenizer), n_rows))\n", {""}),
         ("AutoModelForCausalLM.from_pretrained(folder), Auto", {"model, Auto"}),
         ("AutoTokenizer.from_pretrained(folder)", "tokenizer",
-         "return the tokenizer, too, that from_pretrained loads from the folder"),
+         "return the tokenizer from the folder, too"),
     ])  # fmt: skip
 
 
@@ -235,11 +232,11 @@ STOP = Task(
          "self.prompt_len + 1 :]": "", "max(self.prompt_len, input_ids.shape[1] - 8) :]": "a row "
          "whose stop text was long ago stays done: look at all new tokens, not at the last few"}),
         ("self.prompt_len :])", "self.prompt_len :], skip_special_tokens=True)",
-         "special tokens are skipped here, but the stop text may be one"),
+         "the stop text may be a special token"),
         (FOUND, {f"[any({FOUND[1:-1]})] * len(texts)", f"[all({FOUND[1:-1]})] * len(texts)"}),
         ("return torch", "self.old = getattr(self, 'old', False) | torch", "in texts])",
          "in texts])\n        return self.old",
-         "keep nothing on self: the next call may have other texts"),
+         "keep nothing on self: another call has other texts"),
     ])  # fmt: skip
 
 
@@ -274,7 +271,7 @@ TEMPLATE = Task(
         ("trim }}{{ eos_token }}\\n", {"trim }}{{ eos_token }}"}),
         ("<|assistant|>\\n{%", {"<|assistant|>{%"}),
         ("in messages %}", "in messages if message.role in ['system', 'user', 'assistant'] %}",
-         "other roles are left out; a role may be any text"),
+         "other roles are left out"),
     ])  # fmt: skip
 
 
@@ -316,7 +313,7 @@ PIPELINE = Task(
         ('preprocess = {} if system is None else {"system": system}',
          'self.system = system or getattr(self, "system", None)\n        preprocess = {} if '
          'self.system is None else {"system": self.system}',
-         "the system message of one call is still there in the next: keep nothing on self"),
+         "one call's system message stays for the next: keep nothing on self"),
         ("{} if system is None else", "", "a call without system removes the one that was given "
          "when the pipeline was made: hand out only what was given"),
         ("{} if system is None else", "",
@@ -326,7 +323,5 @@ PIPELINE = Task(
         ("return self.tokenizer.apply", "text = self.tokenizer.apply",
          'return_tensors="pt", return_dict=True\n        )',
          'tokenize=False\n        )\n        return self.tokenizer(text, return_tensors="pt")',
-         "a chat text that is tokenised again gets special tokens twice: let the template do it"),
+         "a chat text tokenised again gets special tokens twice"),
     ])  # fmt: skip
-
-TASKS = [MERGES, PADDING, BATCH, PRECEDENCE, TAGS, STOP, TEMPLATE, PIPELINE]

@@ -130,19 +130,18 @@ PLAN = Task(
             *((rng.permutation(n).tolist(), rng.integers(0, n, new).tolist())
               for n, new in ((5, 5), (8, 8), (8, 8), (6, 4))))], misconceptions=[
         ("[rows[parent] for parent in parents]", "list(parents)",
-         "parents are places of beams; the past of old beam b is in row rows[b]"),
+         "the past of old beam b is in row rows[b]"),
         ("if row in new_rows:", {"if False:": "two beams get the same row",
          "if needed.count(row) > 1 and free:": "one child can stay in its parent's row: this makes "
          "a copy too many"}),
         ("(row, free.pop())", {"(rows.index(row), free.pop())": "the source of a copy is the "
          "parent's ROW, rows[parent]"}),
         ("(row, free.pop())", "(free.pop(), row)", "copies[-1][1]", "copies[-1][0]",
-         "source and target are exchanged: a copy goes from the parent's row into a free one"),
+         "source and target are exchanged"),
         ("free.pop()", "next(r for r in rows if r not in new_rows)",
-         "a row is overwritten that a new beam still needs: free is what NO new beam needs"),
+         "this overwrites a row that a new beam still needs"),
         ("range(len(rows)) if", "range(len(parents)) if", "if row in",
-         "if row >= len(parents) or row in",
-         "with fewer beams than rows, too, each stays where its parent is"),
+         "if row >= len(parents) or row in", "with fewer beams, too, stay in the parent's row"),
         ("new_rows, copies\n", {"list(range(len(needed))), [(row, i) for i, row in "
          "enumerate(needed) if row != i]\n": "each beam i moves to row i: let one child stay",
          "new_rows, []\n": "nothing is copied into the new row"}),
@@ -186,10 +185,10 @@ SEARCH = Task(
         ("[parent for _, parent, _ in running]", {"list(range(len(running)))"}),
         ("beams[parent][1] + log_prob", "log_prob", "add the parent's score"),
         ("in enumerate(row)", "in [max(enumerate(row), key=lambda x: x[1])]",
-         "only the best token of each beam is a candidate; all tokens are"),
-        ("2 * num", "num", "an end costs a beam: look at 2 * num_beams candidates"),
+         "ALL tokens of a beam are candidates"),
+        ("2 * num", "num", "look at 2 * num_beams candidates"),
         ("key=lambda c: -c[0])", "reverse=True)",
-         "of equals the earlier beam, then the smaller token: sorting in reverse turns them"),
+         "of equals the earlier beam, the smaller token: reverse=True turns them"),
         ("[], candidates[:num_beams]",
          {"[], ended": "at max_new_tokens not only an eos ends: the best num_beams candidates do",
          "[], running": "at max_new_tokens texts with eos end, too: the best num_beams "
@@ -198,10 +197,8 @@ SEARCH = Task(
          " / max(1, length - (token == eos))**length_penalty))": ""}),
         ("text[1])[:num_beams]", {"text[1])": ""}),
         ("text[1])[:num_beams]", "text[1])", "return finished", "return finished[:num_beams]",
-         "keep only the best num_beams texts in every step, not at the end alone"),
+         "keep the best num_beams texts in EVERY step"),
         ("sorted(finished, key=lambda text: -text[1])[:", "finished[:",
-         "the first texts that end are kept; sort them by score, and keep the best num_beams"),
+         "sort the texts that end before you keep the best"),
         (STOP, {"not beams or len(finished) == num_beams", "not beams"}),
     ])  # fmt: skip
-
-TASKS = [TRACK, CHOICE, SELECT, STOPPING, PLAN, SEARCH]

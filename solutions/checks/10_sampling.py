@@ -24,11 +24,10 @@ TEMPERATURE = Task(
         (") / temperature)", {") * temperature)", "))"}), ("w / sum(weights)", {"w"}),
         ("(x - highest)", "x", "exp overflows: subtract the largest logit first"),
         ("(x - highest) / temperature", "x / temperature - highest",
-         "the logits are divided, the largest one that you subtract is not: exp may overflow"),
-        ("max(logits)", "max(0.0, *logits)",
-         "the largest logit is not subtracted where it is below 0: then all exp may be 0"),
+         "subtract the largest AFTER dividing, or divide it, too"),
+        ("max(logits)", "max(0.0, *logits)", "subtract a largest logit below 0, too"),
         ("exp((x - highest) / t", "exp(x - highest) ** (1 / t",
-         "one that has become 0.0 stays 0 at every temperature: divide the logits, before exp"),
+         "an exp that is 0.0 stays 0: divide before exp"),
         ("x in logits]", {"x in logits if x > -math.inf]"}),
     ])  # fmt: skip
 
@@ -47,7 +46,7 @@ TOP_K = Task(
          "probs[:i].count(p) < k else 0.0 for i, p in enumerate(probs)]"}),
         ("min(k, len(probs))", "k", "a k above the vocabulary keeps all"),
         ("sorted(probs, reverse=True)[min(k, len(probs)) - 1]", "sorted(set(probs))[-k:][0]",
-         "a set holds equal ones once: the k-th of ALL decides"),
+         "a set holds equals once: the k-th of ALL"),
     ])  # fmt: skip
 
 TOP_P = Task(
@@ -64,8 +63,7 @@ TOP_P = Task(
     ], misconceptions=[
         ("order:\n",
          {"order:\n        if kept and total + probs[token] > p + 1e-12:\n            break\n"}),
-        ("q / total if", {"q if": "", "q / p if": "",
-         }),
+        ("q / total if", {"q if": "", "q / p if": ""}),
         ("total >= p - 1e-12", {"total >= p": "", "total > p + 1e-12": "",
          "total >= p - 0.01": "a hundredth is too much slack: rounding is below 1e-12"}),
         ("    for token in order:",
@@ -93,13 +91,13 @@ DIFFERENT = Task(
         ("        left[token] = 0.0\n", {""}), (" / total", {""}), ("u < end", {"u <= end"}),
         ("left[token] = 0.0", {"del left[token]"}),
         ("enumerate(left) if", "sorted(enumerate(left), key=lambda pair: -pair[1]) if",
-         "the tokens lie in the order of their ids: don't sort"),
+         "don't sort: the order is that of the ids"),
         ("[token for token, p in enumerate(left) if p > 0]", {"range(len(left))": "a u behind the "
          "last end draws the last id, even if that is impossible or was drawn",
          "[t for t, p in enumerate(probs) if p > 0]": "a u behind the last end draws a token "
          "again"}), ("list(probs), []", "probs, []", "probs is changed: work on a copy"),
         ("sum(left)", "1 - (probs[drawn[-1]] if drawn else 0)",
-         "ALL drawn tokens are gone, not only the last: divide by the sum of what is left"),
+         "divide by what is left: ALL drawn tokens are gone"),
     ])  # fmt: skip
 
 
@@ -144,7 +142,7 @@ SAMPLE = Task(
         ("        if top_k", "        full = logits\n        if top_k", "logits.sort(",
          {"full.sort("}),
         ("torch.zeros(len(ids), dtype=torch.bool)", "(ids == eos).any(1)",
-         "an eos in the prompt does not end a row: only one that was drawn does"),
+         "an eos in the prompt does not end a row"),
         ("tokens = torch.multinomial(logits", "tokens = torch.full((len(ids), 1), eos)\n        "
          "tokens[~ended] = torch.multinomial(logits[~ended]",
          "draw for rows that have ended, too, and then replace it: else the others get other "
@@ -152,11 +150,8 @@ SAMPLE = Task(
         ("cut[:, -1] = False", {"cut[:, :-1] = cut[:, 1:].clone()\n        cut[:, -1] = False"}),
         ("        cut[:, -1] = False\n", "", "p = 0 cuts every token: the likeliest always stays"),
         ("cut.scatter(-1, order, cut)", "cut",
-         "cut is in the order of the sorted logits: bring it back into the order of the ids"),
+         "cut is in the order of the sorted logits, not of the ids"),
         ("        tokens[ended] = eos\n", {""}),
         ("        tokens[ended]", "        tokens = torch.multinomial(logits.softmax(-1), 1, "
-         "generator=generator)\n        tokens[ended]",
-         "one call of multinomial in each step: a second one uses up random numbers"),
+         "generator=generator)\n        tokens[ended]", "ONE call of multinomial in each step"),
     ])  # fmt: skip
-
-TASKS = [TEMPERATURE, TOP_K, TOP_P, DIFFERENT, SAMPLE]

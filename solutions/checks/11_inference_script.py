@@ -35,18 +35,15 @@ SILENT = Task(
             (a_mute_script, 1, {"seed": 1, "n": 3}, "a script that returns None"))],
     misconceptions=[
         ("before = run(one)", {"run(one)\n            before = run(task)"}),
-        ("run(one | {second", "run(task | {second",
-         "FIRST must stay changed while second is changed, too"),
+        ("run(one | {second", "run(task | {second", "FIRST stays changed with second"),
         ("    continue  #", "    before = None  #", "    pass",
          {"    if before is None and second != first:\n                    found.append((first, "
          "second))"}),
         ("       pass", {"       found.append((first, second))": "",
          "       break": "a pair that is refused ends the search for this first setting"}),
-        ("continue  #", "break  #",
-         "a refusal of one first setting ends the search; go on with the next one"),
+        ("continue  #", "break  #", "a refusal of one first ends the search; go on with the next"),
         ("continue  # refused: there is nothing to compare with",
-         "before = None\n        if before is None:\n            continue",
-         "a script may return None, which is no refusal"),
+         "before = None\n        if before is None:\n            continue", "None is no refusal"),
         ("!= first and", "> first and", "(a, b) and (b, a) are two pairs: try both"),
         ("second != first and ", {""}),
         ("(first, second)", "(second, first)", "first is changed first"),
@@ -63,10 +60,10 @@ WAITS = Task(
         ("max((", {"min(("}), ("for stop in stops for", {"for stop in stops[:1] for"}),
         ("max((", "next((", "range(1, len(stop))", "range(len(stop))[:0:-1]", "default=0", {"0"}),
         ("if text.endswith(start)", {"if len(start) <= len(text)"}),
-        ("text.endswith(start)", {"text == start": "", "start.startswith(text[-len(start) "
-         ":])": "no more can wait than the text has: of a short text text[-n:] is all of it"}),
+        ("text.endswith(start)", {"text == start": "",
+         "start.startswith(text[-len(start) :])": "no more can wait than the text has"}),
         ("(1, len(stop))", {"(1, min(2, len(stop)))": "",
-         "(1, len(stops[0]))": "the lengths are those of the first stop string, not of each"}),
+         "(1, len(stops[0]))": "each stop string has a length of its own"}),
         (", default=0)", ", default=None)", "where nothing waits, the answer is 0"),
     ])  # fmt: skip
 
@@ -95,7 +92,7 @@ STOP = Task(
          '[*result, text[: min(found)], ""]': "after a stop nothing may follow"}),
         ("min(found)", {"found[0]"}),
         ("stop in text]\n", "True]\n", "if found:", "if min(found, default=-1) >= 0:",
-         "find gives -1 for a stop that is not there, and min hides the one that is"),
+         "find gives -1 for a stop that is not there"),
         ("        text = ", "        if not piece:\n            continue\n        text = ",
          "an empty piece has its entry, too"),
     ])  # fmt: skip
@@ -123,16 +120,14 @@ LOGPROBS = Task(
     grade_id="logprobs", compare=Close(), cases=logprob_cases, misconceptions=[
         ("[position - 1]", {"[position]"}), ("-row[i]", {"(-row[i], -i)"}),
         ("x - log_sum for", {"(math.log(p) if (p := math.exp(x - log_sum)) else -math.inf) for": "",
-         "math.exp(x - log_sum) for": "these are the probabilities: their logarithms are asked "
-         "for"}),
+         "math.exp(x - log_sum) for": "these are probabilities: take their logarithms"}),
         ("sorted(range(len(row)), key=lambda i: -row[i])",
          {"[row.index(x) for x in sorted(row, reverse=True)]"}),
         ("        log_probs = [", "        import numpy as np\n\n        log_sum = "
          "float(np.float32(log_sum))\n        log_probs = [",
-         "single precision is too coarse where p is nearly 1: say dtype=torch.float64"),
+         "single precision is too coarse: dtype=torch.float64"),
         ("[x - log_sum for x in row]", {"row"}), ("log_probs[token]", {"log_probs[best[0]]"}),
-        ("max(row)", "max(map(max, logits))", "the largest logit of ALL rows is taken out of each "
-         "sum, and then all exp of a low row are 0: take the row's own"),
+        ("max(row)", "max(map(max, logits))", "take each row's OWN largest logit out of its sum"),
     ])  # fmt: skip
 
 
@@ -152,20 +147,19 @@ LATENCY = Task(
             (((4, 9), (1,), (1,)), "no call with two tokens"))], misconceptions=[
         ("calls[1:]", {"calls"}), ("len(times) - 2", {"len(times) - 1"}),
         ("sum(first) / len(first)", '__import__("statistics").median(first)',
-         "ttft_ms is the mean of the calls, not their median"),
-        ("times[-1] - times[1]", "times[-1] - times[0]",
-         "the time to the first token is prefill: TPOT begins at the first token"),
+         "ttft_ms is the mean, not the median"),
+        ("times[-1] - times[1]", "times[-1] - times[0]", "TPOT begins at the first token"),
         ("    return {", {"    paces = [(t[-1] - t[1]) / (len(t) - 2) for t in measured if len(t) "
          "> 2]\n    decode, n_intervals = sum(paces), len(paces)\n    return {": "",
-         "    n_intervals *= min(map(len, measured)) > 2\n    return {": "a call with one token "
-         "has no interval, but the other calls have: None only if no call has two tokens"}),
+         "    n_intervals *= min(map(len, measured)) > 2\n    return {": "None only if NO call has "
+         "two tokens"}),
         ('"ttft_ms": 1000 * ', '"ttft_ms": ', '"tpot_ms": 1000 * ', {'"tpot_ms": '}),
         ("n_intervals / decode",
          {"sum(len(t) - 1 for t in measured) / sum(t[-1] - t[0] for t in measured)"}),
         ("sum(len(times) - 2 for times in measured)", "sum(map(len, measured)) - 2",
-         "one interval less for EACH call, not once in all"),
+         "one interval less for EACH call"),
         ("decode / n_intervals if n_intervals else None", "decode / n_intervals",
-         "a call may have a single token, and so no interval at all"),
+         "a single token has no interval"),
     ])  # fmt: skip
 
 
@@ -224,20 +218,17 @@ STREAM = Task(
         ("yield waiting + model.text(ids)[n_read:]", {"return"}),
         ("waiting + text", '"" + text', "waits(waiting, stops)", {"0"}),
         ("                return\n", "                stops = []\n",
-         "a stop string ends the text: nothing more is shown, and the model is not called"),
-        ("min(found)", "found[0]",
-         "of two stop strings the one that begins first in the TEXT counts"),
+         "a stop string ends the text, and the calls"),
+        ("min(found)", "found[0]", "the stop that begins first in the TEXT counts"),
         ("if len(ids) == max", "logits = model.decode(token)\n        if len(ids) == max",
          "            break\n        logits = model.decode(token)", "            break",
          "the last token went through the model, too"),
         ("model.decode(token)", "model.prefill(list(prompt_ids) + ids)",
-         "the whole text went through the model for each token: send in the new token alone"),
+         "send in the new token alone, not the whole text"),
         ("ids.append(token)", "ids.append(token)\n        prompt_ids.append(token)",
-         "prompt_ids, which was given, gets longer: work on a copy"),
+         "prompt_ids gets longer: work on a copy"),
         ("    ids, n_read, waiting", '    said = ""\n    ids, n_read, waiting',
          "yield waiting[:cut]", "said += waiting[:cut]", "yield waiting[: min(found)]",
          "yield said + waiting[: min(found)]", "yield waiting +", "yield said + waiting +",
-         "the text is right, but it comes all at the end: yield each piece when it is certain"),
+         "right, but all at the end: yield each piece when it is certain"),
     ])  # fmt: skip
-
-TASKS = [SILENT, WAITS, STOP, LOGPROBS, LATENCY, STREAM]

@@ -180,5 +180,3 @@ PACK = Task(
          "highest = groups.abs().amax(-1)\n    minimum = -highest",
          "this is the range of absmax, from -largest to largest: take minimum and maximum"),
     ])  # fmt: skip
-
-TASKS = [GROUPS, BYTES, READ_Q4_0, AWQ, PACK]

@@ -258,5 +258,3 @@ GENERATE = Task(
         ("argmax())], len(prompt_ids)", "argmax())], len(prompt_ids) - 1",
          "the first pass overwrites the prompt's last position: past_len begins with its length"),
     ])  # fmt: skip
-
-TASKS = [LOOKUP, VERIFY, REDRAW, PRICE, TREE, GENERATE]

@@ -1,15 +1,4 @@
-# ruff: noqa: F821
 """Answers to exercise 10: other right ones, and wrong ones that are no edit of the solution."""
-
-
-# %% top-p: right
-def top_p(probs, p):
-    left = [0.0] * len(probs)
-    for q, token in sorted((-q, token) for token, q in enumerate(probs)):
-        left[token] = -q
-        if sum(left) > p or math.isclose(sum(left), p):
-            break
-    return [q / sum(left) for q in left]
 
 
 # %% sample: right

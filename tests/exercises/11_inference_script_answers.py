@@ -1,16 +1,4 @@
-# ruff: noqa: F821
 """Answers to exercise 11: other right ones, as different from the solution as a student's."""
-
-
-# %% logprobs: right
-def logprobs(logits, token_ids, prompt_len, n):
-    import torch
-
-    logs = torch.tensor(logits, dtype=torch.float64).log_softmax(-1)[prompt_len - 1 : -1]
-    rows = zip(logs.tolist(), token_ids[prompt_len:], strict=True)
-    return [{"token": token, "log_prob": row[token],
-             "top": sorted(enumerate(row), key=lambda pair: (-pair[1], pair[0]))[:n]}
-            for row, token in rows]  # fmt: skip
 
 
 # %% stream: right
