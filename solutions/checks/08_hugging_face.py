@@ -3,7 +3,7 @@
 tests/test_exercise_08.py compares the solutions with Transformers and Tokenizers themselves.
 """
 
-from grader.checks import Case, Exact, Probe, Task, between
+from grader.checks import Case, Probe, Task, between
 
 
 def make_tiny(seed, n_rows):
@@ -34,132 +34,129 @@ def tiny(rng, n_rows=17):
     return Probe(make_tiny, between(rng, 0, 10**6), n_rows)
 
 
-def merges_cases(rng):
-    def words(n, letters):
-        texts = ["".join(rng.choice(list(letters), size=between(rng, 1, 7))) for _ in range(n)]
-        return {text: between(rng, 1, 9) for text in texts}
+def words_of(rng, n, letters):
+    texts = ["".join(rng.choice(list(letters), size=between(rng, 1, 7))) for _ in range(n)]
+    return {text: between(rng, 1, 9) for text in texts}
 
-    return [
-        Case(words(12, "abcde"), 10, label="ten merges"),
-        Case(dict.fromkeys(words(9, "zyxba"), 1), 10, label="words that occur once each"),
+
+MERGES = Task(
+    grade_id="merges", entry="learn_merges", cases=lambda rng: [
+        Case(words_of(rng, 12, "abcde"), 10, label="ten merges"),
+        Case(dict.fromkeys(words_of(rng, 9, "zyxba"), 1), 10, label="words that occur once each"),
         Case({"aaaaa": 3, "aaa": between(rng, 1, 4), "baab": 2}, 3, label="a letter many times"),
         Case({"zzab": 2, "cd": 2, "abz": 1, "zz": 1}, 6, label="equally frequent pairs"),
         Case({"abc": 1, "x": 7}, 5, label="fewer pairs than merges"),
         Case({"aaa": 2, "bc": 3}, 1, label="two pairs in aaa, which overlap"),
-    ]
-
-
-MERGES = Task(
-    grade_id="merges", entry="learn_merges", cases=merges_cases, compare=Exact(),
-    watch=("mutated",), misconceptions=[
-        ("no-weights", "+ counts[word]", "+ 1", "a pair counts as often as its WORD occurs"),
-        ("once-per-word", "in range(len(tokens) - 1)",
-         "in {tuple(tokens[j : j + 2]): j for j in range(len(tokens) - 1)}.values()",
-         "a pair may occur twice in one word"),
-        ("ties-by-text", "ids[pair[0]], ids[pair[1]]", "pair",
-         "of equal pairs the smaller IDS win: a joined token has a larger id than every character"),
-        ("ties-first-seen", ", ids[pair[0]], ids[pair[1]]", ",",
-         "of equally frequent pairs the smallest ids win, not the pair that is counted first"),
-        ("never-stops", "if not pairs:", "if False:", "stop where no word has two tokens any more"),
-        ("ids-as-seen", 'sorted(set("".join(counts)))', 'dict.fromkeys("".join(counts))',
-         "the characters get their ids in sorted order, not in the order of the text"),
+    ], misconceptions=[
+        ("+ counts[word]", {"+ 1"}),
+        ("in range(len(tokens) - 1)",
+         {"in {tuple(tokens[j : j + 2]): j for j in range(len(tokens) - 1)}.values()"}),
+        ("ids[pair[0]], ids[pair[1]]",
+         {"pair": "of equal pairs the smaller IDS win: a joined token's is above all characters'",
+         "ids[pair[0]]": "the same left id: the smaller right one",
+         "ids[pair[1]]": "of equal pairs the LEFT ids are compared first"}),
+        (", ids[pair[0]], ids[pair[1]]", {","}),
+        ("if not pairs:", {"if False:": "stop where no word has two tokens any more",
+         "if max(pairs.values(), default=0) < 2:": "a pair that occurs once is joined as well"}),
+        ('sorted(set("".join(counts)))', 'dict.fromkeys("".join(counts))',
+         "characters get ids in sorted order"),
+        ('ids.setdefault("".join(best), len(ids))', {'ids.setdefault("".join(best), -len(ids))'}),
+        ('= ["".join(best)]', {'= ["".join(best)]\n                    break'}),
+        ("in range(len(tokens)):", {"in range(len(tokens))[::-1]:"}),
     ])  # fmt: skip
 
-
-def padding_cases(rng):
-    b, c, d = (rng.integers(3, 100, size=n).tolist() for n in (3, 4, 6))
-    return [
-        Case([b, d, c], 0, label="three lengths"),
-        Case([[*b, 2, *c], [2, *c]], 2, label="pad_id within a prompt"),
-        Case([[90], [5, 6, 7, 8]], 0, label="a short prompt of a large id"),
-        Case([c], 1, label="a batch of one"),
-    ]
-
-
 PADDING = Task(
-    grade_id="padding", entry="pad_left", cases=padding_cases, compare=Exact(), watch=("mutated",),
-    misconceptions=[
-        ("mask-by-id", "[0] * n_pad + [1] * len(prompt)",
-         "[int(i != pad_id) for i in [pad_id] * n_pad + prompt]",
-         "a prompt may contain pad_id as a token: the mask follows from the lengths, not the ids"),
-        ("pads-with-0", "[pad_id] * n_pad", "[0] * n_pad", "pad with pad_id, which need not be 0"),
-        ("largest-list", "max(len(prompt) for prompt in prompts)", "len(max(prompts))",
-         "max(prompts) compares the ids of the lists, not their lengths"),
-        *((f"padding-at-{where}", "[0] * n_pad + list(range", f"[{where}] * n_pad + list(range",
-           f"the padding is at position {where}; here it gets 0") for where in (-1, 1)),
+    grade_id="padding", entry="pad_left", cases=lambda rng: [
+        *(Case([[7, 2, between(rng, 3, 99), 5, 6, 8], [2, 9, 5], [90]], pad_id, label=label)
+          for pad_id, label in ((0, "three lengths"), (2, "pad_id within a prompt"))),
+        Case([[90], [5, 6, 7, 8]], 0, label="a short prompt of a large id"),
+        Case([[7, 8]], 1, label="a batch of one"),
+    ], misconceptions=[
+        ("[0] * n_pad + [1] * len(prompt)",
+         {"[int(i != pad_id) for i in [pad_id] * n_pad + prompt]": "", "[1] * longest": "",
+         "[1] * n_pad + [0] * len(prompt)": "the mask is turned round: 1 is a token"}),
+        ('batch["attention_mask"]',
+         'n_pad = ([pad_id] * n_pad + prompt).index(prompt[0])\n        batch["attention_mask"]',
+         "+ [1] * len(prompt)", "+ [1] * (longest - n_pad)", "range(len(prompt))",
+         "range(longest - n_pad)", "a prompt may begin with pad_id"),
+        ("[pad_id] * n_pad + prompt", "[0] * n_pad + prompt", "pad with pad_id, not always 0"),
+        ("max(len(prompt) for prompt in prompts)", {"len(max(prompts))"}),
+        ("[0] * n_pad + list(range(len(prompt)))", {"[-1] * n_pad + list(range(len(prompt)))",
+         "[1] * n_pad + list(range(len(prompt)))", "list(range(longest))",
+         "[0] * n_pad + list(range(1, len(prompt) + 1))"}),
     ])  # fmt: skip
 
 
 def use_batch(answer, make, prompts, pad_id, n_new, own):
     model, passes = make()[0], []
     model.generation_config.update(**own)
+    before = model.generation_config.to_dict()
     model.register_forward_hook(lambda *_: passes.append(1))
     new = answer.continue_batch(model, prompts, pad_id, n_new)
-    return {"new ids": new, "one call": len(passes) <= n_new}
+    return {
+        "new ids": new,
+        "one call": len(passes) <= n_new,
+        "the model's settings as before": model.generation_config.to_dict() == before,
+    }
 
 
-def batch_cases(rng):
-    def case(pad_id, n_new, label, lengths=(3, 1, 6, 2, 5, 4), **own):
-        prompts = [rng.integers(1, 17, size=n).tolist() for n in lengths]
-        return Case(tiny(rng), prompts, pad_id, n_new, own, label=label)
-
-    return [
-        case(0, 10, "a batch"),
-        *(case(1, 10, "padded with the end token") for _ in range(2)),
-        case(0, 9, "a model that samples by itself", do_sample=True),
-        case(0, 1, "one prompt, one new token", lengths=(4,)),
-    ]
+def batch_case(rng, pad_id, n_new, label, lengths=(3, 1, 6, 2, 5, 4), **own):
+    prompts = [rng.integers(1, 17, size=n).tolist() for n in lengths]
+    return Case(tiny(rng), prompts, pad_id, n_new, own, label=label)
 
 
 BATCH = Task(
-    grade_id="batch", entry="continue_batch", cases=batch_cases, compare=Exact(), drive=use_batch,
-    watch=("mutated",), misconceptions=[
-        ("no-mask", "attention_mask=mask, ", "",
-         "pass attention_mask: without it generate guesses from the ids where padding is"),
-        ("strips-by-id", "row[: row.index(end) + 1] if end in row else row for row in new",
-         "[i for i in row if i != pad_id] for row in new",
-         "padding can't be told by its id: cut behind the first end token"),
-        ("no-end", "row.index(end) + 1", "row.index(end)", "the end token belongs to the answer"),
-        ("samples", ', "do_sample": False', "", "a model may sample: say do_sample=False"),
-        ("last-end", "row.index(end) + 1", "len(row) - row[::-1].index(end)",
-         "the FIRST end token ends an answer; behind it there is padding, perhaps of the same id"),
-        ("one-by-one", "return [", "[model.generate(ids[:1]) for _ in prompts]\n    return [",
-         "the answers are right, but take ONE call of generate, for the whole batch"),
+    grade_id="batch", entry="continue_batch", drive=use_batch, cases=lambda rng: [
+        batch_case(rng, 0, 10, "a batch"),
+        *(batch_case(rng, 1, 10, "padded with the end token") for _ in range(2)),
+        batch_case(rng, 0, 9, "a model that samples by itself", do_sample=True),
+        batch_case(rng, 0, 9, "a model with another end token", eos_token_id=between(rng, 5, 15)),
+        batch_case(rng, 0, 1, "one prompt, one new token", lengths=(4,)),
+    ], misconceptions=[
+        ("mask, **", "(ids != pad_id).long(), **", "make the mask from lengths, not ids"),
+        ("attention_mask=mask, ", "", "pass attention_mask: else generate guesses from the ids"),
+        ("row[: row.index(end) + 1] if end in row else row for row in new",
+         {"row for row in new": "", "[i for i in row if i != pad_id] for row in new": "padding "
+         "can't be told by its id: cut behind the first end token",
+         "row[: max((i + 1 for i in range(len(row)) if row[i] != pad_id), default=0)] for row in "
+         "new": "a model may end with pad_id by itself: cut behind the first end token"}),
+        ("row.index(end) + 1", {"row.index(end)": "the end token belongs to the answer",
+         "len(row) - row[::-1].index(end)": ""}), (', "do_sample": False', {""}),
+        ("settings = {", "model.generation_config.do_sample = False\n    settings = {",
+         "the model's own generation_config stays changed"),
+        ("= model.generation_config.eos_token_id",
+         {"= 1": "the end token need not be 1: ask the model's generation_config",
+         "= pad_id": "the padding need not be the end token"}),
+        ("output[:, ids.shape[1] :]", {"output"}),
+        ("return [", "[model.generate(ids[:1]) for _ in prompts]\n    return [",
+         "right, but take ONE call of generate"),
     ])  # fmt: skip
 
-
-def precedence_cases(rng):
-    default = {"do_sample": False, "top_k": 50, "top_p": 1.0, "temperature": 1.0, "num_beams": 1,
-               "max_length": 20, "max_new_tokens": None, "eos_token_id": None,
-               "early_stopping": False}  # fmt: skip
-    own = {"do_sample": True, "temperature": between(rng, 5, 8) / 10, "top_k": None,
-           "top_p": between(rng, 7, 9) / 10, "eos_token_id": 2}  # fmt: skip
-    config = {"top_k": between(rng, 5, 20), "temperature": None, "top_p": 0.95, "max_length": 100}
-    cases = {
-        "False and 0 in the call": ({"do_sample": False, "top_k": 0, "max_new_tokens": 8}, None),
-        "None in the call": ({"top_k": None}, None),
-        "a config and a call": ({"top_p": None, "num_beams": 4}, config),
-        "False in a config": ({}, {"do_sample": False}),
-        "new names": ({"penalty_alpha": 0.6}, {"length_penalty": 0.0, "min_p": None}),
-    }
-    return [Case(*first, own, default, label=label) for label, first in cases.items()]
-
-
+DEFAULT = {"do_sample": False, "top_k": 50, "top_p": 1.0, "temperature": 1.0, "num_beams": 1,
+           "max_length": 20, "max_new_tokens": None, "eos_token_id": None}  # fmt: skip
+OWN = {"do_sample": True, "temperature": 0.7, "top_k": None, "top_p": 0.8, "eos_token_id": 2}
+CONFIG = {"top_k": 12, "temperature": None, "top_p": 0.95, "max_length": 100}
 PRECEDENCE = Task(
-    grade_id="precedence", entry="effective_settings", cases=precedence_cases, compare=Exact(),
-    watch=("mutated",), misconceptions=[
-        ("config-replaces-own", "own, config or {})", "own if config is None else config)",
-         "what a config leaves open still comes from the model's own settings"),
-        ("none-overwrites", " if value is not None", "",
-         "None in config or own means 'not set': it must not hide the next place's value"),
-        ("false-is-unset", "if value is not None", "if value or place is default",
-         "0 and False in one of the dicts were taken for 'not set'; compare with None"),
-        *((f"{what}-is-missing", "dict.fromkeys(names)", start,
-           f"{told} is missing: it belongs to the result, with None") for what, start, told in (
-               ("unset", "{}", "a name that nobody sets"),
-               ("new-unset", "dict(default)", "a name that only config or own has, with None,"))),
-        ("none-in-the-call", "settings | call", "settings | {k: v for k, v in call.items() if v is "
-         "not None}", "in the CALL None is a value: it switches a setting off"),
+    grade_id="precedence", entry="effective_settings", cases=lambda rng: [
+        Case(call, config, OWN, DEFAULT | {"early_stopping": between(rng, 3, 9)}, label=label)
+        for label, call, config in (
+            ("False and 0 in the call", {"do_sample": False, "top_k": 0, "max_length": 8}, None),
+            ("None in the call", {"top_k": None}, None),
+            ("a config and a call", {"top_p": None, "num_beams": 4}, CONFIG),
+            ("False in a config", {}, {"do_sample": False}),
+            ("new names", {"penalty_alpha": 0.6}, {"length_penalty": 0.0, "min_p": None}))],
+    misconceptions=[
+        ("(default, own, config or {})", {"(default, own if config is None else config)",
+         "(own, default, config or {})", "(default, config or {}, own)"}),
+        (" if value is not None", {""}),
+        ("if value is not None", "if value or place is default",
+         "0 and False are not 'not set'; compare with None"),
+        ("dict.fromkeys(names)", {"{}": "", "dict(default)": "a name that only config or own has, "
+         "with None, is missing: it belongs to the result, with None"}),
+        ("settings | call", {"settings | {k: v for k, v in call.items() if v is not None}": "",
+         "{**call, **settings}": "", "settings | {k: v for k, v in call.items() if k in settings "
+         "and k in {**default, **own, **(config or {})}}": "a name that only the call has is lost: "
+         "collect those of all four"}),
     ])  # fmt: skip
 
 
@@ -180,28 +177,24 @@ def use_tags(answer, make, earlier, tags):
     shown = tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True)
     return {"tokens": tokenizer.tokenize(text), "saved": saved_tokenizer.tokenize(text),
             "shown": shown, "special": set(tokenizer.all_special_tokens), "rows": len(new),
-            "old rows": new[: len(old)].equal(old), "loaded": model is not given,
-            "in the folder": new.equal(there)}  # fmt: skip
+            "loaded": [model is not given, tokenizer is not words],
+            "old rows": new[: len(old)].equal(old), "in the folder": new.equal(there)}  # fmt: skip
 
 
 TAGS = Task(
-    grade_id="tags", entry="add_tags", drive=use_tags, compare=Exact(), watch=("mutated",),
-    cases=lambda rng: [
+    grade_id="tags", entry="add_tags", drive=use_tags, cases=lambda rng: [
         Case(tiny(rng, 19), ["<one>", "[two]"], ["<tool>", "<a b>"], label="special ones before"),
         Case(tiny(rng, 40), ["<one>"], ["<x>", "<y>", "<z>"], label="spare rows"),
         Case(tiny(rng), [], [], label="no tags"),
-    ],
-    misconceptions=[
-        ("not-special", "tokenizer.add_special_tokens(added, replace_extra_special_tokens=False)",
-         "tokenizer.add_tokens(tags)", "decode does not leave the tags out: make them SPECIAL"),
-        ("replaces", ", replace_extra_special_tokens=False", "",
-         "what was special before no longer is: replace_extra_special_tokens is True by default"),
-        ("shrinks", "max(len(tokenizer), n_rows)", "len(tokenizer)",
-         "a model with spare rows loses them: never make the embedding smaller"),
-        ("n-more", "max(len(tokenizer), n_rows)", "n_rows + len(tags)", "too many rows: where "
-         "there are spare ones, none is needed"),
-        ("not-loaded", "AutoModelForCausalLM.from_pretrained(folder), Auto", "model, Auto",
-         "return the model that from_pretrained loads from the folder"),
+    ], misconceptions=[
+        ("tokenizer.add_special_tokens(added, replace_extra_special_tokens=False)",
+         {"tokenizer.add_tokens(tags)"}), (", replace_extra_special_tokens=False", {""}),
+        ("max(len(tokenizer), n_rows)", {"len(tokenizer)": "",
+         "n_rows + len(tags)": "too many rows: where there are spare ones, none is needed"}),
+        ("    model.resize_token_embeddings(max(len(tokenizer), n_rows))\n", {""}),
+        ("AutoModelForCausalLM.from_pretrained(folder), Auto", {"model, Auto"}),
+        ("AutoTokenizer.from_pretrained(folder)", "tokenizer",
+         "return the tokenizer from the folder, too"),
     ])  # fmt: skip
 
 
@@ -212,36 +205,38 @@ def use_stop(answer, make, texts, prompt_len, stop):
     words = make()[1]
     ids = torch.tensor(words(texts).input_ids)  # the texts have equally many words
     criteria = StoppingCriteriaList([answer.StopAtText(words, prompt_len, stop)])
-    return [criteria(ids[:, :n], None).tolist() for n in range(prompt_len, ids.shape[1] + 1)]
+    lengths = [*range(prompt_len, ids.shape[1] + 1), prompt_len]  # the last: another text
+    return [criteria(ids[:, :n], None).tolist() for n in lengths]
 
 
-def stop_cases(rng):
-    texts = ["the dog sees the big cat", "a cat likes the big dog", "the big dog sees the cat",
-             "the cat hears a dog <end>", "big dog big dog a bird"]  # fmt: skip
-    texts = [texts[i] for i in rng.permutation(5)]
-    cases = (2, "dog"), (1, "the big"), (3, "ig do"), (0, "cat"), (6, "bird"), (2, "<end>")
-    return [*(Case(tiny(rng), texts, *case, label="a batch") for case in cases),
-            Case(tiny(rng), ["a bird", "assistant cat"], 1, "sis", label="prompts of any length"),
-            Case(tiny(rng), texts[:1], 3, "a", label="one row")]  # fmt: skip
-
-
+TEXTS = ["the dog sees the big cat", "a cat likes the big dog", "the big dog sees the cat",
+         "the cat hears a dog <end>", "big dog big dog a bird"]  # fmt: skip
 FOUND = "[self.stop in text for text in texts]"
 STOP = Task(
-    grade_id="stop", entry="StopAtText", cases=stop_cases, drive=use_stop, compare=Exact(),
-    misconceptions=[
-        ("prompt-counts", "input_ids[:, self.prompt_len :]", "input_ids",
-         "the prompt is searched, too: cut its columns off"),
-        ("cut-as-text", "input_ids[:, self.prompt_len :])", "input_ids)\n        n = len(self."
-         "tokenizer.decode(input_ids[0, : self.prompt_len]))", "in text for", "in text[n:] for",
-         "prompts have texts of different lengths: cut their COLUMNS off, before decoding"),
-        ("at-the-end", "self.stop in text", "text.endswith(self.stop)",
-         "look for the stop text anywhere in the new text: a row that is done stays done"),
-        ("last-token-only", "self.prompt_len :]", "max(self.prompt_len, input_ids.shape[1] - 1) :]",
-         "only the last token is searched: the stop text may have several tokens, or come earlier"),
-        ("skips-special", "self.prompt_len :])", "self.prompt_len :], skip_special_tokens=True)",
-         "special tokens are skipped here, but the stop text may be one"),
-        *((name, FOUND, f"[{name}({FOUND[1:-1]})] * len(texts)",
-           f"{name}: every row has an answer of its own") for name in ("any", "all")),
+    grade_id="stop", entry="StopAtText", drive=use_stop, cases=lambda rng: [
+        Case(tiny(rng), rng.permutation(texts).tolist(), n, stop, label=label)
+        for texts, n, stop, label in (
+            *((TEXTS, n, stop, "a batch") for n, stop in ((2, "dog"), (1, "the big"), (3, "ig do"),
+                                                          (0, "cat"), (6, "bird"), (2, "<end>"))),
+            (["a bird", "assistant cat"], 1, "sis", "prompts of any length"),
+            (["a dog" + 4 * " hears the cat"], 1, "dog", "a stop text long ago"),
+            (TEXTS[:1], 3, "a", "one row"))], misconceptions=[
+        ("input_ids[:, self.prompt_len :]", {"input_ids"}),
+        ("input_ids[:, self.prompt_len :])",
+         "input_ids)\n        n = len(self.tokenizer.decode(input_ids[0, : self.prompt_len]))",
+         "in text for", {"in text[n:] for"}),
+        ("self.stop in text", {"text.endswith(self.stop)": "",
+         "f' {self.stop} ' in f' {text} '": "compare texts, not words or ids of tokens: the stop "
+         "text may begin or end within one"}),
+        ("self.prompt_len :]", {"max(self.prompt_len, input_ids.shape[1] - 1) :]": "",
+         "self.prompt_len + 1 :]": "", "max(self.prompt_len, input_ids.shape[1] - 8) :]": "a row "
+         "whose stop text was long ago stays done: look at all new tokens, not at the last few"}),
+        ("self.prompt_len :])", "self.prompt_len :], skip_special_tokens=True)",
+         "the stop text may be a special token"),
+        (FOUND, {f"[any({FOUND[1:-1]})] * len(texts)", f"[all({FOUND[1:-1]})] * len(texts)"}),
+        ("return torch", "self.old = getattr(self, 'old', False) | torch", "in texts])",
+         "in texts])\n        return self.old",
+         "keep nothing on self: another call has other texts"),
     ])  # fmt: skip
 
 
@@ -252,85 +247,81 @@ def use_template(answer, make, messages, add_generation_prompt, end):
     return tokenizer.apply_chat_template(messages, **settings)
 
 
-def template_cases(rng):
-    def case(roles, prompt, end, label):
-        texts = [f"Text {between(rng, 1, 99)}. {{{{x}}}}", "  two\n lines \n", "", "\tA", "<b>"]
-        messages = [{"role": role, "content": texts[i]} for i, role in enumerate(roles.split())]
-        return Case(tiny(rng), messages, prompt, end, label=label)
-
-    return [
-        case("user assistant user assistant user", True, "<end>", "a long talk"),
-        case("system user assistant", True, "<pad>", "with a system message"),
-        case("system system user", False, "<end>", "two system messages"),
-        case("assistant system", False, "<unk>", "the system comes second"),
-        case("user", False, "<end>", "one message"),
-    ]
-
-
+CONTENTS = ["Text 12. {{x}}", "  two\n lines \n", "", "\tA", "<b>"]
 FIRST, ASKED = "{% if messages[0].role != 'system' %}", "{% if add_generation_prompt %}"
 TEMPLATE = Task(
-    grade_id="template", entry="chat_template", cases=template_cases, drive=use_template,
-    compare=Exact(), misconceptions=[
-        ("always-prompt", ASKED, "{% if true %}", "the assistant's line is there unasked"),
-        ("prompt-after-the-user", ASKED, "{% if add_generation_prompt and messages[-1].role == "
-         "'user' %}", "add_generation_prompt decides alone, whoever spoke last"),
-        ("never-prompt", ASKED, "{% if false %}", "add_generation_prompt=True adds a line"),
-        ("no-trim", " | trim", "", "spaces and new lines around the content stay: trim it"),
-        ("fixed-end", "brief.{{ eos_token }}", "brief.<end>", "trim }}{{ eos_token }}",
-         "trim }}<end>", "the end token is typed in: write the tokenizer's eos_token"),
-        ("no-default", FIRST, "{% if false %}", "'Be brief.' is missing in front"),
-        ("system-anywhere", "messages[0].role != 'system'", "'system' not in messages | map("
-         "attribute='role')", "the FIRST message decides about 'Be brief.', not any later one"),
-        ("always-default", FIRST, "{% if true %}", "'Be brief.' is there beside a system message"),
-        ("no-end-in-front", "brief.{{ eos_token }}", "brief.", "'Be brief.' needs its end, too"),
+    grade_id="template", entry="chat_template", drive=use_template, cases=lambda rng: [
+        Case(tiny(rng), [{"role": role, "content": content} for role, content
+             in zip(roles.split(), CONTENTS, strict=False)], prompt, end, label=label)
+        for roles, prompt, end, label in (
+            ("user assistant user assistant user", True, "<end>", "a long talk"),
+            ("system user assistant", True, "<pad>", "with a system message"),
+            ("system system user", False, "<end>", "two system messages"),
+            ("user system", False, "<unk>", "the system comes second"),
+            ("assistant user", False, "<end>", "the assistant begins"),
+            ("tool user tool assistant", True, "<end>", "another role"))], misconceptions=[
+        (ASKED, {"{% if true %}": "", "{% if false %}": "", "{% if add_generation_prompt and "
+         "messages[-1].role == 'user' %}": "add_generation_prompt decides alone, whoever spoke "
+         "last"}), (" | trim", {""}), (FIRST, {"{% if false %}", "{% if true %}"}),
+        ("brief.{{ eos_token }}", "brief.<end>", "trim }}{{ eos_token }}", {"trim }}<end>"}),
+        ("messages[0].role != 'system'", {"'system' not in messages | map(attribute='role')": "the "
+         "FIRST message decides about 'Be brief.', not any later one",
+         "messages[0].role == 'user'": "'Be brief.' is needed in front of every other role"}),
+        ("brief.{{ eos_token }}", {"brief."}),
+        ("trim }}{{ eos_token }}\\n", {"trim }}{{ eos_token }}"}),
+        ("<|assistant|>\\n{%", {"<|assistant|>{%"}),
+        ("in messages %}", "in messages if message.role in ['system', 'user', 'assistant'] %}",
+         "other roles are left out"),
     ])  # fmt: skip
 
 
 def use_pipeline(answer, make, own, made, texts, called):
+    from tokenizers.processors import TemplateProcessing
+
     model, words = make()
+    words.backend_tokenizer.post_processor = TemplateProcessing("<unk> $A", None, [("<unk>", 2)])
     words.pad_token = words.eos_token  # as in SmolLM2's tokenizer
     model.generation_config.update(pad_token_id=1, **own)
     pipe = answer.ChatPipeline(model=model, tokenizer=words, **made)
     return {"answers": pipe(texts, **called), "a call after it, with nothing given": pipe("a bird")}
 
 
-def pipeline_cases(rng):
-    texts = ["the cat sees a dog", "a bird", "the small red bird hears the big dog", "dog", "the"]
-    both, other = {"system": "likes red", "max_new_tokens": 9}, {"system": "the bird hears"}
-
-    def case(label, texts=texts, made=both, own=(), **called):
-        return Case(tiny(rng), dict(own), made, texts, called, label=label)
-
-    return [
-        case("one question", texts[0], {}, max_new_tokens=between(rng, 8, 12)),
-        case("nothing given", made={}, own={"eos_token_id": None}),
-        case("given when it was made"),
-        case("a system message in the call", made={"max_new_tokens": 9}, **other),
-        case("both in the call", **other, max_new_tokens=5),
-        case("a batch", batch_size=5),
-        case("a model that samples by itself", own={"do_sample": True}),
-    ]
+def pipeline_case(rng, label, texts=TEXTS, made=(), own=(), **called):
+    return Case(tiny(rng), dict(own), dict(made), texts, called, label=label)
 
 
+BOTH, OTHER = {"system": "likes red", "max_new_tokens": 9}, {"system": "the bird hears"}
 PIPELINE = Task(
-    grade_id="pipeline", entry="ChatPipeline", cases=pipeline_cases, drive=use_pipeline,
-    compare=Exact(), misconceptions=[
-        ("no-turn", "add_generation_prompt=True, ", "", "it isn't the assistant's turn yet"),
-        ("prompt-too", "output[:, inputs", "output[:, 0 * inputs", "cut the prompt off"),
-        ("specials", ", skip_special_tokens=True", "", "decode without the special tokens"),
-        ("samples", ", do_sample=False", "", "a model may sample by itself: say do_sample=False"),
-        ("no-mask", "(**inputs, ", '(inputs["input_ids"], ',
-         "in a batch generate needs the mask, too: pass it all of the inputs"),
-        ("no-system", "[] if system is None else ", "[] if True else ", "system is ignored"),
-        ("resets", "{} if max_new_tokens is None else {\"max_new_tokens\": max_new_tokens}",
+    grade_id="pipeline", entry="ChatPipeline", drive=use_pipeline, cases=lambda rng: [
+        pipeline_case(rng, "one question", "a bird", max_new_tokens=between(rng, 8, 12)),
+        pipeline_case(rng, "nothing given", own={"eos_token_id": None}),
+        pipeline_case(rng, "given when it was made", made=BOTH),
+        pipeline_case(rng, "a system message in the call", made={"max_new_tokens": 9}, **OTHER),
+        pipeline_case(rng, "both in the call", made=BOTH, **OTHER, max_new_tokens=5),
+        pipeline_case(rng, "a batch", made=BOTH, batch_size=5),
+        pipeline_case(rng, "a model that samples by itself", own={"do_sample": True}),
+    ], misconceptions=[
+        ("add_generation_prompt=True, ", "", "it isn't the assistant's turn yet"),
+        ("output[:, inputs", "output[:, 0 * inputs", "cut the prompt off"),
+        (", skip_special_tokens=True", "", "decode without the special tokens"),
+        (", do_sample=False", "", "a model may sample by itself: say do_sample=False"),
+        ("(**inputs, ", '(inputs["input_ids"], ', "in a batch generate needs the mask, too"),
+        ("[] if system is None else ", "[] if True else ", "system is ignored"),
+        ('{} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}',
          '{"max_new_tokens": max_new_tokens or 20}',
          "a call without max_new_tokens sets it back to 20: hand out only what was given"),
-        ("stays", 'preprocess = {} if system is None else {"system": system}',
+        ('preprocess = {} if system is None else {"system": system}',
          'self.system = system or getattr(self, "system", None)\n        preprocess = {} if '
          'self.system is None else {"system": self.system}',
-         "the system message of one call is still there in the next: keep nothing on self"),
-        ("resets-system", "{} if system is None else", "", "a call without system removes the one "
-         "that was given when the pipeline was made: hand out only what was given"),
+         "one call's system message stays for the next: keep nothing on self"),
+        ("{} if system is None else", "", "a call without system removes the one that was given "
+         "when the pipeline was made: hand out only what was given"),
+        ("{} if system is None else", "",
+         '{} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}',
+         '{"max_new_tokens": max_new_tokens or 20}',
+         "a call puts back what it wasn't given: hand out only what was given"),
+        ("return self.tokenizer.apply", "text = self.tokenizer.apply",
+         'return_tensors="pt", return_dict=True\n        )',
+         'tokenize=False\n        )\n        return self.tokenizer(text, return_tensors="pt")',
+         "a chat text tokenised again gets special tokens twice"),
     ])  # fmt: skip
-
-TASKS = [MERGES, PADDING, BATCH, PRECEDENCE, TAGS, STOP, TEMPLATE, PIPELINE]

@@ -1,15 +1,4 @@
-# ruff: noqa: F821
 """Answers to exercise 08: other right ones, and wrong ones that are no edit of the solution."""
-
-
-# %% padding: right
-def pad_left(prompts, pad_id):
-    lengths = np.array([len(prompt) for prompt in prompts])
-    columns = np.arange(lengths.max()) - (lengths.max() - lengths)[:, None]
-    ids = np.full(columns.shape, pad_id)
-    ids[columns >= 0] = [token for prompt in prompts for token in prompt]
-    mask = (columns >= 0).astype(int)
-    return {"input_ids": ids, "attention_mask": mask, "position_ids": np.maximum(columns, 0)}
 
 
 # %% tags: right

@@ -1,42 +1,4 @@
-# ruff: noqa: F821
 """Answers to exercise 11: other right ones, as different from the solution as a student's."""
-
-
-# %% silent: right
-def silent_pairs(run, task, changes):
-    def outcome(*names):
-        try:
-            return run(task | {name: changes[name] for name in names})
-        except ValueError:
-            return object()
-
-    pairs = [(a, b) for a in changes for b in changes if a != b]
-    return [pair for pair in pairs if outcome(pair[0]) == outcome(*pair)]
-
-
-# %% stop: right
-def shown(pieces, stops):
-    entries, text, sent = [], "", 0
-    for piece in pieces:
-        text += piece
-        ends = [i for i in range(sent, len(text)) if text[i:].startswith(tuple(stops))]
-        safe = ends[0] if ends else len(text) - waits(text, stops)
-        entries.append(text[sent:safe])
-        sent = safe
-        if ends:
-            return entries
-    return [*entries, text[sent:]]
-
-
-# %% logprobs: right
-def logprobs(logits, token_ids, prompt_len, n):
-    import torch
-
-    logs = torch.tensor(logits, dtype=torch.float64).log_softmax(-1)[prompt_len - 1 : -1]
-    rows = zip(logs.tolist(), token_ids[prompt_len:], strict=True)
-    return [{"token": token, "log_prob": row[token],
-             "top": sorted(enumerate(row), key=lambda pair: (-pair[1], pair[0]))[:n]}
-            for row, token in rows]  # fmt: skip
 
 
 # %% stream: right
