@@ -147,9 +147,9 @@ def simulate_disaggregated(
         request.add(0, first.token_s[0])
         if request.finish_reason is None:
             n_moved = len(request.prompt_ids)
-            more = Request(request.tokens, request.max_new_tokens - 1, n_cached=n_moved)
+            more = Request(request.tokens, request.max_new_tokens - 1)
             more.arrived_s = first.token_s[0] + n_moved * transfer_s_per_token
-            more.token_s = request.token_s  # both note their times here
+            more.n_cached, more.token_s = n_moved, request.token_s  # both note their times there
             rest.append(more)
     simulate(rest, Scheduler(), costs)
 
