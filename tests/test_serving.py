@@ -346,7 +346,6 @@ def test_disaggregated_requests_pay_for_the_transfer():
         (lambda paged: paged.request(["a", "b"], 2), "needs one prompt, got a list of 2"),
         (lambda paged: PagedEngine(paged.engine, max_running=8, token_budget=4), "token_budget"),
         (lambda paged: PagedEngine(None), "engine: needs an Engine"),
-        (lambda paged: poisson_arrivals(0.0, 3, 1), "rate: needs a number above 0"),
     ],
 )
 def test_bad_input_is_refused(engines, call, message):

@@ -117,13 +117,14 @@ class ForkingScheduler(PrefixScheduler):
         self.running += siblings
         return got + siblings
 
-    def cancel(self, request: Request) -> None:
-        """Forget a request, whether it waits or runs. Where siblings still need its prompt, it
-        stays until that has been computed."""
-        request.finish_reason = request.finish_reason or "cancelled"
-        if any(sibling.finish_reason is None for sibling in request.siblings):
-            return
-        if request in self.running:
-            self.leave(request)
-        elif request in self.waiting:
-            self.waiting.remove(request)
+
+def cancel(request: Request, scheduler: ForkingScheduler) -> None:
+    """Forget a request, whether it waits or runs. Where siblings still need its prompt, it stays
+    until that has been computed."""
+    request.finish_reason = request.finish_reason or "cancelled"
+    if any(sibling.finish_reason is None for sibling in request.siblings):
+        return
+    if request in scheduler.running:
+        scheduler.leave(request)
+    elif request in scheduler.waiting:
+        scheduler.waiting.remove(request)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from lecture_lib.checks import check_number, checked
+from lecture_lib.checks import checked
 
 from .scheduler import Request, Scheduler, StaticScheduler, serve
 
@@ -42,11 +42,9 @@ class CountedClock:
         self.now_s = max(self.now_s, at_s)
 
 
-@checked
 def poisson_arrivals(rate: float, n_requests: int, seed: int) -> list[float]:
     """Times of arrival in seconds, at a mean ``rate`` per second, each independent of the others:
     the gaps are exponential."""
-    check_number("rate", rate, above=0)
     return np.random.default_rng(seed).exponential(1 / rate, n_requests).cumsum().tolist()
 
 
