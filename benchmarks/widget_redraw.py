@@ -30,6 +30,7 @@ WIDGETS = {
     "BeamStepper": ("09_beam_search", "BeamStepper(engine, model=", 2),
     "SamplingView": ("10_sampling", 'SamplingView(loaded, source="peaked")', 0),
     "QuantisationView": ("12b_packed_weights", "QuantisationView(", 0),
+    "ServingView": ("14c_load", "ServingView(", 0),
 }
 # From the event to a picture with another source whose pixels are there.
 _TIME_A_MOVE = """(image) => new Promise((done, fail) => {

@@ -51,6 +51,7 @@ SHARED = [
     ("14c_load", "serving/simulator.py", "what_it_runs PassTimer fit_costs WallClock CountedClock"),
     ("14c_load", "serving/simulator.py", "poisson_arrivals LoadReport simulate compare_policies"),
     ("14c_load", "serving/simulator.py", "simulate_disaggregated"),
+    ("14c_load", "widgets/serving_view.py", "make_load"),
 ]
 CASES = [(lecture, path, name) for lecture, path, names in SHARED for name in names.split()]
 

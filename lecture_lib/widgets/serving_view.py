@@ -10,17 +10,14 @@ from ..figures import Picture, load_chart
 from ..serving import LoadReport, Request, Scheduler, compare_policies, poisson_arrivals, simulate
 from .base import WIDE, IntSlider, PictureWidget, close_lines, powers_of_two
 
-N_REQUESTS = 40
 
-
-def make_load(rate: float) -> list[Request]:
+def make_load(rate: float, n: int = 40) -> list[Request]:
     """Requests with prompts of 16 to 256 tokens, each of which wants 8 to 32 new ones."""
     rng = np.random.default_rng(0)
-    sizes = zip(rng.integers(16, 257, N_REQUESTS), rng.integers(8, 33, N_REQUESTS), strict=True)
-    arrivals = poisson_arrivals(rate, N_REQUESTS, seed=1)
+    sizes = zip(rng.integers(16, 257, n), rng.integers(8, 33, n), strict=True)
     return [
-        Request([0] * int(length), int(n), arrived_s=at)
-        for (length, n), at in zip(sizes, arrivals, strict=True)
+        Request([0] * int(length), int(n_new), arrived_s=at)
+        for (length, n_new), at in zip(sizes, poisson_arrivals(rate, n, seed=1), strict=True)
     ]
 
 
@@ -28,7 +25,7 @@ def find_capacity(costs: Sequence[float]) -> float:
     """Requests per second that leave a continuous scheduler, if all are there at once."""
     requests = make_load(rate=1e9)
     simulate(requests, Scheduler(), costs)
-    return N_REQUESTS / LoadReport(requests).seconds
+    return len(requests) / LoadReport(requests).seconds
 
 
 class ServingView(PictureWidget):

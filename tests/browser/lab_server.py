@@ -32,7 +32,8 @@ from lecture_lib.widgets import *
 loaded = load_model()
 engine, spec, smol = Engine(loaded), loaded.spec, loaded.tokenizer
 t5_tokenizer = AutoTokenizer.from_pretrained(FOLDER)
-bandwidth, tokens_per_s = 20e9, {}"""
+bandwidth, tokens_per_s = 20e9, {}
+costs, per_token, link = [0.045, 0.0022, 1e-6], 46_080, 1.25e9"""
 STARTUP_S = 180  # a busy machine with a cold disk takes a minute
 SETTINGS = {
     # Without this it asks whether to fetch news from the network, in a box over the page.

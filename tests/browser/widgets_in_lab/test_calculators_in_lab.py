@@ -32,6 +32,7 @@ SHOWN = {
     "BeamStepper": 2,
     "SamplingView": 0,
     "QuantisationView": 0,
+    "ServingView": 0,
 }
 
 
@@ -41,6 +42,7 @@ def show(widgets_page, loaded):
     names = {name: getattr(widgets, name) for name in widgets.__all__}
     known = {"spec": loaded.spec, "loaded": loaded, "engine": Engine(loaded)}
     known |= {"bandwidth": 20e9, "tokens_per_s": {}}  # as lab_server.WIDGETS_SETUP has them
+    known |= {"costs": [0.045, 0.0022, 1e-6], "per_token": 46_080, "link": 1.25e9}
 
     def show_one(name):
         call = f"{name}("
