@@ -20,7 +20,6 @@ from results import save, show
 from lecture_lib.engine import Engine
 from lecture_lib.loading import load_model
 from lecture_lib.serving import (
-    BlockPool,
     LoadReport,
     PagedEngine,
     PassTimer,
@@ -58,7 +57,7 @@ def paged_run(engine: Engine, requests: list[Request], **options) -> tuple[LoadR
     paged = PagedEngine(engine, 1024, BLOCK, **options)
     timer = PassTimer(paged.run_pass)
     serve(requests, paged.scheduler, timer, WallClock())
-    return LoadReport.of(requests), timer
+    return LoadReport(requests), timer
 
 
 def throughput(engine: Engine, batches: list[int], n_new: int, rounds: int) -> list[dict]:
@@ -87,13 +86,13 @@ def memory(engine: Engine, requests: list[Request]) -> list[dict]:
     longest = max(len(r.prompt_ids) + r.max_new_tokens for r in requests)
     paged, most = PagedEngine(engine, 1024, BLOCK, token_budget=2048), {"used": 0, "blocks": 0}
 
-    def watch(plan, copies):
+    def watch(plan):
         running = paged.scheduler.running
         used = sum(request.n_cached for request in running)
         if used > most["used"]:
             blocks = sum(readers > 0 for readers in paged.pool.readers)
             most.update(used=used, blocks=blocks, requests=len(running))
-        return paged.run_pass(plan, copies)
+        return paged.run_pass(plan)
 
     serve(requests, paged.scheduler, watch, WallClock())
     used_mb, n = most["used"] * position / 1e6, most["requests"]
@@ -135,8 +134,8 @@ def predicted(engine: Engine, n: int, share_of_capacity: list[float]) -> list[di
     for share in share_of_capacity:
         real, unreal = (workload(n, seed=2, rate=share * capacity) for _ in range(2))
         real_report, _ = paged_run(engine, real)
-        simulate(unreal, Scheduler(BlockPool(1024, BLOCK)), costs)
-        found = LoadReport.of(unreal)
+        simulate(unreal, Scheduler(), costs)
+        found = LoadReport(unreal)
         row = {"requests_per_s": share * capacity}
         for name, each in (("real", real_report), ("predicted", found)):
             row[f"{name}_tokens_per_s"] = each.tokens_per_s

@@ -32,6 +32,7 @@ WIDGETS = {
     "SamplingView": 0,
     "QuantisationView": 0,
     "SpeculationView": 0,
+    "ServingView": 0,
 }
 # From the event to a picture with another source whose pixels are there, or to other tiles.
 _TIME_A_MOVE = """(root) => new Promise((done, fail) => {

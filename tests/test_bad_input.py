@@ -56,7 +56,7 @@ from lecture_lib.loading import load_model
 from lecture_lib.model_spec import MODEL_SPECS
 from lecture_lib.op_trace import OpTrace
 from lecture_lib.parallel.job import make_job
-from lecture_lib.serving import LoadReport, PagedEngine
+from lecture_lib.serving import LoadReport, PagedEngine, Request
 
 COURSE = Path(__file__).resolve().parents[1]
 SURROGATE = "the \ud800 mouse"  # half of a pair: a Python string, but no Unicode
@@ -398,12 +398,15 @@ EXAMPLES = {
     "quantisation.in_groups": lambda it: {"x": torch.ones(2, 8), "group_size": 4},
     "quantisation.quantise_absmax": lambda it: {"x": torch.ones(2, 8), "bits": 4, "dim": -1},
     "quantisation.quantise_zero_point": lambda it: {"x": torch.ones(2, 8), "bits": 4, "dim": -1},
-    "serving.LoadReport.goodput": lambda it: {"ttft_s": 1.0, "tpot_s": 1.0},
+    "serving.LoadReport.goodput": lambda it: {"ttft_s": 1.0, "gap_s": 1.0},
     "serving.PagedEngine": lambda it: {"engine": it.engine, "n_blocks": 8, "block_size": 4},
     "serving.PagedEngine.request": lambda it: {"prompt": "go", "max_new_tokens": 2, "n": 2},
-    "serving.poisson_arrivals": lambda it: {"rate": 1.0, "n_requests": 2, "seed": 0},
     "widgets.ChatWidget.send": lambda it: {"text": "go", "wait": True},
     "widgets.SentenceScorer": lambda it: {"loaded": it.from_folder, "sentences": ["the fox"]},
+    "figures.load_chart": lambda it: {
+        "waits": {"a": ([0.1], [0.2])}, "limits": (1.0, 1.0), "span": (0.1, 10.0)
+    },
+    "widgets.ServingView": lambda it: {"costs": [0.1, 0.01, 0.0], "transfer_s_per_token": 0.0},
     "widgets.SpeculationView": lambda it: {"engine": it.engine, "prompts": {"a": "go"}},
     "widgets.TokenizerView": lambda it: {"tokenizers": {"bytes": it.tokenizer}},
     "widgets.GenerationStepper": lambda it: {"loaded": it.loaded, "prompt": "go"},
@@ -415,7 +418,7 @@ OWNERS = {
     "decoding.Sampler": lambda it: decoding.Sampler(seed=1),
     "decoding.ToyLM": lambda it: it.toy,
     "engine.Engine": lambda it: it.prefilled(),
-    "serving.LoadReport": lambda it: LoadReport([0.1], [0.1], 1.0, 2.0, 1.0, 0),
+    "serving.LoadReport": lambda it: LoadReport([Request([1], 1, token_s=[1.0])]),
     "serving.PagedEngine": lambda it: PagedEngine(it.engine, 8, 4),
     "engine.TextStream": lambda it: TextStream(it.tokenizer),
     "figures.Picture": lambda it: Picture(matplotlib.figure.Figure(), "words"),
@@ -471,17 +474,14 @@ UNTRIED = {
     ),
     **dict.fromkeys(
         (
-            *(f"serving.BlockPool{name}" for name in (
-                "", ".take", ".share", ".release", ".remember", ".find_prefix"
+            *(f"serving.{name}" for name in (
+                "BlockPool", "ForkingScheduler", "LoadReport.keeps", "PagedCache",
+                "PagedEngine.run_pass", "PagedScheduler", "PassTimer", "PreemptingScheduler",
+                "PrefixPool", "PrefixScheduler", "Request", "Scheduler", "StaticScheduler",
+                "WallClock", "compare_policies", "find_reads", "fit_costs", "fork",
+                "forward_many", "give_back", "paged_attend", "poisson_arrivals", "serve",
+                "simulate", "simulate_disaggregated", "step",
             )),
-            *(f"serving.Scheduler{name}" for name in (
-                "", ".add", ".cancel", ".check_fits", ".fork", ".leave", ".n_blocks", ".place",
-                ".plan", ".preempt", ".ran", ".step",
-            )),
-            "serving.LoadReport", "serving.LoadReport.of", "serving.PagedEngine.run_pass",
-            "serving.PassTimer", "serving.PassTimer.__call__", "serving.Request",
-            "serving.Request.add", "serving.WallClock.wait_until", "serving.fit_costs",
-            "serving.serve", "serving.simulate", "serving.simulate_disaggregated",
         ),
         "of the scheduler's own steps, behind PagedEngine.request, which checks",
     ),

@@ -165,6 +165,7 @@ CALLS = {
     "widgets.QuantisationView": {},
     "widgets.PipelineCalculator": {},
     "widgets.ScheduleView": {},
+    "widgets.ServingView": {"costs": [0.1, 0.01, 0.0]},
     "widgets.SpeculationView": {"engine": ENGINE, "prompts": {"a": TEXT}},
     "widgets.StepBreakdown": {},
     "widgets.TensorParallelCalculator": {},

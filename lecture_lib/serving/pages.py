@@ -2,39 +2,37 @@
 
 One long piece of memory per request would have to be as long as the request may become. Here the
 memory is cut into blocks of 16 positions (vLLM, arXiv 2309.06180). A request owns a list of block
-numbers, its page table, and takes another block when the last one is full.
+numbers, its page table, and takes another block when the last one is full. Lectures 14a
+(``forward_many``) and 14b (all the rest) write this code.
 """
 
 from collections import deque
+from itertools import accumulate
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from lecture_lib.engine.kv_cache import Pattern, causal_mask
 
 
 class BlockPool:
-    """Which blocks are free, how many requests read each of the others, and what is in them.
+    """Which blocks are free, and how many requests read each of the others.
 
     Attributes:
         readers: for each block, how many page tables have it.
         free: the blocks that no table has; the one that was given back first is taken first.
-        block_of: a text from its beginning to the end of a full block, as a tuple of tokens, to
-            the block that has its last positions. A free block is remembered until it is taken.
+        copies: (from, to): blocks to be copied before the next pass.
     """
 
     def __init__(self, n_blocks: int, block_size: int = 16):
         self.block_size, self.readers = block_size, [0] * n_blocks
         self.free = deque(range(n_blocks))
-        self.block_of: dict[tuple[int, ...], int] = {}
-        self.text_of: dict[int, tuple[int, ...]] = {}  # the other way round
+        self.copies = []
 
     def take(self) -> int:
-        """A free block for one reader; what was in it is forgotten."""
-        block = self.free.popleft()
-        self.readers[block] = 1
-        self.block_of.pop(self.text_of.pop(block, None), None)
-        return block
+        """A free block for one reader."""
+        return self.share(self.free[0])
 
     def share(self, block: int) -> int:
         """One more request reads this block."""
@@ -48,6 +46,26 @@ class BlockPool:
         self.readers[block] -= 1
         if self.readers[block] == 0:
             self.free.append(block)
+
+
+class PrefixPool(BlockPool):
+    """A pool that knows which text is in its full blocks.
+
+    Attributes:
+        block_of: a text from its beginning to the end of a full block, as a tuple of tokens, to
+            the block that has its last positions. A free block is remembered until it is taken.
+        text_of: the other way round.
+    """
+
+    def __init__(self, *sizes: int):
+        super().__init__(*sizes)
+        self.block_of, self.text_of = {}, {}
+
+    def take(self) -> int:
+        """A free block for one reader; what was in it is forgotten."""
+        block = super().take()
+        self.block_of.pop(self.text_of.pop(block, None), None)
+        return block
 
     def remember(self, tokens: list[int], block: int) -> None:
         """A full block has the last positions of a text that consists of these tokens."""
@@ -67,28 +85,22 @@ class BlockPool:
 
 
 class PagedCache:
-    """The memory of all blocks, and the page tables of one pass through the model.
+    """The memory of all blocks.
 
     Attributes:
-        kv: (N, 2 n_KV, blocks * block size, H), keys and values side by side. Position p of a
-            request is in slot ``blocks[p // block_size] * block_size + p % block_size``.
+        kv: (N, 2 n_KV, blocks * block size, H), keys and values side by side.
+        written: the slots of the tokens of the current pass, (T,).
     """
 
     def __init__(self, engine, n_blocks: int, block_size: int):
         spec, self.block_size = engine.spec, block_size
         shape = (spec.n_layers, 2 * spec.n_kv_heads, n_blocks * block_size, spec.head_dim)
         self.kv = torch.zeros(shape, dtype=engine.dtype, device=engine.device)
-        self.written = torch.empty(0, dtype=torch.long)  # the slots of this pass's tokens, (T,)
 
-    def slots(self, blocks: list[int], n_blocks: int) -> Tensor:
-        """The slots behind a page table; a table shorter than ``n_blocks`` is filled up."""
-        table = torch.tensor(blocks + [0] * (n_blocks - len(blocks)))
-        return (table[:, None] * self.block_size + torch.arange(self.block_size)).flatten()
-
-    def copy(self, source: int, target: int) -> None:
-        """Copy on write: one block's keys and values, in all layers."""
-        blocks = self.kv.unflatten(2, (-1, self.block_size))
-        blocks[:, :, target] = blocks[:, :, source]
+    def slots(self, blocks: list[int], n: int) -> Tensor:
+        """Where the first n positions of a request are, through its page table."""
+        places, table = torch.arange(n), torch.tensor(blocks)
+        return table[places // self.block_size] * self.block_size + places % self.block_size
 
     def append(self, layer: int, kv: Tensor) -> tuple[Tensor, Tensor]:
         """Write the new keys and values of one layer, (1, 2 n_KV, T, H), through the tables;
@@ -96,19 +108,26 @@ class PagedCache:
         self.kv[layer][:, self.written] = kv[0]
         return self.kv[layer].chunk(2)
 
+    def copy(self, source: int, target: int) -> None:
+        """Copy on write: one block's keys and values, in all layers."""
+        blocks = self.kv.unflatten(2, (-1, self.block_size))
+        blocks[:, :, target] = blocks[:, :, source]
+
 
 def paged_attend(q: Tensor, keys: Tensor, values: Tensor, reads: list, attend) -> Tensor:
     """Attention of tokens of several requests, (1, n_H, T, H) to (1, T, n_H * H).
 
-    Each of ``reads`` is (rows, slots, mask): b requests have these rows of T, equally many each;
-    their keys are in the slots (b, S), and the mask (b, 1, L, S) says which of them they see.
+    Each of ``reads`` is (slots, mask): b requests run L tokens each; their keys are in the slots
+    (b, S), and the mask (b, 1, L, S) says which of them they see.
     """
-    z = torch.empty(q.shape[2], q.shape[1] * q.shape[3], dtype=q.dtype, device=q.device)
-    for rows, slots, mask in reads:
-        q_rows = q[0, :, rows].unflatten(1, (len(slots), -1)).transpose(0, 1)  # (b, n_H, L, H)
+    z, start = [], 0
+    for slots, mask in reads:
+        end = start + len(slots) * mask.shape[2]
+        rows = q[0, :, start:end].unflatten(1, (len(slots), -1)).transpose(0, 1)  # (b, n_H, L, H)
         k, v = (pool[:, slots].transpose(0, 1) for pool in (keys, values))  # (b, n_KV, S, H)
-        z[rows] = attend(q_rows, k, v, mask).flatten(0, 1)
-    return z[None]
+        z.append(attend(rows, k, v, mask).flatten(0, 1))
+        start = end
+    return torch.cat(z)[None]
 
 
 def find_reads(cache: PagedCache, plan: list) -> list:
@@ -118,43 +137,43 @@ def find_reads(cache: PagedCache, plan: list) -> list:
     computed alone, so that none is padded to the longest prompt.
     """
     n_decoding = sum(n == 1 for _, n in plan)
-    groups = [plan[:n_decoding]] if n_decoding else []
-    groups += [[pair] for pair in plan[n_decoding:]]
-    reads, start = [], 0
+    groups = [plan[:n_decoding]] * (n_decoding > 0) + [[pair] for pair in plan[n_decoding:]]
+    reads = []
     for group in groups:
-        seq_len = group[0][1]
-        n_blocks = max(-(-(request.n_cached + seq_len) // cache.block_size) for request, _ in group)
-        slots = torch.stack(
-            [cache.slots(request.blocks[:n_blocks], n_blocks) for request, _ in group]
-        )
-        mask = torch.zeros(len(group), 1, seq_len, slots.shape[1], dtype=torch.bool)
-        for row, (request, _) in zip(mask, group, strict=True):
-            row[0, :, : request.n_cached + seq_len] = causal_mask(request.n_cached, seq_len, "cpu")
-        rows = slice(start, start + len(group) * seq_len)
-        reads.append((rows, slots.to(cache.kv.device), mask.to(cache.kv.device)))
-        start = rows.stop
+        slots = [cache.slots(request.blocks, request.n_cached + n) for request, n in group]
+        masks = [causal_mask(request.n_cached, n, "cpu").mT for request, n in group]  # (S, L) each
+        slots, masks = (pad_sequence(each, batch_first=True) for each in (slots, masks))
+        device = cache.kv.device
+        reads.append((slots.to(device), masks.mT[:, None].to(device)))  # (b, S), (b, 1, L, S)
     return reads
 
 
-def paged_forward(model, cache: PagedCache, plan: list) -> Tensor:
-    """One pass over the next tokens of several requests; the logits behind each one's last token,
-    (requests, V). Their keys and values are in the blocks afterwards.
+def forward_many(model, plan: list, cache, mask) -> Tensor:
+    """One pass over the next tokens of several requests, side by side in one row; the logits
+    behind each one's last token, (requests, V).
+
+    Args:
+        plan: (request, how many of its next tokens).
+        cache, mask: what the model's attention needs to keep the requests apart.
+    """
+    ids, positions = [], []
+    for request, n in plan:
+        ids += request.tokens[request.n_cached : request.n_cached + n]
+        positions += range(request.n_cached, request.n_cached + n)
+    ends = [end - 1 for end in accumulate(n for _, n in plan)]
+    rows = torch.tensor([ids, positions], device=model.embeddings.device)  # (2, T)
+    with torch.inference_mode():
+        hidden = model.hidden(rows[:1], Pattern(rows[1:], mask), cache)  # (1, T, D)
+        return model.logits(hidden[0, ends])
+
+
+def paged_forward(model, plan: list, cache: PagedCache) -> Tensor:
+    """``forward_many`` behind page tables: keys and values are in the blocks afterwards.
 
     Args:
         model: the engine's model, with ``paged_attend`` as its attention (see ``PagedEngine``).
         plan: (request, how many of its tokens), those with one token first.
     """
-    ids, positions, written, ends = [], [], [], []
-    for request, n in plan:
-        places = range(request.n_cached, request.n_cached + n)
-        ids += [request.tokens[i] for i in places]
-        positions += places
-        size = cache.block_size
-        written += [request.blocks[i // size] * size + i % size for i in places]
-        ends.append(len(ids) - 1)
-    device = cache.kv.device
-    cache.written = torch.tensor(written, device=device)
-    pattern = Pattern(torch.tensor([positions], device=device), mask=find_reads(cache, plan))
-    with torch.inference_mode():
-        hidden = model.hidden(torch.tensor([ids], device=device), pattern, cache)  # (1, T, D)
-        return model.logits(hidden[0, ends])
+    slots = [cache.slots(request.blocks, request.n_cached + n)[-n:] for request, n in plan]
+    cache.written = torch.cat(slots).to(cache.kv.device)
+    return forward_many(model, plan, cache, find_reads(cache, plan))

@@ -19,7 +19,8 @@ from lecture_lib.checks import check_count
 
 from .api import ApiError, Job
 from .engine import PagedEngine
-from .scheduler import Request
+from .paged_scheduler import cancel
+from .scheduler import Request, step
 
 MOST_BYTES = 2**20  # of a request's body
 
@@ -35,14 +36,14 @@ class ModelThread(threading.Thread):
     def __init__(self, paged: PagedEngine):
         super().__init__(name="model", daemon=True)
         self.paged, self.scheduler = paged, paged.scheduler
-        self.inbox: queue.SimpleQueue = (
-            queue.SimpleQueue()
-        )  # functions for this thread; None ends it
+        self.inbox: queue.SimpleQueue = queue.SimpleQueue()  # functions to call; None ends it
         self.listeners: dict[Request, Callable] = {}
 
     def submit(self, request: Request, listeners: dict[Request, Callable]) -> None:
         """Let a request and its siblings run."""
-        self.inbox.put(lambda: (self.listeners.update(listeners), self.scheduler.add(request)))
+        self.inbox.put(
+            lambda: (self.listeners.update(listeners), self.scheduler.waiting.append(request))
+        )
 
     def cancel(self, requests: list[Request]) -> None:
         """Stop requests; nobody listens to them any more."""
@@ -51,7 +52,7 @@ class ModelThread(threading.Thread):
     def _drop(self, requests: list[Request]) -> None:
         for request in reversed(requests):  # siblings come after the one whose prompt they share
             self.listeners.pop(request, None)
-            self.scheduler.cancel(request)
+            cancel(request, self.scheduler)
 
     def run(self) -> None:
         while True:
@@ -62,7 +63,7 @@ class ModelThread(threading.Thread):
                 action()
                 idle = False
             try:
-                got = self.scheduler.step(self.paged.run_pass, time.perf_counter)
+                got = step(self.scheduler, self.paged.run_pass, time.perf_counter)
             except Exception as error:  # all are told and dropped, and the server lives on
                 for listener in self.listeners.values():
                     listener(None, f"{type(error).__name__}: {error}")

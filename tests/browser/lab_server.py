@@ -33,7 +33,8 @@ loaded = load_model()
 engine, spec, smol = Engine(loaded), loaded.spec, loaded.tokenizer
 t5_tokenizer = AutoTokenizer.from_pretrained(FOLDER)
 bandwidth, tokens_per_s = 20e9, {}
-TEXTS, costs = {"list": "1, 2, 3, 1, 2,", "free": "Once upon"}, [1 + n / 10 for n in range(11)]"""
+TEXTS, row_costs = {"list": "1, 2, 3, 1, 2,", "free": "Once upon"}, [1 + n / 10 for n in range(11)]
+costs, per_token, link = [0.045, 0.0022, 1e-6], 46_080, 1.25e9"""
 STARTUP_S = 180  # a busy machine with a cold disk takes a minute
 SETTINGS = {
     # Without this it asks whether to fetch news from the network, in a box over the page.

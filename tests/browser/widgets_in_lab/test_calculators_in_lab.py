@@ -33,6 +33,7 @@ SHOWN = {
     "BeamStepper": 2,
     "SamplingView": 0,
     "QuantisationView": 0,
+    "ServingView": 0,
 }
 
 
@@ -41,7 +42,7 @@ def show(widgets_page, loaded):
     """Shows the widget of a class, live as in its lecture, beside a new one here."""
     names = {name: getattr(widgets, name) for name in widgets.__all__}
     known = {"spec": loaded.spec, "loaded": loaded, "engine": Engine(loaded)}
-    exec("\n".join(WIDGETS_SETUP.splitlines()[-2:]), known)  # the numbers and texts
+    exec("\n".join(WIDGETS_SETUP.splitlines()[-3:]), known)  # the numbers and texts
 
     def show_one(name):
         call = f"{name}("
