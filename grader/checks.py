@@ -7,7 +7,7 @@ import inspect
 import runpy
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,6 @@ from lecture_lib.checks import check_choice, check_number
 from .compare import Close, Exact
 
 __all__ = ["Case", "Close", "Exact", "Probe", "Task", "between", "load_tasks", "normal"]
-
-WATCHES = ("mutated", "n_calls")
 
 
 class Case:
@@ -76,37 +74,46 @@ def edited(source: str, changes: Sequence[str]) -> str:
     return source
 
 
+def _named(*known: Any) -> list[tuple[str, ...]]:
+    """Each mistake of a misconception as (name, old, new, ..., message)."""
+    *changes, last = known
+    if isinstance(last, dict):
+        return [(message, *changes, new, message) for new, message in last.items()]
+    return [(last, *known)[len(known) % 2 == 0 :]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """Hidden checks of one answer cell; ValueError for a field that cannot be.
 
     The reference is the solution cell, and the points are those of the task's text. A misconception
     is a known mistake: its name, texts of the solution cell and what stands there instead (see
-    `edited`), and what to tell those who make it.
+    `edited`), and what to tell those who make it; without a name the message is its name.
     """
 
     grade_id: str  # of the answer cell; its visible tests are the cell ``test-<grade_id>``
-    entry: str | tuple[str, ...]  # the name, or names, that the answer cell must define
-    compare: Close  # a result with the solution's; or Exact
-    misconceptions: Sequence[tuple[str, ...]]  # (name, old, new, message)
+    misconceptions: Sequence[tuple]  # (old, new, message), (old, {new: message}), or with a name
+    compare: Close = field(default_factory=Exact)  # a result with the solution's
+    entry: str | tuple[str, ...] = ""  # the names that the cell must define; "": as its grade_id
     cases: Callable[[Any], Sequence[Case]] | None = None  # of a numpy Generator; None: a value
     drive: Callable | None = None  # a self-contained ``drive(answer, *args)`` of several entries
-    watch: Sequence[str] = ()  # what counts besides the result: "mutated", "n_calls"
+    watch: Sequence[str] = ("mutated",)  # what counts besides the result; or "n_calls", too
     timeout_s: float = 10.0  # for one case
 
     def __post_init__(self):
         for name in self.watch:
-            check_choice("watch", name, WATCHES)
-        if not self.entries:
-            raise ValueError("entry: needs at least one name")
+            check_choice("watch", name, ("mutated", "n_calls"))
         check_number("timeout_s", self.timeout_s, above=0)
-        for field, place in (("name", 0), ("message", -1)):
+        named = [each for known in self.misconceptions for each in _named(*known)]
+        object.__setattr__(self, "misconceptions", named)
+        for what, place in (("name", 0), ("message", -1)):
             if len({known[place] for known in self.misconceptions}) != len(self.misconceptions):
-                raise ValueError(f"misconceptions of {self.grade_id}: two have the same {field}")
+                raise ValueError(f"misconceptions of {self.grade_id}: two have the same {what}")
 
     @property
     def entries(self) -> tuple[str, ...]:
-        return (self.entry,) if isinstance(self.entry, str) else tuple(self.entry)
+        name = self.entry or self.grade_id.replace("-", "_")
+        return (name,) if isinstance(name, str) else tuple(self.entry)
 
 
 def load_tasks(path: str | Path) -> list[Task]:

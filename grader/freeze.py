@@ -171,11 +171,10 @@ def _check_distinct(key: dict) -> None:
     """
     wide = {name: 10 * key["compare"][name] for name in ("rtol", "atol")}
     key, found = {**key, "compare": {**key["compare"], **wide}}, key["misconceptions"]
-    for one in found:
-        if not any(case_reasons({"key": key}, one["records"])):
-            told = f"misconception {one['name']!r} cannot be told from the reference"
-            raise ValueError(f"{told} on these cases")
-    for one, other in combinations(found, 2):
-        if matches(other["records"], one, key, range(len(key["expected"]))):
-            told = f"misconceptions {one['name']!r} and {other['name']!r} cannot be told apart"
-            raise ValueError(f"{told} on these cases")
+    told = [f"misconception {one['name']!r} cannot be told from the reference on these cases"
+            for one in found if not any(case_reasons({"key": key}, one["records"]))]
+    told += [f"misconceptions {one['name']!r} and {other['name']!r} cannot be told apart"
+             for one, other in combinations(found, 2)
+             if matches(other["records"], one, key, range(len(key["expected"])))]  # fmt: skip
+    if told:
+        raise ValueError("\n".join(told))

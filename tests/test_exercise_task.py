@@ -46,7 +46,7 @@ def test_a_new_task_can_be_built_graded_and_is_not_yet_right(course, run):
     assert len(frozen) == 5
     status, told = run("try", "01", "twice-as-much")
     assert status == 1
-    assert "TODO-name" in told
+    assert "TODO: what is wrong" in told
     assert "1 misconceptions; 4 needed" in told
     assert "still says TODO" in told
 

@@ -51,8 +51,8 @@ TASK = """{constant} = Task(
         Case(int(rng.integers(3, 99)), label="TODO: what is special about it"),
         Case(0, label="nothing"),
     ],
-    misconceptions=[  # name, text of the solution cell and what stands there instead, message
-        ("TODO-name", "2 * x", "x", "TODO: what is wrong, and what to do instead"),
+    misconceptions=[  # text of the solution cell, what stands there instead, message
+        ("2 * x", "x", "TODO: what is wrong, and what to do instead"),
     ])  # fmt: skip
 
 """
@@ -123,7 +123,7 @@ def try_task(root: Path, exercise: str, name: str) -> list[str]:
     ]
     for each in frozen["key"]["misconceptions"]:
         verdict = judge.judge(frozen, each["records"])
-        print(f"  {verdict.misconception}: {verdict.message}")
+        print(f"  {verdict.message}")
         if verdict.misconception != each["name"]:
             problems.append(f"{each['name']} is taken for {verdict.misconception}")
     n_mutants, unnoticed = survivors(frozen, cells.find_cell(notebook, name).source)

@@ -27,35 +27,29 @@ def sequence_cases(rng):
 
 
 SEQUENCE_LOG_PROB = Task(
-    grade_id="sequence-log-prob", entry="sequence_log_prob", cases=sequence_cases,
-    compare=Close(rtol=1e-5), watch=("mutated",), misconceptions=[  # float32 will do
-        ("returns-probability", "return total", "return math.exp(total)",
-         "this is the probability itself; return its logarithm"),
-        ("skips-first-token", "enumerate(tokens):", "list(enumerate(tokens))[1:]:",
-         "the first token has a probability too, lm.next_distribution([])"),
-        ("no-context", "tokens[:i]", "[]",
-         "every token got the distribution of the first one: ask for that after tokens[:i]"),
-        ("only-previous-token", "tokens[:i]", "tokens[max(i - 1, 0) : i]",
-         "the context of a token is ALL tokens to its left, tokens[:i]"),
-        ("place-by-index", "tokens[:i]", "tokens[: tokens.index(token)]",
-         "tokens.index(token) is the FIRST place of a token that comes twice"),
-        ("sees-the-token", "tokens[:i]", "tokens[: i + 1]",
-         "off by one: tokens[:i + 1] holds the very token that is to be predicted"),
-        ("takes-the-mean", "return total", "return total / len(tokens)",
-         "this is the mean over the tokens; the logarithms are summed"),
-        ("base-two", "math.log(p)", "math.log2(p)", "this is base 2; natural ones: math.log"),
-        ("product-underflows", "total = 0.0", "total = 1.0", "+= math.log(p) if p > 0 else "
-         "-math.inf", "*= p", "return total", "return math.log(total) if total > 0 else -math.inf",
-         "the product of hundreds of probabilities is 0.0 in floats: add logarithms"),
-        ("log-of-zero", " if p > 0 else -math.inf", "",
-         "math.log(0) raises an error: count an impossible token as -math.inf"),
-        ("tiny-number-added", "math.log(p) if p > 0 else -math.inf", "math.log(p + 1e-12)",
+    grade_id="sequence-log-prob", cases=sequence_cases,
+    compare=Close(rtol=1e-5), misconceptions=[  # float32 will do
+        ("tokens[:i]", {
+         "[]": "every token got the distribution of the first one: ask for that after tokens[:i]",
+         "tokens[max(i - 1, 0) : i]": "a token's context is ALL tokens to its left, tokens[:i]",
+         "tokens[: tokens.index(token)]": "index(token) is the FIRST place of a repeated token",
+         "tokens[: i + 1]": "off by one: tokens[:i + 1] holds the very token to be predicted"}),
+        ("return total", {
+         "return math.exp(total)": "this is the probability itself; return its logarithm",
+         "return total / len(tokens)": "this is the mean; the logarithms are summed"}),
+        ("math.log(p)", {
+         "math.log2(p)": "this is base 2; natural ones: math.log",
+         "math.log10(p)": "this is base 10; natural ones: math.log"}),
+        ("enumerate(tokens):", {
+         "list(enumerate(tokens))[1:]:": "the first token counts, too: lm.next_distribution([])",
+         "enumerate(tokens[: max(1, len(tokens) - 1)]):": "the last token counts as well"}),
+        (" if p > 0 else -math.inf", "", "math.log(0) raises: an impossible token is -math.inf"),
+        ("p > 0", "p > 1e-8", "a very small p was taken for 0: only p = 0 is impossible"),
+        ("math.log(p) if p > 0 else -math.inf", "math.log(p + 1e-12)",
          "a tiny number was added to p: an impossible token is -math.inf, an unlikely one exact"),
-        ("unlikely-is-impossible", "p > 0", "p > 1e-8",
-         "a very small p was taken for 0: only p = 0 is impossible"),
-        ("misses-the-last", "enumerate(tokens):", "enumerate(tokens[: max(1, len(tokens) - 1)]):",
-         "the last token is missing; it has a probability, like the others"),
-        ("base-ten", "math.log(p)", "math.log10(p)", "this is base 10; natural ones: math.log"),
+        ("total = 0.0", "total = 1.0", "+= math.log(p) if p > 0 else -math.inf", "*= p",
+         "return total", "return math.log(total) if total > 0 else -math.inf",
+         "the product of hundreds of probabilities is 0.0 in floats: add logarithms"),
     ])  # fmt: skip
 
 
@@ -64,7 +58,7 @@ def words(rng, length):
 
 
 BIGRAM_MODEL = Task(
-    grade_id="bigram-model", entry="bigram_model", compare=Close(), watch=("mutated",),
+    grade_id="bigram-model", compare=Close(),
     cases=lambda rng: [
         Case([words(rng, n) for n in (5, 3, 8, 6)], label="several texts"),
         Case([words(rng, 40)], label="a single text"),
@@ -72,39 +66,33 @@ BIGRAM_MODEL = Task(
         Case([words(rng, 4), [], words(rng, 2), []], label="an empty text among others"),
     ],
     misconceptions=[
-        ("no-end", '[*words, "<end>"], strict=True', "words, strict=False",
-         "the last word of each text is followed by '<end>', which is missing"),
-        ("no-start", '["<start>", *words], [*words', "words, [*words[1:]",
+        ("words in texts", {
+         "words in [sum(texts, [])]": "joined texts: each has its own '<start>' and '<end>'",
+         "words in [sum(([*t, '<end>', '<start>'] for t in texts), [])[:-2]]":
+         "'<end>' got a row: one text does not follow another",
+         "words in filter(None, texts)": "an empty text counts: there, '<end>' follows '<start>'",
+         "words in {tuple(words) for words in texts}": "a text that comes twice counts twice"}),
+        ('[*words, "<end>"], strict=True', {
+         "words, strict=False": "the last word of each text is followed by '<end>'",
+         '[*words, *["<end>"][words is not texts[-1] :]], strict=False':
+         "only the last text got its '<end>'; EVERY text has one"}),
+        ('["<start>", *words], [*words', "words, [*words[1:]",
          "the first word of each text follows '<start>', which is missing"),
-        ("joint-probabilities", "n / sum(row.values())",
-         "n / sum(sum(r.values()) for r in counts.values())",
-         "these are shares of ALL pairs; divide each row by its own sum"),
-        ("divides-by-the-right", "sum(row.values())",
-         "sum(r.get(right, 0) for r in counts.values())", "this is p(left | right): divide a "
-         "count by the sum of its ROW, that of the word on the left"),
-        ("returns-counts", " / sum(row.values())", "",
-         "these are counts; divide each row by its sum"),
-        ("one-long-text", "words in texts", "words in [[word for text in texts for word in text]]",
-         "the texts were joined into one: each has its own '<start>' and '<end>'"),
-        ("end-before-start", "words in texts",
-         "words in [sum(([*t, '<end>', '<start>'] for t in texts), [])[:-2]]",
-         "'<end>' got a row: one text does not follow another"),
-        ("each-pair-once", "row.get(right, 0) + 1", "1",
-         "each pair was counted once, however often it comes; add 1 each time"),
-        ("each-pair-once-a-text", 'zip(["<start>", *words], [*words, "<end>"], strict=True)',
+        ("sum(row.values())", {
+         "sum(sum(r.values()) for r in counts.values())":
+         "these are shares of ALL pairs; divide each row by its own sum",
+         "sum(r.get(right, 0) for r in counts.values())": "this is p(left | right): divide "
+         "a count by the sum of its ROW, that of the word on the left"}),
+        (" / sum(row.values())", "", "these are counts; divide each row by its sum"),
+        ("row.get(right, 0) + 1", {
+         "1": "each pair was counted once, however often it comes; add 1 each time",
+         'row.get(right, 0) + 1 / ["<start>", *words].count(left)':
+         "each text got its own p, and their mean was taken: count all texts, then divide once"}),
+        ('zip(["<start>", *words], [*words, "<end>"], strict=True)',
          '{*zip(["<start>", *words], [*words, "<end>"])}',
          "a pair that comes twice in ONE text was counted once there; add 1 each time"),
-        ("mean-of-the-texts", "+ 1", '+ 1 / ["<start>", *words].count(left)',
-         "each text got its own p, and their mean was taken: count all texts, then divide once"),
-        ("looks-to-the-right", "for left, right in zip", "for right, left in zip",
+        ("for left, right in zip", "for right, left in zip",
          "this is p(left | right); the row is that of the word on the left"),
-        ("skips-empty-texts", "for words in texts:", "for words in filter(None, texts):",
-         "an empty text was left out: there, '<end>' follows '<start>'"),
-        ("one-end-for-all", '"<end>"], strict=True',
-         '*["<end>"][words is not texts[-1] :]], strict=False',
-         "only the last text got its '<end>'; EVERY text has one"),
-        ("each-text-once", "words in texts", "words in {tuple(words) for words in texts}",
-         "a text that comes twice was counted once; count it as often as it comes"),
     ])  # fmt: skip
 
 
@@ -118,7 +106,7 @@ def continuation(rng, length, n_prompt, label, scale=2):
 
 
 CONTINUATION_LOG_PROBS = Task(
-    grade_id="continuation-log-probs", entry="continuation_log_probs", watch=("mutated",),
+    grade_id="continuation-log-probs",
     compare=Close(rtol=1e-3, atol=1e-5), cases=lambda rng: [
         continuation(rng, 9, 4, "a prompt and a continuation"),
         continuation(rng, 5, 1, "a prompt of one token"),
@@ -127,37 +115,30 @@ CONTINUATION_LOG_PROBS = Task(
         continuation(rng, 40, 1, "unlikely tokens, so nothing added to p", scale=14),
     ],
     misconceptions=[
-        ("same-row", "log_probs[i, token", "log_probs[i + 1, token",
-         "off by one: row i has SEEN token i and predicts the one after it"),
-        ("not-shifted", "token_ids[i + 1]", "token_ids[i]",
-         "each row looked up the token that it has just seen; row i predicts token_ids[i + 1]"),
-        ("scores-the-prompt", "n_prompt - 1, ", "",
-         "the prompt was scored too: the tokens from index n_prompt on count"),
-        ("misses-the-first", "in rows])", "in range(len(token_ids) - 1)])[n_prompt:]",
-         "the first token of the continuation is missing: row n_prompt - 1 predicts it"),
-        ("likeliest-token", "log_probs[i, token_ids[i + 1]]", "log_probs[i].max()",
-         "this is the LIKELIEST token at each position; look up the one of the text"),
-        ("raw-logits", "torch.log_softmax(logits, dim=-1)", "logits",
-         "these are logits; log_softmax makes log-probabilities of them"),
-        ("forgets-log", "log_softmax", "softmax",
-         "these are probabilities; take their logarithm (log_softmax)"),
-        ("log-of-zero", "log_softmax(logits, dim=-1)", "softmax(logits, dim=-1).log()",
-         "softmax rounds a very small probability to 0.0; log_softmax does not"),
-        ("floor", "log_softmax(logits, dim=-1)", "softmax(logits, dim=-1).clamp(min=1e-12).log()",
-         "a floor (clamp) changes all very small probabilities; log_softmax needs none"),
-        ("tiny-number-added", "log_softmax(logits, dim=-1)",
-         "softmax(logits, dim=-1).add(1e-12).log()",
-         "a tiny number was added to p, which changes all small ones: log_softmax needs none"),
-        ("less-the-largest", "torch.log_softmax(logits, dim=-1)",
-         "logits - logits.max(dim=-1, keepdim=True).values", "logits less the largest one: "
-         "from a logit goes the logarithm of the SUM of all exp, as in log_softmax"),
-        ("returns-the-sum", "in rows])", "in rows]).sum()",
-         "this is the total; return a log-probability for each token"),
-        ("shifted-the-wrong-way", "log_probs[i, token_ids[i + 1]]",
-         "log_probs[i + 1, token_ids[i]]",
-         "token i was looked up in row i + 1: drop the last ROW and the first TOKEN"),
-        ("softmax-over-positions", "dim=-1", "dim=0",
-         "softmax ran over the positions (dim=0); every ROW is a distribution, so dim=-1"),
+        ("log_probs[i, token_ids[i + 1]]", {
+         "log_probs[i + 1, token_ids[i + 1]]": "off by one: row i has SEEN token i; it predicts "
+         "the one after it",
+         "log_probs[i, token_ids[i]]": "row i was asked for the token it has just seen; it "
+         "predicts token_ids[i + 1]",
+         "log_probs[i + 1, token_ids[i]]": "token i was looked up in row i + 1: drop the last "
+         "ROW and the first TOKEN",
+         "log_probs[i].max()": "this is the LIKELIEST token; look up the one of the text"}),
+        ("n_prompt - 1, ", "", "the prompt was scored too: tokens count from index n_prompt on"),
+        ("in rows])", {
+         "in range(len(token_ids) - 1)])[n_prompt:]": "the continuation's first token is missing: "
+         "row n_prompt - 1 predicts it",
+         "in rows]).sum()": "this is the total; return a log-probability for each token"}),
+        ("torch.log_softmax(logits, dim=-1)", {
+         "logits": "these are logits; log_softmax makes log-probabilities of them",
+         "torch.softmax(logits, dim=-1)": "these are probabilities; take log_softmax",
+         "torch.softmax(logits, dim=-1).log()": "softmax rounds a tiny p to 0.0: log_softmax",
+         "torch.softmax(logits, dim=-1).clamp(min=1e-12).log()":
+         "a floor (clamp) changes all very small probabilities; log_softmax needs none",
+         "torch.softmax(logits, dim=-1).add(1e-12).log()":
+         "a tiny number was added to p, which changes all small ones: log_softmax needs none",
+         "torch.log_softmax(logits, dim=0)": "softmax ran over the positions (dim=0); it is dim=-1",
+         "logits - logits.max(dim=-1, keepdim=True).values": "logits less the largest one: "
+         "subtract the logarithm of the SUM of all exp, as log_softmax does"}),
     ])  # fmt: skip
 
 
@@ -178,7 +159,7 @@ def batch(rng, lengths, pad_id, label, scale=2):
 
 IMPOSSIBLE = torch.tensor([0, -torch.inf] + 9 * [0]).repeat(11, 1)  # token 1, after any text
 BATCH_LOG_PROBS = Task(
-    grade_id="batch-log-probs", entry="batch_log_probs", watch=("mutated", "n_calls"),
+    grade_id="batch-log-probs", watch=("mutated", "n_calls"),
     compare=Close(rtol=1e-4, atol=1e-5), cases=lambda rng: [
         batch(rng, (7, 4, 9), 3, "three texts"),
         Case(model(rng), [[5, 2, 4, 2], [6, 2], [7, 1, 2, 2, 8, 9], [6, 2]], 2,
@@ -191,43 +172,38 @@ BATCH_LOG_PROBS = Task(
         batch(rng, (9, 9), 3, FAR, scale=200),
     ],
     misconceptions=[
-        ("scores-the-padding", ".where(is_text, 0.0)", "",
-         "the padding was scored like text: of n tokens, n - 1 count"),
-        ("padding-by-its-id", "torch.arange(1, longest) < lengths[:, None]",
-         "input_ids[:, 1:] != pad_id",
-         "a text may hold pad_id, too: what is padding follows from the lengths"),
-        ("pads-on-the-left", "ids + [pad_id] * (longest - len(ids))",
+        (".where(is_text, 0.0)", "", "the padding was scored: of n tokens, n - 1 count"),
+        ("torch.arange(1, longest) < lengths[:, None]", {
+         "input_ids[:, 1:] != pad_id": "a text may hold pad_id: what is padding follows from the "
+         "lengths",
+         "torch.arange(longest - 1) < lengths[:, None]":
+         "off by one: of each shorter text, a token of padding was scored, too"}),
+        ("ids + [pad_id] * (longest - len(ids))",
          "[pad_id] * (longest - len(ids)) + ids", "longest) <", "longest) > longest -",
          "padded on the LEFT, the real tokens see the padding; on the right nothing sees it"),
-        ("one-padding-token-more", "torch.arange(1, longest) <", "torch.arange(longest - 1) <",
-         "off by one: of each shorter text, a token of padding was scored, too"),
-        ("same-row", "[:, :-1]", "[:, 1:]",
-         "off by one: row i has SEEN token i; drop the last row, not the first"),
-        ("one-text-at-a-time", "    longest = max(", "    if texts[1:]:\n        return "
-         "[float(batch_log_probs(model, [ids], pad_id)[0]) for ids in texts]\n    longest = max(",
-         "right numbers, but one call for each text: call the model once"),
-        ("squeezes-too-much", "[:, :, 0]", ".squeeze()",
-         "squeeze() drops EVERY axis of size 1: use squeeze(-1), or [:, :, 0]"),
-        ("takes-the-mean", "0.0).sum(dim=-1)", "0.0).sum(dim=-1) / is_text.sum(-1).clamp(min=1)",
+        ("[:, :-1]", "[:, 1:]", "off by one: row i has SEEN token i; drop the last row"),
+        ("    longest = max(", {
+         "    if texts[1:]:\n        return [float(batch_log_probs(model, [ids], pad_id)[0]) for "
+         "ids in texts]\n    longest = max(": "right numbers, but a call for each text: make one",
+         "    texts = sorted(texts, key=len)[::-1]\n    longest = max(":
+         "the results have the order of the lengths, not that of the texts"}),
+        ("[:, :, 0]", ".squeeze()", "squeeze() drops EVERY axis of size 1: use squeeze(-1)"),
+        ("0.0).sum(dim=-1)", "0.0).sum(dim=-1) / is_text.sum(-1).clamp(min=1)",
          "this is the mean per token; log p of a text is the sum"),
-        ("sorted-by-length", "    longest = max(", "    texts = sorted(texts, key=len)[::-1]\n"
-         "    longest = max(", "the results have the order of the lengths, not that of the texts"),
-        ("raw-logits", "torch.log_softmax(model(input_ids)[:, :-1], dim=-1)",
-         "model(input_ids)[:, :-1]",
-         "these are sums of logits; log_softmax makes log-probabilities of them"),
-        ("log-of-zero", "log_softmax(model(input_ids)[:, :-1], dim=-1)",
-         "softmax(model(input_ids)[:, :-1], dim=-1).log()",
-         "softmax rounds a very small probability to 0.0; log_softmax does not"),
-        ("zero-times-infinity", "picked.where(is_text, 0.0)", "(picked * is_text)",
+        ("torch.log_softmax(model(input_ids)[:, :-1], dim=-1)", {
+         "model(input_ids)[:, :-1]": "these are sums of logits; take log_softmax",
+         "torch.softmax(model(input_ids)[:, :-1], dim=-1).log()":
+         "softmax rounds a very small probability to 0.0; log_softmax does not"}),
+        ("picked.where(is_text, 0.0)", "(picked * is_text)",
          "0 times -inf is nan, for a padding token that is impossible: torch.where leaves it out"),
-        ("scores-the-first-token", "[:, :-1], dim=-1)", ", dim=-1)", ".sum(dim=-1)",
+        ("[:, :-1], dim=-1)", ", dim=-1)", ".sum(dim=-1)",
          ".sum(-1) + log_probs[:, -1].gather(-1, input_ids[:, :1])[:, 0]",
          "the first token was scored by row -1, the LAST one; nothing predicts it"),
     ])  # fmt: skip
 
 
-def mean_of_windows(name, inner, outer, what):
-    return (name, "log_probs, n", "windows, n", "        ids = token",
+def mean_of_windows(inner, outer, what):
+    return ("log_probs, n", "windows, n", "        ids = token",
             "        log_probs = []\n        ids = token", "        n_seen = start",
             f"        windows.append({inner}(-sum(log_probs) / len(log_probs)))\n"
             "        n_seen = start", "return math.exp(-sum(log_probs) / len(log_probs))",
@@ -238,7 +214,7 @@ def mean_of_windows(name, inner, outer, what):
 
 UNLIKELY = -150.0 * (torch.arange(121) == 16).reshape(11, 11)  # token 5 in state 1
 TEXT_PERPLEXITY = Task(
-    grade_id="text-perplexity", entry="text_perplexity", watch=("mutated", "n_calls"),
+    grade_id="text-perplexity", watch=("mutated", "n_calls"),
     compare=Close(rtol=1e-4), cases=lambda rng: [
         *(Case(model(rng), random_text(rng, n), window, stride, label=label)
           for n, window, stride, label in [
@@ -248,30 +224,24 @@ TEXT_PERPLEXITY = Task(
         Case(Probe(toy_model, UNLIKELY), [1, 5, 2, 8], 8, 5, label=FAR),
     ],
     misconceptions=[
-        mean_of_windows("mean-of-windows", "math.exp", "", "perplexities"),
-        mean_of_windows("mean-of-means", "", "math.exp", "mean logarithms"),
-        ("scores-the-overlap-twice", "range(n_seen,", "range(start + 1,",
-         "tokens in the overlap of two windows were scored twice; each counts once"),
-        ("windows-side-by-side", "ids), stride)", "ids), window)", "range(n_seen,",
-         "range(start + 1,",
+        mean_of_windows("math.exp", "", "perplexities"),
+        mean_of_windows("", "math.exp", "mean logarithms"),
+        ("range(n_seen,", "range(start + 1,", "tokens in two windows were scored twice, not once"),
+        ("ids), stride)", "ids), window)", "range(n_seen,", "range(start + 1,",
          "the windows do not overlap: each begins stride tokens after the last"),
-        ("stride-is-the-overlap", "ids), stride)", "ids), window - stride)",
-         "stride is not the overlap: the next window is moved by it"),
-        ("drops-the-last-window", "(0, len(token_ids), ", "(0, len(token_ids) - window + 1, ",
+        ("ids), stride)", "ids), window - stride)", "stride is a window's step, not the overlap"),
+        ("(0, len(token_ids), ", "(0, len(token_ids) - window + 1, ",
          "the last window is missing where it is shorter than the others"),
-        ("calls-after-the-end", "            break\n", "            pass\n",
+        ("            break\n", "            pass\n",
          "the number is right, but the model is called for windows without a new token"),
-        ("forgets-mean", " / len(log_probs)", "",
-         "this is 1/p of the whole text: take the mean before exp"),
-        ("counts-token-0", "len(log_probs)", "len(token_ids)",
-         "token 0 is not scored, so the sum is divided by one less"),
-        ("forgets-sign", "-sum", "sum", "the exponent lost its minus sign"),
-        ("same-row", "i - start - 1", "i - start",
-         "off by one: token i was looked up in the row that has SEEN it"),
-        ("log-of-zero", "log_softmax(model(ids), dim=-1)", "softmax(model(ids), dim=-1).log()",
+        (" / len(log_probs)", "", "this is 1/p of the whole text: take the mean before exp"),
+        ("len(log_probs)", "len(token_ids)", "token 0 is not scored: divide by one less"),
+        ("-sum", "sum", "the exponent lost its minus sign"),
+        ("i - start - 1", "i - start", "off by one: row i has SEEN token i; look one row up"),
+        ("log_softmax(model(ids), dim=-1)", "softmax(model(ids), dim=-1).log()",
          "softmax rounds a very small probability to 0.0, whose logarithm is -inf: log_softmax"),
-        ("base-two", "math.exp(", "2 ** (", "these are natural logarithms: exp, not a power of 2"),
-        ("product-underflows", "math.exp(-sum(log_probs) / len(log_probs))",
+        ("math.exp(", "2 ** (", "these are natural logarithms: exp, not a power of 2"),
+        ("math.exp(-sum(log_probs) / len(log_probs))",
          "math.prod(map(math.exp, log_probs)) ** (-1 / len(log_probs))",
          "the product of hundreds of probabilities is 0.0 in floats: add logarithms"),
     ])  # fmt: skip
