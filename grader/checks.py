@@ -75,10 +75,12 @@ def edited(source: str, changes: Sequence[str]) -> str:
 
 
 def _named(*known: Any) -> list[tuple[str, ...]]:
-    """Each mistake of a misconception as (name, old, new, ..., message)."""
+    """Each mistake of a misconception as (name, old, new, ..., message); "": `freeze` finds it."""
     *changes, last = known
-    if isinstance(last, dict):
-        return [(message, *changes, new, message) for new, message in last.items()]
+    if isinstance(last, dict | set):
+        told = last if isinstance(last, dict) else dict.fromkeys(sorted(last), "")
+        return [(message or f"{changes[-1]} -> {new}", *changes, new, message)
+                for new, message in told.items()]  # fmt: skip
     return [(last, *known)[len(known) % 2 == 0 :]]
 
 
@@ -88,7 +90,8 @@ class Task:
 
     The reference is the solution cell, and the points are those of the task's text. A misconception
     is a known mistake: its name, texts of the solution cell and what stands there instead (see
-    `edited`), and what to tell those who make it; without a name the message is its name.
+    `edited`), and what to tell those who make it; without a name the message is its name, and
+    a set of new texts has the words of the visible tests that fail with each of them.
     """
 
     grade_id: str  # of the answer cell; its visible tests are the cell ``test-<grade_id>``
@@ -107,7 +110,8 @@ class Task:
         named = [each for known in self.misconceptions for each in _named(*known)]
         object.__setattr__(self, "misconceptions", named)
         for what, place in (("name", 0), ("message", -1)):
-            if len({known[place] for known in self.misconceptions}) != len(self.misconceptions):
+            told = [known[place] for known in named if known[place]]
+            if len(set(told)) != len(told):
                 raise ValueError(f"misconceptions of {self.grade_id}: two have the same {what}")
 
     @property

@@ -22,6 +22,7 @@ from nbformat import NotebookNode
 
 from . import cells, encoding
 from .checks import Case, Probe, Task, edited, function_source, load_tasks
+from .discretion import words_of_assert
 from .judge import case_reasons, matches
 from .per_student import solution_of
 from .session import Session
@@ -117,8 +118,8 @@ def _freeze(task: Task, notebook: NotebookNode, seed: int) -> dict:
         "watch": list(task.watch),
         "expected": _records(session, cases, solution, "the solution", MISTAKES_OF_REFERENCE),
         "misconceptions": [
-            {"name": name, "message": message,
-             "records": _records(session, cases, edited(solution, changes), repr(name))}
+            {"records": _records(session, cases, edited(solution, changes), repr(name)),
+             "name": name, "message": message or _words_of_tests(session, visible, name)}
             for name, *changes, message in task.misconceptions
         ],
     }  # fmt: skip
@@ -162,6 +163,15 @@ def _records(
             raise ValueError(f"{what} ends with {error['types'][0]}: {error['text']}")
         error["text"] = ""  # no one compares it, and an object's address in it changes each time
     return records
+
+
+def _words_of_tests(session: Session, visible: list[dict], name: str) -> str:
+    """What the visible tests say to the answer that the session has run last."""
+    for case in visible:
+        error = session.call(case).get("error", {"text": ""})
+        if words := words_of_assert(error["text"], case["test"]):
+            return words
+    raise ValueError(f"{name!r} needs a message: the visible tests do not fail, or with an error")
 
 
 def _check_distinct(key: dict) -> None:

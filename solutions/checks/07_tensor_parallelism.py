@@ -1,6 +1,6 @@
 """Hidden checks of exercise 07: AllReduce volumes, shards, a layout, the ring, a whole block."""
 
-from grader.checks import Case, Close, Exact, Task, between, normal
+from grader.checks import Case, Close, Task, between, normal
 
 
 def volume_cases(rng):
@@ -19,18 +19,28 @@ def volume_cases(rng):
 
 
 VOLUME = Task(
-    grade_id="tp-bytes", entry="tp_bytes", cases=volume_cases, compare=Close(rtol=1e-9),
+    grade_id="tp-bytes", cases=volume_cases, compare=Close(rtol=1e-9),
     misconceptions=[
-        ("one-all-reduce", "2 * batch_size", "batch_size", "a layer has TWO AllReduces, not one"),
-        ("inner-width", 'spec["d_model"]', 'spec["d_ff"]', "what is summed is D wide, not F"),
-        ("sends-past", "(max_new_tokens - 1)", "sum(range(seq_len + 1, seq_len + max_new_tokens))",
-         "a decode pass sends its one new token only; the past is in the cache"),
-        ("one-pass", "(max_new", "max(1, max_new", "a single new token takes no decode pass"),
-        ("prompt", "= seq_len *", "= seq_len / batch_size *", "the prefill has batch_size prompts"),
-        ("payload", "2 * (n_ranks - 1) / n_ranks * ", "", "rank_sends is the whole payload here"),
-        ("half-of-the-ring", "2 * (n", "(n", "reduce-scatter AND all-gather take n - 1 steps each"),
-        ("three", "2 * (n_ranks - 1) / n_ranks", "4 / 3", "4/3 is right for three ranks only"),
-        ("whole-chunks", "/ n_ranks * request", "* (request // n_ranks)", "divide with /, not //"),
+        ("2 * batch_size", {"batch_size", "4 * batch_size", "2"}),
+        ('spec["d_model"]', {'spec["d_ff"]', 'spec["d_model"] / n_ranks'}),
+        (" * dtype_bytes", {"", " * 2"}), ('request = spec["n_layers"] * ', {"request = "}),
+        ("(max_new_tokens - 1)", {"max_new_tokens": "",
+         "sum(range(seq_len + 1, seq_len + max_new_tokens))": "",
+         "max(1, max_new_tokens - 1)": "a single new token takes no decode"}),
+        ("= seq_len *", {"=": "", "= seq_len / n_ranks *": "",
+         "= seq_len / batch_size *": "the prefill has batch_size prompts",
+         "= (seq_len + max_new_tokens) *": "the prefill reads the prompt alone"}),
+        ("= seq_len *", "= seq_len / batch_size *", "(prefill_layer", "(batch_size * prefill_layer",
+         "prefill_layer, too, is that of a whole batch"),
+        ("(prefill_layer + ", "(", "the prefill is a pass of the request, too"),
+        ("decode_layer,\n", 'decode_layer * spec["n_layers"],\n', "prefill_layer,\n",
+         'prefill_layer * spec["n_layers"],\n', "prefill_layer, decode_layer are ONE layer's"),
+        ("2 * (n_ranks - 1) / n_ranks", {"1": "", "(n_ranks - 1) / n_ranks": "",
+         "(n_ranks - 1)": "", "2 * (n_ranks - 1)": "", "4 / 3": "right for three ranks only",
+         "2 / n_ranks": "a ring has 2(n - 1) steps, not two",
+         "(n_ranks + 1) / n_ranks": "(n + 1)/n is right for three ranks only: 2(n - 1)/n",
+         "2 * n_ranks / (n_ranks - 1)": "upside down: 2(n - 1)/n"}),
+        ("/ n_ranks * request", "* (request // n_ranks)", "divide with /, not //"),
     ])  # fmt: skip
 
 
@@ -53,21 +63,29 @@ def mlp_cases(rng):
 
 MLP = Task(
     grade_id="mlp-shards", entry=("shard_mlp", "partial_mlp"), cases=mlp_cases, drive=use_mlp,
-    compare=Close(), watch=("mutated",), misconceptions=[
-        ("joined-matrix-cut", "part.chunk(n_ranks, dim=1)[rank] for part in (gate, up)",
-         "W1.chunk(n_ranks, dim=1)[rank]", "cut each half of W1, W_gate and W_up, by itself"),
-        ("bias-on-every-rank", " if rank == 0 else torch.zeros_like(b2)", "",
-         "every rank adds b2, so that the sum holds it n times: one rank adds it, or each an n-th"),
-        ("bias-of-rank-1", "rank == 0", "rank == 1", "b2 is rank 1's: a single rank loses it"),
-        ("bias-halved", "b2 if rank == 0 else torch.zeros_like(b2)", "b2 / 2",
-         "each rank adds half of b2: that is right with two ranks only"),
-        ("rows-of-other-units", "W2.chunk(n_ranks, dim=0)[rank]", "W2[rank::n_ranks]",
-         "the shapes are right, but unit f needs column f of W_gate, of W_up, and row f of W2"),
-        ("columns-twice", "W2.chunk(n_ranks, dim=0)[rank]", "W2.chunk(n_ranks, dim=1)[rank]",
-         "W2 is split by columns, too: a rank has F/n hidden units and needs their ROWS of W2"),
-        ("silu-on-up", "torch.nn.functional.silu(gate) * up", "gate * torch.nn.functional.silu(up)",
-         "silu is applied to x W_up; it belongs to the gate"),
-        ("relu", "torch.nn.functional.silu", "torch.relu", "the gate goes through silu, not relu"),
+    compare=Close(), misconceptions=[
+        ("part.chunk(n_ranks, dim=1)[rank] for part in (gate, up)",
+         {"W1.chunk(n_ranks, dim=1)[rank]": "", "part[:, rank::n_ranks] for part in (gate, "
+         "up)": "the columns of W1 are of other hidden units than the rows of W2"}),
+        ("W2.chunk(n_ranks, dim=0)[rank]",
+         {"W2[rank::n_ranks]": "the rows of W2 are of other hidden units than the columns of W1",
+         "W2.chunk(n_ranks, dim=1)[rank]": "W1_r and W2_r don't fit: a rank needs COLUMNS of "
+         "W_gate and W_up, (D, F/n) each, and ROWS of W2, (F/n, D)"}),
+        (" if rank == 0 else torch.zeros_like(b2)", {""}),
+        ("b2 if rank == 0 else torch.zeros_like(b2)", {"0 * b2": "",
+         "b2 / 2": "half of b2 each: right with two ranks only",
+         "b2 / n_ranks if rank == 0 else 0 * b2": "b2 is divided, and only one rank adds it",
+         "b2 if rank == 1 else 0 * b2": "b2 is rank 1's: a single rank loses it"}),
+        ("torch.nn.functional.silu(gate) * up", {"gate * torch.nn.functional.silu(up)": "",
+         "torch.relu(gate) * up": "", "gate * up": "", "torch.nn.functional.silu(gate * up)": "",
+         "torch.sigmoid(gate) * up": "silu(x) is x · sigmoid(x)",
+         "torch.nn.functional.gelu(gate) * up": "silu, not gelu"}),
+        ("chunk(n_ranks, dim=1)", "chunk(2, dim=1)", "chunk(n_ranks, dim=0)", "chunk(2, dim=0)",
+         "W1 and W2 are cut in two, whatever n_ranks is"),
+        ("chunk(n_ranks, dim=1)", "split(n_ranks, dim=1)", "chunk(n_ranks, dim=0)",
+         "split(n_ranks, dim=0)", "split takes the SIZE of a part; chunk the number of parts"),
+        ("(x @ W1_r).chunk(2, dim=1)", "(x @ W1_r).unflatten(1, (-1, 2)).unbind(2)",
+         "in W1_r all columns of W_gate stand in front of those of W_up"),
     ])  # fmt: skip
 
 
@@ -97,20 +115,24 @@ def row_column_cases(rng):
 REDUCE = Task(
     grade_id="where-to-reduce", entry=("row_column_mlp", "counterexample"), cases=row_column_cases,
     drive=use_row_column, compare=Close(), misconceptions=[
-        ("relu-too-early", "x_r @ W1_r f", "torch.relu(x_r @ W1_r) f", "torch.relu(all", "(all",
-         "the bug is still there: relu bends each rank's summand before the sum is complete"),
-        ("sums-at-the-end", "hidden = torch.relu(all_reduce(partial))",
+        ("x_r @ W1_r f", {"torch.relu(x_r @ W1_r) f"}),
+        ("torch.relu(all_reduce(partial))", {"torch.relu(sum(partial))", "all_reduce(partial)",
+         "torch.relu(all_reduce(partial) / n_ranks)"}),
+        ("hidden = torch.relu(all_reduce(partial))",
          "return all_reduce([torch.relu(part) @ W2 for part in partial])",
          "the sum comes at the end; with rows of W1 relu needs the sum first"),
-        ("sums", "torch.cat(outputs, dim=1)", "sum(outputs)", "outputs are columns, side by side"),
-        ("nothing-is-split", "x_r @ W1_r for x_r", "x @ W1 / n_ranks for x_r",
+        ("torch.relu(all", "(all", "torch.cat(outputs, dim=1)", {"torch.cat(outputs, 1).relu()"}),
+        ("torch.cat(outputs, dim=1)", {"torch.cat(outputs)": "",
+         "sum(outputs)": "outputs are columns: put them side by side",
+         "all_reduce(outputs)": "a second all_reduce: outputs only have to stand side by side",
+         "torch.cat(outputs, dim=1).relu()": "relu stands behind W2 once more"}),
+        ("x_r @ W1_r for x_r", "x @ W1 / n_ranks for x_r",
          "every rank computes the whole x W1; it has only its columns of x and rows of W1"),
-        ("two-ranks", "x.chunk(n_ranks, dim=1), W1.chunk(n_ranks", "x.chunk(2, dim=1), W1.chunk(2",
-         "x and W1 are cut in two, whatever n_ranks is"),
-        ("parts-of-n", "x.chunk(n_ranks, dim=1), W1.chunk(n_ranks", "x.split(n_ranks, dim=1), "
-         "W1.split(n_ranks", "split takes the SIZE of a part; chunk takes the number of parts"),
-        ("no-counterexample", "3.0, -2.0", "1.0, 2.0", "take one positive and one negative number"),
-        ("no-return", "return 3.0, -2.0", "pass", "in counterexample the return is missing"),
+        ("x.chunk(n_ranks, dim=1), W1.chunk(n_ranks",
+         {"x.chunk(2, dim=1), W1.chunk(2": "x and W1 are cut in two, whatever n_ranks is",
+         "x.split(n_ranks, dim=1), W1.split(n_ranks": "chunk, not split, which takes a size"}),
+        ("return 3.0, -2.0", {"return 1.0, 2.0": "take a positive and a negative number",
+         "pass": "in counterexample the return is missing"}),
     ])  # fmt: skip
 
 
@@ -131,18 +153,21 @@ def heads_cases(rng):
 
 
 HEADS = Task(
-    grade_id="shard-heads", entry="shard_heads", cases=heads_cases, compare=Exact(),
+    grade_id="shard-heads", cases=heads_cases,
     misconceptions=[
-        ("out-by-columns", "Wo[q]", "Wo[:, q]", "a rank needs the ROWS of W_o of its own heads"),
-        ("queries-by-rows", "Wq[:, q], Wk[:, kv], Wv[:, kv]", "Wq[q], Wk[kv], Wv[kv]",
-         "W_q, W_k and W_v are split by rows; a head is a group of COLUMNS here (x W)"),
-        ("keys-like-queries", "Wk[:, kv], Wv[:, kv]", "Wk[:, q], Wv[:, q]",
-         "W_k and W_v are cut at the query heads' columns; there are fewer key/value heads"),
-        ("width-from-D", "Wq.shape[1]", "Wq.shape[0]", "Wk.shape[1]",
-         "len(Wk) // n_heads * n_kv_heads", "a head's width is not always D / n_heads"),
-        ("key-heads", " or n_kv_heads % n_ranks", "", "n_ranks has to divide n_kv_heads as well"),
-        ("only-too-many-ranks", "or n_kv_heads % n_ranks", "or n_ranks > n_kv_heads",
-         "n_ranks at most n_kv_heads is not enough: it has to DIVIDE them"),
+        ("Wo[q]", {"Wo.chunk(n_ranks, dim=1)[rank]": "a rank needs the ROWS of W_o of its heads",
+         "Wo": "W_o is whole", "Wo[kv]": "W_o has rows for the QUERY heads"}),
+        ("Wq[:, q], Wk[:, kv], Wv[:, kv]", {"Wq[:, q], Wk[:, kv], Wk[:, kv]": "",
+         "Wq[q], Wk[kv], Wv[kv]": "a head is a group of COLUMNS of W_q, W_k and W_v (x W)",
+         "Wq[:, q], Wk[:, q], Wv[:, q]": "W_k and W_v are cut at the query heads' columns",
+         "Wq[:, q], Wk, Wv": "W_k and W_v are whole: a rank has its own heads only"}),
+        ("slice(rank * q_width, (rank + 1) * q_width)", "slice(rank, None, n_ranks)",
+         "slice(rank * kv_width, (rank + 1) * kv_width)", "slice(rank, None, n_ranks)",
+         "these are every n-th columns: a head's columns stay together, and the heads in order"),
+        ("Wq.shape[1]", "Wq.shape[0]", "Wk.shape[1]", "len(Wk) // n_heads * n_kv_heads",
+         "a head's width is not always D / n_heads"),
+        (" or n_kv_heads % n_ranks", {"": "n_ranks has to divide BOTH numbers of heads",
+         " or n_ranks > n_kv_heads": "at most n_kv_heads is not enough: n_ranks DIVIDES them"}),
     ])  # fmt: skip
 
 
@@ -162,34 +187,52 @@ def layout_cases(rng):
         *(Case(model, machine, target_s, entry="choose_layout", label="the smallest layout")
           for model in (large, gqa, odd) for machine in (a100, tight, tight | {"n_gpus": 3})
           for target_s in (0.0116, 0.0185, 0.036, 0.2)),
-        *(Case(model, tight | change, target_s, entry="choose_layout", label="a border")
-          for model, change, target_s in (
-              (large, {"memory_bytes": 18.25e9}, 0.2), (large, {"memory_bytes": 18e9}, 0.2),
-              (spec(4, 4, 4, 40), {"memory_bytes": 11e9, "n_gpus": 1}, 0.2),
-              (spec(4, 4, 4, 15), {"bandwidth": 2**32}, 16e9 / 2**32))),
+        *(Case(model, tight | change, target_s, entry="choose_layout", label=label)
+          for model, change, target_s, label in (
+              (large, {"memory_bytes": 18.25e9}, 0.2, "weights that fill the memory exactly"),
+              (large, {"memory_bytes": 18e9}, 0.2, "a little less memory"),
+              (large, {"start_s": 1e-3}, 1.0, "sums that are slow"),
+              (spec(12, 6, 4, 69), {}, 0.0116, "heads of which tensor divides some only"),
+              (spec(4, 4, 4, 40), {"memory_bytes": 11e9, "n_gpus": 1}, 0.2, "one layer per stage"),
+              (spec(4, 4, 4, 15), {"bandwidth": 2**32}, 16e9 / 2**32, "exactly the target"))),
     ]  # fmt: skip
 
 
 LAYOUT = Task(
     grade_id="layout", entry=("step_s", "choose_layout"), cases=layout_cases,
     compare=Close(rtol=1e-9), misconceptions=[
-        ("stages-divide-the-time", '"] / tensor +', '"] / (tensor * stages) +',
-         "the reading is divided by stages, too; a token goes through all of them in turn"),
-        ("rest-is-divided", '/ tensor + spec["rest_bytes"])', '+ spec["rest_bytes"]) / tensor',
-         "rest_bytes are divided; every rank reads the whole embedding and output matrix"),
-        ("no-way-back", "stages * m", "(stages - 1) * m", "the token goes back to stage 0, too"),
-        ("heads", ' or spec["n_kv_heads"] % tensor', "", "tensor has to divide n_kv_heads, too"),
-        ("uneven", ' and spec["n_layers"] % stages == 0', "", "stages have to divide the layers"),
-        ("memory", "/ (tensor * stages)", "/ tensor", "a GPU holds its own stage's layers only"),
-        ("memory-without-rest", ' + spec["rest_bytes"]\n            s', "\n            s",
+        ('/ tensor + spec["rest_bytes"])', {"/ tensor)",
+         '/ (tensor * stages) + spec["rest_bytes"])', '/ tensor + spec["rest_bytes"] / tensor)'}),
+        ('2 * spec["n_layers"] *', {'spec["n_layers"] *', '2 * spec["n_layers"] / stages *'}),
+        ("+ 2 * (tensor - 1) *", {"+ (tensor - 1) *": "a sum has 2(tensor - 1) hops",
+         "+ 2 * tensor *": "2(tensor - 1) hops, not 2 · tensor"}),
+        (" if tensor > 1 else 0", "", "with tensor = 1 there is nothing to sum, and no start"),
+        (" if stages > 1 else 0", "", "with one stage there is no message"),
+        (" + messages_s", "", "the messages are missing"), ("stages * m", {"(stages - 1) * m"}),
+        (' or spec["n_kv_heads"] % tensor', {""}),
+        ('spec["n_heads"] % tensor or ', "", "tensor has to divide n_heads, too"),
+        (' and spec["n_layers"] % stages == 0', "", "stages have to divide the layers"),
+        ("/ (tensor * stages)", {"/ tensor": "a GPU holds its own stage's layers only",
+         "/ stages": "tensor divides what a GPU holds, too"}),
+        (' + spec["rest_bytes"]\n            s', "\n            s",
          "rest_bytes take memory as well: every GPU holds them whole"),
-        ("memory-not-full", "n_bytes <=", "n_bytes <", "weights that fill the memory exactly fit"),
-        ("below-the-target", "seconds <=", "seconds <", "exactly the target is met, too"),
-        ("all-in-one-machine", "if fits", 'if tensor * stages <= machine["n_gpus"] and fits',
-         "only a group, tensor GPUs, has to fit into one machine; stages may be in others"),
-        ("stages-in-one-machine", '(1, spec["n_layers"] + 1)', '(1, machine["n_gpus"] + 1)',
-         "there may be more stages than one machine has GPUs: up to one for each layer"),
-        ("fast", "(tensor * stages, seconds", "(seconds, tensor * stages", "take the fewest GPUs"),
+        ('n_bytes <= machine["memory_bytes"]', {"True": "the weights have to fit into the memory",
+         'n_bytes < machine["memory_bytes"]': "weights that fill the memory exactly fit"}),
+        (" and seconds <= target_s", {"": "the step has to meet the target",
+         " and seconds < target_s": "exactly the target is met, too"}),
+        ("if fits", {'if tensor * stages <= machine["n_gpus"] and fits'}),
+        ('(1, spec["n_layers"] + 1)',
+         {'(1, spec["n_layers"])': "one layer per stage is allowed: range leaves out its end",
+         '(1, machine["n_gpus"] + 1)': "there may be more stages than a machine has GPUs"}),
+        ('range(1, machine["n_gpus"] + 1)',
+         {'range(1, machine["n_gpus"])': "a group may be a whole machine: range leaves out its end",
+         '[n for n in (1, 2, 4, 8) if n <= machine["n_gpus"]]': "tensor may be 3, too"}),
+        ("(tensor * stages, seconds", {"(seconds, tensor * stages": "take the fewest GPUs",
+         "(tensor * stages, -tensor": "the largest tensor is not always the fastest"}),
+        ("min(good)[2] if", {"min(good, key=lambda g: g[0])[2] if": "of equals take the FASTEST",
+         "max(good)[2] if": "the fewest GPUs: min, not max"}),
+        (" if good else None", "", "where no layout is good the answer is None"),
+        ("(tensor, stages)))", "(stages, tensor)))", "the pair is (tensor, stages)"),
     ])  # fmt: skip
 
 
@@ -214,21 +257,24 @@ RING = Task(
     grade_id="ring", entry=("reduce_scatter_step", "all_gather_step"), drive=use_ring,
     cases=lambda rng: [Case(rng.integers(1, 1000, (n, n)).tolist(), label=f"{n} ranks")
                        for n in (4, 2, 5)],
-    compare=Exact(), misconceptions=[
-        ("replaces-in-scatter", "+= chunks", "= chunks", "the reduce-scatter ADDS what comes in"),
-        ("gathers-the-wrong-chunk", "rank + 1 - t", "rank - t", "all-gather: rank r has r + 1 - t"),
-        ("adds-in-gather", "] = chunks", "] += chunks", "the all-gather REPLACES, it adds nothing"),
-        ("wrong-direction", "+ 1) % n][c] +", "- 1) % n][c] +", "+ 1) % n][c] =", "- 1) % n][c] =",
-         "everyone sends to rank - 1; the ring goes to rank + 1"),
-        ("same-chunk-in-each-step", "(rank - t)", "rank", "(rank + 1 - t)", "(rank + 1)",
+    misconceptions=[
+        ("+= chunks", {"= chunks"}), ("] = chunks", {"] += chunks"}),
+        ("(rank - t)", {"(rank + 1 - t)": "reduce-scatter: in step t rank r sends chunk r - t",
+         "(rank + t)": "reduce-scatter: rank r sends chunk r MINUS t"}),
+        ("(rank + 1 - t)", {"(rank - t)": "all-gather: in step t rank r sends chunk r + 1 - t",
+         "(rank + 1 + t)": "all-gather: chunk r + 1 MINUS t"}),
+        ("(rank - t)", "(rank + 1 - t)", "+ 1 - t) % n\n        new[(rank + 1) % n][c] =",
+         "- t) % n\n        new[(rank + 1) % n][c] =", "the two steps' chunks are exchanged"),
+        ("(rank - t)", "rank", "(rank + 1 - t)", "(rank + 1)",
          "every step sends the same chunk (t is not used); pass on what came in the step before"),
-        ("sender-loses-it", "+= chunks[rank][c]", "+= chunks[rank][c]\n        new[rank][c] = 0",
+        ("+ 1) % n][c] +", "- 1) % n][c] +", "+ 1) % n][c] =", {"- 1) % n][c] ="}),
+        ("[c] +", "[(c + 1) % n] +", "[c] =", "[(c + 1) % n] =", "a chunk keeps its number"),
+        ("+= chunks[rank][c]", "+= chunks[rank][c]\n        new[rank][c] = 0",
          "the sender has lost its chunk: it KEEPS what it sends"),
-        ("always-three-ranks", *COPY, COPY[0].replace("(n)", "(n := 3)"), *COPY_2,
-         COPY_2[0].replace("(n)", "(n := 3)"), "the ring has three ranks, however many there are"),
-        ("return", " = chunks[rank][c]\n    return new", " = 0", "all_gather_step has no return"),
-        ("changes-its-argument", *COPY, COPY[0].replace(LISTS, "chunks"), *COPY_2,
-         COPY_2[0].replace(LISTS, "chunks"), "copy each rank's list; list(chunks) is not enough"),
+        (*COPY, COPY[0].replace("(n)", "(n := 3)"), *COPY_2, COPY_2[0].replace("(n)", "(n := 3)"),
+         "the ring has three ranks, however many there are"),
+        (" = chunks[rank][c]\n    return new", " = 0", "all_gather_step has no return"),
+        (*COPY, COPY[0].replace(LISTS, "chunks"), *COPY_2, {COPY_2[0].replace(LISTS, "chunks")}),
     ])  # fmt: skip
 
 
@@ -266,29 +312,28 @@ def block_cases(rng):
 
 BLOCK = Task(
     grade_id="block", entry="parallel_block", cases=block_cases, drive=use_block, compare=Close(),
-    watch=("mutated",), misconceptions=[
-        ("residual-on-each-rank", "(z @", "(x + z @", "x = x +", "x =",
+    misconceptions=[
+        ("(z @", "(x + z @", "x = x +", "x =",
          "every rank's summand has x, so the sum holds it n times: add it once, outside"),
-        ("half-of-x-each", "(z @", "(x / 2 + z @", "x = x +", "x =", "return x + all_reduce([",
-         "return all_reduce([x / 2 + ", "each rank adds x / 2: that is right with two ranks only"),
-        ("no-first-residual", "x = x + all", "x = all", "the first residual is missing"),
-        ("no-second-residual", "return x +", "return", "the second residual is missing"),
-        ("residual-of-the-norm", "x = x +", "x = h +", "return x +", "return h +",
+        ("(z @", "(x / 2 + z @", "x = x +", "x =", "return x + all_reduce([",
+         "return all_reduce([x / 2 + ", "each rank adds x / 2: right with two ranks only"),
+        ("x = x + all", "x = all", "the first residual is missing"), ("return x +", {"return"}),
+        ("x = x +", "x = h +", "return x +", "return h +",
          "the residual is the norm's result; it is x itself (and x') that is added"),
-        ("second-residual-of-x", "x = x +", "y = x +", "norms[1](x)", "norms[1](y)",
-         "the second residual adds x; it is x' that is added there"),
-        ("norm-of-the-input", "h = norms[1](x)\n", "\n", "the MLP needs the norm of x', not of x"),
-        ("both-norms-of-x", "h = norms[0](x)", "h, later = norms[0](x), norms[1](x)",
-         "h = norms[1](x)", "h = later", "the second norm is of the input x; it takes x'"),
-        ("post-norm", "h = norms[0](x)", "h = x", "x = x + all_reduce(partial)",
-         "x = norms[0](x + all_reduce(partial))", "h = norms[1](x)", "h = x", "return x",
-         "return norms[1](x", "in ranks])", "in ranks]))",
+        ("x = x +", "y = x +", "norms[1](x)", "norms[1](y)", "the second residual is x', not x"),
+        ("h = norms[0](x)", {"h = x": "the norm before attention is missing",
+         "h = norms[1](x)": "the norm before attention is norms[0]"}),
+        ("h = norms[1](x)", {"h = h": "the MLP needs the norm of x', not of x",
+         "h = x": "the MLP's norm is missing", "h = norms[0](x)": "the MLP's norm is norms[1]"}),
+        ("h = norms[0](x)", "h, later = norms[0](x), norms[1](x)", "h = norms[1](x)", "h = later",
+         "the second norm is of the input x; it takes x'"),
+        ("h = norms[0](x)", "h = x", "x + all_reduce(partial)", "norms[0](x + all_reduce(partial))",
+         "h = norms[1](x)", "h = x", "return x", "return norms[1](x", "in ranks])", "in ranks]))",
          "the norms come after the residuals; Llama's come before attention and before the MLP"),
-        ("one-norm-twice", "norms[1]", "norms[0]", "the norm before the MLP is norms[1]"),
-        ("no-first-norm", "h = norms[0](x)", "h = x", "the norm before attention is missing"),
-        ("keys-for-values", 'h @ rank["Wk"], h @ rank["Wv"]', 'h @ rank["Wv"], h @ rank["Wk"]',
+        ('h @ rank["Wk"], h @ rank["Wv"]', 'h @ rank["Wv"], h @ rank["Wk"]',
          "attend gets the values as keys: the order is q, k, v"),
-        ("sum-not-reduced", "all_reduce(partial)", "sum(partial)", "all_reduce adds between ranks"),
+        ("all_reduce(partial)", {"sum(partial)": "",
+         "all_reduce(partial) / len(ranks)": "all_reduce sums; don't divide by the ranks"}),
     ])  # fmt: skip
 
 TASKS = [VOLUME, MLP, REDUCE, HEADS, LAYOUT, RING, BLOCK]

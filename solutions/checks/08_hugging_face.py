@@ -50,19 +50,23 @@ def merges_cases(rng):
 
 
 MERGES = Task(
-    grade_id="merges", entry="learn_merges", cases=merges_cases, compare=Exact(),
-    watch=("mutated",), misconceptions=[
-        ("no-weights", "+ counts[word]", "+ 1", "a pair counts as often as its WORD occurs"),
-        ("once-per-word", "in range(len(tokens) - 1)",
-         "in {tuple(tokens[j : j + 2]): j for j in range(len(tokens) - 1)}.values()",
-         "a pair may occur twice in one word"),
-        ("ties-by-text", "ids[pair[0]], ids[pair[1]]", "pair",
-         "of equal pairs the smaller IDS win: a joined token has a larger id than every character"),
-        ("ties-first-seen", ", ids[pair[0]], ids[pair[1]]", ",",
-         "of equally frequent pairs the smallest ids win, not the pair that is counted first"),
-        ("never-stops", "if not pairs:", "if False:", "stop where no word has two tokens any more"),
-        ("ids-as-seen", 'sorted(set("".join(counts)))', 'dict.fromkeys("".join(counts))',
+    grade_id="merges", entry="learn_merges", cases=merges_cases,
+    misconceptions=[
+        ("+ counts[word]", {"+ 1"}),
+        ("in range(len(tokens) - 1)",
+         {"in {tuple(tokens[j : j + 2]): j for j in range(len(tokens) - 1)}.values()"}),
+        ("ids[pair[0]], ids[pair[1]]",
+         {"pair": "of equal pairs the smaller IDS win: a joined token's is above all characters'",
+         "ids[pair[0]]": "the same left id: the smaller right one",
+         "ids[pair[1]]": "of equal pairs the LEFT ids are compared first"}),
+        (", ids[pair[0]], ids[pair[1]]", {","}),
+        ("if not pairs:", {"if False:": "stop where no word has two tokens any more",
+         "if max(pairs.values(), default=0) < 2:": "a pair that occurs once is joined as well"}),
+        ('sorted(set("".join(counts)))', 'dict.fromkeys("".join(counts))',
          "the characters get their ids in sorted order, not in the order of the text"),
+        ('ids.setdefault("".join(best), len(ids))', {'ids.setdefault("".join(best), -len(ids))'}),
+        ('= ["".join(best)]', {'= ["".join(best)]\n                    break'}),
+        ("in range(len(tokens)):", {"in range(len(tokens))[::-1]:"}),
     ])  # fmt: skip
 
 
@@ -77,25 +81,32 @@ def padding_cases(rng):
 
 
 PADDING = Task(
-    grade_id="padding", entry="pad_left", cases=padding_cases, compare=Exact(), watch=("mutated",),
+    grade_id="padding", entry="pad_left", cases=padding_cases,
     misconceptions=[
-        ("mask-by-id", "[0] * n_pad + [1] * len(prompt)",
-         "[int(i != pad_id) for i in [pad_id] * n_pad + prompt]",
-         "a prompt may contain pad_id as a token: the mask follows from the lengths, not the ids"),
-        ("pads-with-0", "[pad_id] * n_pad", "[0] * n_pad", "pad with pad_id, which need not be 0"),
-        ("largest-list", "max(len(prompt) for prompt in prompts)", "len(max(prompts))",
-         "max(prompts) compares the ids of the lists, not their lengths"),
-        *((f"padding-at-{where}", "[0] * n_pad + list(range", f"[{where}] * n_pad + list(range",
-           f"the padding is at position {where}; here it gets 0") for where in (-1, 1)),
+        ("[0] * n_pad + [1] * len(prompt)",
+         {"[int(i != pad_id) for i in [pad_id] * n_pad + prompt]": "", "[1] * longest": "",
+         "[1] * n_pad + [0] * len(prompt)": "the mask is turned round: 1 is a token"}),
+        ('batch["attention_mask"]',
+         'n_pad = ([pad_id] * n_pad + prompt).index(prompt[0])\n        batch["attention_mask"]',
+         "+ [1] * len(prompt)", "+ [1] * (longest - n_pad)", "range(len(prompt))",
+         "range(longest - n_pad)", "a prompt may begin with pad_id"),
+        ("[pad_id] * n_pad + prompt", "[0] * n_pad + prompt",
+         "pad with pad_id, which need not be 0"),
+        ("max(len(prompt) for prompt in prompts)", {"len(max(prompts))"}),
+        ("[0] * n_pad + list(range(len(prompt)))", {"[-1] * n_pad + list(range(len(prompt)))",
+         "[1] * n_pad + list(range(len(prompt)))", "list(range(longest))",
+         "[0] * n_pad + list(range(1, len(prompt) + 1))"}),
     ])  # fmt: skip
 
 
 def use_batch(answer, make, prompts, pad_id, n_new, own):
     model, passes = make()[0], []
     model.generation_config.update(**own)
+    before = model.generation_config.to_dict()
     model.register_forward_hook(lambda *_: passes.append(1))
     new = answer.continue_batch(model, prompts, pad_id, n_new)
-    return {"new ids": new, "one call": len(passes) <= n_new}
+    return {"new ids": new, "one call": len(passes) <= n_new,
+            "the model's settings as before": model.generation_config.to_dict() == before}
 
 
 def batch_cases(rng):
@@ -107,23 +118,32 @@ def batch_cases(rng):
         case(0, 10, "a batch"),
         *(case(1, 10, "padded with the end token") for _ in range(2)),
         case(0, 9, "a model that samples by itself", do_sample=True),
+        case(0, 9, "a model with another end token", eos_token_id=[9, 12][between(rng, 0, 2)]),
         case(0, 1, "one prompt, one new token", lengths=(4,)),
     ]
 
 
 BATCH = Task(
-    grade_id="batch", entry="continue_batch", cases=batch_cases, compare=Exact(), drive=use_batch,
-    watch=("mutated",), misconceptions=[
-        ("no-mask", "attention_mask=mask, ", "",
+    grade_id="batch", entry="continue_batch", cases=batch_cases, drive=use_batch,
+    misconceptions=[
+        ("mask, **", "(ids != pad_id).long(), **",
+         "a prompt may hold pad_id: make the mask from lengths"),
+        ("attention_mask=mask, ", "",
          "pass attention_mask: without it generate guesses from the ids where padding is"),
-        ("strips-by-id", "row[: row.index(end) + 1] if end in row else row for row in new",
-         "[i for i in row if i != pad_id] for row in new",
-         "padding can't be told by its id: cut behind the first end token"),
-        ("no-end", "row.index(end) + 1", "row.index(end)", "the end token belongs to the answer"),
-        ("samples", ', "do_sample": False', "", "a model may sample: say do_sample=False"),
-        ("last-end", "row.index(end) + 1", "len(row) - row[::-1].index(end)",
-         "the FIRST end token ends an answer; behind it there is padding, perhaps of the same id"),
-        ("one-by-one", "return [", "[model.generate(ids[:1]) for _ in prompts]\n    return [",
+        ("row[: row.index(end) + 1] if end in row else row for row in new",
+         {"row for row in new": "", "[i for i in row if i != pad_id] for row in new": "padding "
+         "can't be told by its id: cut behind the first end token",
+         "row[: max((i + 1 for i in range(len(row)) if row[i] != pad_id), default=0)] for row in "
+         "new": "a model may end with pad_id by itself: cut behind the first end token"}),
+        ("row.index(end) + 1", {"row.index(end)": "the end token belongs to the answer",
+         "len(row) - row[::-1].index(end)": ""}), (', "do_sample": False', {""}),
+        ("settings = {", "model.generation_config.do_sample = False\n    settings = {",
+         "the model's own generation_config stays changed: say do_sample=False in the call"),
+        ("= model.generation_config.eos_token_id",
+         {"= 1": "the end token need not be 1: ask the model's generation_config",
+         "= pad_id": "the padding need not be the end token"}),
+        ("output[:, ids.shape[1] :]", {"output"}),
+        ("return [", "[model.generate(ids[:1]) for _ in prompts]\n    return [",
          "the answers are right, but take ONE call of generate, for the whole batch"),
     ])  # fmt: skip
 
@@ -146,20 +166,19 @@ def precedence_cases(rng):
 
 
 PRECEDENCE = Task(
-    grade_id="precedence", entry="effective_settings", cases=precedence_cases, compare=Exact(),
-    watch=("mutated",), misconceptions=[
-        ("config-replaces-own", "own, config or {})", "own if config is None else config)",
-         "what a config leaves open still comes from the model's own settings"),
-        ("none-overwrites", " if value is not None", "",
-         "None in config or own means 'not set': it must not hide the next place's value"),
-        ("false-is-unset", "if value is not None", "if value or place is default",
+    grade_id="precedence", entry="effective_settings", cases=precedence_cases,
+    misconceptions=[
+        ("(default, own, config or {})", {"(default, own if config is None else config)",
+         "(own, default, config or {})", "(default, config or {}, own)"}),
+        (" if value is not None", {""}),
+        ("if value is not None", "if value or place is default",
          "0 and False in one of the dicts were taken for 'not set'; compare with None"),
-        *((f"{what}-is-missing", "dict.fromkeys(names)", start,
-           f"{told} is missing: it belongs to the result, with None") for what, start, told in (
-               ("unset", "{}", "a name that nobody sets"),
-               ("new-unset", "dict(default)", "a name that only config or own has, with None,"))),
-        ("none-in-the-call", "settings | call", "settings | {k: v for k, v in call.items() if v is "
-         "not None}", "in the CALL None is a value: it switches a setting off"),
+        ("dict.fromkeys(names)", {"{}": "", "dict(default)": "a name that only config or own has, "
+         "with None, is missing: it belongs to the result, with None"}),
+        ("settings | call", {"settings | {k: v for k, v in call.items() if v is not None}": "",
+         "{**call, **settings}": "", "settings | {k: v for k, v in call.items() if k in settings "
+         "and k in {**default, **own, **(config or {})}}": "a name that only the call has is lost: "
+         "collect those of all four"}),
     ])  # fmt: skip
 
 
@@ -180,28 +199,26 @@ def use_tags(answer, make, earlier, tags):
     shown = tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True)
     return {"tokens": tokenizer.tokenize(text), "saved": saved_tokenizer.tokenize(text),
             "shown": shown, "special": set(tokenizer.all_special_tokens), "rows": len(new),
-            "old rows": new[: len(old)].equal(old), "loaded": model is not given,
+            "old rows": new[: len(old)].equal(old), "loaded": [model is not given, tokenizer is not words],
             "in the folder": new.equal(there)}  # fmt: skip
 
 
 TAGS = Task(
-    grade_id="tags", entry="add_tags", drive=use_tags, compare=Exact(), watch=("mutated",),
+    grade_id="tags", entry="add_tags", drive=use_tags,
     cases=lambda rng: [
         Case(tiny(rng, 19), ["<one>", "[two]"], ["<tool>", "<a b>"], label="special ones before"),
         Case(tiny(rng, 40), ["<one>"], ["<x>", "<y>", "<z>"], label="spare rows"),
         Case(tiny(rng), [], [], label="no tags"),
     ],
     misconceptions=[
-        ("not-special", "tokenizer.add_special_tokens(added, replace_extra_special_tokens=False)",
-         "tokenizer.add_tokens(tags)", "decode does not leave the tags out: make them SPECIAL"),
-        ("replaces", ", replace_extra_special_tokens=False", "",
-         "what was special before no longer is: replace_extra_special_tokens is True by default"),
-        ("shrinks", "max(len(tokenizer), n_rows)", "len(tokenizer)",
-         "a model with spare rows loses them: never make the embedding smaller"),
-        ("n-more", "max(len(tokenizer), n_rows)", "n_rows + len(tags)", "too many rows: where "
-         "there are spare ones, none is needed"),
-        ("not-loaded", "AutoModelForCausalLM.from_pretrained(folder), Auto", "model, Auto",
-         "return the model that from_pretrained loads from the folder"),
+        ("tokenizer.add_special_tokens(added, replace_extra_special_tokens=False)",
+         {"tokenizer.add_tokens(tags)"}), (", replace_extra_special_tokens=False", {""}),
+        ("max(len(tokenizer), n_rows)", {"len(tokenizer)": "",
+         "n_rows + len(tags)": "too many rows: where there are spare ones, none is needed"}),
+        ("    model.resize_token_embeddings(max(len(tokenizer), n_rows))\n", {""}),
+        ("AutoModelForCausalLM.from_pretrained(folder), Auto", {"model, Auto"}),
+        ("AutoTokenizer.from_pretrained(folder)", "tokenizer",
+         "return the tokenizer, too, that from_pretrained loads from the folder"),
     ])  # fmt: skip
 
 
@@ -212,7 +229,8 @@ def use_stop(answer, make, texts, prompt_len, stop):
     words = make()[1]
     ids = torch.tensor(words(texts).input_ids)  # the texts have equally many words
     criteria = StoppingCriteriaList([answer.StopAtText(words, prompt_len, stop)])
-    return [criteria(ids[:, :n], None).tolist() for n in range(prompt_len, ids.shape[1] + 1)]
+    lengths = [*range(prompt_len, ids.shape[1] + 1), prompt_len]  # the last: another text
+    return [criteria(ids[:, :n], None).tolist() for n in lengths]
 
 
 def stop_cases(rng):
@@ -222,26 +240,30 @@ def stop_cases(rng):
     cases = (2, "dog"), (1, "the big"), (3, "ig do"), (0, "cat"), (6, "bird"), (2, "<end>")
     return [*(Case(tiny(rng), texts, *case, label="a batch") for case in cases),
             Case(tiny(rng), ["a bird", "assistant cat"], 1, "sis", label="prompts of any length"),
+            Case(tiny(rng), ["a dog" + 4 * " hears the cat"], 1, "dog", label="long ago"),
             Case(tiny(rng), texts[:1], 3, "a", label="one row")]  # fmt: skip
 
 
 FOUND = "[self.stop in text for text in texts]"
 STOP = Task(
-    grade_id="stop", entry="StopAtText", cases=stop_cases, drive=use_stop, compare=Exact(),
+    grade_id="stop", entry="StopAtText", cases=stop_cases, drive=use_stop,
     misconceptions=[
-        ("prompt-counts", "input_ids[:, self.prompt_len :]", "input_ids",
-         "the prompt is searched, too: cut its columns off"),
-        ("cut-as-text", "input_ids[:, self.prompt_len :])", "input_ids)\n        n = len(self."
-         "tokenizer.decode(input_ids[0, : self.prompt_len]))", "in text for", "in text[n:] for",
-         "prompts have texts of different lengths: cut their COLUMNS off, before decoding"),
-        ("at-the-end", "self.stop in text", "text.endswith(self.stop)",
-         "look for the stop text anywhere in the new text: a row that is done stays done"),
-        ("last-token-only", "self.prompt_len :]", "max(self.prompt_len, input_ids.shape[1] - 1) :]",
-         "only the last token is searched: the stop text may have several tokens, or come earlier"),
-        ("skips-special", "self.prompt_len :])", "self.prompt_len :], skip_special_tokens=True)",
+        ("input_ids[:, self.prompt_len :]", {"input_ids"}),
+        ("input_ids[:, self.prompt_len :])",
+         "input_ids)\n        n = len(self.tokenizer.decode(input_ids[0, : self.prompt_len]))",
+         "in text for", {"in text[n:] for"}),
+        ("self.stop in text", {"text.endswith(self.stop)": "",
+         "f' {self.stop} ' in f' {text} '": "compare texts, not words or ids of tokens: the stop "
+         "text may begin or end within one"}),
+        ("self.prompt_len :]", {"max(self.prompt_len, input_ids.shape[1] - 1) :]": "",
+         "self.prompt_len + 1 :]": "", "max(self.prompt_len, input_ids.shape[1] - 8) :]": "a row "
+         "whose stop text was long ago stays done: look at all new tokens, not at the last few"}),
+        ("self.prompt_len :])", "self.prompt_len :], skip_special_tokens=True)",
          "special tokens are skipped here, but the stop text may be one"),
-        *((name, FOUND, f"[{name}({FOUND[1:-1]})] * len(texts)",
-           f"{name}: every row has an answer of its own") for name in ("any", "all")),
+        (FOUND, {f"[any({FOUND[1:-1]})] * len(texts)", f"[all({FOUND[1:-1]})] * len(texts)"}),
+        ("return torch", "self.old = getattr(self, 'old', False) | torch", "in texts])",
+         "in texts])\n        return self.old",
+         "keep nothing on self: the next call may have other texts"),
     ])  # fmt: skip
 
 
@@ -262,32 +284,37 @@ def template_cases(rng):
         case("user assistant user assistant user", True, "<end>", "a long talk"),
         case("system user assistant", True, "<pad>", "with a system message"),
         case("system system user", False, "<end>", "two system messages"),
-        case("assistant system", False, "<unk>", "the system comes second"),
+        case("user system", False, "<unk>", "the system comes second"),
         case("user", False, "<end>", "one message"),
+        case("tool user tool assistant", True, "<end>", "another role"),
+        case("assistant user", False, "<end>", "the assistant begins"),
     ]
 
 
 FIRST, ASKED = "{% if messages[0].role != 'system' %}", "{% if add_generation_prompt %}"
 TEMPLATE = Task(
     grade_id="template", entry="chat_template", cases=template_cases, drive=use_template,
-    compare=Exact(), misconceptions=[
-        ("always-prompt", ASKED, "{% if true %}", "the assistant's line is there unasked"),
-        ("prompt-after-the-user", ASKED, "{% if add_generation_prompt and messages[-1].role == "
-         "'user' %}", "add_generation_prompt decides alone, whoever spoke last"),
-        ("never-prompt", ASKED, "{% if false %}", "add_generation_prompt=True adds a line"),
-        ("no-trim", " | trim", "", "spaces and new lines around the content stay: trim it"),
-        ("fixed-end", "brief.{{ eos_token }}", "brief.<end>", "trim }}{{ eos_token }}",
-         "trim }}<end>", "the end token is typed in: write the tokenizer's eos_token"),
-        ("no-default", FIRST, "{% if false %}", "'Be brief.' is missing in front"),
-        ("system-anywhere", "messages[0].role != 'system'", "'system' not in messages | map("
-         "attribute='role')", "the FIRST message decides about 'Be brief.', not any later one"),
-        ("always-default", FIRST, "{% if true %}", "'Be brief.' is there beside a system message"),
-        ("no-end-in-front", "brief.{{ eos_token }}", "brief.", "'Be brief.' needs its end, too"),
+    misconceptions=[
+        (ASKED, {"{% if true %}": "", "{% if false %}": "", "{% if add_generation_prompt and "
+         "messages[-1].role == 'user' %}": "add_generation_prompt decides alone, whoever spoke "
+         "last"}), (" | trim", {""}), (FIRST, {"{% if false %}", "{% if true %}"}),
+        ("brief.{{ eos_token }}", "brief.<end>", "trim }}{{ eos_token }}", {"trim }}<end>"}),
+        ("messages[0].role != 'system'", {"'system' not in messages | map(attribute='role')": "the "
+         "FIRST message decides about 'Be brief.', not any later one",
+         "messages[0].role == 'user'": "'Be brief.' is needed in front of every other role"}),
+        ("brief.{{ eos_token }}", {"brief."}),
+        ("trim }}{{ eos_token }}\\n", {"trim }}{{ eos_token }}"}),
+        ("<|assistant|>\\n{%", {"<|assistant|>{%"}),
+        ("in messages %}", "in messages if message.role in ['system', 'user', 'assistant'] %}",
+         "other roles are left out; a role may be any text"),
     ])  # fmt: skip
 
 
 def use_pipeline(answer, make, own, made, texts, called):
+    from tokenizers.processors import TemplateProcessing
+
     model, words = make()
+    words.backend_tokenizer.post_processor = TemplateProcessing("<unk> $A", None, [("<unk>", 2)])
     words.pad_token = words.eos_token  # as in SmolLM2's tokenizer
     model.generation_config.update(pad_token_id=1, **own)
     pipe = answer.ChatPipeline(model=model, tokenizer=words, **made)
@@ -314,23 +341,30 @@ def pipeline_cases(rng):
 
 PIPELINE = Task(
     grade_id="pipeline", entry="ChatPipeline", cases=pipeline_cases, drive=use_pipeline,
-    compare=Exact(), misconceptions=[
-        ("no-turn", "add_generation_prompt=True, ", "", "it isn't the assistant's turn yet"),
-        ("prompt-too", "output[:, inputs", "output[:, 0 * inputs", "cut the prompt off"),
-        ("specials", ", skip_special_tokens=True", "", "decode without the special tokens"),
-        ("samples", ", do_sample=False", "", "a model may sample by itself: say do_sample=False"),
-        ("no-mask", "(**inputs, ", '(inputs["input_ids"], ',
-         "in a batch generate needs the mask, too: pass it all of the inputs"),
-        ("no-system", "[] if system is None else ", "[] if True else ", "system is ignored"),
-        ("resets", "{} if max_new_tokens is None else {\"max_new_tokens\": max_new_tokens}",
+    misconceptions=[
+        ("add_generation_prompt=True, ", "", "it isn't the assistant's turn yet"),
+        ("output[:, inputs", "output[:, 0 * inputs", "cut the prompt off"),
+        (", skip_special_tokens=True", "", "decode without the special tokens"),
+        (", do_sample=False", "", "a model may sample by itself: say do_sample=False"),
+        ("(**inputs, ", '(inputs["input_ids"], ', "in a batch generate needs the mask, too"),
+        ("[] if system is None else ", "[] if True else ", "system is ignored"),
+        ('{} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}',
          '{"max_new_tokens": max_new_tokens or 20}',
          "a call without max_new_tokens sets it back to 20: hand out only what was given"),
-        ("stays", 'preprocess = {} if system is None else {"system": system}',
+        ('preprocess = {} if system is None else {"system": system}',
          'self.system = system or getattr(self, "system", None)\n        preprocess = {} if '
          'self.system is None else {"system": self.system}',
          "the system message of one call is still there in the next: keep nothing on self"),
-        ("resets-system", "{} if system is None else", "", "a call without system removes the one "
-         "that was given when the pipeline was made: hand out only what was given"),
+        ("{} if system is None else", "", "a call without system removes the one that was given "
+         "when the pipeline was made: hand out only what was given"),
+        ("{} if system is None else", "",
+         '{} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}',
+         '{"max_new_tokens": max_new_tokens or 20}',
+         "a call puts back what it wasn't given: hand out only what was given"),
+        ("return self.tokenizer.apply", "text = self.tokenizer.apply",
+         'return_tensors="pt", return_dict=True\n        )',
+         'tokenize=False\n        )\n        return self.tokenizer(text, return_tensors="pt")',
+         "a chat text that is tokenised again gets special tokens twice: let the template do it"),
     ])  # fmt: skip
 
 TASKS = [MERGES, PADDING, BATCH, PRECEDENCE, TAGS, STOP, TEMPLATE, PIPELINE]

@@ -6,18 +6,17 @@ from grader.checks import Case, Close, Exact, Task, between
 
 PRODUCT, STEPS = "0.3 * 0.8 * 0.6", '["bc", "aa"], ["bca", "aaa"]], "probability": '
 TRACK = Task(
-    grade_id="track", entry="track", compare=Close(rtol=1e-6), misconceptions=[
-        ("two-per-parent", '["bc", "aa"], ["bca", "aaa"]', '["aa", "bc"], ["aaa", "bca"]',
-         "the better text comes first: compare bc (.24) with aa (.20)"),
-        ("second-step", '["bc", "aa"]', '["aa", "bc"]', "step 2: the better comes first, bc (.24)"),
-        ("step-probabilities", PRODUCT, "0.6", "the probability is the product of all three steps"),
-        ("first-factor-missing", "0.3 * ", "", "the product of all THREE steps: b itself has .3"),
-        ("children-of-one", '"aaa"', '"bcb"', "step 3: aaa has .10, more than bcb: both kept texts "
-         "have children, and all six are ranked together"),
-        ("greedy", STEPS + PRODUCT, '["aa", "ab"], ["aba", "aaa"]], "probability": 0.135',
-         "all candidates compete: those of b as well as those of a"),
-        ("unpruned", STEPS + PRODUCT, '["bc", "aa"], ["caa", "bca"]], "probability": 0.162',
-         "caa has .162, but c was pruned at step 1: a beam never comes back to it"),
+    grade_id="track", compare=Close(rtol=1e-6), misconceptions=[
+        ('["bc", "aa"], ["bca", "aaa"]', {'["aa", "bc"], ["aaa", "bca"]'}),
+        ('["bc", "aa"]', {'["aa", "bc"]'}),
+        ('["bca", "aaa"]', {'["aaa", "bca"]': "step 3: the better text first, bca (.14)",
+         '["bca", "bcb"]': "step 3: aaa has .10, more than bcb: all six are ranked together"}),
+        (PRODUCT, {"0.6": "", "0.8 * 0.6": "", "0.3 * 0.8": "",
+         "0.5 * 0.4 * 0.6": "the best text is bca: .3 · .8 · .6"}),
+        (STEPS + PRODUCT, {'["aa", "ab"], ["aba", "aaa"]], "probability": 0.135': "all candidates "
+         "compete: those of b as well as those of a", '["bc", "aa"], ["caa", "bca"]], '
+         '"probability": 0.162': "caa has .162, but c was pruned at step 1: a beam never comes "
+         "back to it"}),
     ])  # fmt: skip
 
 
@@ -27,8 +26,9 @@ def choice_cases(rng):
         "a negative penalty": ([(9, -2.2), (2, -2.3)], -1.0),
         "long and likely": ([(2, -3.0), (9, -2.5)], 1.0),
         "a short text with the better mean": ([(2, -1.0), (8, -4.8)], 1.0),
+        "nearly equal scores": ([(50, -50.04), (50, -50.03)], 1.0),
         "equal scores": ([(4, -4.0), (2, -2.0)], 1.0),
-        "very unlikely texts": ([(9, -9e4), (9, -8e4)], 0.5),
+        "scores below -1000: begin with -inf": ([(9, -9e4), (9, -8e4)], 0.5),
     }
     for x in (0.5, 1.0, 1.5, 2.0):
         pairs = zip(rng.integers(1, 30, 8).tolist(), rng.uniform(0.8, 1.2, 8), strict=True)
@@ -37,20 +37,19 @@ def choice_cases(rng):
 
 
 CHOICE = Task(
-    grade_id="choice", entry="best_hypothesis", cases=choice_cases, compare=Exact(),
-    watch=("mutated",), misconceptions=[
-        ("multiplies", "total / n", "total * n", "divide by the length to the power"),
-        ("ignores-the-power", "**length_penalty", "", "length_penalty is the power of the length"),
-        ("last-of-equals", "scores.index(max(scores))",
-         "max(range(len(scores)), key=lambda i: (scores[i], i))", "of equals the first counts"),
-        ("other-normalisation", "n_tokens**", "((5 + n_tokens) / 6)**", "take the length itself"),
-        ("bonus", "total / n_tokens**length_penalty", "total + length_penalty * n_tokens",
-         "a bonus for each token is another rule: divide by the length to the power"),
-        ("no-normalisation", " / n_tokens**length_penalty", "", "plain sums favour short texts"),
-        ("the-worst", "max(scores)", "min(scores)", "scores are negative: the LARGEST is the best"),
-        ("negative-is-0", "**length_penalty", "**max(length_penalty, 0)", "below 0 is allowed"),
-        ("length-times-power", "n_tokens**length_penalty", "(n_tokens * length_penalty or 1)",
-         "n to the power length_penalty, not n times it"),
+    grade_id="choice", entry="best_hypothesis", cases=choice_cases,
+    misconceptions=[
+        ("total / n_tokens**length_penalty",
+         {"total * n_tokens**length_penalty": "divide by the length to the power, don't multiply",
+         "total + length_penalty * n_tokens": "", "total": "plain sums favour short texts",
+         "total / n_tokens": "length_penalty is the power of the length",
+         "total / ((5 + n_tokens) / 6)**length_penalty": "take the length itself",
+         "total / n_tokens**max(length_penalty, 0)": "a penalty below 0 is allowed",
+         "total / (n_tokens * length_penalty or 1)": "n to the power, not n times, "
+         "length_penalty"}),
+        ("scores.index(max(scores))", {"max(range(len(scores)), key=lambda i: (scores[i], i))": "",
+         "scores.index(min(scores))": "scores are negative: the LARGEST is the best",
+         "max(range(len(scores)), key=lambda i: round(scores[i], 2))": "don't round the scores"}),
     ])  # fmt: skip
 
 
@@ -58,27 +57,28 @@ def select_cases(rng):
     def case(num_beams, ends, eos=0):
         scores = sorted((-rng.exponential(1.0, 2 * num_beams) - 0.1).round(3).tolist())[::-1]
         others = rng.choice([eos - 1, eos + 1, *range(20, 30)], 2 * num_beams).tolist()
-        tokens = [eos if i in ends else token for i, token in enumerate(others)]
+        tokens = [between(rng, eos, eos + 1) if i in ends else token for i, token in enumerate(others)]
         parents = rng.integers(0, num_beams, 2 * num_beams).tolist()
         return Case(list(zip(scores, parents, tokens, strict=True)), num_beams, eos)
 
-    zero = [case(3, {0, 2, 4}), case(4, {1, 3, 6}), case(3, set()), case(3, {2, 3})]
+    equal = [(-1.0, 0, 5), (-1.0, 1, 9), (-1.0, 2, 7), (-1.0, 1, 4)]
+    zero = [Case(equal, 2, 9, label="equally good candidates"), case(3, {1}, eos=40000), case(3, {0, 2, 4}), case(4, {1, 3, 6}), case(3, set()), case(3, {2, 3})]
     return [*zero, case(3, {0, 2, 4}, eos=7), case(3, {1, 4}, eos=1)]
 
 
 SELECT = Task(
-    grade_id="select", entry="select", cases=select_cases, compare=Exact(), watch=("mutated",),
+    grade_id="select", cases=select_cases,
     misconceptions=[
-        ("narrows", "candidates if c[2] != eos][:num_beams]", "candidates[:num_beams] if c[2] != "
-         "eos]", "the colleague's bug: a finished text leaves its place empty"),
-        ("parent-for-token", "c[2] !=", "c[1] !=", "c[2] ==", "c[1] ==", "c[1] is the parent"),
-        ("finishes-at-any-rank", "[:num_beams] if", " if", "only the best num_beams may finish"),
-        ("runs-on", " if c[2] != eos", "", "a text that has ended must not run on"),
-        ("one-finished", "return running, finished", "return running, finished[:1]",
-         "several texts may finish in a step"),
-        ("end-is-0", "c[2] != eos", "c[2]", "c[2] == eos", "not c[2]", "the end is `eos`"),
-        ("turned-round", "return running, finished", "return finished, running",
-         "the two lists are exchanged: running first, then finished"),
+        ("candidates if c[2] != eos][:num_beams]", {"candidates[:num_beams] if c[2] != eos]"}),
+        ("[:num_beams] if", {" if"}),
+        ("return running, finished", {"return finished, running": "",
+         "return running, finished[:1]": "several texts may finish in a step"}),
+        (" if c[2] != eos", "", "a text that has ended must not run on"),
+        ("c[2] !=", "c[1] !=", "c[2] ==", "c[1] ==", "c[1] is the parent; the token is c[2]"),
+        ("c[2] != eos", "c[2]", "c[2] == eos", "not c[2]", "the end is `eos`, not always 0"),
+        ("c[2] !=", "c[2] is not", "c[2] ==", "c[2] is", "compare numbers with ==, not with is"),
+        ("in candidates if", "in sorted(candidates)[::-1] if",
+         "the candidates are in order: don't sort them, which changes the order of equals"),
     ])  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def stopping_case(rng, penalty, worst, n_missing=0):
 
 LENGTH = "max_new_tokens if length_penalty > 0 else n_tokens"
 STOPPING = Task(
-    grade_id="stopping", entry="can_stop", compare=Exact(), watch=("mutated",),
+    grade_id="stopping", entry="can_stop",
     cases=lambda rng: [
         *(stopping_case(rng, penalty, worst)
           for penalty in (-1.0, -0.5, 0.0, 0.5, 1.0, 2.0) for worst in (0.9, 1.1)),
@@ -106,30 +106,26 @@ STOPPING = Task(
         Case([-0.5, -0.25], -4.0, 2, 3, 8, 1.0, label="exactly as good as the worst"),
     ],
     misconceptions=[
-        ("as-if-it-ended-now", LENGTH, "n_tokens", "this scores the running text as if it ended "
-         "now (False); with a positive penalty its best case lies at the limit"),
-        ("tokens-left", LENGTH, LENGTH.replace(" if", " - n_tokens or 1 if"), "the length at the "
-         "limit is max_new_tokens, not the number of tokens that are left"),
-        ("always-at-the-limit", LENGTH, "max_new_tokens", "with a negative penalty further tokens "
-         "make the score worse: the best case is the length that the text has now"),
-        ("beats-the-best", "min(", "max(", "to change the result it must beat the WORST finished"),
-        ("too-few-finished", "len(finished) < num_beams", "not finished",
-         "fewer than num_beams texts have finished: the next one gets in, however bad"),
-        ("takes-the-last", "min(finished)", "finished[-1]", "the worst is their min, not the last"),
-        ("limit-on-top", "= max", "= n_tokens + max", "max_new_tokens counts all new tokens"),
-        ("one-short", "_tokens if", "_tokens - 1 if", "off by one: max_new_tokens are allowed"),
-        ("waits-at-a-tie", "<= min", "< min", "a text only as good as the worst changes nothing"),
-        ("sum-against-score", " / length**length_penalty", "", "divide the running sum, too"),
-        ("costs-as-before", "g / length**", "g * length / n_tokens / length**",
-         "in the best case the coming tokens have probability 1 and cost nothing"),
-        ("answers-go-on", "<= min", "> min", "True means that the search may STOP"),
+        (LENGTH, {"n_tokens": "this scores the running text as if it ended now; with a positive "
+         "penalty its best case lies at the limit", "max_new_tokens": "",
+         LENGTH.replace(" if", " - n_tokens or 1 if"): "the length at the limit is max_new_tokens, "
+         "not the number of tokens that are left",
+         LENGTH.replace(" if", " - 1 if"): "off by one: max_new_tokens are allowed"}),
+        ("= max", "= n_tokens + max", "max_new_tokens counts all new tokens"),
+        ("<= min(finished)", {"<= max(finished)": "", "> min(finished)": "",
+         "<= finished[-1]": "the worst is their min, not the last",
+         "< min(finished)": "a text only as good as the worst changes nothing"}),
+        ("len(finished) < num_beams", {"not finished"}),
+        (" / length**length_penalty", {"": "divide the running sum, too",
+         " * length / n_tokens / length**length_penalty": "in the best case the coming tokens cost "
+         "nothing"}),
     ])  # fmt: skip
 
 
 def use_plan(answer, rows, parents):
     """What new beams find in a cache after the copies; any plan that is as short is as good."""
-    new_rows, copies = answer.plan_copies(rows, parents)
     held = {row: f"past {beam}" for beam, row in enumerate(rows)}
+    new_rows, copies = answer.plan_copies(rows, parents)
     for source, target in copies:
         held[target] = held[source]
     return {"pasts": [held[row] for row in new_rows], "number of copies": len(copies),
@@ -137,7 +133,7 @@ def use_plan(answer, rows, parents):
 
 
 def plan_cases(rng):
-    given = [([1, 2, 0], [2, 0, 1]), ([2, 0, 1], [1, 1, 1]), ([0], [0])]
+    given = [([1, 2, 0], [2, 0, 1]), ([2, 0, 1], [1, 1, 1]), ([0], [0]), ([3, 0, 1, 2], [0, 1])]
     given += [([0, 1, 2], [1, 1, 0]), ([3, 0, 1, 2], [1, 1, 2])]  # another row is needed, or free
     sizes = [(5, 5), (8, 8), (8, 8), (6, 4)]
     given += [(rng.permutation(n).tolist(), rng.integers(0, n, new).tolist()) for n, new in sizes]
@@ -145,20 +141,25 @@ def plan_cases(rng):
 
 
 PLAN = Task(
-    grade_id="follow", entry="plan_copies", cases=plan_cases, drive=use_plan, compare=Exact(),
-    watch=("mutated",), misconceptions=[
-        ("parents-as-rows", "[rows[parent] for parent in parents]", "list(parents)",
+    grade_id="follow", entry="plan_copies", cases=plan_cases, drive=use_plan,
+    misconceptions=[
+        ("[rows[parent] for parent in parents]", "list(parents)",
          "parents are places of beams; the past of old beam b is in row rows[b]"),
-        ("siblings-share", "if row in new_rows:", "if False:", "two beams get the same row"),
-        ("every-child-moves", "if row in new_rows:", "if needed.count(row) > 1 and free:",
-         "one of the children can stay in its parent's row: this makes a copy too many"),
-        ("exchanged", "(row, free.pop())", "(free.pop(), row)", "copies[-1][1]", "copies[-1][0]",
+        ("if row in new_rows:", {"if False:": "two beams get the same row",
+         "if needed.count(row) > 1 and free:": "one child can stay in its parent's row: this makes "
+         "a copy too many"}),
+        ("(row, free.pop())", {"(rows.index(row), free.pop())": "the source of a copy is the "
+         "parent's ROW, rows[parent]"}),
+        ("(row, free.pop())", "(free.pop(), row)", "copies[-1][1]", "copies[-1][0]",
          "source and target are exchanged: a copy goes from the parent's row into a free one"),
-        ("overwrites", "free.pop()", "next(r for r in rows if r not in new_rows)",
+        ("free.pop()", "next(r for r in rows if r not in new_rows)",
          "a row is overwritten that a new beam still needs: free is what NO new beam needs"),
-        ("row-i", "new_rows, copies\n", "list(range(len(needed))), [(row, i) for i, row in "
-         "enumerate(needed) if row != i]\n", "each beam i moves to row i: let one child stay"),
-        ("no-copies", "copies\n", "[]\n", "nothing is copied into the new row"),
+        ("range(len(rows)) if", "range(len(parents)) if", "if row in",
+         "if row >= len(parents) or row in",
+         "with fewer beams than rows, too, each stays where its parent is"),
+        ("new_rows, copies\n", {"list(range(len(needed))), [(row, i) for i, row in "
+         "enumerate(needed) if row != i]\n": "each beam i moves to row i: let one child stay",
+         "new_rows, []\n": "nothing is copied into the new row"}),
     ])  # fmt: skip
 
 
@@ -184,6 +185,8 @@ def search_cases(rng):
 
     ends = [[-1.0, -1.1, -9.0, -1.2], *[[-1.6, -1.7, -1.0, -1.5]] * 36]  # after the first step
     likely = [Case(ends, k, 5, 2, 2.0, label="the end is always likely") for k in (2, 3)]
+    late = [[-3.0, -3.05, -0.1], *[[-1.7, -5.0, -0.1]] * 36]  # of the third text that ends
+    likely += [Case(late, 2, 3, 2, 1.0, label="a worse text ends later")]
     ties = Case([[-1.0, -1.0, -1.5, -1.5]] * 3, 2, 3, 3, 1.0, label="equal scores")
     grid = [case(k, 7, x, f"{k} beams, penalty {x}") for k in (2, 3, 5) for x in (-1.0, 0.0, 2)]
     return [*grid, *likely, case(3, 6, 1.0, "no end", eos=9), case(1, 6, 1.0, "one beam"), ties,
@@ -194,24 +197,25 @@ STOP = "not beams or can_stop(scores, beams[0][1], num_beams, *settings, length_
 SEARCH = Task(
     grade_id="search", entry="beam_search", cases=search_cases, drive=use_search,
     compare=Close(rtol=1e-9), misconceptions=[
-        ("cache-stays", "[parent for _, parent, _ in running]", "list(range(len(running)))",
-         "the model is told that beam i continues beam i: pass the place of each beam's PARENT"),
-        ("forgets-the-past", "beams[parent][1] + log_prob", "log_prob", "add the parent's score"),
-        ("one-of-each-beam", "in enumerate(row)", "in [max(enumerate(row), key=lambda x: x[1])]",
+        ("[parent for _, parent, _ in running]", {"list(range(len(running)))"}),
+        ("beams[parent][1] + log_prob", "log_prob", "add the parent's score"),
+        ("in enumerate(row)", "in [max(enumerate(row), key=lambda x: x[1])]",
          "only the best token of each beam is a candidate; all tokens are"),
-        ("narrows", "2 * num", "num", "an end costs a beam: look at 2 * num_beams candidates"),
-        *((name, "[], candidates[:num_beams]", f"[], {taken}", f"at max_new_tokens {told}; ALL of "
-           "the best num_beams candidates end there, whatever their last token is")
-          for name, taken, told in (("nothing-ends-at-the-limit", "ended", "only an eos ends"),
-                                    ("only-open-texts", "running", "texts with eos are left out"))),
-        ("plain-sums", " / length**length_penalty))", "))", "divide by length ** length_penalty"),
-        ("end-not-counted", "/ length**", "/ max(1, length - (token == eos))**", "the end counts"),
-        ("keeps-all", "text[1])[:num_beams]", "text[1])", "keep the best num_beams texts only"),
-        ("unsorted", "sorted(finished, key=lambda text: -text[1])[:", "finished[:",
+        ("2 * num", "num", "an end costs a beam: look at 2 * num_beams candidates"),
+        ("key=lambda c: -c[0])", "reverse=True)",
+         "of equals the earlier beam, then the smaller token: sorting in reverse turns them"),
+        ("[], candidates[:num_beams]",
+         {"[], ended": "at max_new_tokens not only an eos ends: the best num_beams candidates do",
+         "[], running": "at max_new_tokens texts with eos end, too: the best num_beams "
+         "candidates"}),
+        (" / length**length_penalty))", {"))": "divide by length ** length_penalty",
+         " / max(1, length - (token == eos))**length_penalty))": ""}),
+        ("text[1])[:num_beams]", {"text[1])": ""}),
+        ("text[1])[:num_beams]", "text[1])", "return finished", "return finished[:num_beams]",
+         "keep only the best num_beams texts in every step, not at the end alone"),
+        ("sorted(finished, key=lambda text: -text[1])[:", "finished[:",
          "the first texts that end are kept; sort them by score, and keep the best num_beams"),
-        ("stops-at-once", STOP, "not beams or len(finished) == num_beams",
-         "stops as soon as num_beams texts have ended; a running text could still be better"),
-        ("never-stops", STOP, "not beams", "goes on although nothing can change any more"),
+        (STOP, {"not beams or len(finished) == num_beams", "not beams"}),
     ])  # fmt: skip
 
 TASKS = [TRACK, CHOICE, SELECT, STOPPING, PLAN, SEARCH]

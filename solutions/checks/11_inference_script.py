@@ -17,6 +17,10 @@ def a_script(task):
     return result + ([task["beams"], task["penalty"]] if task["beams"] > 1 else [])
 
 
+def a_mute_script(task):
+    """It returns nothing, whatever it is told."""
+
+
 def silent_cases(rng):
     task = {"prompt": "ab", "n": 2, "draw": True, "seed": 5, "k": 9, "beams": 1, "penalty": 0}
     changes = {"seed": 6, "penalty": 2, "prompt": "b", "k": 1, "draw": False, "beams": 4, "n": 3}
@@ -27,26 +31,29 @@ def silent_cases(rng):
         Case(script, task | {"beams": 2}, changes | {"k": -1}, label="beams, and a refused value"),
         Case(script, task, {"k": 7, "n": 2, "seed": 1}, label="changes that change nothing"),
         Case(script, task, {}, label="no changes"),
+        Case(Probe(a_mute_script), task, {"seed": 1, "n": 3}, label="a script that returns None"),
     ]
 
 
 SILENT = Task(
-    grade_id="silent", entry="silent_pairs", cases=silent_cases, compare=Exact(),
-    watch=("mutated",), misconceptions=[
-        ("compares-with-the-task", "before = run(one)", "run(one)\n            before = run(task)",
-         "compare with the task in which FIRST is changed already, not with the unchanged task"),
-        ("first-forgotten", "run(one | {second", "run(task | {second",
+    grade_id="silent", entry="silent_pairs", cases=silent_cases,
+    misconceptions=[
+        ("before = run(one)", {"run(one)\n            before = run(task)"}),
+        ("run(one | {second", "run(task | {second",
          "FIRST must stay changed while second is changed, too"),
-        ("refusals-are-equal", "    continue  #", "    before = None  #", "    pass",
-         "    if before is None and second != first:\n                    found.append((first, "
-         "second))", "two refusals count as equal results; a pair that is refused is not silent"),
-        ("refused-is-silent", "       pass", "       found.append((first, second))",
-         "a pair that is refused is not silent: the script said something"),
-        ("stops-at-a-refusal", "continue  #", "break  #",
+        ("    continue  #", "    before = None  #", "    pass",
+         {"    if before is None and second != first:\n                    found.append((first, "
+         "second))"}),
+        ("       pass", {"       found.append((first, second))": "",
+         "       break": "a pair that is refused ends the search for this first setting"}),
+        ("continue  #", "break  #",
          "a refusal of one first setting ends the search; go on with the next one"),
-        ("unordered", "!= first and", "> first and", "(a, b) and (b, a) are two pairs: try both"),
-        ("itself-too", "second != first and ", "", "a setting makes no pair with itself"),
-        ("the-other-way-round", "(first, second)", "(second, first)", "first is changed first"),
+        ("continue  # refused: there is nothing to compare with",
+         "before = None\n        if before is None:\n            continue",
+         "a script may return None, which is no refusal"),
+        ("!= first and", "> first and", "(a, b) and (b, a) are two pairs: try both"),
+        ("second != first and ", {""}),
+        ("(first, second)", "(second, first)", "first is changed first"),
     ])  # fmt: skip
 
 
@@ -60,19 +67,16 @@ def waits_cases(rng):
 
 
 WAITS = Task(
-    grade_id="waits", entry="waits", cases=waits_cases, compare=Exact(), watch=("mutated",),
+    grade_id="waits", cases=waits_cases,
     misconceptions=[
-        ("shortest", "max((", "min((", "the LONGEST end that a stop begins with has to wait"),
-        ("first-stop-only", "for stop in stops for", "for stop in stops[:1] for",
-         "only the first stop string is looked at; any of them may begin here"),
-        ("first-that-fits", "max((", "next((", "range(1, len(stop))", "range(len(stop))[:0:-1]",
-         "default=0", "0", "of several stops that may begin here the LONGEST end has to wait"),
-        ("always-all", "if text.endswith(start)", "if len(start) <= len(text)",
-         "only an end that a stop string begins with has to wait, not always so many characters"),
-        ("whole-text-only", "text.endswith(start)", "text == start",
-         "a beginning of a stop string may follow other text: look at every END of the text"),
-        ("one-character", "(1, len(stop))", "(1, min(2, len(stop)))", "more than one may wait"),
-        ("no-default", ", default=0)", ", default=None)", "where nothing waits, the answer is 0"),
+        ("max((", {"min(("}), ("for stop in stops for", {"for stop in stops[:1] for"}),
+        ("max((", "next((", "range(1, len(stop))", "range(len(stop))[:0:-1]", "default=0", {"0"}),
+        ("if text.endswith(start)", {"if len(start) <= len(text)"}),
+        ("text.endswith(start)", {"text == start": "", "start.startswith(text[-len(start) "
+         ":])": "no more can wait than the text has: of a short text text[-n:] is all of it"}),
+        ("(1, len(stop))", {"(1, min(2, len(stop)))": "",
+         "(1, len(stops[0]))": "the lengths are those of the first stop string, not of each"}),
+        (", default=0)", ", default=None)", "where nothing waits, the answer is 0"),
     ])  # fmt: skip
 
 
@@ -87,29 +91,28 @@ def stop_cases(rng):
         Case(["so", " it", " ends", "\n"], ["\n\n", "STOP"], label="only a beginning of a stop"),
         Case(["one", " two", "\n"], [], label="no stop strings"),
         Case([], ["STOP"], label="no pieces"),
+        Case(["one", " END two"], ["STOP", "END"], label="one of two stops"),
         Case(long, ["abba", "b\n\na"], label="a longer text"),
     ]
 
 
 STOP = Task(
-    grade_id="stop", entry="shown", compare=Exact(), cases=stop_cases, watch=("mutated",),
+    grade_id="stop", entry="shown", cases=stop_cases,
     misconceptions=[
-        ("piece-by-piece", "waiting + piece", "piece", "len(text) - waits(text, stops)",
-         "len(text)", "a stop may begin in one piece and end in another: look at the whole text"),
-        ("shows-the-beginning", "text[: min(found)]", "text[len(waiting) : min(found)]",
-         "text[:cut]", "piece", "text[cut:]", "text", "[*result, waiting]", '[*result, ""]',
-         "an end of the text that a stop begins with was shown: it has to wait"),
-        ("minus-zero", "[:cut]", "[: cut - len(text)]", "[cut:]", "[cut - len(text) :]",
-         "where n = 0 characters wait, text[:-n] is empty: cut at len(text) - n"),
-        ("stop-included", "text.find(stop) for", "text.find(stop) + len(stop) for",
-         "the stop string itself is not part of the text"),
-        ("loses-the-end", "[*result, waiting]", '[*result, ""]',
-         "when the pieces end without a stop, what was waiting is text: show it"),
-        ("entry-after-the-stop", "found)]]", 'found)], ""]', "after a stop nothing may follow"),
-        ("no-last-entry", "[*result, waiting]", "[*result, waiting] if waiting else result",
-         "the last entry is missing where nothing waits: without a stop it is always there"),
-        ("first-listed", "min(found)", "found[0]", "of two stops in a piece the one that begins "
-         "first in the TEXT counts, not the first in the list"),
+        ("waiting + piece", "piece", "len(text) - waits(text, stops)", {"len(text)"}),
+        ("text[: min(found)]", "text[len(waiting) : min(found)]", "text[:cut]", "piece",
+         "text[cut:]", "text", "[*result, waiting]", {'[*result, ""]'}),
+        ("[:cut]", "[: cut - len(text)]", "[cut:]", {"[cut - len(text) :]"}),
+        ("text.find(stop) for", {"text.find(stop) + len(stop) for"}),
+        ("[*result, waiting]", {'[*result, ""]', "[*result, waiting] if waiting else result"}),
+        ("[*result, text[: min(found)]]",
+         {"[*result, text[: min(found)]] if min(found) else result": "",
+         '[*result, text[: min(found)], ""]': "after a stop nothing may follow"}),
+        ("min(found)", {"found[0]"}),
+        ("stop in text]\n", "True]\n", "if found:", "if min(found, default=-1) >= 0:",
+         "find gives -1 for a stop that is not there, and min hides the one that is"),
+        ("        text = ", "        if not piece:\n            continue\n        text = ",
+         "an empty piece has its entry, too"),
     ])  # fmt: skip
 
 
@@ -132,24 +135,20 @@ def logprob_cases(rng):
 
 
 LOGPROBS = Task(
-    grade_id="logprobs", entry="logprobs", compare=Close(), cases=logprob_cases, watch=("mutated",),
+    grade_id="logprobs", compare=Close(), cases=logprob_cases,
     misconceptions=[
-        ("own-row", "[position - 1]", "[position]",
-         "row i is the forecast of token i + 1: a token's row is the one before its own"),
-        ("underflows", "x - log_sum for", "(math.log(p) if (p := math.exp(x - log_sum)) else "
-         "-math.inf) for", "p rounds to 0, and -1000 becomes -inf: compute x - log Σ exp"),
-        ("index-of-ties", "sorted(range(len(row)), key=lambda i: -row[i])",
-         "[row.index(x) for x in sorted(row, reverse=True)]",
-         "of equal ones the same id stands there twice: the number alone does not tell which id"),
-        ("larger-id-first", "-row[i]", "(-row[i], -i)", "of equal ones the smaller id comes first"),
-        ("single-precision", "        log_probs = [", "        import numpy as np\n\n"
-         "        log_sum = float(np.float32(log_sum))\n        log_probs = [",
+        ("[position - 1]", {"[position]"}), ("-row[i]", {"(-row[i], -i)"}),
+        ("x - log_sum for", {"(math.log(p) if (p := math.exp(x - log_sum)) else -math.inf) for": "",
+         "math.exp(x - log_sum) for": "these are the probabilities: their logarithms are asked "
+         "for"}),
+        ("sorted(range(len(row)), key=lambda i: -row[i])",
+         {"[row.index(x) for x in sorted(row, reverse=True)]"}),
+        ("        log_probs = [", "        import numpy as np\n\n        log_sum = "
+         "float(np.float32(log_sum))\n        log_probs = [",
          "single precision is too coarse where p is nearly 1: say dtype=torch.float64"),
-        ("raw-logits", "[x - log_sum for x in row]", "row", "subtract log Σ exp of the row"),
-        ("probabilities", "x - log_sum for", "math.exp(x - log_sum) for",
-         "these are the probabilities: their logarithms are asked for"),
-        ("chosen-is-likeliest", "log_probs[token]", "log_probs[best[0]]",
-         "log_prob belongs to the token of the text, which need not be the likeliest"),
+        ("[x - log_sum for x in row]", {"row"}), ("log_probs[token]", {"log_probs[best[0]]"}),
+        ("max(row)", "max(map(max, logits))", "the largest logit of ALL rows is taken out of each "
+         "sum, and then all exp of a low row are 0: take the row's own"),
     ])  # fmt: skip
 
 
@@ -169,24 +168,23 @@ def latency_cases(rng):
 
 
 LATENCY = Task(
-    grade_id="latency", entry="latencies", cases=latency_cases, compare=Close(), watch=("mutated",),
+    grade_id="latency", entry="latencies", cases=latency_cases, compare=Close(),
     misconceptions=[
-        ("keeps-the-warm-up", "calls[1:]", "calls", "the first call is the warm-up: leave it out"),
-        ("median", "sum(first) / len(first)", '__import__("statistics").median(first)',
+        ("calls[1:]", {"calls"}), ("len(times) - 2", {"len(times) - 1"}),
+        ("sum(first) / len(first)", '__import__("statistics").median(first)',
          "ttft_ms is the mean of the calls, not their median"),
-        ("prefill-in-tpot", "times[-1] - times[1]", "times[-1] - times[0]",
+        ("times[-1] - times[1]", "times[-1] - times[0]",
          "the time to the first token is prefill: TPOT begins at the first token"),
-        ("n-intervals", "len(times) - 2", "len(times) - 1", "n tokens have n - 1 intervals"),
-        ("mean-of-means", "    return {",
-         "    paces = [(t[-1] - t[1]) / (len(t) - 2) for t in measured if len(t) > 2]\n"
-         "    decode, n_intervals = sum(paces), len(paces)\n    return {",
-         "take the mean over all intervals together: a long call has more of them"),
-        ("seconds", '"ttft_ms": 1000 * ', '"ttft_ms": ', '"tpot_ms": 1000 * ', '"tpot_ms": ',
-         "ttft_ms and tpot_ms are in milliseconds"),
-        ("rate-with-prefill", "n_intervals / decode",
-         "sum(len(t) - 1 for t in measured) / sum(t[-1] - t[0] for t in measured)",
-         "tokens per second of decode is 1 / TPOT: leave the prefill out of it"),
-        ("divides-by-zero", "decode / n_intervals if n_intervals else None", "decode / n_intervals",
+        ("    return {", {"    paces = [(t[-1] - t[1]) / (len(t) - 2) for t in measured if len(t) "
+         "> 2]\n    decode, n_intervals = sum(paces), len(paces)\n    return {": "",
+         "    n_intervals *= min(map(len, measured)) > 2\n    return {": "a call with one token "
+         "has no interval, but the other calls have: None only if no call has two tokens"}),
+        ('"ttft_ms": 1000 * ', '"ttft_ms": ', '"tpot_ms": 1000 * ', {'"tpot_ms": '}),
+        ("n_intervals / decode",
+         {"sum(len(t) - 1 for t in measured) / sum(t[-1] - t[0] for t in measured)"}),
+        ("sum(len(times) - 2 for times in measured)", "sum(map(len, measured)) - 2",
+         "one interval less for EACH call, not once in all"),
+        ("decode / n_intervals if n_intervals else None", "decode / n_intervals",
          "a call may have a single token, and so no interval at all"),
     ])  # fmt: skip
 
@@ -210,12 +208,13 @@ def use_stream(answer, pieces, writes, stops, max_new_tokens, end_id):
             next_id = (writes + [1] * 99)[sum(isinstance(entry, list) for entry in log) - 1]
             return [-0.5 + 0.25 * (i == next_id) for i in range(len(pieces))]
 
-    for piece in answer.stream(Model(), [4, 1], stops, max_new_tokens, end_id):
+    prompt = [4, 1]
+    for piece in answer.stream(Model(), prompt, stops, max_new_tokens, end_id):
         if log and isinstance(log[-1], str):
             log[-1] += piece
         elif piece:
             log.append(piece)
-    return log
+    return log if prompt == [4, 1] else [*log, prompt]
 
 
 def stream_cases(rng):
@@ -241,28 +240,29 @@ def stream_cases(rng):
 
 
 STREAM = Task(
-    grade_id="stream", entry="stream", cases=stream_cases, drive=use_stream, compare=Exact(),
-    watch=("mutated",), misconceptions=[
-        ("each-token-alone", "model.text(ids)\n        if", "model.text([token])\n        if",
-         "text[n_read:], len(text)", "text, 0", " + model.text(ids)[n_read:]", "",
-         "the tokens are decoded one by one: parts of a character never come together"),
-        ("shows-halves", 'if not text.endswith("\\ufffd")', "if True",
-         "half a character was shown as �: wait until it is whole"),
-        ("shows-the-end", "            break\n        ids", "            max_new_tokens = 1 + "
-         "len(ids)\n        ids", "the end token's own text is shown"),
-        ("never-ends", "token == end_id", "False", "end_id is ignored: the text ends with it"),
-        ("loses-the-rest", "yield waiting + model.text(ids)[n_read:]", "return",
-         "at the end, what was waiting is text: show it"),
-        ("stop-within-a-token", "waiting + text", '"" + text', "waits(waiting, stops)", "0",
-         "a stop string may start in one token and be completed by the next"),
-        ("goes-on-after-the-stop", "                return\n", "                stops = []\n",
+    grade_id="stream", cases=stream_cases, drive=use_stream,
+    misconceptions=[
+        ("model.text(ids)\n        if", "model.text([token])\n        if",
+         "text[n_read:], len(text)", "text, 0", " + model.text(ids)[n_read:]", {""}),
+        ('if not text.endswith("\\ufffd")', {"if True"}),
+        ("            break\n        ids",
+         {"            max_new_tokens = 1 + len(ids)\n        ids"}),
+        ("token == end_id", {"False": "end_id is ignored: the text ends with it",
+         "token == end_id and ids": "the very first token may be the end token"}),
+        ("yield waiting + model.text(ids)[n_read:]", {"return"}),
+        ("waiting + text", '"" + text', "waits(waiting, stops)", {"0"}),
+        ("                return\n", "                stops = []\n",
          "a stop string ends the text: nothing more is shown, and the model is not called"),
-        ("one-pass-more", "if len(ids) == max", "logits = model.decode(token)\n        if len(ids) "
-         "== max", "            break\n        logits = model.decode(token)", "            break",
+        ("min(found)", "found[0]",
+         "of two stop strings the one that begins first in the TEXT counts"),
+        ("if len(ids) == max", "logits = model.decode(token)\n        if len(ids) == max",
+         "            break\n        logits = model.decode(token)", "            break",
          "the last token went through the model, too"),
-        ("everything-again", "model.decode(token)", "model.prefill(list(prompt_ids) + ids)",
+        ("model.decode(token)", "model.prefill(list(prompt_ids) + ids)",
          "the whole text went through the model for each token: send in the new token alone"),
-        ("all-at-the-end", "    ids, n_read, waiting", '    said = ""\n    ids, n_read, waiting',
+        ("ids.append(token)", "ids.append(token)\n        prompt_ids.append(token)",
+         "prompt_ids, which was given, gets longer: work on a copy"),
+        ("    ids, n_read, waiting", '    said = ""\n    ids, n_read, waiting',
          "yield waiting[:cut]", "said += waiting[:cut]", "yield waiting[: min(found)]",
          "yield said + waiting[: min(found)]", "yield waiting +", "yield said + waiting +",
          "the text is right, but it comes all at the end: yield each piece when it is certain"),

@@ -17,6 +17,7 @@ def lookup_cases(rng):
         Case([1, 2, 3, 4, 5], 3, 3, label="nothing to be found"),
         Case([7], 3, 2, label="a single token"),
         Case([7, 7], 3, 2, label="two equal tokens"),
+        Case([5, 6, 1, 7, 6, 2, 5, 6], 2, 1, label="endings of one token"),
         Case([5, 6, 7, 8, 5, 6, 7, 9, 0, 5, 6, 7], 2, 3, label="two places"),
         Case([4, 5, 4, 5], 5, 9, label="longest is longer than the text"),
     ]
@@ -24,23 +25,20 @@ def lookup_cases(rng):
 
 LONGEST_FIRST = "range(min(longest, len(tokens) - 1), 0, -1)"
 LOOKUP = Task(
-    grade_id="lookup", entry="draft_from_text", cases=lookup_cases, compare=Exact(),
-    watch=("mutated",), misconceptions=[
-        ("finds-itself", "range(len(tokens) - n - 1,", "range(len(tokens) - n,",
-         "the ending was compared with itself: start one place before it"),
-        ("first-place", "range(len(tokens) - n - 1, -1, -1)", "range(len(tokens) - n)",
-         "the first of several places was taken: the last one counts"),
-        ("shortest-first", LONGEST_FIRST, "range(1, min(longest, len(tokens) - 1) + 1)",
-         "short endings were tried first: the longest that occurs earlier counts"),
-        ("one-length", LONGEST_FIRST, "[min(longest, len(tokens) - 1)]",
-         "only the longest ending was tried: where it is not found, try shorter ones"),
-        ("from-its-start", "[start + n : start + n + k]", "[start : start + k]",
-         "the draft begins BEHIND the place that was found, not with it"),
-        ("misses-the-first-token", "n - 1, -1, -1)", "n - 1, 0, -1)",
-         "a place at the very beginning of the text counts as well"),
-        ("uncut", "start + n + k]", "]", "the draft has at most k tokens"),
-        ("no-overlap", "range(len(tokens) - n - 1,", "range(len(tokens) - 2 * n,",
-         "the earlier place may overlap with the ending"),
+    grade_id="lookup", entry="draft_from_text", cases=lookup_cases,
+    misconceptions=[
+        ("range(len(tokens) - n - 1,", {"range(len(tokens) - n,": "",
+         "range(len(tokens) - 2 * n,": "the earlier place may overlap with the ending",
+         "range(len(tokens) - n - max(1, k),": "a draft may be shorter than k: any place counts"}),
+        ("range(len(tokens) - n - 1, -1, -1)", {"range(len(tokens) - n)"}),
+        (LONGEST_FIRST, {"range(1, min(longest, len(tokens) - 1) + 1)",
+         "[min(longest, len(tokens) - 1)]"}),
+        ("min(longest, len(tokens) - 1)", "len(tokens) - 1",
+         "an ending has at most longest tokens"),
+        ("[start + n : start + n + k]", {"[start : start + k]"}),
+        ("n - 1, -1, -1)", "n - 1, 0, -1)",
+         "a place at the very beginning of the text counts, too"),
+        ("start + n + k]", "]", "the draft has at most k tokens"),
     ])  # fmt: skip
 
 
@@ -69,25 +67,24 @@ def verify_cases(rng):
 
 
 VERIFY = Task(
-    grade_id="verify", entry="verify", cases=verify_cases, compare=Exact(), watch=("mutated",),
+    grade_id="verify", cases=verify_cases,
     misconceptions=[
-        ("keeps-the-rejected", "past_len + len(new)", "past_len + len(choices)",
-         "keys of rejected tokens stay in the cache"),
-        ("nothing-free", "        new.append(choice)\n        if token != choice or choice == "
-         "end_id:\n            break", "        if token != choice:\n            break\n        "
-         "new.append(choice)\n        if choice == end_id:\n            break",
-         "the model's own token is missing: it comes with every pass"),
-        ("takes-the-draft", "new.append(choice)", "new.append(choice if token is None else token)",
-         "at the first difference the model's token counts, not the drafted one"),
-        ("goes-on", "token != choice or choice == end_id", "choice == end_id",
-         "what was computed behind a wrong token is worthless: stop there"),
-        ("ignores-the-end", " or choice == end_id", "", "the end token ends the text"),
-        ("drops-the-end", "return new,", "return [t for t in new if t != end_id],",
-         "the end token belongs to the text"),
-        ("newest-in-cache", "past_len + len(new)", "past_len + len(new) + 1",
-         "the newest token is not in the cache: the model has not seen it yet"),
-        ("forgets-one-more", "past_len + len(new)", "past_len + len(new) - 1",
-         "the last token of the text was in the pass, too: its key stays"),
+        ("past_len + len(new)", {"past_len + len(choices)": "",
+         "past_len + len(new) + 1": "the newest token is not in the cache: the model has not seen "
+         "it", "past_len + len(new) - 1": "the last token of the text was in the pass, too: its "
+         "key stays", "past_len + 1 + next((i for i, t in enumerate(draft) if t != choices[i]), "
+         "len(draft))": "the text has ended: what was accepted behind the end token does not "
+         "stay"}),
+
+         ("        new.append(choice)\n        if token != choice or choice == end_id:\n           "
+         " break", {"        if token != choice:\n            break\n        new.append(choice)\n  "
+         "      if choice == end_id:\n            break"}),
+        ("new.append(choice)", {"new.append(choice if token is None else token)"}),
+        ("token != choice or choice == end_id", {"choice == end_id"}),
+        (" or choice == end_id", {""}),
+        (" or choice == end_id", "", "    return new", "    if end_id in new:\n        new = new[: "
+         "len(new) - new[::-1].index(end_id)]\n    return new", "cut behind the FIRST end token"),
+        ("return new,", "return [t for t in new if t != end_id],", "the end token is kept, too"),
     ])  # fmt: skip
 
 
@@ -103,27 +100,29 @@ def redraw_cases(rng):
         *(Case(0, 0.9, v, p, q, label="rejected") for v in (0.1, 0.4375, 0.43, 0.6, 0.99)),
         Case(0, 0.9, 0.9999999999999999, [0.0, 0.7, 0.2, 0.1, 0.0],
              [0.6, 0.1, 0.1, 0.0, 0.2], label="v just below 1"),
+        Case(5, 0.9, 0.9999999999999999, [0.07, 0.48, 0.22, 0.13, 0.1, 0.0],
+             [0.0, 0.0, 0.1, 0.15, 0.05, 0.7], label="v just below 1, again"),
         Case(1, 0.3, 0.5, [0.5, 0.25, 0.25], [0.0, 1.0, 0.0], label="all of q on one token"),
     ]  # fmt: skip
 
 
 REDRAW = Task(
-    grade_id="redraw", entry="next_token", cases=redraw_cases, compare=Exact(),
-    watch=("mutated",), misconceptions=[
-        ("redraws-from-p", "[max(a - b, 0.0) for a, b in zip(p, q, strict=True)]", "list(p)",
+    grade_id="redraw", entry="next_token", cases=redraw_cases,
+    misconceptions=[
+        ("[max(a - b, 0.0) for a, b in zip(p, q, strict=True)]", "list(p)",
          "drawn from p after a rejection: tokens that the drafter likes come out too often"),
-        ("not-normalised", " / sum(residual)", "", "divide the residual by its sum"),
-        ("absolute", "max(a - b, 0.0)", "abs(a - b)", "where q > p the residual is 0"),
-        ("turned-round", "max(a - b, 0.0)", "max(b - a, 0.0)", "the residual is p - q, not q - p"),
-        ("accepts-with-p", "u * q[token] < p[token]", "u < p[token]",
-         "accepted with probability p / q, not p"),
-        ("upside-down", "u * q[token] < p[token]", "u * p[token] < q[token]",
-         "the ratio is p / q: a token that the model likes more is always accepted"),
-        ("no-chance", "u * q[token] < p[token]", "q[token] <= p[token]",
-         "where q > p the token is accepted with probability p / q, not never"),
-        ("likeliest", "return other", "return residual.index(max(residual))",
+        (" / sum(residual)", {"": "", " / (q[token] - p[token])": "divide by the residual's sum, "
+         "which is q - p of the token only if no other token has q > p"}),
+        ("max(a - b, 0.0)", {"abs(a - b)": "where q > p the residual is 0",
+         "max(b - a, 0.0)": "the residual is p - q, not q - p"}),
+        ("u * q[token] < p[token]", {"u < p[token]": "accepted with probability p / q, not p",
+         "u * p[token] < q[token]": "the ratio is p / q: what the model likes more is accepted",
+         "q[token] <= p[token]": "where q > p the chance is p / q, not 0",
+         "u * q[token] <= p[token]": ""}),
+        ("return other", "return residual.index(max(residual))",
          "v draws from the residual: not always its largest entry"),
-        ("impossible", "q[token] < p", "q[token] <= p", "p = 0 is never accepted, even at u = 0"),
+        ("[i for i, weight in enumerate(residual) if weight > 0]", "range(len(residual))",
+         "a v behind the last end draws the last id, even if its residual is 0"),
     ])  # fmt: skip
 
 
@@ -148,23 +147,21 @@ def price_cases(rng):
 
 PRICE = Task(
     grade_id="price", entry="best_draft_length", cases=price_cases, compare=Close(rtol=1e-9),
-    watch=("mutated",), misconceptions=[
-        ("nothing-free", "range(k + 1))", "range(1, k + 1))",
+    misconceptions=[
+        ("range(k + 1))", "range(1, k + 1))",
          "the model's own token is missing: 1 + α + ... + α^k"),
-        ("no-powers", "sum(alpha**i for i in range(k + 1))", "1 + k * alpha",
-         "the third token needs the first two to be accepted: powers of α"),
-        ("drafting-once", "k * draft_cost", "draft_cost", "each drafted token costs draft_cost"),
-        ("drafting-free", " + k * draft_cost", "", "the cost of drafting is missing"),
-        ("rows-off-by-one", "row_costs[k]", "row_costs[max(k - 1, 0)]",
-         "k drafted tokens make k + 1 rows, whose cost is row_costs[k]"),
-        ("always-drafts", "(0, 1.0)", "(0, 0.0)", "range(len(row_costs))",
-         "range(1, len(row_costs))", "where every draft loses, k = 0 with speed-up 1 is right"),
-        ("longest", "if speed_up > best[1]", "if True", "the longest draft is not always the best"),
-        ("first-gain", "            best = (k, speed_up)", "            return k, speed_up",
+        ("sum(alpha**i for i in range(k + 1))",
+         {"1 + k * alpha": "the third token needs the first two to be accepted: powers of α"}),
+        (" + k * draft_cost", {" + draft_cost": "each drafted token costs draft_cost",
+         "": "the cost of drafting is missing"}), ("row_costs[k]", {"row_costs[max(k - 1, 0)]"}),
+        ("(0, 1.0)", "(0, 0.0)", "range(len(row_costs))", {"range(1, len(row_costs))"}),
+        ("speed_up > best[1]", {"speed_up >= best[1]": "",
+         "True": "the longest draft is not always the best"}),
+        ("            best = (k, speed_up)", "            return k, speed_up",
          "the first k that gains is not always the best: look at all"),
-        ("stops-at-a-loss", "(k, speed_up)\n", "(k, speed_up)\n        elif k:\n"
-         "            break\n", "after a loss a longer draft may gain again: look at all"),
-        ("power-k", "alpha**i", "alpha**k", "the i-th drafted token is accepted with α^i"),
+        ("(k, speed_up)\n", "(k, speed_up)\n        elif k:\n            break\n",
+         "after a loss a longer draft may gain again: look at all"),
+        ("alpha**i", "alpha**k", "the i-th drafted token is accepted with α^i"),
     ])  # fmt: skip
 
 
@@ -178,6 +175,7 @@ def tree_cases(rng):
         Case(drafts(4, 3, 3), 0, label="no cached positions"),
         Case([[5, 6, 7, 8]], 2, label="a single draft"),
         Case([[5], [6], [7]], 4, label="drafts of one token"),
+        Case([[5, 6, 7], [8, 6, 7]], 1, label="equal tokens behind different beginnings"),
         Case([[5, 6], [5, 6], [5]], 1, label="the same draft twice"),
         Case([[4, 5, 4, 5], [5, 4, 5], [4, 4]], 2, label="few different tokens"),
     ]
@@ -185,28 +183,21 @@ def tree_cases(rng):
 
 ANCESTORS = "int(line[: len(other)] == other)"
 TREE = Task(
-    grade_id="tree", entry="draft_tree", cases=tree_cases, compare=Exact(), watch=("mutated",),
+    grade_id="tree", entry="draft_tree", cases=tree_cases,
     misconceptions=[
-        ("one-node-per-token", "draft[:n] not in lines",
-         "all(line[-1] != draft[n - 1] for line in lines)",
-         "equal tokens behind different beginnings are different nodes"),
-        ("nothing-shared", "if draft[:n] not in lines:", "if True:",
-         "drafts that begin alike share their first nodes"),
-        ("causal", ANCESTORS, "int(lines.index(other) <= lines.index(line))",
-         "this is the causal mask: a node must not look at another branch"),
-        ("parent-alone", ANCESTORS, "int(other in (line, line[:-1]))",
-         "a node sees all its ancestors, not only its parent"),
-        ("not-itself", ANCESTORS, "int(line[: len(other)] == other != line)",
-         "a node sees itself, too"),
-        ("sees-children", ANCESTORS,
-         "int(line[: len(other)] == other or other[: len(line)] == line)",
-         "a node does not see the nodes behind it"),
-        ("row-numbers", "past_len + len(line) - 1", "past_len + lines.index(line)",
-         "a position is the depth in the tree, not the number of the node"),
-        ("positions-from-0", "past_len + len(line) - 1", "len(line) - 1",
-         "positions go on behind the cached ones"),
-        ("past-unseen", "[1] * past_len", "[0] * past_len", "every node sees the cached past"),
-        ("past-left-out", "[1] * past_len + ", "", "the mask has columns for the past, too"),
+        ("draft[:n] not in lines", {"all(line[-1] != draft[n - 1] for line in lines)": "",
+         "all((line[-2:], len(line)) != (draft[:n][-2:], n) for line in lines)": "the same two "
+         "tokens behind another beginning are different nodes: compare the whole way"}),
+        ("if draft[:n] not in lines:", {"if True:"}),
+        (ANCESTORS, {"int(lines.index(other) <= lines.index(line))": "",
+         "int(other in (line, line[:-1]))": "a node sees all its ancestors, not only its parent",
+         "int(line[: len(other)] == other != line)": "", "int(line[: len(other)] == other or "
+         "other[: len(line)] == line)": "a node does not see the nodes behind it",
+         "int(line[len(other) - 1 : len(other)] == other[-1:])": "a node of another branch is seen "
+         "that has the same token at the same depth"}),
+        ("past_len + len(line) - 1", {"past_len + lines.index(line)", "len(line) - 1"}),
+        ("[1] * past_len", {"[0] * past_len"}),
+        ("[1] * past_len + ", "", "the mask has columns for the past, too"),
     ])  # fmt: skip
 
 
@@ -251,27 +242,25 @@ def generate_cases(rng):
 
 
 GENERATE = Task(
-    grade_id="generate", entry="generate", cases=generate_cases, drive=use_generate,
-    compare=Exact(), watch=("mutated",), misconceptions=[
-        ("cache-not-taken-back", "new, past_len = verify(drafted, choices, past_len, end_id)",
-         "new, _ = verify(drafted, choices, past_len, end_id)\n        "
-         "past_len += 1 + len(drafted)",
-         "rejected tokens stay in the cache: take past_len from verify"),
-        ("whole-text", "[made[-1], *drafted], past_len).argmax(-1).tolist()",
+    grade_id="generate", cases=generate_cases, drive=use_generate,
+    misconceptions=[
+        ("new, past_len = verify(drafted, choices, past_len, end_id)",
+         "new, _ = verify(drafted, choices, past_len, end_id)\n        past_len += 1 + "
+         "len(drafted)", "rejected tokens stay in the cache: take past_len from verify"),
+        ("[made[-1], *drafted], past_len).argmax(-1).tolist()",
          "[*prompt_ids, *made, *drafted], 0).argmax(-1).tolist()[-1 - len(drafted) :]",
          "right tokens, but every pass reads the whole text again"),
-        ("never-drafts", "draft([*prompt_ids, *made])", "[]",
+        ("draft([*prompt_ids, *made])", "[]",
          "right tokens, but one pass for each: the drafts are not used"),
-        ("too-many", "return made[:n_new]", "return made",
-         "what a pass gives beyond n_new tokens must be cut"),
-        ("ignores-the-end", "end_id in new or ", "", "end_id is ignored: the text ends with it"),
-        ("end-in-the-prompt", "end_id in new", "end_id in [*prompt_ids, *made]",
+        ("return made[:n_new]", "return made", "what a pass gives beyond n_new tokens must be cut"),
+        ("end_id in new or ", "", "end_id is ignored: the text ends with it"),
+        ("end_id in new", "end_id in [*prompt_ids, *made]",
          "end_id in the PROMPT ended the text; only a new one does"),
-        ("prompt-included", "return made[:n_new]", "return [*prompt_ids, *made[:n_new]]",
+        ("return made[:n_new]", "return [*prompt_ids, *made[:n_new]]",
          "the prompt is in the result; return the new tokens only"),
-        ("drafts-from-new", "draft([*prompt_ids, *made])", "draft(made)",
+        ("draft([*prompt_ids, *made])", "draft(made)",
          "the drafter gets all tokens so far, those of the prompt, too"),
-        ("one-position-short", "argmax())], len(prompt_ids)", "argmax())], len(prompt_ids) - 1",
+        ("argmax())], len(prompt_ids)", "argmax())], len(prompt_ids) - 1",
          "the first pass overwrites the prompt's last position: past_len begins with its length"),
     ])  # fmt: skip
 
