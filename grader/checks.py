@@ -1,4 +1,4 @@
-"""How an author writes hidden checks: solutions/checks/NN_topic.py holds ``TASKS = [Task(...)]``.
+"""How an author writes hidden checks: solutions/checks/NN_topic.py holds a ``Task`` for each task.
 
 Trusted and never shipped to students. ``freeze`` turns a task and a seed into plain data.
 """
@@ -63,10 +63,7 @@ def function_source(function: Callable) -> str:
 
 
 def edited(source: str, changes: Sequence[str]) -> str:
-    """The solution cell with texts replaced: old, new, and further pairs of them.
-
-    ValueError if an old text is not there exactly once.
-    """
+    """The solution cell with each old text replaced. ValueError if one is not there just once."""
     for old, new in zip(changes[::2], changes[1::2], strict=True):
         if (n := source.count(old)) != 1:
             raise ValueError(f"{old!r} is {n} times in the solution cell, not once")
@@ -86,12 +83,11 @@ def _named(*known: Any) -> list[tuple[str, ...]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Hidden checks of one answer cell; ValueError for a field that cannot be.
+    """Hidden checks of one answer cell, which is the reference; ValueError for what cannot be.
 
-    The reference is the solution cell, and the points are those of the task's text. A misconception
-    is a known mistake: its name, texts of the solution cell and what stands there instead (see
-    `edited`), and what to tell those who make it; without a name the message is its name, and
-    a set of new texts has the words of the visible tests that fail with each of them.
+    A misconception: texts of the solution cell, what stands there instead (see `edited`), and what
+    to tell those who do that; a name stands in front, or the message is its name. A set of new
+    texts has the words of the visible tests that fail with each of them.
     """
 
     grade_id: str  # of the answer cell; its visible tests are the cell ``test-<grade_id>``
@@ -109,10 +105,6 @@ class Task:
         check_number("timeout_s", self.timeout_s, above=0)
         named = [each for known in self.misconceptions for each in _named(*known)]
         object.__setattr__(self, "misconceptions", named)
-        for what, place in (("name", 0), ("message", -1)):
-            told = [known[place] for known in named if known[place]]
-            if len(set(told)) != len(told):
-                raise ValueError(f"misconceptions of {self.grade_id}: two have the same {what}")
 
     @property
     def entries(self) -> tuple[str, ...]:
@@ -121,10 +113,8 @@ class Task:
 
 
 def load_tasks(path: str | Path) -> list[Task]:
-    """The tasks of a checks file. ValueError if it has no list TASKS, or an id twice."""
-    tasks = runpy.run_path(str(path)).get("TASKS")
-    if not isinstance(tasks, list) or not all(isinstance(task, Task) for task in tasks):
-        raise ValueError(f"{path}: needs TASKS, a list of Task")
-    if len({task.grade_id for task in tasks}) != len(tasks):
-        raise ValueError(f"{path}: two tasks have the same grade_id")
+    """The tasks that a checks file names. ValueError if there is none, or an id twice."""
+    tasks = [each for each in runpy.run_path(str(path)).values() if isinstance(each, Task)]
+    if len({task.grade_id for task in tasks}) != len(tasks) or not tasks:
+        raise ValueError(f"{path}: needs tasks, each with a grade_id of its own")
     return tasks

@@ -64,6 +64,11 @@ class Close:
             return None
         if np.isfinite(expected).all() and not np.isfinite(got).all():
             return "has entries that are nan or infinite" if got.ndim else "is nan or infinite"
+        rounded = [] if "bool" in kinds else [np.round(expected, n) for n in range(7)]
+        if np.isclose(got, expected, rtol=0.02).all() and any(
+            map(np.array_equal, rounded, [got] * 7)
+        ):
+            return "is rounded; leave the numbers as they are"
         if got.ndim == 0:
             return f"is not the right {'bool' if expected.dtype.kind == 'b' else 'number'}"
         told = f"has the right {'length' if got.ndim == 1 else f'shape {got.shape}'}, but"
@@ -120,9 +125,8 @@ def _items(value: Any) -> Any:
 
 
 def _shape_name(array: np.ndarray) -> str:
-    if array.ndim == 1:
-        return f"of length {array.size}"
-    return f"of shape {array.shape}" if array.ndim else "a single number"
+    shape = f"of shape {array.shape}" if array.ndim else "a single number"
+    return f"of length {array.size}" if array.ndim == 1 else shape
 
 
 def _kind_name(array: np.ndarray) -> str:

@@ -52,10 +52,7 @@ def find_exercises(root: Path, wanted: list[str] | None = None) -> list[str]:
 def freeze_exercises(
     root: Path, names: list[str], seed: int, only: str | None = None, student: str | None = None
 ) -> dict[tuple[str, str], dict]:
-    """Frozen checks by (exercise, task), in the order of the course; ``only`` one task's.
-
-    ``student``: with the values of that student, of the exercises that have values of one's own.
-    """
+    """Frozen checks by (exercise, task), ``only`` one task's; with the ``student``'s own values."""
     if not 0 <= seed < SEEDS:
         raise ValueError(f"seed: got {seed}, must be from 0 to {SEEDS - 1}")
     frozen = {}
@@ -73,10 +70,7 @@ def freeze_exercises(
 
 
 def draw_seed(root: Path, names: list[str], tries: int = 5) -> tuple[int, dict]:
-    """A seed that nobody knows, and the checks frozen with it.
-
-    Few seeds draw inputs on which two mistakes look the same; such a seed is drawn again.
-    """
+    """A seed that nobody knows, and the checks frozen with it; not one that tells too little."""
     seed = secrets.randbelow(SEEDS)
     try:
         return seed, freeze_exercises(root, names, seed)
@@ -87,10 +81,7 @@ def draw_seed(root: Path, names: list[str], tries: int = 5) -> tuple[int, dict]:
 
 
 def freeze(task: Task, notebook: NotebookNode, seed: int = 0) -> dict:
-    """The task's checks as plain JSON data; the same arguments give the same data.
-
-    ``notebook`` is the solution notebook. FreezeError if something is not as it must be.
-    """
+    """The task's checks as plain JSON data, always the same; FreezeError if something is wrong."""
     try:
         return _freeze(task, notebook, seed)
     except (ValueError, TypeError, SyntaxError) as error:
@@ -175,14 +166,11 @@ def _words_of_tests(session: Session, visible: list[dict], name: str) -> str:
 
 
 def _check_distinct(key: dict) -> None:
-    """Every misconception must show on some case, and differ from every other on some case.
-
-    With a margin of ten tolerances, for no answer should be a borderline.
-    """
+    """Each must show on some case, and differ from every other on one, by ten tolerances."""
     wide = {name: 10 * key["compare"][name] for name in ("rtol", "atol")}
     key, found = {**key, "compare": {**key["compare"], **wide}}, key["misconceptions"]
     told = [f"misconception {one['name']!r} cannot be told from the reference on these cases"
-            for one in found if not any(case_reasons({"key": key}, one["records"]))]
+            for one in found if not any(case_reasons({"key": key}, one["records"]))]  # fmt: skip
     told += [f"misconceptions {one['name']!r} and {other['name']!r} cannot be told apart"
              for one, other in combinations(found, 2)
              if matches(other["records"], one, key, range(len(key["expected"])))]  # fmt: skip

@@ -38,8 +38,9 @@ def judge(frozen: dict, records: list[dict]) -> Verdict:
     for wrong in key["misconceptions"]:
         if matches(records, wrong, key, range(len(records))):
             return Verdict(False, 0, points, wrong["message"], wrong["name"])
-    once = frozen["cases"][case]["read"] or _failed_to_load(records[case])
-    label = "" if once else f"{case_labels(frozen)[case]}: "
+    error = records[case].get("error", {"phase": "call", "types": [""]})
+    loaded = error["phase"] == "call" and error["types"][0] != "MissingName"
+    label = f"{case_labels(frozen)[case]}: " if loaded and not frozen["cases"][case]["read"] else ""
     hint = _hint(frozen, records, reasons)
     return Verdict(False, 0, points, f"{label}{reasons[case]}{hint}{note}")
 
@@ -51,9 +52,9 @@ def _hint(frozen: dict, records: list[dict], reasons: list[str | None]) -> str:
     if values[0] is None and None not in values[1:] and not frozen["cases"][0]["read"]:
         return ": a `return` is missing, or what it returns is None"
     known = [wrong for wrong in key["misconceptions"] if matches(records, wrong, key, failing)]
-    # A bool, a small number or a kind of error, even in several cases, agrees by chance.
+    # A bool, a small number, infinity or a kind of error agrees by chance, even in several cases.
     given = {encoding.dumps(wrong["records"][i].get("value")) for wrong in known for i in failing}
-    telling = len(known) == 1 and sum(map(len, given)) >= MIN_CHARACTERS
+    telling = len(known) == 1 and sum(len(x) for x in given if "inf" not in x) >= MIN_CHARACTERS
     return f". Perhaps: {known[0]['message']}" if telling else ""
 
 
@@ -123,11 +124,6 @@ def _too_many_calls(got: dict, want: dict, key: dict) -> bool:
 
 def _is_error(record: dict, kind: str) -> bool:
     return "error" in record and kind in record["error"]["types"]
-
-
-def _failed_to_load(record: dict) -> bool:
-    error = record.get("error")
-    return error is not None and (error["phase"] != "call" or error["types"][0] == "MissingName")
 
 
 def _what_happened(record: dict) -> str:

@@ -144,7 +144,12 @@ def grade_all(
                 jobs = running.pop(future)
                 results = _results(future, jobs)
                 beside = size > 1 or len(jobs) > 1
-                again = [job for job in jobs if beside and _starved(results[job.key])]
+                graded = [job for job in jobs if beside and not isinstance(results[job.key], str)]
+                again = [
+                    job
+                    for job in graded
+                    if STARVED & {each["outcome"] for each in results[job.key]["checks"]}
+                ]
                 alone += [[job] for job in again]
                 done = [job for job in jobs if job not in again]
                 yield done, {job.key: results[job.key] for job in done}
@@ -152,11 +157,6 @@ def grade_all(
         for jobs in alone:
             if not stop.is_set():
                 yield jobs, _results(executor.submit(grade_submission, jobs, sandbox, check), jobs)
-
-
-def _starved(result: dict | str) -> bool:
-    checks = [] if isinstance(result, str) else result["checks"]
-    return not STARVED.isdisjoint(check["outcome"] for check in checks)
 
 
 def _results(future: Future, jobs: list[Job]) -> dict:

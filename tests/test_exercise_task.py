@@ -62,14 +62,13 @@ def test_a_name_that_cannot_be_taken_is_refused_before_anything_is_written(cours
 def test_a_task_that_is_right_names_every_misconception(run):
     status, told = run("try", "01_sample", "greedy")
     assert status == 0, told
-    assert "least-probable: this takes the LEAST probable token" in told
+    assert "  this takes the LEAST probable token" in told
     assert "small changes of the solution no case notices" in told
 
 
 @pytest.mark.parametrize(
     ("file", "old", "new", "told"),
     [
-        ("checks/01_sample.py", '"least-probable"', '"spoils-prompt"', "two have the same name"),
         ("checks/01_sample.py", '"argmax", "argmin"', '"argmax", "argmax"', "from the reference"),
         ("checks/01_sample.py", '"argmax", "argmin"', '"argmux", "argmin"', "is 0 times"),
         ("01_sample.ipynb", "2)) == 2,", "2)) == 3,", "the visible tests fail with the solution"),

@@ -124,8 +124,6 @@ def test_a_notebook_that_gives_the_answer_away_or_cannot_run_is_refused(source, 
     ("fields", "message"),
     [
         ({"watch": ("time",)}, "watch: must be one of 'mutated'"),
-        ({"misconceptions": [SUM, SUM]}, "two have the same name"),
-        ({"misconceptions": [SUM, ("b", "sum", "max", "m")]}, "two have the same message"),
     ],
 )
 def test_tasks_that_make_no_sense_are_refused_at_once(fields, message):
@@ -136,7 +134,7 @@ def test_tasks_that_make_no_sense_are_refused_at_once(fields, message):
 def test_checks_files_without_tasks_are_refused(tmp_path):
     path = tmp_path / "01_x.py"
     path.write_text("TASKS = [1]")
-    with pytest.raises(ValueError, match="a list of Task"):
+    with pytest.raises(ValueError, match="needs tasks"):
         load_tasks(path)
 
 

@@ -54,7 +54,6 @@ TASK = """{constant} = Task(
     misconceptions=[  # text of the solution cell, what stands there instead, message
         ("2 * x", "x", "TODO: what is wrong, and what to do instead"),
     ])  # fmt: skip
-
 """
 LEAST_MISCONCEPTIONS = 4
 
@@ -79,7 +78,7 @@ def new_task(root: Path, exercise: str, name: str) -> None:
         _graded_cell(tests, cells.visible_tests_id(name), grade=True, locked=True, points=3),
         new_markdown_cell(HINT, id=f"hint-{name}"),
     ]
-    checks = _with_task(checks_path.read_text(encoding="utf-8"), TASK.format(**names), names)
+    checks = _with_task(checks_path.read_text(encoding="utf-8"), TASK.format(**names))
     nbformat.write(notebook, notebook_path)
     checks_path.write_text(checks, encoding="utf-8")
 
@@ -91,18 +90,14 @@ def _graded_cell(source: str, grade_id: str, **fields):
     return new_code_cell(source, id=grade_id, metadata=metadata)
 
 
-def _with_task(checks: str, task: str, names: dict) -> str:
-    """The checks file with one Task more, what it imports, and its name in TASKS."""
+def _with_task(checks: str, task: str) -> str:
+    """The checks file with one Task more, and what it imports."""
     imports = re.search(r"from grader.checks import (.*)", checks)
-    listed = re.search(r"^TASKS = \[([\w,\s]*?),?\s*\]", checks, re.MULTILINE)
-    if imports is None or listed is None:
-        raise ValueError("checks: need 'from grader.checks import ...' and 'TASKS = [NAME, ...]'")
+    if imports is None:
+        raise ValueError("checks: need 'from grader.checks import ...'")
     needed = sorted({*imports[1].split(", "), "Case", "Exact", "Task"})
-    tasks = ", ".join([*re.findall(r"\w+", listed[1]), names["constant"]])
-    return (
-        checks[: imports.start(1)] + ", ".join(needed) + checks[imports.end(1) : listed.start()]
-        + task + f"TASKS = [{tasks}]" + checks[listed.end() :]
-    )  # fmt: skip
+    start, end = imports.span(1)
+    return f"{checks[:start]}{', '.join(needed)}{checks[end:].rstrip()}\n\n\n{task}"
 
 
 def try_task(root: Path, exercise: str, name: str) -> list[str]:

@@ -7,8 +7,8 @@ import torch
 from grader.checks import Case, Close, Probe, Task, normal
 from lecture_lib.decoding.toy_lm import ToyLM
 
-FAR = "logits so far apart that softmax gives 0.0, so log_softmax without any floor"
-LONG = "a text so long that its probability is 0.0 in floats, so a sum of logarithms"
+FAR = "logits so far apart that exp gives 0.0 or infinity, so log_softmax, and no floor added to p"
+LONG = "a text so long that the product of its probabilities is 0.0 in floats, so add logarithms"
 
 
 def sequence_cases(rng):
@@ -18,11 +18,12 @@ def sequence_cases(rng):
     rare = {"": {"a": 0.5, "b": 0.5}, "a": {"b": 1.0}, "b": {"a": 1e-13, "b": 1 - 1e-13}}
     rare = ToyLM(rare, default={"a": 0.001, "b": 0.999})
     return [
-        *(Case(lm, rng.choice(["a", "b"], n).tolist(), label=label)
-          for n, label in [(9, "a long context"), (2, "two tokens"), (1, "a single token")]),
+        *(Case(lm, rng.choice(["a", "b"], n).tolist(), label=label) for n, label in [
+            (1, "a single token"), (2, "two tokens, the second one behind the first"),
+            (9, "a long context: ALL tokens to the left, and no others")]),
         Case(rare, ["b"] + ["a"] * 150, label=LONG),
-        Case(rare, list("bab"), label="a sequence that is unlikely, and possible: no floor"),
-        Case(rare, list("aab"), label="an impossible sequence (-math.inf)"),
+        Case(rare, list("bab"), label="a token that is unlikely, and possible: no floor"),
+        Case(rare, list("aab"), label="an impossible token inside: -math.inf, and not math.log(0)"),
     ]  # fmt: skip
 
 
@@ -43,13 +44,6 @@ SEQUENCE_LOG_PROB = Task(
         ("enumerate(tokens):", {
          "list(enumerate(tokens))[1:]:": "the first token counts, too: lm.next_distribution([])",
          "enumerate(tokens[: max(1, len(tokens) - 1)]):": "the last token counts as well"}),
-        (" if p > 0 else -math.inf", "", "math.log(0) raises: an impossible token is -math.inf"),
-        ("p > 0", "p > 1e-8", "a very small p was taken for 0: only p = 0 is impossible"),
-        ("math.log(p) if p > 0 else -math.inf", "math.log(p + 1e-12)",
-         "a tiny number was added to p: an impossible token is -math.inf, an unlikely one exact"),
-        ("total = 0.0", "total = 1.0", "+= math.log(p) if p > 0 else -math.inf", "*= p",
-         "return total", "return math.log(total) if total > 0 else -math.inf",
-         "the product of hundreds of probabilities is 0.0 in floats: add logarithms"),
     ])  # fmt: skip
 
 
@@ -60,39 +54,41 @@ def words(rng, length):
 BIGRAM_MODEL = Task(
     grade_id="bigram-model", compare=Close(),
     cases=lambda rng: [
-        Case([words(rng, n) for n in (5, 3, 8, 6)], label="several texts"),
-        Case([words(rng, 40)], label="a single text"),
-        Case([list("ab"), list("cab"), list("ab")], label="a text that comes twice"),
-        Case([words(rng, 4), [], words(rng, 2), []], label="an empty text among others"),
+        Case([list("abc"), list("cab"), list("d")], label="texts without a word that comes twice"),
+        Case([words(rng, 40)], label="a word that comes again: count what follows it each time"),
+        Case([words(rng, n) for n in (5, 3, 8, 6)], label="several texts, all counted together"),
+        Case([list("ab"), list("cab"), list("ab")], label="a text that comes twice counts twice"),
+        Case([list("ab"), [], list("b"), []], label="an empty text: '<end>' follows '<start>'"),
     ],
     misconceptions=[
         ("words in texts", {
          "words in [sum(texts, [])]": "joined texts: each has its own '<start>' and '<end>'",
          "words in [sum(([*t, '<end>', '<start>'] for t in texts), [])[:-2]]":
-         "'<end>' got a row: one text does not follow another",
-         "words in filter(None, texts)": "an empty text counts: there, '<end>' follows '<start>'",
-         "words in {tuple(words) for words in texts}": "a text that comes twice counts twice"}),
+         "'<end>' got a row: one text does not follow another"}),
         ('[*words, "<end>"], strict=True', {
          "words, strict=False": "the last word of each text is followed by '<end>'",
          '[*words, *["<end>"][words is not texts[-1] :]], strict=False':
          "only the last text got its '<end>'; EVERY text has one"}),
         ('["<start>", *words], [*words', "words, [*words[1:]",
-         "the first word of each text follows '<start>', which is missing"),
+         "each text's first word follows '<start>'"),
         ("sum(row.values())", {
          "sum(sum(r.values()) for r in counts.values())":
-         "these are shares of ALL pairs; divide each row by its own sum",
-         "sum(r.get(right, 0) for r in counts.values())": "this is p(left | right): divide "
-         "a count by the sum of its ROW, that of the word on the left"}),
+         "shares of ALL pairs: divide each row by its own sum",
+         "sum(r.get(right, 0) for r in counts.values())":
+         "p(left | right): divide by the sum of the ROW of the left word"}),
         (" / sum(row.values())", "", "these are counts; divide each row by its sum"),
         ("row.get(right, 0) + 1", {
          "1": "each pair was counted once, however often it comes; add 1 each time",
          'row.get(right, 0) + 1 / ["<start>", *words].count(left)':
          "each text got its own p, and their mean was taken: count all texts, then divide once"}),
-        ('zip(["<start>", *words], [*words, "<end>"], strict=True)',
-         '{*zip(["<start>", *words], [*words, "<end>"])}',
-         "a pair that comes twice in ONE text was counted once there; add 1 each time"),
+        ('zip(["<start>", *words], [*words, "<end>"], strict=True)', {
+         '{*zip(["<start>", *words], [*words, "<end>"])}':
+         "a pair that comes twice in ONE text counts twice",
+         '((a, [*words, "<end>"]["<start>" != a and words.index(a) + 1]) for a in ["<start>", '
+         "*words])": "index() finds the FIRST place of a word that comes twice: go from pair to "
+         "pair"}),
         ("for left, right in zip", "for right, left in zip",
-         "this is p(left | right); the row is that of the word on the left"),
+         "this is p(left | right); a row is that of the left word"),
     ])  # fmt: skip
 
 
@@ -111,31 +107,25 @@ CONTINUATION_LOG_PROBS = Task(
         continuation(rng, 9, 4, "a prompt and a continuation"),
         continuation(rng, 5, 1, "a prompt of one token"),
         continuation(rng, 7, 6, "a continuation of one token"),
-        continuation(rng, 30, 1, FAR, scale=60),
-        continuation(rng, 40, 1, "unlikely tokens, so nothing added to p", scale=14),
+        *(continuation(rng, n, 1, FAR, scale) for n, scale in ((40, 14), (30, 60))),
     ],
     misconceptions=[
         ("log_probs[i, token_ids[i + 1]]", {
-         "log_probs[i + 1, token_ids[i + 1]]": "off by one: row i has SEEN token i; it predicts "
-         "the one after it",
-         "log_probs[i, token_ids[i]]": "row i was asked for the token it has just seen; it "
-         "predicts token_ids[i + 1]",
-         "log_probs[i + 1, token_ids[i]]": "token i was looked up in row i + 1: drop the last "
-         "ROW and the first TOKEN",
+         "log_probs[i + 1, token_ids[i + 1]]": "off by one: row i predicts token i + 1",
+         "log_probs[i, token_ids[i]]": "row i has seen token i; it predicts token_ids[i + 1]",
+         "log_probs[i + 1, token_ids[i]]": "token i was looked up in row i + 1, not in row i - 1",
          "log_probs[i].max()": "this is the LIKELIEST token; look up the one of the text"}),
         ("n_prompt - 1, ", "", "the prompt was scored too: tokens count from index n_prompt on"),
         ("in rows])", {
-         "in range(len(token_ids) - 1)])[n_prompt:]": "the continuation's first token is missing: "
-         "row n_prompt - 1 predicts it",
-         "in rows]).sum()": "this is the total; return a log-probability for each token"}),
+         "in range(len(token_ids) - 1)])[n_prompt:]":
+         "the first token is missing: row n_prompt - 1 predicts it",
+         "in rows]).squeeze()": "squeeze() drops the axis of a single token; (1,) is the shape",
+         "in rows]).sum()": "this is the total; return a log-probability for each token",
+         "in rows]).mean()": "this is the mean; return a log-probability for each token"}),
         ("torch.log_softmax(logits, dim=-1)", {
          "logits": "these are logits; log_softmax makes log-probabilities of them",
          "torch.softmax(logits, dim=-1)": "these are probabilities; take log_softmax",
          "torch.softmax(logits, dim=-1).log()": "softmax rounds a tiny p to 0.0: log_softmax",
-         "torch.softmax(logits, dim=-1).clamp(min=1e-12).log()":
-         "a floor (clamp) changes all very small probabilities; log_softmax needs none",
-         "torch.softmax(logits, dim=-1).add(1e-12).log()":
-         "a tiny number was added to p, which changes all small ones: log_softmax needs none",
          "torch.log_softmax(logits, dim=0)": "softmax ran over the positions (dim=0); it is dim=-1",
          "logits - logits.max(dim=-1, keepdim=True).values": "logits less the largest one: "
          "subtract the logarithm of the SUM of all exp, as log_softmax does"}),
@@ -163,24 +153,23 @@ BATCH_LOG_PROBS = Task(
     compare=Close(rtol=1e-4, atol=1e-5), cases=lambda rng: [
         batch(rng, (7, 4, 9), 3, "three texts"),
         Case(model(rng), [[5, 2, 4, 2], [6, 2], [7, 1, 2, 2, 8, 9], [6, 2]], 2,
-             label="texts that hold the token that pads, one of them twice"),
+             label="texts that hold pad_id, one of them twice: their lengths say what is text"),
         batch(rng, (5, 5), 4, "texts of one length"),
         batch(rng, (2, 1), 5, "texts of at most two tokens"),
-        Case(Probe(toy_model, IMPOSSIBLE), [[5, 2, 4, 2], [6, 2]], 1,
-             label="a token that is impossible, and pads"),
+        *(Case(Probe(toy_model, IMPOSSIBLE), [[5, 2, 4, word], [6, 2]], 1, label=label)
+          for word, label in ((2, "an impossible token that pads: 0 times -inf is nan"),
+                              (1, "an impossible token in a text, whose logarithm is -inf"))),
         batch(rng, (8,), 1, "a single text"),
         batch(rng, (9, 9), 3, FAR, scale=200),
     ],
     misconceptions=[
         (".where(is_text, 0.0)", "", "the padding was scored: of n tokens, n - 1 count"),
         ("torch.arange(1, longest) < lengths[:, None]", {
-         "input_ids[:, 1:] != pad_id": "a text may hold pad_id: what is padding follows from the "
-         "lengths",
-         "torch.arange(longest - 1) < lengths[:, None]":
-         "off by one: of each shorter text, a token of padding was scored, too"}),
-        ("ids + [pad_id] * (longest - len(ids))",
-         "[pad_id] * (longest - len(ids)) + ids", "longest) <", "longest) > longest -",
-         "padded on the LEFT, the real tokens see the padding; on the right nothing sees it"),
+         "input_ids[:, 1:] != pad_id": "a text may hold pad_id: go by the lengths",
+         "torch.arange(longest - 1) < lengths[:, None]": "off by one: a token of padding counts"}),
+        ("ids + [pad_id] * (longest - len(ids))", "[pad_id] * (longest - len(ids)) + ids",
+         "longest) <", "longest) > longest -",
+         "padded on the LEFT, the real tokens see the padding"),
         ("[:, :-1]", "[:, 1:]", "off by one: row i has SEEN token i; drop the last row"),
         ("    longest = max(", {
          "    if texts[1:]:\n        return [float(batch_log_probs(model, [ids], pad_id)[0]) for "
@@ -190,15 +179,10 @@ BATCH_LOG_PROBS = Task(
         ("[:, :, 0]", ".squeeze()", "squeeze() drops EVERY axis of size 1: use squeeze(-1)"),
         ("0.0).sum(dim=-1)", "0.0).sum(dim=-1) / is_text.sum(-1).clamp(min=1)",
          "this is the mean per token; log p of a text is the sum"),
-        ("torch.log_softmax(model(input_ids)[:, :-1], dim=-1)", {
-         "model(input_ids)[:, :-1]": "these are sums of logits; take log_softmax",
-         "torch.softmax(model(input_ids)[:, :-1], dim=-1).log()":
-         "softmax rounds a very small probability to 0.0; log_softmax does not"}),
-        ("picked.where(is_text, 0.0)", "(picked * is_text)",
-         "0 times -inf is nan, for a padding token that is impossible: torch.where leaves it out"),
-        ("[:, :-1], dim=-1)", ", dim=-1)", ".sum(dim=-1)",
-         ".sum(-1) + log_probs[:, -1].gather(-1, input_ids[:, :1])[:, 0]",
-         "the first token was scored by row -1, the LAST one; nothing predicts it"),
+        ("torch.log_softmax(model(input_ids)[:, :-1], dim=-1)", "model(input_ids)[:, :-1]",
+         "these are sums of logits; take log_softmax"),
+        ("[:, :-1], dim=-1)", ", dim=-1)", ".sum(dim=-1)", ".sum(-1) + log_probs[:, -1].gather(-1, "
+         "input_ids[:, :1])[:, 0]", "the first token was scored, by row -1: nothing predicts it"),
     ])  # fmt: skip
 
 
@@ -218,9 +202,10 @@ TEXT_PERPLEXITY = Task(
     compare=Close(rtol=1e-4), cases=lambda rng: [
         *(Case(model(rng), random_text(rng, n), window, stride, label=label)
           for n, window, stride, label in [
-              (23, 8, 3, "several windows"), (5, 8, 6, "a text shorter than a window"),
-              (16, 8, 4, "a text that ends with a window"), (20, 7, 5, "another stride"),
-              (2, 2, 1, "two tokens"), (900, 16, 11, LONG)]),
+              (5, 8, 6, "a text shorter than a window"), (2, 2, 1, "two tokens"),
+              (2, 9, 3, "a text much shorter than a window: there is always a first window"),
+              (16, 8, 4, "a text that ends with a window"), (20, 7, 5, "a shorter last window"),
+              (23, 8, 3, "a stride below half a window"), (900, 16, 11, LONG)]),
         Case(Probe(toy_model, UNLIKELY), [1, 5, 2, 8], 8, 5, label=FAR),
     ],
     misconceptions=[
@@ -238,12 +223,5 @@ TEXT_PERPLEXITY = Task(
         ("len(log_probs)", "len(token_ids)", "token 0 is not scored: divide by one less"),
         ("-sum", "sum", "the exponent lost its minus sign"),
         ("i - start - 1", "i - start", "off by one: row i has SEEN token i; look one row up"),
-        ("log_softmax(model(ids), dim=-1)", "softmax(model(ids), dim=-1).log()",
-         "softmax rounds a very small probability to 0.0, whose logarithm is -inf: log_softmax"),
         ("math.exp(", "2 ** (", "these are natural logarithms: exp, not a power of 2"),
-        ("math.exp(-sum(log_probs) / len(log_probs))",
-         "math.prod(map(math.exp, log_probs)) ** (-1 / len(log_probs))",
-         "the product of hundreds of probabilities is 0.0 in floats: add logarithms"),
     ])  # fmt: skip
-
-TASKS = [SEQUENCE_LOG_PROB, BIGRAM_MODEL, CONTINUATION_LOG_PROBS, BATCH_LOG_PROBS, TEXT_PERPLEXITY]

@@ -38,75 +38,63 @@ def choice(rng, length, n_new, choose, label, scale=2.0):
 
 
 GENERATE_WITH_CHOICE = Task(
-    grade_id="generate-with-choice", entry="generate_with_choice", cases=lambda rng: [
-        choice(rng, 4, 6, Probe(choose_by_mass, 0.6), "a choice by probability mass"),
+    grade_id="generate-with-choice", cases=lambda rng: [
+        choice(rng, 3, 0, Probe(choose_by_rank, 1), "no new token: an empty list"),
         choice(rng, 1, 7, Probe(choose_by_rank, 1), "the second most likely token"),
-        choice(rng, 3, 4, Probe(choose_by_rank, 3), "a less likely token"),
-        choice(rng, 2, 5, Probe(choose_by_mass, 0.0), "always token 0"),
-        choice(rng, 3, 0, Probe(choose_by_rank, 1), "no new token"),
-        choice(rng, 2, 3, Probe(choose_by_rank, 0), "logits whose exp is infinity", 200),
+        choice(rng, 4, 6, Probe(choose_by_mass, 0.6), "a choice by probability mass"),
+        choice(rng, 2, 5, Probe(choose_by_mass, 0.0), "always token 0, which ends nothing"),
+        choice(rng, 2, 3, Probe(choose_by_rank, 0), "logits whose exp is infinity: softmax", 200),
     ],
     compare=Close(rtol=1e-3, atol=1e-6), watch=("mutated", "n_calls"), misconceptions=[
-        ("int(choose(probs))", "int(probs.argmax())",
-         "the most likely token was taken; choose(probs) says which one it is"),
-        ("torch.softmax(model(token_ids)[-1], dim=-1)", "model(token_ids)[-1]",
-         "choose got logits: it gets the softmax of the last row"),
-        ("(token_ids)[-1], dim=-1)", "(token_ids), dim=0)[-1]",
-         "softmax ran over the positions; it runs over the VOCABULARY, logits[-1]"),
-        ("(token_ids)[-1]", "(token_ids)[0]",
-         "the first row predicts the second token of the prompt; take the last row"),
-        ("model(token_ids)", "model(token_ids[-1:] if trace else token_ids)",
-         "the model got the newest token alone; without a cache it needs the whole text"),
-        ("model(token_ids)", "model(prompt_ids)",
-         "each step saw the prompt only: append the chosen token"),
-        ("probs[token_id]", "probs.max()",
-         "the trace holds the highest probability, not that of the CHOSEN token"),
+        ("int(choose(probs))", "int(probs.argmax())", "choose(probs) says which token it is"),
+        ("torch.softmax(model(token_ids)[-1], dim=-1)", {
+         "model(token_ids)[-1]": "choose got logits: it gets the softmax of the last row",
+         "torch.softmax(model(token_ids), dim=0)[-1]":
+         "softmax ran over the positions; it runs over the VOCABULARY, logits[-1]",
+         "model(token_ids)[-1].exp()": "only in the toy model exp of the logits sums to 1"}),
+        ("(token_ids)[-1]", "(token_ids)[0]", "the first row predicts token 1; take the last row"),
+        ("model(token_ids)", {
+         "model(token_ids[-1:] if trace else token_ids)":
+         "the model got the newest token alone; without a cache it needs the whole text",
+         "model(prompt_ids)": "each step saw the prompt only: append the chosen token"}),
+        ("probs[token_id]", {
+         "probs.max()": "the trace holds the highest probability, not that of the CHOSEN token",
+         "probs[token_id].log()": "the trace holds log-probabilities, not probabilities"}),
         ("(token_id, float", "(int(choose(probs)), float",
          "choose is called twice a step, and may roll dice: keep its answer in a variable"),
-        ("return trace", "return token_ids",
-         "this is the text; return the trace of the new tokens"),
-        ("torch.softmax(model(token_ids)[-1], dim=-1)", "model(token_ids)[-1].exp()",
-         "exp of the logits sums to 1 in the toy model only: use softmax"),
-        ("range(max_new_tokens)", "range(max(1, max_new_tokens))",
-         "one token was generated where max_new_tokens is 0"),
-        ("token_ids.append(token_id)", "token_ids.append(int(probs.argmax()))",
-         "the text went on with the most likely token: append what choose returned"),
+        ("return trace", "return token_ids", "this is the text; return the trace of new tokens"),
+        ("token_ids.append(token_id)", {
+         "token_ids.append(int(probs.argmax()))":
+         "append what choose returned, not the likeliest"}),
         ("[token_id])))", "[token_id])))\n        if token_id == 0:\n            break",
          "stopped at token 0; no end token is spoken of: max_new_tokens"),
-        ("probs[token_id]", "probs[token_id].log()",
-         "the trace holds log-probabilities; probabilities are wanted"),
     ])  # fmt: skip
 
 
 POSITIONS_PROCESSED = Task(
-    grade_id="positions-processed", entry="positions_processed", compare=Exact(),
+    grade_id="positions-processed", compare=Exact(),
     cases=lambda rng: [
-        Case(5, 3, label="a few tokens"), Case(1, 1, label="one token"),
-        Case(between(rng, 20, 300), 12, label="a longer prompt"), Case(17, 0, label="no new token"),
-        Case(between(rng, 20, 300), 201, label="a long text"),
+        Case(17, 0, label="no new token"), Case(between(rng, 20, 99), 1, label="one call, of L"),
+        Case(between(rng, 20, 99), 2, label="two calls: the second has one token more than L"),
+        Case(between(rng, 20, 99), 3, label="three calls: each has one token more than the last"),
+        *(Case(between(rng, 20, 300), n, label="many calls") for n in (12, 201)),
     ],
     misconceptions=[
-        ("sum(prompt_len + i for i in range(n_new_tokens))", "prompt_len + n_new_tokens",
-         "without a cache each call processes the whole text so far AGAIN"),
-        ("sum(prompt_len + i for i in range(n_new_tokens))",
-         "prompt_len + n_new_tokens - 1 if n_new_tokens else 0",
-         "this is the count WITH a cache; the naive loop processes the whole text each time"),
-        ("prompt_len + i for", "(prompt_len + i) ** 2 for",
-         "the lengths are squared, as for attention's pairs; positions are asked for"),
-        ("sum(prompt_len + i for i in range(n_new_tokens))",
-         "n_new_tokens * ((2 * prompt_len + n_new_tokens - 1) // 2)",
-         "rounded (//) before it was multiplied"),
-        ("prompt_len + i for", "prompt_len for",
-         "every call was counted with the prompt's length; it grows by one per call"),
-        ("prompt_len + i for", "prompt_len + i + 1 for",
-         "off by one: the first call sees L tokens, and the last one L + n - 1"),
-        ("range(n_new_tokens)", "range(n_new_tokens + 1)",
-         "one call too many: n new tokens are n calls"),
-        ("sum(prompt_len + i for i in range(n_new_tokens))",
-         "prompt_len * n_new_tokens + n_new_tokens**2 // 2",
-         "n²/2 is right for large n only: 0 + 1 + ... + (n - 1) is n (n - 1) / 2"),
-        ("prompt_len + i for", "prompt_len + n_new_tokens for",
-         "every call was counted with the final length; only the last ones are that long"),
+        ("sum(prompt_len + i for i in range(n_new_tokens))", {
+         "prompt_len + n_new_tokens": "without a cache each call processes the whole text AGAIN",
+         "prompt_len * n_new_tokens + n_new_tokens * (n_new_tokens - 1)":
+         "0 + 1 + ... is n (n - 1) / 2: halve it",
+         "prompt_len + n_new_tokens - 1 if n_new_tokens else 0":
+         "this is the count WITH a cache; the naive loop processes the whole text each time",
+         "n_new_tokens * ((2 * prompt_len + n_new_tokens - 1) // 2)": "rounded (//) too early",
+         "prompt_len * n_new_tokens + n_new_tokens**2 // 2":
+         "n²/2 is right for large n only: 0 + 1 + ... + (n - 1) is n (n - 1) / 2"}),
+        ("prompt_len + i for", {
+         "(prompt_len + i) ** 2 for": "the lengths are squared, as for attention's pairs",
+         "prompt_len for": "every call was counted with the prompt's length; it grows by one",
+         "prompt_len + i + 1 for": "off by one: the first call sees L tokens, the last L + n - 1",
+         "prompt_len + n_new_tokens for": "every call was counted with the final length"}),
+        ("range(n_new_tokens)", "range(n_new_tokens + 1)", "one call too many: n tokens, n calls"),
     ])  # fmt: skip
 
 
@@ -126,7 +114,7 @@ def stream_cases(rng):
 
     return [
         case("你好，世界".encode(), "characters of three bytes, one byte per token", widest=1),
-        case("a 👋🏽 and a 猫".encode(), "characters across tokens", widest=5),
+        case("a 👋🏽 and a 猫".encode(), "characters across tokens, spaces between them", widest=5),
         case("odd \ufffd in the text 好".encode(), "a text with the character for broken ones"),
         case(b"\xffbytes \xff\xe7\x8c that are no text \xe7\x8c\xab", "bytes that are no text"),
         case("ends in half an 👋".encode()[:-2], "a text that ends within a character", widest=1),
@@ -138,64 +126,56 @@ def stream_cases(rng):
 
 
 STREAM_TEXT = Task(
-    grade_id="stream-text", entry="stream_text", cases=stream_cases, compare=Exact(),
+    grade_id="stream-text", cases=stream_cases, compare=Exact(),
     misconceptions=[
         ("decode(token_ids[:n])", "shown + decode([token_ids[n - 1]])",
          "each token was decoded by itself, which loses spaces and characters: decode ALL so far"),
-        ('text = text.rstrip("\\ufffd")', "pass",
-         "hold back the \ufffd at the end until the last token has come"),
-        ('text.rstrip("\\ufffd")', 'shown if text.endswith("\\ufffd") else text',
-         "complete characters were held back with the broken one behind them"),
-        ('.rstrip("\\ufffd")', '.removesuffix("\\ufffd")',
-         "only ONE \ufffd at the end is held back; there can be several"),
+        ('text.rstrip("\\ufffd")', {
+         "text": "hold back the \ufffd at the end until the last token has come",
+         'shown if text.endswith("\\ufffd") else text': "only the broken end waits, not all",
+         'text.removesuffix("\\ufffd")': "only ONE \ufffd is held back; there can be several",
+         'text.replace("\\ufffd", "")': "a \ufffd in the middle belongs to the text",
+         'shown if "\\ufffd" in text else text': "only a \ufffd at the END can become a character",
+         'text.split("\\ufffd")[0]': "the text is cut at its FIRST \ufffd; those at its end wait"}),
         ("if n < len(token_ids)", "if True",
-         "after the last token everything is shown, even a broken character"),
-        ('text.rstrip("\\ufffd")', 'text.replace("\\ufffd", "")',
-         "\ufffd was removed everywhere; in the middle it belongs to the text"),
-        ("text[len(shown) :]", "text", "each piece is the whole text so far; return what is new"),
-        ("        pieces.append(", "        if text != shown:\n            pieces.append(",
-         "fewer pieces than tokens: where nothing is new, the piece is ''"),
-        ('text.rstrip("\\ufffd")', 'shown if "\\ufffd" in text else text',
-         "only a \ufffd at the END can still become a character"),
-        ('text.rstrip("\\ufffd")', 'text.split("\\ufffd")[0]',
-         "the text is shown up to its FIRST \ufffd; those at its end wait"),
+         "after the last token everything is shown, even a \ufffd"),
+        ("text[len(shown) :]", {
+         "text": "each piece is the whole text so far; return what is new",
+         "text.lstrip(shown)":
+         "lstrip removes a SET of characters, not a beginning: it cuts too much",
+         'text.replace(shown, "") if shown else text':
+         "replace removes it everywhere: cut by length"}),
+        ("pieces.append(", "text == shown or pieces.append(",
+         "where nothing is new, the piece is ''"),
         ("shown = text", "shown = decode(token_ids[:n])",
          "the piece begins behind a \ufffd that was not shown: remember what WAS shown"),
-        ("return pieces", 'return "".join(pieces)',
-         "this is the text in one; return the list of pieces"),
+        ("return pieces", 'return "".join(pieces)', "this is one text; return the list of pieces"),
     ])  # fmt: skip
 
 
 LEFT_PAD = Task(
-    grade_id="left-pad", entry="left_pad", compare=Exact(), cases=lambda rng: [
-        Case([random_prompt(rng, n) for n in (3, 6, 1, 4)], 77, label="four prompts"),
-        Case([[5, 2, 2], [2, 7], [9, 2, 8, 2, 1]], 2, label="prompts that hold the padding token, "
-             "also in front"),
-        Case([random_prompt(rng, 4) for _ in range(2)], 0, label="prompts of one length"),
-        Case([random_prompt(rng, 5)], 3, label="a single prompt"),
+    grade_id="left-pad", compare=Exact(), cases=lambda rng: [
+        *(Case([random_prompt(rng, n) for n in lengths], 77, label=label) for lengths, label in [
+            ([5], "a single prompt"), ([4, 4], "prompts of one length"),
+            ([6, 3], "two prompts"), ([3, 6, 1, 4], "four, the first not the longest")]),
+        Case([[5, 2, 2], [2, 7], [9, 2, 8, 2, 1]], 2,
+             label="prompts that hold pad_id, also in front: their lengths say what is padding"),
     ],
     misconceptions=[
         ("[pad_id] * n + ids", "ids + [pad_id] * n", "[0] * n + [1] * len(ids)",
-         "[1] * len(ids) + [0] * n", "the padding is on the right, not in front"),
-        ("torch.tensor([[0] * n + [1] * len(ids) for ids, n in rows])",
-         "(input_ids != pad_id).long()",
-         "a padding token WITHIN a prompt is masked: use the lengths"),
-        ("torch.tensor([[0] * n + [1] * len(ids) for ids, n in rows])",
-         "((input_ids != pad_id).cumsum(1) > 0).long()",
-         "a prompt may BEGIN with pad_id: use the lengths"),
+         "[1] * len(ids) + [0] * n", "the padding goes in front"),
+        ("torch.tensor([[0] * n + [1] * len(ids) for ids, n in rows])", {
+         "(input_ids != pad_id).long()": "a pad_id WITHIN a prompt is masked: use the lengths",
+         "((input_ids != pad_id).cumsum(1) > 0).long()": "pad_id may BEGIN a prompt"}),
         ("[pad_id] * n", "[0] * n", "the padding is pad_id, not always 0"),
-        ("[0] * n + [1] * len(ids)", "[1] * n + [0] * len(ids)",
-         "1 is for a real token, 0 for padding"),
-        ("(attention_mask.cumsum(dim=1) - 1).clamp(min=0)",
-         "torch.arange(longest).expand(len(rows), -1)",
-         "the positions count the padding, too; a prompt begins with 0"),
-        (".clamp(min=0)", "", "the padding has position -1; give it 0"),
-        (".clamp(min=0)", ".masked_fill(attention_mask == 0, 1)",
-         "the padding has position 1; give it 0"),
-        ("(attention_mask.cumsum(dim=1) - 1).clamp(min=0)", "attention_mask.cumsum(dim=1)",
-         "a prompt's first token has position 0"),
-        ("(attention_mask.cumsum(dim=1) - 1)", "(torch.arange(longest) * attention_mask)",
-         "the positions are the columns', which count the padding; each prompt begins with 0"),
+        ("[0] * n + [1] * len(ids)", "[1] * n + [0] * len(ids)", "1 is a real token, 0 padding"),
+        ("(attention_mask.cumsum(dim=1) - 1).clamp(min=0)", {
+         "torch.arange(longest).expand(len(rows), -1)": "the positions count the padding",
+         "(attention_mask.cumsum(dim=1) - 1)": "the padding has position -1; give it 0",
+         "attention_mask.cumsum(dim=1)": "a prompt's first token has position 0",
+         "(torch.arange(longest) * attention_mask)":
+         "the positions are the columns', which count the padding; each prompt begins with 0"}),
+        (".clamp(min=0)", ".masked_fill(attention_mask == 0, 1)", "padding has position 0, not 1"),
     ])  # fmt: skip
 
 
@@ -232,7 +212,7 @@ def batch_case(rng, lengths, max_new_tokens, wanted, label, pad_id=None):
 
 
 GENERATE_BATCH = Task(
-    grade_id="generate-batch", entry="generate_batch", cases=lambda rng: [
+    grade_id="generate-batch", cases=lambda rng: [
         batch_case(rng, (3, 6, 1), 8, lambda ended, _: None in ended and {3, 4, 5} & {*ended},
                    "a row that ends and one that doesn't", 3),
         batch_case(rng, (2, 5, 4), 9, lambda ended, _: None not in ended and max(ended) < 8
@@ -241,56 +221,48 @@ GENERATE_BATCH = Task(
                    "no row that ends, and new tokens that equal pad_id", -1),
         batch_case(rng, (6, 3), 6, lambda ended, held: all(held) and ended[0] not in (None, 1),
                    "prompts that hold the end token, which pads, too"),
-        batch_case(rng, (1, 4), 1, lambda ended, _: True, "one new token", 0),
+        batch_case(rng, (1, 4), 1, lambda ended, _: True, "one new token, of a short prompt", 0),
     ],
     compare=Exact(), watch=("mutated", "n_calls"), misconceptions=[
-        ("left_pad(prompts, pad_id)",
-         "(torch.stack([r.roll(-n) for r, n in zip(t, [len(t[0]) - len(p) for p in prompts])])\n   "
-         "                        for t in left_pad(prompts, pad_id))",
-         "padded on the right, a shorter prompt's last column is padding"),
-        ("model(ids, mask, positions)", "model(ids, torch.ones_like(mask), positions)",
-         "the padding was not masked, so that the shorter prompts see it"),
-        ("model(ids, mask, positions)",
-         "model(ids, (m := (ids != pad_id).long()), (m.cumsum(dim=1) - 1).clamp(min=0))",
-         "real tokens may have the id pad_id: make the mask from the lengths, and let it grow"),
-        ("model(ids, mask", "model(ids, (ids != pad_id).long()",
-         "the mask is ids != pad_id: new tokens may be pad_id, so append a 1 to left_pad's mask"),
-        ("torch.ones_like", "torch.zeros_like",
-         "the mask got zeros for the new tokens, so that no row sees them"),
-        ("positions[:, -1:] + 1", "positions[:, -1:]",
-         "all new tokens have the same position; each has one more than the one before"),
-        ("positions[:, -1:] + 1", "0 * positions[:, -1:] + positions.shape[1]",
-         "a new token's position is its column, which counts the padding: add 1 to the row's last "
-         "one"),
-        ("model(ids, mask, positions)",
-         "model(ids, mask, torch.arange(ids.shape[1]).expand_as(ids))",
-         "the positions count the padding: a row's first real token has 0"),
+        ("left_pad(prompts, pad_id)", "(torch.stack([r.roll(-n) for r, n in zip(t, [len(t[0]) - "
+         "len(p) for p in prompts])])\n                           for t in left_pad(prompts, "
+         "pad_id))", "padded on the right, a shorter prompt's last column is padding"),
+        ("model(ids, mask, positions)", {
+         "model(ids, torch.ones_like(mask), positions)":
+         "the shorter prompts see their padding: mask it",
+         "model(ids, (m := (ids != pad_id).long()), (m.cumsum(dim=1) - 1).clamp(min=0))":
+         "real tokens may have the id pad_id: make the mask from the lengths, and let it grow",
+         "model(ids, (ids != pad_id).long(), positions)":
+         "the mask is ids != pad_id: new tokens may be pad_id, so append a 1 to left_pad's mask",
+         "model(ids, mask, torch.arange(ids.shape[1]).expand_as(ids))":
+         "the positions count the padding: a row's first real token has 0"}),
+        ("torch.ones_like", "torch.zeros_like", "the mask hides the new tokens: append a 1"),
+        ("positions[:, -1:] + 1", {
+         "positions[:, -1:]": "all new tokens have the same position; add 1 each time",
+         "0 * positions[:, -1:] + positions.shape[1]": "a new token's position is its column, "
+         "which counts the padding: add 1 to the row's last one"}),
         ("if all(", "if any(", "everything stopped when the first row had ended"),
         ("if row[-1:] != [eos_token_id]:", "if True:", "row[-1] == eos_token_id",
          "eos_token_id in row", "a row that had ended got more tokens"),
-        ("return new_ids", "return [[t for t in row if t != eos_token_id] for row in new_ids]",
-         "the end token is missing; it is its row's last one"),
+        ("return new_ids", {
+         "return [[t for t in row if t != eos_token_id] for row in new_ids]":
+         "the end token is missing; it is its row's last one",
+         "return [[*p, *row] for p, row in zip(prompts, new_ids)]":
+         "only the new tokens are asked for"}),
         ("    ids, mask, positions = left_pad",
          "    if prompts[1:]:\n        return [generate_batch(model, [p], max_new_tokens, "
-         "eos_token_id, pad_id)[0]\n                for p in prompts]\n    ids, mask, positions = "
-         "left_pad", "right tokens, but one prompt after another: one call per step is enough"),
+         "eos_token_id, pad_id)[0] for p in prompts]\n    ids, mask, positions = left_pad",
+         "right tokens, but one prompt after another: one call per step"),
         ("            break", "            pass",
-         "right tokens, but the model was called again when all rows had ended"),
-        ("[:, -1].argmax(dim=-1)",
-         "[range(len(prompts)), [len(p) - 1 + ids.shape[1] - max(map(len, prompts)) for p in "
-         "prompts]].argmax(dim=-1)",
-         "predictions were read at the prompts' lengths, as for padding on the RIGHT: last column"),
-        ("return new_ids", "return [[*p, *row] for p, row in zip(prompts, new_ids)]",
-         "the prompts are in the result; return the new tokens only"),
-        ("row, token_id in zip(new_ids, ",
-         "row, last, token_id in zip(new_ids, ids[:, -1].tolist(), ",
-         "if row[-1:] != [eos_token_id]:", "if not row or last != eos_token_id:",
+         "the model was called again when all rows had ended"),
+        ("[:, -1].argmax(dim=-1)", "[range(len(prompts)), [len(p) - 1 + ids.shape[1] - "
+         "max(map(len, prompts)) for p in prompts]].argmax(dim=-1)", "predictions were read at the "
+         "prompts' lengths, as for padding on the RIGHT: last column"),
+        ("row, token_id in zip(new_ids, ", "row, last, token_id in zip(new_ids, ids[:, "
+         "-1].tolist(), ", "if row[-1:] != [eos_token_id]:", "if not row or last != eos_token_id:",
          "a row that had ended went on some steps later: once it has ended, it stays so"),
         ("for row, token_id in zip(new_ids, ", "for p, row, token_id in zip(prompts, new_ids, ",
          "if row[-1:] != [eos_token_id]:", "if eos_token_id not in [*p, *row]:",
-         "row[-1] == eos_token_id for row in new_ids",
-         "eos_token_id in [*p, *r] for p, r in zip(prompts, new_ids)",
-         "the end token in a PROMPT ended its row; only a new one does"),
+         "row[-1] == eos_token_id for row in new_ids", "eos_token_id in [*p, *r] for p, r in "
+         "zip(prompts, new_ids)", "the end token in a PROMPT ended its row; only a new one does"),
     ])  # fmt: skip
-
-TASKS = [GENERATE_WITH_CHOICE, POSITIONS_PROCESSED, STREAM_TEXT, LEFT_PAD, GENERATE_BATCH]

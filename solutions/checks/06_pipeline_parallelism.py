@@ -37,10 +37,9 @@ RUN_STAGE = Task(
     compare=Exact(), misconceptions=[
         ("stage == 0 and step == 0", "False", "stage 0 has the prompts itself"),
         ("if is_last:", "if stage:", "only the LAST stage returns tokens"),
-        ("[[] for _ in prompts]", "[[]] * len(prompts)",
-         "all requests have ONE list: [[]] * n is the same list n times"),
+        ("[[] for _ in prompts]", "[[]] * len(prompts)", "[[]] * n is the same list n times"),
         ("stage == 0 and step == 0", "step == 0",
-         "every stage computes on the prompts; all but stage 0 receive embeddings"),
+         "only stage 0 has prompts; others receive embeddings"),
         ("stage == 0 and step == 0", "stage == 0",
          "stage 0 computes the prompt in every step: later its input is the token that comes back"),
         ("step in range(max(n_new)):\n        for request, prompt in", "request, prompt in",
@@ -55,7 +54,7 @@ RUN_STAGE = Task(
         ("step + 1 < n_new[request]", "step + 1 < max(n_new)",
          "a request's last token is sent back while OTHERS go on: ask for its own n_new"),
         ("not is_last or step", "step",
-         "only the last stage keeps a last token: the stages before it send on all they compute"),
+         "only the last stage keeps a last token; others send on all"),
         (" or step + 1 < n_new[request]", "", "stage 0 gets no token back"),
     ])  # fmt: skip
 
@@ -67,18 +66,17 @@ COMPLETION = Task(
         Case(5, [between(rng, 20, 30), 3, 7], label="a slow first stage"),
         Case(1, [2, 7, between(rng, 10, 15)], label="a single request"),
         Case(3, [between(rng, 2, 9)], label="a single stage"),
-        Case(3, [0.25, 0.75, 0.5], label="parts of a second"),
+        Case(3, [0.25, 0.75, 0.5], label="stages of parts of a second"),
     ],
     compare=Close(rtol=1e-9), misconceptions=[
         ("now = 0", "now = times[-1] if times else 0",
          "each request waits until the one before has left the LAST stage; stage 0 is free before"),
-        ("append(now)", "append(int(now))", "the seconds are rounded down here"),
         ("return times", EVERY("max(stage_s[1:], default=stage_s[0])"),
          "the slowest stage is sought behind stage 0 only; stage 0 may be the slowest one"),
         ("free_s[stage] = now", "free_s[stage] += seconds",
          "a stage is free when its request has LEFT it; the time in which it waited is missing"),
         ("max(now, free_s[stage])", "now", "a stage does only one thing at a time"),
-        *((f"pace-of-the-{name}", "return times", EVERY(f"stage_s[{i}]"),
+        *(("return times", EVERY(f"stage_s[{i}]"),
            f"the {name} stage sets the pace here; it is the SLOWEST that does, wherever it is")
           for name, i in (("first", 0), ("last", -1))),
         ("now = max(now, free_s[stage]) + seconds\n            free_s[stage] = now",
@@ -94,7 +92,8 @@ DECODE = Task(
     grade_id="decode-times", entry="decode_times", compare=Exact(), cases=lambda rng: [
         Case(1, between(rng, 3, 7), between(rng, 3, 8), label="a single request"),
         Case(3, between(rng, 5, 9), between(rng, 3, 8), label="fewer requests than stages"),
-        Case(between(rng, 7, 9), 3, between(rng, 3, 8), label="more requests than stages"),
+        *(Case(between(rng, 7, 9), 3, n, label="more requests than stages: each step waits")
+          for n in (2, between(rng, 3, 8))),
         Case(3, 1, 1, label="a single stage, a single step"),
     ],
     misconceptions=[
@@ -104,7 +103,7 @@ DECODE = Task(
          "each step needs the token of the one before, which has to leave the LAST stage first"),
         ("return times", EACH("(t + 1) * n_stages + r"),
          "a request comes round every n_stages seconds; with more requests stage 0 is not free"),
-        *((f"rounded-{way}", "return times", EACH(f"r + n_stages + t * {groups} * n_stages"),
+        *(("return times", EACH(f"r + n_stages + t * {groups} * n_stages"),
            f"the round trip is rounded {way} to full groups of n_stages; request by request is due")
           for way, groups in (("up", "-(-n_requests // n_stages)"),
                               ("down", "max(1, n_requests // n_stages)"))),
@@ -112,10 +111,9 @@ DECODE = Task(
          "all requests enter stage 0 at once; each enters it a second after the one before"),
         ("return times",
          EACH("r // n_stages * n_stages * n_steps + r % n_stages + (t + 1) * n_stages"),
-         "some requests begin when others are through with all steps; all have waited since 0 s"),
-        ("for own in times:",
-         "stage_0_free = max((x[-1] for x in times if x), default=0)\n        for own in times:",
-         "the pipeline runs empty after each round; request 0 waits for its own token only"),
+         "some begin when others are through; all have waited since 0 s"),
+        ("for own in times:", "stage_0_free = max((x[-1] for x in times if x), default=0)\n        "
+         "for own in times:", "the pipeline runs empty each round; wait for the OWN token only"),
         ("return times", EACH("times[r][t] - n_stages"),
          "these are the times of entering stage 0; a step is done n_stages seconds later"),
     ])  # fmt: skip
@@ -154,12 +152,16 @@ CHUNKS = Task(
          "where the chunk size divides the prompt an empty chunk is sent behind the last one"),
         ("range(0, seq_len, chunk)", "range(0, seq_len - chunk + 1, chunk)",
          "    free_s = [0] * n_stages", "    now, free_s = 0, [0] * n_stages",
-         "the tokens that fill no whole chunk are left out"),
+         "the tokens of no whole chunk are left out"),
         ("divisors-only", *SIZES, "[k for k in range(seq_len, 0, -1) if seq_len % k == 0]",
          "best_chunk tries only sizes that divide the prompt; the last chunk may be shorter"),
         ("powers-of-two", *SIZES, "[k for k in range(seq_len, 0, -1) if k & (k - 1) == 0]",
          "best_chunk tries only powers of two"),
         ("smallest", *SIZES, "range(1, seq_len + 1)", "of equally good sizes take the largest"),
+        ("    return min(sizes, key", "    took = [prefill_s(seq_len, k, n_stages, start_s, "
+         "token_s) for k in range(1, seq_len + 1)] + [0]\n    return next((k for k in sizes if k "
+         "== 1 or took[k - 2] > took[k - 1]), 1)\n    return min(sizes, key", "the search stops "
+         "where the next smaller size is slower; a much smaller one may be best"),
     ])  # fmt: skip
 
 
@@ -243,12 +245,13 @@ def problem_cases(rng):
     early = [*alone[:2], (2, 0, 0, 2 * L - 1, 3 * L - 1)]  # stage 1 ends at 2 L
     return [
         Case(mixed(rng, honest_blocks(3, 3, 3, L)), 3, label="a right schedule"),
-        Case([alone[0], *crossing, *alone[1:]], 3, label="two blocks that cross"),
+        Case([alone[0], *crossing, *alone[1:]], 3, label="two blocks that cross in time"),
         Case([alone[0], *inside[1:], *alone[1:], inside[0]], 3, label="a block inside another"),
         Case([*alone, (0, 1, 0, 0, L), *crossing[1:]], 3, label="two that start together"),
         Case(mixed(rng, [*early, *other]), 3, label="a stage that starts too early"),
         Case([alone[0], (1, 0, 0, L - 1, 2 * L - 1), alone[2]], 3, label="stage 1 too early"),
         Case([*alone, (0, 0, 1, L, L + 1), *too_soon[1:]], 3, label="a step much too early"),
+        Case([*alone, (0, 0, 1, L - 1, L), *too_soon[1:]], 3, label="ONE request overlaps"),
         Case([*alone, *step, *second], 3, label="a second step that starts too early"),
         Case(mixed(rng, [*other, *first]), 3, label="a step before its prefill"),
         Case([*early, *crossing, *too_soon], 3, label="everything wrong"),
@@ -261,19 +264,18 @@ PROBLEMS = Task(
     misconceptions=[
         ("and overlap", "and False", "some overlaps are missed: compare each with all"),
         ("stage > 0 and", "False and", "'not left yet' is not found, or not always"),
-        ("stage > 0 and", "stage == 1 and",
-         "whether a pass has left the stage before is asked in stage 1 only, not in later stages"),
         ("step > 0 and", "False and", "'no token yet' is not found, or not always"),
         ("step > 0 and", "step == 1 and", "steps behind step 1 need a token, too"),
         ("when[n_stages - 1,", "when[0,",
          "a step starts when the one before has left stage 0; it has to have left the LAST stage"),
-        ("when[n_stages - 1,", "when[1,", "the last stage is n_stages - 1, not 1"),
         (OVERLAP, "start_s <= other_end_s and other_start_s <= end_s",
          "a block that starts when another one ends is called an overlap; that is allowed"),
         (OVERLAP, "start_s < other_start_s < end_s",
-         "two blocks of one stage that start at the same time are not found"),
+         "two blocks with the same start are not found"),
         (OVERLAP, "start_s <= other_start_s < end_s <= other_end_s",
          "a block that lies wholly inside another one of its stage is not found"),
+        ("stage > 0 and", "stage == 1 and",
+         "stages behind stage 1 are not compared with the stage directly BEFORE them"),
+        ("other != (stage, request, step)", "other[1] != request",
+         "steps of ONE request may overlap, too"),
     ])  # fmt: skip
-
-TASKS = [RUN_STAGE, COMPLETION, DECODE, CHUNKS, LINK, PROBLEMS]

@@ -2,25 +2,14 @@
 
 from grader.checks import Case, Close, Task, between, normal
 
-
-def volume_cases(rng):
-    def case(n_layers, d_model, n_ranks, batch_size, n_new, dtype_bytes, label, seq_len=None):
-        spec = {"n_layers": n_layers, "d_model": d_model, "d_ff": 3 * d_model}
-        seq_len = seq_len or between(rng, 20, 900)
-        return Case(spec, n_ranks, seq_len, batch_size, n_new, dtype_bytes, label=label)
-
-    new = [between(rng, 8, 60) for _ in range(2)]
-    return [
-        case(30, 576, 3, 1, new[0], 8, "one prompt, three ranks, float64"),
-        case(32, 4096, 8, between(rng, 2, 9), new[1], 2, "a batch, eight ranks"),
-        case(between(rng, 20, 40), 1024, 4, 5, 1, 2, "a single new token"),
-        case(5, 11, 7, 1, 3, 2, "a payload that the ranks don't divide", seq_len=30),
-    ]
-
-
 VOLUME = Task(
-    grade_id="tp-bytes", cases=volume_cases, compare=Close(rtol=1e-9),
-    misconceptions=[
+    grade_id="tp-bytes", compare=Close(rtol=1e-9), cases=lambda rng: [
+        Case({"n_layers": N, "d_model": D, "d_ff": 3 * D}, *others, label=label)
+        for N, D, *others, label in (
+            (30, 576, 3, between(rng, 20, 900), 1, between(rng, 8, 60), 8, "three ranks, float64"),
+            (32, 4096, 8, between(rng, 20, 900), between(rng, 2, 9), 40, 2, "a batch, eight ranks"),
+            (24, 1024, 4, between(rng, 20, 900), 5, 1, 2, "a single new token"),
+            (5, 11, 7, 30, 1, 3, 2, "a payload that the ranks don't divide"))], misconceptions=[
         ("2 * batch_size", {"batch_size", "4 * batch_size", "2"}),
         ('spec["d_model"]', {'spec["d_ff"]', 'spec["d_model"] / n_ranks'}),
         (" * dtype_bytes", {"", " * 2"}), ('request = spec["n_layers"] * ', {"request = "}),
@@ -44,6 +33,10 @@ VOLUME = Task(
     ])  # fmt: skip
 
 
+def drawn(rng, *shapes):
+    return [normal(rng, *shape) for shape in shapes]
+
+
 def use_mlp(answer, x, W1, W2, b2, n_ranks):
     """All ranks after one another, and the sum that the AllReduce would make."""
     shapes, total = [], 0
@@ -54,16 +47,13 @@ def use_mlp(answer, x, W1, W2, b2, n_ranks):
     return {"shapes of W1_r and W2_r": shapes, "sum over the ranks": total}
 
 
-def mlp_cases(rng):
-    sizes = [(3, 4, 6, 2, "two ranks"), (1, 5, 12, 3, "three ranks, one token"),
-             (3, 4, 5, 1, "a single rank")]  # fmt: skip
-    return [Case(*(normal(rng, *shape) for shape in ((L, D), (D, 2 * F), (F, D), (D,))), n_ranks,
-                 label=label) for L, D, F, n_ranks, label in sizes]  # fmt: skip
-
-
 MLP = Task(
-    grade_id="mlp-shards", entry=("shard_mlp", "partial_mlp"), cases=mlp_cases, drive=use_mlp,
-    compare=Close(), misconceptions=[
+    grade_id="mlp-shards", entry=("shard_mlp", "partial_mlp"), drive=use_mlp, compare=Close(),
+    cases=lambda rng: [
+        Case(*drawn(rng, (L, D), (D, 2 * F), (F, D), (D,)), n_ranks, label=label)
+        for L, D, F, n_ranks, label in (
+            (3, 4, 6, 2, "two ranks"), (1, 5, 12, 3, "three ranks, one token"),
+            (3, 4, 5, 1, "a single rank"))], misconceptions=[
         ("part.chunk(n_ranks, dim=1)[rank] for part in (gate, up)",
          {"W1.chunk(n_ranks, dim=1)[rank]": "", "part[:, rank::n_ranks] for part in (gate, "
          "up)": "the columns of W1 are of other hidden units than the rows of W2"}),
@@ -106,15 +96,12 @@ def use_row_column(answer, x, W1, W2, n_ranks):
             "counterexample": pair}  # fmt: skip
 
 
-def row_column_cases(rng):
-    sizes = [(5, 6, 4, 2, "two ranks"), (1, 6, 9, 3, "three ranks, a single token")]
-    return [Case(*(normal(rng, *shape) for shape in ((L, D), (D, F), (F, D))), n_ranks, label=label)
-            for L, D, F, n_ranks, label in sizes]  # fmt: skip
-
-
 REDUCE = Task(
-    grade_id="where-to-reduce", entry=("row_column_mlp", "counterexample"), cases=row_column_cases,
-    drive=use_row_column, compare=Close(), misconceptions=[
+    grade_id="where-to-reduce", entry=("row_column_mlp", "counterexample"), compare=Close(),
+    cases=lambda rng: [
+        Case(*drawn(rng, (L, D), (D, F), (F, D)), n_ranks, label=label) for L, D, F, n_ranks, label
+        in ((5, 6, 4, 2, "two ranks"), (1, 6, 9, 3, "three ranks, one token"))],
+    drive=use_row_column, misconceptions=[
         ("x_r @ W1_r f", {"torch.relu(x_r @ W1_r) f"}),
         ("torch.relu(all_reduce(partial))", {"torch.relu(sum(partial))", "all_reduce(partial)",
          "torch.relu(all_reduce(partial) / n_ranks)"}),
@@ -135,26 +122,16 @@ REDUCE = Task(
          "pass": "in counterexample the return is missing"}),
     ])  # fmt: skip
 
-
-def heads_cases(rng):
-    def case(n_heads, n_kv_heads, H, rank, n_ranks, label, D=None):
-        D = D or n_heads * H
-        Wq, Wo = normal(rng, D, n_heads * H), normal(rng, n_heads * H, D)
-        Wk, Wv = (normal(rng, D, n_kv_heads * H) for _ in range(2))
-        return Case(Wq, Wk, Wv, Wo, n_heads, n_kv_heads, rank, n_ranks, label=label)
-
-    return [
-        case(9, 3, 2, between(rng, 1, 3), 3, "grouped queries, three ranks"),
-        case(4, 4, 4, 2, 4, "as many key/value heads as query heads"),
-        case(6, 2, 3, 1, 2, "heads that together are wider than D", D=12),
-        case(12, 4, 3, 1, 3, "ranks that divide the query heads only"),
-        case(8, 2, 2, 1, 4, "more ranks than key/value heads"),
-    ]
-
-
 HEADS = Task(
-    grade_id="shard-heads", cases=heads_cases,
-    misconceptions=[
+    grade_id="shard-heads", cases=lambda rng: [
+        Case(*drawn(rng, (D, n_heads * H), *[(D, n_kv_heads * H)] * 2, (n_heads * H, D)), n_heads,
+             n_kv_heads, rank, n_ranks, label=label)
+        for D, n_heads, n_kv_heads, H, rank, n_ranks, label in (
+            (18, 9, 3, 2, between(rng, 1, 3), 3, "grouped queries, three ranks"),
+            (16, 4, 4, 4, 2, 4, "as many key/value heads as query heads"),
+            (12, 6, 2, 3, 1, 2, "heads that together are wider than D"),
+            (36, 12, 4, 3, 1, 3, "ranks that divide the query heads only"),
+            (16, 8, 2, 2, 1, 4, "more ranks than key/value heads"))], misconceptions=[
         ("Wo[q]", {"Wo.chunk(n_ranks, dim=1)[rank]": "a rank needs the ROWS of W_o of its heads",
          "Wo": "W_o is whole", "Wo[kv]": "W_o has rows for the QUERY heads"}),
         ("Wq[:, q], Wk[:, kv], Wv[:, kv]", {"Wq[:, q], Wk[:, kv], Wk[:, kv]": "",
@@ -256,8 +233,7 @@ COPY_2 = (LISTS + "\n    for rank in range(n):\n        c = (rank + 1 - t)",)
 RING = Task(
     grade_id="ring", entry=("reduce_scatter_step", "all_gather_step"), drive=use_ring,
     cases=lambda rng: [Case(rng.integers(1, 1000, (n, n)).tolist(), label=f"{n} ranks")
-                       for n in (4, 2, 5)],
-    misconceptions=[
+                       for n in (4, 2, 5)], misconceptions=[
         ("+= chunks", {"= chunks"}), ("] = chunks", {"] += chunks"}),
         ("(rank - t)", {"(rank + 1 - t)": "reduce-scatter: in step t rank r sends chunk r - t",
          "(rank + t)": "reduce-scatter: rank r sends chunk r MINUS t"}),
@@ -302,16 +278,12 @@ def use_block(answer, x, matrices, n_heads, n_ranks):
     return {"y": answer.parallel_block(x, ranks, norms, attend, all_reduce), "summed": shapes}
 
 
-def block_cases(rng):
-    def case(L, D, F, n_ranks, label):  # heads of two columns
-        matrices = [normal(rng, *shape) for shape in (*[(D, D)] * 4, (D, F), (D, F), (F, D))]
-        return Case(normal(rng, L, D), matrices, D // 2, n_ranks, label=label)
-
-    return [case(4, 8, 6, 2, "two ranks"), case(1, 6, 9, 3, "three ranks, one token")]
-
-
 BLOCK = Task(
-    grade_id="block", entry="parallel_block", cases=block_cases, drive=use_block, compare=Close(),
+    grade_id="block", entry="parallel_block", drive=use_block, compare=Close(),
+    cases=lambda rng: [  # heads of two columns
+        Case(*drawn(rng, (L, D)), drawn(rng, *[(D, D)] * 4, (D, F), (D, F), (F, D)), D // 2,
+             n_ranks, label=label)
+        for L, D, F, n_ranks, label in ((4, 8, 6, 2, "two ranks"), (1, 6, 9, 3, "three ranks"))],
     misconceptions=[
         ("(z @", "(x + z @", "x = x +", "x =",
          "every rank's summand has x, so the sum holds it n times: add it once, outside"),

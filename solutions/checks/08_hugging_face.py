@@ -3,7 +3,7 @@
 tests/test_exercise_08.py compares the solutions with Transformers and Tokenizers themselves.
 """
 
-from grader.checks import Case, Exact, Probe, Task, between
+from grader.checks import Case, Probe, Task, between
 
 
 def make_tiny(seed, n_rows):
@@ -34,24 +34,20 @@ def tiny(rng, n_rows=17):
     return Probe(make_tiny, between(rng, 0, 10**6), n_rows)
 
 
-def merges_cases(rng):
-    def words(n, letters):
-        texts = ["".join(rng.choice(list(letters), size=between(rng, 1, 7))) for _ in range(n)]
-        return {text: between(rng, 1, 9) for text in texts}
+def words_of(rng, n, letters):
+    texts = ["".join(rng.choice(list(letters), size=between(rng, 1, 7))) for _ in range(n)]
+    return {text: between(rng, 1, 9) for text in texts}
 
-    return [
-        Case(words(12, "abcde"), 10, label="ten merges"),
-        Case(dict.fromkeys(words(9, "zyxba"), 1), 10, label="words that occur once each"),
+
+MERGES = Task(
+    grade_id="merges", entry="learn_merges", cases=lambda rng: [
+        Case(words_of(rng, 12, "abcde"), 10, label="ten merges"),
+        Case(dict.fromkeys(words_of(rng, 9, "zyxba"), 1), 10, label="words that occur once each"),
         Case({"aaaaa": 3, "aaa": between(rng, 1, 4), "baab": 2}, 3, label="a letter many times"),
         Case({"zzab": 2, "cd": 2, "abz": 1, "zz": 1}, 6, label="equally frequent pairs"),
         Case({"abc": 1, "x": 7}, 5, label="fewer pairs than merges"),
         Case({"aaa": 2, "bc": 3}, 1, label="two pairs in aaa, which overlap"),
-    ]
-
-
-MERGES = Task(
-    grade_id="merges", entry="learn_merges", cases=merges_cases,
-    misconceptions=[
+    ], misconceptions=[
         ("+ counts[word]", {"+ 1"}),
         ("in range(len(tokens) - 1)",
          {"in {tuple(tokens[j : j + 2]): j for j in range(len(tokens) - 1)}.values()"}),
@@ -69,20 +65,13 @@ MERGES = Task(
         ("in range(len(tokens)):", {"in range(len(tokens))[::-1]:"}),
     ])  # fmt: skip
 
-
-def padding_cases(rng):
-    b, c, d = (rng.integers(3, 100, size=n).tolist() for n in (3, 4, 6))
-    return [
-        Case([b, d, c], 0, label="three lengths"),
-        Case([[*b, 2, *c], [2, *c]], 2, label="pad_id within a prompt"),
-        Case([[90], [5, 6, 7, 8]], 0, label="a short prompt of a large id"),
-        Case([c], 1, label="a batch of one"),
-    ]
-
-
 PADDING = Task(
-    grade_id="padding", entry="pad_left", cases=padding_cases,
-    misconceptions=[
+    grade_id="padding", entry="pad_left", cases=lambda rng: [
+        *(Case([[7, 2, between(rng, 3, 99), 5, 6, 8], [2, 9, 5], [90]], pad_id, label=label)
+          for pad_id, label in ((0, "three lengths"), (2, "pad_id within a prompt"))),
+        Case([[90], [5, 6, 7, 8]], 0, label="a short prompt of a large id"),
+        Case([[7, 8]], 1, label="a batch of one"),
+    ], misconceptions=[
         ("[0] * n_pad + [1] * len(prompt)",
          {"[int(i != pad_id) for i in [pad_id] * n_pad + prompt]": "", "[1] * longest": "",
          "[1] * n_pad + [0] * len(prompt)": "the mask is turned round: 1 is a token"}),
@@ -105,27 +94,26 @@ def use_batch(answer, make, prompts, pad_id, n_new, own):
     before = model.generation_config.to_dict()
     model.register_forward_hook(lambda *_: passes.append(1))
     new = answer.continue_batch(model, prompts, pad_id, n_new)
-    return {"new ids": new, "one call": len(passes) <= n_new,
-            "the model's settings as before": model.generation_config.to_dict() == before}
+    return {
+        "new ids": new,
+        "one call": len(passes) <= n_new,
+        "the model's settings as before": model.generation_config.to_dict() == before,
+    }
 
 
-def batch_cases(rng):
-    def case(pad_id, n_new, label, lengths=(3, 1, 6, 2, 5, 4), **own):
-        prompts = [rng.integers(1, 17, size=n).tolist() for n in lengths]
-        return Case(tiny(rng), prompts, pad_id, n_new, own, label=label)
-
-    return [
-        case(0, 10, "a batch"),
-        *(case(1, 10, "padded with the end token") for _ in range(2)),
-        case(0, 9, "a model that samples by itself", do_sample=True),
-        case(0, 9, "a model with another end token", eos_token_id=[9, 12][between(rng, 0, 2)]),
-        case(0, 1, "one prompt, one new token", lengths=(4,)),
-    ]
+def batch_case(rng, pad_id, n_new, label, lengths=(3, 1, 6, 2, 5, 4), **own):
+    prompts = [rng.integers(1, 17, size=n).tolist() for n in lengths]
+    return Case(tiny(rng), prompts, pad_id, n_new, own, label=label)
 
 
 BATCH = Task(
-    grade_id="batch", entry="continue_batch", cases=batch_cases, drive=use_batch,
-    misconceptions=[
+    grade_id="batch", entry="continue_batch", drive=use_batch, cases=lambda rng: [
+        batch_case(rng, 0, 10, "a batch"),
+        *(batch_case(rng, 1, 10, "padded with the end token") for _ in range(2)),
+        batch_case(rng, 0, 9, "a model that samples by itself", do_sample=True),
+        batch_case(rng, 0, 9, "a model with another end token", eos_token_id=between(rng, 5, 15)),
+        batch_case(rng, 0, 1, "one prompt, one new token", lengths=(4,)),
+    ], misconceptions=[
         ("mask, **", "(ids != pad_id).long(), **",
          "a prompt may hold pad_id: make the mask from lengths"),
         ("attention_mask=mask, ", "",
@@ -147,26 +135,19 @@ BATCH = Task(
          "the answers are right, but take ONE call of generate, for the whole batch"),
     ])  # fmt: skip
 
-
-def precedence_cases(rng):
-    default = {"do_sample": False, "top_k": 50, "top_p": 1.0, "temperature": 1.0, "num_beams": 1,
-               "max_length": 20, "max_new_tokens": None, "eos_token_id": None,
-               "early_stopping": False}  # fmt: skip
-    own = {"do_sample": True, "temperature": between(rng, 5, 8) / 10, "top_k": None,
-           "top_p": between(rng, 7, 9) / 10, "eos_token_id": 2}  # fmt: skip
-    config = {"top_k": between(rng, 5, 20), "temperature": None, "top_p": 0.95, "max_length": 100}
-    cases = {
-        "False and 0 in the call": ({"do_sample": False, "top_k": 0, "max_new_tokens": 8}, None),
-        "None in the call": ({"top_k": None}, None),
-        "a config and a call": ({"top_p": None, "num_beams": 4}, config),
-        "False in a config": ({}, {"do_sample": False}),
-        "new names": ({"penalty_alpha": 0.6}, {"length_penalty": 0.0, "min_p": None}),
-    }
-    return [Case(*first, own, default, label=label) for label, first in cases.items()]
-
-
+DEFAULT = {"do_sample": False, "top_k": 50, "top_p": 1.0, "temperature": 1.0, "num_beams": 1,
+           "max_length": 20, "max_new_tokens": None, "eos_token_id": None}  # fmt: skip
+OWN = {"do_sample": True, "temperature": 0.7, "top_k": None, "top_p": 0.8, "eos_token_id": 2}
+CONFIG = {"top_k": 12, "temperature": None, "top_p": 0.95, "max_length": 100}
 PRECEDENCE = Task(
-    grade_id="precedence", entry="effective_settings", cases=precedence_cases,
+    grade_id="precedence", entry="effective_settings", cases=lambda rng: [
+        Case(call, config, OWN, DEFAULT | {"early_stopping": between(rng, 3, 9)}, label=label)
+        for label, call, config in (
+            ("False and 0 in the call", {"do_sample": False, "top_k": 0, "max_length": 8}, None),
+            ("None in the call", {"top_k": None}, None),
+            ("a config and a call", {"top_p": None, "num_beams": 4}, CONFIG),
+            ("False in a config", {}, {"do_sample": False}),
+            ("new names", {"penalty_alpha": 0.6}, {"length_penalty": 0.0, "min_p": None}))],
     misconceptions=[
         ("(default, own, config or {})", {"(default, own if config is None else config)",
          "(own, default, config or {})", "(default, config or {}, own)"}),
@@ -199,18 +180,16 @@ def use_tags(answer, make, earlier, tags):
     shown = tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True)
     return {"tokens": tokenizer.tokenize(text), "saved": saved_tokenizer.tokenize(text),
             "shown": shown, "special": set(tokenizer.all_special_tokens), "rows": len(new),
-            "old rows": new[: len(old)].equal(old), "loaded": [model is not given, tokenizer is not words],
-            "in the folder": new.equal(there)}  # fmt: skip
+            "loaded": [model is not given, tokenizer is not words],
+            "old rows": new[: len(old)].equal(old), "in the folder": new.equal(there)}  # fmt: skip
 
 
 TAGS = Task(
-    grade_id="tags", entry="add_tags", drive=use_tags,
-    cases=lambda rng: [
+    grade_id="tags", entry="add_tags", drive=use_tags, cases=lambda rng: [
         Case(tiny(rng, 19), ["<one>", "[two]"], ["<tool>", "<a b>"], label="special ones before"),
         Case(tiny(rng, 40), ["<one>"], ["<x>", "<y>", "<z>"], label="spare rows"),
         Case(tiny(rng), [], [], label="no tags"),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         ("tokenizer.add_special_tokens(added, replace_extra_special_tokens=False)",
          {"tokenizer.add_tokens(tags)"}), (", replace_extra_special_tokens=False", {""}),
         ("max(len(tokenizer), n_rows)", {"len(tokenizer)": "",
@@ -233,21 +212,18 @@ def use_stop(answer, make, texts, prompt_len, stop):
     return [criteria(ids[:, :n], None).tolist() for n in lengths]
 
 
-def stop_cases(rng):
-    texts = ["the dog sees the big cat", "a cat likes the big dog", "the big dog sees the cat",
-             "the cat hears a dog <end>", "big dog big dog a bird"]  # fmt: skip
-    texts = [texts[i] for i in rng.permutation(5)]
-    cases = (2, "dog"), (1, "the big"), (3, "ig do"), (0, "cat"), (6, "bird"), (2, "<end>")
-    return [*(Case(tiny(rng), texts, *case, label="a batch") for case in cases),
-            Case(tiny(rng), ["a bird", "assistant cat"], 1, "sis", label="prompts of any length"),
-            Case(tiny(rng), ["a dog" + 4 * " hears the cat"], 1, "dog", label="long ago"),
-            Case(tiny(rng), texts[:1], 3, "a", label="one row")]  # fmt: skip
-
-
+TEXTS = ["the dog sees the big cat", "a cat likes the big dog", "the big dog sees the cat",
+         "the cat hears a dog <end>", "big dog big dog a bird"]  # fmt: skip
 FOUND = "[self.stop in text for text in texts]"
 STOP = Task(
-    grade_id="stop", entry="StopAtText", cases=stop_cases, drive=use_stop,
-    misconceptions=[
+    grade_id="stop", entry="StopAtText", drive=use_stop, cases=lambda rng: [
+        Case(tiny(rng), rng.permutation(texts).tolist(), n, stop, label=label)
+        for texts, n, stop, label in (
+            *((TEXTS, n, stop, "a batch") for n, stop in ((2, "dog"), (1, "the big"), (3, "ig do"),
+                                                          (0, "cat"), (6, "bird"), (2, "<end>"))),
+            (["a bird", "assistant cat"], 1, "sis", "prompts of any length"),
+            (["a dog" + 4 * " hears the cat"], 1, "dog", "a stop text long ago"),
+            (TEXTS[:1], 3, "a", "one row"))], misconceptions=[
         ("input_ids[:, self.prompt_len :]", {"input_ids"}),
         ("input_ids[:, self.prompt_len :])",
          "input_ids)\n        n = len(self.tokenizer.decode(input_ids[0, : self.prompt_len]))",
@@ -274,27 +250,19 @@ def use_template(answer, make, messages, add_generation_prompt, end):
     return tokenizer.apply_chat_template(messages, **settings)
 
 
-def template_cases(rng):
-    def case(roles, prompt, end, label):
-        texts = [f"Text {between(rng, 1, 99)}. {{{{x}}}}", "  two\n lines \n", "", "\tA", "<b>"]
-        messages = [{"role": role, "content": texts[i]} for i, role in enumerate(roles.split())]
-        return Case(tiny(rng), messages, prompt, end, label=label)
-
-    return [
-        case("user assistant user assistant user", True, "<end>", "a long talk"),
-        case("system user assistant", True, "<pad>", "with a system message"),
-        case("system system user", False, "<end>", "two system messages"),
-        case("user system", False, "<unk>", "the system comes second"),
-        case("user", False, "<end>", "one message"),
-        case("tool user tool assistant", True, "<end>", "another role"),
-        case("assistant user", False, "<end>", "the assistant begins"),
-    ]
-
-
+CONTENTS = ["Text 12. {{x}}", "  two\n lines \n", "", "\tA", "<b>"]
 FIRST, ASKED = "{% if messages[0].role != 'system' %}", "{% if add_generation_prompt %}"
 TEMPLATE = Task(
-    grade_id="template", entry="chat_template", cases=template_cases, drive=use_template,
-    misconceptions=[
+    grade_id="template", entry="chat_template", drive=use_template, cases=lambda rng: [
+        Case(tiny(rng), [{"role": role, "content": content} for role, content
+             in zip(roles.split(), CONTENTS, strict=False)], prompt, end, label=label)
+        for roles, prompt, end, label in (
+            ("user assistant user assistant user", True, "<end>", "a long talk"),
+            ("system user assistant", True, "<pad>", "with a system message"),
+            ("system system user", False, "<end>", "two system messages"),
+            ("user system", False, "<unk>", "the system comes second"),
+            ("assistant user", False, "<end>", "the assistant begins"),
+            ("tool user tool assistant", True, "<end>", "another role"))], misconceptions=[
         (ASKED, {"{% if true %}": "", "{% if false %}": "", "{% if add_generation_prompt and "
          "messages[-1].role == 'user' %}": "add_generation_prompt decides alone, whoever spoke "
          "last"}), (" | trim", {""}), (FIRST, {"{% if false %}", "{% if true %}"}),
@@ -321,27 +289,21 @@ def use_pipeline(answer, make, own, made, texts, called):
     return {"answers": pipe(texts, **called), "a call after it, with nothing given": pipe("a bird")}
 
 
-def pipeline_cases(rng):
-    texts = ["the cat sees a dog", "a bird", "the small red bird hears the big dog", "dog", "the"]
-    both, other = {"system": "likes red", "max_new_tokens": 9}, {"system": "the bird hears"}
-
-    def case(label, texts=texts, made=both, own=(), **called):
-        return Case(tiny(rng), dict(own), made, texts, called, label=label)
-
-    return [
-        case("one question", texts[0], {}, max_new_tokens=between(rng, 8, 12)),
-        case("nothing given", made={}, own={"eos_token_id": None}),
-        case("given when it was made"),
-        case("a system message in the call", made={"max_new_tokens": 9}, **other),
-        case("both in the call", **other, max_new_tokens=5),
-        case("a batch", batch_size=5),
-        case("a model that samples by itself", own={"do_sample": True}),
-    ]
+def pipeline_case(rng, label, texts=TEXTS, made=(), own=(), **called):
+    return Case(tiny(rng), dict(own), dict(made), texts, called, label=label)
 
 
+BOTH, OTHER = {"system": "likes red", "max_new_tokens": 9}, {"system": "the bird hears"}
 PIPELINE = Task(
-    grade_id="pipeline", entry="ChatPipeline", cases=pipeline_cases, drive=use_pipeline,
-    misconceptions=[
+    grade_id="pipeline", entry="ChatPipeline", drive=use_pipeline, cases=lambda rng: [
+        pipeline_case(rng, "one question", "a bird", max_new_tokens=between(rng, 8, 12)),
+        pipeline_case(rng, "nothing given", own={"eos_token_id": None}),
+        pipeline_case(rng, "given when it was made", made=BOTH),
+        pipeline_case(rng, "a system message in the call", made={"max_new_tokens": 9}, **OTHER),
+        pipeline_case(rng, "both in the call", made=BOTH, **OTHER, max_new_tokens=5),
+        pipeline_case(rng, "a batch", made=BOTH, batch_size=5),
+        pipeline_case(rng, "a model that samples by itself", own={"do_sample": True}),
+    ], misconceptions=[
         ("add_generation_prompt=True, ", "", "it isn't the assistant's turn yet"),
         ("output[:, inputs", "output[:, 0 * inputs", "cut the prompt off"),
         (", skip_special_tokens=True", "", "decode without the special tokens"),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from grader.checks import Case, Close, Exact, Task, between
+from grader.checks import Case, Close, Task, between
 
 PRODUCT, STEPS = "0.3 * 0.8 * 0.6", '["bc", "aa"], ["bca", "aaa"]], "probability": '
 TRACK = Task(
@@ -19,26 +19,20 @@ TRACK = Task(
          "back to it"}),
     ])  # fmt: skip
 
-
-def choice_cases(rng):
-    given = {
-        "penalty 0": ([(2, -2.0), (8, -4.0), (5, -3.0)], 0.0),
-        "a negative penalty": ([(9, -2.2), (2, -2.3)], -1.0),
-        "long and likely": ([(2, -3.0), (9, -2.5)], 1.0),
-        "a short text with the better mean": ([(2, -1.0), (8, -4.8)], 1.0),
-        "nearly equal scores": ([(50, -50.04), (50, -50.03)], 1.0),
-        "equal scores": ([(4, -4.0), (2, -2.0)], 1.0),
-        "scores below -1000: begin with -inf": ([(9, -9e4), (9, -8e4)], 0.5),
-    }
-    for x in (0.5, 1.0, 1.5, 2.0):
-        pairs = zip(rng.integers(1, 30, 8).tolist(), rng.uniform(0.8, 1.2, 8), strict=True)
-        given[f"penalty {x}, eight texts"] = ([(n, -round(float(n * y), 3)) for n, y in pairs], x)
-    return [Case(*arguments, label=label) for label, arguments in given.items()]
-
-
 CHOICE = Task(
-    grade_id="choice", entry="best_hypothesis", cases=choice_cases,
-    misconceptions=[
+    grade_id="choice", entry="best_hypothesis", cases=lambda rng: [
+        *(Case(pairs, penalty, label=label) for label, pairs, penalty in (
+            ("penalty 0", [(2, -2.0), (8, -4.0), (5, -3.0)], 0.0),
+            ("a negative penalty", [(9, -2.2), (2, -2.3)], -1.0),
+            ("long and likely", [(2, -3.0), (9, -2.5)], 1.0),
+            ("a short text with the better mean", [(2, -1.0), (8, -4.8)], 1.0),
+            ("nearly equal scores", [(50, -50.04), (50, -50.03)], 1.0),
+            ("equal scores", [(4, -4.0), (2, -2.0)], 1.0),
+            ("scores below -1000: begin with -inf", [(9, -9e4), (9, -8e4)], 0.5))),
+        *(Case([(n, -round(n * y, 3)) for n, y in zip(rng.integers(1, 30, 8).tolist(),
+                rng.uniform(0.8, 1.2, 8).tolist(), strict=True)], x, label="eight texts")
+          for x in (0.5, 1.0, 1.5, 2.0)),
+    ], misconceptions=[
         ("total / n_tokens**length_penalty",
          {"total * n_tokens**length_penalty": "divide by the length to the power, don't multiply",
          "total + length_penalty * n_tokens": "", "total": "plain sums favour short texts",
@@ -53,22 +47,21 @@ CHOICE = Task(
     ])  # fmt: skip
 
 
-def select_cases(rng):
-    def case(num_beams, ends, eos=0):
-        scores = sorted((-rng.exponential(1.0, 2 * num_beams) - 0.1).round(3).tolist())[::-1]
-        others = rng.choice([eos - 1, eos + 1, *range(20, 30)], 2 * num_beams).tolist()
-        tokens = [between(rng, eos, eos + 1) if i in ends else token for i, token in enumerate(others)]
-        parents = rng.integers(0, num_beams, 2 * num_beams).tolist()
-        return Case(list(zip(scores, parents, tokens, strict=True)), num_beams, eos)
-
-    equal = [(-1.0, 0, 5), (-1.0, 1, 9), (-1.0, 2, 7), (-1.0, 1, 4)]
-    zero = [Case(equal, 2, 9, label="equally good candidates"), case(3, {1}, eos=40000), case(3, {0, 2, 4}), case(4, {1, 3, 6}), case(3, set()), case(3, {2, 3})]
-    return [*zero, case(3, {0, 2, 4}, eos=7), case(3, {1, 4}, eos=1)]
+def select_case(rng, num_beams, ends, eos=0):
+    scores = sorted((-rng.exponential(1.0, 2 * num_beams) - 0.1).round(3).tolist())[::-1]
+    tokens = rng.choice([eos - 1, eos + 1, *range(20, 30)], 2 * num_beams).tolist()
+    for i in ends:
+        tokens[i] = between(rng, eos, eos + 1)
+    parents = rng.integers(0, num_beams, 2 * num_beams).tolist()
+    return Case(list(zip(scores, parents, tokens, strict=True)), num_beams, eos)
 
 
 SELECT = Task(
-    grade_id="select", cases=select_cases,
-    misconceptions=[
+    grade_id="select", cases=lambda rng: [
+        *(select_case(rng, *each) for each in ((3, {0, 2, 4}), (4, {1, 3, 6}), (3, ()), (3, {2, 3}),
+                                               (3, {0, 2, 4}, 7), (3, {1, 4}, 1), (3, {1}, 40000))),
+        Case([(-1.0, 0, 5), (-1.0, 1, 9), (-1.0, 2, 7), (-1.0, 1, 4)], 2, 9, label="equal scores"),
+    ], misconceptions=[
         ("candidates if c[2] != eos][:num_beams]", {"candidates[:num_beams] if c[2] != eos]"}),
         ("[:num_beams] if", {" if"}),
         ("return running, finished", {"return finished, running": "",
@@ -76,7 +69,6 @@ SELECT = Task(
         (" if c[2] != eos", "", "a text that has ended must not run on"),
         ("c[2] !=", "c[1] !=", "c[2] ==", "c[1] ==", "c[1] is the parent; the token is c[2]"),
         ("c[2] != eos", "c[2]", "c[2] == eos", "not c[2]", "the end is `eos`, not always 0"),
-        ("c[2] !=", "c[2] is not", "c[2] ==", "c[2] is", "compare numbers with ==, not with is"),
         ("in candidates if", "in sorted(candidates)[::-1] if",
          "the candidates are in order: don't sort them, which changes the order of equals"),
     ])  # fmt: skip
@@ -95,8 +87,7 @@ def stopping_case(rng, penalty, worst, n_missing=0):
 
 LENGTH = "max_new_tokens if length_penalty > 0 else n_tokens"
 STOPPING = Task(
-    grade_id="stopping", entry="can_stop",
-    cases=lambda rng: [
+    grade_id="stopping", entry="can_stop", cases=lambda rng: [
         *(stopping_case(rng, penalty, worst)
           for penalty in (-1.0, -0.5, 0.0, 0.5, 1.0, 2.0) for worst in (0.9, 1.1)),
         stopping_case(rng, 0.5, 2.6),  # it would end worse, and go on at the old price worse still
@@ -104,8 +95,7 @@ STOPPING = Task(
         stopping_case(rng, 1.0, 0.5, n_missing=1),
         Case([], -5.0, 2, 3, 9, 1.0, label="nothing has finished"),
         Case([-0.5, -0.25], -4.0, 2, 3, 8, 1.0, label="exactly as good as the worst"),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         (LENGTH, {"n_tokens": "this scores the running text as if it ended now; with a positive "
          "penalty its best case lies at the limit", "max_new_tokens": "",
          LENGTH.replace(" if", " - n_tokens or 1 if"): "the length at the limit is max_new_tokens, "
@@ -132,17 +122,13 @@ def use_plan(answer, rows, parents):
             "a row for each beam": len(set(new_rows)), "rows in use": len(held)}  # fmt: skip
 
 
-def plan_cases(rng):
-    given = [([1, 2, 0], [2, 0, 1]), ([2, 0, 1], [1, 1, 1]), ([0], [0]), ([3, 0, 1, 2], [0, 1])]
-    given += [([0, 1, 2], [1, 1, 0]), ([3, 0, 1, 2], [1, 1, 2])]  # another row is needed, or free
-    sizes = [(5, 5), (8, 8), (8, 8), (6, 4)]
-    given += [(rng.permutation(n).tolist(), rng.integers(0, n, new).tolist()) for n, new in sizes]
-    return [Case(rows, parents, label=f"{len(parents)} beams") for rows, parents in given]
-
-
 PLAN = Task(
-    grade_id="follow", entry="plan_copies", cases=plan_cases, drive=use_plan,
-    misconceptions=[
+    grade_id="follow", entry="plan_copies", drive=use_plan, cases=lambda rng: [
+        Case(rows, parents, label=f"{len(parents)} beams") for rows, parents in (
+            ([1, 2, 0], [2, 0, 1]), ([2, 0, 1], [1, 1, 1]), ([0], [0]), ([3, 0, 1, 2], [0, 1]),
+            ([0, 1, 2], [1, 1, 0]), ([3, 0, 1, 2], [1, 1, 2]),  # another row is needed, or free
+            *((rng.permutation(n).tolist(), rng.integers(0, n, new).tolist())
+              for n, new in ((5, 5), (8, 8), (8, 8), (6, 4))))], misconceptions=[
         ("[rows[parent] for parent in parents]", "list(parents)",
          "parents are places of beams; the past of old beam b is in row rows[b]"),
         ("if row in new_rows:", {"if False:": "two beams get the same row",

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from grader.checks import Case, Close, Exact, Probe, Task, between
+from grader.checks import Case, Close, Probe, Task, between
 
 
 def distribution(rng, size, flat=1.0):
@@ -14,15 +14,13 @@ def distribution(rng, size, flat=1.0):
 
 
 TEMPERATURE = Task(
-    grade_id="temperature", entry="softmax", compare=Close(),
-    cases=lambda rng: [
+    grade_id="temperature", entry="softmax", compare=Close(), cases=lambda rng: [
         *(Case(rng.normal(0, 2, n).tolist(), t) for n, t in ((6, 0.7), (9, 1.8))),
         Case([1000.0, 999.0, -math.inf], 0.5, label="huge logits"),
         Case([-15000.0, -15002.0, -math.inf], 2.0, label="very small logits"),
         Case([0.0, -800.0], 1000.0, label="a high temperature"),
         Case([-3.0], 0.5, label="a single token"),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         (") / temperature)", {") * temperature)", "))"}), ("w / sum(weights)", {"w"}),
         ("(x - highest)", "x", "exp overflows: subtract the largest logit first"),
         ("(x - highest) / temperature", "x / temperature - highest",
@@ -35,16 +33,14 @@ TEMPERATURE = Task(
     ])  # fmt: skip
 
 TOP_K = Task(
-    grade_id="top-k", compare=Close(),
-    cases=lambda rng: [
+    grade_id="top-k", compare=Close(), cases=lambda rng: [
         *(Case(distribution(rng, n), k) for n, k in ((7, 3), (12, 5))),
         Case([0.1, 0.2, 0.4, 0.2, 0.1], 2, label="ties"),
         Case([0.25, 0.25, 0.125, 0.375], 3, label="ties above the k-th"),
         Case([0.25, 0.375, 0.375], 1, label="two likeliest tokens"),
         Case([0.3, 0.301, 0.399], 2, label="nearly equal"),
         Case(distribution(rng, 3), 50, label="k above the vocabulary"),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         ("p / sum(kept) for", {"p for", "p / sum(sorted(probs)[-k:]) for"}),
         ("p >= smallest", {"p > smallest"}),
         ("p >= smallest else 0.0 for p in probs]", {"sum(q > p for q in probs) + "
@@ -55,8 +51,7 @@ TOP_K = Task(
     ])  # fmt: skip
 
 TOP_P = Task(
-    grade_id="top-p", compare=Close(),
-    cases=lambda rng: [
+    grade_id="top-p", compare=Close(), cases=lambda rng: [
         Case(distribution(rng, 8), 0.8),
         Case(distribution(rng, 20, flat=0.4), 0.92),
         Case([0.05, 0.15, 0.5, 0.3], 0.6, label="the token that crosses p"),
@@ -66,12 +61,11 @@ TOP_P = Task(
         Case([0.2, 0.2, 0.2, 0.2, 0.2], 0.5, label="equal tokens"),
         Case([0.2, 0.5, 0.3], 0.0, label="p = 0: one token stays"),
         Case([0.496, 0.3, 0.104, 0.1], 0.8, label="a slack must be tiny"),  # .796
-    ],
-    misconceptions=[
+    ], misconceptions=[
         ("order:\n",
          {"order:\n        if kept and total + probs[token] > p + 1e-12:\n            break\n"}),
         ("q / total if", {"q if": "", "q / p if": "",
-         "q / sum(probs) if": "divide by what is kept"}),
+         }),
         ("total >= p - 1e-12", {"total >= p": "", "total > p + 1e-12": "",
          "total >= p - 0.01": "a hundredth is too much slack: rounding is below 1e-12"}),
         ("    for token in order:",
@@ -84,10 +78,8 @@ TOP_P = Task(
         ("in order", "in range(len(probs))", "the LIKELIEST tokens come first: sort"),
     ])  # fmt: skip
 
-
 DIFFERENT = Task(
-    grade_id="draw", entry="draw_different",
-    cases=lambda rng: [
+    grade_id="draw", entry="draw_different", cases=lambda rng: [
         *(Case([0.125, 0.0, 0.5, 0.25, 0.125], [u], label="a boundary") for u in (0.0, 0.125)),
         Case([0.25, 0.5, 0.25], [0.25, 0.5], label="a boundary in each round"),
         *(Case(distribution(rng, 6), rng.uniform(0, 0.999, 4).round(4).tolist()) for _ in range(6)),
@@ -95,10 +87,9 @@ DIFFERENT = Task(
         # the sum of ten times 0.1 is this very u in floating point
         Case([0.1] * 10 + [0.0], [0.9999999999999999], label="u just below 1"),
         Case([0.35, 0.2, 0.3, 0.15, 0.0], [0.0, 0.9999999999999999], label="u just below 1, again"),
-        Case([0.27, 0.37, 0.17, 0.09, 0.1], [0.9999999999999999] * 2, label="u just below 1, twice"),
+        Case([0.27, 0.37, 0.17, 0.09, 0.1], [0.9999999999999999] * 2, label="u below 1, twice"),
         Case([0.5, 0.5], [], label="no number"),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         ("        left[token] = 0.0\n", {""}), (" / total", {""}), ("u < end", {"u <= end"}),
         ("left[token] = 0.0", {"del left[token]"}),
         ("enumerate(left) if", "sorted(enumerate(left), key=lambda pair: -pair[1]) if",

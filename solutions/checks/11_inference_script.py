@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from grader.checks import Case, Close, Exact, Probe, Task, between
+from grader.checks import Case, Close, Probe, Task, between
 
 
 def a_script(task):
@@ -21,22 +21,18 @@ def a_mute_script(task):
     """It returns nothing, whatever it is told."""
 
 
-def silent_cases(rng):
-    task = {"prompt": "ab", "n": 2, "draw": True, "seed": 5, "k": 9, "beams": 1, "penalty": 0}
-    changes = {"seed": 6, "penalty": 2, "prompt": "b", "k": 1, "draw": False, "beams": 4, "n": 3}
-    script = Probe(a_script)
-    return [
-        Case(script, task, changes, label="a script that refuses"),
-        Case(script, task, dict(reversed(changes.items())), label="another order of the changes"),
-        Case(script, task | {"beams": 2}, changes | {"k": -1}, label="beams, and a refused value"),
-        Case(script, task, {"k": 7, "n": 2, "seed": 1}, label="changes that change nothing"),
-        Case(script, task, {}, label="no changes"),
-        Case(Probe(a_mute_script), task, {"seed": 1, "n": 3}, label="a script that returns None"),
-    ]
-
-
+TASK = {"prompt": "ab", "n": 2, "draw": True, "seed": 5, "k": 9, "beams": 1, "penalty": 0}
+CHANGES = {"seed": 6, "penalty": 2, "prompt": "b", "k": 1, "draw": False, "beams": 4, "n": 3}
 SILENT = Task(
-    grade_id="silent", entry="silent_pairs", cases=silent_cases,
+    grade_id="silent", entry="silent_pairs", cases=lambda rng: [
+        Case(Probe(script), TASK | {"seed": between(rng, 9, 99), "beams": n}, changes, label=label)
+        for script, n, changes, label in (
+            (a_script, 1, CHANGES, "a script that refuses"),
+            (a_script, 1, dict(reversed(CHANGES.items())), "another order of the changes"),
+            (a_script, 2, CHANGES | {"k": -1}, "beams, and a refused value"),
+            (a_script, 1, {"k": 7, "n": 2, "seed": 1}, "changes that change nothing"),
+            (a_script, 1, {}, "no changes"),
+            (a_mute_script, 1, {"seed": 1, "n": 3}, "a script that returns None"))],
     misconceptions=[
         ("before = run(one)", {"run(one)\n            before = run(task)"}),
         ("run(one | {second", "run(task | {second",
@@ -56,19 +52,14 @@ SILENT = Task(
         ("(first, second)", "(second, first)", "first is changed first"),
     ])  # fmt: skip
 
-
-def waits_cases(rng):
-    texts = ["", "a", "aa", "\nUse", "it ends.\n", "aabaaba", "ab" * between(rng, 2, 5)]
-    stops = [["bc", "aab"], ["\nUser", "\n\n"], ["aba!", "b\n#"], ["abab#", "xx"], ["b"], []]
-    return [Case(text, some, label="a text and its stops") for text in texts for some in stops
-            if not any(stop in text for stop in some)] + [
-                Case("so aab", ["b!", "aab#"], label="two stops of which both may begin")
-            ]  # fmt: skip
-
-
+ENDS = ["", "a", "aa", "\nUse", "it ends.\n", "aabaaba", "abababab"]
+STOPS = [["bc", "aab"], ["\nUser", "\n\n"], ["aba!", "b\n#"], ["abab#", "xx"], ["b"], []]
 WAITS = Task(
-    grade_id="waits", cases=waits_cases,
-    misconceptions=[
+    grade_id="waits", cases=lambda rng: [
+        *(Case(text, stops, label="a text and its stops") for text in ENDS for stops in STOPS
+          if not any(stop in text for stop in stops)),
+        Case("so aab", ["b!", "aab#"], label="two stops of which both may begin"),
+    ], misconceptions=[
         ("max((", {"min(("}), ("for stop in stops for", {"for stop in stops[:1] for"}),
         ("max((", "next((", "range(1, len(stop))", "range(len(stop))[:0:-1]", "default=0", {"0"}),
         ("if text.endswith(start)", {"if len(start) <= len(text)"}),
@@ -79,10 +70,8 @@ WAITS = Task(
         (", default=0)", ", default=None)", "where nothing waits, the answer is 0"),
     ])  # fmt: skip
 
-
-def stop_cases(rng):
-    long = ["".join(rng.choice(list("abab\n"), size=n)) for n in rng.integers(0, 4, size=20)]
-    return [
+STOP = Task(
+    grade_id="stop", entry="shown", cases=lambda rng: [
         Case(["A:", " 4", "2", ".\n", "Q", ":", " 1"], ["\nQ:"], label="a stop in three pieces"),
         Case(["A: 42\nQ: 1", " + 1"], ["Q:", "\n"], label="two stops in one piece"),
         Case(["x", "abcd y"], ["bc", "abcd"], label="a stop inside another"),
@@ -92,13 +81,9 @@ def stop_cases(rng):
         Case(["one", " two", "\n"], [], label="no stop strings"),
         Case([], ["STOP"], label="no pieces"),
         Case(["one", " END two"], ["STOP", "END"], label="one of two stops"),
-        Case(long, ["abba", "b\n\na"], label="a longer text"),
-    ]
-
-
-STOP = Task(
-    grade_id="stop", entry="shown", cases=stop_cases,
-    misconceptions=[
+        Case(["".join(rng.choice(list("abab\n"), size=n)) for n in rng.integers(0, 4, size=20)],
+             ["abba", "b\n\na"], label="a longer text"),
+    ], misconceptions=[
         ("waiting + piece", "piece", "len(text) - waits(text, stops)", {"len(text)"}),
         ("text[: min(found)]", "text[len(waiting) : min(found)]", "text[:cut]", "piece",
          "text[cut:]", "text", "[*result, waiting]", {'[*result, ""]'}),
@@ -135,8 +120,7 @@ def logprob_cases(rng):
 
 
 LOGPROBS = Task(
-    grade_id="logprobs", compare=Close(), cases=logprob_cases,
-    misconceptions=[
+    grade_id="logprobs", compare=Close(), cases=logprob_cases, misconceptions=[
         ("[position - 1]", {"[position]"}), ("-row[i]", {"(-row[i], -i)"}),
         ("x - log_sum for", {"(math.log(p) if (p := math.exp(x - log_sum)) else -math.inf) for": "",
          "math.exp(x - log_sum) for": "these are the probabilities: their logarithms are asked "
@@ -152,24 +136,20 @@ LOGPROBS = Task(
     ])  # fmt: skip
 
 
-def latency_cases(rng):
-    def call(n_tokens, slow=1.0):
-        start, first = rng.uniform(10, 2000), rng.uniform(0.2, 0.9) * slow
-        steps = rng.uniform(0.02, 0.06, n_tokens - 1) * slow
-        return np.cumsum([start, first, *steps]).round(6).tolist()
-
-    return [
-        Case([call(9, slow=5), call(3), call(20, slow=2), call(8)]),
-        Case([call(4, slow=9), call(1), call(7)], label="a call with one token"),
-        Case([call(4, slow=9), call(5)], label="a single call"),
-        Case([call(4, slow=0.1), call(5), call(3), call(9, 3)], label="a warm-up that is fast"),
-        Case([call(4, slow=9), call(1), call(1)], label="no call with two tokens"),
-    ]
+def call(rng, n_tokens, slow=1.0):
+    start, first = rng.uniform(10, 2000), rng.uniform(0.2, 0.9) * slow
+    steps = rng.uniform(0.02, 0.06, n_tokens - 1) * slow
+    return np.cumsum([start, first, *steps]).round(6).tolist()
 
 
 LATENCY = Task(
-    grade_id="latency", entry="latencies", cases=latency_cases, compare=Close(),
-    misconceptions=[
+    grade_id="latency", entry="latencies", compare=Close(), cases=lambda rng: [
+        Case([call(rng, *each) for each in calls], label=label) for calls, label in (
+            (((9, 5), (3,), (20, 2), (8,)), "several calls"),
+            (((4, 9), (1,), (7,)), "a call with one token"),
+            (((4, 9), (5,)), "a single call"),
+            (((4, 0.1), (5,), (3,), (9, 3)), "a warm-up that is fast"),
+            (((4, 9), (1,), (1,)), "no call with two tokens"))], misconceptions=[
         ("calls[1:]", {"calls"}), ("len(times) - 2", {"len(times) - 1"}),
         ("sum(first) / len(first)", '__import__("statistics").median(first)',
          "ttft_ms is the mean of the calls, not their median"),
@@ -217,31 +197,23 @@ def use_stream(answer, pieces, writes, stops, max_new_tokens, end_id):
     return log if prompt == [4, 1] else [*log, prompt]
 
 
-def stream_cases(rng):
-    words = b"<end>|Hi|\xf0\x9f|\xa6\x8a|.|\nUs|er: |e|aa|ab|".split(b"|")
-
-    def case(writes, stops, max_new_tokens=9, label=""):
-        return Case([list(word) for word in words], writes, stops, max_new_tokens, 0, label=label)
-
-    return [
-        case([1, 10, 4, 7, 0], [], label="an end token"),
-        case([0], ["Hi"], label="an end token at once"),
-        case([1, 2, 3, 4, 0], ["!"], label="half a character"),
-        case([1, 2, 3, 7], [], 2, label="cut within a character"),
-        case([1, 2, 1, 4, 0], [], label="a half that stays one: only at the END it waits"),
-        case([1, 5, 6, 4], ["\nUser"], label="a stop string across tokens"),
-        case([1, 5, 7, 4, 0], ["\nUser"], label="a false start"),
-        case([8, 8, 9, 1], ["aab"], label="a shorter beginning"),
-        case([1, 4, 5, 5, 0], ["\nUs\nUser"], label="an end token while text waits"),
-        case([1, 7, 4, 4], ["..."], 4, label="the last token while text waits"),
-        case([7, 6, 1, 1], ["r", "ee"], label="two stop strings"),
-        case([7] * 9, [], between(rng, 1, 7), label="a length"),
-    ]
-
-
+WORDS = [list(word) for word in b"<end>|Hi|\xf0\x9f|\xa6\x8a|.|\nUs|er: |e|aa|ab|".split(b"|")]
 STREAM = Task(
-    grade_id="stream", cases=stream_cases, drive=use_stream,
-    misconceptions=[
+    grade_id="stream", drive=use_stream, cases=lambda rng: [
+        Case(WORDS, writes, stops, max_new_tokens, 0, label=label)
+        for writes, stops, max_new_tokens, label in (
+            ([1, 10, 4, 7, 0], [], 9, "an end token"),
+            ([0], ["Hi"], 9, "an end token at once"),
+            ([1, 2, 3, 4, 0], ["!"], 9, "half a character"),
+            ([1, 2, 3, 7], [], 2, "cut within a character"),
+            ([1, 2, 1, 4, 0], [], 9, "a half that stays one: only at the END it waits"),
+            ([1, 5, 6, 4], ["\nUser"], 9, "a stop string across tokens"),
+            ([1, 5, 7, 4, 0], ["\nUser"], 9, "a false start"),
+            ([8, 8, 9, 1], ["aab"], 9, "a shorter beginning"),
+            ([1, 4, 5, 5, 0], ["\nUs\nUser"], 9, "an end token while text waits"),
+            ([1, 7, 4, 4], ["..."], 4, "the last token while text waits"),
+            ([7, 6, 1, 1], ["r", "ee"], 9, "two stop strings"),
+            ([7] * 9, [], between(rng, 1, 7), "a length"))], misconceptions=[
         ("model.text(ids)\n        if", "model.text([token])\n        if",
          "text[n_read:], len(text)", "text, 0", " + model.text(ids)[n_read:]", {""}),
         ('if not text.endswith("\\ufffd")', {"if True"}),

@@ -12,8 +12,7 @@ def numbers(rng, n, size=1.0):
 
 
 GROUPS = Task(
-    grade_id="groups", entry="quantise", compare=CLOSE,
-    cases=lambda rng: [
+    grade_id="groups", entry="quantise", compare=CLOSE, cases=lambda rng: [
         *(Case(numbers(rng, 24), bits, 8) for bits in (8, 4, 3)),
         Case([-abs(x) for x in numbers(rng, 12)], 8, 4, label="only negative numbers"),
         Case([*numbers(rng, 10), 60.0], 8, 4, label="a last group that is shorter"),
@@ -23,8 +22,7 @@ GROUPS = Task(
         Case(numbers(rng, 5), 8, 100, label="a group larger than the list"),
         Case([1.0, -0.4, 0.3], 2, 2, label="two bits"),
         Case([1e-9, -3e-13, 2e-12, 1e-30], 4, 2, label="very small numbers, which are not 0"),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         ("(bits - 1) - 1", {"(bits - 1)"}),
         ("2 ** (bits - 1) - 1", "2**bits - 1",
          "half of the integers are for negative numbers: the largest is 2^(bits - 1) - 1"),
@@ -85,14 +83,12 @@ def blocks(rng, n):
 
 
 READ_Q4_0 = Task(
-    grade_id="read-q4-0", compare=CLOSE,
-    cases=lambda rng: [
+    grade_id="read-q4-0", compare=CLOSE, cases=lambda rng: [
         *(Case(blocks(rng, n)) for n in (1, 2, 5)),
         Case([*struct.pack("<e", 1.0), *range(16)], label="upper halves of 0"),
         Case([0, 0, *[255] * 16], label="a scale of 0"),
         Case([], label="no block"),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         ("[byte & 15 for byte in block[2:]] + [byte >> 4 for byte in block[2:]]",
          {"[n for byte in block[2:] for n in (byte & 15, byte >> 4)]",
          "[byte >> 4 for byte in block[2:]] + [byte & 15 for byte in block[2:]]"}),
@@ -121,8 +117,7 @@ def awq_cases(rng):
 
 
 AWQ = Task(
-    grade_id="awq", entry="awq_errors", cases=awq_cases, compare=CLOSE,
-    misconceptions=[
+    grade_id="awq", entry="awq_errors", cases=awq_cases, compare=CLOSE, misconceptions=[
         ("(x / s) @", {"x @"}),
         ("(output - exact).norm() / exact.norm()", "(rounded / s - weight).norm() / weight.norm()",
          "this is the error of the weights; compare the OUTPUTS"),
@@ -166,8 +161,7 @@ def pack_cases(rng):
 
 PACK = Task(
     grade_id="pack", entry=("pack", "multiply"), drive=drive, cases=pack_cases,
-    compare=Close(rtol=1e-4, atol=1e-4),
-    misconceptions=[
+    compare=Close(rtol=1e-4, atol=1e-4), misconceptions=[
         ("/ 15", {"/ 16"}),
         ("q[:, ::2] | q[:, 1::2] << 4", "q[:, 1::2] | q[:, ::2] << 4", "(packed & 15, packed >> 4)",
          {"(packed >> 4, packed & 15)"}),

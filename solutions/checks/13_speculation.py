@@ -1,6 +1,6 @@
 """Hidden checks of exercise 13: lookup, accept, redraw, price, a tree, a whole generate."""
 
-from grader.checks import Case, Close, Exact, Task, between
+from grader.checks import Case, Close, Task, between
 
 
 def lookup_cases(rng):
@@ -25,8 +25,7 @@ def lookup_cases(rng):
 
 LONGEST_FIRST = "range(min(longest, len(tokens) - 1), 0, -1)"
 LOOKUP = Task(
-    grade_id="lookup", entry="draft_from_text", cases=lookup_cases,
-    misconceptions=[
+    grade_id="lookup", entry="draft_from_text", cases=lookup_cases, misconceptions=[
         ("range(len(tokens) - n - 1,", {"range(len(tokens) - n,": "",
          "range(len(tokens) - 2 * n,": "the earlier place may overlap with the ending",
          "range(len(tokens) - n - max(1, k),": "a draft may be shorter than k: any place counts"}),
@@ -67,8 +66,7 @@ def verify_cases(rng):
 
 
 VERIFY = Task(
-    grade_id="verify", cases=verify_cases,
-    misconceptions=[
+    grade_id="verify", cases=verify_cases, misconceptions=[
         ("past_len + len(new)", {"past_len + len(choices)": "",
          "past_len + len(new) + 1": "the newest token is not in the cache: the model has not seen "
          "it", "past_len + len(new) - 1": "the last token of the text was in the pass, too: its "
@@ -107,8 +105,7 @@ def redraw_cases(rng):
 
 
 REDRAW = Task(
-    grade_id="redraw", entry="next_token", cases=redraw_cases,
-    misconceptions=[
+    grade_id="redraw", entry="next_token", cases=redraw_cases, misconceptions=[
         ("[max(a - b, 0.0) for a, b in zip(p, q, strict=True)]", "list(p)",
          "drawn from p after a rejection: tokens that the drafter likes come out too often"),
         (" / sum(residual)", {"": "", " / (q[token] - p[token])": "divide by the residual's sum, "
@@ -183,8 +180,7 @@ def tree_cases(rng):
 
 ANCESTORS = "int(line[: len(other)] == other)"
 TREE = Task(
-    grade_id="tree", entry="draft_tree", cases=tree_cases,
-    misconceptions=[
+    grade_id="tree", entry="draft_tree", cases=tree_cases, misconceptions=[
         ("draft[:n] not in lines", {"all(line[-1] != draft[n - 1] for line in lines)": "",
          "all((line[-2:], len(line)) != (draft[:n][-2:], n) for line in lines)": "the same two "
          "tokens behind another beginning are different nodes: compare the whole way"}),
@@ -242,8 +238,7 @@ def generate_cases(rng):
 
 
 GENERATE = Task(
-    grade_id="generate", cases=generate_cases, drive=use_generate,
-    misconceptions=[
+    grade_id="generate", cases=generate_cases, drive=use_generate, misconceptions=[
         ("new, past_len = verify(drafted, choices, past_len, end_id)",
          "new, _ = verify(drafted, choices, past_len, end_id)\n        past_len += 1 + "
          "len(drafted)", "rejected tokens stay in the cache: take past_len from verify"),

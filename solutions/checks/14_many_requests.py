@@ -1,7 +1,5 @@
 """Hidden checks of exercise 14: batches, a plan, tables, readers, prefixes, times, a scheduler."""
 
-import torch
-
 from grader.checks import Case, Close, Task, between, normal
 
 BATCHES = "[lengths[i : i + n_slots] for i in range(0, len(lengths), n_slots)]"
@@ -9,9 +7,9 @@ BATCHING = Task(
     grade_id="batching", entry=("static_batching", "continuous_batching"),
     cases=lambda rng: [
         Case(rng.integers(1, 30, n).tolist(), n_slots, entry=entry, label=f"{entry}: {label}")
-        for n, n_slots, label in ((11, 3, "three slots"), (14, 4, "four slots"), (9, 2, "two slots"),
-                                  (8, 4, "full batches"), (5, 1, "one slot"), (4, 4, "one batch"),
-                                  (2, 5, "more slots than requests"), (0, 3, "an empty queue"))
+        for n, n_slots, label in (
+            (11, 3, "three slots"), (14, 4, "four slots"), (9, 2, "two slots"), (8, 4, "full batches"),
+            (5, 1, "one slot"), (2, 5, "more slots than requests"), (0, 3, "an empty queue"))
         for entry in ("static_batching", "continuous_batching")],
     misconceptions=[
         ("max(batch)", {"batch[0]": "", "-(-sum(batch) // len(batch))": "static: a batch lasts as "
@@ -19,17 +17,17 @@ BATCHING = Task(
         (BATCHES, {BATCHES.replace("len(lengths)", "len(lengths) - n_slots + 1"),
                    "[lengths] if lengths else []"}),
         (BATCHES, BATCHES.replace("[lengths[", "[sorted(lengths)["), "for length in lengths",
-         "for length in sorted(lengths)", "keep the queue's order: nobody knows lengths beforehand"),
+         "for length in sorted(lengths)", "keep the queue's order: lengths are not known"),
         ("n_passes * n_slots - sum(lengths)",
          {"sum(max(batch) * len(batch) for batch in batches) - sum(lengths)"}),
         ("for length in lengths", {
          "for length in sorted(lengths, reverse=True)": "", "for length in [n + (i >= n_slots) for "
-         "i, n in enumerate(lengths)]": "continuous: the next request writes in the very next pass"}),
+         "i, n in enumerate(lengths)]": "continuous: the next request writes in the next pass"}),
         ("for length in lengths:\n        first = busy_until.index(min(busy_until))",
          {"for first, length in zip([*range(n_slots)] * len(lengths), lengths):"}),
         ("max(busy_until)", {"-(-sum(lengths) // n_slots)": "", "max(lengths, default=0)":
-         "continuous: a slot has several requests in turn", "min(busy_until)": "continuous: it ends "
-         "when the LAST slot has ended"}),
+         "continuous: a slot has several requests in turn", "min(busy_until)": "the end is when the "
+         "LAST slot has ended"}),
         ("return passes, passes * n_slots - sum(lengths)",
          {"return passes, sum(passes - t for t in busy_until if t)"}),
     ])  # fmt: skip
@@ -65,7 +63,7 @@ PLAN = Task(
         ("len(running) + len(admitted) == max_running", {
          "len(admitted) == max_running": "", "False": "max_running is ignored",
          "max(running, default=0) > 1": "", "len(admitted) == 1": ""}),
-        ("in waiting", "in sorted(waiting)", "nobody overtakes: take those who wait from the front"),
+        ("in waiting", "in sorted(waiting)", "nobody overtakes: admit from the front"),
         ("return planned", {"return [n for n in planned if n]"}),
         ("left -= admitted[-1]", "pass", "what newcomers get counts in the budget, too"),
     ])  # fmt: skip
@@ -90,8 +88,8 @@ PAGES = Task(
     misconceptions=[
         ("enumerate(rows, start)", {"enumerate(rows)"}),
         ("table[position // size]", {
-         "position // size": "", "table[position % len(table)]": "", "table[start // size]": "write: "
-         "rows that cross a block's end go on in the NEXT block"}),
+         "position // size": "", "table[position % len(table)]": "", 
+         "table[start // size]": "write: rows that cross a block's end go on in the NEXT one"}),
         ("position % size", {"(position - start) % size"}),
         ("memory[table].flatten(0, 1)", {
          "memory[: len(table)].flatten(0, 1)": "read: the table says which blocks they are",
@@ -101,9 +99,9 @@ PAGES = Task(
         ("max(0, n_blocks - len(table))", {"n_blocks - len(table)": "",
          "n_blocks": "blocks_missing: subtract the blocks that the table has already"}),
         ("-(-(n_cached + n_new) // block_size)", {
-         "-(-n_cached // block_size) - (-n_new // block_size)": "blocks_missing: the last block may "
-         "have room: round up the SUM", "(n_cached + n_new) // block_size": "blocks_missing: a block "
-         "that is begun counts", "(n_cached + n_new) // block_size + 1": ""}),
+         "-(-n_cached // block_size) - (-n_new // block_size)": "blocks_missing: round up the "
+         "SUM", "(n_cached + n_new) // block_size": "blocks_missing: a block that is begun counts",
+         "(n_cached + n_new) // block_size + 1": ""}),
     ])  # fmt: skip
 
 
@@ -143,8 +141,8 @@ def pool_cases(rng):
         *(Case(n_blocks, [("new", 0, 3), *((kinds[i * j % 7 % 4], i, j)
           for i, j in rng.integers(0, 7, (30, 2)).tolist())], label=label)
           for n_blocks, label in ((40, "much room"), (9, "little room"), (6, "very little room"))),
-        Case(4, [*three, ("release", 0, 0), ("write", 0, 1), ("write", 1, 1), *[("release", 0, 0)] * 2,
-                 ("new", 0, 4)], label="the first text ends before its forks"),
+        Case(4, [*three, ("release", 0, 0), ("write", 0, 1), ("write", 1, 1), ("release", 0, 0),
+                 ("release", 0, 0), ("new", 0, 4)], label="the first text ends before its forks"),
         Case(3, [*three, *(("write", t, 0) for t in range(3)), ("release", 1, 0), ("write", 0, 0),
                  ("write", 1, 1)], label="no block is free for a copy"),
         Case(5, [("new", 0, 0), ("fork", 0, 0), ("release", 0, 0), ("new", 0, 5), ("new", 0, 1)],
@@ -164,11 +162,12 @@ POOL = Task(
          "self.readers[old] = 0": "make_own: others may still read the old block: only one less"}),
         ("table[i] = self.take()\n        self.readers[old] -= 1",
          {"self.readers[old] -= 1\n        table[i] = self.take()"}),
-        ("table[i] = self.take()", "new = self.take()", "return old, table[i]", {"return old, new"}),
+        ("table[i] = self.take()", "self.new = self.take()", "return old, table[i]",
+         {"return old, self.new"}),
         ("return old, table[i]", {"return table[i], old"}),
         ("self.readers[block] -= 1", {
-         "self.readers[block] = 0": "", "self.readers[block] -= self.readers[block] == 1": "release: "
-         "a shared block is counted down, too, or it leaks"}),
+         "self.readers[block] = 0": "", "self.readers[block] -= self.readers[block] == 1": "release: a "
+         "shared block is counted down, too"}),
         ("while table:\n            block = table.pop()", {"for block in table:"}),
         ('raise MemoryError("no block is free")', {"return None"}),
     ])  # fmt: skip
@@ -193,13 +192,17 @@ def prefix_cases(rng):
         blocks = [0, *rng.permutation(range(1, 3 * n_blocks + 3)).tolist()]
         first, other = blocks[: n_blocks + 1], blocks[n_blocks + 1 : 2 * n_blocks + 2]
         third = first[:2] + blocks[2 * n_blocks + 2 :]
-        asked = [text[:n] for text in (a, b, c) for n in (size - 1, size, size + 1, 2 * size, len(a))]
+        asked = [text[:n] for text in (a, b, c) for n in (size - 1, size, size + 1, 2 * size, 99)]
         asked += [[*a, 7], [*b, 7, 7], [*a[:size][::-1], *a[size:]], b[size:], [9, *a]]
         forgotten = [first[1], 99, other[0], first[0]]
         return Case(size, [(a, first), (b, other), (c, third)], asked, forgotten, label=label)
 
-    return [case(4, 3, 2, "three texts"), case(3, 4, 0, "texts of full blocks"),
-            case(5, 2, 1, "one token behind full blocks"), case(1, 4, 0, "blocks of one token")]  # fmt: skip
+    return [
+        case(4, 3, 2, "three texts"),
+        case(3, 4, 0, "texts of full blocks"),
+        case(5, 2, 1, "one token behind full blocks"),
+        case(1, 4, 0, "one token a block"),
+    ]
 
 
 KEY = "[tuple(tokens[: (i + 1) * block_size])]"
@@ -211,11 +214,11 @@ PREFIX = Task(
         (KEY, "[tuple(sorted(tokens[: (i + 1) * block_size]))]", "tuple(tokens[:end])",
          {"tuple(sorted(tokens[:end]))"}),
         ("len(tokens) // block_size)", {
-         "len(tokens) // block_size)[-1:]": "remember: all full blocks: a text may be like a part",
-         "(len(tokens) - 1) // block_size)": "remember: the text's last block counts if it is full"}),
+         "len(tokens) // block_size)[-1:]": "remember: all full blocks: a later text may be shorter",
+         "(len(tokens) - 1) // block_size)": "remember: the last block counts, too, if full"}),
         ("range(block_size, len(tokens), block_size)", {
          "range(block_size, len(tokens) + 1, block_size)": "",
-         "range(block_size, len(tokens) - 1, block_size)": "find: one token behind them is enough"}),
+         "range(block_size, len(tokens) - 1, block_size)": "find: one token behind is enough"}),
         ("if block is None", {"if not block"}),
         ("break", {"continue"}),
         ("found.append(block)", {"found = [block]"}),
@@ -233,7 +236,7 @@ def report_cases(rng):
         return Case(arrived, token_s, ttft, gap, label=label)
 
     return [
-        *(case([6, 3, 8, 2, 4, 5, 3], t, g, "limits in the middle") for t, g in ((2, 2), (1.5, 2.5))),
+        *(case([6, 3, 8, 2, 4, 5, 3], t, g, "limits in the middle") for t, g in ((2, 2), (1.5, 2))),
         case([1, 4, 1, 2], 1.0, 2.75, "requests of one token"),
         case([5, 2, 3], 9.0, 9.0, "all are good"),
         Case([2.0, 1.0, 4.0, 4.0], [[3.0, 5.0], [1.5, 3.5], [4.5, 9.0], [4.25, 6.25]], 1.0, 2.0,
@@ -269,7 +272,7 @@ REPORT = Task(
 
 
 def use_serve(answer, seed, requests, max_running, n_blocks, size):
-    """Texts, passes and tokens of a model whose cache is the blocks: it reads through the tables."""
+    """Texts, passes and tokens of a model that reads its blocks through the tables."""
     import torch
 
     memory, passes = {}, []
@@ -316,8 +319,8 @@ STOP = "waiting.insert(0, running[-1])\n                leave(running[-1])"
 SERVE = Task(
     grade_id="serve", drive=use_serve, cases=serve_cases, misconceptions=[
         ("while waiting and len(running)", {
-         "batch = not running\n        while batch and waiting and len(running)": "static batching: "
-         "admit before every pass, not only when all have ended",
+         "batch = not running\n        while batch and waiting and len(running)": "static "
+         "batching: admit before every pass, not only when all have ended",
          "if waiting and len(running)": "only one was admitted: go on while there is room"}),
         ("(texts[i][cached[i] :], tables[i], cached[i])", {"(texts[i], tables[i], 0)"}),
         ("len(running) < max_running and ", {""}),
@@ -325,8 +328,8 @@ SERVE = Task(
          "blocks for the longest length were reserved: take them when they are needed"),
         (STOP, {
          STOP.replace("running[-1]", "running[0]"): "the request that began LAST is stopped",
-         STOP.replace("insert(0, running[-1])", "append(running[-1])"): "a stopped request waits in "
-         "FRONT of the others",
+         STOP.replace("insert(0, running[-1])", "append(running[-1])"): "a stopped request waits "
+         "in FRONT of the others",
          STOP.replace("leave", "texts[running[-1]] = list(requests[running[-1]][0])\n"
          "                leave"): "a stopped request keeps its text: it was begun anew"}),
         ("tables[i], cached[i] = [], 0", "tables[i] = []",

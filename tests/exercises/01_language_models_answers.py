@@ -1,4 +1,3 @@
-# ruff: noqa: F821
 """Answers to exercise 01: other right ones, and wrong ones that are no edit of the solution."""
 
 
@@ -9,13 +8,6 @@ def sequence_log_prob(lm, tokens):
     for i in range(len(ids)):
         total += lm.next_log_probs([ids[:i]])[0, ids[i]]
     return total.item()
-
-
-# %% continuation-log-probs: right
-def continuation_log_probs(logits, token_ids, n_prompt):
-    probs = torch.softmax(logits.double(), dim=-1)
-    n = len(token_ids)
-    return [math.log(probs[i - 1][token_ids[i]]) for i in range(n_prompt, n)]
 
 
 # %% batch-log-probs: right

@@ -1,16 +1,4 @@
-# ruff: noqa: F821
 """Answers to exercise 02: other right ones, and wrong ones that are no edit of the solution."""
-
-
-# %% generate-with-choice: right
-def generate_with_choice(model, prompt_ids, max_new_tokens, choose):
-    tokens, probabilities = [], []
-    while len(tokens) < max_new_tokens:
-        logits = model(prompt_ids + tokens)[-1]
-        probs = (logits - logits.logsumexp(0)).exp()
-        tokens.append(choose(probs))
-        probabilities.append(probs[tokens[-1]])
-    return list(zip(tokens, probabilities, strict=True))
 
 
 # %% stream-text: right

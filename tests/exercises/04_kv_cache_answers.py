@@ -1,4 +1,3 @@
-# ruff: noqa: F821
 """Answers to exercise 04: other right ones, and wrong ones that are no edit of the solution."""
 
 

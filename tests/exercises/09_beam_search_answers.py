@@ -1,13 +1,6 @@
 """Answers to exercise 09: other right ones, and wrong ones that are no edit of the solution."""
 
 
-# %% stopping: right
-def can_stop(finished, best_running, num_beams, n_tokens, max_new_tokens, length_penalty):
-    lengths = range(n_tokens, max_new_tokens + 1)
-    reachable = max(best_running / pow(length, length_penalty) for length in lengths)
-    return sum(text >= reachable for text in finished) == num_beams
-
-
 # %% follow: right
 def plan_copies(rows, parents):
     first = {parent: i for i, parent in reversed(list(enumerate(parents)))}  # its oldest child

@@ -2,13 +2,6 @@
 """Answers to exercise 10: other right ones, and wrong ones that are no edit of the solution."""
 
 
-# %% temperature: right
-def softmax(logits, temperature):
-    scaled = [x / temperature for x in logits]
-    log_sum = max(scaled) + math.log(sum(math.exp(x - max(scaled)) for x in scaled))
-    return [math.exp(x - log_sum) for x in scaled]
-
-
 # %% top-p: right
 def top_p(probs, p):
     left = [0.0] * len(probs)
@@ -17,16 +10,6 @@ def top_p(probs, p):
         if sum(left) > p or math.isclose(sum(left), p):
             break
     return [q / sum(left) for q in left]
-
-
-# %% draw: right
-def draw_different(probs, numbers):
-    drawn = []
-    for u in numbers:
-        left = {t: p for t, p in enumerate(probs) if p > 0 and t not in drawn}
-        ends = [sum(list(left.values())[: i + 1]) / sum(left.values()) for i in range(len(left))]
-        drawn.append(list(left)[min(sum(end <= u for end in ends), len(left) - 1)])
-    return drawn
 
 
 # %% sample: right

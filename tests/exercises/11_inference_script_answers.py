@@ -2,32 +2,6 @@
 """Answers to exercise 11: other right ones, as different from the solution as a student's."""
 
 
-# %% silent: right
-def silent_pairs(run, task, changes):
-    def outcome(*names):
-        try:
-            return run(task | {name: changes[name] for name in names})
-        except ValueError:
-            return object()
-
-    pairs = [(a, b) for a in changes for b in changes if a != b]
-    return [pair for pair in pairs if outcome(pair[0]) == outcome(*pair)]
-
-
-# %% stop: right
-def shown(pieces, stops):
-    entries, text, sent = [], "", 0
-    for piece in pieces:
-        text += piece
-        ends = [i for i in range(sent, len(text)) if text[i:].startswith(tuple(stops))]
-        safe = ends[0] if ends else len(text) - waits(text, stops)
-        entries.append(text[sent:safe])
-        sent = safe
-        if ends:
-            return entries
-    return [*entries, text[sent:]]
-
-
 # %% logprobs: right
 def logprobs(logits, token_ids, prompt_len, n):
     import torch

@@ -2,31 +2,6 @@
 """Answers to exercise 12: other right ones, and wrong ones that are no edit of the solution."""
 
 
-# %% groups: right
-def quantise(numbers, bits, group_size):
-    n_groups = -(-len(numbers) // group_size)
-    scales = []
-    for i in range(n_groups):
-        part = torch.tensor(numbers[i * group_size : (i + 1) * group_size], dtype=torch.float64)
-        scales.append(float(part.abs().max()) / (2 ** (bits - 1) - 1) or 1.0)
-    return [round(x / scales[i // group_size]) for i, x in enumerate(numbers)], scales
-
-
-# %% bytes: right
-def packed_bytes(n_rows, row_len, bits, group_size, minimum):
-    n_bytes = 0
-    for _ in range(0, row_len, group_size):
-        n_bytes += 4 if minimum else 2
-    return (n_bytes + (row_len * bits + 7) // 8) * n_rows
-
-
-def tokens_per_s(matrices, bits, group_size, minimum, bandwidth, overhead_s):
-    seconds = overhead_s
-    for n_rows, row_len in matrices:
-        seconds += packed_bytes(n_rows, row_len, bits, group_size, minimum) / bandwidth
-    return 1 / seconds
-
-
 # %% read-q4-0: right
 def read_q4_0(data):
     blocks = torch.tensor(data, dtype=torch.uint8).view(-1, 18)

@@ -13,15 +13,6 @@ def draft_from_text(tokens, k, longest):
     return list(tokens[best[1] : best[1] + k]) if best[0] else []
 
 
-# %% verify: right
-def verify(draft, choices, past_len, end_id):
-    n = next((i for i, x in enumerate(draft) if x != choices[i]), len(draft))
-    new = list(choices[: n + 1])
-    if end_id in new:
-        new = new[: new.index(end_id) + 1]
-    return new, past_len + len(new)
-
-
 # %% redraw: right
 def next_token(token, u, v, p, q):
     if p[token] >= q[token] > 0 or (q[token] > 0 and u < p[token] / q[token]):
@@ -33,16 +24,6 @@ def next_token(token, u, v, p, q):
             return i
         place -= weight
     return max(left)
-
-
-# %% price: right
-def best_draft_length(alpha, row_costs, draft_cost):
-    speed_ups = {0: 1.0}
-    for k in range(1, len(row_costs)):
-        n_tokens = k + 1 if alpha == 1 else (1 - alpha ** (k + 1)) / (1 - alpha)
-        speed_ups[k] = n_tokens / (row_costs[k] + k * draft_cost)
-    k = max(speed_ups, key=lambda n: (round(speed_ups[n], 12), -n))
-    return k, speed_ups[k]
 
 
 # %% tree: right

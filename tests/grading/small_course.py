@@ -57,7 +57,8 @@ def make_course(root: Path) -> Path:
     for name, names in TASKS.items():
         tasks = [each.lower() for each in names]
         nbformat.write(_solution(tasks), root / "solutions" / f"{name}.ipynb")
-        checks = f"{CHECKS}{HALF}\nTASKS = [{', '.join(names)}]\n"
+        unwanted = {"DOUBLE", "MEAN", "HALF"} - {*names}
+        checks = f"{CHECKS}{HALF}\ndel {', '.join(unwanted)}\n"
         (root / "solutions" / "checks" / f"{name}.py").write_text(checks)
     build.build(root)
     return root

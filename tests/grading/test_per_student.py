@@ -23,7 +23,6 @@ SCALE = Task(
 LENGTH = Task(
     grade_id="length", entry="n", compare=Exact(),
     misconceptions=[("without-factor", "FACTOR + ", "", "add the factor as well")])
-TASKS = [SCALE, LENGTH]
 """
 VALUES = "# Yours.\nFACTOR = 2  # ü\nPROMPT = 'cat'\nsizes = [1, 0.5]"
 SCALE = "def scale(x):\n    return [FACTOR * item for item in x]"

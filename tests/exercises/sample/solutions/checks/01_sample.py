@@ -69,5 +69,3 @@ BITS = Task(
         ("of-the-text", "perplexity(log_probs)", "math.exp(-sum(log_probs))",
          "these are the bits of the whole text: divide by the number of tokens"),
     ])  # fmt: skip
-
-TASKS = [PERPLEXITY, GREEDY, NEW_ROWS, BITS]
