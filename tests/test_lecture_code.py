@@ -36,6 +36,21 @@ SHARED = [
     ("12b_packed_weights", "quantisation.py", "read_q4_1"),
     ("13_speculation", "engine/speculation.py", "forward_all lookup accept"),
     ("13b_drafts_and_trees", "engine/speculation.py", "accept_or_redraw"),
+    ("14a_many_requests", "serving/scheduler.py", "Request.tokens Request.n_left Request.add"),
+    ("14a_many_requests", "serving/scheduler.py", "StaticScheduler.plan StaticScheduler.ran"),
+    ("14a_many_requests", "serving/scheduler.py", "StaticScheduler.leave Scheduler.plan step"),
+    ("14a_many_requests", "serving/scheduler.py", "Scheduler.n_next Scheduler.admit"),
+    ("14a_many_requests", "serving/scheduler.py", "Scheduler.place"),
+    ("14a_many_requests", "serving/pages.py", "forward_many"),
+    ("14b_paging_and_serving", "serving/pages.py", "BlockPool PrefixPool PagedCache paged_attend"),
+    ("14b_paging_and_serving", "serving/pages.py", "find_reads paged_forward"),
+    ("14b_paging_and_serving", "serving/paged_scheduler.py", "give_back PagedScheduler fork"),
+    ("14b_paging_and_serving", "serving/paged_scheduler.py", "PreemptingScheduler"),
+    ("14b_paging_and_serving", "serving/paged_scheduler.py", "PrefixScheduler ForkingScheduler"),
+    ("14c_load", "serving/scheduler.py", "serve"),
+    ("14c_load", "serving/simulator.py", "what_it_runs PassTimer fit_costs WallClock CountedClock"),
+    ("14c_load", "serving/simulator.py", "poisson_arrivals LoadReport simulate compare_policies"),
+    ("14c_load", "serving/simulator.py", "simulate_disaggregated"),
 ]
 CASES = [(lecture, path, name) for lecture, path, names in SHARED for name in names.split()]
 

@@ -229,7 +229,7 @@ def test_a_failed_pass_is_an_error_and_the_server_goes_on(engine, monkeypatch):
     with running(paged) as (_, client):
         options = {"model": MODEL, "prompt": "hello", "max_tokens": 5, "temperature": 0}
         with monkeypatch.context() as patched:
-            patched.setattr(paged, "run_pass", lambda plan, copies: 1 / 0)
+            patched.setattr(paged, "run_pass", lambda plan: 1 / 0)
             with pytest.raises(openai.InternalServerError, match="ZeroDivisionError"):
                 client.completions.create(**options)
         assert client.completions.create(**options).choices[0].text == solo(engine, "hello", 5).text

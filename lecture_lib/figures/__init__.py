@@ -20,6 +20,7 @@ from .picture import Picture
 from .roofline import RooflinePoint, roofline
 from .schedule import schedule_chart
 from .scores import chain_rule_path, surprise_html, surprise_strip
+from .serving import load_chart
 from .sharding import ring_all_reduce_view, sharded_layer
 from .speculation import draft_tree, speculation_html, speculation_strip
 

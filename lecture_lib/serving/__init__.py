@@ -15,6 +15,7 @@ from .paged_scheduler import (
     PreemptingScheduler,
     PrefixScheduler,
     fork,
+    give_back,
 )
 from .pages import BlockPool, PagedCache, PrefixPool, find_reads, forward_many, paged_attend
 from .scheduler import Request, Scheduler, StaticScheduler, serve, step
@@ -33,6 +34,6 @@ __all__ = [
     "BlockPool", "ForkingScheduler", "LoadReport", "PagedCache", "PagedEngine", "PagedScheduler",
     "PassTimer", "PreemptingScheduler", "PrefixPool", "PrefixScheduler", "Request", "Scheduler",
     "StaticScheduler", "WallClock", "compare_policies", "find_reads", "fit_costs", "fork",
-    "forward_many", "paged_attend", "poisson_arrivals", "serve", "simulate",
+    "forward_many", "give_back", "paged_attend", "poisson_arrivals", "serve", "simulate",
     "simulate_disaggregated", "step",
 ]  # fmt: skip

@@ -6,6 +6,13 @@ from .pages import BlockPool
 from .scheduler import Request, Scheduler
 
 
+def give_back(request: Request, pool: BlockPool) -> None:
+    """Release a request's blocks, the last one first."""
+    while request.blocks:
+        pool.release(request.blocks.pop())
+    request.n_cached = 0
+
+
 class PagedScheduler(Scheduler):
     """Requests own blocks of a pool, and take another one when the last is full.
 
@@ -22,10 +29,8 @@ class PagedScheduler(Scheduler):
         return -(-(request.n_cached + n_tokens) // self.pool.block_size) - len(request.blocks)
 
     def admit(self, request: Request, plan: dict) -> bool:
-        n_tokens = self.n_next(request, plan)
-        return super().admit(request, plan) and self.n_missing(request, n_tokens) <= len(
-            self.pool.free
-        )
+        fits = self.n_missing(request, self.n_next(request, plan)) <= len(self.pool.free)
+        return fits and super().admit(request, plan)
 
     def place(self, request: Request, n_tokens: int, plan: dict) -> None:
         """Put it into the plan if there are blocks for its next tokens."""
@@ -39,13 +44,7 @@ class PagedScheduler(Scheduler):
 
     def leave(self, request: Request) -> None:
         super().leave(request)
-        self.give_back(request)
-
-    def give_back(self, request: Request) -> None:
-        """Release a request's blocks, the last one first."""
-        while request.blocks:
-            self.pool.release(request.blocks.pop())
-        request.n_cached = 0
+        give_back(request, self.pool)
 
 
 class PreemptingScheduler(PagedScheduler):
@@ -70,7 +69,7 @@ class PrefixScheduler(PreemptingScheduler):
         request.n_cached = len(request.blocks) * self.pool.block_size
         admitted = super().admit(request, plan)
         if not admitted:
-            self.give_back(request)
+            give_back(request, self.pool)
         return admitted
 
     def ran(self, request: Request, n_tokens: int) -> list[Request]:
@@ -118,13 +117,14 @@ class ForkingScheduler(PrefixScheduler):
         self.running += siblings
         return got + siblings
 
-    def cancel(self, request: Request) -> None:
-        """Forget a request, whether it waits or runs. Where siblings still need its prompt, it
-        stays until that has been computed."""
-        request.finish_reason = request.finish_reason or "cancelled"
-        if any(sibling.finish_reason is None for sibling in request.siblings):
-            return
-        if request in self.running:
-            self.leave(request)
-        elif request in self.waiting:
-            self.waiting.remove(request)
+
+def cancel(request: Request, scheduler: ForkingScheduler) -> None:
+    """Forget a request, whether it waits or runs. Where siblings still need its prompt, it stays
+    until that has been computed."""
+    request.finish_reason = request.finish_reason or "cancelled"
+    if any(sibling.finish_reason is None for sibling in request.siblings):
+        return
+    if request in scheduler.running:
+        scheduler.leave(request)
+    elif request in scheduler.waiting:
+        scheduler.waiting.remove(request)

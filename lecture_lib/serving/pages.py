@@ -28,7 +28,7 @@ class BlockPool:
     def __init__(self, n_blocks: int, block_size: int = 16):
         self.block_size, self.readers = block_size, [0] * n_blocks
         self.free = deque(range(n_blocks))
-        self.copies: list[tuple[int, int]] = []
+        self.copies = []
 
     def take(self) -> int:
         """A free block for one reader."""
@@ -99,8 +99,7 @@ class PagedCache:
 
     def slots(self, blocks: list[int], n: int) -> Tensor:
         """Where the first n positions of a request are, through its page table."""
-        places = torch.arange(n)
-        table = torch.tensor(blocks)
+        places, table = torch.arange(n), torch.tensor(blocks)
         return table[places // self.block_size] * self.block_size + places % self.block_size
 
     def append(self, layer: int, kv: Tensor) -> tuple[Tensor, Tensor]:

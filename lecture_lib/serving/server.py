@@ -19,6 +19,7 @@ from lecture_lib.checks import check_count
 
 from .api import ApiError, Job
 from .engine import PagedEngine
+from .paged_scheduler import cancel
 from .scheduler import Request, step
 
 MOST_BYTES = 2**20  # of a request's body
@@ -51,7 +52,7 @@ class ModelThread(threading.Thread):
     def _drop(self, requests: list[Request]) -> None:
         for request in reversed(requests):  # siblings come after the one whose prompt they share
             self.listeners.pop(request, None)
-            self.scheduler.cancel(request)
+            cancel(request, self.scheduler)
 
     def run(self) -> None:
         while True:

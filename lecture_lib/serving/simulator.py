@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from lecture_lib.checks import check_number, checked
+from lecture_lib.checks import checked
 
 from .scheduler import Request, Scheduler, StaticScheduler, serve
 
@@ -42,11 +42,9 @@ class CountedClock:
         self.now_s = max(self.now_s, at_s)
 
 
-@checked
 def poisson_arrivals(rate: float, n_requests: int, seed: int) -> list[float]:
     """Times of arrival in seconds, at a mean ``rate`` per second, each independent of the others:
     the gaps are exponential."""
-    check_number("rate", rate, above=0)
     return np.random.default_rng(seed).exponential(1 / rate, n_requests).cumsum().tolist()
 
 
@@ -147,9 +145,9 @@ def simulate_disaggregated(
         request.add(0, first.token_s[0])
         if request.finish_reason is None:
             n_moved = len(request.prompt_ids)
-            more = Request(request.tokens, request.max_new_tokens - 1, n_cached=n_moved)
+            more = Request(request.tokens, request.max_new_tokens - 1)
             more.arrived_s = first.token_s[0] + n_moved * transfer_s_per_token
-            more.token_s = request.token_s  # both note their times here
+            more.n_cached, more.token_s = n_moved, request.token_s  # both note their times there
             rest.append(more)
     simulate(rest, Scheduler(), costs)
 

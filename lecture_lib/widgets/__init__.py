@@ -10,6 +10,7 @@ from .parallel_calculators import PipelineCalculator, ScheduleView, TensorParall
 from .quantisation_view import QuantisationView
 from .sampling_view import SamplingView
 from .sentence_scorer import SentenceScorer
+from .serving_view import ServingView
 from .speculation_view import SpeculationView
 from .tokenizer_view import TokenizerView
 
@@ -25,6 +26,7 @@ __all__ = [
     "SamplingView",
     "ScheduleView",
     "SentenceScorer",
+    "ServingView",
     "SpeculationView",
     "StepBreakdown",
     "TensorParallelCalculator",
