@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import queue
+import runpy
 import signal
 import socket
 import subprocess
@@ -265,7 +266,9 @@ def test_the_command_answers_and_ends_at_ctrl_c():
     assert "Traceback" not in process.stderr.read()
 
 
-def test_what_stops_the_command_is_one_line(tmp_path):
+def test_what_stops_the_command_is_one_line(tmp_path, monkeypatch, capsys):
+    """Run in this process, which has the imports."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # Ctrl-C stays pytest's
     save_tiny_model(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -275,9 +278,9 @@ def test_what_stops_the_command_is_one_line(tmp_path):
             (["--model", str(tmp_path), "--port", "70000"], "port"),
             (["--model", str(tmp_path), "--token-budget", "1"], "token_budget"),
         ):
-            command = [sys.executable, "-m", "lecture_lib.serving", *options]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert done.returncode == 1
-            last = done.stderr.splitlines()[-1]
+            monkeypatch.setattr(sys, "argv", ["serving", *options])
+            with pytest.raises(SystemExit, match="1"):
+                runpy.run_module("lecture_lib.serving", run_name="__main__")
+            last = capsys.readouterr().err.splitlines()[-1]
             assert last.startswith("error: ")
             assert words in last

@@ -9,7 +9,6 @@ import pytest
 import small_course
 
 from grader import GradingError, self_test
-from grader import grade as grading
 from grader.sandbox import Sandbox
 
 
@@ -53,16 +52,4 @@ def put(course, tmp_path):
 def grade_here(course, tmp_path):
     """Grades ``tmp_path/in`` into ``tmp_path/out``, in threads and without a sandbox."""
 
-    def run_it(**settings) -> grading.Outcome:
-        settings = {
-            "seed": 1,
-            "jobs": 2,
-            "unsafe": True,
-            "sandbox": Sandbox(bubblewrap=False),
-            **settings,
-        }
-        return grading.grade(
-            course, tmp_path / "in", tmp_path / "out", grading.Settings(**settings)
-        )
-
-    return run_it
+    return lambda **settings: small_course.grade_in(course, tmp_path, **settings)

@@ -7,7 +7,7 @@ import re
 from datetime import datetime
 
 import pytest
-from small_course import WRONG, answer, hand_in, notebook
+from small_course import WRONG, answer, grade_in, hand_in, notebook
 from test_similar import ORIGINAL, OTHER, RENAMED, THIRD
 
 from grader import reports
@@ -16,9 +16,11 @@ from grader.discretion import words_of_assert
 SCRIPT = "<script>alert(1)</script>"
 
 
-@pytest.fixture
-def graded(course, tmp_path, grade_here):
-    folder = tmp_path / "in"
+@pytest.fixture(scope="module")
+def graded(course, tmp_path_factory):
+    """The outcome and the folder of reports, which tests only read."""
+    there = tmp_path_factory.mktemp("graded")
+    folder = there / "in"
     alice = hand_in(folder, "alice", notebook(course))
     handed_in = datetime(2030, 1, 2, 3, 4).timestamp()
     os.utime(alice, (handed_in, handed_in))
@@ -28,8 +30,7 @@ def graded(course, tmp_path, grade_here):
     evil = f"x = '{SCRIPT}'\ndef double(x):\n    raise ValueError({SCRIPT!r})"
     hand_in(folder, "<img src=x onerror=alert(2)>", notebook(course, double=evil))
     hand_in(folder, "=HYPERLINK(1)", notebook(course, double=f"{SCRIPT}"))
-    outcome = grade_here()
-    return outcome, tmp_path / "out"
+    return grade_in(course, there), there / "out"
 
 
 def test_grades_csv_has_a_row_a_student_and_a_column_a_task(graded):
