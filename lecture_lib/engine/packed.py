@@ -17,8 +17,8 @@ from lecture_lib.quantisation import in_groups, quantise_absmax, quantise_zero_p
 GROUP_SIZE = 32  # weights that share a scale and a zero
 ROWS_TOGETHER = 64  # outputs that one block of the packed form holds, at most
 FEW_ROWS = 32  # more rows than these are multiplied by plain weights, made for this product
-# The layout of the packed form is not documented: blocks of so many outputs. A byte holds rows r and
-# r + half of a block, or without vector instructions two neighbours (seen on Intel's and AMD's).
+# The layout of the packed form is not documented: blocks of so many outputs. A byte holds rows r
+# and r + half of a block, or without vector instructions (as seen on x86) two neighbours.
 BLOCK_ROWS = {"AVX512": 64, "AVX2": 32}.get(torch.backends.cpu.get_cpu_capability())
 NEIGHBOURS = BLOCK_ROWS is None and torch.cpu.get_capabilities().get("architecture") == "x86_64"
 BLOCK_ROWS = 32 if NEIGHBOURS else BLOCK_ROWS
