@@ -222,9 +222,9 @@ GENERATE_BATCH = Task(
          "model(ids, (m := (ids != pad_id).long()), (m.cumsum(dim=1) - 1).clamp(min=0))":
          "real tokens may have the id pad_id: make the mask from the lengths, and let it grow",
          "model(ids, (ids != pad_id).long(), positions)":
-         "the mask is ids != pad_id: new tokens may be pad_id, so append a 1 to left_pad's mask"}),
-        ("model(ids, mask, positions)",
-         {"model(ids, mask, torch.arange(ids.shape[1]).expand_as(ids))"}),
+         "the mask is ids != pad_id: new tokens may be pad_id, so append a 1 to left_pad's mask",
+         "model(ids, mask, torch.arange(ids.shape[1]).expand_as(ids))":
+         "the positions count the padding: a row's first real token has 0"}),
         ("torch.ones_like", "torch.zeros_like", "the mask hides the new tokens: append a 1"),
         ("positions[:, -1:] + 1", {
          "positions[:, -1:]": "all new tokens have the same position; add 1 each time",
