@@ -199,7 +199,7 @@ LLAMA_LOGITS = Task(
         ('rms_norm(x, W["model.norm.weight"])', "x", "the last norm is missing, before lm_head"),
         ("x = x + F.linear(F", "x = F.linear(F", "the MLP replaces the stream; it is added to it"),
         ("x = x + F.linear(z", "x = F.linear(z",
-         "attention is added to the stream, not put for it"),
+         "attention replaces the stream; add it to it"),
         ('h = rms_norm(x, W[at + "post_attention_layernorm.weight"])', {
          "h = x": "the MLP reads the stream as it is, not normed",
          "pass": "the MLP reads attention's copy; it needs a new one, of the sum, normed anew"}),
