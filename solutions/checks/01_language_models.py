@@ -35,15 +35,11 @@ SEQUENCE_LOG_PROB = Task(
          "tokens[max(i - 1, 0) : i]": "a token's context is ALL tokens to its left, tokens[:i]",
          "tokens[: tokens.index(token)]": "index(token) is the FIRST place of a repeated token",
          "tokens[: i + 1]": "off by one: tokens[:i + 1] holds the very token to be predicted"}),
-        ("return total", {
-         "return math.exp(total)": "this is the probability itself; return its logarithm",
-         "return total / len(tokens)": "this is the mean; the logarithms are summed"}),
-        ("math.log(p)", {
-         "math.log2(p)": "this is base 2; natural ones: math.log",
-         "math.log10(p)": "this is base 10; natural ones: math.log"}),
-        ("enumerate(tokens):", {
-         "list(enumerate(tokens))[1:]:": "the first token counts, too: lm.next_distribution([])",
-         "enumerate(tokens[: max(1, len(tokens) - 1)]):": "the last token counts as well"}),
+        ("return total", {"return math.exp(total)", "return total / len(tokens)"}),
+        ("math.log(p)", {"math.log2(p)", "math.log10(p)"}),
+        ("enumerate(tokens):", {"list(enumerate(tokens))[1:]:"}),
+        ("enumerate(tokens):", "enumerate(tokens[: max(1, len(tokens) - 1)]):",
+         "the last token counts as well"),
     ])  # fmt: skip
 
 
@@ -61,26 +57,20 @@ BIGRAM_MODEL = Task(
         Case([list("ab"), [], list("b"), []], label="an empty text: '<end>' follows '<start>'"),
     ],
     misconceptions=[
-        ("words in texts", {
-         "words in [sum(texts, [])]": "joined texts: each has its own '<start>' and '<end>'",
-         "words in [sum(([*t, '<end>', '<start>'] for t in texts), [])[:-2]]":
-         "'<end>' got a row: one text does not follow another"}),
+        ("words in texts", {"words in [sum(texts, [])]",
+         "words in [sum(([*t, '<end>', '<start>'] for t in texts), [])[:-2]]"}),
         ('[*words, "<end>"], strict=True', {
          "words, strict=False": "the last word of each text is followed by '<end>'",
          '[*words, *["<end>"][words is not texts[-1] :]], strict=False':
          "only the last text got its '<end>'; EVERY text has one"}),
-        ('["<start>", *words], [*words', "words, [*words[1:]",
-         "each text's first word follows '<start>'"),
-        ("sum(row.values())", {
-         "sum(sum(r.values()) for r in counts.values())":
-         "shares of ALL pairs: divide each row by its own sum",
-         "sum(r.get(right, 0) for r in counts.values())":
-         "p(left | right): divide by the sum of the ROW of the left word"}),
-        (" / sum(row.values())", "", "these are counts; divide each row by its sum"),
-        ("row.get(right, 0) + 1", {
-         "1": "each pair was counted once, however often it comes; add 1 each time",
-         'row.get(right, 0) + 1 / ["<start>", *words].count(left)':
-         "each text got its own p, and their mean was taken: count all texts, then divide once"}),
+        ('["<start>", *words], [*words', {"words, [*words[1:]"}),
+        ("sum(row.values())", {"sum(sum(r.values()) for r in counts.values())"}),
+        ("sum(row.values())", "sum(r.get(right, 0) for r in counts.values())",
+         "p(left | right): divide by the sum of the ROW of the left word"),
+        (" / sum(row.values())", {""}),
+        ("row.get(right, 0) + 1", {"1"}),
+        ("row.get(right, 0) + 1", 'row.get(right, 0) + 1 / ["<start>", *words].count(left)',
+         "each text got its own p, and their mean was taken: count all texts, then divide once"),
         ('zip(["<start>", *words], [*words, "<end>"], strict=True)', {
          '{*zip(["<start>", *words], [*words, "<end>"])}':
          "a pair that comes twice in ONE text counts twice",
@@ -113,8 +103,8 @@ CONTINUATION_LOG_PROBS = Task(
         ("log_probs[i, token_ids[i + 1]]", {
          "log_probs[i + 1, token_ids[i + 1]]": "off by one: row i predicts token i + 1",
          "log_probs[i, token_ids[i]]": "row i has seen token i; it predicts token_ids[i + 1]",
-         "log_probs[i + 1, token_ids[i]]": "token i was looked up in row i + 1, not in row i - 1",
-         "log_probs[i].max()": "this is the LIKELIEST token; look up the one of the text"}),
+         "log_probs[i + 1, token_ids[i]]": "token i was looked up in row i + 1, not in row i - 1"}),
+        ("log_probs[i, token_ids[i + 1]]", {"log_probs[i].max()"}),
         ("n_prompt - 1, ", "", "the prompt was scored too: tokens count from index n_prompt on"),
         ("in rows])", {
          "in range(len(token_ids) - 1)])[n_prompt:]":
@@ -122,9 +112,8 @@ CONTINUATION_LOG_PROBS = Task(
          "in rows]).squeeze()": "squeeze() drops the axis of a single token; (1,) is the shape",
          "in rows]).sum()": "this is the total; return a log-probability for each token",
          "in rows]).mean()": "this is the mean; return a log-probability for each token"}),
+        ("torch.log_softmax(logits, dim=-1)", {"logits", "torch.softmax(logits, dim=-1)"}),
         ("torch.log_softmax(logits, dim=-1)", {
-         "logits": "these are logits; log_softmax makes log-probabilities of them",
-         "torch.softmax(logits, dim=-1)": "these are probabilities; take log_softmax",
          "torch.softmax(logits, dim=-1).log()": "softmax rounds a tiny p to 0.0: log_softmax",
          "torch.log_softmax(logits, dim=0)": "softmax ran over the positions (dim=0); it is dim=-1",
          "logits - logits.max(dim=-1, keepdim=True).values": "logits less the largest one: "
@@ -163,19 +152,18 @@ BATCH_LOG_PROBS = Task(
         batch(rng, (9, 9), 3, FAR, scale=200),
     ],
     misconceptions=[
-        (".where(is_text, 0.0)", "", "the padding was scored: of n tokens, n - 1 count"),
-        ("torch.arange(1, longest) < lengths[:, None]", {
-         "input_ids[:, 1:] != pad_id": "a text may hold pad_id: go by the lengths",
-         "torch.arange(longest - 1) < lengths[:, None]": "off by one: a token of padding counts"}),
+        (".where(is_text, 0.0)", {""}),
+        ("torch.arange(1, longest) < lengths[:, None]", {"input_ids[:, 1:] != pad_id",
+         "torch.arange(longest - 1) < lengths[:, None]"}),
         ("ids + [pad_id] * (longest - len(ids))", "[pad_id] * (longest - len(ids)) + ids",
          "longest) <", "longest) > longest -",
          "padded on the LEFT, the real tokens see the padding"),
         ("[:, :-1]", "[:, 1:]", "off by one: row i has SEEN token i; drop the last row"),
         ("    longest = max(", {
          "    if texts[1:]:\n        return [float(batch_log_probs(model, [ids], pad_id)[0]) for "
-         "ids in texts]\n    longest = max(": "right numbers, but a call for each text: make one",
-         "    texts = sorted(texts, key=len)[::-1]\n    longest = max(":
-         "the results have the order of the lengths, not that of the texts"}),
+         "ids in texts]\n    longest = max("}),
+        ("    longest = max(", "    texts = sorted(texts, key=len)[::-1]\n    longest = max(",
+         "the results have the order of the lengths, not that of the texts"),
         ("[:, :, 0]", ".squeeze()", "squeeze() drops EVERY axis of size 1: use squeeze(-1)"),
         ("0.0).sum(dim=-1)", "0.0).sum(dim=-1) / is_text.sum(-1).clamp(min=1)",
          "this is the mean per token; log p of a text is the sum"),
@@ -211,7 +199,7 @@ TEXT_PERPLEXITY = Task(
     misconceptions=[
         mean_of_windows("math.exp", "", "perplexities"),
         mean_of_windows("", "math.exp", "mean logarithms"),
-        ("range(n_seen,", "range(start + 1,", "tokens in two windows were scored twice, not once"),
+        ("range(n_seen,", {"range(start + 1,"}),
         ("ids), stride)", "ids), window)", "range(n_seen,", "range(start + 1,",
          "the windows do not overlap: each begins stride tokens after the last"),
         ("ids), stride)", "ids), window - stride)", "stride is a window's step, not the overlap"),
@@ -221,7 +209,7 @@ TEXT_PERPLEXITY = Task(
          "the number is right, but the model is called for windows without a new token"),
         (" / len(log_probs)", "", "this is 1/p of the whole text: take the mean before exp"),
         ("len(log_probs)", "len(token_ids)", "token 0 is not scored: divide by one less"),
-        ("-sum", "sum", "the exponent lost its minus sign"),
+        ("-sum", {"sum"}),
         ("i - start - 1", "i - start", "off by one: row i has SEEN token i; look one row up"),
         ("math.exp(", "2 ** (", "these are natural logarithms: exp, not a power of 2"),
     ])  # fmt: skip

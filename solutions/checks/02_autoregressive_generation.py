@@ -47,25 +47,20 @@ GENERATE_WITH_CHOICE = Task(
     ],
     compare=Close(rtol=1e-3, atol=1e-6), watch=("mutated", "n_calls"), misconceptions=[
         ("int(choose(probs))", "int(probs.argmax())", "choose(probs) says which token it is"),
-        ("torch.softmax(model(token_ids)[-1], dim=-1)", {
-         "model(token_ids)[-1]": "choose got logits: it gets the softmax of the last row",
-         "torch.softmax(model(token_ids), dim=0)[-1]":
-         "softmax ran over the positions; it runs over the VOCABULARY, logits[-1]",
-         "model(token_ids)[-1].exp()": "only in the toy model exp of the logits sums to 1"}),
+        ("torch.softmax(model(token_ids)[-1], dim=-1)", {"model(token_ids)[-1]",
+         "torch.softmax(model(token_ids), dim=0)[-1]"}),
+        ("torch.softmax(model(token_ids)[-1], dim=-1)", "model(token_ids)[-1].exp()",
+         "only in the toy model exp of the logits sums to 1"),
         ("(token_ids)[-1]", "(token_ids)[0]", "the first row predicts token 1; take the last row"),
         ("model(token_ids)", {
          "model(token_ids[-1:] if trace else token_ids)":
          "the model got the newest token alone; without a cache it needs the whole text",
          "model(prompt_ids)": "each step saw the prompt only: append the chosen token"}),
-        ("probs[token_id]", {
-         "probs.max()": "the trace holds the highest probability, not that of the CHOSEN token",
-         "probs[token_id].log()": "the trace holds log-probabilities, not probabilities"}),
-        ("(token_id, float", "(int(choose(probs)), float",
-         "choose is called twice a step, and may roll dice: keep its answer in a variable"),
-        ("return trace", "return token_ids", "this is the text; return the trace of new tokens"),
-        ("token_ids.append(token_id)", {
-         "token_ids.append(int(probs.argmax()))":
-         "append what choose returned, not the likeliest"}),
+        ("probs[token_id]", {"probs.max()", "probs[token_id].log()"}),
+        ("(token_id, float", {"(int(choose(probs)), float"}),
+        ("return trace", {"return token_ids"}),
+        ("token_ids.append(token_id)", "token_ids.append(int(probs.argmax()))",
+         "append what choose returned, not the likeliest"),
         ("[token_id])))", "[token_id])))\n        if token_id == 0:\n            break",
          "stopped at token 0; no end token is spoken of: max_new_tokens"),
     ])  # fmt: skip
@@ -86,15 +81,15 @@ POSITIONS_PROCESSED = Task(
          "0 + 1 + ... is n (n - 1) / 2: halve it",
          "prompt_len + n_new_tokens - 1 if n_new_tokens else 0":
          "this is the count WITH a cache; the naive loop processes the whole text each time",
-         "n_new_tokens * ((2 * prompt_len + n_new_tokens - 1) // 2)": "rounded (//) too early",
          "prompt_len * n_new_tokens + n_new_tokens**2 // 2":
          "n²/2 is right for large n only: 0 + 1 + ... + (n - 1) is n (n - 1) / 2"}),
-        ("prompt_len + i for", {
-         "(prompt_len + i) ** 2 for": "the lengths are squared, as for attention's pairs",
-         "prompt_len for": "every call was counted with the prompt's length; it grows by one",
-         "prompt_len + i + 1 for": "off by one: the first call sees L tokens, the last L + n - 1",
-         "prompt_len + n_new_tokens for": "every call was counted with the final length"}),
-        ("range(n_new_tokens)", "range(n_new_tokens + 1)", "one call too many: n tokens, n calls"),
+        ("sum(prompt_len + i for i in range(n_new_tokens))",
+         {"n_new_tokens * ((2 * prompt_len + n_new_tokens - 1) // 2)"}),
+        ("prompt_len + i for", {"(prompt_len + i) ** 2 for", "prompt_len + i + 1 for",
+         "prompt_len + n_new_tokens for"}),
+        ("prompt_len + i for", "prompt_len for",
+         "every call was counted with the prompt's length; it grows by one"),
+        ("range(n_new_tokens)", {"range(n_new_tokens + 1)"}),
     ])  # fmt: skip
 
 
@@ -130,25 +125,21 @@ STREAM_TEXT = Task(
     misconceptions=[
         ("decode(token_ids[:n])", "shown + decode([token_ids[n - 1]])",
          "each token was decoded by itself, which loses spaces and characters: decode ALL so far"),
+        ('text.rstrip("\\ufffd")', {"text", 'shown if text.endswith("\\ufffd") else text'}),
         ('text.rstrip("\\ufffd")', {
-         "text": "hold back the \ufffd at the end until the last token has come",
-         'shown if text.endswith("\\ufffd") else text': "only the broken end waits, not all",
          'text.removesuffix("\\ufffd")': "only ONE \ufffd is held back; there can be several",
          'text.replace("\\ufffd", "")': "a \ufffd in the middle belongs to the text",
          'shown if "\\ufffd" in text else text': "only a \ufffd at the END can become a character",
          'text.split("\\ufffd")[0]': "the text is cut at its FIRST \ufffd; those at its end wait"}),
-        ("if n < len(token_ids)", "if True",
-         "after the last token everything is shown, even a \ufffd"),
+        ("if n < len(token_ids)", {"if True"}),
         ("text[len(shown) :]", {
          "text": "each piece is the whole text so far; return what is new",
          "text.lstrip(shown)":
          "lstrip removes a SET of characters, not a beginning: it cuts too much",
          'text.replace(shown, "") if shown else text':
          "replace removes it everywhere: cut by length"}),
-        ("pieces.append(", "text == shown or pieces.append(",
-         "where nothing is new, the piece is ''"),
-        ("shown = text", "shown = decode(token_ids[:n])",
-         "the piece begins behind a \ufffd that was not shown: remember what WAS shown"),
+        ("pieces.append(", {"text == shown or pieces.append("}),
+        ("shown = text", {"shown = decode(token_ids[:n])"}),
         ("return pieces", 'return "".join(pieces)', "this is one text; return the list of pieces"),
     ])  # fmt: skip
 
@@ -163,19 +154,17 @@ LEFT_PAD = Task(
     ],
     misconceptions=[
         ("[pad_id] * n + ids", "ids + [pad_id] * n", "[0] * n + [1] * len(ids)",
-         "[1] * len(ids) + [0] * n", "the padding goes in front"),
-        ("torch.tensor([[0] * n + [1] * len(ids) for ids, n in rows])", {
-         "(input_ids != pad_id).long()": "a pad_id WITHIN a prompt is masked: use the lengths",
-         "((input_ids != pad_id).cumsum(1) > 0).long()": "pad_id may BEGIN a prompt"}),
-        ("[pad_id] * n", "[0] * n", "the padding is pad_id, not always 0"),
-        ("[0] * n + [1] * len(ids)", "[1] * n + [0] * len(ids)", "1 is a real token, 0 padding"),
-        ("(attention_mask.cumsum(dim=1) - 1).clamp(min=0)", {
-         "torch.arange(longest).expand(len(rows), -1)": "the positions count the padding",
-         "(attention_mask.cumsum(dim=1) - 1)": "the padding has position -1; give it 0",
-         "attention_mask.cumsum(dim=1)": "a prompt's first token has position 0",
-         "(torch.arange(longest) * attention_mask)":
-         "the positions are the columns', which count the padding; each prompt begins with 0"}),
-        (".clamp(min=0)", ".masked_fill(attention_mask == 0, 1)", "padding has position 0, not 1"),
+         {"[1] * len(ids) + [0] * n"}),
+        ("torch.tensor([[0] * n + [1] * len(ids) for ids, n in rows])",
+         {"(input_ids != pad_id).long()"}),
+        ("torch.tensor([[0] * n + [1] * len(ids) for ids, n in rows])",
+         "((input_ids != pad_id).cumsum(1) > 0).long()", "pad_id may BEGIN a prompt"),
+        ("[pad_id] * n", {"[0] * n"}),
+        ("[0] * n + [1] * len(ids)", {"[1] * n + [0] * len(ids)"}),
+        ("(attention_mask.cumsum(dim=1) - 1).clamp(min=0)",
+         {"torch.arange(longest).expand(len(rows), -1)", "(attention_mask.cumsum(dim=1) - 1)",
+         "attention_mask.cumsum(dim=1)", "(torch.arange(longest) * attention_mask)"}),
+        (".clamp(min=0)", {".masked_fill(attention_mask == 0, 1)"}),
     ])  # fmt: skip
 
 
@@ -244,17 +233,14 @@ GENERATE_BATCH = Task(
         ("if all(", "if any(", "everything stopped when the first row had ended"),
         ("if row[-1:] != [eos_token_id]:", "if True:", "row[-1] == eos_token_id",
          "eos_token_id in row", "a row that had ended got more tokens"),
-        ("return new_ids", {
-         "return [[t for t in row if t != eos_token_id] for row in new_ids]":
-         "the end token is missing; it is its row's last one",
-         "return [[*p, *row] for p, row in zip(prompts, new_ids)]":
-         "only the new tokens are asked for"}),
+        ("return new_ids", {"return [[t for t in row if t != eos_token_id] for row in new_ids]"}),
+        ("return new_ids", "return [[*p, *row] for p, row in zip(prompts, new_ids)]",
+         "only the new tokens are asked for"),
         ("    ids, mask, positions = left_pad",
          "    if prompts[1:]:\n        return [generate_batch(model, [p], max_new_tokens, "
          "eos_token_id, pad_id)[0] for p in prompts]\n    ids, mask, positions = left_pad",
          "right tokens, but one prompt after another: one call per step"),
-        ("            break", "            pass",
-         "the model was called again when all rows had ended"),
+        ("            break", {"            pass"}),
         ("[:, -1].argmax(dim=-1)", "[range(len(prompts)), [len(p) - 1 + ids.shape[1] - "
          "max(map(len, prompts)) for p in prompts]].argmax(dim=-1)", "predictions were read at the "
          "prompts' lengths, as for padding on the RIGHT: last column"),

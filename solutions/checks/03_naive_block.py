@@ -37,30 +37,19 @@ PACKED_ATTENTION = Task(
         packed(rng, [3, 3], 8, 2, "very low scores: hidden ones are -inf, not low", shift=12.0),
     ],
     misconceptions=[
-        ("X.reshape(seq_len, n_heads, -1).transpose(0, 1)", {
-         "X.reshape(n_heads, seq_len, -1)":
-         "head 0 gets the first TOKENS: reshape to (L, n_H, H), then swap",
-         "X.reshape(seq_len, -1, n_heads).permute(2, 0, 1)": "a head owns H columns side by side"}),
-        ("Z.transpose(0, 1).flatten(1)", "Z.reshape(Z.shape[1], -1)",
-         "a reshape alone mixes tokens: swap back to (L, n_H, H), then flatten"),
-        ("(text_of[:, None] == text_of)", {
-         "torch.ones(len(Q), len(Q)).bool()": "texts see one another: only its own text",
-         "(text_of[:, None] >= text_of)": "a text sees those with a smaller number: use =="}),
-        (".tril()", {
-         "": "nothing is causal: tokens see the later ones of their own text",
-         ".tril(-1)": "off by one: no token sees itself: tril() keeps the diagonal",
-         ".tril(1)": "off by one: each token still sees the one right after it",
-         ".triu()": "the wrong triangle: tokens see what comes AFTER them, not the past"}),
-        ("scores.masked_fill(~visible, -math.inf), dim=-1)", "scores, dim=-1) * visible",
-         "masked after softmax, the rows no longer sum to 1: mask the scores"),
-        ("-math.inf", {
-         "0.0": "the hidden scores were set to 0, and exp(0) = 1: set them to -inf"}),
-        ("dim=-1", "dim=-2", "softmax runs over the queries: each row has to sum to 1, dim=-1"),
-        (" / math.sqrt(q.shape[-1])", {
-         " / math.sqrt(Q.shape[-1])": "the scale is √D here; a head has width H: divide by √H",
-         "": "the scores are not scaled: divide by √H before softmax",
-         " / q.shape[-1]": "the scores are divided by H; it is √H"}),
-        ("q @ k.mT", "k @ q.mT", "K Q^T: row l belongs to the query of token l, Q K^T"),
+        ("X.reshape(seq_len, n_heads, -1).transpose(0, 1)", {"X.reshape(n_heads, seq_len, -1)",
+         "X.reshape(seq_len, -1, n_heads).permute(2, 0, 1)"}),
+        ("Z.transpose(0, 1).flatten(1)", {"Z.reshape(Z.shape[1], -1)"}),
+        ("(text_of[:, None] == text_of)", {"torch.ones(len(Q), len(Q)).bool()"}),
+        ("(text_of[:, None] == text_of)", "(text_of[:, None] >= text_of)",
+         "a text sees those with a smaller number: use =="),
+        (".tril()", {"", ".tril(1)", ".triu()"}),
+        (".tril()", ".tril(-1)", "off by one: no token sees itself: tril() keeps the diagonal"),
+        ("scores.masked_fill(~visible, -math.inf), dim=-1)", {"scores, dim=-1) * visible"}),
+        ("-math.inf", {"0.0"}),
+        ("dim=-1", {"dim=-2"}),
+        (" / math.sqrt(q.shape[-1])", {" / math.sqrt(Q.shape[-1])", "", " / q.shape[-1]"}),
+        ("q @ k.mT", {"k @ q.mT"}),
         ("sqrt(q.shape[-1])", "sqrt(q.shape[1])",
          "q.shape[1] is the number of tokens, L; H is q.shape[-1]"),
     ])  # fmt: skip
@@ -84,27 +73,19 @@ BLOCK = Task(
     ],
     misconceptions=[
         (' @ W["W_o"]', "", "W^O is missing: one more product mixes the merged heads, Z W^O"),
-        ('torch.relu(norm(Out) @ W["W_1"])', {
-         'norm(Out) @ W["W_1"]': "relu is missing: without it W^1 W^2 is one matrix",
-         'F.gelu(norm(Out) @ W["W_1"])': "gelu stands in the MLP; here it is relu"}),
+        ('torch.relu(norm(Out) @ W["W_1"])', {'norm(Out) @ W["W_1"]'}),
+        ('torch.relu(norm(Out) @ W["W_1"])', 'F.gelu(norm(Out) @ W["W_1"])',
+         "gelu stands in the MLP; here it is relu"),
         ('torch.relu(norm(Out) @ W["W_1"])', 'norm(Out) @ W["W_1"]', 'A @ W["W_2"]',
-         'torch.relu(A @ W["W_2"])',
-         "relu belongs between W^1 and W^2, at the width F, not behind W^2"),
-        ("Out = X + Z", "Out = Z", "return Out + A", "return A",
-         "both residual connections are missing: Out = X + ..., X' = Out + ..."),
-        ("Out = X + Z", "Out = Z", "the first residual connection is missing: Out = X + Z W^O"),
-        ("return Out", {
-         "return 0": "the second residual connection is missing",
-         "return X": "the second residual connection adds X, and loses attention's part: add Out"}),
+         {'torch.relu(A @ W["W_2"])'}),
+        ("Out = X + Z", "Out = Z", "return Out + A", {"return A"}),
+        ("Out = X + Z", {"Out = Z"}),
+        ("return Out", {"return 0", "return X"}),
         ("= norm(X)", "= X", "norm(Out)", "Out", "both norms are missing, norm(X) and norm(Out)"),
-        ("norm(Out)", {
-         "Out": "the second norm is missing: the MLP reads norm(Out)",
-         "norm(X)": "the MLP reads X, beside attention instead of after it: it reads norm(Out)"}),
-        ("Out = X + Z", "Out = norm(X) + Z", "return Out", "return norm(Out)",
-         "the residual connections add the normed rows; they add X and Out"),
+        ("norm(Out)", {"Out", "norm(X)"}),
+        ("Out = X + Z", "Out = norm(X) + Z", "return Out", {"return norm(Out)"}),
         ("= norm(X)", "= X", "norm(Out)", "Out", 'X + Z @ W["W_o"]', 'norm(X + Z @ W["W_o"])',
-         'Out + A @ W["W_2"]', 'norm(Out + A @ W["W_2"])',
-         "the norms come behind the additions; here they come before attention and MLP"),
+         'Out + A @ W["W_2"]', {'norm(Out + A @ W["W_2"])'}),
         ("W[name]", "W[name].T", 'W["W_o"]', 'W["W_o"].T', "the matrices are transposed: X @ W"),
         ("merge_heads(attend(Q, K, V))", "attend(Q, K, V).reshape(X.shape)",
          "a reshape alone mixes the tokens of the heads: merge_heads"),
@@ -125,26 +106,22 @@ NAIVE_FLOPS = Task(
         Case(4096, 32, between(rng, 300, 2000), 150, label="a real model's sizes: whole numbers"),
     ],
     misconceptions=[
-        ("return total", "return total // 2", "half of it: a multiply-add is 2 FLOPs"),
-        ("range(prompt_len, prompt_len + n_new_tokens)", {
-         "[prompt_len] * n_new_tokens": "the length stands still; it grows, L, L + 1, …",
-         "range(prompt_len + 1, prompt_len + n_new_tokens + 1)":
-         "one too long: from L to L + n - 1",
-         "range(prompt_len, prompt_len + n_new_tokens + 1)": "one pass too many: n passes",
-         "range(prompt_len, prompt_len + min(n_new_tokens, 1))": "this is the first pass alone"}),
-        ("total +=", "total =", "this is the last pass alone; add up all of them"),
+        ("return total", {"return total // 2"}),
+        ("range(prompt_len, prompt_len + n_new_tokens)", {"[prompt_len] * n_new_tokens",
+         "range(prompt_len + 1, prompt_len + n_new_tokens + 1)", "range(prompt_len, prompt_len + "
+         "n_new_tokens + 1)", "range(prompt_len, prompt_len + min(n_new_tokens, 1))"}),
+        ("total +=", {"total ="}),
         ("        qkv", "        rows = seq_len if seq_len == prompt_len else 1\n        qkv",
          "4 * (2 * seq_len", "4 * (2 * rows", "head = 2 * (2 * seq_len", "head = 2 * (2 * rows",
          "mlp = 2 * (2 * seq_len", "mlp = 2 * (2 * rows",
          "one row per step is what a cache would do; here all are computed"),
-        ("n_heads * one_head", {
-         "0": "rows 7 and 8 are missing: 2·L·L·H each, in every head",
-         "one_head": "rows 7 and 8 are counted for a single head"}),
-        ("head = 2 * (2", "head = (2", "attention has two products, Q_i K_i^T AND score_i V_i"),
+        ("n_heads * one_head", {"0"}),
+        ("n_heads * one_head", "one_head", "rows 7 and 8 are counted for a single head"),
+        ("head = 2 * (2", {"head = (2"}),
         ("seq_len * head_dim", "seq_len * d_model", "a head is D / n_heads wide, not D"),
-        ("n_heads, 4 * d_model", "n_heads, d_model", "the MLP is 4D wide inside, not D"),
-        ("4 * (2", "3 * (2", "row 10 is missing: Q, K, V and Out each have a D×D matrix"),
-        ("mlp = 2 * (2", "mlp = (2", "the MLP has two products, rows 11 AND 13"),
+        ("n_heads, 4 * d_model", {"n_heads, d_model"}),
+        ("4 * (2", {"3 * (2"}),
+        ("mlp = 2 * (2", {"mlp = (2"}),
         ("2 * (2 * seq_len * seq_len", "2 * (seq_len * (seq_len + 1)",
          "the scores are counted as a triangle; they are computed whole, L×L, and then masked"),
     ])  # fmt: skip
@@ -166,10 +143,9 @@ GROUPED_ATTENTION = Task(
         grouped(rng, 2, 1, 3, 2, "heads of one pair"),
     ],
     misconceptions=[
-        ("Y.repeat_interleave(len(Q) // len(V), dim=0)", {
-         "Y.repeat(len(Q) // len(V), 1, 1)": "neighbours share a key head: repeat_interleave",
-         "Y.repeat_interleave(2 if len(V) < len(Q) else 1, dim=0)":
-         "a group has n_H / n_KV heads, not always two"}),
+        ("Y.repeat_interleave(len(Q) // len(V), dim=0)", {"Y.repeat(len(Q) // len(V), 1, 1)"}),
+        ("Y.repeat_interleave(len(Q) // len(V), dim=0)", "Y.repeat_interleave(2 if len(V) < len(Q) "
+         "else 1, dim=0)", "a group has n_H / n_KV heads, not always two"),
         ("(turn(K), V)", {
          "(turn(K), turn(V))": "the values are turned too: only queries and keys are",
          "(K, V)": "the keys are not turned, so a score depends on where the query is"}),
@@ -223,7 +199,7 @@ LLAMA_LOGITS = Task(
         ('rms_norm(x, W["model.norm.weight"])', "x", "the last norm is missing, before lm_head"),
         ("x = x + F.linear(F", "x = F.linear(F", "the MLP replaces the stream; it is added to it"),
         ("x = x + F.linear(z", "x = F.linear(z",
-         "attention is added to the stream, not put for it"),
+         "attention replaces the stream; add it to it"),
         ('h = rms_norm(x, W[at + "post_attention_layernorm.weight"])', {
          "h = x": "the MLP reads the stream as it is, not normed",
          "pass": "the MLP reads attention's copy; it needs a new one, of the sum, normed anew"}),

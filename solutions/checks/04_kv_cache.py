@@ -46,25 +46,17 @@ APPEND = Task(
         append_case(rng, 2, 3, [2, 2], "a chunk of which only a part fits"),
     ],
     misconceptions=[
-        ("    end = length + k.shape[1]",
+        ("    end = length + k.shape[1]", {
          "    return torch.cat([keys[:, :length], k], dim=1), torch.cat([values[:, :length], v], "
-         "dim=1)", "concat makes a new tensor: write keys[:, a:b] = k"),
+         "dim=1)"}),
         ("keys[:, length:end] = k", "keys[:, : k.shape[1]] = k", "values[:, length:end] = v",
-         "values[:, : v.shape[1]] = v",
-         "the new rows overwrite the first ones; they begin at `length`"),
+         {"values[:, : v.shape[1]] = v"}),
         ("keys[:, length:end] = k", "keys[:, length : length + 1] = k", "values[:, length:end] = v",
          "values[:, length : length + 1] = v", "one position is written; a prefill has k.shape[1]"),
-        ("keys[:, :end], values[:, :end]", {
-         "keys, values": "what is not filled yet is returned, too",
-         "keys[:, :length], values[:, :length]": "the new rows are not returned",
-         "keys[:, length:end], values[:, length:end]":
-         "the past is missing: all is returned, to `end`",
-         "keys[:, :end].clone(), values[:, :end].clone()":
-         "right numbers, but copies move the whole past at each step: return slices",
-         "values[:, :end], keys[:, :end]": "the values come back first; keys, then values"}),
-        ("values[:, length:end] = v", {
-         "values[:, length:end] = k": "the keys k were written as values, too",
-         "": "only the keys are written"}),
+        ("keys[:, :end], values[:, :end]", {"keys, values", "keys[:, :length], values[:, :length]",
+         "keys[:, length:end], values[:, length:end]",
+         "keys[:, :end].clone(), values[:, :end].clone()", "values[:, :end], keys[:, :end]"}),
+        ("values[:, length:end] = v", {"values[:, length:end] = k", ""}),
         ("end > keys.shape[1]", {
          "length >= keys.shape[1]": "a chunk may fit in part: compare length + L",
          "False": "where no room is left, a token is lost: raise ValueError",
@@ -82,22 +74,14 @@ CHUNK_MASK = Task(
         Case(1, 0, label="the first token"),
     ],
     misconceptions=[
-        ("positions <= queries[:, None]", {
-         "(positions <= queries[:, None]) | (past_len > 0)":
-         "no mask behind a past: a chunk sees its own future",
-         "(positions < past_len) | (positions == queries[:, None])":
-         "new tokens see the new ones before them",
-         "positions - 1 <= queries[:, None]": "each new token still sees the one right after it",
-         "positions < queries[:, None]": "the new tokens do not see themselves",
-         "positions > queries[:, None]": "upside down: True marks what may be looked at",
+        ("positions <= queries[:, None]", {"(positions <= queries[:, None]) | (past_len > 0)",
+         "(positions < past_len) | (positions == queries[:, None])", "positions - 1 <= queries[:, "
+         "None]", "positions < queries[:, None]", "positions > queries[:, None]",
          "torch.zeros(seq_len, len(positions)).masked_fill(positions > queries[:, None], "
-         "-math.inf)": "this is the additive form, 0 and -inf; bools are needed",
-         "(positions <= queries[:, None]).T": "a row for each NEW token, please"}),
-        ("torch.arange(past_len + seq_len)", "torch.arange(seq_len)", "(past_len, past_len + "
-         "seq_len)", "(seq_len)", "this is the (L, L) square; S = past_len + L columns are needed"),
-        ("(past_len, past_len + seq_len)", {
-         "(past_len + seq_len)": "there is a row for every position; only the NEW tokens have one",
-         "(seq_len)": "the diagonal starts at column 0; new token l is position past_len + l"}),
+         "-math.inf)", "(positions <= queries[:, None]).T"}),
+        ("torch.arange(past_len + seq_len)", "torch.arange(seq_len)",
+         "(past_len, past_len + seq_len)", {"(seq_len)"}),
+        ("(past_len, past_len + seq_len)", {"(past_len + seq_len)", "(seq_len)"}),
     ])  # fmt: skip
 
 
@@ -113,27 +97,21 @@ ROPE_CACHE = Task(
         rope_case(rng, 1, between(rng, 20, 60), 8, "a decode step behind a long past"),
     ],
     misconceptions=[
-        ("torch.arange(past_len, past_len + len(Q))", {
-         "torch.arange(len(Q))": "positions count from each CALL's start; take len(K_cache)",
-         "torch.arange(past_len + 1, past_len + 1 + len(Q))":
-         "off by one: the first new position is past_len, behind past_len - 1",
-         "torch.full((len(Q),), past_len)": "a chunk's tokens are past_len, past_len + 1, …"}),
-        ("(K_new, positions)", "(K_new, positions - past_len)",
-         "the queries are in place, the keys are not"),
-        ("(Q, positions)", "(Q, positions - past_len)",
-         "the keys are in place, the queries are not"),
+        ("torch.arange(past_len, past_len + len(Q))", {"torch.arange(len(Q))",
+         "torch.arange(past_len + 1, past_len + 1 + len(Q))"}),
+        ("torch.arange(past_len, past_len + len(Q))", "torch.full((len(Q),), past_len)",
+         "a chunk's tokens are past_len, past_len + 1, …"),
+        ("(K_new, positions)", {"(K_new, positions - past_len)"}),
+        ("(Q, positions)", {"(Q, positions - past_len)"}),
         ("rotate(K_new, positions)", "K_new", "torch.cat([K_cache, K_new])",
-         "rotate(torch.cat([K_cache, K_new]), torch.arange(past_len + len(K_new)))",
-         "the cached keys are rotated again at each call: rotate the new ones only"),
-        ("rotate(K_new, positions)", "K_new", "Q @ K.T", "Q @ rotate(K, torch.arange(len(K))).T",
-         "the new keys are cached before RoPE, but those in the cache are rotated"),
+         {"rotate(torch.cat([K_cache, K_new]), torch.arange(past_len + len(K_new)))"}),
+        ("rotate(K_new, positions)", "K_new", "Q @ K.T", {"Q @ rotate(K, torch.arange(len(K))).T"}),
         ("rotate(Q, positions), rotate(K_new, positions)", "Q, K_new", "nothing new is rotated"),
         ("[K_cache, K_new]", "[K_new, K_cache]", "the new keys belong behind the cached ones"),
         *scales("Q.shape[-1]"),
         ("Q, K_new = rotate(Q, positions), ", "K_new = ",
          "the queries are not rotated, only the keys"),
-        ("math.sqrt(Q.shape[-1]), K", "math.sqrt(Q.shape[-1]), K_new",
-         "return all S keys, not only the new ones"),
+        ("math.sqrt(Q.shape[-1]), K", {"math.sqrt(Q.shape[-1]), K_new"}),
     ])  # fmt: skip
 
 
@@ -168,29 +146,20 @@ DECODE_STEP = Task(
     ],
     misconceptions=[
         ("X[-1:]", "X", "torch.cat([cache[0], k])", "k", "torch.cat([cache[1], v])", "v",
-         "softmax(q @", "softmax(q[-1:] @",
-         "right numbers, but project saw every row: send it X[-1:] only"),
-        ("X[-1:]", {
-         "X[:1]": "the new token is the last row, X[-1:]",
-         "X[-2:-1]": "off by one: the new token is the LAST row of X"}),
+         "softmax(q @", {"softmax(q[-1:] @"}),
+        ("X[-1:]", {"X[:1]", "X[-2:-1]"}),
         ("q @ K.T", "q @ cache[0].T", "scores @ V", "scores @ cache[1]",
          "q attends to the old cache only: a token sees itself too, so append first"),
-        ("q @ K.T", "q @ k.T", "scores @ V", "scores @ v",
-         "q attends to its own k alone, not to all L + 1"),
-        ("@ V, (K, V)", {
-         "@ V, cache": "the old cache is returned",
-         "@ V, (V, K)": "the cache is (K, V), not (V, K)",
-         "@ K, (K, V)": "the weights gather the values, not the keys"}),
-        ("torch.cat([cache[0], k])", "k", "torch.cat([cache[1], v])", "v",
-         "the cache was replaced by the new key and value: append to it"),
-        ("[cache[0], k]", "[k, cache[0]]", "[cache[1], v]", "[v, cache[1]]",
-         "the new key and value are in front of the old ones: row s has to be position s"),
-        ("dim=-1", "dim=0", "softmax runs over the keys, dim=-1, not over one entry"),
+        ("q @ K.T", "q @ k.T", "scores @ V", {"scores @ v"}),
+        ("@ V, (K, V)", {"@ V, cache", "@ V, (V, K)"}),
+        ("@ V, (K, V)", "@ K, (K, V)", "the weights gather the values, not the keys"),
+        ("torch.cat([cache[0], k])", "k", "torch.cat([cache[1], v])", {"v"}),
+        ("[cache[0], k]", "[k, cache[0]]", "[cache[1], v]", {"[v, cache[1]]"}),
+        ("dim=-1", {"dim=0"}),
         *scales("q.shape[-1]"),
-        ("math.sqrt(q.shape[-1])", {
-         "math.sqrt(X.shape[-1])": "√D is the width of X; √H that of a head"}),
-        ("q, k, v = project(X[-1:])", "q, k, v = (project(X[-1:])[i] for i in range(3))",
-         "project is called three times; one call gives all three"),
+        ("math.sqrt(q.shape[-1])", "math.sqrt(X.shape[-1])",
+         "√D is the width of X; √H that of a head"),
+        ("q, k, v = project(X[-1:])", {"q, k, v = (project(X[-1:])[i] for i in range(3))"}),
     ])  # fmt: skip
 
 
@@ -234,19 +203,18 @@ CACHE_TEST = Task(
         ("len(naive_ids) - 1", "len(cached_ids) - 1", "cached_ids == naive_ids",
          "all(a == b for a, b in zip(cached_ids, naive_ids))",
          "zip stops at the shorter list: missing tokens go unseen"),
-        ("cached_ids == naive_ids and ", "", "this looks at the calls only: wrong tokens pass"),
-        (" and list(calls) == wanted", "",
-         "this compares tokens only: they are right without a cache"),
+        ("cached_ids == naive_ids and ", {""}),
+        (" and list(calls) == wanted", {""}),
         ("list(calls) == wanted", {
          "sum(n for n, _ in calls) == prompt_len + len(naive_ids) - 1":
          "this counts tokens over all calls; each call has its own length and past",
          "all(seq_len == 1 for seq_len, _ in calls[1:])": "each step's past has to grow",
-         "len(calls) == len(naive_ids)": "the naive loop makes as many calls: what did each see?",
          "len(calls) == len(wanted) and list(calls)[1:] == wanted[1:]":
          "the first call has to see the whole prompt, behind an empty cache",
          "all(past == sum(n for n, _ in calls[:i]) for i, (_, past) in enumerate(calls)) and sum(n "
          "for n, _ in calls) == prompt_len + len(naive_ids) - 1": "the calls follow one another "
          "and add up, but the prefill has to be ONE call"}),
+        ("list(calls) == wanted", {"len(calls) == len(naive_ids)"}),
     ])  # fmt: skip
 
 
@@ -303,8 +271,7 @@ GENERATE = Task(
     misconceptions=[
         ("ids = [int(model.logits(X[-1:]).argmax())]\n        new_ids += ids",
          "new_ids.append(int(model.logits(X[-1:]).argmax()))\n        ids, past_len = "
-         "list(prompt_ids) + new_ids, 0", "if ids[0] == end_id", "if new_ids[-1] == end_id",
-         "right tokens, but the whole text went through the model for each of them"),
+         "list(prompt_ids) + new_ids, 0", "if ids[0] == end_id", {"if new_ids[-1] == end_id"}),
         ("past_len, past_len + len(ids)", {
          "len(ids)": "positions count from 0 in every pass; they continue behind the cached ones",
          "past_len + (past_len > 0), past_len + (past_len > 0) + len(ids)":
@@ -317,16 +284,14 @@ GENERATE = Task(
         ("math.sqrt(q.shape[-1])", "math.sqrt(X.shape[-1])",
          "√D is the model's width; √H a head's"),
         ("X[-1:]", "X[:1]", "the next token comes out of the LAST row of the last layer"),
-        ("new_ids += ids", "new_ids += [i for i in ids if i != end_id]",
-         "the end token is part of the result"),
+        ("new_ids += ids", {"new_ids += [i for i in ids if i != end_id]"}),
+        ("ids[0] == end_id or", {""}),
         ("ids[0] == end_id or", {
-         "": "end_id is ignored: the text ends with it",
          "ids[0] == end_id and new_ids[1:] or": "the FIRST new token can be the end, too",
          "end_id in [*prompt_ids, *new_ids] or": "end_id in the prompt ends nothing"}),
         ("len(new_ids) == max_new_tokens", "len(new_ids) > max_new_tokens", "one token too many"),
         ("len(new_ids) == max_new_tokens:\n            return new_ids",
-         "len(new_ids) > max_new_tokens:\n            return new_ids[:max_new_tokens]",
-         "the last token went through the model for nothing"),
+         {"len(new_ids) > max_new_tokens:\n            return new_ids[:max_new_tokens]"}),
         ("return new_ids", "return list(prompt_ids) + new_ids", "the prompt is in the result, too"),
         ("past_len = [], list(prompt_ids), 0",
          "past_len = [], list(prompt_ids), 0\n    if end_id in prompt_ids:\n        return []",
