@@ -274,7 +274,7 @@ def test_the_rule_gives_p_exactly_when_it_is_summed_up():
         assert chi_square(drawn, expected) < 16.27  # the 0.1 % point of 3
 
 
-N_TEXTS = 300
+N_TEXTS = 500
 # The 0.1 % points of the chi-square distribution with 1, 2, ... degrees of freedom.
 LIMITS = [10.83, 13.82, 16.27, 18.47, 20.52, 22.46, 24.32, 26.12, 27.88, 29.59, 31.26, 32.91, 34.53,
           36.12, 37.70, 39.25]  # fmt: skip
@@ -283,7 +283,7 @@ SETTINGS = {"temperature": 1.3, "top_k": 4, "repetition_penalty": 1.2}
 
 @pytest.mark.parametrize("name", ["lookup", "layers", "a stranger"])
 def test_sampled_frequencies_follow_the_model(llama_engine, name):
-    """The second token of 300 texts: the sum over all first tokens, by passes of their own."""
+    """The second token of 500 texts: the sum over all first tokens, by passes of their own."""
     ids = [97, 98, 97, 98, 97]
     first = sampling_distribution(llama_engine.logits([ids])[0, -1], previous_ids=ids, **SETTINGS)
     second = torch.zeros_like(first)
