@@ -42,7 +42,7 @@ def test_every_page_is_whole_and_asks_nobody_else(page, site_url):
         assert all(width for _alt, width in shown), f"{name}: {shown}"
         wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert wide <= 0, f"{name}: {wide} pixels wider than the window"
-        page.evaluate("window.MathJax?.startup.promise")
+        page.evaluate("window.MathJax?.startup?.promise?.then(() => null)")
         wrong = page.locator("mjx-merror, [data-mjx-error]").all_inner_texts()
         assert wrong == [], f"{name}: no formulas"
         keep_screenshot(page, f"site_{Path(name).name}")
