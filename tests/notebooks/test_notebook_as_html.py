@@ -9,10 +9,16 @@ from notebooks import ROOT, find_notebooks
 LECTURES = [path for path in find_notebooks() if path.parent == ROOT / "notebooks"]
 
 
-@pytest.mark.parametrize("path", LECTURES, ids=lambda path: path.stem)
-def test_each_picture_has_its_words_in_nbconvert(path):
+@pytest.fixture(scope="module")
+def exporter():
+    """One for all lectures, since each compiles its templates anew."""
     from nbconvert import HTMLExporter
 
+    return HTMLExporter()
+
+
+@pytest.mark.parametrize("path", LECTURES, ids=lambda path: path.stem)
+def test_each_picture_has_its_words_in_nbconvert(path, exporter):
     nb = read_notebook(path)
     # Only what can hold a picture, and no code: to colour it takes most of the time.
     nb.cells = [cell for cell in nb.cells if cell.get("outputs") or "<img" in cell.source]
@@ -20,7 +26,7 @@ def test_each_picture_has_its_words_in_nbconvert(path):
         cell.source = "" if cell.cell_type == "code" else cell.source
     outputs = [output for cell in nb.cells for output in cell.get("outputs", [])]
     n_pictures = sum("image/png" in output.get("data", {}) for output in outputs)
-    page, _ = HTMLExporter().from_notebook_node(nb)
+    page, _ = exporter.from_notebook_node(nb)
     alts = image_alts(page)
     assert len(alts) >= n_pictures
     tables_alone = path.stem in ("11a_inference_script", "12a_quantisation")
