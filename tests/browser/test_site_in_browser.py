@@ -76,13 +76,7 @@ def test_every_page_is_whole_legible_and_asks_nobody_else(page, site_url):
             "all => all.map(i => [i.alt, i.naturalWidth])"
         )
         assert all(width for _alt, width in shown), f"{name}: {shown}"
-<<<<<<< HEAD
-        page.evaluate("window.MathJax?.startup.promise")
-=======
-        wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-        assert wide <= 0, f"{name}: {wide} pixels wider than the window"
         page.evaluate("window.MathJax?.startup?.promise?.then(() => null)")
->>>>>>> speed
         wrong = page.locator("mjx-merror, [data-mjx-error]").all_inner_texts()
         assert wrong == [], f"{name}: no formulas"
         for place, width in WIDTHS.items():
