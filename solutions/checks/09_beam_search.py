@@ -53,7 +53,8 @@ def select_case(rng, num_beams, ends, eos=0):
     for i in ends:
         tokens[i] = between(rng, eos, eos + 1)
     parents = rng.integers(0, num_beams, 2 * num_beams).tolist()
-    return Case(list(zip(scores, parents, tokens, strict=True)), num_beams, eos)
+    label = "large token ids: compare with ==" if eos > 999 else ""
+    return Case(list(zip(scores, parents, tokens, strict=True)), num_beams, eos, label=label)
 
 
 SELECT = Task(
