@@ -116,7 +116,7 @@ def report(arrived_s, token_s, ttft_limit, gap_limit):
     length = max(map(max, token_s)) - sorted(arrived_s)[0]
     mean_time = sum(t[-1] - a for t, a in zip(token_s, arrived_s)) / n  # noqa: B905
     little = n / length * mean_time
-    return dict(in_system=little, goodput=len(good) / length, ttft_s=ttft, tpot_s=tpot)
+    return {"in_system": little, "goodput": len(good) / length, "ttft_s": ttft, "tpot_s": tpot}
 
 
 # %% serve: right
