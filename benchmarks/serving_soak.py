@@ -66,9 +66,8 @@ def soak(seconds: float, n_clients: int) -> dict[str, list[dict]]:
             for watch in watches:
                 watch.start()
             with ThreadPoolExecutor(n_clients) as pool:
-                given = zip(
-                    *[(url, model, i, started + seconds) for i in range(n_clients)], strict=True
-                )
+                ends = [started + seconds] * n_clients
+                given = [url] * n_clients, [model] * n_clients, range(n_clients), ends
                 found = pool.map(ask, *given)
                 rows = [row for one in found for row in one]
             look()
