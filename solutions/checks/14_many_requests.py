@@ -169,7 +169,8 @@ POOL = Task(
          "self.readers[block] = 0": "",
          "self.readers[block] -= self.readers[block] == 1": "release: shared blocks count, too"}),
         ("while table:\n            block = table.pop()", {"for block in table:"}),
-        ('raise MemoryError("no block is free")', {"return None"}),
+        ('raise MemoryError("no block is free")', "return None",
+         "take: raise MemoryError where no block is free"),
     ])  # fmt: skip
 
 
