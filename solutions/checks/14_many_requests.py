@@ -8,7 +8,7 @@ BATCHING = Task(
     cases=lambda rng: [
         Case(rng.integers(1, 30, n).tolist(), n_slots, entry=entry, label=f"{entry}: {label}")
         for n, n_slots, label in (
-            (11, 3, "three slots"), (14, 4, "four slots"), (9, 2, "two slots"), (8, 4, "full batches"),
+            (11, 3, "three slots"), (14, 4, "four slots"), (8, 4, "full batches"),
             (5, 1, "one slot"), (2, 5, "more slots than requests"), (0, 3, "an empty queue"))
         for entry in ("static_batching", "continuous_batching")],
     misconceptions=[
@@ -26,8 +26,8 @@ BATCHING = Task(
         ("for length in lengths:\n        first = busy_until.index(min(busy_until))",
          {"for first, length in zip([*range(n_slots)] * len(lengths), lengths):"}),
         ("max(busy_until)", {"-(-sum(lengths) // n_slots)": "", "max(lengths, default=0)":
-         "continuous: a slot has several requests in turn", "min(busy_until)": "the end is when the "
-         "LAST slot has ended"}),
+         "continuous: a slot has several requests in turn", "min(busy_until)": "continuous: the "
+         "LAST slot counts"}),
         ("return passes, passes * n_slots - sum(lengths)",
          {"return passes, sum(passes - t for t in busy_until if t)"}),
     ])  # fmt: skip
@@ -88,7 +88,7 @@ PAGES = Task(
     misconceptions=[
         ("enumerate(rows, start)", {"enumerate(rows)"}),
         ("table[position // size]", {
-         "position // size": "", "table[position % len(table)]": "", 
+         "position // size": "", "table[position % len(table)]": "",
          "table[start // size]": "write: rows that cross a block's end go on in the NEXT one"}),
         ("position % size", {"(position - start) % size"}),
         ("memory[table].flatten(0, 1)", {
@@ -166,10 +166,11 @@ POOL = Task(
          {"return old, self.new"}),
         ("return old, table[i]", {"return table[i], old"}),
         ("self.readers[block] -= 1", {
-         "self.readers[block] = 0": "", "self.readers[block] -= self.readers[block] == 1": "release: a "
-         "shared block is counted down, too"}),
+         "self.readers[block] = 0": "",
+         "self.readers[block] -= self.readers[block] == 1": "release: shared blocks count, too"}),
         ("while table:\n            block = table.pop()", {"for block in table:"}),
-        ('raise MemoryError("no block is free")', {"return None"}),
+        ('raise MemoryError("no block is free")', "return None",
+         "take: raise MemoryError where no block is free"),
     ])  # fmt: skip
 
 
@@ -214,7 +215,7 @@ PREFIX = Task(
         (KEY, "[tuple(sorted(tokens[: (i + 1) * block_size]))]", "tuple(tokens[:end])",
          {"tuple(sorted(tokens[:end]))"}),
         ("len(tokens) // block_size)", {
-         "len(tokens) // block_size)[-1:]": "remember: all full blocks: a later text may be shorter",
+         "len(tokens) // block_size)[-1:]": "remember: all full blocks: a text may be shorter",
          "(len(tokens) - 1) // block_size)": "remember: the last block counts, too, if full"}),
         ("range(block_size, len(tokens), block_size)", {
          "range(block_size, len(tokens) + 1, block_size)": "",

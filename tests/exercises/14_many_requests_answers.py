@@ -33,13 +33,13 @@ def plan_pass(running, waiting, token_budget, max_running):
 
 # %% pages: right
 def write(memory, table, start, rows):
-    places = torch.arange(start, start + len(rows))  # noqa: F821
-    blocks = torch.tensor(table)[places // memory.size(1)]  # noqa: F821
+    places = torch.arange(start, start + len(rows))
+    blocks = torch.tensor(table)[places // memory.size(1)]
     memory[blocks, places % memory.size(1)] = rows
 
 
 def read(memory, table, n):
-    return torch.cat([memory[block] for block in table])[:n]  # noqa: F821
+    return torch.cat([memory[block] for block in table])[:n]
 
 
 def blocks_missing(table, n_cached, n_new, block_size):
@@ -116,7 +116,7 @@ def report(arrived_s, token_s, ttft_limit, gap_limit):
     length = max(map(max, token_s)) - sorted(arrived_s)[0]
     mean_time = sum(t[-1] - a for t, a in zip(token_s, arrived_s)) / n  # noqa: B905
     little = n / length * mean_time
-    return dict(in_system=little, goodput=len(good) / length, ttft_s=ttft, tpot_s=tpot)
+    return {"in_system": little, "goodput": len(good) / length, "ttft_s": ttft, "tpot_s": tpot}
 
 
 # %% serve: right
