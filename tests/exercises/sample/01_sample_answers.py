@@ -1,4 +1,4 @@
-# ruff: noqa: F811, F821
+# ruff: noqa: F811
 """Answers to the sample exercise: other right ones, and wrong ones by their misconception."""
 
 
