@@ -43,7 +43,7 @@ class FrameError(Exception):
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="what Sphinx reads")
-    folder = parser.parse_args(argv).folder
+    folder = parser.parse_args(argv).folder.resolve()  # a lecture may change directory
     # The lectures only read the model, so that one is enough for all of them.
     lecture_lib.loading.load_model = functools.cache(lecture_lib.loading.load_model)
     try:
