@@ -33,7 +33,7 @@ MOST_FRAMES = 13  # a slider with more values has frames for some of them, evenl
 MOST_CLICKS = 8
 SLIDERS = (ipywidgets.IntSlider, ipywidgets.FloatSlider, ipywidgets.SelectionSlider)
 # Everything with a value that the reader would want to know, since it is not seen on the page.
-CONTROLS = (*SLIDERS, ipywidgets.Dropdown, ipywidgets.ToggleButtons, ipywidgets.Checkbox)
+CONTROLS = (*SLIDERS, ipywidgets.Dropdown, ipywidgets.ToggleButtons)
 
 
 class FrameError(Exception):
@@ -43,7 +43,7 @@ class FrameError(Exception):
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="what Sphinx reads")
-    folder = parser.parse_args(argv).folder
+    folder = parser.parse_args(argv).folder.resolve()  # a lecture may change directory
     # The lectures only read the model, so that one is enough for all of them.
     lecture_lib.loading.load_model = functools.cache(lecture_lib.loading.load_model)
     try:
@@ -224,7 +224,7 @@ def frames_html(widget: PictureWidget, name: str, pictures: Path) -> str:
     settings = ", ".join(
         f"{part.description}: {getattr(part, 'label', part.value)}"
         for part in _parts(widget)
-        if isinstance(part, CONTROLS) and part is not control.part
+        if isinstance(part, CONTROLS) and part is not control.part and part.description
     )
     for i, value in enumerate(control.values):
         control.go_to(i)

@@ -69,6 +69,12 @@ _PALE = """() => {
 }"""
 
 
+def show_in(page, theme: str) -> None:
+    """As a reader sees it whose system has this theme."""
+    page.emulate_media(color_scheme=theme)
+    page.locator(f'html[data-theme="{theme}"]').wait_for()
+
+
 def test_every_page_is_whole_legible_and_asks_nobody_else(page, site_url):
     for name in PAGES:
         page.goto(f"{site_url}/{name}.html", wait_until="networkidle")
@@ -84,8 +90,7 @@ def test_every_page_is_whole_legible_and_asks_nobody_else(page, site_url):
             wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
             assert wide <= 0, f"{name}: {wide} pixels wider than the window of a {place}"
             for theme in THEMES:
-                page.emulate_media(color_scheme=theme)
-                assert page.locator("html").get_attribute("data-theme") == theme
+                show_in(page, theme)
                 assert page.evaluate(_PALE) == [], f"{name}, {theme}"
                 if folder := os.environ.get("BROWSER_SCREENSHOTS"):
                     kept = Path(folder) / f"site_{Path(name).name}_{place}_{theme}.png"
@@ -116,9 +121,8 @@ def test_the_first_picture_is_seen_within_two_seconds(page, site_url):
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_a_widget_moves_by_keyboard_without_kernel_and_server(page, site, theme):
-    page.emulate_media(color_scheme=theme)
     page.goto((site / "notebooks" / "04_kv_cache.html").as_uri())
-    assert page.locator("html").get_attribute("data-theme") == theme
+    show_in(page, theme)
     slider, picture = page.get_by_role("slider", name="Step"), page.locator(".frame img")
     assert slider.get_attribute("aria-valuetext") == "0"
     assert page.locator(".frame").get_attribute("aria-live") == "polite"
