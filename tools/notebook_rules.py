@@ -19,7 +19,7 @@ from notebook_format import cell_name, notebook_text
 FOR_THE_CPU = re.compile(r"device\s*=\s*['\"]cpu")
 MAX_BYTES = 420_000
 MAX_CODE_LINES = 25
-MAX_EXERCISE_LINES = 30  # a class or a whole generate() in one cell
+MAX_EXERCISE_LINES = 30  # of code: a class or a whole generate() in one cell
 MAX_TEST_LINES = 55  # an exercise's visible tests: each assert with what the likely mistake is
 MAX_MEDIAN_CODE_LINES = 6
 MAX_MARKDOWN_WORDS = 130
@@ -160,8 +160,9 @@ def cell_problems(nb: NotebookNode, *, is_lecture: bool) -> Iterator[str]:
         is_test = cell.metadata.get("nbgrader", {}).get("grade")
         allowed = MAX_CODE_LINES if is_lecture else MAX_EXERCISE_LINES
         allowed = MAX_TEST_LINES if is_test else allowed
-        if cell.cell_type == "code" and _n_lines(cell) > allowed:
-            yield f"{cell_name(nb, i)}: {_n_lines(cell)} lines, allowed {allowed}"
+        n_lines = _n_lines(cell) if is_lecture or is_test else _n_statements(cell)
+        if cell.cell_type == "code" and n_lines > allowed:
+            yield f"{cell_name(nb, i)}: {n_lines} lines, allowed {allowed}"
         if cell.cell_type == "markdown" and (n := count_words(cell.source)) > MAX_MARKDOWN_WORDS:
             yield f"{cell_name(nb, i)}: {n} words, allowed {MAX_MARKDOWN_WORDS}"
         for output in cell.get("outputs", []):
@@ -178,6 +179,12 @@ def _file_problems(nb: NotebookNode, path: Path) -> Iterator[str]:
 
 def _n_lines(cell: NotebookNode) -> int:
     return len(cell.source.strip().splitlines())
+
+
+def _n_statements(cell: NotebookNode) -> int:
+    """The lines that a student writes: no docstrings, marks of a solution or empty lines."""
+    lines = re.sub(r'""".*?"""', "", cell.source, flags=re.DOTALL).splitlines()
+    return sum(bool(line.strip()) and not line.strip().startswith("###") for line in lines)
 
 
 def count_words(markdown: str) -> int:
