@@ -464,7 +464,7 @@ UNTRIED = {
             "engine.KVCache.check_room", "engine.Pattern", "engine.LlamaLayer", "engine.RMSNorm",
             "engine.attend", "engine.inverse_frequencies", "engine.linear", "engine.mlp",
             "engine.project_qkv", "engine.rope_tables", "engine.cached_tokens", "engine.greedy",
-            "engine.forward_all",
+            "engine.forward_all", "engine.causal_mask", "loading.pack_model",
             "engine.Lookup.__call__", "engine.ModelDrafter.__call__", "engine.ModelDrafter.logits",
             "decoding.Sampler.distribution", "decoding.Sampler.generator_on",
             "inference_script.positions", "tokens.decode_text", "tokens.end_tokens",
@@ -475,7 +475,7 @@ UNTRIED = {
     **dict.fromkeys(
         (
             *(f"serving.{name}" for name in (
-                "BlockPool", "ForkingScheduler", "LoadReport.keeps", "PagedCache",
+                "BlockPool", "ForkingScheduler", "LoadReport", "PagedCache",
                 "PagedEngine.run_pass", "PagedScheduler", "PassTimer", "PreemptingScheduler",
                 "PrefixPool", "PrefixScheduler", "Request", "Scheduler", "StaticScheduler",
                 "WallClock", "compare_policies", "find_reads", "fit_costs", "fork",
@@ -485,6 +485,7 @@ UNTRIED = {
         ),
         "of the scheduler's own steps, behind PagedEngine.request, which checks",
     ),
+    "serving.Server": "behind python -m lecture_lib.serving: see tests/test_serving_server.py",
     "engine.GraphedDecode": "benchmarks and lecture 05 give it an Engine on a GPU",
     "engine.GraphedDecode.__call__": "a step of the decoding loop, which checks nothing",
     "figures.Picture.stacked": "takes Pictures alone",
