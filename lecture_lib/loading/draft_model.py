@@ -14,7 +14,7 @@ from .errors import CorruptModelError
 from .load import LoadedModel
 
 FOLDER = Path(__file__).parent.parent / "models" / "course_draft"
-SHA256 = "4f40768f8727349c34a2e78e36fb8c1dcb8e0c1c57fa0f2178bada7d7f57b7c4"
+SHA256 = "85e890a44608d67f12312fc42d81a0220356c6f882fe828136bf9bf111daacc7"
 N_LAYERS = 2
 
 
