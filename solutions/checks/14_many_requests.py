@@ -342,4 +342,3 @@ SERVE = Task(
         ("text[len(prompt) :]", "text", "return the new tokens, without the prompts"),
     ])  # fmt: skip
 
-TASKS = [BATCHING, PLAN, PAGES, POOL, PREFIX, REPORT, SERVE]
