@@ -341,4 +341,3 @@ SERVE = Task(
          {"== len(requests[i][0]) + requests[i][1] + 1"}),
         ("text[len(prompt) :]", "text", "return the new tokens, without the prompts"),
     ])  # fmt: skip
-

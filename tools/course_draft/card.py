@@ -33,8 +33,8 @@ and the others at temperature {temperature}: answers to questions, stories, list
 (`tools/course_draft/prompts.py`). No text of anybody else is among them. It begins as the first
 two layers of the large model and the lens that fits best to {n_fitted} texts, by least squares. It
 first learns the large model's last embedding (mean squared error), and then its distribution over
-the next token (Kullback-Leibler divergence), over the tokens that occur in the texts and
-{n_others:,} others, drawn anew for each batch.
+the next token (Kullback-Leibler divergence) and its likeliest one, over the tokens of the batch and
+{n_others:,} others, drawn anew for each batch.{went_on}
 
 `python tools/train_course_draft.py`, seed {seed}: {steps:,} steps of {batch_size} texts, AdamW
 at {learning_rate}, cosine schedule; {minutes:.0f} minutes of training on a CPU that it shared
@@ -71,5 +71,13 @@ def write_card(folder: Path, facts: dict) -> None:
         f"| {name} | {a:.3f} | {(1 - a**5) / (1 - a):.2f} |"
         for name, a in facts["acceptance"].items()
     ]
-    text = _CARD.format(**facts, minutes=facts["seconds"] / 60, results="\n".join(rows))
+    went_on = ""
+    if first := facts.get("first"):  # the training.json of the weights that it went on from
+        went_on = (
+            f" This was done twice: at first with {first['n_texts']:,} texts, {first['steps']:,} "
+            f"steps and an acceptance of {first['acceptance']['this draft model']:.3f} then."
+        )
+    text = _CARD.format(
+        **facts, went_on=went_on, minutes=facts["seconds"] / 60, results="\n".join(rows)
+    )
     (folder / "README.md").write_text(text, encoding="utf-8")

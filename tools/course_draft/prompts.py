@@ -25,6 +25,20 @@ patience|birthdays|weddings|holidays|travelling by train|aeroplanes|bicycles|ele
 castles|museums|libraries|schools|universities|hospitals|farms|forests|rivers|mountains|islands
 snow|thunderstorms"""
 
+# Asked about in training only: the held-out prompts stay the same when this list grows.
+MORE_TOPICS = """spring|autumn|winter|the seasons|clouds|the wind|fire|ice|salt|sugar|honey
+milk|bread|pizza|soup|vegetables|bananas|oranges|potatoes|breakfast|a picnic|camping|fishing
+sailing|tennis|basketball|running|yoga|dancing|singing|the guitar|the violin|jazz|opera
+photographs|comics|novels|fairy tales|Shakespeare|grammar|spelling|maps|the compass|clocks
+calendars|shoes|clothes|wool|cotton|silk|furniture|houses|cities|villages|roads|traffic|cars
+ships|submarines|rockets|lasers|batteries|light bulbs|mirrors|lenses|microscopes|medicine|teeth
+the eye|bones|muscles|blood|the lungs|memory|stress|anger|kindness|teachers|homework|exams|jobs
+a job interview|saving money|shopping|insurance|elections|laws|the police|newspapers|television
+advertising|the ancient Greeks|the Vikings|pirates|knights|China|Japan|Mexico|Canada|Italy
+Egypt|Australia|the Amazon|the Alps|the Moon landing|Albert Einstein|Isaac Newton|Marie Curie
+Leonardo da Vinci|frogs|snakes|spiders|butterflies|sharks|bears|lions|chickens|cows|trees
+flowers|mushrooms|grass|fungi|fossils|rocks|diamonds|sand|caves"""
+
 ASKED = """What is {t}?|Explain {t} to a child.|Explain {t} in simple terms.|Tell me about {t}.
 Why is {t} important?|Write a short paragraph about {t}.|Give me three facts about {t}.
 List five things to know about {t}.|What are the advantages and disadvantages of {t}?
@@ -66,6 +80,7 @@ def prompts(seed: str, held_out: bool) -> Iterator[tuple[str, bool]]:
     """Endless (text, whether it is a message of a chat), about topics of one side."""
     random = Random(f"draft {seed} {held_out}")
     topics = [t for t in pieces(TOPICS) if is_held_out(t) == held_out]
+    topics += [] if held_out else pieces(MORE_TOPICS)
     tasks = [t for t in pieces(TASKS) if is_held_out(t) == held_out]
     while True:
         kind, topic, task = random.random(), random.choice(topics), random.choice(tasks)

@@ -8,11 +8,10 @@ import torch
 import torch.nn.functional as F
 import transformers
 from torch import Tensor
-from tqdm import tqdm
 
 from lecture_lib.loading.draft_model import make_draft_model
 
-BATCH_SIZE, LEARNING_RATE, N_OTHERS, N_FITTED = 4, 5e-4, 512, 64
+BATCH_SIZE, LEARNING_RATE, N_OTHERS, N_FITTED = 16, 8e-4, 1024, 64
 ON_HIDDEN = 0.15  # of the steps, in which the pupil learns the teacher's last embedding alone
 
 
@@ -63,9 +62,10 @@ def batches(texts: list[dict], seed: int, steps: int):
         yield ids, counts, torch.cat([t["hidden"] for t in rows]).float()
 
 
-def losses(pupil, batch, tokens: Tensor) -> tuple[Tensor, Tensor]:
+def losses(pupil, batch, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """How far the pupil is from the teacher: in the last embedding (mean squared error, relative to
-    the teacher's variance), and in the distribution over ``tokens`` (Kullback-Leibler, nats)."""
+    the teacher's variance), in the distribution over ``tokens`` (Kullback-Leibler, nats), and in
+    the teacher's likeliest of them (cross-entropy, nats)."""
     ids, counts, wanted = batch  # wanted: (n, D), behind the teacher's final norm
     hidden = pupil.model(ids, use_cache=False).last_hidden_state[counts] @ pupil.lens  # (n, D)
     on_hidden = F.mse_loss(hidden, wanted) / wanted.var()
@@ -75,37 +75,53 @@ def losses(pupil, batch, tokens: Tensor) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         target = (wanted @ table.T).log_softmax(-1)  # (n, few)
     mine = (hidden @ table.T).log_softmax(-1)
-    return on_hidden, F.kl_div(mine, target, log_target=True, reduction="batchmean")
+    divergence = F.kl_div(mine, target, log_target=True, reduction="batchmean")
+    return on_hidden, divergence, F.nll_loss(mine, target.argmax(-1))
 
 
-def train(pupil, texts: list[dict], seed: int, steps: int) -> tuple[list, float]:
-    """Trains in place; returns [(step, embedding loss, KL)] and the seconds that it took.
+def train(pupil, parts: list, held_out: list[dict], seed: int, steps: int, go_on: bool):
+    """Trains in place; returns [(step, embedding loss, KL, cross-entropy, held-out acceptance)] and
+    the seconds.
 
-    The lens is fitted first. Then the first steps learn the teacher's last embedding; after them
-    the distributions count, over the tokens that occur in the texts and some others, drawn anew for
-    each batch.
+    ``parts`` are functions that return texts; the second half of the steps has those of all parts,
+    so that they can be written meanwhile. Unless it goes on from a trained pupil, the lens is
+    fitted first, and the first steps learn the teacher's last embedding. After them the
+    distributions count, over the batch's own tokens and others, drawn anew for each batch.
     """
-    fit_lens(pupil, texts[:N_FITTED])
+    texts, n_on_hidden = parts[0](), 0 if go_on else ON_HIDDEN * steps
+    if not go_on:
+        fit_lens(pupil, texts[:N_FITTED])
     torch.manual_seed(seed)
     parameters = list(trained_parameters(pupil).values())
     for parameter in parameters:
         parameter.requires_grad_(True)
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.1)
     schedule = transformers.get_cosine_schedule_with_warmup(optimizer, steps // 20 + 1, steps)
-    seen = torch.cat([t["ids"] for t in texts]).unique()
-    began, curve, sums = time.monotonic(), [], []
+    began, curve, sums, step = time.monotonic(), [], [], 0
     pupil.train()
-    for step, batch in enumerate(bar := tqdm(batches(texts, seed, steps), total=steps), 1):
-        others = torch.randint(pupil.config.vocab_size, (N_OTHERS,))
-        on_hidden, divergence = losses(pupil, batch, torch.cat((seen, others)).unique())
-        (on_hidden if step < ON_HIDDEN * steps else divergence + 0.1 * on_hidden).backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step(), schedule.step(), optimizer.zero_grad(set_to_none=True)
-        sums.append((on_hidden.item(), divergence.item()))
-        if step % 50 == 0 or step == steps:
-            curve.append((step, *(round(sum(x) / len(x), 4) for x in zip(*sums, strict=True))))
-            bar.set_postfix_str(f"embedding {curve[-1][1]}, KL {curve[-1][2]}")
-            sums = []
+    for half, part in enumerate(parts):
+        texts += part() if half else []
+        seen = torch.cat([t["ids"] for t in texts]).unique()
+        for batch in batches(texts, seed + half, steps // len(parts)):
+            others = torch.randint(pupil.config.vocab_size, (N_OTHERS // 4,))
+            chosen = seen[torch.randperm(len(seen))[:N_OTHERS]]
+            tokens = torch.cat((batch[0].flatten(), chosen, others)).unique()
+            with torch.autocast("cpu", torch.bfloat16):  # products; sums and softmax in float32
+                on_hidden, divergence, likeliest = losses(pupil, batch, tokens)
+            loss = on_hidden if step < n_on_hidden else divergence + likeliest / 2 + on_hidden / 10
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step(), schedule.step(), optimizer.zero_grad(set_to_none=True)
+            sums.append((on_hidden.item(), divergence.item(), likeliest.item()))
+            step += 1
+            if step % 20 == 0:
+                print(step, *(f"{sum(x) / len(x):.3f}" for x in zip(*sums, strict=True)),
+                      f"{time.monotonic() - began:.0f} s", flush=True)  # fmt: skip
+            if step % 80 == 0 or step == steps // len(parts) * len(parts):
+                means, sums = [round(sum(x) / len(x), 4) for x in zip(*sums, strict=True)], []
+                with torch.autocast("cpu", torch.bfloat16):
+                    curve.append((step, *means, round(agreement(pupil, held_out), 4)))
+                print("held-out acceptance", curve[-1][-1], flush=True)
     pupil.eval()
     return curve, time.monotonic() - began
 

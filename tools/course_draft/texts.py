@@ -11,7 +11,7 @@ from lecture_lib.scoring import chat_ids
 from .prompts import prompts
 
 TEMPERATURE = 0.7
-BATCH_SIZE, N_NEW = 64, 160  # texts of a batch, new tokens of a text at most
+BATCH_SIZE, N_HELD, N_NEW = 256, 64, 160  # texts of a batch, held out, new tokens at most
 
 
 def encode(tokenizer, text: str, is_chat: bool) -> list[int]:
@@ -62,7 +62,7 @@ def batch_of_texts(engine: Engine, seed: int, number: int, held_out: bool = Fals
     """One batch of texts; two in three are greedy, and all of them where held out. Each batch has
     its own random numbers, so that they can be written in any order and by several processes."""
     torch.manual_seed(1_000 * seed + number)
-    source = prompts(f"{seed} {number}", held_out)
-    rows = [encode(engine.tokenizer, *prompt) for prompt in islice(source, BATCH_SIZE)]
-    n_greedy = BATCH_SIZE if held_out else 2 * BATCH_SIZE // 3
+    source, n_rows = prompts(f"{seed} {number}", held_out), N_HELD if held_out else BATCH_SIZE
+    rows = [encode(engine.tokenizer, *prompt) for prompt in islice(source, n_rows)]
+    n_greedy = n_rows if held_out else 2 * n_rows // 3
     return write_texts(engine, rows, N_NEW, n_greedy)
