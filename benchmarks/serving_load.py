@@ -22,15 +22,13 @@ from lecture_lib.loading import load_model
 from lecture_lib.serving import (
     LoadReport,
     PagedEngine,
-    PassTimer,
     Request,
     Scheduler,
-    WallClock,
-    fit_costs,
     poisson_arrivals,
     serve,
     simulate,
 )
+from lecture_lib.serving.simulator import PassTimer, WallClock, fit_costs
 
 BLOCK = 16
 

@@ -475,12 +475,8 @@ UNTRIED = {
     **dict.fromkeys(
         (
             *(f"serving.{name}" for name in (
-                "BlockPool", "ForkingScheduler", "LoadReport", "PagedCache",
-                "PagedEngine.run_pass", "PagedScheduler", "PassTimer", "PreemptingScheduler",
-                "PrefixPool", "PrefixScheduler", "Request", "Scheduler", "StaticScheduler",
-                "WallClock", "compare_policies", "find_reads", "fit_costs", "fork",
-                "forward_many", "give_back", "paged_attend", "poisson_arrivals", "serve",
-                "simulate", "simulate_disaggregated", "step",
+                "LoadReport", "PagedEngine.run_pass", "Request", "Scheduler", "StaticScheduler",
+                "forward_many", "poisson_arrivals", "serve", "simulate", "step",
             )),
         ),
         "of the scheduler's own steps, behind PagedEngine.request, which checks",

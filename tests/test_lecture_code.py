@@ -49,9 +49,9 @@ SHARED = [
     ("14b_paging_and_serving", "serving/paged_scheduler.py", "PrefixScheduler ForkingScheduler"),
     ("14c_load", "serving/scheduler.py", "serve"),
     ("14c_load", "serving/simulator.py", "what_it_runs PassTimer fit_costs WallClock CountedClock"),
-    ("14c_load", "serving/simulator.py", "poisson_arrivals LoadReport simulate compare_policies"),
+    ("14c_load", "serving/simulator.py", "poisson_arrivals LoadReport simulate"),
     ("14c_load", "serving/simulator.py", "simulate_disaggregated"),
-    ("14c_load", "widgets/serving_view.py", "make_load"),
+    ("14c_load", "widgets/serving_view.py", "make_load compare_policies"),
 ]
 CASES = [(lecture, path, name) for lecture, path, names in SHARED for name in names.split()]
 

@@ -14,22 +14,24 @@ from lecture_lib.engine import Engine
 from lecture_lib.serving import (
     LoadReport,
     PagedEngine,
-    PassTimer,
-    PrefixPool,
     Request,
     Scheduler,
     StaticScheduler,
-    WallClock,
-    compare_policies,
-    fit_costs,
     paged_scheduler,
     pages,
     poisson_arrivals,
     serve,
     simulate,
-    simulate_disaggregated,
     step,
 )
+from lecture_lib.serving.pages import PrefixPool
+from lecture_lib.serving.simulator import (
+    PassTimer,
+    WallClock,
+    fit_costs,
+    simulate_disaggregated,
+)
+from lecture_lib.widgets.serving_view import compare_policies
 
 FAMILIES = ("llama", "llama-mqa", "qwen2", "opt")
 

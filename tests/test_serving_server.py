@@ -49,7 +49,7 @@ def running(paged: PagedEngine, **limits):
         loop.call_soon_threadsafe(stop.set)
         thread.join(timeout=60)
     assert not thread.is_alive()
-    assert not server.thread.is_alive()
+    assert server.passes.cancelled()
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_a_stop_string_ends_a_text(served, engine):
         choices = [chunk.choices[0] for chunk in answer] if stream else answer.choices
         assert "".join(choice.text for choice in choices) == full[: full.index(stop)]
         assert choices[-1].finish_reason == "stop"
-    wait_for(lambda: not server.thread.scheduler.running)
+    wait_for(lambda: not server.paged.scheduler.running)
 
 
 def test_several_prompts_and_several_texts_of_each(served):
@@ -208,9 +208,9 @@ def test_twenty_clients_at_once_of_which_one_breaks_off(served, engine):
         texts = list(pool.map(ask, PROMPTS[:19]))
         left.result()
     assert texts == [solo(engine, prompt, 25).text for prompt in PROMPTS[:19]]
-    wait_for(lambda: server.n_open == 0 and not server.thread.scheduler.running)
+    wait_for(lambda: server.n_open == 0 and not server.paged.scheduler.running)
     assert not any(server.paged.pool.readers)
-    assert not server.thread.listeners
+    assert not server.listeners
 
 
 def test_too_many_texts_are_refused_and_later_ones_are_not(engine):

@@ -19,11 +19,11 @@ sys.path[:0] = [str(ROOT / "tests" / "browser"), str(ROOT / "tools"), str(ROOT)]
 from lab_browser import CHROMIUM, live_lab  # noqa: E402
 
 OUTPUT = ROOT / "docs" / "film.gif"
-WIDTH, HEIGHT, MARGIN = 820, 560, 10  # pixels of the film
+WIDTH, HEIGHT, MARGIN = 820, 470, 10  # pixels of the film
 VIEWPORT = {"width": 1000, "height": 1500}  # so high that nothing has to be scrolled
 STEP_MS, WRITE_MS, READ_MS = 600, 90, 2000
 N_COLOURS = 128
-QUESTION = "What is gravity? Answer in one sentence."
+QUESTION = "Why is the sky blue? Explain it in three sentences."
 
 Frame = tuple[Image.Image, int]  # a picture, and for how many milliseconds it is shown
 

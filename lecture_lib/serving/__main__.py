@@ -2,11 +2,10 @@
 
 import argparse
 import asyncio
-import signal
 import sys
 
 
-def main(argv: list[str] | None = None) -> int:
+def main() -> int:
     """Serve a model until Ctrl-C; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m lecture_lib.serving",
@@ -20,16 +19,18 @@ def main(argv: list[str] | None = None) -> int:
     add("--max-running", type=int, default=16, help="texts at the same time (%(default)s)")
     add("--token-budget", type=int, default=128, help="tokens in one pass (%(default)s)")
     add("--most-open", type=int, default=64, help="texts that wait or run (%(default)s)")
-    args = parser.parse_args(argv)
+    args = parser.parse_args()
     print(f"loading {args.model} ...", file=sys.stderr, flush=True)
     try:
-        return asyncio.run(_serve(args))
+        asyncio.run(_serve(args))
+    except KeyboardInterrupt:
+        return 0
     except (ValueError, RuntimeError, OSError, OverflowError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
-async def _serve(args: argparse.Namespace) -> int:
+async def _serve(args: argparse.Namespace) -> None:
     from lecture_lib.engine import Engine
     from lecture_lib.loading import load_model
 
@@ -39,15 +40,13 @@ async def _serve(args: argparse.Namespace) -> int:
     limits = {"max_running": args.max_running, "token_budget": args.token_budget}
     engine = Engine(load_model(args.model, device=args.device))
     server = Server(PagedEngine(engine, args.n_blocks, **limits), args.model, args.most_open)
-    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: loop.call_soon_threadsafe(stopped.set))
     port = server.listen(args.port)
     print(f"http://127.0.0.1:{port}/v1 answers as {args.model}; Ctrl-C ends it", flush=True)
-    await stopped.wait()
-    print("stopping ...", file=sys.stderr, flush=True)
-    await server.close()
-    return 0
+    try:
+        await asyncio.Event().wait()  # until Ctrl-C cancels it
+    finally:
+        print("stopping ...", file=sys.stderr, flush=True)
+        await server.close()
 
 
 sys.exit(main())

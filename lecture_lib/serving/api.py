@@ -1,9 +1,9 @@
 """What a client of OpenAI's interface may ask for, checked; and the answers, as it reads them."""
 
-import itertools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from uuid import uuid4
 
 from lecture_lib.checks import check_count, check_flag, check_number, check_stop, check_text
 from lecture_lib.decoding.sample_generate import Sampler
@@ -14,17 +14,15 @@ from lecture_lib.scoring import chat_ids
 from lecture_lib.tokens import encode_prompts
 
 from .engine import PagedEngine
-from .scheduler import Request
 
 BOTH = "model max_tokens temperature top_p n stop seed stream stream_options user"
 # What OpenAI's routes, of texts and of conversations, take beside these is refused, not ignored.
 KNOWN = {False: f"{BOTH} prompt".split(), True: f"{BOTH} messages max_completion_tokens".split()}
 FINISH = {None: None, "eos": "stop", "stop": "stop", "length": "length"}
-_numbers = itertools.count(1)
 
 
 class ApiError(Exception):
-    """What the client gets instead of an answer: a status, and a message in OpenAI's form."""
+    """A status, and a message in OpenAI's form, in place of an answer."""
 
     def __init__(self, status: int, message: str, param=None, code: str | None = None):
         super().__init__(message)
@@ -37,7 +35,6 @@ class Text:
     """One text that is being written: choice ``index`` of the answer."""
 
     index: int
-    request: Request
     stream: TextStream
     finish_reason: str | None = None
     n_tokens: int = 0
@@ -56,8 +53,8 @@ class Job:
     Args:
         body: what the client sent, decoded. chat: whether on the route of conversations.
 
-    Raises:
-        ApiError: what is asked for can't be done, with the argument's name.
+    Attributes:
+        requests: one for each prompt. texts: every request, siblings too, to its Text.
     """
 
     def __init__(self, body: object, chat: bool, paged: PagedEngine, model: str):
@@ -76,7 +73,7 @@ class Job:
             name = str(error).partition(":")[0]
             code = "context_length_exceeded" if "context" in str(error) else None
             raise ApiError(400, str(error), name if name in KNOWN[chat] else None, code) from None
-        self.id, self.created = f"cmpl-{next(_numbers)}", int(time.time())
+        self.id, self.created = f"cmpl-{uuid4().hex}", int(time.time())
 
     def _read(self, get: Callable) -> None:
         self.stream, options = check_flag("stream", get("stream", False)), get("stream_options", {})
@@ -92,7 +89,7 @@ class Job:
         self.requests = [self.paged.request(ids, n_new, n=n, next_token=sampler) for ids in prompts]
         each = [text for request in self.requests for text in (request, *request.siblings)]
         streams = (TextStream(self.paged.engine.tokenizer, stop) for _ in each)
-        self.texts = [Text(i, *pair) for i, pair in enumerate(zip(each, streams, strict=True))]
+        self.texts = {request: Text(i, next(streams)) for i, request in enumerate(each)}
 
     def _sampler(self, get: Callable) -> Callable:
         """From the number of a text to what draws its tokens: each has its own random numbers."""
@@ -123,11 +120,9 @@ class Job:
 
     def answer(self, choices: list[dict], *, usage: bool = False) -> dict:
         """The choices in the frame that clients expect, with the number of tokens if wanted."""
-        kind = (
-            f"chat.completion{'.chunk' if self.stream else ''}" if self.chat else "text_completion"
-        )
+        kind = "chat.completion" + ".chunk" * self.stream if self.chat else "text_completion"
         found = {"id": self.id, "object": kind, "created": self.created, "model": self.model}
         counts = {"prompt_tokens": sum(len(request.prompt_ids) for request in self.requests)}
-        counts["completion_tokens"] = sum(text.n_tokens for text in self.texts)
+        counts["completion_tokens"] = sum(text.n_tokens for text in self.texts.values())
         counts["total_tokens"] = sum(counts.values())
         return found | {"choices": choices} | ({"usage": counts} if usage else {})

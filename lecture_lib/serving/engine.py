@@ -17,16 +17,9 @@ from .scheduler import Request
 
 
 class PagedEngine:
-    """An Engine's model behind a ForkingScheduler and a cache in blocks.
-
-    Args:
-        engine: its weights and kernels are used, not copied.
-        n_blocks: how many blocks the cache has, for all requests together.
-        block_size: positions in a block.
-        options: max_running and token_budget, see ``Scheduler``.
-
-    Raises:
-        ValueError: an argument other than described.
+    """An Engine's model, which is not copied, behind a ForkingScheduler and a cache of ``n_blocks``
+    blocks with ``block_size`` positions; ``max_running`` and ``token_budget`` as for ``Scheduler``.
+    ValueError for another argument than described.
     """
 
     def __init__(self, engine: Engine, n_blocks: int = 512, block_size: int = 16, **options):
@@ -47,8 +40,7 @@ class PagedEngine:
         """A request for the scheduler: one text, or ``n`` texts of one prompt that share it.
 
         Args:
-            prompt: a text or token ids.
-            eos_token_id: tokens that end a text; default: the model's own.
+            prompt: a text or token ids. eos_token_id: tokens that end a text, not the model's own.
             next_token: makes for text i a function of logits (1, V) to a token (1,), such as a
                 ``Sampler``; default: the likeliest token.
 

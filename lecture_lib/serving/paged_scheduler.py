@@ -1,6 +1,4 @@
-"""The scheduler of ``scheduler.py`` with a memory in blocks, one idea a class, as in lecture 14b:
-blocks when they are needed, preemption when there are none, shared beginnings, copy on write.
-"""
+"""The scheduler with a memory in blocks, one idea per class, as in lecture 14b."""
 
 from .pages import BlockPool
 from .scheduler import Request, Scheduler
@@ -14,11 +12,7 @@ def give_back(request: Request, pool: BlockPool) -> None:
 
 
 class PagedScheduler(Scheduler):
-    """Requests own blocks of a pool, and take another one when the last is full.
-
-    Args:
-        pool: the blocks that all requests share. options: see ``Scheduler``.
-    """
+    """Requests own blocks of a pool, and take another one when the last is full."""
 
     def __init__(self, pool: BlockPool, **options):
         super().__init__(**options)

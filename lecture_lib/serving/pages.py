@@ -1,9 +1,7 @@
 """The KV cache in blocks: who has which block, and attention that reads through a table.
 
-One long piece of memory per request would have to be as long as the request may become. Here the
-memory is cut into blocks of 16 positions (vLLM, arXiv 2309.06180). A request owns a list of block
-numbers, its page table, and takes another block when the last one is full. Lectures 14a
-(``forward_many``) and 14b (all the rest) write this code.
+A request has a list of block numbers, its page table, and takes another block when the last one is
+full (vLLM, arXiv 2309.06180). Lectures 14a (``forward_many``) and 14b (the rest) write this code.
 """
 
 from collections import deque
@@ -17,18 +15,12 @@ from lecture_lib.engine.kv_cache import Pattern, causal_mask
 
 
 class BlockPool:
-    """Which blocks are free, and how many requests read each of the others.
-
-    Attributes:
-        readers: for each block, how many page tables have it.
-        free: the blocks that no table has; the one that was given back first is taken first.
-        copies: (from, to): blocks to be copied before the next pass.
-    """
+    """Which blocks are free, and how many requests read each of the others."""
 
     def __init__(self, n_blocks: int, block_size: int = 16):
         self.block_size, self.readers = block_size, [0] * n_blocks
-        self.free = deque(range(n_blocks))
-        self.copies = []
+        self.free = deque(range(n_blocks))  # the one that was given back first is taken first
+        self.copies = []  # (from, to): to be copied before the next pass
 
     def take(self) -> int:
         """A free block for one reader."""
@@ -49,13 +41,8 @@ class BlockPool:
 
 
 class PrefixPool(BlockPool):
-    """A pool that knows which text is in its full blocks.
-
-    Attributes:
-        block_of: a text from its beginning to the end of a full block, as a tuple of tokens, to
-            the block that has its last positions. A free block is remembered until it is taken.
-        text_of: the other way round.
-    """
+    """A pool that remembers, until a block is taken again, which text it has: a tuple of all tokens
+    from the text's beginning to the end of the block."""
 
     def __init__(self, *sizes: int):
         super().__init__(*sizes)
@@ -68,13 +55,13 @@ class PrefixPool(BlockPool):
         return block
 
     def remember(self, tokens: list[int], block: int) -> None:
-        """A full block has the last positions of a text that consists of these tokens."""
+        """A full block has the last positions of these tokens."""
         if block not in self.text_of and tuple(tokens) not in self.block_of:
             self.block_of[tuple(tokens)], self.text_of[block] = block, tuple(tokens)
 
     def find_prefix(self, tokens: list[int]) -> list[int]:
-        """The blocks that have the beginning of a text already. The text's last token is never
-        among them: it has to be computed, since its logits give the next token."""
+        """The blocks that have the beginning of a text already, without its last token: that is
+        always computed, since its logits give the next one."""
         found = []
         for end in range(self.block_size, len(tokens), self.block_size):
             block = self.block_of.get(tuple(tokens[:end]))
@@ -103,8 +90,8 @@ class PagedCache:
         return table[places // self.block_size] * self.block_size + places % self.block_size
 
     def append(self, layer: int, kv: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the new keys and values of one layer, (1, 2 n_KV, T, H), through the tables;
-        returns all keys and all values of that layer, (n_KV, slots, H) each."""
+        """Write a layer's new keys and values, (1, 2 n_KV, T, H), through the tables; returns all
+        its keys and all its values, (n_KV, slots, H) each."""
         self.kv[layer][:, self.written] = kv[0]
         return self.kv[layer].chunk(2)
 
@@ -131,11 +118,8 @@ def paged_attend(q: Tensor, keys: Tensor, values: Tensor, reads: list, attend) -
 
 
 def find_reads(cache: PagedCache, plan: list) -> list:
-    """What ``paged_attend`` reads for a plan of (request, tokens to run), decoding ones first.
-
-    All requests that run a single token are one batch, padded to the longest; every other one is
-    computed alone, so that none is padded to the longest prompt.
-    """
+    """What ``paged_attend`` reads for a plan: the requests that run a single token, which come
+    first, are one batch, padded to the longest; every other one is computed alone."""
     n_decoding = sum(n == 1 for _, n in plan)
     groups = [plan[:n_decoding]] * (n_decoding > 0) + [[pair] for pair in plan[n_decoding:]]
     reads = []
@@ -150,12 +134,7 @@ def find_reads(cache: PagedCache, plan: list) -> list:
 
 def forward_many(model, plan: list, cache, mask) -> Tensor:
     """One pass over the next tokens of several requests, side by side in one row; the logits
-    behind each one's last token, (requests, V).
-
-    Args:
-        plan: (request, how many of its next tokens).
-        cache, mask: what the model's attention needs to keep the requests apart.
-    """
+    behind each one's last token, (requests, V). ``cache`` and ``mask`` keep the requests apart."""
     ids, positions = [], []
     for request, n in plan:
         ids += request.tokens[request.n_cached : request.n_cached + n]
@@ -168,12 +147,7 @@ def forward_many(model, plan: list, cache, mask) -> Tensor:
 
 
 def paged_forward(model, plan: list, cache: PagedCache) -> Tensor:
-    """``forward_many`` behind page tables: keys and values are in the blocks afterwards.
-
-    Args:
-        model: the engine's model, with ``paged_attend`` as its attention (see ``PagedEngine``).
-        plan: (request, how many of its tokens), those with one token first.
-    """
+    """``forward_many`` through page tables, by a model whose attention is ``paged_attend``."""
     slots = [cache.slots(request.blocks, request.n_cached + n)[-n:] for request, n in plan]
     cache.written = torch.cat(slots).to(cache.kv.device)
     return forward_many(model, plan, cache, find_reads(cache, plan))

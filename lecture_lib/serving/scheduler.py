@@ -1,8 +1,7 @@
-"""Who runs next: requests that come and go at every step, within a budget of tokens.
+"""Who runs next: requests that come and go at every step, within a budget of tokens (lecture 14a).
 
-The classes of lecture 14a. Nothing here computes anything: a plan says how many tokens of which
-request the next pass runs; ``engine.py`` runs it with the real model, ``simulator.py`` on a clock
-that only counts. Memory comes in ``paged_scheduler.py``.
+A plan says how many tokens of which request the next pass runs. ``engine.py`` runs it with the real
+model, ``simulator.py`` on a clock that only counts; ``paged_scheduler.py`` adds the memory.
 """
 
 from collections import deque
@@ -14,32 +13,20 @@ from lecture_lib.checks import check_count
 
 @dataclass(eq=False)
 class Request:
-    """One prompt, and what has become of it.
-
-    Attributes:
-        prompt_ids, max_new_tokens, ends: what is asked for; a token of ``ends`` ends the text.
-        arrived_s, token_s: when it came, and when each new token was there, on the same clock.
-        next_token: a function of the row that a pass returned to a token.
-        token_ids: the new tokens so far.
-        n_cached: how many tokens, prompt and new ones, have their keys and values in the cache.
-        finish_reason: "eos", "length", "cancelled", or None.
-        blocks: the page table, the block numbers of all its positions in their order.
-        siblings: requests with the same prompt, which begin with this one's blocks.
-        n_preempted: how often its blocks were taken away, so that it was computed again.
-    """
+    """One prompt, and what has become of it."""
 
     prompt_ids: list[int]
     max_new_tokens: int
-    ends: frozenset = frozenset()
+    ends: frozenset = frozenset()  # tokens that end the text
     arrived_s: float = 0.0
-    next_token: Callable | None = None
-    token_ids: list[int] = field(default_factory=list)
-    token_s: list[float] = field(default_factory=list)
-    n_cached: int = 0
-    finish_reason: str | None = None
-    blocks: list[int] = field(default_factory=list)
-    siblings: list["Request"] = field(default_factory=list)
-    n_preempted: int = 0
+    next_token: Callable | None = None  # makes a token of the row that a pass returned
+    token_ids: list[int] = field(default_factory=list)  # the new tokens so far
+    token_s: list[float] = field(default_factory=list)  # when each was there, as arrived_s counts
+    n_cached: int = 0  # tokens, prompt and new ones, whose keys and values are in the cache
+    finish_reason: str | None = None  # "eos", "length" or "cancelled"
+    blocks: list[int] = field(default_factory=list)  # the page table, in the positions' order
+    siblings: list["Request"] = field(default_factory=list)  # will begin with this one's blocks
+    n_preempted: int = 0  # how often its blocks were taken away, so that it was computed again
 
     @property
     def tokens(self) -> list[int]:
@@ -47,7 +34,7 @@ class Request:
 
     @property
     def n_left(self) -> int:
-        """Tokens whose keys and values are still to be computed: 1 while it decodes."""
+        """Tokens whose keys and values are not computed yet: 1 while it decodes."""
         return len(self.prompt_ids) + len(self.token_ids) - self.n_cached
 
     def add(self, token_id: int, now_s: float) -> None:
@@ -61,16 +48,12 @@ class Request:
 
 
 class StaticScheduler:
-    """Static batching: nobody is admitted until all of a batch have ended.
-
-    Attributes:
-        waiting: requests that came and have not begun. running: those that have, the newest last.
-    """
+    """Static batching: nobody is admitted until all of a batch have ended."""
 
     def __init__(self, max_running: int = 16):
         self.max_running = check_count("max_running", max_running)
         self.waiting: deque[Request] = deque()
-        self.running: list[Request] = []
+        self.running: list[Request] = []  # the newest last
 
     def plan(self) -> list[tuple[Request, int]]:
         """What the next pass runs: (request, how many of its next tokens), one token first."""
@@ -104,7 +87,6 @@ class Scheduler(StaticScheduler):
         self.token_budget = check_count("token_budget", token_budget, least=max_running)
 
     def plan(self) -> list[tuple[Request, int]]:
-        """What the next pass runs: (request, how many of its next tokens), one token first."""
         plan = {}
         for request in sorted(self.running, key=lambda request: request.n_left > 1):
             if n := self.n_next(request, plan):
@@ -132,9 +114,8 @@ def step(scheduler, run_pass: Callable, now: Callable[[], float]) -> list[Reques
     """Plan a pass and run it; returns the requests that got a token.
 
     Args:
-        run_pass: a function of the plan to one row for each of its requests, from which their
-            ``next_token`` makes a token: logits (1, V), if it is a model.
-        now: the clock that says when the tokens were there.
+        run_pass: gives for each request of a plan the row (logits (1, V) of a model) from which
+            its ``next_token`` makes a token.
     """
     plan, got = scheduler.plan(), []
     rows = run_pass(plan) if plan else ()
@@ -149,12 +130,8 @@ def step(scheduler, run_pass: Callable, now: Callable[[], float]) -> list[Reques
 
 
 def serve(requests: list[Request], scheduler, run_pass: Callable, clock) -> None:
-    """Run all requests, each from its ``arrived_s`` on, until the last one has ended.
-
-    Args:
-        run_pass: see ``step``.
-        clock: has ``now()`` and ``wait_until(s)``: a ``WallClock``, or one that only counts.
-    """
+    """Run all requests, each from its ``arrived_s`` on, until the last one has ended; ``run_pass``
+    is that of ``step``, ``clock`` a ``WallClock`` or a ``CountedClock``."""
     coming = deque(sorted(requests, key=lambda request: request.arrived_s))
     while coming or scheduler.running or scheduler.waiting:
         if not scheduler.running and not scheduler.waiting:

@@ -1,16 +1,14 @@
 """The server: OpenAI's completions and chat completions, with the scheduler behind them.
 
-One thread runs the model, step by step; the web server's own thread reads requests and writes
-answers. They talk by two queues, and only the model's thread touches scheduler and cache.
+The event loop of the web server does everything but the passes of the model, which run in a thread
+that has nothing else to do. A lock keeps the loop away from scheduler and cache during a pass.
 """
 
 import asyncio
 import json
-import queue
-import threading
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 
 from tornado import httpserver, iostream, netutil, web
@@ -23,57 +21,6 @@ from .paged_scheduler import cancel
 from .scheduler import Request, step
 
 MOST_BYTES = 2**20  # of a request's body
-
-
-class ModelThread(threading.Thread):
-    """Runs a PagedEngine's scheduler.
-
-    Attributes:
-        listeners: for each request that waits or runs a function of (token, finish reason), or of
-            (None, error) where a pass has failed.
-    """
-
-    def __init__(self, paged: PagedEngine):
-        super().__init__(name="model", daemon=True)
-        self.paged, self.scheduler = paged, paged.scheduler
-        self.inbox: queue.SimpleQueue = queue.SimpleQueue()  # functions to call; None ends it
-        self.listeners: dict[Request, Callable] = {}
-
-    def submit(self, request: Request, listeners: dict[Request, Callable]) -> None:
-        """Let a request and its siblings run."""
-        self.inbox.put(
-            lambda: (self.listeners.update(listeners), self.scheduler.waiting.append(request))
-        )
-
-    def cancel(self, requests: list[Request]) -> None:
-        """Stop requests; nobody listens to them any more."""
-        self.inbox.put(partial(self._drop, requests))
-
-    def _drop(self, requests: list[Request]) -> None:
-        for request in reversed(requests):  # siblings come after the one whose prompt they share
-            self.listeners.pop(request, None)
-            cancel(request, self.scheduler)
-
-    def run(self) -> None:
-        while True:
-            idle = not (self.scheduler.running or self.scheduler.waiting)
-            while idle or not self.inbox.empty():
-                if (action := self.inbox.get()) is None:
-                    return
-                action()
-                idle = False
-            try:
-                got = step(self.scheduler, self.paged.run_pass, time.perf_counter)
-            except Exception as error:  # all are told and dropped, and the server lives on
-                for listener in self.listeners.values():
-                    listener(None, f"{type(error).__name__}: {error}")
-                self._drop(list(self.listeners))
-                continue
-            for request in got:
-                if listener := self.listeners.get(request):
-                    listener(request.token_ids[-1], request.finish_reason)
-                if request.finish_reason:
-                    self.listeners.pop(request, None)
 
 
 class Handler(web.RequestHandler):
@@ -118,47 +65,37 @@ class Completions(Handler):
         job = Job(body, self.chat, self.server.paged, self.server.model)
         self.server.enter(len(job.texts))
         try:
+            await self.server.submit(job, self.events)
             await self._answer(job)
         except iostream.StreamClosedError:
             pass  # the client has gone
         finally:
             self.server.enter(-len(job.texts))
-            open_texts = [text.request for text in job.texts if not text.finish_reason]
-            self.server.thread.cancel(open_texts)
+            await self.server.cancel(job.texts)
 
     def on_connection_close(self) -> None:
         self.events.put_nowait(None)
 
     async def _answer(self, job: Job) -> None:
-        loop, texts = asyncio.get_running_loop(), {text.request: text for text in job.texts}
-
-        def tell(text, *event):  # the model's thread calls it
-            loop.call_soon_threadsafe(self.events.put_nowait, (text, *event))
-
-        for request in job.requests:
-            own = (request, *request.siblings)
-            self.server.thread.submit(request, {each: partial(tell, texts[each]) for each in own})
         if job.stream:
             self.set_header("Content-Type", "text/event-stream")
-        written = {text: [] for text in texts.values()}
-        while not all(text.finish_reason for text in written):
-            event = await self.events.get()
-            if event is None:
+        written = dict.fromkeys(job.texts, "")
+        while not all(text.finish_reason for text in job.texts.values()):
+            if (event := await self.events.get()) is None:
                 raise iostream.StreamClosedError
-            text, token_id, reason = event
-            if token_id is None:
+            request, token_id, reason = event
+            if request is None:
                 raise ApiError(500, reason)
-            if text.finish_reason:
+            if (text := job.texts[request]).finish_reason:
                 continue  # it ended at a stop string, and one more token had been computed
             piece = text.push(token_id, reason)
             if text.finish_reason and not reason:  # a stop string
-                self.server.thread.cancel([text.request])
+                await self.server.cancel([request])
             if job.stream and (piece or text.finish_reason):
-                await self._send(job.answer([job.choice(text, piece, first=not written[text])]))
-            if piece:
-                written[text].append(piece)
+                await self._send(job.answer([job.choice(text, piece, first=not written[request])]))
+            written[request] += piece
         if not job.stream:
-            choices = [job.choice(text, "".join(pieces)) for text, pieces in written.items()]
+            choices = [job.choice(text, written[request]) for request, text in job.texts.items()]
             await self.finish(job.answer(choices, usage=True))
             return
         if job.include_usage:
@@ -181,12 +118,14 @@ class Server:
 
     def __init__(self, paged: PagedEngine, model: str, most_open: int = 64):
         self.paged, self.model, self.most_open, self.n_open = paged, model, most_open, 0
-        self.thread, own = ModelThread(paged), {"server": self}
+        self.thread, self.no_pass = ThreadPoolExecutor(1), asyncio.Lock()
+        self.work = asyncio.Event()  # is set while there are requests
+        self.listeners: dict[Request, asyncio.Queue] = {}  # get (request, token, finish reason)
         routes = [
-            ("/v1/models", Models, own),
-            ("/v1/completions", Completions, own),
-            ("/v1/chat/completions", Completions, own | {"chat": True}),
-            ("/.*", Handler, own),
+            ("/v1/models", Models, {"server": self}),
+            ("/v1/completions", Completions, {"server": self}),
+            ("/v1/chat/completions", Completions, {"server": self, "chat": True}),
+            ("/.*", Handler, {"server": self}),
         ]
         app = web.Application(routes, log_function=lambda _: None)
         self.http = httpserver.HTTPServer(app, max_body_size=MOST_BYTES, max_buffer_size=MOST_BYTES)
@@ -198,15 +137,51 @@ class Server:
         except OSError as error:
             raise ValueError(f"port: {port} can't be used ({error.strerror})") from None
         self.http.add_sockets(sockets)
-        self.thread.start()
+        self.passes = asyncio.get_running_loop().create_task(self._run_passes())
         return sockets[0].getsockname()[1]
 
     async def close(self) -> None:
         """Take no more requests, break off those that run, and end the model's thread."""
         self.http.stop()
         await self.http.close_all_connections()
-        self.thread.inbox.put(None)
-        await asyncio.to_thread(self.thread.join)
+        async with self.no_pass:
+            self.passes.cancel()
+        self.thread.shutdown()
+
+    async def _run_passes(self) -> None:
+        scheduler, loop = self.paged.scheduler, asyncio.get_running_loop()
+        while True:
+            await self.work.wait()
+            async with self.no_pass:
+                arguments = scheduler, self.paged.run_pass, time.perf_counter
+                try:
+                    for request in await loop.run_in_executor(self.thread, step, *arguments):
+                        if listener := self.listeners.get(request):
+                            event = request, request.token_ids[-1], request.finish_reason
+                            listener.put_nowait(event)
+                except Exception as error:  # all are told and dropped, and the server lives on
+                    for listener in self.listeners.values():
+                        listener.put_nowait((None, None, f"{type(error).__name__}: {error}"))
+                    self._drop(list(self.listeners))
+                if not scheduler.running and not scheduler.waiting:
+                    self.work.clear()
+
+    async def submit(self, job: Job, listener: asyncio.Queue) -> None:
+        """Let a client's requests run."""
+        async with self.no_pass:
+            self.listeners |= dict.fromkeys(job.texts, listener)
+            self.paged.scheduler.waiting.extend(job.requests)
+            self.work.set()
+
+    async def cancel(self, requests: Iterable[Request]) -> None:
+        """Stop requests that have not ended; nobody listens to them any more."""
+        async with self.no_pass:
+            self._drop(list(requests))
+
+    def _drop(self, requests: list[Request]) -> None:
+        for request in reversed(requests):  # siblings come after the one whose prompt they share
+            self.listeners.pop(request, None)
+            cancel(request, self.paged.scheduler)
 
     def enter(self, n_texts: int) -> None:
         """Note that so many more texts are open, or refuse them; a negative number leaves."""

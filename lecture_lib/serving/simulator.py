@@ -1,7 +1,7 @@
 """What a load does to a server: the schedulers themselves, on a clock that only counts.
 
-Costs of a pass are fitted to passes that were measured. Then a run of minutes is predicted in
-milliseconds, for rates and policies that nobody has tried yet. Lecture 14a writes this code.
+Costs of a pass are fitted to measured passes. Then a run of minutes is predicted in milliseconds,
+for rates and policies that nobody has tried yet. Lecture 14c writes this code.
 """
 
 import time
@@ -11,7 +11,7 @@ import numpy as np
 
 from lecture_lib.checks import checked
 
-from .scheduler import Request, Scheduler, StaticScheduler, serve
+from .scheduler import Request, Scheduler, serve
 
 NO_BUDGET = 10**6  # tokens: more than any pass of ours could run
 
@@ -43,8 +43,7 @@ class CountedClock:
 
 
 def poisson_arrivals(rate: float, n_requests: int, seed: int) -> list[float]:
-    """Times of arrival in seconds, at a mean ``rate`` per second, each independent of the others:
-    the gaps are exponential."""
+    """Times of arrival in seconds, ``rate`` per second on average, with exponential gaps."""
     return np.random.default_rng(seed).exponential(1 / rate, n_requests).cumsum().tolist()
 
 
@@ -79,17 +78,12 @@ class LoadReport:
 
 
 def what_it_runs(plan: list[tuple[Request, int]]) -> tuple[int, int, int]:
-    """What a pass costs time for: 1 (that there is a pass), its tokens, and the cached positions
-    that its requests read."""
+    """What a pass costs time for: 1 (itself), its tokens, and the positions that it reads."""
     return 1, sum(n for _, n in plan), sum(request.n_cached + n for request, n in plan)
 
 
 class PassTimer:
-    """A ``run_pass`` that notes what each pass ran and how long it took, for ``fit_costs``.
-
-    Attributes:
-        passes: ``what_it_runs`` of each pass. seconds: how long each took.
-    """
+    """A ``run_pass`` that notes ``what_it_runs`` and the seconds of each pass."""
 
     def __init__(self, run_pass: Callable):
         self.run_pass, self.passes, self.seconds = run_pass, [], []
@@ -116,7 +110,7 @@ def fit_costs(passes: Sequence[tuple[int, int, int]], seconds: Sequence[float]) 
 
 
 def simulate(requests: list[Request], scheduler, costs: Sequence[float]) -> None:
-    """``serve``, but a pass only lets the seconds go by that it would cost: the requests get
+    """``serve``, but a pass only adds the seconds that it would cost to a clock: the requests get
     tokens (all 0) and times."""
     clock = CountedClock()
 
@@ -132,12 +126,8 @@ def simulate(requests: list[Request], scheduler, costs: Sequence[float]) -> None
 def simulate_disaggregated(
     requests: list[Request], costs: Sequence[float], transfer_s_per_token: float
 ) -> None:
-    """``simulate`` with two machines: one computes prompts, sends their keys and values, and the
-    other decodes. The requests get the times of both.
-
-    Args:
-        transfer_s_per_token: 2 · N · n_KV · H · bytes per element, over the link's bandwidth.
-    """
+    """``simulate`` with two machines: one computes prompts and sends their keys and values, which
+    takes ``transfer_s_per_token``, to the other, which decodes."""
     firsts = [Request(request.prompt_ids, 1, arrived_s=request.arrived_s) for request in requests]
     simulate(firsts, Scheduler(token_budget=NO_BUDGET), costs)
     rest = []
@@ -150,25 +140,3 @@ def simulate_disaggregated(
             more.n_cached, more.token_s = n_moved, request.token_s  # both note their times there
             rest.append(more)
     simulate(rest, Scheduler(), costs)
-
-
-def compare_policies(
-    make_load: Callable, rate: float, costs: Sequence[float], token_budget: int,
-    transfer_s_per_token: float = 0.0,
-) -> dict[str, LoadReport]:  # fmt: skip
-    """The same load under four policies. Disaggregated are two machines, which get twice the rate.
-
-    Args:
-        make_load: from a rate to requests that nobody has run yet.
-    """
-    policies = {
-        "static": StaticScheduler(),
-        "continuous": Scheduler(token_budget=NO_BUDGET),
-        "chunked": Scheduler(token_budget=token_budget),
-    }
-    loads = {name: make_load(rate) for name in policies}
-    for name, scheduler in policies.items():
-        simulate(loads[name], scheduler, costs)
-    loads["disaggregated"] = make_load(2 * rate)
-    simulate_disaggregated(loads["disaggregated"], costs, transfer_s_per_token)
-    return {name: LoadReport(requests) for name, requests in loads.items()}

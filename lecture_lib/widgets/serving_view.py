@@ -1,13 +1,14 @@
 """ServingView: how long requests wait under four policies, at a rate and with a budget."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import ipywidgets
 import numpy as np
 
 from ..checks import check_count, check_number, check_type
 from ..figures import Picture, load_chart
-from ..serving import LoadReport, Request, Scheduler, compare_policies, poisson_arrivals, simulate
+from ..serving import LoadReport, Request, Scheduler, StaticScheduler, poisson_arrivals, simulate
+from ..serving.simulator import NO_BUDGET, simulate_disaggregated
 from .base import WIDE, IntSlider, PictureWidget, close_lines, powers_of_two
 
 
@@ -19,6 +20,28 @@ def make_load(rate: float, n: int = 40) -> list[Request]:
         Request([0] * int(length), int(n_new), arrived_s=at)
         for (length, n_new), at in zip(sizes, poisson_arrivals(rate, n, seed=1), strict=True)
     ]
+
+
+def compare_policies(
+    make_load: Callable, rate: float, costs: Sequence[float], token_budget: int,
+    transfer_s_per_token: float = 0.0,
+) -> dict[str, LoadReport]:  # fmt: skip
+    """The same load under four policies. Disaggregated are two machines, which get twice the rate.
+
+    Args:
+        make_load: from a rate to requests that nobody has run yet.
+    """
+    policies = {
+        "static": StaticScheduler(),
+        "continuous": Scheduler(token_budget=NO_BUDGET),
+        "chunked": Scheduler(token_budget=token_budget),
+    }
+    loads = {name: make_load(rate) for name in policies}
+    for name, scheduler in policies.items():
+        simulate(loads[name], scheduler, costs)
+    loads["disaggregated"] = make_load(2 * rate)
+    simulate_disaggregated(loads["disaggregated"], costs, transfer_s_per_token)
+    return {name: LoadReport(requests) for name, requests in loads.items()}
 
 
 def find_capacity(costs: Sequence[float]) -> float:
