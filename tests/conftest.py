@@ -7,6 +7,8 @@ import pytest
 from filelock import FileLock
 
 collect_ignore = ["exercises/sample"]  # its notebooks are material of tests, not executed
+# What a fixture needs marks the tests that use it.
+MARKS = {"sandbox": "sandbox", "site": "slow", "loaded": "real_model", "packed": "real_model"}
 BROWSER_TESTS = Path(__file__).parent / "browser"
 
 
@@ -19,10 +21,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.is_relative_to(BROWSER_TESTS):
             item.add_marker("browser")
-        if "sandbox" in getattr(item, "fixturenames", ()):
-            item.add_marker("sandbox")
-        if "site" in getattr(item, "fixturenames", ()):
-            item.add_marker("slow")
+        for fixture in {*MARKS} & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(MARKS[fixture])
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(
         key=lambda item: (
@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def loaded():
-    """The bundled model, loaded once a test process. Tests that use it are marked real_model."""
+    """The bundled model, loaded once in each test process."""
     from lecture_lib.loading import load_model
 
     return load_model(device="cpu")

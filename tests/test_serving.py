@@ -125,17 +125,18 @@ def wrong_texts(texts: list[Request], engine: Engine) -> list[Request]:
 
 
 @pytest.mark.parity
+@pytest.mark.parametrize("seeds", [range(8), pytest.param(range(8, 50), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_text_is_that_of_its_solo_run(engines, family):
+def test_every_text_is_that_of_its_solo_run(engines, family, seeds):
     seen = Counter()
-    for seed in range(50):  # 200 workloads for all families together
+    for seed in seeds:  # 200 workloads for all families together
         paged, requests = random_workload(1000 * FAMILIES.index(family) + seed, engines[family])
         texts = run(paged, requests)
         assert wrong_texts(texts, engines[family]) == [], f"workload {seed}"
         seen["texts"] += len(texts)
         seen["preempted"] += sum(text.n_preempted for text in texts)
-    assert seen["texts"] > 200
-    assert seen["preempted"] > 20
+    assert seen["texts"] > 4 * len(seeds)
+    assert seen["preempted"] > len(seeds) / 3
 
 
 def broken_slots(cache, blocks, n):
@@ -157,14 +158,14 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_seen(engines, monkeypatch, fault):
     monkeypatch.setattr(*FAULTS[fault])
-    wrong = []
     for seed in range(20):
         paged, requests = random_workload(seed, engines["llama"])
         try:
-            wrong += wrong_texts(run(paged, requests), engines["llama"])
-        except (AssertionError, IndexError) as error:
-            wrong.append(error)
-    assert wrong, f"nothing noticed {fault}"
+            if wrong_texts(run(paged, requests), engines["llama"]):
+                return
+        except (AssertionError, IndexError):
+            return
+    pytest.fail(f"nothing noticed {fault}")
 
 
 def test_a_leak_is_seen(engines, monkeypatch):
