@@ -75,8 +75,8 @@ def critical_batch_size(
 ) -> int | None:
     """The smallest batch at which an operation of the decode step is compute bound.
 
-    With operands much wider than the batch a linear row has an intensity of about B, so it is
-    about the ridge; the attention rows never get there: each sequence brings its own cache.
+    With operands much wider than the batch, a linear row has an intensity of about B, so the answer
+    is about the ridge. Attention rows never get there: each sequence brings its own cache.
 
     Args:
         op: a row of ``op_costs``, such as "up_proj", "q_proj", "qk_matmul".

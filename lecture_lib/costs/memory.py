@@ -77,11 +77,11 @@ def activation_bytes(
 ) -> float:
     """Peak bytes of activations, an estimate: tensors that must be alive at the same moment.
 
-    Of a plain implementation with fused attention that frees what a part of a layer made when the
-    part returns, and works nothing out in place. The largest of three moments, each beside the
-    residual stream: attention's q, k, v and z with the norm before it; the MLP's inner tensors
-    (gate, up, silu(gate) and their product, or A and relu(A)) with its norm; the logits of the
-    last position. What kernels take for themselves is not in it.
+    For a plain implementation with fused attention, which frees the tensors of a part of a layer
+    when the part returns, and computes nothing in place. It is the largest of three moments, each
+    with the residual stream: attention's q, k, v and z with the norm before it; the MLP's inner
+    tensors (gate, up, silu(gate) and their product, or A and relu(A)) with its norm; the logits of
+    the last position. Memory that kernels need inside is not counted.
     """
     spec = as_spec(spec)
     check_choice("phase", phase, PHASES)

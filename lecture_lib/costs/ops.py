@@ -66,7 +66,7 @@ class Step:
 
     @property
     def kv_len(self) -> Any:
-        """S: positions that a new token may look at, or whose keys are there."""
+        """S: all positions whose keys are there, the new ones included."""
         return self.seq_len if self.phase == "prefill" else self.seq_len + 1
 
     @property

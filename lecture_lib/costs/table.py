@@ -104,7 +104,7 @@ def lecture_table(phase: str, batch_size: Any = 1) -> pd.DataFrame:
 
     Args:
         phase: "prefill" or "decode" (L is the cached length then).
-        batch_size: an integer, or a symbol of your own, which shows what batching changes.
+        batch_size: an integer, or a sympy symbol, which shows what batching changes.
 
     Returns:
         DataFrame: op, flops, bytes (FP16, all heads together), intensity. Attention rows are in L,

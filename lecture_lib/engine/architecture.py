@@ -65,10 +65,10 @@ def check_heads(hf_model, spec: ModelSpec) -> None:
 
 
 def warn_of_unused_settings(model) -> None:
-    """Say what a model's generation_config asks for and the course's own loops do not do.
+    """Warn of settings in a model's generation_config that the course's own loops do not use.
 
     Transformers' ``generate`` obeys settings that nobody gave it, such as a repetition penalty.
-    Here only what a call says acts, and of the file the tokens that end a text.
+    Here only a call's arguments act, and from the file only the tokens that end a text.
     """
     settings = model.generation_config.to_diff_dict() if model.generation_config else {}
     no_choice = ("_", "use_cache", "cache_", "output_", "return_", "transformers_version", "max_")

@@ -70,7 +70,7 @@ class CompiledStep:
     def __init__(self, model: FastLlama):
         if not isinstance(model, FastLlama):
             raise ValueError(f"engine: no compiled step for {type(model).__name__}")
-        # On a GPU the option turns a product with one row into a kernel of its own, and tunes it.
+        # On a GPU this option writes a special kernel for a product with one row, and tunes it.
         options = {"coordinate_descent_tuning": True}
         compiled = partial(torch.compile, fullgraph=True, dynamic=False, options=options)
         self.model, self.block, self.logits = model, compiled(block), compiled(model.logits)
@@ -89,8 +89,7 @@ class CompiledStep:
 
 class GraphedDecode:
     """``Engine.decode`` as a CUDA graph, behind a cache that ``prefill`` filled on a CUDA device
-    and that has room for the tokens to come; ``step``: records this CompiledStep
-    in its place."""
+    and that has room for the tokens to come. ``step``: the CompiledStep to record instead."""
 
     def __init__(self, engine, cache: KVCache, step: CompiledStep | None = None):
         if engine.device.type != "cuda":

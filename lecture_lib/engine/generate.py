@@ -128,7 +128,7 @@ class Engine:
 
     def stream(self, prompt, max_new_tokens: int = 32, **options) -> Iterator[str]:
         """The text of ``generate`` (same arguments, one prompt) in pieces as they come. A piece
-        never ends within a character, and never holds a part of a stop string."""
+        never ends within a character, and never contains a part of a stop string."""
         run = Run(self, prompt, max_new_tokens, **options)
         if len(run.rows) != 1:
             raise ValueError(f"prompt: stream takes one prompt, got {len(run.rows)}")

@@ -9,8 +9,8 @@ class ForwardCall:
 
     batch_size: int  # rows that were computed
     seq_len: int  # tokens that were computed of each row: 1 in a decode step
-    past_len: int  # positions that came out of the cache
-    kv_len: int  # positions that it holds afterwards
+    past_len: int  # positions that were in the cache
+    kv_len: int  # positions that are in it afterwards
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """KVCache: the keys and values of every position so far, in memory reserved once.
 
 Lecture 04 writes this cache and ``forward``, a pass through the model behind it, for one prompt.
-Here are padding and checks of arguments in addition.
+Here padding and checks of arguments are added.
 """
 
 from dataclasses import dataclass
@@ -54,11 +54,11 @@ class KVCache:
 
     The lecture's table writes ``K = concat(K_cache, K_d)``. A concat allocates L + 1 rows and
     copies L of them, in every layer at every step. In memory that is reserved once, a step writes
-    one row. Attention reads all rows either way, so about a third of the bytes is left to move.
+    one row. Attention reads all rows either way, so about a third of the bytes still has to move.
 
     Attributes:
         kv: (N, B, 2 n_KV, S_max, H), keys and values side by side as if they were 2 n_KV heads, so
-            that one copy writes both. What is beyond ``length`` is not initialised.
+            that one copy writes both. Slots beyond ``length`` are not initialised.
         keys, values: (N, B, n_KV, S_max, H), the two halves of ``kv``. Keys are kept after RoPE, so
             a slot keeps its position.
         length: slots filled so far, the same in every row (padding included).

@@ -1,9 +1,9 @@
 """The decode step of one text on a CPU, by fewer kernels.
 
 At batch 1 each kernel between two products works on a few hundred numbers and takes microseconds,
-of which most go into starting it. So what counts is how many there are. A layer of ``FastLlama``
-runs 29 of them in float32 on an AMD processor, where its products need copies, and 21 elsewhere;
-here it is 19 or fewer, most of them cheaper. Everything is the formula of ``model.py`` for one row,
+most of them to start it. So the number of kernels decides. A layer of ``FastLlama`` runs 29 of them
+in float32 on an AMD processor, where its products need copies, and 21 elsewhere; here it is 19 or
+fewer, most of them cheaper. Everything is the formula of ``model.py`` for one row,
 and the same numbers up to rounding.
 """
 
@@ -32,7 +32,7 @@ def hidden_of_one(model: OneRowLlama, input_ids: Tensor, cache: KVCache) -> Tens
     copies = copies_of(x)
     zero = x.new_zeros(*copies, 1)  # what a norm adds to, so that its result has this shape
     cos, sin, swapped = rope_of_one(cache.length, model.inv_freq, x.dtype)  # (H,) each
-    # To look at a part of a tensor takes as long as to compute with it: so all parts are made here,
+    # Taking a part of a tensor takes as long as computing with it, so all parts are taken here:
     # those of the cache for all layers, and those of two results that every layer writes again.
     end = cache.length + 1
     slots = cache.kv[:, 0, :, cache.length].unbind()  # (2 n_KV, H) each

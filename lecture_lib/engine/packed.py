@@ -15,7 +15,7 @@ from torch import Tensor
 from lecture_lib.quantisation import in_groups, quantise_absmax, quantise_zero_point
 
 GROUP_SIZE = 32  # weights that share a scale and a zero
-ROWS_TOGETHER = 64  # outputs that one block of the packed form holds, at most
+ROWS_TOGETHER = 64  # outputs in one block of the packed form, at most
 FEW_ROWS = 32  # more rows than these are multiplied by plain weights, made for this product
 # The layout of the packed form is not documented: blocks of so many outputs. A byte holds rows r
 # and r + half of a block, or without vector instructions (as seen on x86) two neighbours.
@@ -25,11 +25,11 @@ BLOCK_ROWS = 32 if NEIGHBOURS else BLOCK_ROWS
 
 
 def dtype_of_many_rows(dtype: torch.dtype) -> torch.dtype:
-    """In which dtype to multiply many rows of a 2-byte one on this CPU.
+    """In which dtype this CPU should multiply many rows that are in a 2-byte ``dtype``.
 
     A processor with instructions for these products (Intel's and AMD's: of AVX-512, which PyTorch
-    must be using; ARM's: of NEON) takes its own. Others convert number by number, and take three to
-    seven times as long as float32, the conversion included.
+    must be using; ARM's: of NEON) uses ``dtype``. Others convert number by number, and take three
+    to seven times as long as float32 with its conversion.
     """
     names = {torch.bfloat16: ("avx512_bf16", "bf16"), torch.float16: ("avx512_fp16", "fp16_arith")}
     name = names[dtype][torch.backends.cpu.get_cpu_capability() != "AVX512"]
@@ -53,7 +53,7 @@ class PackedWeight:
     def __init__(self, shape: tuple[int, int], *tensors: Tensor):
         self.shape, self.device = torch.Size(shape), tensors[0].device
         self._tensors, self.whole, self._start = tensors, None, 0
-        # The kernels read 16 inputs at a time, without a look at where a row ends.
+        # The kernels read 16 inputs at a time, and do not check where a row ends.
         self.most_rows = FEW_ROWS if shape[1] % 16 == 0 else 0
 
     @property
@@ -66,7 +66,7 @@ class PackedWeight:
         return sum(tensor.nbytes for tensor in self.tensors)
 
     def become_part(self, whole: Self, start: int) -> None:
-        """Give up the own memory: the outputs from ``start`` on of ``whole`` are the same."""
+        """Free its own memory: it is now the outputs of ``whole`` from ``start`` on."""
         self._tensors, self.whole, self._start = None, whole, start
 
     def __len__(self) -> int:

@@ -2,7 +2,7 @@
 
 Lecture 13 writes the first five functions and ``ModelDrafter.logits``. A drafter is called with the
 text so far, the number of tokens that it may draft, and the ``next_token`` of the run; it returns
-its draft and, where it drew it from distributions, those.
+its draft, and the distributions that it drew from (None if it did not draw).
 """
 
 from collections.abc import Callable, Iterator
@@ -57,7 +57,7 @@ def accept_or_redraw(draft: list[int], q: Tensor, p: Tensor, generator=None) -> 
     """The rule for sampling (arXiv 2211.17192, 2302.01318): the tokens are distributed as p.
 
     A token x, drawn from q, is accepted with probability min(1, p(x) / q(x)). In place of the
-    first that is not, one is drawn from the residual max(p - q, 0), and the rest is dropped.
+    first rejected one, a token is drawn from the residual max(p - q, 0); the rest is dropped.
 
     Args:
         draft: k tokens. q: (k, V) the probabilities that they were drawn from.
@@ -119,7 +119,7 @@ class Lookup:
     """A drafter that finds its draft in the text so far, by ``lookup``; it costs no pass at all.
 
     Args:
-        k: tokens of a draft. longest: so many of the text's last tokens are searched for.
+        k: tokens of a draft. longest: how many of the text's last tokens are searched for.
     """
 
     def __init__(self, k: int = 10, longest: int = 2):

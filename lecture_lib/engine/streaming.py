@@ -32,7 +32,7 @@ class TextStream:
             token.
 
     Raises:
-        ValueError: stop strings that are none, or that hold a special token among other text.
+        ValueError: something that is no stop string, or one with a special token in other text.
     """
 
     def __init__(self, tokenizer, stop: str | Sequence[str] | None = ()):

@@ -49,7 +49,7 @@ def _join(parameters: list[nn.Parameter]) -> Tensor:
 
 
 def _join_packed(weights: list[PackedWeight]) -> PackedWeight:
-    """The same of packed weights, which then are parts of the joined one."""
+    """The same for packed weights, which become parts of the joined one."""
     first = weights[0]
     if len(weights) == 1 or first.whole:
         return first.whole or first

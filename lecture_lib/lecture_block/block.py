@@ -1,9 +1,9 @@
-"""The lecture's transformer block, as its tables have it: one request, X of shape (L, D), no batch.
+"""The lecture's transformer block, as its tables have it: one text, X of shape (L, D), no batch.
 
-Each ``with row(...)`` is a row of the slide, under the slide's number; it does nothing unless an
-OpTrace listens. The slide leaves out what real models have. Keyword flags of all three functions
-add it, each off by default: see BlockFlags. The rows they add have no number on the slide; here
-they have the number before them and a letter.
+Each ``with row(...)`` is a row of the slide, with the slide's number; it does nothing unless an
+OpTrace watches. Keyword flags of all three functions add what real models have and the slide leaves
+out, each off by default: see BlockFlags. The rows that they add have no number on the slide; here
+each has the number of the row before it and a letter.
 
 Decoding with a cache equals computing everything again only if keys and values of the past do not
 change. In one block they never do: they are rows of X times a matrix. In a stack, the next block's
@@ -81,7 +81,7 @@ def decode_block(
     """One new token t -> t', (1, D) both, and the cache grown from L to L+1: the table of part 4.
 
     The newest position may attend to all L+1, so ``causal`` changes nothing here; it is accepted
-    so that one set of flags serves prefill and decode.
+    so that the same flags work for prefill and decode.
 
     Raises:
         ValueError: t that is not (1, D); n_heads that does not divide D; a cache of another width

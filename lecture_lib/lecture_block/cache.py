@@ -52,8 +52,8 @@ class PreallocatedKVCache:
     """Room for max_seq_len positions from the start; a step writes one row into it, in place.
 
     Engines do this because a step then copies one row instead of all, needs no second copy of the
-    cache while it does, and leaves every tensor at its address. The price is memory for positions
-    that may never come; and as a step changes this very object, two continuations need two caches.
+    cache meanwhile, and leaves every tensor at its address. The price is memory for positions that
+    may never be used. And because a step changes this object, two continuations need two caches.
 
     Args:
         cache: what prefill_block returned; copied once.

@@ -91,7 +91,7 @@ class ToyTransformer:
         Raises:
             ValueError: use_cache in a stack of blocks without the causal flag: each new token then
                 changes the past rows of every deeper block, so cached keys and values are not those
-                of a naive run. (``prefill`` and ``decode`` run all the same, to show it.)
+                of a naive run. (``prefill`` and ``decode`` run anyway, to show it.)
         """
         check_count("max_new_tokens", max_new_tokens, least=0, most=1_000)
         check_flag("use_cache", use_cache)
