@@ -15,21 +15,21 @@ from torch import Tensor
 from lecture_lib.quantisation import in_groups, quantise_absmax, quantise_zero_point
 
 GROUP_SIZE = 32  # weights that share a scale and a zero
-ROWS_TOGETHER = 64  # outputs in one block of the packed form, at most
-FEW_ROWS = 32  # more rows than these are multiplied by plain weights, made for this product
-# The layout of the packed form is not documented: blocks of so many outputs. A byte holds rows r
-# and r + half of a block, or without vector instructions (as seen on x86) two neighbours.
+ROWS_TOGETHER = 64  # the most outputs that one block of the packed form can have
+FEW_ROWS = 32  # for a product with more rows the weights are dequantised first
+# The layout of the packed form is not documented. It has blocks of BLOCK_ROWS outputs. A byte has
+# rows r and r + half of a block, or, without vector instructions (as seen on x86), two neighbours.
 BLOCK_ROWS = {"AVX512": 64, "AVX2": 32}.get(torch.backends.cpu.get_cpu_capability())
 NEIGHBOURS = BLOCK_ROWS is None and torch.cpu.get_capabilities().get("architecture") == "x86_64"
 BLOCK_ROWS = 32 if NEIGHBOURS else BLOCK_ROWS
 
 
 def dtype_of_many_rows(dtype: torch.dtype) -> torch.dtype:
-    """In which dtype this CPU should multiply many rows that are in a 2-byte ``dtype``.
+    """The dtype in which this CPU multiplies many rows of a 2-byte dtype fastest.
 
-    A processor with instructions for these products (Intel's and AMD's: of AVX-512, which PyTorch
-    must be using; ARM's: of NEON) uses ``dtype``. Others convert number by number, and take three
-    to seven times as long as float32 with its conversion.
+    It is the same dtype if the processor has instructions for such products (Intel and AMD: in
+    AVX-512, which PyTorch must be using; ARM: in NEON). Others convert number by number, and take
+    three to seven times as long as float32, the conversion included.
     """
     names = {torch.bfloat16: ("avx512_bf16", "bf16"), torch.float16: ("avx512_fp16", "fp16_arith")}
     name = names[dtype][torch.backends.cpu.get_cpu_capability() != "AVX512"]
@@ -41,7 +41,7 @@ MANY_ROWS = {dtype: dtype_of_many_rows(dtype) for dtype in (torch.bfloat16, torc
 
 
 class PackedWeight:
-    """(N, K) weights as the kernels want them: N outputs of K inputs each.
+    """(N, K) weights as the kernels need them: N outputs of K inputs each.
 
     Attributes:
         shape: (N, K). dtype: of activations. format: its name among those of ``lecture_lib.costs``.
@@ -53,7 +53,7 @@ class PackedWeight:
     def __init__(self, shape: tuple[int, int], *tensors: Tensor):
         self.shape, self.device = torch.Size(shape), tensors[0].device
         self._tensors, self.whole, self._start = tensors, None, 0
-        # The kernels read 16 inputs at a time, and do not check where a row ends.
+        # The kernels read 16 inputs at a time, without checking where a row ends.
         self.most_rows = FEW_ROWS if shape[1] % 16 == 0 else 0
 
     @property
@@ -66,7 +66,7 @@ class PackedWeight:
         return sum(tensor.nbytes for tensor in self.tensors)
 
     def become_part(self, whole: Self, start: int) -> None:
-        """Free its own memory: it is now the outputs of ``whole`` from ``start`` on."""
+        """Free its memory: ``whole`` has the same outputs, from ``start`` on."""
         self._tensors, self.whole, self._start = None, whole, start
 
     def __len__(self) -> int:
@@ -129,7 +129,7 @@ class Int8Weight(PackedWeight):
 
     @classmethod
     def join(cls, weights: Sequence[Self]) -> Self:
-        """Several below one another."""
+        """Several matrices, one below the other."""
         q, scale = (torch.cat(parts) for parts in zip(*(w.tensors for w in weights), strict=True))
         return cls(q.shape, q, scale)
 
@@ -160,7 +160,7 @@ class Int4Weight(PackedWeight):
 
     @classmethod
     def pack(cls, q: Tensor, scale: Tensor, minimum: Tensor) -> Self:
-        """From w = scale · q + minimum: q (N, K / 32, 32) from 0 to 15, the others with 1 last."""
+        """w = scale · q + minimum: q from 0 to 15 (N, K / 32, 32), the others (N, K / 32, 1)."""
         packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(q.flatten(1).int(), 1)
         zero = 8 * scale.float() + minimum.float()  # the kernel's q begins at -8
         scale_zero = torch.cat((scale.float(), zero), -1).transpose(0, 1)  # (K / 32, N, 2)
@@ -187,7 +187,7 @@ class Int4Weight(PackedWeight):
 
     @classmethod
     def join(cls, weights: Sequence[Self]) -> Self:
-        """Several below one another."""
+        """Several matrices, one below the other."""
         packed, scale_zero = zip(*(w.tensors for w in weights), strict=True)
         shape = (sum(map(len, weights)), weights[0].shape[1])
         return cls(shape, torch.cat(packed), torch.cat(scale_zero, 1))

@@ -2,7 +2,7 @@
 
 Lecture 13 writes the first five functions and ``ModelDrafter.logits``. A drafter is called with the
 text so far, the number of tokens that it may draft, and the ``next_token`` of the run; it returns
-its draft, and the distributions that it drew from (None if it did not draw).
+its draft, and the distributions that it drew it from, or None.
 """
 
 from collections.abc import Callable, Iterator
@@ -57,7 +57,7 @@ def accept_or_redraw(draft: list[int], q: Tensor, p: Tensor, generator=None) -> 
     """The rule for sampling (arXiv 2211.17192, 2302.01318): the tokens are distributed as p.
 
     A token x, drawn from q, is accepted with probability min(1, p(x) / q(x)). In place of the
-    first rejected one, a token is drawn from the residual max(p - q, 0); the rest is dropped.
+    first rejected token one is drawn from the residual max(p - q, 0), and the rest is dropped.
 
     Args:
         draft: k tokens. q: (k, V) the probabilities that they were drawn from.
@@ -89,7 +89,7 @@ def speculative_tokens(
     engine, input_ids: Tensor, cache: KVCache, drafter, next_token, passes: list, choose=choose
 ) -> Iterator[list[int]]:
     """``cached_tokens`` for one text, several tokens at a time: a prefill, then passes that verify
-    a draft each. What a pass rejects is forgotten by the cache; ``passes`` gets a Pass for each."""
+    a draft each. The cache forgets what a pass rejects; ``passes`` gets a Pass for each."""
     logits = engine.prefill(input_ids[:, cache.length :], cache=cache)  # (1, V)
     token_ids = input_ids[0].tolist()
     new = choose(next_token, token_ids, [], None, logits)
@@ -177,7 +177,7 @@ def first_layers(engine, n_layers: int):
 
 
 def check_drafter(drafter, engine, batch_size: int, use_cache: bool):
-    """A drafter that fits the run, or None; else a ValueError."""
+    """The drafter, or None, if it fits the run; else a ValueError."""
     if drafter is None:
         return None
     if not callable(drafter) or not hasattr(drafter, "k"):

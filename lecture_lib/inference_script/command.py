@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--weights", choices=formats, default="float32", help="their format (%(default)s)")
     add("--prompt", dest="prompt_seqs", action="append", help="a text; repeat it for a batch")
     setting("--output-len", type=int, help="new tokens at most")
-    setting("--temperature", type=float, help="0 is greedy; below 1 bolder, above 1 wilder")
+    setting("--temperature", type=float, help="0 is greedy; below 1 safer, above 1 more varied")
     setting("--top-k", type=int, help="keep the k likeliest tokens; 0 keeps all, 1 is greedy")
     setting("--top-p", type=float, help="keep the smallest set of tokens with this probability")
     setting("--beam-width", type=int, help="more than 1: beam search (mind --no-do-sample)")

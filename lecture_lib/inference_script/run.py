@@ -84,7 +84,7 @@ def stopping(task, tokenizer):
 
 @contextlib.contextmanager
 def without_settings(model):
-    """Inside: of the settings in the model's own file only the token ids act."""
+    """Inside, only the token ids of the model's own settings file act."""
     before = model.generation_config
     ids = {name: value for name, value in before.to_dict().items() if name.endswith("token_id")}
     model.generation_config = GenerationConfig(**ids)
@@ -158,7 +158,7 @@ class Recorder:
 
 def stream(task_info: TaskInfo, engine: Engine, drafter=None) -> Iterator[str]:
     """The text of the task's first prompt, in pieces as they come; beams can't be streamed. With a
-    drafter by speculative decoding."""
+    drafter, by speculative decoding."""
     ids = engine.tokenizer(task_info.prompts[0]).input_ids
     options = {"stop": task_info.stop, "next_token": chooser(task_info, [ids])}
     return engine.stream(ids, task_info.output_len, speculate=drafter, **options)
@@ -182,7 +182,7 @@ def chooser(task_info: TaskInfo, prompt_ids: list[list[int]]) -> Callable:
         return Sampler(task_info.sampling, seed=task_info.seed, prompt_ids=prompt_ids)
     if task_info.repetition_penalty == 1:
         return greedy
-    # Where one token alone can be drawn, sampling is greedy search, here with the penalty.
+    # Drawing from one token alone is greedy search; here it applies the penalty, too.
     likeliest = SamplingSettings(top_k=1, repetition_penalty=task_info.repetition_penalty)
     return Sampler(likeliest, seed=task_info.seed, prompt_ids=prompt_ids)
 

@@ -25,9 +25,9 @@ class TaskInfo:
         prompt_seqs: one prompt or several (a batch).
         seed: the same seed gives the same text.
         output_len: how many new tokens at most.
-        beam_width: 1: one text at a time; more: beam search that keeps so many.
+        beam_width: 1 is one text at a time; more is beam search that keeps so many texts.
         do_sample: draw the next token, or the next tokens of the beams. Off: take the likeliest.
-        temperature: below 1 the draws are bolder, above 1 wilder; 0 draws nothing.
+        temperature: below 1 the draws are safer, above 1 more varied; 0 draws nothing.
         top_k: draw from so many of the likeliest tokens, 0 keeps all.
         top_p: draw from the smallest set of tokens with this much probability, 1 keeps all.
         beam_search_diversity_rate: must be 0: Transformers 5 has no diverse beam search.
@@ -126,7 +126,7 @@ DRAFTERS = ("lookup", "draft", "layers")  # what --speculate knows
 def not_speculated_because(task: dict) -> str:
     """Why no draft can be verified for a task, in words; an empty text where one can.
 
-    How a text is computed is no setting of a task: greedy, speculation changes none of it.
+    Speculation is no setting of a task, because it changes no greedy text.
     """
     if task["beam_width"] > 1:
         return f"takes one text at a time, and beam_width is {task['beam_width']}"
