@@ -85,13 +85,13 @@ def test_every_page_is_whole_legible_and_asks_nobody_else(page, site_url):
         page.evaluate("window.MathJax?.startup?.promise?.then(() => null)")
         wrong = page.locator("mjx-merror, [data-mjx-error]").all_inner_texts()
         assert wrong == [], f"{name}: no formulas"
-        for place, width in WIDTHS.items():
-            page.set_viewport_size({"width": width, "height": 900})
-            wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-            assert wide <= 0, f"{name}: {wide} pixels wider than the window of a {place}"
-            for theme in THEMES:
-                show_in(page, theme)
-                assert page.evaluate(_PALE) == [], f"{name}, {theme}"
+        for theme in THEMES:
+            show_in(page, theme)
+            assert page.evaluate(_PALE) == [], f"{name}, {theme}"
+            for place, width in WIDTHS.items():
+                page.set_viewport_size({"width": width, "height": 900})
+                wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+                assert wide <= 0, f"{name}: {wide} pixels wider than the window of a {place}"
                 if folder := os.environ.get("BROWSER_SCREENSHOTS"):
                     kept = Path(folder) / f"site_{Path(name).name}_{place}_{theme}.png"
                     page.screenshot(path=kept, full_page=True)
