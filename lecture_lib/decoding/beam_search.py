@@ -57,7 +57,7 @@ def make_candidates(beams, picked: Tensor, totals: Tensor, log_probs: Tensor) ->
 
 
 def select(candidates: list[Candidate], k: int, ends, at_limit: bool) -> tuple[list, list]:
-    """Who goes on, and who ends. Only the best k may end: k others are better than the rest."""
+    """Which candidates continue and which end. Only the best k may end."""
     beams = [c for c in candidates if not at_limit and c.tokens[-1] not in ends]
     ended = [c for c in candidates if c not in beams and c.rank <= k]
     return beams[:k], ended
