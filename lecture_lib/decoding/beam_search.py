@@ -87,7 +87,7 @@ def beam_steps(
 ) -> Iterator[tuple[list, list, list]]:
     """The search. Yields after each step its candidates, the beams, and the finished texts."""
     beams, finished = [Candidate([], 0, 0.0, 0.0, 1)], []  # the prompt is the only beam
-    # Each of k beams can end in len(ends) ways. Of so many candidates, k can go on.
+    # Each of k beams can end in len(ends) ways. Of n candidates, at least k do not end.
     n = max(2, 1 + len(ends)) * k
     for length in range(1, max_new_tokens + 1):
         candidates = find(beams, next_log_probs(beams), n)
