@@ -87,11 +87,11 @@ def engine_beam_search(
         generator = torch.Generator(engine.device).manual_seed(seed)
 
     def draw_candidates(beams: list[Candidate], log_probs: Tensor, n: int) -> list[Candidate]:
-        """As ``find_candidates``, but drawn without replacement. Their rank, which says who may
-        end, is the order of the draws; who goes on is decided by the scores."""
+        """As ``find_candidates``, but drawn without replacement. Their rank, which says which may
+        end, is the order of the draws; the scores decide which continue."""
         if sampling is not None:
             # As generate: the filters act on log-probabilities, nothing is normalised again, and
-            # one more token is kept than those that end a text, so that a beam can always go on.
+            # one more token is kept than those that end a text, so that a beam can always continue.
             keep = 1 + max(1, len(ends))
             log_probs = filter_logits(log_probs, sampling, min_tokens_to_keep=keep)
         scores = log_probs.new_tensor([beam.score for beam in beams])  # (k,)

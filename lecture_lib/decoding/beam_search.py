@@ -57,7 +57,7 @@ def make_candidates(beams, picked: Tensor, totals: Tensor, log_probs: Tensor) ->
 
 
 def select(candidates: list[Candidate], k: int, ends, at_limit: bool) -> tuple[list, list]:
-    """Who goes on, and who ends. Only the best k may end: k others are better than the rest."""
+    """Which candidates continue and which end. Only the best k may end."""
     beams = [c for c in candidates if not at_limit and c.tokens[-1] not in ends]
     ended = [c for c in candidates if c not in beams and c.rank <= k]
     return beams[:k], ended
@@ -87,7 +87,7 @@ def beam_steps(
 ) -> Iterator[tuple[list, list, list]]:
     """The search. Yields after each step its candidates, the beams, and the finished texts."""
     beams, finished = [Candidate([], 0, 0.0, 0.0, 1)], []  # the prompt is the only beam
-    # Each of k beams can end in len(ends) ways. Of so many candidates, k can go on.
+    # Each of k beams can end in len(ends) ways. Of n candidates, at least k do not end.
     n = max(2, 1 + len(ends)) * k
     for length in range(1, max_new_tokens + 1):
         candidates = find(beams, next_log_probs(beams), n)

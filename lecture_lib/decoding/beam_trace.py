@@ -50,7 +50,7 @@ class BeamTrace:
             raise ValueError(f"length_penalty: {n} ** {penalty} is not a number to divide by")
 
     def note(self, candidates: list, beams: list, finished: list) -> None:
-        """Write down a step: the candidates, which of them go on, and the texts finished so far."""
+        """Write down a step: the candidates, which of them continue, and the finished texts."""
         self.steps.append(candidates)
         for candidate in beams:
             candidate.status = KEPT

@@ -1,4 +1,4 @@
-"""The tree of a beam search: every candidate, what went on, what ended, what was dropped."""
+"""The tree of a beam search: every candidate, and which continued, ended or were dropped."""
 
 import math
 from collections.abc import Callable

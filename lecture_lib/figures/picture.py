@@ -148,8 +148,8 @@ def as_array(name: str, values) -> np.ndarray:
 class Backdrop:
     """What stays in a picture while a slider moves: drawn once, and kept as pixels.
 
-    Ticks, labels and frames are most of a picture's time; what is drawn over them is not. What lies
-    over that again, such as the line that bars begin at, is animated: drawn into every picture.
+    Ticks, labels and frames are most of a picture's time; what is drawn over them is not. What must
+    be above that, such as the line that bars begin at, is animated: drawn into every picture.
     """
 
     def __init__(self, figure: Figure):

@@ -103,10 +103,10 @@ def _with_others(values, order) -> np.ndarray:
 
 @in_course_style
 def nucleus_strip(tokens: Sequence[str], sizes: Sequence[int]) -> Picture:
-    """A text, each token coloured by how many others could have stood there, and the number."""
+    """A text; each token's colour and number say how many tokens were possible there."""
     tiles = []
     for token, size in zip(tokens, sizes, strict=True):
-        shade = min(1.0, np.log10(max(size, 1)) / 3.5)  # the darkest stands for 3,000 and more
+        shade = min(1.0, np.log10(max(size, 1)) / 3.5)  # the darkest means 3,000 or more
         ink = "#FFFFFF" if shade > 0.72 else INK
         tiles.append(Tile(token, to_hex(SURPRISE(shade)), ink, (f"{size:,}",)))
     figure = draw_tiles(

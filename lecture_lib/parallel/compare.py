@@ -13,7 +13,7 @@ from .links import Link, as_link, communication_time_s
 from .volumes import pipeline_volume, tensor_parallel_volume
 
 _DTYPE_BYTES = 2  # weights, activations and cache in FP16
-# What a rank of a tensor-parallel layer computes whole, not its share of it.
+# What each rank of a tensor-parallel layer computes in full, and not only its share.
 _WHOLE = ("attn_norm", "mlp_norm", "attn_residual", "mlp_residual")
 
 

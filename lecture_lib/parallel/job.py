@@ -233,7 +233,7 @@ def generate(step, job: Job, device, wire: WireMeter) -> tuple[list[int], list[T
 
 
 def check_same_tokens(token_ids: list[int]) -> None:
-    """Refuse a run whose ranks chose different tokens: one fed another's past to its model.
+    """Refuse a run whose ranks chose different tokens: from then on their texts differed.
 
     Ranks on machines whose processors round differently can disagree where two tokens are equally
     likely.

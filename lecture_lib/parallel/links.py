@@ -11,11 +11,11 @@ from .volumes import Volume
 
 @dataclass(frozen=True)
 class Link:
-    """What one device sends to another."""
+    """A connection over which one device sends to another."""
 
     name: str
     bandwidth: float  # bytes/s in ONE direction (vendors like to print both together)
-    latency_s: float  # seconds that a message takes beside its bytes
+    latency_s: float  # seconds that a message takes before its bytes
     start_s: float = 0.0  # seconds to start a collective, before its first message
 
     def __post_init__(self) -> None:

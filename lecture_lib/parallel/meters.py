@@ -71,7 +71,7 @@ class RankMemory:
 
 
 class MemoryMeter:
-    """Watches this process's private memory from its making to ``report``.
+    """Watches this process's private memory from the meter's creation to ``report``.
 
     Private is what this process would need if it were alone on its machine. Pages of a mapped file
     don't count: they can be dropped and read again. (Elsewhere than on Linux they do.)

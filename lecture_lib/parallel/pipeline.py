@@ -73,8 +73,8 @@ class Stage(RankLlama):
         # A separate connection for the tokens that go back, so that the two directions of a pair
         # of ranks don't wait for one another (NCCL runs the messages of one connection in order).
         self.token_group = dist.new_group([0, n_stages - 1]) if n_stages > 1 else None
-        # From here on blocks count their seconds. The processes of one machine share a clock, and
-        # so the moment of stage 0; of several machines, each counts from when it left the barrier.
+        # Blocks count their seconds from here. Processes on one machine share a clock and start at
+        # stage 0's moment; on several machines, each starts when it has left the barrier.
         dist.barrier()
         start = [time.perf_counter()]
         if int(os.environ.get("LOCAL_WORLD_SIZE", n_stages)) == n_stages:
@@ -104,7 +104,7 @@ class Stage(RankLlama):
         return x
 
     def channel(self, n_passes: int, is_token: bool):
-        """The connection for what belongs to that pass, which is labelled for the recorder."""
+        """The connection for this pass's message; tells the recorder which pass it is."""
         step = n_passes // len(self.caches)
         part = "token" if is_token else "hidden"
         label(phase="decode" if step else "prefill", step=step, part=part)
@@ -112,7 +112,7 @@ class Stage(RankLlama):
 
 
 def receive(stage: Stage, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Wait for the stage before this one; before stage 0 is the last one."""
+    """Wait for a message from the stage before this one (for stage 0: from the last one)."""
     if stage.n_stages == 1:  # it has sent its token to itself
         return stage.sent.pop(0)
     x = torch.empty(shape, dtype=dtype, device=stage.device)
@@ -122,7 +122,7 @@ def receive(stage: Stage, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 
 
 def send(stage: Stage, y: Tensor) -> None:
-    """To the next stage; the last one sends its token to stage 0. Nobody waits for it here.
+    """Send to the next stage (the last one: its token to stage 0), and don't wait.
 
     If stage 0 waited until its embeddings have arrived, it would wait for the last stage, which
     waits with a token for stage 0.

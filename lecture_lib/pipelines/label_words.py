@@ -60,7 +60,7 @@ class LabelWordsPipeline(Pipeline):
         self.word_ids = [self._word_id(word) for word in labels.values()]
 
     def _word_id(self, word: str) -> int:
-        """The token that the prompt has with the word, and has not without."""
+        """The one token that the word adds to the prompt."""
         check_text(word, "text-classification", where="labels")
         without, with_word = (
             self.tokenizer(text, add_special_tokens=False).input_ids

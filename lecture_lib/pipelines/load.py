@@ -115,7 +115,7 @@ def load_pipeline(
 
 
 class StoredAnswer:
-    """Stands where a model was not fetched: what it answered to the lecture's own input."""
+    """In place of a model that was not fetched: its answer to the lecture's own input."""
 
     def __init__(self, task: str):
         self.answers = json.loads(STORED.read_text(encoding="utf-8"))[task]
@@ -167,7 +167,7 @@ def _make(task, name, device, dtype, kwargs) -> Pipeline:
 def _reading(name: str, mend: str, *damage: str) -> Iterator[None]:
     """Damaged or missing files become a CorruptModelError that says how to mend it.
 
-    A ValueError is about the files, or with words of ``damage`` only if its message has them.
+    With ``damage``, a ValueError is about the files only if its message has one of these words.
     """
     try:
         yield

@@ -155,7 +155,7 @@ class SummarizationPipeline(TextToTextPipeline):
 class TranslationPipeline(TextToTextPipeline):
     """``pipeline("translation")``: ``[{"translation_text": ...}]``.
 
-    The text begins with the languages as T5 wants them, "translate English to French: ...".
+    The text begins with the languages as T5 expects them, "translate English to French: ...".
     """
 
     return_name = "translation"

@@ -182,7 +182,7 @@ def local_environment(n_ranks: int) -> dict[str, str]:
 
 @contextlib.contextmanager
 def progress_line():
-    """A function that shows a text in place of the last one; nothing of it stays in the end.
+    """A function that shows a text in place of the last one; at the end all is erased.
 
     In a notebook it is shown below the cell, elsewhere on stderr, if that is a terminal.
     """
