@@ -89,7 +89,10 @@ def index() -> str:
         f"\n```{{toctree}}\n:caption: {caption}\n:maxdepth: 1\n:glob:\n\n{part}/*\n```\n"
         for caption, part in (("Lectures", "notebooks"), ("Exercises", "exercises"))
     )
-    note = "To run it, clone the repository and type `make lab`."
+    note = (
+        "On these pages you can read the lectures. To run them, clone the course's repository and"
+        " type `make lab` in its folder."
+    )
     return f"{head.strip()}\n\n{note}\n\n## The lectures{table}{contents}"
 
 

@@ -237,13 +237,14 @@ def frames_html(widget: PictureWidget, name: str, pictures: Path) -> str:
     templates = "".join(
         f'<template data-value="{value}">{frame}</template>\n' for value, frame in frames
     )
-    note = f"Stored with this page{', with ' + html.escape(settings) if settings else ''}"
+    made = f", and was made with these settings: {html.escape(settings)}" if settings else ""
+    note = f"What the slider shows is stored with this page{made}."
     return f"""<div class="frames">
 <p class="frames-control" hidden><label>{html.escape(control.name)}
 <input type="range" min="0" max="{len(frames) - 1}" value="{first}" autocomplete="off"
 aria-valuetext="{value}"></label> <output>{value}</output></p>
 <div class="frame" aria-live="polite">{shown}</div>
-<p><em>{note}; run the cell to use all controls.</em></p>
+<p><em>{note} To use all controls, run the cell in JupyterLab.</em></p>
 {templates}</div>"""
 
 

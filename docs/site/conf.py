@@ -6,7 +6,7 @@ copyright = "its contributors; code MIT, text and pictures CC BY 4.0"
 
 # MathJax is copied into the site: it has to be readable without a network.
 extensions = ["myst_nb", "sphinx-mathjax-offline"]
-nb_execution_mode = "off"  # the committed outputs are what CI has proved
+nb_execution_mode = "off"  # the committed outputs are the ones that CI has compared
 # HTML first: it carries the alternative text. A widget shows its picture of the default state.
 nb_mime_priority_overrides = [
     ("html", "text/html", 0),
