@@ -549,7 +549,7 @@ def test_latex_and_display(traces):
     assert lines[2].startswith("| 1 | $Q =")
     assert r"D \times D$ |" in lines[2]
     assert "K = concat(K_cache, K_d)" in str(traces[2].show())
-    assert "2 bytes an element" in str(traces[2].show())
+    assert "2 bytes per element" in str(traces[2].show())
     assert re.fullmatch(r"OpTrace\(\d+ rows\)", repr(traces[2]))
     assert "0x" not in data["text/plain"]
 

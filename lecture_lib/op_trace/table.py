@@ -39,14 +39,14 @@ class TraceTable:
             intensity = r.flops / r.bytes if r.bytes else float("nan")
             cells.append([no, r.label, *sides, r.flops, r.bytes, intensity])
         frame = pd.DataFrame(cells, columns=_COLUMNS)
-        size = f"{dtype_bytes} bytes an element" if dtype_bytes else "elements as wide as stored"
+        size = f"{dtype_bytes} bytes per element" if dtype_bytes else "elements as wide as stored"
         frame.attrs = {
             "symbols": dict(symbols.values),
             "conventions": (
-                "FLOPs: matrix products only, 2·m·n·k, masked scores included. Bytes: each operand "
-                f"of a row read once, each result written once, {size}; "
-                "what a row passes on inside stays on chip, a view moves nothing. Rows with "
-                "i = 1.. are totals over all i"
+                "FLOPs: matrix products only, 2·m·n·k, masked scores included. Bytes: each row "
+                f"reads its operands once and writes its results once, {size}; what it needs in "
+                "between stays on the chip, and a view moves nothing. Rows with i = 1.. are "
+                "totals over all i"
             ),
             "notes": list(symbols.notes),
         }
