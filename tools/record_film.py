@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "browser"), str(ROOT / "tools"), str(ROOT)]
@@ -23,7 +23,7 @@ WIDTH, HEIGHT, MARGIN = 820, 470, 10  # pixels of the film
 VIEWPORT = {"width": 1000, "height": 1500}  # so high that nothing has to be scrolled
 STEP_MS, WRITE_MS, READ_MS = 600, 90, 2000
 N_COLOURS = 128
-QUESTION = "Why is the sky blue? Explain it in three sentences."
+QUESTION = "What is gravity? Answer in one sentence."
 
 Frame = tuple[Image.Image, int]  # a picture, and for how many milliseconds it is shown
 
@@ -40,12 +40,12 @@ def main() -> int:
 
 
 def the_model_writes(open_notebook: Callable) -> Iterator[Frame]:
-    lecture, widget = live_widget(open_notebook, "11b_stream_stop_measure", "ChatWidget(")
+    lecture, widget = live_widget(open_notebook, "11b_stream_stop_measure", "ChatWidget(", 860)
     widget.get_by_role("textbox", name="Prompt").fill(QUESTION)
     widget.get_by_role("button", name="Send").click()
     n_tokens, tokens = 0, widget.locator(".chat-token")
     said = [widget.locator(".widget-html").nth(i) for i in range(3)]  # without the controls
-    while "the model ended it" not in widget.inner_text():
+    while not n_tokens or "still growing" in widget.inner_text():
         if tokens.count() > n_tokens:
             n_tokens = tokens.count()
             yield screenshot(lecture.page, *said), WRITE_MS
@@ -86,8 +86,9 @@ def opened(open_notebook: Callable, notebook: str):
     return lecture
 
 
-def live_widget(open_notebook: Callable, notebook: str, call: str):
+def live_widget(open_notebook: Callable, notebook: str, call: str, width: int = 1000):
     lecture = opened(open_notebook, notebook)
+    lecture.page.set_viewport_size({**VIEWPORT, "width": width})
     widget = lecture.show_widget(call)
     widget.scroll_into_view_if_needed()
     return lecture, widget
@@ -112,7 +113,7 @@ def screenshot(page, *elements) -> Image.Image:
     bottom = max(box["y"] + box["height"] for box in boxes)
     clip = {"x": left, "y": top, "width": right - left, "height": bottom - top}
     shown = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
-    shown.thumbnail((WIDTH - 2 * MARGIN, HEIGHT - 2 * MARGIN), Image.Resampling.LANCZOS)
+    shown = ImageOps.contain(shown, (WIDTH - 2 * MARGIN, HEIGHT - 2 * MARGIN))
     paper = Image.new("RGB", (WIDTH, HEIGHT), "white")
     paper.paste(shown, ((WIDTH - shown.width) // 2, MARGIN))
     return paper
