@@ -7,7 +7,7 @@ import torch
 from grader.checks import Case, Close, Probe, Task, normal
 from lecture_lib.decoding.toy_lm import ToyLM
 
-FAR = "logits so far apart that exp gives 0.0 or infinity, so log_softmax, and no floor added to p"
+FAR = "logits so far apart that exp gives 0.0 or infinity: log_softmax of each row, no floor for p"
 LONG = "a text so long that the product of its probabilities is 0.0 in floats, so add logarithms"
 
 
@@ -15,15 +15,15 @@ def sequence_cases(rng):
     prefixes = [p for n in range(8) for p in product("ab", repeat=n)]
     rows = [{"a": float(p), "b": 1 - float(p)} for p in rng.beta(2, 2, size=len(prefixes))]
     lm = ToyLM(dict(zip(prefixes, rows, strict=True)), default={"a": 0.3, "b": 0.7})
-    rare = {"": {"a": 0.5, "b": 0.5}, "a": {"b": 1.0}, "b": {"a": 1e-13, "b": 1 - 1e-13}}
+    rare = {"": {"a": 0.5, "b": 0.5}, "a": {"b": 1.0}, "b": {"a": 1e-300, "b": 1.0}}
     rare = ToyLM(rare, default={"a": 0.001, "b": 0.999})
     return [
         *(Case(lm, rng.choice(["a", "b"], n).tolist(), label=label) for n, label in [
             (1, "a single token"), (2, "two tokens, the second one behind the first"),
-            (9, "a long context: ALL tokens to the left, and no others")]),
-        Case(rare, ["b"] + ["a"] * 150, label=LONG),
-        Case(rare, list("bab"), label="a token that is unlikely, and possible: no floor"),
-        Case(rare, list("aab"), label="an impossible token inside: -math.inf, and not math.log(0)"),
+            (9, "a long context: ALL tokens to the left of each PLACE, and no others")]),
+        Case(rare, list("bab"), label="a tiny p, and possible: no floor, only p == 0 gives -inf"),
+        Case(rare, list("aab"), label="an impossible token inside: -math.inf, with no floor for p"),
+        Case(rare, list("ab") + ["a"] * 150, label=LONG),
     ]  # fmt: skip
 
 
