@@ -40,8 +40,8 @@ def choice(rng, length, n_new, choose, label, scale=2.0):
 GENERATE_WITH_CHOICE = Task(
     grade_id="generate-with-choice", cases=lambda rng: [
         choice(rng, 3, 0, Probe(choose_by_rank, 1), "no new token: an empty list"),
-        choice(rng, 1, 7, Probe(choose_by_rank, 1), "the second most likely token"),
-        choice(rng, 4, 6, Probe(choose_by_mass, 0.6), "a choice by probability mass"),
+        choice(rng, 1, 7, Probe(choose_by_rank, 1), "each step sees the whole text so far"),
+        choice(rng, 4, 6, Probe(choose_by_mass, 0.6), "a choice by all of probs: softmax of the last row"),
         choice(rng, 2, 5, Probe(choose_by_mass, 0.0), "always token 0, which ends nothing"),
         choice(rng, 2, 3, Probe(choose_by_rank, 0), "logits whose exp is infinity: softmax", 200),
     ],
@@ -72,7 +72,7 @@ POSITIONS_PROCESSED = Task(
         Case(17, 0, label="no new token"), Case(between(rng, 20, 99), 1, label="one call, of L"),
         Case(between(rng, 20, 99), 2, label="two calls: the second has one token more than L"),
         Case(between(rng, 20, 99), 3, label="three calls: each has one token more than the last"),
-        *(Case(between(rng, 20, 300), n, label="many calls") for n in (12, 201)),
+        *(Case(between(rng, 20, 300), n, label="many calls: n lengths, each longer by 1") for n in (12, 201)),
     ],
     misconceptions=[
         ("sum(prompt_len + i for i in range(n_new_tokens))", {
@@ -108,14 +108,14 @@ def stream_cases(rng):
         return Case(Probe(decode_bytes, table), list(range(len(table))), label=label)
 
     return [
-        case("你好，世界".encode(), "characters of three bytes, one byte per token", widest=1),
+        case("你好，世界".encode(), "characters of three bytes: each � at the end waits", widest=1),
         case("a 👋🏽 and a 猫".encode(), "characters across tokens, spaces between them", widest=5),
-        case("odd \ufffd in the text 好".encode(), "a text with the character for broken ones"),
-        case(b"\xffbytes \xff\xe7\x8c that are no text \xe7\x8c\xab", "bytes that are no text"),
-        case("ends in half an 👋".encode()[:-2], "a text that ends within a character", widest=1),
+        case("odd \ufffd in the text 好".encode(), "a text that holds a � : only those at its end wait"),
+        case(b"\xffbytes \xff\xe7\x8c that are no text \xe7\x8c\xab", "bytes that stay �: shown once text follows"),
+        case("ends in half an 👋".encode()[:-2], "half a character at the end: shown at last", widest=1),
         Case(Probe(decode_bytes, [b" ", b"\xe7", b".\xf0\x9f", b"\x98\xba"]),
-             [0, 2, 3, 1, 2, 3, 1, 1, 1], label="broken characters, the last two ids alike"),
-        Case(Probe(decode_bytes, [b" ha", b"ha"]), [0, 0, 1, 0], label="a text that repeats"),
+             [0, 2, 3, 1, 2, 3, 1, 1, 1], label="ids that come again: the last token is known by its place, not by its id"),
+        Case(Probe(decode_bytes, [b" ha", b"ha"]), [0, 0, 1, 0], label="a text that repeats: cut by length"),
         Case(Probe(decode_bytes, [b"a"]), [], label="no token"),
     ]  # fmt: skip
 
@@ -195,7 +195,7 @@ def batch_case(rng, lengths, max_new_tokens, wanted, label, pad_id=None):
         rows = [row_alone(table, prompt, max_new_tokens, end) for prompt in prompts]
         ended = [len(row) if row[-1] == end else None for row in rows]
         if wanted(ended, [end in prompt for prompt in prompts]):
-            pad = {None: end, -1: rows[0][-1]}.get(pad_id, pad_id)
+            pad = {None: end, -1: rows[0][0]}.get(pad_id, pad_id)
             model = Probe(toy_batch_model, table)
             return Case(model, prompts, max_new_tokens, end, pad, label=label)
 
@@ -203,14 +203,14 @@ def batch_case(rng, lengths, max_new_tokens, wanted, label, pad_id=None):
 GENERATE_BATCH = Task(
     grade_id="generate-batch", cases=lambda rng: [
         batch_case(rng, (3, 6, 1), 8, lambda ended, _: None in ended and {3, 4, 5} & {*ended},
-                   "a row that ends and one that doesn't", 3),
+                   "a row that ends and one that continues; positions are a row's own", 3),
         batch_case(rng, (2, 5, 4), 9, lambda ended, _: None not in ended and max(ended) < 8
-                   and len({*ended}) == 3, "rows that end at different steps", 5),
+                   and len({*ended}) == 3, "rows that end at different steps: no more tokens, then no more calls", 5),
         batch_case(rng, (4, 2), 5, lambda ended, held: ended == [None, None] and not any(held),
-                   "no row that ends, and new tokens that equal pad_id", -1),
+                   "new tokens that equal pad_id: the mask has a 1 for each", -1),
         batch_case(rng, (6, 3), 6, lambda ended, held: all(held) and ended[0] not in (None, 1),
-                   "prompts that hold the end token, which pads, too"),
-        batch_case(rng, (1, 4), 1, lambda ended, _: True, "one new token, of a short prompt", 0),
+                   "prompts that hold the end token, which pads, too: only a new one ends a row"),
+        batch_case(rng, (1, 4), 1, lambda ended, _: True, "one new token, by the last column", 0),
     ],
     compare=Exact(), watch=("mutated", "n_calls"), misconceptions=[
         ("left_pad(prompts, pad_id)", "(torch.stack([r.roll(-n) for r, n in zip(t, [len(t[0]) - "
@@ -225,7 +225,10 @@ GENERATE_BATCH = Task(
          "the mask is ids != pad_id: new tokens may be pad_id, so append a 1 to left_pad's mask",
          "model(ids, mask, torch.arange(ids.shape[1]).expand_as(ids))":
          "the positions count the padding: a row's first real token has 0"}),
-        ("torch.ones_like", "torch.zeros_like", "the mask hides the new tokens: append a 1"),
+        ("torch.ones_like(best[:, None])", {
+         "torch.zeros_like(best[:, None])": "the mask hides the new tokens: append a 1",
+         "(best[:, None] != pad_id).long()":
+         "new tokens that equal pad_id were hidden: the mask gets a 1 for EVERY new token"}),
         ("positions[:, -1:] + 1", {
          "positions[:, -1:]": "all new tokens have the same position; add 1 each time",
          "0 * positions[:, -1:] + positions.shape[1]": "a new token's position is its column, "
