@@ -47,10 +47,9 @@ GENERATE_WITH_CHOICE = Task(
     ],
     compare=Close(rtol=1e-3, atol=1e-6), watch=("mutated", "n_calls"), misconceptions=[
         ("int(choose(probs))", "int(probs.argmax())", "choose(probs) says which token it is"),
-        ("torch.softmax(model(token_ids)[-1], dim=-1)", {"model(token_ids)[-1]",
-         "torch.softmax(model(token_ids), dim=0)[-1]"}),
-        ("torch.softmax(model(token_ids)[-1], dim=-1)", "model(token_ids)[-1].exp()",
-         "only in the toy model exp of the logits sums to 1"),
+        ("torch.softmax(model(token_ids)[-1], dim=-1)", {"model(token_ids)[-1]": "",
+         "torch.softmax(model(token_ids), dim=0)[-1]": "", "model(token_ids)[-1].exp()":
+         "exp of the logits sums to 1 only in the toy model: softmax"}),
         ("(token_ids)[-1]", "(token_ids)[0]", "the first row predicts token 1; take the last row"),
         ("model(token_ids)", {
          "model(token_ids[-1:] if trace else token_ids)":
@@ -82,13 +81,11 @@ POSITIONS_PROCESSED = Task(
          "prompt_len + n_new_tokens - 1 if n_new_tokens else 0":
          "this is the count WITH a cache; the naive loop processes the whole text each time",
          "prompt_len * n_new_tokens + n_new_tokens**2 // 2":
-         "n²/2 is right for large n only: 0 + 1 + ... + (n - 1) is n (n - 1) / 2"}),
-        ("sum(prompt_len + i for i in range(n_new_tokens))",
-         {"n_new_tokens * ((2 * prompt_len + n_new_tokens - 1) // 2)"}),
-        ("prompt_len + i for", {"(prompt_len + i) ** 2 for", "prompt_len + i + 1 for",
-         "prompt_len + n_new_tokens for"}),
-        ("prompt_len + i for", "prompt_len for",
-         "every call was counted with the prompt's length; it grows by one"),
+         "n²/2 is right for large n only: 0 + 1 + ... + (n - 1) is n (n - 1) / 2",
+         "n_new_tokens * ((2 * prompt_len + n_new_tokens - 1) // 2)": ""}),
+        ("prompt_len + i for", {"(prompt_len + i) ** 2 for": "", "prompt_len + i + 1 for": "",
+         "prompt_len + (i > 0) for": "", "prompt_len + n_new_tokens for": "",
+         "prompt_len for": "every call was counted with the prompt's length; it grows by one"}),
         ("range(n_new_tokens)", {"range(n_new_tokens + 1)"}),
     ])  # fmt: skip
 
@@ -155,10 +152,9 @@ LEFT_PAD = Task(
     misconceptions=[
         ("[pad_id] * n + ids", "ids + [pad_id] * n", "[0] * n + [1] * len(ids)",
          {"[1] * len(ids) + [0] * n"}),
-        ("torch.tensor([[0] * n + [1] * len(ids) for ids, n in rows])",
-         {"(input_ids != pad_id).long()"}),
-        ("torch.tensor([[0] * n + [1] * len(ids) for ids, n in rows])",
-         "((input_ids != pad_id).cumsum(1) > 0).long()", "pad_id may BEGIN a prompt"),
+        ("torch.tensor([[0] * n + [1] * len(ids) for ids, n in rows])", {
+         "(input_ids != pad_id).long()": "", "((input_ids != pad_id).cumsum(1) > 0).long()":
+         "pad_id may BEGIN a prompt: lengths tell what is padding"}),
         ("[pad_id] * n", {"[0] * n"}),
         ("[0] * n + [1] * len(ids)", {"[1] * n + [0] * len(ids)"}),
         ("(attention_mask.cumsum(dim=1) - 1).clamp(min=0)",

@@ -80,7 +80,7 @@ BLOCK = Task(
         (' @ W["W_o"]', "", "W^O is missing: one more product mixes the merged heads, Z W^O"),
         ('torch.relu(norm(Out) @ W["W_1"])', {'norm(Out) @ W["W_1"]'}),
         ('torch.relu(norm(Out) @ W["W_1"])', 'F.gelu(norm(Out) @ W["W_1"])',
-         "gelu stands in the MLP; here it is relu"),
+         "this is gelu; the MLP of this block has relu"),
         ('torch.relu(norm(Out) @ W["W_1"])', 'norm(Out) @ W["W_1"]', 'A @ W["W_2"]',
          {'torch.relu(A @ W["W_2"])'}),
         ("Out = X + Z", "Out = Z", "return Out + A", {"return A"}),
@@ -217,7 +217,7 @@ LLAMA_LOGITS = Task(
          "gate * F.silu(up)": "silu belongs to gate_proj, not to up_proj",
          "F.relu(gate) * up": "the gate is silu, not relu",
          "F.silu(up)": "the gate is missing: silu(gate) · up"}),
-        ("post_attention_layernorm", "input_layernorm", "the MLP's norm has a weight of its own"),
+        ("post_attention_layernorm", "input_layernorm", "the MLP's norm has another weight, post_attention_layernorm"),
         ("base ** (-torch.arange(0, Q.shape[-1], 2) / Q.shape[-1])", {
          "base ** (torch.arange(0, Q.shape[-1], 2) / Q.shape[-1])":
          "the angles grow: the power is MINUS 2i/H",
