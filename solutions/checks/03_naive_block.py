@@ -42,9 +42,8 @@ PACKED_ATTENTION = Task(
         ("X.reshape(seq_len, n_heads, -1).transpose(0, 1)", "X.reshape(n_heads, seq_len, -1)",
          "Z.transpose(0, 1).flatten(1)", {"Z.reshape(Z.shape[1], -1)"}),
         ("Z.transpose(0, 1).flatten(1)", {"Z.reshape(Z.shape[1], -1)"}),
-        ("(text_of[:, None] == text_of)", {"torch.ones(len(Q), len(Q)).bool()"}),
-        ("(text_of[:, None] == text_of)", "(text_of[:, None] >= text_of)",
-         "a text sees those with a smaller number: use =="),
+        ("(text_of[:, None] == text_of)", {"torch.ones(len(Q), len(Q)).bool()": "",
+         "(text_of[:, None] >= text_of)": "a text sees those with a smaller number: use =="}),
         (".tril()", {"", ".tril(1)", ".triu()"}),
         (".tril()", ".tril(-1)", "off by one: no token sees itself: tril() keeps the diagonal"),
         ("scores.masked_fill(~visible, -math.inf), dim=-1)", {"scores, dim=-1) * visible"}),
@@ -78,9 +77,8 @@ BLOCK = Task(
     ],
     misconceptions=[
         (' @ W["W_o"]', "", "W^O is missing: one more product mixes the merged heads, Z W^O"),
-        ('torch.relu(norm(Out) @ W["W_1"])', {'norm(Out) @ W["W_1"]'}),
-        ('torch.relu(norm(Out) @ W["W_1"])', 'F.gelu(norm(Out) @ W["W_1"])',
-         "this is gelu; the MLP of this block has relu"),
+        ('torch.relu(norm(Out) @ W["W_1"])', {'norm(Out) @ W["W_1"]': "",
+         'F.gelu(norm(Out) @ W["W_1"])': "this is gelu; the MLP of this block has relu"}),
         ('torch.relu(norm(Out) @ W["W_1"])', 'norm(Out) @ W["W_1"]', 'A @ W["W_2"]',
          {'torch.relu(A @ W["W_2"])'}),
         ("Out = X + Z", "Out = Z", "return Out + A", {"return A"}),
@@ -120,15 +118,13 @@ NAIVE_FLOPS = Task(
          "4 * (2 * seq_len", "4 * (2 * rows", "head = 2 * (2 * seq_len", "head = 2 * (2 * rows",
          "mlp = 2 * (2 * seq_len", "mlp = 2 * (2 * rows",
          "one row per step is what a cache would do; here all are computed"),
-        ("n_heads * one_head", {"0"}),
-        ("n_heads * one_head", "one_head", "rows 7 and 8 are counted for a single head"),
+        ("n_heads * one_head", {"0": "", "one_head": "rows 7 and 8 are counted for a single head"}),
         ("head = 2 * (2", {"head = (2"}),
         ("seq_len * head_dim", "seq_len * d_model", "a head is D / n_heads wide, not D"),
         ("n_heads, 4 * d_model", {"n_heads, d_model"}),
         ("4 * (2", {"3 * (2"}),
         ("mlp = 2 * (2", {"mlp = (2"}),
-        ("2 * (2 * seq_len * seq_len", "2 * (seq_len * (seq_len + 1)",
-         "the scores are counted as a triangle; they are computed whole, L×L, and then masked"),
+        ("2 * (2 * seq_len * seq_len", {"2 * (seq_len * (seq_len + 1)"}),
     ])  # fmt: skip
 
 
@@ -188,7 +184,7 @@ def llama(rng, n_layers, n_heads, n_kv_heads, head_dim, d_model, seq_len, label)
 LLAMA_LOGITS = Task(
     grade_id="llama-logits",
     compare=Close(rtol=1e-4, atol=1e-5), cases=lambda rng: [
-        llama(rng, 2, 4, 2, 4, 16, 5, "two layers: go row by row through the table"),
+        llama(rng, 2, 4, 2, 4, 16, 5, "two layers, another eps: go row by row"),
         llama(rng, 3, 3, 1, 6, 18, 4, "three layers, one key head"),
         llama(rng, 1, 2, 2, 4, 8, 1, "one layer, one token"),
         llama(rng, 2, 4, 4, 6, 16, 6, "heads that are wider together than D: H from q_proj"),
@@ -199,12 +195,14 @@ LLAMA_LOGITS = Task(
         ("x * torch.rsqrt(x.pow(2).mean(dim=-1, keepdim=True) + eps)", {
          "x / (x.pow(2).mean(dim=-1, keepdim=True) + eps)": "the mean square lacks its root",
          "x * torch.rsqrt(x.pow(2).mean(dim=-1, keepdim=True))": "eps is missing: mean(x²) + eps",
+         "x * torch.rsqrt(x.pow(2).mean() + eps)": "each token has its own mean square: dim=-1",
          "F.layer_norm(x, x.shape[-1:], eps=eps)": "LayerNorm subtracts a mean; RMSNorm does not",
          "x / (x.pow(2).mean(dim=-1, keepdim=True).sqrt() + eps)": "ε belongs UNDER the root"}),
         ('rms_norm(x, W["model.norm.weight"])', "x", "the last norm is missing, before lm_head"),
-        ("x = x + F.linear(F", "x = F.linear(F", "the MLP replaces the stream; it is added to it"),
-        ("x = x + F.linear(z", "x = F.linear(z",
-         "attention replaces the stream; add it to it"),
+        ("x = x + F.linear(F", {"x = F.linear(F": "the MLP replaces x; add its result to x",
+         "x = h + F.linear(F": "the MLP's result is added to the NORMED copy; add it to x"}),
+        ("x = x + F.linear(z", {"x = F.linear(z": "attention replaces x; add its result to x",
+         "x = h + F.linear(z": "attention's result is added to the NORMED copy; add it to x"}),
         ('h = rms_norm(x, W[at + "post_attention_layernorm.weight"])', {
          "h = x": "the MLP reads the stream as it is, not normed",
          "pass": "the MLP reads attention's copy; it needs a new one, of the sum, normed anew"}),

@@ -95,10 +95,9 @@ ROPE_CACHE = Task(
         rope_case(rng, 1, between(rng, 20, 60), 8, "a decode step after a long past; the scale is √H"),
     ],
     misconceptions=[
-        ("torch.arange(past_len, past_len + len(Q))", {"torch.arange(len(Q))",
-         "torch.arange(past_len + 1, past_len + 1 + len(Q))"}),
-        ("torch.arange(past_len, past_len + len(Q))", "torch.full((len(Q),), past_len)",
-         "a chunk's tokens are past_len, past_len + 1, …"),
+        ("torch.arange(past_len, past_len + len(Q))", {"torch.arange(len(Q))": "",
+         "torch.arange(past_len + 1, past_len + 1 + len(Q))": "",
+         "torch.full((len(Q),), past_len)": "a chunk's tokens are past_len, past_len + 1, …"}),
         ("(K_new, positions)", {"(K_new, positions - past_len)"}),
         ("(Q, positions)", {"(Q, positions - past_len)"}),
         ("rotate(K_new, positions)", "K_new", "torch.cat([K_cache, K_new])",
@@ -175,8 +174,10 @@ def cache_test_cases(rng):
         Case(honest(1, n), 1, ids, ids, label="an honest run from a prompt of one token"),
         Case(run, L, other, ids, label="wrong tokens"),
         Case(recomputed, L, other, ids, label="wrong tokens, computed again"),
-        Case(honest(L, n - 1), L, ids[:-1], ids, label="too few tokens (zip would not see that)"),
+        Case(honest(L, n - 1), L, ids[:-1], ids, label="too few tokens, in as few calls"),
         Case(run, L, ids[1:] + ids[:1], ids, label="the right tokens in another order"),
+        *(Case(run, L, new, ids, label="not as many tokens as the naive ones (zip does not see that)")
+          for new in (ids[:-1], [*ids, 99])),
         *(Case(calls, L, ids, ids, label=f"no honest run: {label}") for label, calls in {
             "everything computed again": recomputed,
             "only the last step honest": [run[0], *recomputed[1:-1], run[-1]],
@@ -198,12 +199,11 @@ def cache_test_cases(rng):
 CACHE_TEST = Task(
     grade_id="cache-test", entry="cache_was_used", cases=cache_test_cases, compare=Exact(),
     misconceptions=[
-        ("len(naive_ids) - 1", "len(cached_ids) - 1", "cached_ids == naive_ids",
-         "all(a == b for a, b in zip(cached_ids, naive_ids))",
-         "zip stops at the shorter list: missing tokens go unseen"),
+        ("cached_ids == naive_ids", "all(a == b for a, b in zip(cached_ids, naive_ids))",
+         "zip stops at the shorter list: compare the lists, cached_ids == naive_ids"),
         ("cached_ids == naive_ids and ", {""}),
         (" and list(calls) == wanted", {""}),
-        ("list(calls) == wanted", {
+        ("list(calls) == wanted", {"len(calls) == len(naive_ids)": "",
          "sum(n for n, _ in calls) == prompt_len + len(naive_ids) - 1":
          "this counts tokens over all calls; each call has its own length and past",
          "all(seq_len == 1 for seq_len, _ in calls[1:])": "each step's past has to grow",
@@ -212,7 +212,6 @@ CACHE_TEST = Task(
          "all(past == sum(n for n, _ in calls[:i]) for i, (_, past) in enumerate(calls)) and sum(n "
          "for n, _ in calls) == prompt_len + len(naive_ids) - 1": "the calls follow one another "
          "and add up, but the prefill has to be ONE call"}),
-        ("list(calls) == wanted", {"len(calls) == len(naive_ids)"}),
     ])  # fmt: skip
 
 
@@ -262,7 +261,6 @@ GENERATE = Task(
         generation(rng, 1, 6, -1, "a prompt of one token"),
         generation(rng, 7, 1, -1, "a single new token"),
         generation(rng, 3, 12, -1, "wider heads, scaled by √H", d_model=20),
-        # Of five tokens, one or the other soon ends a text.
         *(generation(rng, 4, 12, end_id, "only a NEW end token ends the text, even the first one")
           for end_id in range(5)),
         Case(FOLLOW, torch.zeros(2, 4, 8, 8).double(), [3, 1], 4, 2, label="the first new token is the end"),
@@ -277,6 +275,8 @@ GENERATE = Task(
          "off by one: behind past_len cached tokens, the new position is past_len"}),
         ("scores.masked_fill(hidden_keys, -math.inf)", "scores",
          "the prefill sees its own future: mask it"),
+        ("chunk_mask(len(ids), past_len)", "torch.ones(len(ids), past_len + len(ids)).tril().bool()",
+         "a mask for a square shows a decode step one key only; it sees all of the past"),
         scales("q.shape[-1]"),
         ("caches[layer][0]", "caches[-1][0]", "caches[layer][1]", "caches[-1][1]",
          "all layers share one cache; each needs its own keys and values"),
@@ -284,8 +284,7 @@ GENERATE = Task(
          "√D is the model's width; √H a head's"),
         ("X[-1:]", "X[:1]", "the next token comes out of the LAST row of the last layer"),
         ("new_ids += ids", {"new_ids += [i for i in ids if i != end_id]"}),
-        ("ids[0] == end_id or", {""}),
-        ("ids[0] == end_id or", {
+        ("ids[0] == end_id or", {"": "",
          "ids[0] == end_id and new_ids[1:] or": "the FIRST new token can be the end, too",
          "end_id in [*prompt_ids, *new_ids] or": "end_id in the prompt ends nothing"}),
         ("len(new_ids) == max_new_tokens", "len(new_ids) > max_new_tokens", "one token too many"),
