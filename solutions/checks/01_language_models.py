@@ -19,7 +19,7 @@ def sequence_cases(rng):
     rare = ToyLM(rare, default={"a": 0.001, "b": 0.999})
     return [
         *(Case(lm, rng.choice(["a", "b"], n).tolist(), label=label) for n, label in [
-            (1, "a single token"), (2, "two tokens, the second one behind the first"),
+            (1, "a single token"), (2, "two tokens, the second one after the first"),
             (9, "a long context: ALL tokens to the left of each PLACE, and no others")]),
         Case(rare, list("bab"), label="a tiny p, and possible: no floor, only p == 0 gives -inf"),
         Case(rare, list("aab"), label="an impossible token inside: -math.inf, with no floor for p"),

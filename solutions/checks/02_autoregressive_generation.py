@@ -245,7 +245,7 @@ GENERATE_BATCH = Task(
          "prompts' lengths, as for padding on the RIGHT: last column"),
         ("row, token_id in zip(new_ids, ", "row, last, token_id in zip(new_ids, ids[:, "
          "-1].tolist(), ", "if row[-1:] != [eos_token_id]:", "if not row or last != eos_token_id:",
-         "a row that had ended went on some steps later: once it has ended, it stays so"),
+         "a row that had ended got tokens some steps later: once ended, it stays so"),
         ("for row, token_id in zip(new_ids, ", "for p, row, token_id in zip(prompts, new_ids, ",
          "if row[-1:] != [eos_token_id]:", "if eos_token_id not in [*p, *row]:",
          "row[-1] == eos_token_id for row in new_ids", "eos_token_id in [*p, *r] for p, r in "

@@ -104,7 +104,7 @@ ROPE_CACHE = Task(
          {"rotate(torch.cat([K_cache, K_new]), torch.arange(past_len + len(K_new)))"}),
         ("rotate(K_new, positions)", "K_new", "Q @ K.T", {"Q @ rotate(K, torch.arange(len(K))).T"}),
         ("rotate(Q, positions), rotate(K_new, positions)", "Q, K_new", "nothing new is rotated"),
-        ("[K_cache, K_new]", "[K_new, K_cache]", "the new keys belong behind the cached ones"),
+        ("[K_cache, K_new]", "[K_new, K_cache]", "the new keys come after the cached ones"),
         scales("Q.shape[-1]"),
         ("Q, K_new = rotate(Q, positions), ", "K_new = ",
          "the queries are not rotated, only the keys"),
@@ -174,7 +174,7 @@ def cache_test_cases(rng):
         Case(honest(1, n), 1, ids, ids, label="an honest run from a prompt of one token"),
         Case(run, L, other, ids, label="wrong tokens"),
         Case(recomputed, L, other, ids, label="wrong tokens, computed again"),
-        Case(honest(L, n - 1), L, ids[:-1], ids, label="too few tokens, in as few calls"),
+        Case(honest(L, n - 1), L, ids[:-1], ids, label="too few tokens in as few calls: zip stops early"),
         Case(run, L, ids[1:] + ids[:1], ids, label="the right tokens in another order"),
         *(Case(run, L, new, ids, label="not as many tokens as the naive ones (zip does not see that)")
           for new in (ids[:-1], [*ids, 99])),
@@ -186,7 +186,7 @@ def cache_test_cases(rng):
             "one call too many": [*run, (L + n - 1, 0)],
             "one step too many (n tokens take n calls)": [*run, (1, L + n - 1)],
             "no prefill": run[1:],
-            "a prefill behind a cache that is not empty": [(L, 3), *run[1:]],
+            "a prefill after a cache that is not empty": [(L, 3), *run[1:]],
             "one call too few": run[:-1],
             "steps in another order": [run[0], run[2], run[1], *run[3:]],
             "a prefill in two parts": [(2, 0), (L - 2, 2), *run[1:]],
@@ -208,7 +208,7 @@ CACHE_TEST = Task(
          "this counts tokens over all calls; each call has its own length and past",
          "all(seq_len == 1 for seq_len, _ in calls[1:])": "each step's past has to grow",
          "len(calls) == len(wanted) and list(calls)[1:] == wanted[1:]":
-         "the first call has to see the whole prompt, behind an empty cache",
+         "the first call has to see the whole prompt, after an empty cache",
          "all(past == sum(n for n, _ in calls[:i]) for i, (_, past) in enumerate(calls)) and sum(n "
          "for n, _ in calls) == prompt_len + len(naive_ids) - 1": "the calls follow one another "
          "and add up, but the prefill has to be ONE call"}),
@@ -270,9 +270,9 @@ GENERATE = Task(
          "new_ids.append(int(model.logits(X[-1:]).argmax()))\n        ids, past_len = "
          "list(prompt_ids) + new_ids, 0", "if ids[0] == end_id", {"if new_ids[-1] == end_id"}),
         ("past_len, past_len + len(ids)", {
-         "len(ids)": "positions count from 0 in every pass; they continue behind the cached ones",
+         "len(ids)": "positions count from 0 in every pass; they continue after the cached ones",
          "past_len + (past_len > 0), past_len + (past_len > 0) + len(ids)":
-         "off by one: behind past_len cached tokens, the new position is past_len"}),
+         "off by one: after past_len cached tokens, the new position is past_len"}),
         ("scores.masked_fill(hidden_keys, -math.inf)", "scores",
          "the prefill sees its own future: mask it"),
         ("chunk_mask(len(ids), past_len)", "torch.ones(len(ids), past_len + len(ids)).tril().bool()",
