@@ -41,7 +41,7 @@ GENERATE_WITH_CHOICE = Task(
     grade_id="generate-with-choice", cases=lambda rng: [
         choice(rng, 3, 0, Probe(choose_by_rank, 1), "no new token: an empty list"),
         choice(rng, 1, 7, Probe(choose_by_rank, 1), "each step sees the whole text so far"),
-        choice(rng, 4, 6, Probe(choose_by_mass, 0.6), "a choice by all of probs: softmax of the last row"),
+        choice(rng, 4, 6, Probe(choose_by_mass, 0.6), "a choice by all of softmax(last row)"),
         choice(rng, 2, 5, Probe(choose_by_mass, 0.0), "always token 0, which ends nothing"),
         choice(rng, 2, 3, Probe(choose_by_rank, 0), "logits whose exp is infinity: softmax", 200),
     ],
@@ -71,7 +71,7 @@ POSITIONS_PROCESSED = Task(
         Case(17, 0, label="no new token"), Case(between(rng, 20, 99), 1, label="one call, of L"),
         Case(between(rng, 20, 99), 2, label="two calls: the second has one token more than L"),
         Case(between(rng, 20, 99), 3, label="three calls: each has one token more than the last"),
-        *(Case(between(rng, 20, 300), n, label="many calls: n lengths, each longer by 1") for n in (12, 201)),
+        *(Case(between(rng, 20, 300), n, label="many calls, each longer by 1") for n in (12, 201)),
     ],
     misconceptions=[
         ("sum(prompt_len + i for i in range(n_new_tokens))", {
@@ -107,12 +107,12 @@ def stream_cases(rng):
     return [
         case("你好，世界".encode(), "characters of three bytes: each � at the end waits", widest=1),
         case("a 👋🏽 and a 猫".encode(), "characters across tokens, spaces between them", widest=5),
-        case("odd \ufffd in the text 好".encode(), "a text that holds a � : only those at its end wait"),
-        case(b"\xffbytes \xff\xe7\x8c that are no text \xe7\x8c\xab", "bytes that stay �: shown once text follows"),
-        case("ends in half an 👋".encode()[:-2], "half a character at the end: shown at last", widest=1),
+        case("odd \ufffd in the text 好".encode(), "a � in the text: those at its END wait"),
+        case(b"\xffbytes \xff\xe7\x8c are no text \xe7\x8c\xab", "a � is shown when text follows it"),
+        case("ends in half an 👋".encode()[:-2], "at last everything is shown", widest=1),
         Case(Probe(decode_bytes, [b" ", b"\xe7", b".\xf0\x9f", b"\x98\xba"]),
-             [0, 2, 3, 1, 2, 3, 1, 1, 1], label="ids that come again: the last token is known by its place, not by its id"),
-        Case(Probe(decode_bytes, [b" ha", b"ha"]), [0, 0, 1, 0], label="a text that repeats: cut by length"),
+             [0, 2, 3, 1, 2, 3, 1, 1, 1], label="the last token is told by its place, not its id"),
+        Case(Probe(decode_bytes, [b" ha", b"ha"]), [0, 0, 1, 0], label="a repeated text: cut by length"),
         Case(Probe(decode_bytes, [b"a"]), [], label="no token"),
     ]  # fmt: skip
 
@@ -202,7 +202,7 @@ GENERATE_BATCH = Task(
         batch_case(rng, (3, 6, 1), 8, lambda ended, _: None in ended and {3, 4, 5} & {*ended},
                    "a row that ends and one that continues; positions are a row's own", 3),
         batch_case(rng, (2, 5, 4), 9, lambda ended, _: None not in ended and max(ended) < 8
-                   and len({*ended}) == 3, "rows that end at different steps: no more tokens, then no more calls", 5),
+                   and len({*ended}) == 3, "rows that end at different steps: then no more calls", 5),
         batch_case(rng, (4, 2), 5, lambda ended, held: ended == [None, None] and not any(held),
                    "new tokens that equal pad_id: they end nothing, and are seen", -1),
         batch_case(rng, (6, 3), 6, lambda ended, held: all(held) and ended[0] not in (None, 1),

@@ -11,7 +11,7 @@ CLOSE = Close(rtol=1e-5, atol=1e-7)  # cases are float64; an answer may compute 
 def heads(rng, seq_len, d_model, n_heads, label):
     """A case of each of the two functions that split and join heads."""
     X, Z = normal(rng, seq_len, d_model), normal(rng, n_heads, seq_len, d_model // n_heads)
-    return (Case(X, n_heads, entry="partition_heads", label=f"partition, {label}: columns of EVERY token"),
+    return (Case(X, n_heads, entry="partition_heads", label=f"partition, {label}: EVERY token's columns"),
             Case(Z, entry="merge_heads", label=f"merge, {label}: side by side"))  # fmt: skip
 
 
@@ -104,7 +104,7 @@ NAIVE_FLOPS = Task(
     grade_id="naive-flops", compare=Exact(), cases=lambda rng: [
         *(Case(3 * between(rng, 4, 9), 3, between(rng, 3, 20), n, label=label) for n, label in [
             (0, "no new token"), (1, "one new token"), (2, "two: a pass over L, one over L + 1"),
-            (between(rng, 5, 30), "several new tokens: add passes, each one token longer than the last")]),
+            (between(rng, 5, 30), "several new tokens: add passes, each longer by one token")]),
         Case(between(rng, 3, 9), 1, 1, between(rng, 3, 9), label="a prompt of one token"),
         Case(4096, 32, between(rng, 300, 2000), 150, label="a real model's sizes: whole numbers"),
     ],
@@ -215,7 +215,7 @@ LLAMA_LOGITS = Task(
          "gate * F.silu(up)": "silu belongs to gate_proj, not to up_proj",
          "F.relu(gate) * up": "the gate is silu, not relu",
          "F.silu(up)": "the gate is missing: silu(gate) · up"}),
-        ("post_attention_layernorm", "input_layernorm", "the MLP's norm has another weight, post_attention_layernorm"),
+        ("post_attention_layernorm", "input_layernorm", "the MLP's norm has another weight"),
         ("base ** (-torch.arange(0, Q.shape[-1], 2) / Q.shape[-1])", {
          "base ** (torch.arange(0, Q.shape[-1], 2) / Q.shape[-1])":
          "the angles grow: the power is MINUS 2i/H",

@@ -92,7 +92,7 @@ ROPE_CACHE = Task(
     cases=lambda rng: [
         rope_case(rng, 5, 0, 4, "a prefill"),
         rope_case(rng, 3, 4, 4, "a chunk: positions past_len, past_len + 1, …"),
-        rope_case(rng, 1, between(rng, 20, 60), 8, "a decode step after a long past; the scale is √H"),
+        rope_case(rng, 1, between(rng, 20, 60), 8, "a decode step after a long past: scale √H"),
     ],
     misconceptions=[
         ("torch.arange(past_len, past_len + len(Q))", {"torch.arange(len(Q))": "",
@@ -174,9 +174,9 @@ def cache_test_cases(rng):
         Case(honest(1, n), 1, ids, ids, label="an honest run from a prompt of one token"),
         Case(run, L, other, ids, label="wrong tokens"),
         Case(recomputed, L, other, ids, label="wrong tokens, computed again"),
-        Case(honest(L, n - 1), L, ids[:-1], ids, label="too few tokens in as few calls: zip stops early"),
+        Case(honest(L, n - 1), L, ids[:-1], ids, label="too few tokens: compare whole lists"),
         Case(run, L, ids[1:] + ids[:1], ids, label="the right tokens in another order"),
-        *(Case(run, L, new, ids, label="not as many tokens as the naive ones (zip does not see that)")
+        *(Case(run, L, new, ids, label="not as many tokens as the naive ones: zip misses that")
           for new in (ids[:-1], [*ids, 99])),
         *(Case(calls, L, ids, ids, label=f"no honest run: {label}") for label, calls in {
             "everything computed again": recomputed,
@@ -263,7 +263,7 @@ GENERATE = Task(
         generation(rng, 3, 12, -1, "wider heads, scaled by √H", d_model=20),
         *(generation(rng, 4, 12, end_id, "only a NEW end token ends the text, even the first one")
           for end_id in range(5)),
-        Case(FOLLOW, torch.zeros(2, 4, 8, 8).double(), [3, 1], 4, 2, label="the first new token is the end"),
+        Case(FOLLOW, torch.zeros(2, 4, 8, 8).double(), [3, 1], 4, 2, label="the end token comes first"),
     ],
     misconceptions=[
         ("ids = [int(model.logits(X[-1:]).argmax())]\n        new_ids += ids",
@@ -275,7 +275,7 @@ GENERATE = Task(
          "off by one: after past_len cached tokens, the new position is past_len"}),
         ("scores.masked_fill(hidden_keys, -math.inf)", "scores",
          "the prefill sees its own future: mask it"),
-        ("chunk_mask(len(ids), past_len)", "torch.ones(len(ids), past_len + len(ids)).tril().bool()",
+        ("chunk_mask(len(ids), past_len)", "(torch.ones(len(ids), past_len + len(ids)).tril() > 0)",
          "a mask for a square shows a decode step one key only; it sees all of the past"),
         scales("q.shape[-1]"),
         ("caches[layer][0]", "caches[-1][0]", "caches[layer][1]", "caches[-1][1]",
