@@ -7,7 +7,7 @@ import torch
 from grader.checks import Case, Close, Probe, Task, normal
 from lecture_lib.decoding.toy_lm import ToyLM
 
-FAR = "logits so far apart that exp gives 0.0 or infinity, so log_softmax, and no floor added to p"
+FAR = "logits so far apart that exp gives 0.0 or infinity: log_softmax of each row, no floor for p"
 LONG = "a text so long that the product of its probabilities is 0.0 in floats, so add logarithms"
 
 
@@ -15,15 +15,15 @@ def sequence_cases(rng):
     prefixes = [p for n in range(8) for p in product("ab", repeat=n)]
     rows = [{"a": float(p), "b": 1 - float(p)} for p in rng.beta(2, 2, size=len(prefixes))]
     lm = ToyLM(dict(zip(prefixes, rows, strict=True)), default={"a": 0.3, "b": 0.7})
-    rare = {"": {"a": 0.5, "b": 0.5}, "a": {"b": 1.0}, "b": {"a": 1e-13, "b": 1 - 1e-13}}
+    rare = {"": {"a": 0.5, "b": 0.5}, "a": {"b": 1.0}, "b": {"a": 1e-300, "b": 1.0}}
     rare = ToyLM(rare, default={"a": 0.001, "b": 0.999})
     return [
         *(Case(lm, rng.choice(["a", "b"], n).tolist(), label=label) for n, label in [
-            (1, "a single token"), (2, "two tokens, the second one behind the first"),
-            (9, "a long context: ALL tokens to the left, and no others")]),
-        Case(rare, ["b"] + ["a"] * 150, label=LONG),
-        Case(rare, list("bab"), label="a token that is unlikely, and possible: no floor"),
-        Case(rare, list("aab"), label="an impossible token inside: -math.inf, and not math.log(0)"),
+            (1, "a single token"), (2, "two tokens, the second one after the first"),
+            (9, "a long context: ALL tokens to the left of each PLACE, and no others")]),
+        Case(rare, list("bab"), label="a tiny p, and possible: no floor, only p == 0 gives -inf"),
+        Case(rare, list("aab"), label="an impossible token inside: -math.inf, with no floor for p"),
+        Case(rare, list("ab") + ["a"] * 150, label=LONG),
     ]  # fmt: skip
 
 
@@ -37,9 +37,8 @@ SEQUENCE_LOG_PROB = Task(
          "tokens[: i + 1]": "off by one: tokens[:i + 1] holds the very token to be predicted"}),
         ("return total", {"return math.exp(total)", "return total / len(tokens)"}),
         ("math.log(p)", {"math.log2(p)", "math.log10(p)"}),
-        ("enumerate(tokens):", {"list(enumerate(tokens))[1:]:"}),
-        ("enumerate(tokens):", "enumerate(tokens[: max(1, len(tokens) - 1)]):",
-         "the last token counts as well"),
+        ("enumerate(tokens):", {"list(enumerate(tokens))[1:]:": "",
+         "enumerate(tokens[: max(1, len(tokens) - 1)]):": "the last token counts as well"}),
     ])  # fmt: skip
 
 
@@ -100,11 +99,10 @@ CONTINUATION_LOG_PROBS = Task(
         *(continuation(rng, n, 1, FAR, scale) for n, scale in ((40, 14), (30, 60))),
     ],
     misconceptions=[
-        ("log_probs[i, token_ids[i + 1]]", {
+        ("log_probs[i, token_ids[i + 1]]", {"log_probs[i].max()": "",
          "log_probs[i + 1, token_ids[i + 1]]": "off by one: row i predicts token i + 1",
          "log_probs[i, token_ids[i]]": "row i has seen token i; it predicts token_ids[i + 1]",
          "log_probs[i + 1, token_ids[i]]": "token i was looked up in row i + 1, not in row i - 1"}),
-        ("log_probs[i, token_ids[i + 1]]", {"log_probs[i].max()"}),
         ("n_prompt - 1, ", "", "the prompt was scored too: tokens count from index n_prompt on"),
         ("in rows])", {
          "in range(len(token_ids) - 1)])[n_prompt:]":
@@ -112,8 +110,7 @@ CONTINUATION_LOG_PROBS = Task(
          "in rows]).squeeze()": "squeeze() drops the axis of a single token; (1,) is the shape",
          "in rows]).sum()": "this is the total; return a log-probability for each token",
          "in rows]).mean()": "this is the mean; return a log-probability for each token"}),
-        ("torch.log_softmax(logits, dim=-1)", {"logits", "torch.softmax(logits, dim=-1)"}),
-        ("torch.log_softmax(logits, dim=-1)", {
+        ("torch.log_softmax(logits, dim=-1)", {"logits": "", "torch.softmax(logits, dim=-1)": "",
          "torch.softmax(logits, dim=-1).log()": "softmax rounds a tiny p to 0.0: log_softmax",
          "torch.log_softmax(logits, dim=0)": "softmax ran over the positions (dim=0); it is dim=-1",
          "logits - logits.max(dim=-1, keepdim=True).values": "logits less the largest one: "
@@ -145,9 +142,9 @@ BATCH_LOG_PROBS = Task(
              label="texts that hold pad_id, one of them twice: their lengths say what is text"),
         batch(rng, (5, 5), 4, "texts of one length"),
         batch(rng, (2, 1), 5, "texts of at most two tokens"),
-        *(Case(Probe(toy_model, IMPOSSIBLE), [[5, 2, 4, word], [6, 2]], 1, label=label)
-          for word, label in ((2, "an impossible token that pads: 0 times -inf is nan"),
-                              (1, "an impossible token in a text, whose logarithm is -inf"))),
+        *(Case(Probe(toy_model, IMPOSSIBLE), [[5, 2, 4, word], [6, 2]], pad, label=label)
+          for word, pad, label in ((2, 1, "an impossible token that pads: 0 times -inf is nan"),
+                                   (1, 3, "an impossible token in a text: its log p is -inf"))),
         batch(rng, (8,), 1, "a single text"),
         batch(rng, (9, 9), 3, FAR, scale=200),
     ],

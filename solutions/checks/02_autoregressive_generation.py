@@ -40,17 +40,16 @@ def choice(rng, length, n_new, choose, label, scale=2.0):
 GENERATE_WITH_CHOICE = Task(
     grade_id="generate-with-choice", cases=lambda rng: [
         choice(rng, 3, 0, Probe(choose_by_rank, 1), "no new token: an empty list"),
-        choice(rng, 1, 7, Probe(choose_by_rank, 1), "the second most likely token"),
-        choice(rng, 4, 6, Probe(choose_by_mass, 0.6), "a choice by probability mass"),
+        choice(rng, 1, 7, Probe(choose_by_rank, 1), "each step sees the whole text so far"),
+        choice(rng, 4, 6, Probe(choose_by_mass, 0.6), "a choice by all of softmax(last row)"),
         choice(rng, 2, 5, Probe(choose_by_mass, 0.0), "always token 0, which ends nothing"),
         choice(rng, 2, 3, Probe(choose_by_rank, 0), "logits whose exp is infinity: softmax", 200),
     ],
-    compare=Close(rtol=1e-3, atol=1e-6), watch=("mutated", "n_calls"), misconceptions=[
+    compare=Close(rtol=1e-5, atol=1e-7), watch=("mutated", "n_calls"), misconceptions=[
         ("int(choose(probs))", "int(probs.argmax())", "choose(probs) says which token it is"),
-        ("torch.softmax(model(token_ids)[-1], dim=-1)", {"model(token_ids)[-1]",
-         "torch.softmax(model(token_ids), dim=0)[-1]"}),
-        ("torch.softmax(model(token_ids)[-1], dim=-1)", "model(token_ids)[-1].exp()",
-         "only in the toy model exp of the logits sums to 1"),
+        ("torch.softmax(model(token_ids)[-1], dim=-1)", {"model(token_ids)[-1]": "",
+         "torch.softmax(model(token_ids), dim=0)[-1]": "", "model(token_ids)[-1].exp()":
+         "exp of the logits sums to 1 only in the toy model: softmax"}),
         ("(token_ids)[-1]", "(token_ids)[0]", "the first row predicts token 1; take the last row"),
         ("model(token_ids)", {
          "model(token_ids[-1:] if trace else token_ids)":
@@ -62,7 +61,7 @@ GENERATE_WITH_CHOICE = Task(
         ("token_ids.append(token_id)", "token_ids.append(int(probs.argmax()))",
          "append what choose returned, not the likeliest"),
         ("[token_id])))", "[token_id])))\n        if token_id == 0:\n            break",
-         "stopped at token 0; no end token is spoken of: max_new_tokens"),
+         "stopped at token 0; there is no end token here: max_new_tokens steps"),
     ])  # fmt: skip
 
 
@@ -72,7 +71,7 @@ POSITIONS_PROCESSED = Task(
         Case(17, 0, label="no new token"), Case(between(rng, 20, 99), 1, label="one call, of L"),
         Case(between(rng, 20, 99), 2, label="two calls: the second has one token more than L"),
         Case(between(rng, 20, 99), 3, label="three calls: each has one token more than the last"),
-        *(Case(between(rng, 20, 300), n, label="many calls") for n in (12, 201)),
+        *(Case(between(rng, 20, 300), n, label="many calls, each longer by 1") for n in (12, 201)),
     ],
     misconceptions=[
         ("sum(prompt_len + i for i in range(n_new_tokens))", {
@@ -82,13 +81,11 @@ POSITIONS_PROCESSED = Task(
          "prompt_len + n_new_tokens - 1 if n_new_tokens else 0":
          "this is the count WITH a cache; the naive loop processes the whole text each time",
          "prompt_len * n_new_tokens + n_new_tokens**2 // 2":
-         "n²/2 is right for large n only: 0 + 1 + ... + (n - 1) is n (n - 1) / 2"}),
-        ("sum(prompt_len + i for i in range(n_new_tokens))",
-         {"n_new_tokens * ((2 * prompt_len + n_new_tokens - 1) // 2)"}),
-        ("prompt_len + i for", {"(prompt_len + i) ** 2 for", "prompt_len + i + 1 for",
-         "prompt_len + n_new_tokens for"}),
-        ("prompt_len + i for", "prompt_len for",
-         "every call was counted with the prompt's length; it grows by one"),
+         "n²/2 is right for large n only: 0 + 1 + ... + (n - 1) is n (n - 1) / 2",
+         "n_new_tokens * ((2 * prompt_len + n_new_tokens - 1) // 2)": ""}),
+        ("prompt_len + i for", {"(prompt_len + i) ** 2 for": "", "prompt_len + i + 1 for": "",
+         "prompt_len + (i > 0) for": "", "prompt_len + n_new_tokens for": "",
+         "prompt_len for": "every call was counted with the prompt's length; it grows by one"}),
         ("range(n_new_tokens)", {"range(n_new_tokens + 1)"}),
     ])  # fmt: skip
 
@@ -108,14 +105,14 @@ def stream_cases(rng):
         return Case(Probe(decode_bytes, table), list(range(len(table))), label=label)
 
     return [
-        case("你好，世界".encode(), "characters of three bytes, one byte per token", widest=1),
+        case("你好，世界".encode(), "characters of three bytes: each � at the end waits", widest=1),
         case("a 👋🏽 and a 猫".encode(), "characters across tokens, spaces between them", widest=5),
-        case("odd \ufffd in the text 好".encode(), "a text with the character for broken ones"),
-        case(b"\xffbytes \xff\xe7\x8c that are no text \xe7\x8c\xab", "bytes that are no text"),
-        case("ends in half an 👋".encode()[:-2], "a text that ends within a character", widest=1),
+        case("odd \ufffd in the text 好".encode(), "a � in the text: those at its END wait"),
+        case(b"\xffbytes \xff\xe7\x8c are no text \xe7\x8c\xab", "a � is shown when text follows it"),
+        case("ends in half an 👋".encode()[:-2], "at last everything is shown", widest=1),
         Case(Probe(decode_bytes, [b" ", b"\xe7", b".\xf0\x9f", b"\x98\xba"]),
-             [0, 2, 3, 1, 2, 3, 1, 1, 1], label="broken characters, the last two ids alike"),
-        Case(Probe(decode_bytes, [b" ha", b"ha"]), [0, 0, 1, 0], label="a text that repeats"),
+             [0, 2, 3, 1, 2, 3, 1, 1, 1], label="the last token is told by its place, not its id"),
+        Case(Probe(decode_bytes, [b" ha", b"ha"]), [0, 0, 1, 0], label="a repeated text: cut by length"),
         Case(Probe(decode_bytes, [b"a"]), [], label="no token"),
     ]  # fmt: skip
 
@@ -155,10 +152,9 @@ LEFT_PAD = Task(
     misconceptions=[
         ("[pad_id] * n + ids", "ids + [pad_id] * n", "[0] * n + [1] * len(ids)",
          {"[1] * len(ids) + [0] * n"}),
-        ("torch.tensor([[0] * n + [1] * len(ids) for ids, n in rows])",
-         {"(input_ids != pad_id).long()"}),
-        ("torch.tensor([[0] * n + [1] * len(ids) for ids, n in rows])",
-         "((input_ids != pad_id).cumsum(1) > 0).long()", "pad_id may BEGIN a prompt"),
+        ("torch.tensor([[0] * n + [1] * len(ids) for ids, n in rows])", {
+         "(input_ids != pad_id).long()": "", "((input_ids != pad_id).cumsum(1) > 0).long()":
+         "pad_id may BEGIN a prompt: lengths tell what is padding"}),
         ("[pad_id] * n", {"[0] * n"}),
         ("[0] * n + [1] * len(ids)", {"[1] * n + [0] * len(ids)"}),
         ("(attention_mask.cumsum(dim=1) - 1).clamp(min=0)",
@@ -195,22 +191,22 @@ def batch_case(rng, lengths, max_new_tokens, wanted, label, pad_id=None):
         rows = [row_alone(table, prompt, max_new_tokens, end) for prompt in prompts]
         ended = [len(row) if row[-1] == end else None for row in rows]
         if wanted(ended, [end in prompt for prompt in prompts]):
-            pad = {None: end, -1: rows[0][-1]}.get(pad_id, pad_id)
+            pad = {None: end, -1: rows[0][0]}.get(pad_id, pad_id)
             model = Probe(toy_batch_model, table)
             return Case(model, prompts, max_new_tokens, end, pad, label=label)
 
 
 GENERATE_BATCH = Task(
     grade_id="generate-batch", cases=lambda rng: [
+        batch_case(rng, (1, 4), 1, lambda ended, _: True, "one new token, by the last column", 0),
         batch_case(rng, (3, 6, 1), 8, lambda ended, _: None in ended and {3, 4, 5} & {*ended},
-                   "a row that ends and one that doesn't", 3),
+                   "a row that ends and one that continues; positions are a row's own", 3),
         batch_case(rng, (2, 5, 4), 9, lambda ended, _: None not in ended and max(ended) < 8
-                   and len({*ended}) == 3, "rows that end at different steps", 5),
+                   and len({*ended}) == 3, "rows that end at different steps: then no more calls", 5),
         batch_case(rng, (4, 2), 5, lambda ended, held: ended == [None, None] and not any(held),
-                   "no row that ends, and new tokens that equal pad_id", -1),
+                   "new tokens that equal pad_id: they end nothing, and are seen", -1),
         batch_case(rng, (6, 3), 6, lambda ended, held: all(held) and ended[0] not in (None, 1),
-                   "prompts that hold the end token, which pads, too"),
-        batch_case(rng, (1, 4), 1, lambda ended, _: True, "one new token, of a short prompt", 0),
+                   "prompts that hold the end token, which pads, too: only a new one ends a row"),
     ],
     compare=Exact(), watch=("mutated", "n_calls"), misconceptions=[
         ("left_pad(prompts, pad_id)", "(torch.stack([r.roll(-n) for r, n in zip(t, [len(t[0]) - "
@@ -225,7 +221,10 @@ GENERATE_BATCH = Task(
          "the mask is ids != pad_id: new tokens may be pad_id, so append a 1 to left_pad's mask",
          "model(ids, mask, torch.arange(ids.shape[1]).expand_as(ids))":
          "the positions count the padding: a row's first real token has 0"}),
-        ("torch.ones_like", "torch.zeros_like", "the mask hides the new tokens: append a 1"),
+        ("torch.ones_like(best[:, None])", {
+         "torch.zeros_like(best[:, None])": "the mask hides the new tokens: append a 1",
+         "(best[:, None] != pad_id).long()":
+         "new tokens that equal pad_id were hidden: the mask gets a 1 for EVERY new token"}),
         ("positions[:, -1:] + 1", {
          "positions[:, -1:]": "all new tokens have the same position; add 1 each time",
          "0 * positions[:, -1:] + positions.shape[1]": "a new token's position is its column, "
@@ -246,7 +245,7 @@ GENERATE_BATCH = Task(
          "prompts' lengths, as for padding on the RIGHT: last column"),
         ("row, token_id in zip(new_ids, ", "row, last, token_id in zip(new_ids, ids[:, "
          "-1].tolist(), ", "if row[-1:] != [eos_token_id]:", "if not row or last != eos_token_id:",
-         "a row that had ended went on some steps later: once it has ended, it stays so"),
+         "a row that had ended got tokens some steps later: once ended, it stays so"),
         ("for row, token_id in zip(new_ids, ", "for p, row, token_id in zip(prompts, new_ids, ",
          "if row[-1:] != [eos_token_id]:", "if eos_token_id not in [*p, *row]:",
          "row[-1] == eos_token_id for row in new_ids", "eos_token_id in [*p, *r] for p, r in "

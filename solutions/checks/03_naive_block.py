@@ -11,8 +11,8 @@ CLOSE = Close(rtol=1e-5, atol=1e-7)  # cases are float64; an answer may compute 
 def heads(rng, seq_len, d_model, n_heads, label):
     """A case of each of the two functions that split and join heads."""
     X, Z = normal(rng, seq_len, d_model), normal(rng, n_heads, seq_len, d_model // n_heads)
-    return (Case(X, n_heads, entry="partition_heads", label=f"partition, {label}"),
-            Case(Z, entry="merge_heads", label=f"merge, {label}"))  # fmt: skip
+    return (Case(X, n_heads, entry="partition_heads", label=f"partition, {label}: EVERY token's columns"),
+            Case(Z, entry="merge_heads", label=f"merge, {label}: side by side"))  # fmt: skip
 
 
 def packed(rng, lengths, d_model, n_heads, label, shift=0.0):
@@ -31,7 +31,7 @@ PACKED_ATTENTION = Task(
         *heads(rng, 1, 6, 3, "one token"),
         *heads(rng, 3, 4, 1, "one head"),
         packed(rng, [6], 8, 2, "a single text"),
-        packed(rng, [1, 1, 1], 6, 1, "texts of one token"),
+        packed(rng, [1, 1, 1], 6, 1, "texts of one token, which see themselves alone"),
         packed(rng, [4, 4], 8, 2, "texts of one length, with as many tokens as columns"),
         packed(rng, [2, 1, 3, 2, 4], 8, 4, "texts of several lengths, with numbers in any order"),
         packed(rng, [3, 3], 8, 2, "very low scores: hidden ones are -inf, not low", shift=12.0),
@@ -39,19 +39,23 @@ PACKED_ATTENTION = Task(
     misconceptions=[
         ("X.reshape(seq_len, n_heads, -1).transpose(0, 1)", {"X.reshape(n_heads, seq_len, -1)",
          "X.reshape(seq_len, -1, n_heads).permute(2, 0, 1)"}),
+        ("X.reshape(seq_len, n_heads, -1).transpose(0, 1)", "X.reshape(n_heads, seq_len, -1)",
+         "Z.transpose(0, 1).flatten(1)", {"Z.reshape(Z.shape[1], -1)"}),
         ("Z.transpose(0, 1).flatten(1)", {"Z.reshape(Z.shape[1], -1)"}),
-        ("(text_of[:, None] == text_of)", {"torch.ones(len(Q), len(Q)).bool()"}),
-        ("(text_of[:, None] == text_of)", "(text_of[:, None] >= text_of)",
-         "a text sees those with a smaller number: use =="),
+        ("(text_of[:, None] == text_of)", {"torch.ones(len(Q), len(Q)).bool()": "",
+         "(text_of[:, None] >= text_of)": "a text sees those with a smaller number: use =="}),
         (".tril()", {"", ".tril(1)", ".triu()"}),
         (".tril()", ".tril(-1)", "off by one: no token sees itself: tril() keeps the diagonal"),
         ("scores.masked_fill(~visible, -math.inf), dim=-1)", {"scores, dim=-1) * visible"}),
         ("-math.inf", {"0.0"}),
         ("dim=-1", {"dim=-2"}),
-        (" / math.sqrt(q.shape[-1])", {" / math.sqrt(Q.shape[-1])", "", " / q.shape[-1]"}),
+        (" / math.sqrt(q.shape[-1])", {
+         "": "the scores are not scaled: divide them by √H",
+         " / math.sqrt(Q.shape[-1])": "divided by √D; a head has width H, so √H",
+         " / math.sqrt(n_heads)": "divided by √n_H, the number of heads; it is √H, their width",
+         " / math.sqrt(q.shape[1])": "q.shape[1] is the number of tokens, L; H is q.shape[-1]",
+         " / q.shape[-1]": "divided by H, or twice by √H; divide by √H once"}),
         ("q @ k.mT", {"k @ q.mT"}),
-        ("sqrt(q.shape[-1])", "sqrt(q.shape[1])",
-         "q.shape[1] is the number of tokens, L; H is q.shape[-1]"),
     ])  # fmt: skip
 
 
@@ -66,21 +70,20 @@ def block(rng, seq_len, d_model, d_ff, n_heads, label):
 BLOCK = Task(
     grade_id="block", entry="transformer_block", compare=CLOSE,
     cases=lambda rng: [
-        block(rng, 4, 6, 10, 2, "two heads"),
+        block(rng, 4, 6, 10, 2, "two heads: go row by row through the table, and keep X"),
         block(rng, 1, 6, 9, 3, "a single token"),
-        block(rng, 4, 6, 7, 3, "three heads, and any width F"),
+        block(rng, 4, 6, 7, 3, "three heads: n_heads is an argument, and F any width"),
         block(rng, 5, 4, 7, 1, "matrices in another order in the dict: their names count"),
     ],
     misconceptions=[
         (' @ W["W_o"]', "", "W^O is missing: one more product mixes the merged heads, Z W^O"),
-        ('torch.relu(norm(Out) @ W["W_1"])', {'norm(Out) @ W["W_1"]'}),
-        ('torch.relu(norm(Out) @ W["W_1"])', 'F.gelu(norm(Out) @ W["W_1"])',
-         "gelu stands in the MLP; here it is relu"),
+        ('torch.relu(norm(Out) @ W["W_1"])', {'norm(Out) @ W["W_1"]': "",
+         'F.gelu(norm(Out) @ W["W_1"])': "this is gelu; the MLP of this block has relu"}),
         ('torch.relu(norm(Out) @ W["W_1"])', 'norm(Out) @ W["W_1"]', 'A @ W["W_2"]',
          {'torch.relu(A @ W["W_2"])'}),
         ("Out = X + Z", "Out = Z", "return Out + A", {"return A"}),
-        ("Out = X + Z", {"Out = Z"}),
-        ("return Out", {"return 0", "return X"}),
+        ("Out = X + Z", {"Out = Z", "Out = norm(X) + Z"}),
+        ("return Out", {"return 0", "return X", "return norm(Out)"}),
         ("= norm(X)", "= X", "norm(Out)", "Out", "both norms are missing, norm(X) and norm(Out)"),
         ("norm(Out)", {"Out", "norm(X)"}),
         ("Out = X + Z", "Out = norm(X) + Z", "return Out", {"return norm(Out)"}),
@@ -101,7 +104,7 @@ NAIVE_FLOPS = Task(
     grade_id="naive-flops", compare=Exact(), cases=lambda rng: [
         *(Case(3 * between(rng, 4, 9), 3, between(rng, 3, 20), n, label=label) for n, label in [
             (0, "no new token"), (1, "one new token"), (2, "two: a pass over L, one over L + 1"),
-            (between(rng, 5, 30), "several new tokens: every pass is one token longer")]),
+            (between(rng, 5, 30), "several new tokens: add passes, each longer by one token")]),
         Case(between(rng, 3, 9), 1, 1, between(rng, 3, 9), label="a prompt of one token"),
         Case(4096, 32, between(rng, 300, 2000), 150, label="a real model's sizes: whole numbers"),
     ],
@@ -115,15 +118,13 @@ NAIVE_FLOPS = Task(
          "4 * (2 * seq_len", "4 * (2 * rows", "head = 2 * (2 * seq_len", "head = 2 * (2 * rows",
          "mlp = 2 * (2 * seq_len", "mlp = 2 * (2 * rows",
          "one row per step is what a cache would do; here all are computed"),
-        ("n_heads * one_head", {"0"}),
-        ("n_heads * one_head", "one_head", "rows 7 and 8 are counted for a single head"),
+        ("n_heads * one_head", {"0": "", "one_head": "rows 7 and 8 are counted for a single head"}),
         ("head = 2 * (2", {"head = (2"}),
         ("seq_len * head_dim", "seq_len * d_model", "a head is D / n_heads wide, not D"),
         ("n_heads, 4 * d_model", {"n_heads, d_model"}),
         ("4 * (2", {"3 * (2"}),
         ("mlp = 2 * (2", {"mlp = (2"}),
-        ("2 * (2 * seq_len * seq_len", "2 * (seq_len * (seq_len + 1)",
-         "the scores are counted as a triangle; they are computed whole, L×L, and then masked"),
+        ("2 * (2 * seq_len * seq_len", {"2 * (seq_len * (seq_len + 1)"}),
     ])  # fmt: skip
 
 
@@ -136,7 +137,7 @@ def grouped(rng, n_heads, n_kv_heads, seq_len, head_dim, label):
 GROUPED_ATTENTION = Task(
     grade_id="grouped-attention", compare=CLOSE,
     cases=lambda rng: [
-        grouped(rng, 6, 2, 4, 8, "six query heads, two key heads"),
+        grouped(rng, 6, 2, 4, 8, "six query heads, two key heads: neighbours share"),
         grouped(rng, 4, 1, 6, 4, "one key head for all"),
         grouped(rng, 3, 3, 4, 8, "other angles for the same sizes: keep nothing between calls"),
         grouped(rng, 4, 2, 1, 4, "a single token"),
@@ -183,10 +184,10 @@ def llama(rng, n_layers, n_heads, n_kv_heads, head_dim, d_model, seq_len, label)
 LLAMA_LOGITS = Task(
     grade_id="llama-logits",
     compare=Close(rtol=1e-4, atol=1e-5), cases=lambda rng: [
-        llama(rng, 2, 4, 2, 4, 16, 5, "two layers"),
+        llama(rng, 2, 4, 2, 4, 16, 5, "two layers, another eps: go row by row"),
         llama(rng, 3, 3, 1, 6, 18, 4, "three layers, one key head"),
         llama(rng, 1, 2, 2, 4, 8, 1, "one layer, one token"),
-        llama(rng, 2, 4, 4, 6, 16, 6, "heads that are wider together than D"),
+        llama(rng, 2, 4, 4, 6, 16, 6, "heads that are wider together than D: H from q_proj"),
         llama(rng, 12, 1, 1, 2, 4, 2, "twelve layers: model.layers.1. is not model.layers.10."),
     ],
     misconceptions=[
@@ -194,22 +195,27 @@ LLAMA_LOGITS = Task(
         ("x * torch.rsqrt(x.pow(2).mean(dim=-1, keepdim=True) + eps)", {
          "x / (x.pow(2).mean(dim=-1, keepdim=True) + eps)": "the mean square lacks its root",
          "x * torch.rsqrt(x.pow(2).mean(dim=-1, keepdim=True))": "eps is missing: mean(x²) + eps",
+         "x * torch.rsqrt(x.pow(2).mean() + eps)": "each token has its own mean square: dim=-1",
          "F.layer_norm(x, x.shape[-1:], eps=eps)": "LayerNorm subtracts a mean; RMSNorm does not",
          "x / (x.pow(2).mean(dim=-1, keepdim=True).sqrt() + eps)": "ε belongs UNDER the root"}),
         ('rms_norm(x, W["model.norm.weight"])', "x", "the last norm is missing, before lm_head"),
-        ("x = x + F.linear(F", "x = F.linear(F", "the MLP replaces the stream; it is added to it"),
-        ("x = x + F.linear(z", "x = F.linear(z",
-         "attention replaces the stream; add it to it"),
+        ("x = x + F.linear(F", {"x = F.linear(F": "the MLP replaces x; add its result to x",
+         "x = h + F.linear(F": "the MLP's result is added to the NORMED copy; add it to x"}),
+        ("x = x + F.linear(z", {"x = F.linear(z": "attention replaces x; add its result to x",
+         "x = h + F.linear(z": "attention's result is added to the NORMED copy; add it to x"}),
         ('h = rms_norm(x, W[at + "post_attention_layernorm.weight"])', {
          "h = x": "the MLP reads the stream as it is, not normed",
          "pass": "the MLP reads attention's copy; it needs a new one, of the sum, normed anew"}),
+        ("x = x + F.linear(z", "y, x = x, x + F.linear(z",
+         'rms_norm(x, W[at + "post_attention', 'rms_norm(y, W[at + "post_attention',
+         "the MLP reads the x from before attention: it reads x AFTER attention's sum, normed"),
         ('h = rms_norm(x, W[at + "input_layernorm.weight"])', "h = x",
          "attention reads the stream not normed"),
         ("F.silu(gate) * up", {
          "gate * F.silu(up)": "silu belongs to gate_proj, not to up_proj",
          "F.relu(gate) * up": "the gate is silu, not relu",
          "F.silu(up)": "the gate is missing: silu(gate) · up"}),
-        ("post_attention_layernorm", "input_layernorm", "the MLP's norm has a weight of its own"),
+        ("post_attention_layernorm", "input_layernorm", "the MLP's norm has another weight"),
         ("base ** (-torch.arange(0, Q.shape[-1], 2) / Q.shape[-1])", {
          "base ** (torch.arange(0, Q.shape[-1], 2) / Q.shape[-1])":
          "the angles grow: the power is MINUS 2i/H",

@@ -11,12 +11,10 @@ CLOSE = Close(rtol=1e-5, atol=1e-7)  # cases are float64; an answer may compute 
 
 def scales(width):
     """Mistakes of the scale 1/√H, where `width` is how the solution writes H."""
-    root = f"math.sqrt({width})"
-    return [
-        (f" / {root}", "", "the scores are not scaled: divide by √H"),
-        (root, "2", "the scale of the visible test, √4 = 2, is typed in"),
-        (root, width, "divided by H, or twice by √H; divide by √H once"),
-    ]
+    return (f" / math.sqrt({width})", {
+        "": "the scores are not scaled: divide by √H",
+        f" / ({width} / 2)": "divided by H / 2, which is √H where H = 4 only; divide by √H",
+        f" / {width}": "divided by H, or twice by √H; divide by √H once"})  # fmt: skip
 
 
 def use_append(answer, keys, values, chunks):
@@ -39,11 +37,11 @@ def append_case(rng, n_kv_heads, max_seq_len, lengths, label):
 APPEND = Task(
     grade_id="append", drive=use_append, compare=Exact(),
     cases=lambda rng: [
-        append_case(rng, 2, 9, [4, 1, 1], "a prefill and two decode steps"),
-        append_case(rng, 3, 6, [1, 1, 1], "decode steps from nothing"),
+        append_case(rng, 3, 9, [4, 1, 1], "a prefill and two decode steps, in all heads (axis 0)"),
+        append_case(rng, 3, 6, [1, 1, 1], "decode steps, in all heads (axis 0)"),
         append_case(rng, 2, 6, [2, 3, 1], "a prefill in chunks, to the last position"),
-        append_case(rng, 2, 3, [2, 1, 1], "one position too many"),
-        append_case(rng, 2, 3, [2, 2], "a chunk of which only a part fits"),
+        append_case(rng, 2, 3, [2, 1, 1], "one position too many: ValueError"),
+        append_case(rng, 2, 3, [2, 2], "a chunk of which only a part fits: ValueError"),
     ],
     misconceptions=[
         ("    end = length + k.shape[1]", {
@@ -68,8 +66,8 @@ APPEND = Task(
 CHUNK_MASK = Task(
     grade_id="chunk-mask", compare=Exact(),
     cases=lambda rng: [
-        Case(3, 4, label="a chunk behind a past"),
-        Case(4, 0, label="a prefill"),
+        Case(3, 4, label="a chunk of three: a token sees the past, itself, and none after it"),
+        Case(4, 0, label="a prefill: each token sees itself and those before it"),
         Case(1, between(rng, 3, 9), label="a decode step"),
         Case(1, 0, label="the first token"),
     ],
@@ -93,22 +91,21 @@ ROPE_CACHE = Task(
     grade_id="rope-cache", entry="cached_scores", compare=CLOSE,
     cases=lambda rng: [
         rope_case(rng, 5, 0, 4, "a prefill"),
-        rope_case(rng, 3, 4, 4, "a chunk behind a past"),
-        rope_case(rng, 1, between(rng, 20, 60), 8, "a decode step behind a long past"),
+        rope_case(rng, 3, 4, 4, "a chunk: positions past_len, past_len + 1, …"),
+        rope_case(rng, 1, between(rng, 20, 60), 8, "a decode step after a long past: scale √H"),
     ],
     misconceptions=[
-        ("torch.arange(past_len, past_len + len(Q))", {"torch.arange(len(Q))",
-         "torch.arange(past_len + 1, past_len + 1 + len(Q))"}),
-        ("torch.arange(past_len, past_len + len(Q))", "torch.full((len(Q),), past_len)",
-         "a chunk's tokens are past_len, past_len + 1, …"),
+        ("torch.arange(past_len, past_len + len(Q))", {"torch.arange(len(Q))": "",
+         "torch.arange(past_len + 1, past_len + 1 + len(Q))": "",
+         "torch.full((len(Q),), past_len)": "a chunk's tokens are past_len, past_len + 1, …"}),
         ("(K_new, positions)", {"(K_new, positions - past_len)"}),
         ("(Q, positions)", {"(Q, positions - past_len)"}),
         ("rotate(K_new, positions)", "K_new", "torch.cat([K_cache, K_new])",
          {"rotate(torch.cat([K_cache, K_new]), torch.arange(past_len + len(K_new)))"}),
         ("rotate(K_new, positions)", "K_new", "Q @ K.T", {"Q @ rotate(K, torch.arange(len(K))).T"}),
         ("rotate(Q, positions), rotate(K_new, positions)", "Q, K_new", "nothing new is rotated"),
-        ("[K_cache, K_new]", "[K_new, K_cache]", "the new keys belong behind the cached ones"),
-        *scales("Q.shape[-1]"),
+        ("[K_cache, K_new]", "[K_new, K_cache]", "the new keys come after the cached ones"),
+        scales("Q.shape[-1]"),
         ("Q, K_new = rotate(Q, positions), ", "K_new = ",
          "the queries are not rotated, only the keys"),
         ("math.sqrt(Q.shape[-1]), K", {"math.sqrt(Q.shape[-1]), K_new"}),
@@ -140,9 +137,9 @@ def decode(rng, seq_len, d_model, head_dim, prompt_len, label, scale=2):
 DECODE_STEP = Task(
     grade_id="decode-step", drive=use_decode_step, compare=CLOSE,
     cases=lambda rng: [
-        decode(rng, 7, 8, 4, 4, "a prompt and three steps"),
+        decode(rng, 7, 8, 4, 4, "a prompt and three steps: append, then attend to all"),
         decode(rng, 4, 6, 3, 1, "a prompt of one token"),
-        decode(rng, 9, 8, 6, 4, "scores so large that exp gives infinity", scale=100),
+        decode(rng, 9, 8, 6, 4, "scores so large that exp is infinite: softmax", scale=100),
     ],
     misconceptions=[
         ("X[-1:]", "X", "torch.cat([cache[0], k])", "k", "torch.cat([cache[1], v])", "v",
@@ -156,7 +153,7 @@ DECODE_STEP = Task(
         ("torch.cat([cache[0], k])", "k", "torch.cat([cache[1], v])", {"v"}),
         ("[cache[0], k]", "[k, cache[0]]", "[cache[1], v]", {"[v, cache[1]]"}),
         ("dim=-1", {"dim=0"}),
-        *scales("q.shape[-1]"),
+        scales("q.shape[-1]"),
         ("math.sqrt(q.shape[-1])", "math.sqrt(X.shape[-1])",
          "√D is the width of X; √H that of a head"),
         ("q, k, v = project(X[-1:])", {"q, k, v = (project(X[-1:])[i] for i in range(3))"}),
@@ -177,17 +174,19 @@ def cache_test_cases(rng):
         Case(honest(1, n), 1, ids, ids, label="an honest run from a prompt of one token"),
         Case(run, L, other, ids, label="wrong tokens"),
         Case(recomputed, L, other, ids, label="wrong tokens, computed again"),
-        Case(honest(L, n - 1), L, ids[:-1], ids, label="too few tokens (zip would not see that)"),
+        Case(honest(L, n - 1), L, ids[:-1], ids, label="too few tokens: compare whole lists"),
         Case(run, L, ids[1:] + ids[:1], ids, label="the right tokens in another order"),
-        *(Case(calls, L, ids, ids, label=label) for label, calls in {
+        *(Case(run, L, new, ids, label="not as many tokens as the naive ones: zip misses that")
+          for new in (ids[:-1], [*ids, 99])),
+        *(Case(calls, L, ids, ids, label=f"no honest run: {label}") for label, calls in {
             "everything computed again": recomputed,
             "only the last step honest": [run[0], *recomputed[1:-1], run[-1]],
             "only the first step honest": [*run[:2], *recomputed[2:]],
             "a past that does not grow": [run[0]] + [(1, L)] * (n - 1),
             "one call too many": [*run, (L + n - 1, 0)],
-            "one step too many": [*run, (1, L + n - 1)],
+            "one step too many (n tokens take n calls)": [*run, (1, L + n - 1)],
             "no prefill": run[1:],
-            "a prefill behind a cache that is not empty": [(L, 3), *run[1:]],
+            "a prefill after a cache that is not empty": [(L, 3), *run[1:]],
             "one call too few": run[:-1],
             "steps in another order": [run[0], run[2], run[1], *run[3:]],
             "a prefill in two parts": [(2, 0), (L - 2, 2), *run[1:]],
@@ -200,21 +199,19 @@ def cache_test_cases(rng):
 CACHE_TEST = Task(
     grade_id="cache-test", entry="cache_was_used", cases=cache_test_cases, compare=Exact(),
     misconceptions=[
-        ("len(naive_ids) - 1", "len(cached_ids) - 1", "cached_ids == naive_ids",
-         "all(a == b for a, b in zip(cached_ids, naive_ids))",
-         "zip stops at the shorter list: missing tokens go unseen"),
+        ("cached_ids == naive_ids", "all(a == b for a, b in zip(cached_ids, naive_ids))",
+         "zip stops at the shorter list: compare the lists, cached_ids == naive_ids"),
         ("cached_ids == naive_ids and ", {""}),
         (" and list(calls) == wanted", {""}),
-        ("list(calls) == wanted", {
+        ("list(calls) == wanted", {"len(calls) == len(naive_ids)": "",
          "sum(n for n, _ in calls) == prompt_len + len(naive_ids) - 1":
          "this counts tokens over all calls; each call has its own length and past",
          "all(seq_len == 1 for seq_len, _ in calls[1:])": "each step's past has to grow",
          "len(calls) == len(wanted) and list(calls)[1:] == wanted[1:]":
-         "the first call has to see the whole prompt, behind an empty cache",
+         "the first call has to see the whole prompt, after an empty cache",
          "all(past == sum(n for n, _ in calls[:i]) for i, (_, past) in enumerate(calls)) and sum(n "
          "for n, _ in calls) == prompt_len + len(naive_ids) - 1": "the calls follow one another "
          "and add up, but the prefill has to be ONE call"}),
-        ("list(calls) == wanted", {"len(calls) == len(naive_ids)"}),
     ])  # fmt: skip
 
 
@@ -229,6 +226,7 @@ def use_generate(answer, tables, W, prompt_ids, max_new_tokens, end_id):
             return tables[0][token_ids]
 
         def qkv(self, layer, X, positions):
+            assert type(positions).__name__ == "Tensor", "qkv needs the positions as a tensor"
             if layer == 0:
                 n_rows.append(len(X))
             heads = (X + tables[1][positions]) @ W[layer, :3]  # (3, L, D)
@@ -262,31 +260,31 @@ GENERATE = Task(
         generation(rng, 6, 9, -1, "a prompt and nine tokens", n_layers=3),
         generation(rng, 1, 6, -1, "a prompt of one token"),
         generation(rng, 7, 1, -1, "a single new token"),
-        generation(rng, 3, 12, -1, "wider heads", d_model=20),
-        # Of five tokens, one or the other soon ends a text.
-        *(generation(rng, 4, 12, end_id, f"end token {end_id}, also in the prompt")
+        generation(rng, 3, 12, -1, "wider heads, scaled by √H", d_model=20),
+        *(generation(rng, 4, 12, end_id, "only a NEW end token ends the text, even the first one")
           for end_id in range(5)),
-        Case(FOLLOW, torch.zeros(2, 4, 8, 8).double(), [3, 1], 4, 2, label="one token, the end"),
+        Case(FOLLOW, torch.zeros(2, 4, 8, 8).double(), [3, 1], 4, 2, label="the end token comes first"),
     ],
     misconceptions=[
         ("ids = [int(model.logits(X[-1:]).argmax())]\n        new_ids += ids",
          "new_ids.append(int(model.logits(X[-1:]).argmax()))\n        ids, past_len = "
          "list(prompt_ids) + new_ids, 0", "if ids[0] == end_id", {"if new_ids[-1] == end_id"}),
         ("past_len, past_len + len(ids)", {
-         "len(ids)": "positions count from 0 in every pass; they continue behind the cached ones",
+         "len(ids)": "positions count from 0 in every pass; they continue after the cached ones",
          "past_len + (past_len > 0), past_len + (past_len > 0) + len(ids)":
-         "off by one: behind past_len cached tokens, the new position is past_len"}),
+         "off by one: after past_len cached tokens, the new position is past_len"}),
         ("scores.masked_fill(hidden_keys, -math.inf)", "scores",
          "the prefill sees its own future: mask it"),
-        *scales("q.shape[-1]"),
+        ("chunk_mask(len(ids), past_len)", "(torch.ones(len(ids), past_len + len(ids)).tril() > 0)",
+         "a mask for a square shows a decode step one key only; it sees all of the past"),
+        scales("q.shape[-1]"),
         ("caches[layer][0]", "caches[-1][0]", "caches[layer][1]", "caches[-1][1]",
-         "all layers share one cache; each has keys and values of its own"),
+         "all layers share one cache; each needs its own keys and values"),
         ("math.sqrt(q.shape[-1])", "math.sqrt(X.shape[-1])",
          "√D is the model's width; √H a head's"),
         ("X[-1:]", "X[:1]", "the next token comes out of the LAST row of the last layer"),
         ("new_ids += ids", {"new_ids += [i for i in ids if i != end_id]"}),
-        ("ids[0] == end_id or", {""}),
-        ("ids[0] == end_id or", {
+        ("ids[0] == end_id or", {"": "",
          "ids[0] == end_id and new_ids[1:] or": "the FIRST new token can be the end, too",
          "end_id in [*prompt_ids, *new_ids] or": "end_id in the prompt ends nothing"}),
         ("len(new_ids) == max_new_tokens", "len(new_ids) > max_new_tokens", "one token too many"),
@@ -300,5 +298,5 @@ GENERATE = Task(
          "new_ids\n        ids = [int(", "ids[0] == end_id or ", "", "the tokens are right, but "
          "end_id went through the model, too, before the loop stopped"),
         ("ids = [int(model.logits(X[-1:]).argmax())]", "ids = [model.logits(X[-1:]).argmax()]",
-         "the tokens are tensors; a list of ints is wanted: int(...)"),
+         "the tokens are tensors; return a list of ints: int(...)"),
     ])  # fmt: skip
