@@ -56,7 +56,7 @@ EVERY = "return [sum(stage_s) + r * {} for r in range(n_requests)]".format
 COMPLETION = Task(
     grade_id="completion-times", entry="completion_times", cases=lambda rng: [
         Case(4, [3, 5, between(rng, 11, 19), 8, 4], label="a slow stage inside"),
-        Case(5, [between(rng, 20, 30), 3, 7], label="a slow first stage: requests queue there, too"),
+        Case(5, [between(rng, 20, 30), 3, 7], label="a slow first stage: queue there, too"),
         Case(4, [3, 7, between(rng, 20, 30)], label="a slow last stage, which sets the pace"),
         Case(1, [2, 7, between(rng, 10, 15)], label="a single request"),
         Case(3, [between(rng, 2, 9)], label="a single stage"),
@@ -113,17 +113,7 @@ def chunk_cases(rng):
     return [
         one(7 * between(rng, 5, 9), 7, 3, "chunks that divide the prompt"),
         one(41, 9, between(rng, 3, 6), "a shorter last chunk"),
-        *(
-            Case(
-                n,
-                4,
-                between(rng, 4, 8),
-                1,
-                entry="best_chunk",
-                label="the best of all sizes, not only of those that divide the prompt",
-            )
-            for n in (60, 61)
-        ),
+        *(Case(n, 4, between(rng, 4, 8), 1, entry="best_chunk", label=ALL_SIZES) for n in (60, 61)),
         Case(8, 2, 1, 1, entry="best_chunk", label="two that are equally good"),
         Case(30, 1, 5, 2, entry="best_chunk", label="a single stage"),
         Case(30, 4, 0, 1, entry="best_chunk", label="starts that cost nothing"),
@@ -151,10 +141,9 @@ CHUNKS = Task(
         ("powers-of-two", *SIZES, "[k for k in range(seq_len, 0, -1) if k & (k - 1) == 0]",
          "best_chunk tries only powers of two"),
         ("smallest", *SIZES, "range(1, seq_len + 1)", "of equally good sizes take the largest"),
-        ("    return min(sizes, key", "    took = [prefill_s(seq_len, k, n_stages, start_s, "
-         "token_s) for k in range(1, seq_len + 1)] + [0]\n    return next((k for k in sizes if k "
-         "== 1 or took[k - 2] > took[k - 1]), 1)\n    return min(sizes, key", "the search stops "
-         "where the next smaller size is slower; a much smaller one may be best"),
+        (*SIZES, "range(seq_len, next((k for k in range(seq_len - 1, 0, -1) if prefill_s(seq_len, k, "
+         "n_stages, start_s, token_s) > prefill_s(seq_len, k + 1, n_stages, start_s, token_s)), 0), "
+         "-1)", "the search stops at the first size that is slower; a smaller one may be best"),
     ])  # fmt: skip
 
 
@@ -179,7 +168,7 @@ def link_cases(rng):
         case(8, 0.0505, 9.0, "a quick first token"),
         case(2, 0.049, 9.0, "a target below the computing"),
         *(Case([("a", 1, 0.5, gbit), ("b", 2, 0.5, gbit)][::order], D, 2, L, 1.0, 1.0, *most,
-               label="exactly as fast as asked, which is allowed")  # at 1 GB/s or nearly no time: nothing is rounded
+               label="exactly as fast as asked, which is allowed")  # nothing is rounded here
           for order, gbit, D, L, most in ((1, 8, 10_000, 50_000, (2.5, 9.0)),
                                           (-1, 8e12, 16, 4, (9.0, 2.0)))),
     ]  # fmt: skip
