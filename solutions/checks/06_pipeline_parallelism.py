@@ -110,13 +110,13 @@ def chunk_cases(rng):
         sizes = between(rng, 2, 9), between(rng, 1, 5)
         return Case(seq_len, chunk, n_stages, *sizes, entry="prefill_s", label=label)
 
+    best = {"entry": "best_chunk", "label": "the best of ALL sizes: try each, to the smallest"}
     return [
         one(7 * between(rng, 5, 9), 7, 3, "chunks that divide the prompt"),
         one(41, 9, between(rng, 3, 6), "a shorter last chunk"),
-        *(Case(n, 4, between(rng, 4, 8), 1, entry="best_chunk", label=ALL_SIZES) for n in (60, 61)),
-        Case(8, 2, 1, 1, entry="best_chunk", label="two that are equally good"),
-        Case(30, 1, 5, 2, entry="best_chunk", label="a single stage"),
-        Case(30, 4, 0, 1, entry="best_chunk", label="starts that cost nothing"),
+        *(Case(n, 4, between(rng, 4, 8), 1, **best) for n in (60, 61)),
+        Case(8, 2, 1, 1, **best | {"label": "of equally good sizes the largest"}),
+        *(Case(30, *sizes, **best) for sizes in ((1, 5, 2), (4, 0, 1))),  # the ends are the best
     ]
 
 
@@ -141,9 +141,9 @@ CHUNKS = Task(
         ("powers-of-two", *SIZES, "[k for k in range(seq_len, 0, -1) if k & (k - 1) == 0]",
          "best_chunk tries only powers of two"),
         ("smallest", *SIZES, "range(1, seq_len + 1)", "of equally good sizes take the largest"),
-        (*SIZES, "range(seq_len, next((k for k in range(seq_len - 1, 0, -1) if prefill_s(seq_len, k, "
-         "n_stages, start_s, token_s) > prefill_s(seq_len, k + 1, n_stages, start_s, token_s)), 0), "
-         "-1)", "the search stops at the first size that is slower; a smaller one may be best"),
+        (*SIZES, "range(seq_len, next((k for k in range(seq_len - 1, 0, -1) if prefill_s("
+         "seq_len, k, n_stages, start_s, token_s) > prefill_s(seq_len, k + 1, n_stages, start_s, "
+         "token_s)), 0), -1)", "the search stops at the first size that is slower; a smaller one may be best"),
     ])  # fmt: skip
 
 
