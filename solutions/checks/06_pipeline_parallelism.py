@@ -65,8 +65,8 @@ COMPLETION = Task(
     compare=Close(rtol=1e-9), misconceptions=[
         ("now = 0", {"now = times[-1] if times else 0"}),
         *(("return times", EVERY(f"max(stage_s[{part}], default=stage_s[0])"),
-           f"stage {i} is left out when the slowest is sought; it may be the slowest one")
-          for part, i in (("1:", "0"), (":-1", "-1"))),
+           f"the {name} stage is left out of the maximum; it may be the slowest one")
+          for name, part in (("first", "1:"), ("last", ":-1"))),
         ("free_s[stage] = now", {"free_s[stage] += seconds"}),
         ("max(now, free_s[stage])", {"now": "", "max(now, stage and free_s[stage])":
          "requests queue in front of stage 0 as well"}),
@@ -143,7 +143,8 @@ CHUNKS = Task(
         ("smallest", *SIZES, "range(1, seq_len + 1)", "of equally good sizes take the largest"),
         (*SIZES, "range(seq_len, next((k for k in range(seq_len - 1, 0, -1) if prefill_s("
          "seq_len, k, n_stages, start_s, token_s) > prefill_s(seq_len, k + 1, n_stages, start_s, "
-         "token_s)), 0), -1)", "the search stops at the first size that is slower; a smaller one may be best"),
+         "token_s)), 0), -1)",
+         "the search stops at the first size that is slower; a smaller one may be best"),
     ])  # fmt: skip
 
 
