@@ -226,7 +226,6 @@ CHEAPEST_BATCH = Task(
          "the search ends too early: a batch may have thousands of sequences"),
         ('"batch": batch,', {'"batch": float(batch),'}),
         ("dollars_per_hour / 3600", {"dollars_per_hour"}),
-        ("weights = 2 *", "weights =", "weights are FP16, too: 2 bytes per parameter"),
         ("return None", {"batch = 1"}),
         ('max(flops / device["peak"], n_bytes / device["bandwidth"])', "n_bytes / "
          'device["bandwidth"]', "with many sequences computing may take longer than reading"),

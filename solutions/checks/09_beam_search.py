@@ -132,7 +132,7 @@ PLAN = Task(
     grade_id="follow", entry="plan_copies", drive=use_plan, cases=lambda rng: [
         Case(rows, parents, label=label) for label, rows, parents in (
             ("only children: no copies", [1, 2, 0], [2, 0, 1]),
-            ("has ANY earlier sibling taken the row? And free ROWS are rows[b], not b", [2, 0, 1], [1, 1, 1]),
+            ("has ANY earlier sibling the row? free ROWS: rows[b], not b", [2, 0, 1], [1, 1, 1]),
             ("one beam", [0], [0]), ("fewer beams", [3, 0, 1, 2], [0, 1]),
             ("overwrite no row that is needed", [0, 1, 2], [1, 1, 0]),
             ("a free row that no old beam left", [3, 0, 1, 2], [1, 1, 2]),
@@ -178,22 +178,17 @@ def search_cases(rng):
         return Case(table, num_beams, n, eos, penalty, label=label)
 
     ends = [[-1.0, -1.1, -9.0, -1.2], *[[-1.6, -1.7, -1.0, -1.5]] * 36]  # after the first step
-    likely = [
-        Case(ends, k, 5, 2, 2.0, label="the end is always likely: stop in time") for k in (2, 3)
-    ]
     late = [[-3.0, -3.05, -0.1], *[[-1.7, -5.0, -0.1]] * 36]  # of the third text that ends
-    likely += [Case(late, 2, 3, 2, 1.0, label="a worse text ends later: keep the best")]
-    ties = Case(
-        [[-1.0, -1.0, -1.5, -1.5]] * 3,
-        2,
-        3,
-        3,
-        1.0,
-        label="equals: the earlier beam, the smaller token",
-    )
-    grid = [case(k, 7, x, f"{k} beams, penalty {x}") for k in (2, 3, 5) for x in (-1.0, 0.0, 2)]
-    return [*grid, *likely, *(case(k, 6, 1.0, "no end", eos=9) for k in (3, 1)), ties,
-            case(3, 1, 1.0, "one new token"), case(4, 5, 0.5, "few tokens", 3)]  # fmt: skip
+    return [
+        case(3, 1, 1.0, "one new token: the best num_beams candidates all end"),
+        *(case(k, 6, 1.0, "no end: who continues whom, and the score", eos=9) for k in (1, 3)),
+        *(case(k, 7, x, f"{k} beams, penalty {x}: some end, and others move up")
+          for k in (2, 3, 5) for x in (0.0, -1.0, 2.0)),
+        *(Case(ends, k, 5, 2, 2.0, label="the end is always likely: stop in time") for k in (2, 3)),
+        Case(late, 2, 3, 2, 1.0, label="a worse text ends later: keep the best in EVERY step"),
+        Case([[-1.0, -1.0, -1.5, -1.5]] * 3, 2, 3, 3, 1.0, label="equals: the earlier beam, the "
+             "smaller token"), case(4, 5, 0.5, "fewer candidates than 2 * num_beams", 3),
+    ]  # fmt: skip
 
 
 STOP = "not beams or can_stop(scores, beams[0][1], num_beams, *settings, length_penalty)"
