@@ -256,7 +256,7 @@ PROBLEMS = Task(
         (OVERLAP, {
          "start_s < other_start_s < end_s": "two blocks with the same start are not found",
          "start_s <= other_start_s < end_s <= other_end_s":
-         "a block that lies wholly inside another one of its stage is not found"}),
+         "a block that is wholly inside another one of its stage is not found"}),
         ("other != (stage, request, step)", "other[1] != request",
          "steps of ONE request may overlap, too"),
     ])  # fmt: skip

@@ -1,4 +1,4 @@
-"""Hidden checks of exercise 09: beams on paper, scores, who goes on, the stop, cache, search."""
+"""Hidden checks of exercise 09: beams on paper, scores, which beams run, the stop, cache, search."""
 
 import numpy as np
 
@@ -102,7 +102,7 @@ STOPPING = Task(
         Case([-0.5, -0.25], -4.0, 2, 3, 8, 1.0, label="exactly as good as the worst"),
     ], misconceptions=[
         (LENGTH, {"n_tokens": "this scores the running text as if it ended now; with a positive "
-         "penalty its best case lies at the limit", "max_new_tokens": "",
+         "penalty its best case is at the limit", "max_new_tokens": "",
          LENGTH.replace(" if", " - n_tokens or 1 if"): "the length at the limit is max_new_tokens, "
          "not the number of tokens that are left",
          LENGTH.replace("> 0", ">= 1"): "between 0 and 1, too, a longer text has a better score",
