@@ -1,4 +1,4 @@
-"""Hidden checks of exercise 09: beams on paper, scores, which beams run, the stop, cache, search."""
+"""Hidden checks of exercise 09: beams on paper, scores, running beams, the stop, cache, search."""
 
 import numpy as np
 
