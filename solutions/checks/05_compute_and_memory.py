@@ -112,6 +112,7 @@ REQUEST_TIMES = Task(
         ('max(flops / device["peak"], n_bytes / device["bandwidth"])',
          {'flops / device["peak"] + n_bytes / device["bandwidth"]'}),
         ("flops = 2 * spec", {"flops = spec"}),
+        ("weights = 2 *", "weights =", "weights are FP16, too: 2 bytes per parameter"),
         ("(prompt_len + i)", "i", "the cache holds the prompt as well"),
         ("[pass_s(1, weights", "[pass_s(0, weights",
          "a decode step computes, too: 2 · n_params FLOPs may take longer than reading"),
@@ -121,12 +122,13 @@ REQUEST_TIMES = Task(
 USERS_THAT_FIT = Task(
     grade_id="users-that-fit", entry="users_that_fit", compare=Exact(), cases=lambda rng: [
         Case(8192, 16.5, 131_072, 8192, label="a GPU smaller than the weights"),
-        Case(15_900, 16, 10_000, 1000, label="weights that just fit, in bytes"),  # 16.67 GB
+        Case(15_900, 16, 10_000, 1000, label="weights that just fit: compare "
+             "and compute in bytes, and round nothing but the users"),  # 16.67 GB, 15.5 GiB
         Case(20_000, 20, 10**6, 1000, label="weights that fit, but no user"),  # 20.97 GB
         Case(1_953_125, 0, 200_000, 10_000, label="no weights, and room filled exactly"),  # 2048 GB
         Case(15_625, 4, 12_396, 10_000, label="room for nearly one user more"),  # 99.9
         *(Case(mib, between(rng, 4, 15) + 0.25, 1000 * between(rng, 9, 99), between(rng, 90, 900),
-               label="room for many: no factor may be rounded, such as 1.0737 of a GiB in GB")
+               label="room for many: convert exactly, and round nothing but the users")
           for mib in (24_564, 81_920, 143_771)),
     ],
     misconceptions=[
@@ -141,7 +143,7 @@ USERS_THAT_FIT = Task(
          "round(free_bytes / bytes_of_a_user)":
          "a user whose cache fits in part does not fit: round down"}),
         (" - weights_gb * 10**9", {""}),
-        ("* 2**20", "/ 1024 * 1.074 * 10**9", "1.074 is rounded: a MiB has 2**20 bytes, exactly"),
+        ("* 2**20", {"// 1024 * 2**30": "memory_mib // 1024 cuts off a part of a GiB"}),
     ])  # fmt: skip
 
 
@@ -164,7 +166,7 @@ UTILISATION = Task(
          'n_bytes / decode_s / device["bandwidth"]',
          {'max(n_bytes / device["bandwidth"], flops / prompt_len / device["peak"]) / decode_s'}),
         (" * batch_size * prompt_len\n    per", {" * prompt_len\n    per"}),
-        ("n_bytes = 2 * spec", {"n_bytes = 2 * batch_size * spec"}),
+        ("n_bytes = 2 * spec", {"n_bytes = 2 * batch_size * spec", "n_bytes = spec"}),
         (" + per_token * batch_size * prompt_len", {""}),
         *CACHE,
         ('prefill_s / device["peak"]', {'prefill_s / device["bandwidth"]'}),
@@ -190,10 +192,12 @@ def batch_price_cases(rng):
     return [
         Case(spec, full, 1000, 2.5, 1e6, label="a memory that is filled exactly"),
         Case(spec, enough, 1000, 1.5, some_s, label="impatient users"),
+        Case(spec, slow, 1000, 3.5, 18.5 * compute_s, label="a step that computes for longer "
+             "than it reads"),
         Case(spec, enough, 1000, 1.5, 1e6, label="thousands: a search must reach them"),
-        Case(spec, slow, 1000, 3.5, 18.5 * compute_s, label="a slow device"),
         Case(spec, full, 1000, 2.5, one_s / 2, label="users who can't be served"),
-        Case(spec, {**full, "memory": spec["n_params"]}, 1000, 2.5, 1e6, label="a small memory"),
+        Case(spec, {**full, "memory": spec["n_params"]}, 1000, 2.5, 1e6,
+             label="weights that don't fit: None, though a formula may give a batch below 0"),
         Case(TOY, {"peak": 10**6, "bandwidth": 1000, "memory": 10**6}, 10, 3.6, 8.0,
              label="a step that takes exactly max_tpot_s"),
     ]  # fmt: skip
@@ -210,7 +214,8 @@ def use_cheapest_batch(answer, *args):
 CHEAPEST_BATCH = Task(
     grade_id="cheapest-batch", entry="cheapest_batch", cases=batch_price_cases, compare=CLOSE,
     drive=use_cheapest_batch, misconceptions=[
-        ("* step_s(batch) / batch", {"* step_s(batch)", "* max_tpot_s / batch"}),
+        ("* step_s(batch) / batch", {"* step_s(batch)", "* max_tpot_s / batch",
+         '* (weights + cache * batch) / device["bandwidth"] / batch'}),
         (" and step_s(batch) <= max_tpot_s", {""}),
         ("return weights + cache * batch <=", {"return cache * batch <="}),
         ("batch, weights + cache * batch", "batch, (weights + cache) * batch",

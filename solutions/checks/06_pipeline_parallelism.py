@@ -27,7 +27,7 @@ def run_stage_cases(rng):
     return [
         Case(0, 2, prompts, [4, 2, 5], label="the first of two stages"),
         Case(1, 2, prompts, [4, 2, 5], label="the last of two stages"),
-        Case(1, 3, prompts, [2, 3, 1], label="a stage in the middle"),
+        Case(1, 3, prompts, [2, 3, 1], label="a stage in the middle sends on everything"),
         Case(3, 4, prompts[:1], [1], label="one token, one request"),
     ]
 
@@ -56,17 +56,20 @@ EVERY = "return [sum(stage_s) + r * {} for r in range(n_requests)]".format
 COMPLETION = Task(
     grade_id="completion-times", entry="completion_times", cases=lambda rng: [
         Case(4, [3, 5, between(rng, 11, 19), 8, 4], label="a slow stage inside"),
-        Case(5, [between(rng, 20, 30), 3, 7], label="a slow first stage"),
+        Case(5, [between(rng, 20, 30), 3, 7], label="a slow first stage: queue there, too"),
+        Case(4, [3, 7, between(rng, 20, 30)], label="a slow last stage, which sets the pace"),
         Case(1, [2, 7, between(rng, 10, 15)], label="a single request"),
         Case(3, [between(rng, 2, 9)], label="a single stage"),
         Case(3, [0.25, 0.75, 0.5], label="stages of parts of a second"),
     ],
     compare=Close(rtol=1e-9), misconceptions=[
         ("now = 0", {"now = times[-1] if times else 0"}),
-        ("return times", EVERY("max(stage_s[1:], default=stage_s[0])"),
-         "the slowest stage is sought behind stage 0 only; stage 0 may be the slowest one"),
+        *(("return times", EVERY(f"max(stage_s[{part}], default=stage_s[0])"),
+           f"the {name} stage is left out of the maximum; it may be the slowest one")
+          for name, part in (("first", "1:"), ("last", ":-1"))),
         ("free_s[stage] = now", {"free_s[stage] += seconds"}),
-        ("max(now, free_s[stage])", {"now"}),
+        ("max(now, free_s[stage])", {"now": "", "max(now, stage and free_s[stage])":
+         "requests queue in front of stage 0 as well"}),
         *(("return times", EVERY(f"stage_s[{i}]"),
            f"the {name} stage sets the pace here; it is the SLOWEST that does, wherever it is")
           for name, i in (("first", 0), ("last", -1))),
@@ -91,6 +94,8 @@ DECODE = Task(
          EACH("n_stages + t * max(n_requests, n_stages)"),
          EACH("r // n_stages * n_stages * n_steps + r % n_stages + (t + 1) * n_stages"),
          EACH("times[r][t] - n_stages")}),
+        ("return times", EACH("r + (t + 1) * n_stages + (t > 0) * max(0, n_requests - n_stages)"),
+         "the wait for the other requests comes in EVERY step, not once"),
         *(("return times", EACH(f"r + n_stages + t * {groups} * n_stages"),
            f"the round trip is rounded {way} to full groups of n_stages; request by request is due")
           for way, groups in (("up", "-(-n_requests // n_stages)"),
@@ -105,13 +110,13 @@ def chunk_cases(rng):
         sizes = between(rng, 2, 9), between(rng, 1, 5)
         return Case(seq_len, chunk, n_stages, *sizes, entry="prefill_s", label=label)
 
+    best = {"entry": "best_chunk", "label": "the best of ALL sizes: try each, to the smallest"}
     return [
         one(7 * between(rng, 5, 9), 7, 3, "chunks that divide the prompt"),
         one(41, 9, between(rng, 3, 6), "a shorter last chunk"),
-        Case(61, 4, between(rng, 4, 8), 1, entry="best_chunk", label="the best of many"),
-        Case(8, 2, 1, 1, entry="best_chunk", label="two that are equally good"),
-        Case(30, 1, 5, 2, entry="best_chunk", label="a single stage"),
-        Case(30, 4, 0, 1, entry="best_chunk", label="starts that cost nothing"),
+        *(Case(n, 4, between(rng, 4, 8), 1, **best) for n in (60, 61)),
+        Case(8, 2, 1, 1, **best | {"label": "of equally good sizes the largest"}),
+        *(Case(30, *sizes, **best) for sizes in ((1, 5, 2), (4, 0, 1))),  # the ends are the best
     ]
 
 
@@ -136,10 +141,10 @@ CHUNKS = Task(
         ("powers-of-two", *SIZES, "[k for k in range(seq_len, 0, -1) if k & (k - 1) == 0]",
          "best_chunk tries only powers of two"),
         ("smallest", *SIZES, "range(1, seq_len + 1)", "of equally good sizes take the largest"),
-        ("    return min(sizes, key", "    took = [prefill_s(seq_len, k, n_stages, start_s, "
-         "token_s) for k in range(1, seq_len + 1)] + [0]\n    return next((k for k in sizes if k "
-         "== 1 or took[k - 2] > took[k - 1]), 1)\n    return min(sizes, key", "the search stops "
-         "where the next smaller size is slower; a much smaller one may be best"),
+        (*SIZES, "range(seq_len, next((k for k in range(seq_len - 1, 0, -1) if prefill_s("
+         "seq_len, k, n_stages, start_s, token_s) > prefill_s(seq_len, k + 1, n_stages, start_s, "
+         "token_s)), 0), -1)",
+         "the search stops at the first size that is slower; a smaller one may be best"),
     ])  # fmt: skip
 
 
@@ -164,7 +169,7 @@ def link_cases(rng):
         case(8, 0.0505, 9.0, "a quick first token"),
         case(2, 0.049, 9.0, "a target below the computing"),
         *(Case([("a", 1, 0.5, gbit), ("b", 2, 0.5, gbit)][::order], D, 2, L, 1.0, 1.0, *most,
-               label="exactly as fast as asked")  # at 1 GB/s or nearly no time: nothing is rounded
+               label="exactly as fast as asked, which is allowed")  # nothing is rounded here
           for order, gbit, D, L, most in ((1, 8, 10_000, 50_000, (2.5, 9.0)),
                                           (-1, 8e12, 16, 4, (9.0, 2.0)))),
     ]  # fmt: skip
@@ -246,12 +251,12 @@ PROBLEMS = Task(
         ("step > 0 and", {
          "False and": "'no token yet' is not found, or not always",
          "step == 1 and": "steps behind step 1 need a token, too"}),
-        ("when[n_stages - 1,", {"when[0,"}),
+        ("when[n_stages - 1,", {"when[0,": "", "when[1,": "the last stage is n_stages - 1, not 1"}),
         (OVERLAP, {"start_s <= other_end_s and other_start_s <= end_s"}),
         (OVERLAP, {
          "start_s < other_start_s < end_s": "two blocks with the same start are not found",
          "start_s <= other_start_s < end_s <= other_end_s":
-         "a block that lies wholly inside another one of its stage is not found"}),
+         "a block that is wholly inside another one of its stage is not found"}),
         ("other != (stage, request, step)", "other[1] != request",
          "steps of ONE request may overlap, too"),
     ])  # fmt: skip

@@ -39,12 +39,15 @@ def drawn(rng, *shapes):
 
 def use_mlp(answer, x, W1, W2, b2, n_ranks):
     """All ranks after one another, and the sum that the AllReduce would make."""
-    shapes, total = [], 0
+    shapes, total, F = [], 0, len(W2)
+    gate, in_front = W1[:, :F].T.tolist(), []
     for rank in range(n_ranks):
         shard = answer.shard_mlp(W1, W2, b2, rank, n_ranks)
         shapes.append([list(shard[i].shape) for i in (0, 1)])
+        in_front.append([c in gate for c in shard[0].T.tolist()])
         total = total + answer.partial_mlp(x, *shard)
-    return {"shapes of W1_r and W2_r": shapes, "sum over the ranks": total}
+    return {"shapes of W1_r and W2_r": shapes, "columns of W_gate in front in W1_r": in_front,
+            "sum over the ranks": total}  # fmt: skip
 
 
 MLP = Task(
@@ -52,11 +55,14 @@ MLP = Task(
     cases=lambda rng: [
         Case(*drawn(rng, (L, D), (D, 2 * F), (F, D), (D,)), n_ranks, label=label)
         for L, D, F, n_ranks, label in (
-            (3, 4, 6, 2, "two ranks"), (1, 5, 12, 3, "three ranks, one token"),
+            (3, 4, 6, 2, "two ranks"), (1, 5, 12, 3, "three ranks: three parts of each HALF"),
             (3, 4, 5, 1, "a single rank"))], misconceptions=[
         ("part.chunk(n_ranks, dim=1)[rank] for part in (gate, up)",
          {"W1.chunk(n_ranks, dim=1)[rank]": "", "part[:, rank::n_ranks] for part in (gate, "
-         "up)": "the columns of W1 are of other hidden units than the rows of W2"}),
+         "up)": "the columns of W1 are of other hidden units than the rows of W2",
+         "part.chunk(n_ranks, dim=1)[rank] for part in (up, gate)": "W_gate's columns come first"}),
+        ("gate, up = W1", "up, gate = W1", "gate, up = (x", "up, gate = (x",
+         "in W1_r, as in W1, W_gate's columns come first"),
         ("W2.chunk(n_ranks, dim=0)[rank]",
          {"W2[rank::n_ranks]": "the rows of W2 are of other hidden units than the columns of W1",
          "W2.chunk(n_ranks, dim=1)[rank]": "W1_r and W2_r don't fit: a rank needs COLUMNS of "
@@ -75,7 +81,7 @@ MLP = Task(
         ("chunk(n_ranks, dim=1)", "split(n_ranks, dim=1)", "chunk(n_ranks, dim=0)",
          "split(n_ranks, dim=0)", "split takes the SIZE of a part"),
         ("(x @ W1_r).chunk(2, dim=1)", "(x @ W1_r).unflatten(1, (-1, 2)).unbind(2)",
-         "in W1_r all columns of W_gate stand in front of those of W_up"),
+         "in W1_r all columns of W_gate come before those of W_up"),
     ])  # fmt: skip
 
 
@@ -111,8 +117,8 @@ REDUCE = Task(
         ("torch.relu(all", "(all", "torch.cat(outputs, dim=1)", {"torch.cat(outputs, 1).relu()"}),
         ("torch.cat(outputs, dim=1)", {"torch.cat(outputs)": "",
          "sum(outputs)": "outputs are columns: put them side by side",
-         "all_reduce(outputs)": "a second all_reduce: outputs only have to stand side by side",
-         "torch.cat(outputs, dim=1).relu()": "relu stands behind W2 once more"}),
+         "all_reduce(outputs)": "a second all_reduce: put the outputs side by side",
+         "torch.cat(outputs, dim=1).relu()": "relu comes after W2 once more"}),
         ("x_r @ W1_r for x_r", "x @ W1 / n_ranks for x_r",
          "every rank computes the whole x W1, not its part"),
         ("x.chunk(n_ranks, dim=1), W1.chunk(n_ranks",
@@ -226,7 +232,7 @@ def use_ring(answer, chunks):
 
 RING = Task(
     grade_id="ring", entry=("reduce_scatter_step", "all_gather_step"), drive=use_ring,
-    cases=lambda rng: [Case(rng.integers(1, 1000, (n, n)).tolist(), label=f"{n} ranks")
+    cases=lambda rng: [Case(rng.integers(1, 1000, (n, n)).tolist(), label=f"numbers modulo {n}")
                        for n in (4, 2, 5)], misconceptions=[
         ("+= chunks", {"= chunks"}), ("] = chunks", {"] += chunks"}),
         ("(rank - t)", {"(rank + 1 - t)": "reduce-scatter: in step t rank r sends chunk r - t",
@@ -258,12 +264,12 @@ def use_block(answer, x, matrices, n_heads, n_ranks):
         shapes.append([list(part.shape) for part in parts])
         return sum(parts)
 
-    Wq, Wk, Wv, Wo, gate, up, down = matrices
+    Wq, Wk, Wv, Wo, gate, up, down, b2 = matrices
     H, shapes, ranks = Wq.shape[1] // n_heads, [], []
     cut = [[W.chunk(n_ranks, dim=1) for W in (Wq, Wk, Wv, gate, up)],
            [W.chunk(n_ranks, dim=0) for W in (Wo, down)]]  # fmt: skip
     for (q, k, v, g, u), (o, d) in zip(zip(*cut[0]), zip(*cut[1])):  # noqa: B905
-        mlp = (torch.cat([g, u], dim=1), d, torch.zeros_like(x[0]))
+        mlp = (torch.cat([g, u], dim=1), d, b2 / (len(ranks) + 1))
         ranks.append({"Wq": q, "Wk": k, "Wv": v, "Wo": o, "mlp": mlp})
     norms = (lambda y: y / y.norm(dim=-1, keepdim=True), lambda y: y / (1 + y.abs().amax()))
     return {"y": answer.parallel_block(x, ranks, norms, attend, all_reduce), "summed": shapes}
@@ -272,7 +278,7 @@ def use_block(answer, x, matrices, n_heads, n_ranks):
 BLOCK = Task(
     grade_id="block", entry="parallel_block", drive=use_block, compare=Close(),
     cases=lambda rng: [  # heads of two columns
-        Case(*drawn(rng, (L, D)), drawn(rng, *[(D, D)] * 4, (D, F), (D, F), (F, D)), D // 2,
+        Case(*drawn(rng, (L, D)), drawn(rng, *[(D, D)] * 4, (D, F), (D, F), (F, D), (D,)), D // 2,
              n_ranks, label=label)
         for L, D, F, n_ranks, label in ((4, 8, 6, 2, "two ranks"), (1, 6, 9, 3, "three ranks"))],
     misconceptions=[
@@ -288,6 +294,7 @@ BLOCK = Task(
          "h = x": "the MLP's norm is missing", "h = norms[0](x)": "the MLP's norm is norms[1]"}),
         ('h @ rank["Wk"], h @ rank["Wv"]', 'h @ rank["Wv"], h @ rank["Wk"]',
          "attend gets values as keys"),
+        ('*rank["mlp"])', '*rank["mlp"][:2], 0)', "the b2_r are not in the summands"),
         ("all_reduce(partial)", {"sum(partial)": "",
          "all_reduce(partial) / len(ranks)": "all_reduce sums; don't divide by the ranks"}),
     ])  # fmt: skip

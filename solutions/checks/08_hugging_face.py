@@ -177,7 +177,7 @@ def use_tags(answer, make, earlier, tags):
     shown = tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True)
     return {"tokens": tokenizer.tokenize(text), "saved": saved_tokenizer.tokenize(text),
             "shown": shown, "special": set(tokenizer.all_special_tokens), "rows": len(new),
-            "loaded": [model is not given, tokenizer is not words],
+            "from the folder": [each.name_or_path == folder for each in (model, tokenizer)],
             "old rows": new[: len(old)].equal(old), "in the folder": new.equal(there)}  # fmt: skip
 
 
@@ -200,13 +200,17 @@ TAGS = Task(
 
 def use_stop(answer, make, texts, prompt_len, stop):
     import torch
+    from tokenizers.decoders import Fuse
     from transformers import StoppingCriteriaList
 
-    words = make()[1]
+    words, found = make()[1], {}
     ids = torch.tensor(words(texts).input_ids)  # the texts have equally many words
-    criteria = StoppingCriteriaList([answer.StopAtText(words, prompt_len, stop)])
-    lengths = [*range(prompt_len, ids.shape[1] + 1), prompt_len]  # the last: another text
-    return [criteria(ids[:, :n], None).tolist() for n in lengths]
+    for name in ("a token a word", "a tokenizer that puts no spaces between tokens"):
+        criteria = StoppingCriteriaList([answer.StopAtText(words, prompt_len, stop)])
+        lengths = [*range(prompt_len, ids.shape[1] + 1), prompt_len]  # the last: another text
+        found[name] = [criteria(ids[:, :n], None).tolist() for n in lengths]
+        words.backend_tokenizer.decoder = Fuse()
+    return found
 
 
 TEXTS = ["the dog sees the big cat", "a cat likes the big dog", "the big dog sees the cat",
@@ -221,7 +225,9 @@ STOP = Task(
             (["a bird", "assistant cat"], 1, "sis", "prompts of any length"),
             (["a dog" + 4 * " hears the cat"], 1, "dog", "a stop text long ago"),
             (TEXTS[:1], 3, "a", "one row"))], misconceptions=[
-        ("input_ids[:, self.prompt_len :]", {"input_ids"}),
+        ("input_ids[:, self.prompt_len :]", {"input_ids"}), ("self.tokenizer.batch_decode(input_"
+         "ids[:, self.prompt_len :])", "[' '.join(self.tokenizer.convert_ids_to_tokens(r)) for r "
+         "in input_ids[:, self.prompt_len :]]", "decode the ids: tokens are not always words"),
         ("input_ids[:, self.prompt_len :])",
          "input_ids)\n        n = len(self.tokenizer.decode(input_ids[0, : self.prompt_len]))",
          "in text for", {"in text[n:] for"}),
@@ -262,12 +268,13 @@ TEMPLATE = Task(
             ("tool user tool assistant", True, "<end>", "another role"))], misconceptions=[
         (ASKED, {"{% if true %}": "", "{% if false %}": "", "{% if add_generation_prompt and "
          "messages[-1].role == 'user' %}": "add_generation_prompt decides alone, whoever spoke "
-         "last"}), (" | trim", {""}), (FIRST, {"{% if false %}", "{% if true %}"}),
+         "last"}), (FIRST, {"{% if false %}", "{% if true %}"}),
+        (" | trim", {"", " if message.role == 'system' else message.content | trim"}),
         ("brief.{{ eos_token }}", "brief.<end>", "trim }}{{ eos_token }}", {"trim }}<end>"}),
         ("messages[0].role != 'system'", {"'system' not in messages | map(attribute='role')": "the "
          "FIRST message decides about 'Be brief.', not any later one",
          "messages[0].role == 'user'": "'Be brief.' is needed in front of every other role"}),
-        ("brief.{{ eos_token }}", {"brief."}),
+        ("brief.{{ eos_token }}", {"brief.", "brief.<end>"}),
         ("trim }}{{ eos_token }}\\n", {"trim }}{{ eos_token }}"}),
         ("<|assistant|>\\n{%", {"<|assistant|>{%"}),
         ("in messages %}", "in messages if message.role in ['system', 'user', 'assistant'] %}",
@@ -280,7 +287,7 @@ def use_pipeline(answer, make, own, made, texts, called):
 
     model, words = make()
     words.backend_tokenizer.post_processor = TemplateProcessing("<unk> $A", None, [("<unk>", 2)])
-    words.pad_token = words.eos_token  # as in SmolLM2's tokenizer
+    words.add_special_tokens({"pad_token": "<end>", "extra_special_tokens": ["<pad>"]})
     model.generation_config.update(pad_token_id=1, **own)
     pipe = answer.ChatPipeline(model=model, tokenizer=words, **made)
     return {"answers": pipe(texts, **called), "a call after it, with nothing given": pipe("a bird")}

@@ -1,4 +1,4 @@
-"""Hidden checks of exercise 09: beams on paper, scores, who goes on, the stop, cache, search."""
+"""Hidden checks of exercise 09: beams on paper, scores, running beams, the stop, cache, search."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ TRACK = Task(
         ('["bc", "aa"]', {'["aa", "bc"]'}),
         ('["bca", "aaa"]', {'["aaa", "bca"]': "step 3: the better text first, bca (.14)",
          '["bca", "bcb"]': "step 3: aaa has .10, more than bcb: all six are ranked together"}),
-        (PRODUCT, {"0.6": "", "0.8 * 0.6": "", "0.3 * 0.8": "",
+        (PRODUCT, {"0.6": "", "0.8 * 0.6": "", "0.3 * 0.8": "", "0.2 * 0.9 * 0.9": "",
          "0.5 * 0.4 * 0.6": "the best text is bca: .3 · .8 · .6"}),
         (STEPS + PRODUCT, {'["aa", "ab"], ["aba", "aaa"]], "probability": 0.135': "all candidates "
          "compete: those of b as well as those of a", '["bc", "aa"], ["caa", "bca"]], '
@@ -22,12 +22,12 @@ TRACK = Task(
 CHOICE = Task(
     grade_id="choice", entry="best_hypothesis", cases=lambda rng: [
         *(Case(pairs, penalty, label=label) for label, pairs, penalty in (
-            ("penalty 0", [(2, -2.0), (8, -4.0), (5, -3.0)], 0.0),
-            ("a negative penalty", [(9, -2.2), (2, -2.3)], -1.0),
+            ("penalty 0: the sums themselves", [(2, -2.0), (8, -4.0), (5, -3.0)], 0.0),
+            ("a negative penalty: short texts win", [(9, -2.2), (2, -2.3)], -1.0),
             ("long and likely", [(2, -3.0), (9, -2.5)], 1.0),
             ("a short text with the better mean", [(2, -1.0), (8, -4.8)], 1.0),
             ("nearly equal scores", [(50, -50.04), (50, -50.03)], 1.0),
-            ("equal scores", [(4, -4.0), (2, -2.0)], 1.0),
+            ("equal scores: the first", [(4, -4.0), (2, -2.0)], 1.0),
             ("scores below -1000: begin with -inf", [(9, -9e4), (9, -8e4)], 0.5))),
         *(Case([(n, -round(n * y, 3)) for n, y in zip(rng.integers(1, 30, 8).tolist(),
                 rng.uniform(0.8, 1.2, 8).tolist(), strict=True)], x, label="eight texts")
@@ -47,21 +47,24 @@ CHOICE = Task(
     ])  # fmt: skip
 
 
-def select_case(rng, num_beams, ends, eos=0):
+def select_case(rng, label, num_beams, ends, eos=0):
     scores = sorted((-rng.exponential(1.0, 2 * num_beams) - 0.1).round(3).tolist())[::-1]
     tokens = rng.choice([eos - 1, eos + 1, *range(20, 30)], 2 * num_beams).tolist()
     for i in ends:
         tokens[i] = between(rng, eos, eos + 1)
     parents = rng.integers(0, num_beams, 2 * num_beams).tolist()
-    label = "large token ids: compare with ==" if eos > 999 else ""
     return Case(list(zip(scores, parents, tokens, strict=True)), num_beams, eos, label=label)
 
 
 SELECT = Task(
     grade_id="select", cases=lambda rng: [
-        *(select_case(rng, *each) for each in ((3, {0, 2, 4}), (4, {1, 3, 6}), (3, ()), (3, {2, 3}),
-                                               (3, {0, 2, 4}, 7), (3, {1, 4}, 1), (3, {1}, 40000))),
-        Case([(-1.0, 0, 5), (-1.0, 1, 9), (-1.0, 2, 7), (-1.0, 1, 4)], 2, 9, label="equal scores"),
+        *(select_case(rng, *each) for each in (
+            ("each rule has its own cut", 3, {0, 2, 4}), ("four beams", 4, {1, 3, 6}),
+            ("none ends", 3, ()), ("two ends in a row: remove none while you loop", 3, {2, 3}),
+            ("the end is `eos`, here not 0", 3, {0, 2, 4}, 7), ("eos is 1", 3, {1, 4}, 1),
+            ("large token ids: compare with ==", 3, {1}, 40000))),
+        Case([(-1.0, 0, 5), (-1.0, 1, 9), (-1.0, 2, 7), (-1.0, 1, 4)], 2, 9,
+             label="equal scores: keep the order"),
     ], misconceptions=[
         ("candidates if c[2] != eos][:num_beams]", {"candidates[:num_beams] if c[2] != eos]"}),
         ("[:num_beams] if", {" if"}),
@@ -82,7 +85,8 @@ def stopping_case(rng, penalty, worst, n_missing=0):
     bound = best_running / (limit if penalty > 0 else n_tokens) ** penalty
     finished = [bound * worst * (i + 1) / num_beams for i in range(num_beams)]
     finished = finished[: num_beams - n_missing][:: 1 if penalty < 1 else -1]
-    label = f"length_penalty {penalty}" if not n_missing else "too few texts have finished"
+    best = "at max_new_tokens" if penalty > 0 else "now" if penalty else "at any length"
+    label = "too few have finished" if n_missing else f"penalty {penalty}: the score is best {best}"
     return Case(finished, best_running, num_beams, n_tokens, limit, penalty, label=label)
 
 
@@ -98,9 +102,10 @@ STOPPING = Task(
         Case([-0.5, -0.25], -4.0, 2, 3, 8, 1.0, label="exactly as good as the worst"),
     ], misconceptions=[
         (LENGTH, {"n_tokens": "this scores the running text as if it ended now; with a positive "
-         "penalty its best case lies at the limit", "max_new_tokens": "",
+         "penalty its best case is at the limit", "max_new_tokens": "",
          LENGTH.replace(" if", " - n_tokens or 1 if"): "the length at the limit is max_new_tokens, "
          "not the number of tokens that are left",
+         LENGTH.replace("> 0", ">= 1"): "between 0 and 1, too, a longer text has a better score",
          LENGTH.replace(" if", " - 1 if"): "off by one: max_new_tokens are allowed"}),
         ("= max", "= n_tokens + max", "max_new_tokens counts all new tokens"),
         ("<= min(finished)", {"<= max(finished)": "", "> min(finished)": "",
@@ -125,10 +130,13 @@ def use_plan(answer, rows, parents):
 
 PLAN = Task(
     grade_id="follow", entry="plan_copies", drive=use_plan, cases=lambda rng: [
-        Case(rows, parents, label=f"{len(parents)} beams") for rows, parents in (
-            ([1, 2, 0], [2, 0, 1]), ([2, 0, 1], [1, 1, 1]), ([0], [0]), ([3, 0, 1, 2], [0, 1]),
-            ([0, 1, 2], [1, 1, 0]), ([3, 0, 1, 2], [1, 1, 2]),  # another row is needed, or free
-            *((rng.permutation(n).tolist(), rng.integers(0, n, new).tolist())
+        Case(rows, parents, label=label) for label, rows, parents in (
+            ("only children: no copies", [1, 2, 0], [2, 0, 1]),
+            ("has ANY earlier sibling the row? free ROWS: rows[b], not b", [2, 0, 1], [1, 1, 1]),
+            ("one beam", [0], [0]), ("fewer beams", [3, 0, 1, 2], [0, 1]),
+            ("overwrite no row that is needed", [0, 1, 2], [1, 1, 0]),
+            ("a free row that no old beam left", [3, 0, 1, 2], [1, 1, 2]),
+            *(("beams in any rows", rng.permutation(n).tolist(), rng.integers(0, n, new).tolist())
               for n, new in ((5, 5), (8, 8), (8, 8), (6, 4))))], misconceptions=[
         ("[rows[parent] for parent in parents]", "list(parents)",
          "the past of old beam b is in row rows[b]"),
@@ -170,13 +178,17 @@ def search_cases(rng):
         return Case(table, num_beams, n, eos, penalty, label=label)
 
     ends = [[-1.0, -1.1, -9.0, -1.2], *[[-1.6, -1.7, -1.0, -1.5]] * 36]  # after the first step
-    likely = [Case(ends, k, 5, 2, 2.0, label="the end is always likely") for k in (2, 3)]
     late = [[-3.0, -3.05, -0.1], *[[-1.7, -5.0, -0.1]] * 36]  # of the third text that ends
-    likely += [Case(late, 2, 3, 2, 1.0, label="a worse text ends later")]
-    ties = Case([[-1.0, -1.0, -1.5, -1.5]] * 3, 2, 3, 3, 1.0, label="equal scores")
-    grid = [case(k, 7, x, f"{k} beams, penalty {x}") for k in (2, 3, 5) for x in (-1.0, 0.0, 2)]
-    return [*grid, *likely, case(3, 6, 1.0, "no end", eos=9), case(1, 6, 1.0, "one beam"), ties,
-            case(3, 1, 1.0, "one new token"), case(4, 5, 0.5, "few tokens", 3)]  # fmt: skip
+    return [
+        case(3, 1, 1.0, "one new token: the best num_beams candidates all end"),
+        *(case(k, 6, 1.0, "no end: who continues whom, and the score", eos=9) for k in (1, 3)),
+        *(case(k, 7, x, f"{k} beams, penalty {x}: some end, and others move up")
+          for k in (2, 3, 5) for x in (0.0, -1.0, 2.0)),
+        *(Case(ends, k, 5, 2, 2.0, label="the end is always likely: stop in time") for k in (2, 3)),
+        Case(late, 2, 3, 2, 1.0, label="a worse text ends later: keep the best in EVERY step"),
+        Case([[-1.0, -1.0, -1.5, -1.5]] * 3, 2, 3, 3, 1.0, label="equals: the earlier beam, the "
+             "smaller token"), case(4, 5, 0.5, "fewer candidates than 2 * num_beams", 3),
+    ]  # fmt: skip
 
 
 STOP = "not beams or can_stop(scores, beams[0][1], num_beams, *settings, length_penalty)"

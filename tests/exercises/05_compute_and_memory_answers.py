@@ -3,13 +3,8 @@
 
 # %% decode-batch: right
 def compute_bound_batch(d_in, d_out, peak_tflops, bandwidth_gb_per_s):
-    def reached(batch):
-        moved = batch * d_in + d_in * d_out + batch * d_out
-        return batch * d_in * d_out * bandwidth_gb_per_s >= peak_tflops * 1000 * moved
-
-    if d_in * d_out * bandwidth_gb_per_s <= peak_tflops * 1000 * (d_in + d_out):
-        return None
-    batch = 1
-    while not reached(batch):
+    done, moved = d_in * d_out * bandwidth_gb_per_s, peak_tflops * 1000 * (d_in + d_out)
+    batch = done > moved or None
+    while batch and batch * done < batch * moved + peak_tflops * 1000 * d_in * d_out:
         batch += 1
-    return batch
+    return batch and int(batch)

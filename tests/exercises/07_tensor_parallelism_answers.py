@@ -19,15 +19,11 @@ def step_s(spec, machine, tensor, stages):
     seconds = spec["rest_bytes"] / machine["bandwidth"]
     for _layer in range(spec["n_layers"]):
         seconds += spec["layers_bytes"] / spec["n_layers"] / tensor / machine["bandwidth"]
-        if tensor > 1:
-            seconds += 2 * machine["start_s"] + 4 * (tensor - 1) * machine["hop_s"]
+        seconds += (tensor > 1) * (2 * machine["start_s"] + 4 * (tensor - 1) * machine["hop_s"])
     return seconds + (machine["message_s"] * stages if stages != 1 else 0)
 
 
 def choose_layout(spec, machine, target_s):
-    def n_gpus_and_seconds(layout):
-        return layout[0] * layout[1], step_s(spec, machine, *layout)
-
     memory = machine["memory_bytes"] - spec["rest_bytes"]
     layouts = [
         (tensor, stages)
@@ -38,4 +34,4 @@ def choose_layout(spec, machine, target_s):
         # the sums above round differently, and a target may be met exactly
         and step_s(spec, machine, tensor, stages) <= target_s * (1 + 1e-12)
     ]
-    return min(layouts, key=n_gpus_and_seconds, default=None)
+    return min(layouts, key=lambda n: (n[0] * n[1], step_s(spec, machine, *n)), default=None)
