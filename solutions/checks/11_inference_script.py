@@ -18,21 +18,25 @@ def a_script(task):
 
 
 def a_mute_script(task):
-    """It returns nothing, whatever it is told."""
+    """It returns nothing, or an empty text, whatever it is told."""
+    return task["result"]
 
 
 TASK = {"prompt": "ab", "n": 2, "draw": True, "seed": 5, "k": 9, "beams": 1, "penalty": 0}
 CHANGES = {"seed": 6, "penalty": 2, "prompt": "b", "k": 1, "draw": False, "beams": 4, "n": 3}
 SILENT = Task(
     grade_id="silent", entry="silent_pairs", cases=lambda rng: [
-        Case(Probe(script), TASK | {"seed": between(rng, 9, 99), "beams": n}, changes, label=label)
-        for script, n, changes, label in (
-            (a_script, 1, CHANGES, "a script that refuses"),
-            (a_script, 1, dict(reversed(CHANGES.items())), "another order of the changes"),
-            (a_script, 2, CHANGES | {"k": -1}, "beams, and a refused value"),
-            (a_script, 1, {"k": 7, "n": 2, "seed": 1}, "changes that change nothing"),
-            (a_script, 1, {}, "no changes"),
-            (a_mute_script, 1, {"seed": 1, "n": 3}, "a script that returns None"))],
+        Case(Probe(script), TASK | {"seed": between(rng, 9, 99)} | own, changes, label=label)
+        for script, own, changes, label in (
+            (a_script, {}, {"k": 7, "n": 2, "seed": 1}, "changes that change nothing: also the "
+             "first of a pair may be one; it only has to be accepted"),
+            (a_script, {}, CHANGES, "a script that refuses: leave out only what is refused"),
+            (a_script, {}, dict(reversed(CHANGES.items())), "another order: that of `changes`"),
+            (a_script, {"beams": 2}, CHANGES | {"k": -1}, "a value that is always refused"),
+            (a_script, {"k": -1}, CHANGES, "a task that is refused as it is: don't run it"),
+            (a_script, {}, {}, "no changes, no pairs"),
+            *((a_mute_script, {"result": result}, {"seed": 1, "n": 3}, "an empty result is a "
+               "result, not a refusal") for result in (None, "")))],
     misconceptions=[
         ("before = run(one)", {"run(one)\n            before = run(task)"}),
         ("run(one | {second", "run(task | {second", "FIRST stays changed with second"),
@@ -43,19 +47,33 @@ SILENT = Task(
          "       break": "a pair that is refused ends the search for this first setting"}),
         ("continue  #", "break  #", "a refusal of one first ends the search; go on with the next"),
         ("continue  # refused: there is nothing to compare with",
-         "before = None\n        if before is None:\n            continue", "None is no refusal"),
+         "before = None\n        if before is None:\n            continue", "None is a result"),
         ("!= first and", "> first and", "(a, b) and (b, a) are two pairs: try both"),
         ("second != first and ", {""}),
         ("(first, second)", "(second, first)", "first is changed first"),
     ])  # fmt: skip
 
 ENDS = ["", "a", "aa", "\nUse", "it ends.\n", "aabaaba", "abababab"]
-STOPS = [["bc", "aab"], ["\nUser", "\n\n"], ["aba!", "b\n#"], ["abab#", "xx"], ["b"], []]
+STOPS = {
+    "one stop string: try all of its beginnings, not the whole": [["abab#"], ["aab"], ["b"]],
+    "no stop strings: nothing waits": [[]],
+    "several stop strings: for each all of ITS beginnings, as long as it is; then the longest": [
+        ["bc", "aab"],
+        ["\nUser", "\n\n"],
+        ["aba!", "b\n#"],
+        ["x", "abab#"],
+    ],
+    "characters such as . and [ mean themselves: don't use a regular expression": [
+        ["..s.", "[a]"],
+        ["\\n", "*?"],
+        ["i.n", ".."],
+    ],
+}
 WAITS = Task(
     grade_id="waits", cases=lambda rng: [
-        *(Case(text, stops, label="a text and its stops") for text in ENDS for stops in STOPS
-          if not any(stop in text for stop in stops)),
-        Case("so aab", ["b!", "aab#"], label="two stops of which both may begin"),
+        *(Case(text, stops, label=label) for label, lists in STOPS.items() for stops in lists
+          for text in ENDS if not any(stop in text for stop in stops)),
+        Case("so aab", ["b!", "aab#"], label="both stop strings may begin: the longest end"),
     ], misconceptions=[
         ("max((", {"min(("}), ("for stop in stops for", {"for stop in stops[:1] for"}),
         ("max((", "next((", "range(1, len(stop))", "range(len(stop))[:0:-1]", "default=0", {"0"}),
@@ -63,29 +81,37 @@ WAITS = Task(
         ("text.endswith(start)", {"text == start": "",
          "start.startswith(text[-len(start) :])": "no more can wait than the text has"}),
         ("(1, len(stop))", {"(1, min(2, len(stop)))": "",
-         "(1, len(stops[0]))": "each stop string has a length of its own"}),
+         "(1, len(stops[0]))": "each stop string has its own length",
+         "(1, min(map(len, stops)))": "each stop string counts with its own length, not with that "
+         "of the shortest"}),
         (", default=0)", ", default=None)", "where nothing waits, the answer is 0"),
     ])  # fmt: skip
 
 STOP = Task(
     grade_id="stop", entry="shown", cases=lambda rng: [
+        Case(["one", " two", "\n"], [], label="no stop strings: show each piece, and then the end"),
+        Case([], ["STOP"], label="no pieces: only the last entry"),
         Case(["A:", " 4", "2", ".\n", "Q", ":", " 1"], ["\nQ:"], label="a stop in three pieces"),
-        Case(["A: 42\nQ: 1", " + 1"], ["Q:", "\n"], label="two stops in one piece"),
-        Case(["x", "abcd y"], ["bc", "abcd"], label="a stop inside another"),
-        Case(["##", "#", " x", " #", "##", "END", "y"], ["###E"], label="a false start of a stop"),
-        Case(["aa", "", "aa", "ab", "a"], ["aab"], label="a shorter end that is a beginning too"),
-        Case(["so", " it", " ends", "\n"], ["\n\n", "STOP"], label="only a beginning of a stop"),
-        Case(["one", " two", "\n"], [], label="no stop strings"),
-        Case([], ["STOP"], label="no pieces"),
-        Case(["one", " END two"], ["STOP", "END"], label="one of two stops"),
+        Case(["one", " END two"], ["STOP", "END"], label="only one of two stops is in the text"),
+        Case(["so END s", "o END"], ["END", "so?"], label="text in front of the stop is shown"),
+        Case(["A: 42\nQ: 1", " + 1"], ["Q:", "\n"], label="two stops: the first in the text"),
+        Case(["x", "abcd y"], ["bc", "abcd"], label="a stop inside another: which BEGINS first?"),
+        Case(["Q. END x END y"], ["END"], label="a stop twice in one piece: its FIRST place"),
+        Case(["so.", ".x[E] ", "[E", "ND", "]"], ["[END]", "..."], label="characters such as [ and "
+             ". mean themselves"),
+        Case(["##", "#", " x", " #", "##", "END", "y"], ["###E"], label="a false start is shown"),
+        Case(["aa", "", "aa", "ab", "a"], ["aab"], label="an empty piece, and ends that may begin "
+             "a stop in two ways"),
+        Case(["so", " it", " ends", "\n"], ["\n\n", "STOP"], label="at the end, show what waits"),
         Case(["".join(rng.choice(list("abab\n"), size=n)) for n in rng.integers(0, 4, size=20)],
-             ["abba", "b\n\na"], label="a longer text"),
+             ["abba", "b\n\na"], label="a longer text: look for stops in all that was not shown"),
     ], misconceptions=[
         ("waiting + piece", "piece", "len(text) - waits(text, stops)", {"len(text)"}),
         ("text[: min(found)]", "text[len(waiting) : min(found)]", "text[:cut]", "piece",
          "text[cut:]", "text", "[*result, waiting]", {'[*result, ""]'}),
         ("[:cut]", "[: cut - len(text)]", "[cut:]", {"[cut - len(text) :]"}),
-        ("text.find(stop) for", {"text.find(stop) + len(stop) for"}),
+        ("text.find(stop) for", {"text.find(stop) + len(stop) for": "", "text.rfind(stop) for":
+         "a stop string that is there twice counts at its FIRST place: find, not rfind"}),
         ("[*result, waiting]", {'[*result, ""]', "[*result, waiting] if waiting else result"}),
         ("[*result, text[: min(found)]]",
          {"[*result, text[: min(found)]] if min(found) else result": "",
@@ -107,12 +133,21 @@ def logprob_cases(rng):
 
     extreme = [[1000.0, 998.0, 0.0, -math.inf], [-900.0, 100.0, 99.0, 98.0], [0.0] * 4, [0.0] * 4]
     return [
-        drawn(6, 1, 4, 3, "the likeliest, the unlikeliest, and others"),
-        drawn(4, 3, 3, 10, "n above the vocabulary"),
-        Case(extreme[:3], [1, 1, 0], 1, 3, label="logits far apart"),
-        Case([[7.0, 0.0, -1.0]] * 3, [1, 0, 0], 1, 2, label="nearly certain tokens"),
-        Case(extreme[:3], [0, 3, 1], 1, 4, label="an impossible token"),
-        Case(extreme, [0, 2, 1, 3], 3, 2, label="equal logits"),
+        drawn(6, 1, 2, 9, "a short text behind a prompt of one token"),
+        drawn(6, 3, 4, 6, "a longer prompt: row prompt_len - 1 is the first that counts"),
+        drawn(6, 1, 4, 3, "top has the n likeliest, whether the token is among them or not"),
+        drawn(4, 3, 3, 10, "n above the vocabulary: all tokens"),
+        Case(
+            extreme[:3],
+            [1, 1, 0],
+            1,
+            3,
+            label="logits far apart: take each row's OWN largest "
+            "logit out of its sum, and no log of a probability",
+        ),
+        Case([[7.0, 0.0, -1.0]] * 3, [1, 0, 0], 1, 2, label="nearly certain: double precision"),
+        Case(extreme[:3], [0, 3, 1], 1, 4, label="an impossible token: its log p is -inf"),
+        Case(extreme, [0, 2, 1, 3], 3, 2, label="equal logits: the smaller id comes first"),
     ]
 
 
@@ -126,6 +161,8 @@ LOGPROBS = Task(
         ("        log_probs = [", "        import numpy as np\n\n        log_sum = "
          "float(np.float32(log_sum))\n        log_probs = [",
          "single precision is too coarse: dtype=torch.float64"),
+        ("in best]", "in (best if token in best else [*best, token])]",
+         "top has the n likeliest and no more: the token itself need not be among them"),
         ("[x - log_sum for x in row]", {"row"}), ("log_probs[token]", {"log_probs[best[0]]"}),
         ("max(row)", "max(map(max, logits))", "take each row's OWN largest logit out of its sum"),
     ])  # fmt: skip
@@ -140,11 +177,13 @@ def call(rng, n_tokens, slow=1.0):
 LATENCY = Task(
     grade_id="latency", entry="latencies", compare=Close(), cases=lambda rng: [
         Case([call(rng, *each) for each in calls], label=label) for calls, label in (
-            (((9, 5), (3,), (20, 2), (8,)), "several calls"),
-            (((4, 9), (1,), (7,)), "a call with one token"),
-            (((4, 9), (5,)), "a single call"),
-            (((4, 0.1), (5,), (3,), (9, 3)), "a warm-up that is fast"),
-            (((4, 9), (1,), (1,)), "no call with two tokens"))], misconceptions=[
+            (((4, 9), (5,)), "a single call behind the warm-up"),
+            (((4, 0.1), (5,), (3,), (9, 3)), "a warm-up that is fast: the FIRST call is left out, "
+             "whatever it took"),
+            (((9, 5), (3,), (20, 2), (8,)), "several calls: the mean of all TTFTs, and the mean of "
+             "all intervals together"),
+            (((4, 9), (1,), (7,)), "a call with one token: it has a TTFT and no interval"),
+            (((4, 9), (1,), (1,)), "no call with two tokens: None"))], misconceptions=[
         ("calls[1:]", {"calls"}), ("len(times) - 2", {"len(times) - 1"}),
         ("sum(first) / len(first)", '__import__("statistics").median(first)',
          "ttft_ms is the mean, not the median"),
@@ -191,26 +230,32 @@ def use_stream(answer, pieces, writes, stops, max_new_tokens, end_id):
     return log if prompt == [4, 1] else [*log, prompt]
 
 
-WORDS = [list(word) for word in b"<end>|Hi|\xf0\x9f|\xa6\x8a|.|\nUs|er: |e|aa|ab|".split(b"|")]
+WORDS = [
+    list(word) for word in b"<end>|Hi|\xf0\x9f|\xa6\x8a|.|\nUs|er: |e|aa|ab||a.\nUser".split(b"|")
+]
 STREAM = Task(
     grade_id="stream", drive=use_stream, cases=lambda rng: [
         Case(WORDS, writes, stops, max_new_tokens, 0, label=label)
         for writes, stops, max_new_tokens, label in (
-            ([1, 10, 4, 7, 0], [], 9, "an end token"),
+            ([1, 10, 4, 7, 0], [], 9, "an end token: neither shown nor sent to the model"),
             ([0], ["Hi"], 9, "an end token at once"),
-            ([1, 2, 3, 4, 0], ["!"], 9, "half a character"),
-            ([1, 2, 3, 7], [], 2, "cut within a character"),
+            ([7] * 9, [], between(rng, 1, 7), "max_new_tokens: no call after the last token"),
+            ([1, 2, 3, 4, 0], ["!"], 9, "half a character waits until it is whole"),
+            ([1, 2, 3, 7], [], 2, "the text is over within a character: show what waits, \ufffd"),
             ([1, 2, 1, 4, 0], [], 9, "a half that stays one: only at the END it waits"),
             ([1, 5, 6, 4], ["\nUser"], 9, "a stop string across tokens"),
-            ([1, 5, 7, 4, 0], ["\nUser"], 9, "a false start"),
-            ([8, 8, 9, 1], ["aab"], 9, "a shorter beginning"),
-            ([1, 4, 5, 5, 0], ["\nUs\nUser"], 9, "an end token while text waits"),
-            ([1, 7, 4, 4], ["..."], 4, "the last token while text waits"),
-            ([7, 6, 1, 1], ["r", "ee"], 9, "two stop strings"),
-            ([7] * 9, [], between(rng, 1, 7), "a length"))], misconceptions=[
+            ([1, 5, 7, 4, 0], ["\nUser"], 9, "a false start of a stop string is shown"),
+            ([7, 11, 1], ["\nUser", "r"], 9, "one token holds text and a stop string: show the "
+             "text in front of the stop string that begins first"),
+            ([8, 8, 9, 1], ["aab"], 9, "of aaa the first a is certain, and shown before the stop"),
+            ([1, 4, 5, 5, 0], ["\nUs\nUser"], 9, "an end token while text waits: show it"),
+            ([1, 7, 4, 4], ["..."], 4, "the last token while text waits: show it"),
+            ([7, 6, 1, 1], ["r", "ee"], 9, "two stop strings: the first in the TEXT"))],
+    misconceptions=[
         ("model.text(ids)\n        if", "model.text([token])\n        if",
          "text[n_read:], len(text)", "text, 0", " + model.text(ids)[n_read:]", {""}),
-        ('if not text.endswith("\\ufffd")', {"if True"}),
+        ('if not text.endswith("\\ufffd")', {"if True": "", 'if "\\ufffd" not in text': "wait "
+         "only while the half character is at the END of the text: it may stay one"}),
         ("            break\n        ids",
          {"            max_new_tokens = 1 + len(ids)\n        ids"}),
         ("token == end_id", {"False": "end_id is ignored: the text ends with it",
@@ -220,6 +265,8 @@ STREAM = Task(
         ("                return\n", "                stops = []\n",
          "a stop string ends the text, and the calls"),
         ("min(found)", "found[0]", "the stop that begins first in the TEXT counts"),
+        ("                yield waiting[: min(found)]\n", "",
+         "the text in front of the stop string is shown, too"),
         ("if len(ids) == max", "logits = model.decode(token)\n        if len(ids) == max",
          "            break\n        logits = model.decode(token)", "            break",
          "the last token went through the model, too"),
