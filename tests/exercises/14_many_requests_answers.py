@@ -1,51 +1,6 @@
 """Answers to exercise 14: other right ones, and wrong ones that are no edit of the solution."""
 
 
-# %% batching: right
-def static_batching(lengths, n_slots):
-    queue, passes, idle = list(lengths), 0, 0
-    while queue:
-        batch, queue = queue[:n_slots], queue[n_slots:]
-        passes += max(batch)
-        idle += n_slots * max(batch) - sum(batch)
-    return [passes, idle]
-
-
-def continuous_batching(lengths, n_slots):
-    queue, slots, passes, idle = list(lengths), [0] * n_slots, 0, 0
-    while queue or any(slots):
-        slots = [left or (queue.pop(0) if queue else 0) for left in slots]
-        passes, idle = passes + 1, idle + slots.count(0)
-        slots = [max(0, left - 1) for left in slots]
-    return passes, idle
-
-
-# %% plan: right
-def plan_pass(running, waiting, token_budget, max_running):
-    gets = [int(n == 1) for n in running]
-    for i, n in enumerate(running):
-        gets[i] = gets[i] or min(n, token_budget - sum(gets))
-    new = []
-    for n in waiting[: max_running - len(running)]:
-        new += [min(n, token_budget - sum(gets) - sum(new))]
-    return gets, [n for n in new if n > 0]
-
-
-# %% pages: right
-def write(memory, table, start, rows):
-    places = torch.arange(start, start + len(rows))
-    blocks = torch.tensor(table)[places // memory.size(1)]
-    memory[blocks, places % memory.size(1)] = rows
-
-
-def read(memory, table, n):
-    return torch.cat([memory[block] for block in table])[:n]
-
-
-def blocks_missing(table, n_cached, n_new, block_size):
-    return len(range(len(table) * block_size, n_cached + n_new, block_size))
-
-
 # %% pool: right
 class Pool:
     def __init__(self, n_blocks):
@@ -81,42 +36,6 @@ class Pool:
         for block in table:
             self.leave(block)
         del table[:]
-
-
-# %% prefix: right
-def remember(index, tokens, table, block_size):
-    before = None  # a chain: each block's key has the block in front of it
-    for i in range(len(tokens) // block_size):
-        index.setdefault((before, *tokens[i * block_size : (i + 1) * block_size]), table[i])
-        before = table[i]
-
-
-def find(index, tokens, block_size):
-    found, before = [], None
-    for i in range((len(tokens) - 1) // block_size):
-        before = index.get((before, *tokens[i * block_size : (i + 1) * block_size]))
-        if before is None:
-            return found
-        found += [before]
-    return found
-
-
-def forget(index, block):
-    for key in [key for key in index if index[key] == block]:
-        index.pop(key)
-
-
-# %% report: right
-def report(arrived_s, token_s, ttft_limit, gap_limit):
-    n = len(arrived_s)
-    ttft = [token_s[i][0] - arrived_s[i] for i in range(n)]
-    tpot = [(t[-1] - t[0]) / (len(t) - 1) if len(t) > 1 else 0 for t in token_s]
-    worst = [max([t[k] - t[k - 1] for k in range(1, len(t))] or [0]) for t in token_s]
-    good = [i for i in range(n) if ttft[i] <= ttft_limit and worst[i] <= gap_limit]
-    length = max(map(max, token_s)) - sorted(arrived_s)[0]
-    mean_time = sum(t[-1] - a for t, a in zip(token_s, arrived_s)) / n  # noqa: B905
-    little = n / length * mean_time
-    return {"in_system": little, "goodput": len(good) / length, "ttft_s": ttft, "tpot_s": tpot}
 
 
 # %% serve: right
