@@ -15,10 +15,8 @@ def distribution(rng, size, flat=1.0):
 
 TEMPERATURE = Task(
     grade_id="temperature", entry="softmax", compare=Close(atol=0), cases=lambda rng: [
-        *(Case(rng.normal(0, 2, n).tolist(), t, label="no special logits: the plain formula")
-          for n, t in ((6, 0.7), (9, 1.8))),
-        Case([2.0, -math.inf, 1.0], 1.5, label="an impossible token, whose p is exactly 0: don't "
-             "clip the exponents, add nothing"),
+        *(Case(rng.normal(0, 2, 7).tolist(), t, label="the plain formula") for t in (0.7, 1.8)),
+        Case([2.0, -math.inf, 1.0], 1.5, label="an impossible token: exactly 0, so clip nothing"),
         Case([1000.0, 999.0, -math.inf], 0.5, label="huge logits: subtract the largest from all"),
         Case([-15000.0, -15002.0, -math.inf], 2.0, label="very small logits: subtract the largest"),
         Case([0.0, -800.0], 1000.0, label="a high temperature: divide before exp"),
@@ -36,8 +34,7 @@ TEMPERATURE = Task(
 
 TOP_K = Task(
     grade_id="top-k", compare=Close(), cases=lambda rng: [
-        *(Case(distribution(rng, n), k, label="no ties: k tokens stay, in their places, and sum "
-               "to 1") for n, k in ((7, 3), (12, 5))),
+        *(Case(distribution(rng, n), 3, label="no ties: k tokens, which sum to 1") for n in (7, 9)),
         Case([0.1, 0.2, 0.4, 0.2, 0.1], 2, label="ties with the k-th: all of them stay"),
         Case([0.25, 0.25, 0.125, 0.375], 3, label="ties above the k-th: each token counts"),
         Case([0.25, 0.375, 0.375], 1, label="k = 1 and two likeliest tokens: both stay"),
@@ -88,9 +85,9 @@ DIFFERENT = Task(
           for us in ([0.0], [0.125], [0.25, 0.5])),
         Case([0.0, 0.5, 0.5], [0.0, 0.25], label="an impossible first token is never drawn"),
         Case([0.5, 0.5], [], label="no number, no token"),
-        *(Case(probs, us, label="u just below 1, where rounding leaves a gap: the last token that "
-               "is possible and not drawn yet")  # ten times 0.1 add up to this very u
-          for probs, us in (([0.1] * 10 + [0.0], [0.9999999999999999]),
+        *(Case(probs, us, label="rounding leaves a gap below 1: the last token that can be drawn")
+          for probs, us in (  # ten times 0.1 add up to this very u
+                            ([0.1] * 10 + [0.0], [0.9999999999999999]),
                             ([0.35, 0.2, 0.3, 0.15, 0.0], [0.0, 0.9999999999999999]),
                             ([0.27, 0.37, 0.17, 0.09, 0.1], [0.9999999999999999] * 2))),
         *(Case(distribution(rng, 6), rng.uniform(0, 0.999, 4).round(4).tolist(), label="four draws:"
@@ -134,22 +131,8 @@ def sample_cases(rng):
         case(3, 12, "k above the vocabulary: all stay", 3, top_k=50),
         case(30, 12, "top-p: each row has its own nucleus, with what crosses p", 4, top_p=0.8),
         case(30, 12, "p = 0: the likeliest of each row stays", 2, top_p=0.0),
-        case(
-            30,
-            12,
-            "all settings: temperature, top-k, then top-p of what is left",
-            4,
-            temperature=2.5,
-            top_k=8,
-            top_p=0.7,
-        ),
-        case(
-            30,
-            5,
-            "texts that end: eos counts if it was drawn; draw for all rows, until ALL have ended",
-            40,
-            eos=2,
-        ),
+        case(30, 12, "temperature, top-k, top-p", 4, temperature=2.5, top_k=8, top_p=0.7),
+        case(30, 5, "an eos that was DRAWN ends a row; draw for all until ALL ended", 40, eos=2),
         case(1, 4, "a single text that ends: stop after its eos", 40, eos=1),
         case(4, 12, "no new token: the prompts come back", 0),
     ]

@@ -126,28 +126,13 @@ def awq_cases(rng):
         return Case(weight, x, alphas, bits, label=label)
 
     return [
-        case(
-            12, 20, 4, [0.0], "alpha 0: plain rounding, one scale per row, ONE norm of all outputs"
-        ),
+        case(12, 20, 4, [0.0], "alpha 0: plain rounding, a scale per row, ONE norm of all outputs"),
         case(8, 12, 4, [], "no alpha: an empty list"),
         case(30, 24, 8, [0.0], "eight bits: the largest integer is 2^(bits - 1) - 1"),
-        case(
-            10,
-            24,
-            4,
-            [1.0, 0.0],
-            "several alphas: begin each with the given weight and x",
-            outlier=1.0,
-        ),
+        case(10, 24, 4, [1.0, 0.0], "begin each alpha with the given weight and x", outlier=1.0),
         case(16, 16, 3, [0.25, 0.75, 1.0], "a square matrix: s belongs to columns, scales to rows"),
-        case(
-            9,
-            20,
-            4,
-            [0.5],
-            "alpha 0.5: s is the MEAN absolute value of each input, to the power alpha",
-        ),
-    ]
+        case(9, 20, 4, [0.5], "alpha 0.5: s is the MEAN absolute value of an input, to that power"),
+    ]  # fmt: skip
 
 
 AWQ = Task(
@@ -191,26 +176,15 @@ def pack_cases(rng):
 
     return [
         case("pack", 2, 16, 16, "pack, one group per row: q is (weight - min) / scale, rounded"),
-        *(
-            case("pack", n, k, g, "pack, several groups in a row: neighbours share scale and byte")
-            for n, k, g in ((3, 32, 8), (5, 48, 16))
-        ),
+        *(case("pack", n, k, g, "pack, several groups in a row: neighbours share scale and byte")
+          for n, k, g in ((3, 32, 8), (5, 48, 16))),
         case("pack", 3, 24, 8, "pack, a group of equal numbers: the scale is 1.0", flat=True),
         case("pack", 2, 16, 8, "pack, small numbers, which are not equal", size=1e-5),
-        case(
-            "multiply",
-            1,
-            32,
-            32,
-            "multiply, one row and one group: lower half, upper half, and "
-            "so on; scale * q + minimum",
-        ),
-        *(
-            case("multiply", 7, 64, g, "multiply, several rows and groups: each has its own scale")
-            for g in (32, 4, 64)
-        ),
+        case("multiply", 1, 32, 32, "multiply, one group: a lower half, an upper half, and so on"),
+        *(case("multiply", 7, 64, g, "multiply, several rows and groups: each has its own scale")
+          for g in (32, 4, 64)),
         case("multiply", 4, 32, 8, "multiply, a group of equal numbers", flat=True),
-    ]
+    ]  # fmt: skip
 
 
 PACK = Task(

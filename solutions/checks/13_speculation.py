@@ -186,23 +186,13 @@ def tree_cases(rng):
     return [
         Case([[5, 6, 7, 8]], 2, label="a single draft: causal, behind the past"),
         Case([[5], [6], [7]], 4, label="drafts of one token: all at one position"),
+        Case([[5, 6, 7, 8], [5, 6, 9, 8]], 1, label="share ALL tokens up to the first difference"),
         Case([[5, 6], [5, 6], [5]], 1, label="the same draft twice: no new node"),
-        Case(
-            [[5, 6, 7, 8], [5, 6, 9, 8]],
-            1,
-            label="two beginnings of two tokens: both are shared, and nothing behind them",
-        ),
-        Case(
-            [[5, 6, 7], [8, 6, 7]],
-            1,
-            label="equal tokens behind different beginnings: a node is the whole way to it",
-        ),
+        Case([[5, 6, 7], [8, 6, 7]], 1, label="equal tokens behind unequal ones are not shared"),
         Case([[4, 5, 4, 5], [5, 4, 5], [4, 4]], 2, label="few different tokens: compare ways"),
-        *(
-            Case(drafts(n, length, kinds), past, label="several drafts: nodes, positions, mask")
-            for n, length, kinds, past in ((4, 3, 3, 0), (5, 4, 2, 3), (6, 4, 2, 1), (4, 4, 2, 7))
-        ),
-    ]
+        *(Case(drafts(n, length, kinds), past, label="several drafts: nodes, positions, mask")
+          for n, length, kinds, past in ((4, 3, 3, 0), (5, 4, 2, 3), (6, 4, 2, 1), (4, 4, 2, 7))),
+    ]  # fmt: skip
 
 
 ANCESTORS = "int(line[: len(other)] == other)"

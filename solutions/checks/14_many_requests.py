@@ -47,8 +47,8 @@ PLAN = Task(
         Case([], [12, 3, 2], 40, 2, label="max_running bounds those that run and the admitted"),
         Case([2, 1], [1, 6, 1], 30, 5, label="prompts of a single token wait like others"),
         Case([1, 1, 25], [3, 3], 9, 8, label="nothing is left for those who wait"),
+        Case([14, 1, 6, 1], [5, 4], 18, 9, label="prompts in their order: each takes all it can"),
         Case([9, 9, 9], [5], 14, 9, label="equal numbers of tokens: go by places, not by values"),
-        Case([14, 1, 6, 1], [5, 4], 18, 9, label="the longer prompt first: keep the order"),
         Case([5, 1, 13], [4], 16, 9, label="the shorter prompt first: each in turn, all it can"),
         *(Case([1 if rng.random() < 0.5 else between(rng, 3, 30) for _ in range(n)],
                rng.integers(2, 20, 3).tolist(), budget, most, label="first those who decode, then "
@@ -94,7 +94,7 @@ PAGES = Task(
     grade_id="pages", entry=("write", "read", "blocks_missing"), drive=use_pages, compare=Close(),
     cases=lambda rng: [Case(normal(rng, 9, size, 3), normal(rng, 20, 3), table, pieces, label=label)
                        for size, table, pieces, label in (
-        (8, [4, 0], [1], "one token"), (3, [6, 2], [3, 3], "full blocks"),
+        (8, [4, 0], [1], "one token, and blocks to spare"), (3, [6, 2], [3, 3], "full blocks"),
         (5, [1, 8, 3], [3, 4, 4], "rows that cross a block's end: then the table's next block"),
         (3, [6, 0, 3, 4], [2] * 6, "two at a time, from `start` on"), (16, [5, 3, 8], [18], "rows "
          "of two blocks"), (4, [7, 2, 5], [9, 1, 1], "rows that reach into a third block: go to "
@@ -144,15 +144,9 @@ def use_pool(answer, n_blocks, ops):
         except MemoryError:
             note = "full"
             if what == "new" and pool.n_free():
-                raise ValueError(
-                    "take gives no block, though n_free() is above 0: can it give "
-                    "blocks that were released?"
-                ) from None
+                raise ValueError("take gives no block, though a released one is free") from None
             if what == "write" and sum(table[i % len(table)] in each for each in tables) == 1:
-                raise ValueError(
-                    "make_own raises MemoryError for a block that no other table has: "
-                    "ask first whether a block is needed at all"
-                ) from None
+                raise ValueError("make_own: this block is not shared, so none is needed") from None
         if any(not 0 <= block < n_blocks for table in tables for block in table):
             raise ValueError("there are blocks 0 to n_blocks - 1 only")
         seen.append([note, pool.n_free(), [[memory.get(b) for b in table] for table in tables]])
@@ -228,20 +222,11 @@ def prefix_cases(rng):
         return Case(size, [(a, first), (b, other), (c, third)], asked, forgotten, label=label)
 
     return [
-        *(
-            case(
-                *sizes,
-                f"{label}: a block depends on ALL tokens of its text up to its end, not on "
-                "its own and some others or on the number of the block in front",
-            )
-            for *sizes, label in (
-                (4, 3, 2, "a block that is not full"),
-                (3, 4, 0, "full blocks"),
-                (5, 2, 1, "a token behind full blocks"),
-                (1, 4, 0, "blocks of 1"),
-            )
-        ),
-    ]
+        *(case(*sizes, f"{label}: ALL tokens of the text up to a block's end are its key, and "
+               "not the number of the block in front") for *sizes, label in (
+          (4, 3, 2, "a block that is not full"), (3, 4, 0, "full blocks"),
+          (5, 2, 1, "a token behind full blocks"), (1, 4, 0, "blocks of 1"))),
+    ]  # fmt: skip
 
 
 KEY = "[tuple(tokens[: (i + 1) * block_size])]"

@@ -1,43 +1,6 @@
 """Answers to exercise 14: other right ones, and wrong ones that are no edit of the solution."""
 
 
-# %% pool: right
-class Pool:
-    def __init__(self, n_blocks):
-        self.free, self.tables_of = set(range(n_blocks)), {}
-
-    def n_free(self):
-        return len(self.free)
-
-    def take(self):
-        if not self.free:
-            raise MemoryError
-        block = self.free.pop()
-        self.tables_of[block] = 1
-        return block
-
-    def fork(self, table):
-        for block in table:
-            self.tables_of[block] += 1
-        return table[:]
-
-    def leave(self, block):
-        self.tables_of[block] -= 1
-        if not self.tables_of[block]:
-            self.free.add(block)
-
-    def make_own(self, table, i):
-        if self.tables_of[table[i]] > 1:
-            old, table[i] = table[i], self.take()
-            self.leave(old)
-            return old, table[i]
-
-    def release(self, table):
-        for block in table:
-            self.leave(block)
-        del table[:]
-
-
 # %% serve: right
 def serve(forward, requests, max_running, n_blocks, block_size):
     class One:
