@@ -40,7 +40,7 @@ SILENT = Task(
          "second))"}),
         ("       pass", {"       found.append((first, second))": "",
          "       break": "a pair that is refused ends the search for this first setting"}),
-        ("continue  #", "break  #", "a refusal of one first ends the search; go on with the next"),
+        ("continue  #", "break  #", "a refused first setting ends the search; try the next one"),
         ("continue  # refused: there is nothing to compare with",
          "before = None\n        if before is None:\n            continue", "None is a result"),
         ("!= first and", "> first and", "(a, b) and (b, a) are two pairs: try both"),

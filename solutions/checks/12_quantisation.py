@@ -142,7 +142,7 @@ AWQ = Task(
          "this is the error of the weights; compare the OUTPUTS"),
         ("x.abs().mean(0)", {"x.mean(0)": "", "x.abs().amax(0)": "take the MEAN size of an input",
          "x.pow(2).mean(0).sqrt()": "take the mean of absolute values, not the root mean square"}),
-        ("amax(1, keepdim=True)", {"amax()": "each row has a scale of its own",
+        ("amax(1, keepdim=True)", {"amax()": "each row has its own scale",
          "amax(0, keepdim=True)": "these are scales of columns; a scale belongs to a row"}),
         ("grown.abs().amax(1", "weight.abs().amax(1",
          "the scales of the rows must be those of the matrix that is rounded, weight * s"),
@@ -205,7 +205,7 @@ PACK = Task(
          "torch.stack((packed >> 4, packed & 15), -1)",
          "multiply unpacks in another order than pack packs: the lower half is the first weight"),
         ("torch.stack((packed & 15, packed >> 4), -1).flatten(1)",
-         "torch.cat((packed & 15, packed >> 4), 1)", "multiply lays all lower halves in front of "
+         "torch.cat((packed & 15, packed >> 4), 1)", "multiply puts all lower halves in front of "
          "all upper ones: weights 2i and 2i + 1 are neighbours, so stack them on a new last axis"),
         ("minimum, highest = groups.aminmax(dim=-1)",
          "highest = groups.abs().amax(-1)\n    minimum = -highest",

@@ -103,7 +103,7 @@ PAGES = Task(
         ("enumerate(rows, start)", {"enumerate(rows)"}),
         ("table[position // size]", {
          "position // size": "", "table[position % len(table)]": "",
-         "table[start // size]": "write: rows that cross a block's end go on in the NEXT one"}),
+         "table[start // size]": "write: rows that cross a block's end continue in the NEXT one"}),
         ("position % size", {"(position - start) % size"}),
         ("memory[table].flatten(0, 1)", {
          "memory[: len(table)].flatten(0, 1)": "read: the table says which blocks they are",
@@ -361,7 +361,7 @@ SERVE = Task(
         ("while waiting and len(running)", {
          "batch = not running\n        while batch and waiting and len(running)": "static "
          "batching: admit before every pass, not only when all have ended",
-         "if waiting and len(running)": "only one was admitted: go on while there is room"}),
+         "if waiting and len(running)": "only one was admitted: admit more while there is room"}),
         ("(texts[i][cached[i] :], tables[i], cached[i])", {"(texts[i], tables[i], 0)"}),
         ("len(running) < max_running and ", {""}),
         ("len(texts[i]), block_size)", "len(requests[i][0]) + requests[i][1] - 1, block_size)",
