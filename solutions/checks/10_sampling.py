@@ -34,12 +34,13 @@ TEMPERATURE = Task(
 
 TOP_K = Task(
     grade_id="top-k", compare=Close(), cases=lambda rng: [
-        *(Case(distribution(rng, n), 3, label="no ties: k tokens, which sum to 1") for n in (7, 9)),
+        Case([0.07, 0.45, 0.12, 0.3, 0.06], 3, label="no ties: k tokens, which sum to 1"),
         Case([0.1, 0.2, 0.4, 0.2, 0.1], 2, label="ties with the k-th: all of them stay"),
         Case([0.25, 0.25, 0.125, 0.375], 3, label="ties above the k-th: each token counts"),
         Case([0.25, 0.375, 0.375], 1, label="k = 1 and two likeliest tokens: both stay"),
         Case([0.3, 0.301, 0.399], 2, label="nearly equal is not equal: compare exactly"),
         Case(distribution(rng, 3), 50, label="k above the vocabulary: everything stays"),
+        *(Case(distribution(rng, n), k, label="many tokens") for n, k in ((7, 3), (12, 5))),
     ], misconceptions=[
         ("p / sum(kept) for", {"p for", "p / sum(sorted(probs)[-k:]) for"}),
         ("p >= smallest", {"p > smallest"}),
