@@ -14,11 +14,12 @@ def distribution(rng, size, flat=1.0):
 
 
 TEMPERATURE = Task(
-    grade_id="temperature", entry="softmax", compare=Close(), cases=lambda rng: [
-        *(Case(rng.normal(0, 2, n).tolist(), t) for n, t in ((6, 0.7), (9, 1.8))),
-        Case([1000.0, 999.0, -math.inf], 0.5, label="huge logits"),
-        Case([-15000.0, -15002.0, -math.inf], 2.0, label="very small logits"),
-        Case([0.0, -800.0], 1000.0, label="a high temperature"),
+    grade_id="temperature", entry="softmax", compare=Close(atol=0), cases=lambda rng: [
+        *(Case(rng.normal(0, 2, 7).tolist(), t, label="the plain formula") for t in (0.7, 1.8)),
+        Case([2.0, -math.inf, 1.0], 1.5, label="an impossible token: exactly 0, so clip nothing"),
+        Case([1000.0, 999.0, -math.inf], 0.5, label="huge logits: subtract the largest from all"),
+        Case([-15000.0, -15002.0, -math.inf], 2.0, label="very small logits: subtract the largest"),
+        Case([0.0, -800.0], 1000.0, label="a high temperature: divide before exp"),
         Case([-3.0], 0.5, label="a single token"),
     ], misconceptions=[
         (") / temperature)", {") * temperature)", "))"}), ("w / sum(weights)", {"w"}),
@@ -33,12 +34,13 @@ TEMPERATURE = Task(
 
 TOP_K = Task(
     grade_id="top-k", compare=Close(), cases=lambda rng: [
-        *(Case(distribution(rng, n), k) for n, k in ((7, 3), (12, 5))),
-        Case([0.1, 0.2, 0.4, 0.2, 0.1], 2, label="ties"),
-        Case([0.25, 0.25, 0.125, 0.375], 3, label="ties above the k-th"),
-        Case([0.25, 0.375, 0.375], 1, label="two likeliest tokens"),
-        Case([0.3, 0.301, 0.399], 2, label="nearly equal"),
-        Case(distribution(rng, 3), 50, label="k above the vocabulary"),
+        Case([0.07, 0.45, 0.12, 0.3, 0.06], 3, label="no ties: k tokens, which sum to 1"),
+        Case([0.1, 0.2, 0.4, 0.2, 0.1], 2, label="ties with the k-th: all of them stay"),
+        Case([0.25, 0.25, 0.125, 0.375], 3, label="ties above the k-th: each token counts"),
+        Case([0.25, 0.375, 0.375], 1, label="k = 1 and two likeliest tokens: both stay"),
+        Case([0.3, 0.301, 0.399], 2, label="nearly equal is not equal: compare exactly"),
+        Case(distribution(rng, 3), 50, label="k above the vocabulary: everything stays"),
+        *(Case(distribution(rng, n), k, label="many tokens") for n, k in ((7, 3), (12, 5))),
     ], misconceptions=[
         ("p / sum(kept) for", {"p for", "p / sum(sorted(probs)[-k:]) for"}),
         ("p >= smallest", {"p > smallest"}),
@@ -51,15 +53,17 @@ TOP_K = Task(
 
 TOP_P = Task(
     grade_id="top-p", compare=Close(), cases=lambda rng: [
-        Case(distribution(rng, 8), 0.8),
-        Case(distribution(rng, 20, flat=0.4), 0.92),
-        Case([0.05, 0.15, 0.5, 0.3], 0.6, label="the token that crosses p"),
-        Case([0.1, 0.7, 0.2], 0.5, label="one token holds more than p"),
-        Case([0.125, 0.5, 0.25, 0.125], 0.75, label="exactly p"),
-        Case([0.05, 0.7, 0.2, 0.05], 0.9, label="exactly p, but for rounding"),  # .7 + .2 < .9
-        Case([0.2, 0.2, 0.2, 0.2, 0.2], 0.5, label="equal tokens"),
+        Case([0.05, 0.15, 0.5, 0.3], 0.6, label="the token that crosses p stays"),
+        Case([0.1, 0.7, 0.2], 0.5, label="one token holds more than p: it alone stays"),
+        Case([0.125, 0.5, 0.25, 0.125], 0.75, label="a sum of exactly p is enough"),
+        Case([0.05, 0.7, 0.2, 0.05], 0.9, label="exactly p, but for rounding: allow 1e-12"),
+        Case([0.2, 0.2, 0.2, 0.2, 0.2], 0.5, label="equal tokens: smaller ids first, no more"),
         Case([0.2, 0.5, 0.3], 0.0, label="p = 0: one token stays"),
-        Case([0.496, 0.3, 0.104, 0.1], 0.8, label="a slack must be tiny"),  # .796
+        *(Case(probs, 0.8, label="a sum just below p is not enough: allow 1e-12, and round nothing")
+          for probs in ([0.496, 0.3, 0.104, 0.1], [0.1, 0.2999999, 0.1000001, 0.5])),
+        Case([0.0, 0.3, 0.7], 1.0, label="p = 1: all that is possible stays"),
+        *(Case(distribution(rng, n, flat), p, label="many tokens: sum from the likeliest on")
+          for n, flat, p in ((8, 1, 0.8), (20, 0.4, 0.92))),
     ], misconceptions=[
         ("order:\n",
          {"order:\n        if kept and total + probs[token] > p + 1e-12:\n            break\n"}),
@@ -78,15 +82,17 @@ TOP_P = Task(
 
 DIFFERENT = Task(
     grade_id="draw", entry="draw_different", cases=lambda rng: [
-        *(Case([0.125, 0.0, 0.5, 0.25, 0.125], [u], label="a boundary") for u in (0.0, 0.125)),
-        Case([0.25, 0.5, 0.25], [0.25, 0.5], label="a boundary in each round"),
-        *(Case(distribution(rng, 6), rng.uniform(0, 0.999, 4).round(4).tolist()) for _ in range(6)),
-        Case([0.0, 0.5, 0.5], [0.0, 0.25], label="an impossible first token"),
-        # the sum of ten times 0.1 is this very u in floating point
-        Case([0.1] * 10 + [0.0], [0.9999999999999999], label="u just below 1"),
-        Case([0.35, 0.2, 0.3, 0.15, 0.0], [0.0, 0.9999999999999999], label="u just below 1, again"),
-        Case([0.27, 0.37, 0.17, 0.09, 0.1], [0.9999999999999999] * 2, label="u below 1, twice"),
-        Case([0.5, 0.5], [], label="no number"),
+        *(Case([0.125, 0.0, 0.5, 0.25, 0.125], us, label="u at an end: the next interval has it")
+          for us in ([0.0], [0.125], [0.25, 0.5])),
+        Case([0.0, 0.5, 0.5], [0.0, 0.25], label="an impossible first token is never drawn"),
+        Case([0.5, 0.5], [], label="no number, no token"),
+        *(Case(probs, us, label="rounding leaves a gap below 1: the last token that can be drawn")
+          for probs, us in (  # ten times 0.1 add up to this very u
+                            ([0.1] * 10 + [0.0], [0.9999999999999999]),
+                            ([0.35, 0.2, 0.3, 0.15, 0.0], [0.0, 0.9999999999999999]),
+                            ([0.27, 0.37, 0.17, 0.09, 0.1], [0.9999999999999999] * 2))),
+        *(Case(distribution(rng, 6), rng.uniform(0, 0.999, 4).round(4).tolist(), label="four draws:"
+               " by ids; divide by the sum of all that is left") for _ in range(6)),
     ], misconceptions=[
         ("        left[token] = 0.0\n", {""}), (" / total", {""}), ("u < end", {"u <= end"}),
         ("left[token] = 0.0", {"del left[token]"}),
@@ -119,17 +125,17 @@ def sample_cases(rng):
         return Case(Probe(model, n_tokens, decimals), ids, *args, seed, label=label, **settings)
 
     return [
-        case(5, 12, "no filter", 6),
-        case(30, 12, "a temperature", 4, temperature=1.7),
-        *(case(30, 12, "top-k", 4, top_k=k) for k in (4, 1)),
-        case(30, 9, "ties in top-k", 3, top_k=3, decimals=0),
-        case(3, 12, "k above the vocabulary", 3, top_k=50),
-        case(30, 12, "top-p", 4, top_p=0.8),
-        case(30, 12, "p = 0", 2, top_p=0.0),
-        case(30, 12, "all settings", 4, temperature=2.5, top_k=8, top_p=0.7),
-        case(30, 5, "texts that end", 40, eos=2),
-        case(1, 4, "a single text that ends", 40, eos=1),
-        case(4, 12, "no new token", 0),
+        case(5, 12, "no filter: one generator; in each step one multinomial of the softmax", 6),
+        case(30, 12, "a temperature: logits / temperature", 4, temperature=1.7),
+        *(case(30, 12, "top-k: each row has its own k-th", 4, top_k=k) for k in (4, 1)),
+        case(30, 9, "ties in top-k: all that equal the k-th stay", 3, top_k=3, decimals=0),
+        case(3, 12, "k above the vocabulary: all stay", 3, top_k=50),
+        case(30, 12, "top-p: each row has its own nucleus, with what crosses p", 4, top_p=0.8),
+        case(30, 12, "p = 0: the likeliest of each row stays", 2, top_p=0.0),
+        case(30, 12, "temperature, top-k, top-p", 4, temperature=2.5, top_k=8, top_p=0.7),
+        case(30, 5, "an eos that was DRAWN ends a row; draw for all until ALL ended", 40, eos=2),
+        case(1, 4, "a single text that ends: stop after its eos", 40, eos=1),
+        case(4, 12, "no new token: the prompts come back", 0),
     ]
 
 
@@ -151,7 +157,8 @@ SAMPLE = Task(
         ("        cut[:, -1] = False\n", "", "p = 0 cuts every token: the likeliest always stays"),
         ("cut.scatter(-1, order, cut)", "cut",
          "cut is in the order of the sorted logits, not of the ids"),
-        ("        tokens[ended] = eos\n", {""}),
+        ("        tokens[ended] = eos\n", {""}), ("[:, -1:]", "[:, -1:].min()",
+         "top-k: this is the smallest k-th logit of ALL rows; each row has its own"),
         ("        tokens[ended]", "        tokens = torch.multinomial(logits.softmax(-1), 1, "
          "generator=generator)\n        tokens[ended]", "ONE call of multinomial in each step"),
     ])  # fmt: skip

@@ -8,7 +8,9 @@ from grader.checks import Case, Close, Probe, Task, between
 
 
 def a_script(task):
-    """Some settings need others, and some are refused."""
+    """Some settings need others, and some are refused; or all have one given result."""
+    if "result" in task:
+        return task["result"]
     if task["k"] < 0 or (task["beams"] == 1 and task["penalty"]):
         raise ValueError("not possible")
     result = [task["prompt"] * task["n"]]
@@ -17,23 +19,20 @@ def a_script(task):
     return result + ([task["beams"], task["penalty"]] if task["beams"] > 1 else [])
 
 
-def a_mute_script(task):
-    """It returns nothing, whatever it is told."""
-
-
 TASK = {"prompt": "ab", "n": 2, "draw": True, "seed": 5, "k": 9, "beams": 1, "penalty": 0}
 CHANGES = {"seed": 6, "penalty": 2, "prompt": "b", "k": 1, "draw": False, "beams": 4, "n": 3}
 SILENT = Task(
     grade_id="silent", entry="silent_pairs", cases=lambda rng: [
-        Case(Probe(script), TASK | {"seed": between(rng, 9, 99), "beams": n}, changes, label=label)
-        for script, n, changes, label in (
-            (a_script, 1, CHANGES, "a script that refuses"),
-            (a_script, 1, dict(reversed(CHANGES.items())), "another order of the changes"),
-            (a_script, 2, CHANGES | {"k": -1}, "beams, and a refused value"),
-            (a_script, 1, {"k": 7, "n": 2, "seed": 1}, "changes that change nothing"),
-            (a_script, 1, {}, "no changes"),
-            (a_mute_script, 1, {"seed": 1, "n": 3}, "a script that returns None"))],
-    misconceptions=[
+        Case(Probe(a_script), TASK | {"seed": between(rng, 9, 99)} | own, changes, label=label)
+        for own, changes, label in (
+            ({}, {"k": 7, "n": 2, "seed": 1}, "a first setting that changes nothing counts, too"),
+            ({}, CHANGES, "a script that refuses: leave out only what is refused"),
+            ({}, dict(reversed(CHANGES.items())), "another order: that of `changes`"),
+            ({"beams": 2}, CHANGES | {"k": -1}, "a value that is always refused"),
+            ({"k": -1}, CHANGES, "a task that is refused as it is: don't run it"),
+            ({}, {}, "no changes, no pairs"),
+            *(({"result": result}, {"seed": 1, "n": 3}, "an empty result is no refusal")
+              for result in (None, "")))], misconceptions=[
         ("before = run(one)", {"run(one)\n            before = run(task)"}),
         ("run(one | {second", "run(task | {second", "FIRST stays changed with second"),
         ("    continue  #", "    before = None  #", "    pass",
@@ -41,51 +40,60 @@ SILENT = Task(
          "second))"}),
         ("       pass", {"       found.append((first, second))": "",
          "       break": "a pair that is refused ends the search for this first setting"}),
-        ("continue  #", "break  #", "a refusal of one first ends the search; go on with the next"),
+        ("continue  #", "break  #", "a refused first setting ends the search; try the next one"),
         ("continue  # refused: there is nothing to compare with",
-         "before = None\n        if before is None:\n            continue", "None is no refusal"),
+         "before = None\n        if before is None:\n            continue", "None is a result"),
         ("!= first and", "> first and", "(a, b) and (b, a) are two pairs: try both"),
         ("second != first and ", {""}),
         ("(first, second)", "(second, first)", "first is changed first"),
     ])  # fmt: skip
 
-ENDS = ["", "a", "aa", "\nUse", "it ends.\n", "aabaaba", "abababab"]
-STOPS = [["bc", "aab"], ["\nUser", "\n\n"], ["aba!", "b\n#"], ["abab#", "xx"], ["b"], []]
+ENDS = ["", "a", "aa", "\nUse", "it ends.\n", "aabaaba", "abababab", "so aab"]
+STOPS = {
+    "one stop string: all of its beginnings, not the whole": [["abab#"], ["aab"], ["b"]],
+    "no stop strings": [[]],
+    "several stop strings: for each all of ITS beginnings, as long as it is; then the longest":
+        [["bc", "aab"], ["\nUser", "\n\n"], ["aba!", "b\n#"], ["x", "abab#"], ["b!", "aab#"]],
+    "characters such as . and [ mean themselves: don't use a regular expression":
+        [["..s.", "[a]"], ["\\n", "*?"], ["i.n", ".."]]}  # fmt: skip
 WAITS = Task(
     grade_id="waits", cases=lambda rng: [
-        *(Case(text, stops, label="a text and its stops") for text in ENDS for stops in STOPS
-          if not any(stop in text for stop in stops)),
-        Case("so aab", ["b!", "aab#"], label="two stops of which both may begin"),
-    ], misconceptions=[
+        Case(text, stops, label=label) for label, lists in STOPS.items() for stops in lists
+        for text in ENDS if not any(stop in text for stop in stops)], misconceptions=[
         ("max((", {"min(("}), ("for stop in stops for", {"for stop in stops[:1] for"}),
         ("max((", "next((", "range(1, len(stop))", "range(len(stop))[:0:-1]", "default=0", {"0"}),
         ("if text.endswith(start)", {"if len(start) <= len(text)"}),
         ("text.endswith(start)", {"text == start": "",
          "start.startswith(text[-len(start) :])": "no more can wait than the text has"}),
         ("(1, len(stop))", {"(1, min(2, len(stop)))": "",
-         "(1, len(stops[0]))": "each stop string has a length of its own"}),
+         "(1, len(stops[0]))": "each stop string has its own length",
+         "(1, min(map(len, stops)))": "the shortest is no limit for the other stop strings"}),
         (", default=0)", ", default=None)", "where nothing waits, the answer is 0"),
     ])  # fmt: skip
 
 STOP = Task(
     grade_id="stop", entry="shown", cases=lambda rng: [
+        Case(["one", " two", "\n"], [], label="no stop strings: show each piece, and then the end"),
+        Case([], ["STOP"], label="no pieces: only the last entry"),
         Case(["A:", " 4", "2", ".\n", "Q", ":", " 1"], ["\nQ:"], label="a stop in three pieces"),
-        Case(["A: 42\nQ: 1", " + 1"], ["Q:", "\n"], label="two stops in one piece"),
-        Case(["x", "abcd y"], ["bc", "abcd"], label="a stop inside another"),
-        Case(["##", "#", " x", " #", "##", "END", "y"], ["###E"], label="a false start of a stop"),
-        Case(["aa", "", "aa", "ab", "a"], ["aab"], label="a shorter end that is a beginning too"),
-        Case(["so", " it", " ends", "\n"], ["\n\n", "STOP"], label="only a beginning of a stop"),
-        Case(["one", " two", "\n"], [], label="no stop strings"),
-        Case([], ["STOP"], label="no pieces"),
-        Case(["one", " END two"], ["STOP", "END"], label="one of two stops"),
+        Case(["one", " END two"], ["STOP", "END"], label="only one of two stops is in the text"),
+        Case(["so END s", "o END"], ["END", "so?"], label="text in front of the stop is shown"),
+        Case(["A: 42\nQ: 1", " + 1"], ["Q:", "\n"], label="two stops: the first in the text"),
+        Case(["x", "abcd y"], ["bc", "abcd"], label="a stop inside another: which BEGINS first?"),
+        Case(["Q. END x END y"], ["END"], label="a stop twice in one piece: its FIRST place"),
+        Case(["so.", ".x[E] ", "[E", "ND", "]"], ["[END]", "..."], label="[ and . mean themselves"),
+        Case(["##", "#", " x", " #", "##", "END", "y"], ["###E"], label="a false start is shown"),
+        Case(["aa", "", "aa", "ab", "a"], ["aab"], label="an empty piece, and a's that may wait"),
+        Case(["so", " it", " ends", "\n"], ["\n\n", "STOP"], label="at the end, show what waits"),
         Case(["".join(rng.choice(list("abab\n"), size=n)) for n in rng.integers(0, 4, size=20)],
-             ["abba", "b\n\na"], label="a longer text"),
+             ["abba", "b\n\na"], label="a longer text: look for stops in all that was not shown"),
     ], misconceptions=[
         ("waiting + piece", "piece", "len(text) - waits(text, stops)", {"len(text)"}),
         ("text[: min(found)]", "text[len(waiting) : min(found)]", "text[:cut]", "piece",
          "text[cut:]", "text", "[*result, waiting]", {'[*result, ""]'}),
         ("[:cut]", "[: cut - len(text)]", "[cut:]", {"[cut - len(text) :]"}),
-        ("text.find(stop) for", {"text.find(stop) + len(stop) for"}),
+        ("text.find(stop) for", {"text.find(stop) + len(stop) for": "", "text.rfind(stop) for":
+         "a stop string that is there twice counts at its FIRST place: find, not rfind"}),
         ("[*result, waiting]", {'[*result, ""]', "[*result, waiting] if waiting else result"}),
         ("[*result, text[: min(found)]]",
          {"[*result, text[: min(found)]] if min(found) else result": "",
@@ -107,13 +115,16 @@ def logprob_cases(rng):
 
     extreme = [[1000.0, 998.0, 0.0, -math.inf], [-900.0, 100.0, 99.0, 98.0], [0.0] * 4, [0.0] * 4]
     return [
-        drawn(6, 1, 4, 3, "the likeliest, the unlikeliest, and others"),
-        drawn(4, 3, 3, 10, "n above the vocabulary"),
-        Case(extreme[:3], [1, 1, 0], 1, 3, label="logits far apart"),
-        Case([[7.0, 0.0, -1.0]] * 3, [1, 0, 0], 1, 2, label="nearly certain tokens"),
-        Case(extreme[:3], [0, 3, 1], 1, 4, label="an impossible token"),
-        Case(extreme, [0, 2, 1, 3], 3, 2, label="equal logits"),
-    ]
+        drawn(6, 1, 2, 9, "a short text behind a prompt of one token"),
+        drawn(6, 3, 4, 6, "a longer prompt: row prompt_len - 1 is the first that counts"),
+        drawn(6, 1, 4, 3, "top has the n likeliest, whether the token is among them or not"),
+        drawn(4, 3, 3, 10, "n above the vocabulary: all tokens"),
+        Case(extreme[:3], [1, 1, 0], 1, 3, label="logits far apart: take each row's OWN largest "
+             "logit out of its sum, and no log of a probability"),
+        Case([[7.0, 0.0, -1.0]] * 3, [1, 0, 0], 1, 2, label="nearly certain: double precision"),
+        Case(extreme[:3], [0, 3, 1], 1, 4, label="an impossible token: its log p is -inf"),
+        Case(extreme, [0, 2, 1, 3], 3, 2, label="equal logits: the smaller id comes first"),
+    ]  # fmt: skip
 
 
 LOGPROBS = Task(
@@ -123,9 +134,10 @@ LOGPROBS = Task(
          "math.exp(x - log_sum) for": "these are probabilities: take their logarithms"}),
         ("sorted(range(len(row)), key=lambda i: -row[i])",
          {"[row.index(x) for x in sorted(row, reverse=True)]"}),
-        ("        log_probs = [", "        import numpy as np\n\n        log_sum = "
-         "float(np.float32(log_sum))\n        log_probs = [",
-         "single precision is too coarse: dtype=torch.float64"),
+        ("        log_probs = [", {"        import numpy as np\n\n        log_sum = float("
+         "np.float32(log_sum))\n        log_probs = ["}),
+        ("in best]", "in (best if token in best else [*best, token])]",
+         "top has the n likeliest and no more: the token itself need not be among them"),
         ("[x - log_sum for x in row]", {"row"}), ("log_probs[token]", {"log_probs[best[0]]"}),
         ("max(row)", "max(map(max, logits))", "take each row's OWN largest logit out of its sum"),
     ])  # fmt: skip
@@ -140,11 +152,11 @@ def call(rng, n_tokens, slow=1.0):
 LATENCY = Task(
     grade_id="latency", entry="latencies", compare=Close(), cases=lambda rng: [
         Case([call(rng, *each) for each in calls], label=label) for calls, label in (
-            (((9, 5), (3,), (20, 2), (8,)), "several calls"),
-            (((4, 9), (1,), (7,)), "a call with one token"),
-            (((4, 9), (5,)), "a single call"),
-            (((4, 0.1), (5,), (3,), (9, 3)), "a warm-up that is fast"),
-            (((4, 9), (1,), (1,)), "no call with two tokens"))], misconceptions=[
+            (((4, 9), (5,)), "a single call behind the warm-up"),
+            (((4, 0.1), (5,), (3,), (9, 3)), "a warm-up that is fast: leave out the FIRST call"),
+            (((9, 5), (3,), (20, 2), (8,)), "several calls: means over all TTFTs, all intervals"),
+            (((4, 9), (1,), (7,)), "a call with one token: it has a TTFT and no interval"),
+            (((4, 9), (1,), (1,)), "no call with two tokens: None"))], misconceptions=[
         ("calls[1:]", {"calls"}), ("len(times) - 2", {"len(times) - 1"}),
         ("sum(first) / len(first)", '__import__("statistics").median(first)',
          "ttft_ms is the mean, not the median"),
@@ -165,54 +177,54 @@ LATENCY = Task(
 
 def use_stream(answer, pieces, writes, stops, max_new_tokens, end_id):
     """What was shown and which calls were made, in their order."""
-    log = []
+    from types import SimpleNamespace
 
-    class Model:
-        def prefill(self, prompt_ids):
-            return self.logits(["prefill", *prompt_ids])
+    log, prompt = [], [4, 1]
 
-        def decode(self, token_id):
-            return self.logits(["decode", token_id])
+    def logits(*call):
+        log.append(list(call))
+        next_id = (writes + [1] * 99)[sum(isinstance(entry, list) for entry in log) - 1]
+        return [-0.5 + 0.25 * (i == next_id) for i in range(len(pieces))]
 
-        def text(self, token_ids):
-            return b"".join(bytes(pieces[i]) for i in token_ids).decode(errors="replace")
-
-        def logits(self, call):
-            log.append(call)
-            next_id = (writes + [1] * 99)[sum(isinstance(entry, list) for entry in log) - 1]
-            return [-0.5 + 0.25 * (i == next_id) for i in range(len(pieces))]
-
-    prompt = [4, 1]
-    for piece in answer.stream(Model(), prompt, stops, max_new_tokens, end_id):
+    model = SimpleNamespace(
+        prefill=lambda prompt_ids: logits("prefill", *prompt_ids),
+        decode=lambda token_id: logits("decode", token_id),
+        text=lambda ids: bytes(x for i in ids for x in pieces[i]).decode(errors="replace"),
+    )
+    for piece in answer.stream(model, prompt, stops, max_new_tokens, end_id):
         if log and isinstance(log[-1], str):
             log[-1] += piece
         elif piece:
             log.append(piece)
-    return log if prompt == [4, 1] else [*log, prompt]
+    if prompt != [4, 1]:
+        raise ValueError("stream changes prompt_ids: work on a copy")
+    return log
 
 
-WORDS = [list(word) for word in b"<end>|Hi|\xf0\x9f|\xa6\x8a|.|\nUs|er: |e|aa|ab|".split(b"|")]
+WORDS = [*map(list, b"<end>|Hi|\xf0\x9f|\xa6\x8a|.|\nUs|er: |e|aa|ab||a.\nUser".split(b"|"))]
 STREAM = Task(
     grade_id="stream", drive=use_stream, cases=lambda rng: [
         Case(WORDS, writes, stops, max_new_tokens, 0, label=label)
         for writes, stops, max_new_tokens, label in (
-            ([1, 10, 4, 7, 0], [], 9, "an end token"),
+            ([1, 10, 4, 7, 0], [], 9, "an end token: neither shown nor sent to the model"),
             ([0], ["Hi"], 9, "an end token at once"),
-            ([1, 2, 3, 4, 0], ["!"], 9, "half a character"),
-            ([1, 2, 3, 7], [], 2, "cut within a character"),
+            ([7] * 9, [], between(rng, 1, 7), "max_new_tokens: no call after the last token"),
+            ([1, 2, 3, 4, 0], ["!"], 9, "half a character waits until it is whole"),
+            ([1, 2, 3, 7], [], 2, "the text is over within a character: show what waits, \ufffd"),
             ([1, 2, 1, 4, 0], [], 9, "a half that stays one: only at the END it waits"),
             ([1, 5, 6, 4], ["\nUser"], 9, "a stop string across tokens"),
-            ([1, 5, 7, 4, 0], ["\nUser"], 9, "a false start"),
-            ([8, 8, 9, 1], ["aab"], 9, "a shorter beginning"),
-            ([1, 4, 5, 5, 0], ["\nUs\nUser"], 9, "an end token while text waits"),
-            ([1, 7, 4, 4], ["..."], 4, "the last token while text waits"),
-            ([7, 6, 1, 1], ["r", "ee"], 9, "two stop strings"),
-            ([7] * 9, [], between(rng, 1, 7), "a length"))], misconceptions=[
+            ([1, 5, 7, 4, 0], ["\nUser"], 9, "a false start of a stop string is shown"),
+            ([7, 11, 1], ["\nUser", "r"], 9, "text and a stop in one token: show what is in front"),
+            ([8, 8, 9, 1], ["aab"], 9, "of aaa the first a is certain, and shown before the stop"),
+            ([1, 4, 5, 5, 0], ["\nUs\nUser"], 9, "an end token while text waits: show it"),
+            ([1, 7, 4, 4], ["..."], 4, "the last token while text waits: show it"),
+            ([7, 6, 1, 1], ["r", "ee"], 9, "two stop strings: the first in the TEXT"))],
+    misconceptions=[
         ("model.text(ids)\n        if", "model.text([token])\n        if",
          "text[n_read:], len(text)", "text, 0", " + model.text(ids)[n_read:]", {""}),
-        ('if not text.endswith("\\ufffd")', {"if True"}),
-        ("            break\n        ids",
-         {"            max_new_tokens = 1 + len(ids)\n        ids"}),
+        ('if not text.endswith("\\ufffd")', {"if True": "", 'if "\\ufffd" not in text': "wait "
+         "only while the half character is at the END of the text: it may stay one"}),
+        ("    break\n        ids", {"    max_new_tokens = 1 + len(ids)\n        ids"}),
         ("token == end_id", {"False": "end_id is ignored: the text ends with it",
          "token == end_id and ids": "the very first token may be the end token"}),
         ("yield waiting + model.text(ids)[n_read:]", {"return"}),
@@ -220,6 +232,8 @@ STREAM = Task(
         ("                return\n", "                stops = []\n",
          "a stop string ends the text, and the calls"),
         ("min(found)", "found[0]", "the stop that begins first in the TEXT counts"),
+        ("                yield waiting[: min(found)]\n", "",
+         "the text in front of the stop string is shown, too"),
         ("if len(ids) == max", "logits = model.decode(token)\n        if len(ids) == max",
          "            break\n        logits = model.decode(token)", "            break",
          "the last token went through the model, too"),

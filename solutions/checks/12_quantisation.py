@@ -5,30 +5,43 @@ import struct
 from grader.checks import Case, Close, Task, between, normal
 
 CLOSE = Close(rtol=1e-6, atol=1e-9)
+WITH_INTS = Close(rtol=1e-6, atol=1e-9, exact=True)
 
 
 def numbers(rng, n, size=1.0):
     return rng.normal(0, size, n).tolist()
 
 
+def use_quantise(answer, *given):
+    integers, scales = answer.quantise(*given)
+    return {"integers": integers, "scales": [float(scale) for scale in scales]}
+
+
 GROUPS = Task(
-    grade_id="groups", entry="quantise", compare=CLOSE, cases=lambda rng: [
-        *(Case(numbers(rng, 24), bits, 8) for bits in (8, 4, 3)),
-        Case([-abs(x) for x in numbers(rng, 12)], 8, 4, label="only negative numbers"),
+    grade_id="groups", entry="quantise", compare=WITH_INTS, drive=use_quantise, cases=lambda rng: [
+        Case([abs(x) for x in numbers(rng, 8)], 8, 4, label="positive numbers: round to ints"),
+        Case([-abs(x) for x in numbers(rng, 12)], 8, 4, label="only negative numbers: the largest "
+             "by its SIZE decides"),
+        Case([0.3, -200.0, 90.0, 0.2, 0.1, -0.25], 5, 3, label="the largest number is negative"),
         Case([*numbers(rng, 10), 60.0], 8, 4, label="a last group that is shorter"),
-        Case([*numbers(rng, 4), 0.0, 0.0, 0.0, 0.0], 4, 4, label="a group of zeros"),
-        Case([2.5, -2.5, 0.5, -0.5, 9.0], 4, 4, label="a group whose sum is 0, not of zeros"),
-        Case([0.3, -200.0, 90.0, 0.2, 0.1, -0.25], 5, 3, label="an outlier"),
         Case(numbers(rng, 5), 8, 100, label="a group larger than the list"),
-        Case([1.0, -0.4, 0.3], 2, 2, label="two bits"),
+        Case([1.0, -0.4, 0.3], 2, 2, label="two bits: the largest integer is 1"),
+        Case([*numbers(rng, 4), *[0.0] * 4, 0.5], 4, 4, label="zeros behind another group: their "
+             "scale is 1.0, and no other group's"),
+        Case([2.5, -2.5, 0.5, -0.5, 9.0], 4, 4, label="a group whose sum is 0, not of zeros"),
         Case([1e-9, -3e-13, 2e-12, 1e-30], 4, 2, label="very small numbers, which are not 0"),
+        *(Case(numbers(rng, 24), bits, 8, label="several groups: each has its own scale, numbers "
+               "of both signs are rounded to the nearest") for bits in (8, 4, 3)),
     ], misconceptions=[
         ("(bits - 1) - 1", {"(bits - 1)"}),
         ("2 ** (bits - 1) - 1", "2**bits - 1",
          "half of the integers are for negative numbers: the largest is 2^(bits - 1) - 1"),
         ("max(abs(x) for x in group)", {"max(group)", "max(abs(x) for x in numbers)"}),
-        ("round(x / scale)", {"int(x / scale)": "", "int(x / scale + 0.5)": "int() cuts towards 0, "
-         "so + 0.5 rounds negative numbers up: round"}),
+        ("if largest > 0 else 1.0", "if largest > 0 else (scales or [1.0])[-1]",
+         "a group of zeros has the scale 1.0 and not that of the group before it"),
+        ("round(x / scale)", {"int(x / scale)": "", "round(x / scale, 0)": "",
+         "int(x / scale + 0.5)": "int() cuts towards 0, so + 0.5 rounds negative numbers up: "
+         "round"}),
         ("len(numbers), group_size)", {"len(numbers) - group_size + 1, group_size)"}),
         ("largest / levels if largest > 0 else 1.0", "largest / levels",
          "a group of zeros has the scale 1.0: nothing can be divided by 0"),
@@ -42,24 +55,27 @@ def byte_cases(rng):
         return Case(n_rows, row_len, bits, group_size, minimum, entry="packed_bytes", label=label)
 
     matrices = [(between(rng, 20, 90), 32 * between(rng, 1, 9)) for _ in range(3)]
-    speed = {"entry": "tokens_per_s", "label": "tokens per second"}
     return [
-        *(case(64 * between(rng, 1, 9), bits, 32, m) for bits in (4, 8) for m in (False, True)),
-        case(100, 4, 32, False, "a last group that is shorter"),
-        case(9, 3, 3, False, "groups that end inside a byte"),
-        case(37, 3, 64, True, "a row shorter than a group"),
+        *(case(64 * between(rng, 1, 9), bits, 32, m, f"full groups, {'with' if m else 'no'} "
+               "minimums: an int of bytes") for bits in (4, 8) for m in (False, True)),
+        case(100, 4, 32, False, "a last group that is shorter has a whole scale"),
+        case(37, 3, 64, True, "a row shorter than a group has a scale and a minimum"),
         case(1281, 4, 256, False, "many groups of 256, and one number more"),
-        case(33, 3, 16, False, "a row that ends inside a byte"),
-        Case(matrices, 4, 32, True, 1e6, 0.0, **speed),
-        Case(matrices, 8, 64, False, 2e5, 0.25, **speed),
-        Case([(3, 41)], 3, 16, False, 1e3, 0.01, **speed),
-    ]
+        case(9, 3, 3, False, "groups that end inside a byte: no gap between groups"),
+        case(33, 3, 16, False, "a row that ends inside a byte: EACH row is rounded up"),
+        *(Case(*given, entry="tokens_per_s", label=f"tokens per second: {label}") for label, given
+          in (("all matrices, with minimums", (matrices, 4, 32, True, 1e6, 0.0)),
+              ("one overhead for all matrices", (matrices, 8, 64, False, 2e5, 0.25)),
+              ("a single matrix", ([(3, 41)], 3, 16, False, 1e3, 0.01)))),
+    ]  # fmt: skip
 
 
 BYTES = Task(
-    grade_id="bytes", entry=("packed_bytes", "tokens_per_s"), cases=byte_cases, compare=CLOSE,
-    misconceptions=[
-        ("math.ceil(row_len * bits / 8)", "row_len * bits", "these are bits: a byte has 8 of them"),
+    grade_id="bytes", entry=("packed_bytes", "tokens_per_s"), compare=WITH_INTS,
+    cases=byte_cases, misconceptions=[
+        ("math.ceil(row_len * bits / 8)", {
+         "row_len * bits": "these are bits: a byte has 8 of them", "float(-(-row_len * bits // 8))":
+         "the bytes are a float: make them an int, with math.ceil"}),
         (" + 2 * numbers * n_groups", {""}), ("2 if minimum else 1", {"1"}),
         ("math.ceil(row_len / group_size)", {"1": "each GROUP of a row has a scale, not each row",
          "row_len // group_size": "a last group that is shorter has a scale as well: round up",
@@ -84,10 +100,12 @@ def blocks(rng, n):
 
 READ_Q4_0 = Task(
     grade_id="read-q4-0", compare=CLOSE, cases=lambda rng: [
-        *(Case(blocks(rng, n)) for n in (1, 2, 5)),
-        Case([*struct.pack("<e", 1.0), *range(16)], label="upper halves of 0"),
-        Case([0, 0, *[255] * 16], label="a scale of 0"),
-        Case([], label="no block"),
+        Case(blocks(rng, 1), label="one block: 16 lower halves, 16 upper ones, d * (q - 8)"),
+        Case([*struct.pack("<e", 1.0), *range(16)], label="upper halves of 0: their weight is -8d"),
+        Case([0, 0, *[255] * 16], label="a scale of 0: all weights are 0"),
+        Case([], label="no block: an empty list"),
+        *(Case(blocks(rng, n), label="several blocks: each has its own scale, and all its 32 "
+               "weights come before the next block's") for n in (2, 5)),
     ], misconceptions=[
         ("[byte & 15 for byte in block[2:]] + [byte >> 4 for byte in block[2:]]",
          {"[n for byte in block[2:] for n in (byte & 15, byte >> 4)]",
@@ -97,7 +115,7 @@ READ_Q4_0 = Task(
          "(n - 7)": "8 stands for 0, not 7"}),
         ('"<e"', '">e"', "the two bytes of the scale are in the other order: little-endian"),
         ("range(0, len(data), 18)", {"range(0, len(data[:18]), 18)"}),
-        ("block[:2])", {"bytes(data[:2]))"}),
+        ("block[:2])", {"bytes(data[:2]))": "the second block has its own scale"}),
     ])  # fmt: skip
 
 
@@ -108,12 +126,13 @@ def awq_cases(rng):
         return Case(weight, x, alphas, bits, label=label)
 
     return [
-        case(12, 20, 4, [0.0, 0.5]),
-        case(16, 16, 3, [0.25, 0.75, 1.0], "a square matrix"),
-        case(30, 24, 8, [0.5], "eight bits"),
-        case(10, 24, 4, [1.0, 0.0], "even inputs", outlier=1.0),
-        case(8, 12, 4, [], "no alpha"),
-    ]
+        case(12, 20, 4, [0.0], "alpha 0: plain rounding, a scale per row, ONE norm of all outputs"),
+        case(8, 12, 4, [], "no alpha: an empty list"),
+        case(30, 24, 8, [0.0], "eight bits: the largest integer is 2^(bits - 1) - 1"),
+        case(10, 24, 4, [1.0, 0.0], "begin each alpha with the given weight and x", outlier=1.0),
+        case(16, 16, 3, [0.25, 0.75, 1.0], "a square matrix: s belongs to columns, scales to rows"),
+        case(9, 20, 4, [0.5], "alpha 0.5: s is the MEAN absolute value of an input, to that power"),
+    ]  # fmt: skip
 
 
 AWQ = Task(
@@ -123,7 +142,7 @@ AWQ = Task(
          "this is the error of the weights; compare the OUTPUTS"),
         ("x.abs().mean(0)", {"x.mean(0)": "", "x.abs().amax(0)": "take the MEAN size of an input",
          "x.pow(2).mean(0).sqrt()": "take the mean of absolute values, not the root mean square"}),
-        ("amax(1, keepdim=True)", {"amax()": "each row has a scale of its own",
+        ("amax(1, keepdim=True)", {"amax()": "each row has its own scale",
          "amax(0, keepdim=True)": "these are scales of columns; a scale belongs to a row"}),
         ("grown.abs().amax(1", "weight.abs().amax(1",
          "the scales of the rows must be those of the matrix that is rounded, weight * s"),
@@ -134,9 +153,17 @@ AWQ = Task(
 
 def drive(answer, kind, weight, group_size, x):
     """What a packed matrix holds, and what comes out of its product."""
+    before = weight.clone()
+    parts = answer.pack(weight, group_size)
+    if not before.equal(weight):
+        raise ValueError("pack changes the weights that it gets: work on a copy")
+    held = [part.clone() for part in parts]
     if kind == "pack":
-        return [part.tolist() for part in answer.pack(weight, group_size)]
-    return answer.multiply(x, *answer.pack(weight, group_size))
+        return dict(zip(("packed", "scale", "minimum"), (p.tolist() for p in held), strict=True))
+    product = answer.multiply(x, *parts)
+    if not all(part.equal(old) for part, old in zip(parts, held, strict=True)):
+        raise ValueError("multiply changes the packed matrix that it gets: work on a copy")
+    return product
 
 
 def pack_cases(rng):
@@ -148,15 +175,16 @@ def pack_cases(rng):
         return Case(kind, weight, group_size, x, label=label)
 
     return [
-        case("pack", 3, 32, 8),
-        case("pack", 5, 48, 16),
-        case("pack", 2, 16, 16, "one group per row"),
-        case("pack", 3, 24, 8, "equal numbers", flat=True),
-        case("pack", 2, 16, 8, "small numbers, which are not equal", size=1e-5),
-        *(case("multiply", 7, 64, g, "the product") for g in (32, 4, 64)),
-        case("multiply", 1, 32, 8, "a single output"),
-        case("multiply", 4, 32, 8, "the product of equal numbers", flat=True),
-    ]
+        case("pack", 2, 16, 16, "pack, one group per row: q is (weight - min) / scale, rounded"),
+        *(case("pack", n, k, g, "pack, several groups in a row: neighbours share scale and byte")
+          for n, k, g in ((3, 32, 8), (5, 48, 16))),
+        case("pack", 3, 24, 8, "pack, a group of equal numbers: the scale is 1.0", flat=True),
+        case("pack", 2, 16, 8, "pack, small numbers, which are not equal", size=1e-5),
+        case("multiply", 1, 32, 32, "multiply, one group: a lower half, an upper half, and so on"),
+        *(case("multiply", 7, 64, g, "multiply, several rows and groups: each has its own scale")
+          for g in (32, 4, 64)),
+        case("multiply", 4, 32, 8, "multiply, a group of equal numbers", flat=True),
+    ]  # fmt: skip
 
 
 PACK = Task(
@@ -176,6 +204,9 @@ PACK = Task(
         ("torch.stack((packed & 15, packed >> 4), -1)",
          "torch.stack((packed >> 4, packed & 15), -1)",
          "multiply unpacks in another order than pack packs: the lower half is the first weight"),
+        ("torch.stack((packed & 15, packed >> 4), -1).flatten(1)",
+         "torch.cat((packed & 15, packed >> 4), 1)", "multiply puts all lower halves in front of "
+         "all upper ones: weights 2i and 2i + 1 are neighbours, so stack them on a new last axis"),
         ("minimum, highest = groups.aminmax(dim=-1)",
          "highest = groups.abs().amax(-1)\n    minimum = -highest",
          "this is the range of absmax, from -largest to largest: take minimum and maximum"),

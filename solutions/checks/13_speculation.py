@@ -7,20 +7,21 @@ def lookup_cases(rng):
     def text(n, n_kinds):
         return rng.integers(0, n_kinds, n).tolist()
 
-    drawn = [Case(text(n, 3), k, longest) for n, k, longest in
-             ((30, 4, 2), (24, 3, 3), (18, 6, 1), (40, 2, 4), (12, 9, 2), (26, 5, 3))]  # fmt: skip
     return [
-        *drawn,
-        Case([3, 8, 5, 6, 3], 3, 2, label="found at the first token"),
-        Case([2, 2, 2, 2], 4, 2, label="a place that overlaps with the ending"),
-        Case([1, 4, 1, 6, 1, 9, 9, 4, 1], 2, 2, label="a long ending far away"),
-        Case([1, 2, 3, 4, 5], 3, 3, label="nothing to be found"),
-        Case([7], 3, 2, label="a single token"),
-        Case([7, 7], 3, 2, label="two equal tokens"),
-        Case([5, 6, 1, 7, 6, 2, 5, 6], 2, 1, label="endings of one token"),
-        Case([5, 6, 7, 8, 5, 6, 7, 9, 0, 5, 6, 7], 2, 3, label="two places"),
+        Case([3, 8, 5, 6, 3], 2, 2, label="the first token of the text is a place, too"),
+        Case([3, 8, 5, 6, 3], 9, 2, label="the draft runs into the ending, and is shorter than k"),
+        Case([1, 2, 3, 4, 5], 3, 3, label="nothing occurs earlier: an empty list"),
+        Case([7], 3, 2, label="a single token: an empty list"),
+        Case([7, 7], 3, 2, label="two equal tokens: the first is a place"),
+        Case([5, 6, 1, 7, 6, 2, 5, 6], 2, 1, label="longest = 1: try no longer ending"),
+        Case([1, 4, 1, 6, 1, 9, 9, 4, 1], 2, 2, label="a long ending far away beats a near short"),
+        Case([5, 6, 7, 8, 5, 6, 7, 9, 0, 5, 6, 7], 2, 3, label="two places: the LAST counts"),
+        Case([2, 2, 2, 2], 4, 2, label="the place may overlap with the ending"),
         Case([4, 5, 4, 5], 5, 9, label="longest is longer than the text"),
-    ]
+        *(Case(text(n, 3), k, longest, label="many places: first the longest ending (at most "
+               "`longest`), then its last earlier place; at most k tokens") for n, k, longest in
+          ((30, 4, 2), (24, 3, 3), (18, 6, 1), (40, 2, 4), (12, 9, 2), (26, 5, 3))),
+    ]  # fmt: skip
 
 
 LONGEST_FIRST = "range(min(longest, len(tokens) - 1), 0, -1)"
@@ -51,18 +52,18 @@ def verify_cases(rng):
             draft[i] = choices[i] + 50
         return Case(draft, choices, between(rng, 3, 200), 0, label=label)
 
-    cases = [case(k, n, "some accepted") for k, n in ((5, 2), (6, 0), (4, 3), (7, 5))]
     return [
-        *cases,
-        case(4, 4, "all accepted"),
-        case(0, 0, "no draft"),
-        case(6, 6, "an end token among the accepted", end=2),
-        case(5, 3, "the end token in place of the wrong one", end=3),
-        case(5, 2, "an end token behind the wrong one", end=4),
+        *(case(k, n, "some accepted: they, and the model's token in place of the wrong one; the "
+               "cache lacks only the newest token") for k, n in ((5, 2), (6, 0), (4, 3), (7, 5))),
+        case(4, 4, "all accepted: the last choice is free"),
+        case(0, 0, "no draft: one token"),
+        case(5, 3, "the end token in place of the wrong one: it is a new token like others", end=3),
+        case(5, 2, "an end token behind the wrong one counts for nothing", end=4),
         case(3, 3, "the end token comes free", end=3),
-        Case([5, 0, 6], [5, 7, 6, 4], 20, 0, label="the draft ends, the model goes on"),
-        Case([5, 5, 5], [5, 5, 5, 5], 9, 5, label="another end token"),
-    ]
+        Case([5, 0, 6], [5, 7, 6, 4], 20, 0, label="only the draft has an end token: it is wrong"),
+        case(6, 6, "an accepted end token: the cache keeps only what is in FRONT of it", end=2),
+        Case([5, 5, 5], [5, 5, 5, 5], 9, 5, label="the first token ends the text: nothing follows"),
+    ]  # fmt: skip
 
 
 VERIFY = Task(
@@ -72,9 +73,9 @@ VERIFY = Task(
          "it", "past_len + len(new) - 1": "the last token of the text was in the pass, too: its "
          "key stays", "past_len + 1 + next((i for i, t in enumerate(draft) if t != choices[i]), "
          "len(draft))": "the text has ended: what was accepted behind the end token does not "
-         "stay"}),
-
-         ("        new.append(choice)\n        if token != choice or choice == end_id:\n           "
+         "stay", "past_len + len(new) + (draft[len(new) - 1 : len(new)] == [end_id] == new[-1:])":
+         "an accepted end token is not kept: the cache keeps what is in front of it"}),
+        ("        new.append(choice)\n        if token != choice or choice == end_id:\n           "
          " break", {"        if token != choice:\n            break\n        new.append(choice)\n  "
          "      if choice == end_id:\n            break"}),
         ("new.append(choice)", {"new.append(choice if token is None else token)"}),
@@ -93,21 +94,31 @@ def redraw_cases(rng):
         (x, between(rng, 0, 64) / 64, between(rng, 0, 64) / 64) for x in range(6) for _ in "123"
     ]
     edges = [(1, 0.0, 0.75), (0, 0.75, 0.0), (0, 0.75, 0.5), (3, 0.5, 0.9375), (3, 0.25, 0.4)]
+    last = "v just below 1, where rounding leaves a gap: the last token whose residual is above 0"
     return [
-        *(Case(*drawn, p, q) for drawn in grid + edges),
-        *(Case(0, 0.9, v, p, q, label="rejected") for v in (0.1, 0.4375, 0.43, 0.6, 0.99)),
-        Case(0, 0.9, 0.9999999999999999, [0.0, 0.7, 0.2, 0.1, 0.0],
-             [0.6, 0.1, 0.1, 0.0, 0.2], label="v just below 1"),
-        Case(5, 0.9, 0.9999999999999999, [0.07, 0.48, 0.22, 0.13, 0.1, 0.0],
-             [0.0, 0.0, 0.1, 0.15, 0.05, 0.7], label="v just below 1, again"),
+        *(Case(0, u, 0.2, p, q, label="accepted where u q < p") for u in (0.0, 0.5, 0.55)),
+        Case(0, 0.625, 0.9, [0.3125, 0.6875], [0.5, 0.5], label="u q is exactly p: rejected"),
+        Case(1, 0.0, 0.75, p, q, label="u = 0 and p = 0: rejected, since 0 < 0 is wrong"),
+        *(Case(0, 0.9, v, p, q, label="rejected: the residual max(p - q, 0), by ids from the left; "
+               "v at an end: the next interval has it") for v in (0.1, 0.4375, 0.43, 0.6, 0.99)),
         Case(1, 0.3, 0.5, [0.5, 0.25, 0.25], [0.0, 1.0, 0.0], label="all of q on one token"),
+        Case(0, 0.9, 0.9999999999999999, [0.0, 0.7, 0.2, 0.1, 0.0],
+             [0.6, 0.1, 0.1, 0.0, 0.2], label=last),
+        Case(5, 0.9, 0.9999999999999999, [0.07, 0.48, 0.22, 0.13, 0.1, 0.0],
+             [0.0, 0.0, 0.1, 0.15, 0.05, 0.7], label=last),
+        *(Case(*drawn, p, q, label="accepted if u q < p, else redrawn from max(p - q, 0) / its sum")
+          for drawn in grid + edges),
     ]  # fmt: skip
 
 
 REDRAW = Task(
     grade_id="redraw", entry="next_token", cases=redraw_cases, misconceptions=[
-        ("[max(a - b, 0.0) for a, b in zip(p, q, strict=True)]", "list(p)",
-         "drawn from p after a rejection: tokens that the drafter likes come out too often"),
+        ("[max(a - b, 0.0) for a, b in zip(p, q, strict=True)]", {
+         "list(p)": "drawn from p after a rejection: tokens that the drafter likes come out too "
+         "often", "[a * (i != token) for i, a in enumerate(p)]": "drawn from p without the "
+         "rejected token: take the residual max(p - q, 0)"}),
+        ("enumerate(residual) if weight > 0]", "sorted(enumerate(residual), key=lambda pair: "
+         "-pair[1]) if weight > 0]", "the order is that of the ids, not from the likeliest on"),
         (" / sum(residual)", {"": "", " / (q[token] - p[token])": "divide by the residual's sum, "
          "which is q - p of the token only if no other token has q > p"}),
         ("max(a - b, 0.0)", {"abs(a - b)": "where q > p the residual is 0",
@@ -127,18 +138,23 @@ def price_cases(rng):
     def case(alpha, n, slope, draft_cost, label=""):
         return Case(alpha, [1 + slope * r for r in range(n)], draft_cost, label=label)
 
-    drawn = [case(float(rng.uniform(0.3, 0.95)), 9, float(rng.uniform(0, 0.3)),
-                  float(rng.uniform(0, 0.2))) for _ in range(5)]  # fmt: skip
+    drawn = [[float(rng.uniform(*ends)) for ends in ((0.3, 0.95), (0, 0.3), (0, 0.2))]
+             for _ in range(5)]  # fmt: skip
     return [
-        *drawn,
-        case(1.0, 6, 0.0, 0.0, "everything is accepted"),
-        case(0.0, 6, 0.0, 0.0, "nothing is accepted, nothing costs"),
-        case(0.6, 8, 0.0, 0.1, "free rows"),
-        case(0.8, 8, 0.02, 0.05, "cheap rows"),
-        case(0.3, 6, 0.4, 0.2, "it loses"),
+        case(0.7, 1, 0.0, 0.0, "only one row: k = 0"),
+        case(1.0, 6, 0.0, 0.0, "everything is accepted: k + 1 tokens; do not divide by 1 - alpha"),
+        case(0.0, 6, 0.0, 0.0, "nothing is accepted, nothing costs: the smallest k"),
+        case(0.3, 6, 0.4, 0.2, "it loses: k = 0, speed-up 1"),
+        case(0.6, 8, 0.0, 0.1, "free rows: each of k drafted tokens costs draft_cost"),
+        case(0.8, 8, 0.02, 0.05, "cheap rows: row_costs[k] is the pass of k + 1 rows"),
         Case(0.9, [1.0, 1.05, 1.1, 2.9, 3.0, 3.1], 0.01, label="a jump in the costs"),
-        Case(0.95, [1.0, 2.0, 2.0, 2.1, 2.15], 0.0, label="dear at first"),
-        case(0.7, 1, 0.0, 0.0, "only one row"),
+        Case(0.95, [1.0, 2.0, 2.0, 2.1, 2.15], 0.0, label="dear at first: look at ALL k"),
+        *(
+            case(
+                alpha, 9, slope, cost, "(1 + alpha + ... + alpha^k) / (row_costs[k] + k draft_cost)"
+            )
+            for alpha, slope, cost in drawn
+        ),
     ]
 
 
@@ -168,14 +184,15 @@ def tree_cases(rng):
         return [rng.integers(3, 3 + n_kinds, size).tolist() for size in sizes]
 
     return [
-        *(Case(drafts(n, 4, 2), past) for n, past in ((5, 3), (6, 1), (4, 7))),
-        Case(drafts(4, 3, 3), 0, label="no cached positions"),
-        Case([[5, 6, 7, 8]], 2, label="a single draft"),
-        Case([[5], [6], [7]], 4, label="drafts of one token"),
-        Case([[5, 6, 7], [8, 6, 7]], 1, label="equal tokens behind different beginnings"),
-        Case([[5, 6], [5, 6], [5]], 1, label="the same draft twice"),
-        Case([[4, 5, 4, 5], [5, 4, 5], [4, 4]], 2, label="few different tokens"),
-    ]
+        Case([[5, 6, 7, 8]], 2, label="a single draft: causal, behind the past"),
+        Case([[5], [6], [7]], 4, label="drafts of one token: all at one position"),
+        Case([[5, 6, 7, 8], [5, 6, 9, 8]], 1, label="share ALL tokens up to the first difference"),
+        Case([[5, 6], [5, 6], [5]], 1, label="the same draft twice: no new node"),
+        Case([[5, 6, 7], [8, 6, 7]], 1, label="equal tokens behind unequal ones are not shared"),
+        Case([[4, 5, 4, 5], [5, 4, 5], [4, 4]], 2, label="few different tokens: compare ways"),
+        *(Case(drafts(n, length, kinds), past, label="several drafts: nodes, positions, mask")
+          for n, length, kinds, past in ((4, 3, 3, 0), (5, 4, 2, 3), (6, 4, 2, 1), (4, 4, 2, 7))),
+    ]  # fmt: skip
 
 
 ANCESTORS = "int(line[: len(other)] == other)"
@@ -216,9 +233,14 @@ def use_generate(answer, seed, size, prompt, n_new, k, end):
         return scores
 
     def guess(text):
+        if list(text[: len(prompt)]) != prompt:
+            raise ValueError("draft gets ALL tokens so far, with those of the prompt in front")
         return [(text[-1] + 1 + i) % size for i in range(k - len(text) % 2)]
 
+    before = list(prompt)
     made = answer.generate(forward, prompt, n_new, guess, end)
+    if prompt != before:
+        raise ValueError("generate changes the prompt that it gets: work on a copy")
     return {"tokens": made, "passes": len(widths), "widest": max(widths[1:], default=0)}
 
 
@@ -228,13 +250,15 @@ def generate_cases(rng):
         return Case(between(rng, 0, 99), size, prompt, n_new, k, end, label=label)
 
     return [
-        *(case(n, 40, k, f"{k} drafted tokens") for n, k in ((5, 4), (9, 2), (1, 6))),
-        case(4, 25, 1, "drafts that may be empty"),
-        case(6, 1, 3, "a single new token"),
-        *(case(5, 7 + n, 5, "a limit within a pass") for n in range(4)),
-        *(case(5, 60, 4, "a text that ends", end=end, size=9) for end in range(4)),
-        Case(4, 11, [2, 3, 2], 20, 3, 2, label="the end token in the prompt"),
-    ]
+        case(6, 1, 3, "a single new token: one pass"),
+        case(4, 25, 1, "drafts that may be empty: then a pass of one row"),
+        *(case(n, 40, k, f"{k} drafted tokens: keep all that are right, and as few passes as that "
+               "allows") for n, k in ((5, 4), (9, 2), (1, 6))),
+        *(case(5, 7 + n, 5, "a limit within a pass: cut there") for n in range(4)),
+        *(case(5, 60, 4, "end_id ends the text, within a pass as well", end=end, size=9)
+          for end in range(4)),
+        Case(4, 11, [2, 3, 2], 20, 3, 2, label="an end token in the prompt does not count"),
+    ]  # fmt: skip
 
 
 GENERATE = Task(

@@ -8,8 +8,11 @@ BATCHING = Task(
     cases=lambda rng: [
         Case(rng.integers(1, 30, n).tolist(), n_slots, entry=entry, label=f"{entry}: {label}")
         for n, n_slots, label in (
-            (11, 3, "three slots"), (14, 4, "four slots"), (8, 4, "full batches"),
-            (5, 1, "one slot"), (2, 5, "more slots than requests"), (0, 3, "an empty queue"))
+            (5, 1, "one slot: one after another"), (0, 3, "an empty queue: 0 and 0"),
+            (2, 5, "more slots than requests: slots that never had one are idle"),
+            (8, 4, "full batches; the last request started need not end last"),
+            (11, 3, "three slots: the first FREE one takes the next request, in the queue's order"),
+            (14, 4, "four slots: the first FREE one takes the next request, in the queue's order"))
         for entry in ("static_batching", "continuous_batching")],
     misconceptions=[
         ("max(batch)", {"batch[0]": "", "-(-sum(batch) // len(batch))": "static: a batch lasts as "
@@ -25,7 +28,8 @@ BATCHING = Task(
          "i, n in enumerate(lengths)]": "continuous: the next request writes in the next pass"}),
         ("for length in lengths:\n        first = busy_until.index(min(busy_until))",
          {"for first, length in zip([*range(n_slots)] * len(lengths), lengths):"}),
-        ("max(busy_until)", {"-(-sum(lengths) // n_slots)": "", "max(lengths, default=0)":
+        ("max(busy_until)", {"-(-sum(lengths) // n_slots)": "",
+         "busy_until[first] if lengths else 0": "", "max(lengths, default=0)":
          "continuous: a slot has several requests in turn", "min(busy_until)": "continuous: the "
          "LAST slot counts"}),
         ("return passes, passes * n_slots - sum(lengths)",
@@ -36,17 +40,20 @@ ORDER = "sorted(range(len(running)), key=lambda i: running[i] > 1)"
 PLAN = Task(
     grade_id="plan", entry="plan_pass",
     cases=lambda rng: [
-        *(Case([1 if rng.random() < 0.5 else between(rng, 3, 30) for _ in range(n)],
-               rng.integers(2, 20, 3).tolist(), budget, most, label="requests of both kinds")
-          for n, budget, most in ((5, 30, 7), (6, 24, 9), (4, 60, 6), (7, 20, 8), (3, 90, 4))),
-        Case([14, 1, 6, 1], [5, 4], 18, 9, label="the longer prompt first"),
-        Case([5, 1, 13], [4], 16, 9, label="the shorter prompt first"),
-        Case([1, 1, 1, 1], [7, 2], 4, 4, label="all decode"),
-        Case([6, 1], [3, 4], 10, 5, label="the budget is just used up"),
-        Case([], [9, 3, 8, 2], 14, 4, label="nobody runs yet"),
-        Case([], [12, 3, 2], 40, 2, label="few may run"),
-        Case([2, 1], [1, 6, 1], 30, 5, label="prompts of a single token"),
+        Case([1, 1, 1, 1], [7, 2], 4, 4, label="all decode: one token each"),
+        Case([6, 1], [3, 4], 10, 5, label="the budget is just used up: admit nobody more"),
+        Case([6, 1], [4, 3], 8, 5, label="exactly one token is left: one is enough to be admitted"),
+        Case([], [9, 3, 8, 2], 14, 4, label="nobody runs yet: from the front, the last in a piece"),
+        Case([], [12, 3, 2], 40, 2, label="max_running bounds those that run and the admitted"),
+        Case([2, 1], [1, 6, 1], 30, 5, label="prompts of a single token wait like others"),
         Case([1, 1, 25], [3, 3], 9, 8, label="nothing is left for those who wait"),
+        Case([14, 1, 6, 1], [5, 4], 18, 9, label="prompts in their order: each takes all it can"),
+        Case([9, 9, 9], [5], 14, 9, label="equal numbers of tokens: go by places, not by values"),
+        Case([5, 1, 13], [4], 16, 9, label="the shorter prompt first: each in turn, all it can"),
+        *(Case([1 if rng.random() < 0.5 else between(rng, 3, 30) for _ in range(n)],
+               rng.integers(2, 20, 3).tolist(), budget, most, label="first those who decode, then "
+               "the prompts in turn, then those who wait, each as much as it can")
+          for n, budget, most in ((5, 30, 7), (6, 24, 9), (4, 60, 6), (7, 20, 8), (3, 90, 4))),
     ],
     misconceptions=[
         (ORDER, {
@@ -59,7 +66,8 @@ PLAN = Task(
          "min(running[i], left if running[i] == 1 else left // sum(n > 1 for n in running))":
          "prompts don't share what is left: each in turn takes all it can"}),
         ("min(n_left, left)", "n_left", "a newcomer's prompt is cut to what is left of the budget"),
-        ("left == 0 or ", {"": "", "left < n_left or ": "a newcomer may begin with a piece"}),
+        ("left == 0 or ", {"": "", "left < n_left or ": "a newcomer may begin with a piece",
+         "left <= 1 or ": "one token of the budget is enough to be admitted"}),
         ("len(running) + len(admitted) == max_running", {
          "len(admitted) == max_running": "", "False": "max_running is ignored",
          "max(running, default=0) > 1": "", "len(admitted) == 1": ""}),
@@ -75,21 +83,27 @@ def use_pages(answer, memory, rows, table, pieces):
         answer.write(written, table, start, rows[start : start + n])
         missing.append(answer.blocks_missing(table[: 1 + n % 2], start, n, memory.shape[1]))
         start += n
-    return written, answer.read(memory, table, start), missing
+    before = list(table)
+    read = answer.read(memory, table, start)
+    if table != before:
+        raise ValueError("write or read changes the table that it gets: leave it as it is")
+    return {"write": written, "read": read, "blocks_missing": missing}
 
 
 PAGES = Task(
     grade_id="pages", entry=("write", "read", "blocks_missing"), drive=use_pages, compare=Close(),
     cases=lambda rng: [Case(normal(rng, 9, size, 3), normal(rng, 20, 3), table, pieces, label=label)
                        for size, table, pieces, label in (
-        (4, [7, 2, 5], [9, 1, 1], "a prompt and two tokens"), (3, [6, 2], [3, 3], "full blocks"),
-        (5, [1, 8, 3], [3, 4, 4], "pieces that cross a block's end"), (8, [4, 0], [1], "one token"),
-        (3, [6, 0, 3, 4], [2] * 6, "two at a time"), (16, [5, 3, 8], [18], "a long prompt"))],
+        (8, [4, 0], [1], "one token, and blocks to spare"), (3, [6, 2], [3, 3], "full blocks"),
+        (5, [1, 8, 3], [3, 4, 4], "rows that cross a block's end: then the table's next block"),
+        (3, [6, 0, 3, 4], [2] * 6, "two at a time, from `start` on"), (16, [5, 3, 8], [18], "rows "
+         "of two blocks"), (4, [7, 2, 5], [9, 1, 1], "rows that reach into a third block: go to "
+         "the next one as often as needed"))],
     misconceptions=[
         ("enumerate(rows, start)", {"enumerate(rows)"}),
         ("table[position // size]", {
          "position // size": "", "table[position % len(table)]": "",
-         "table[start // size]": "write: rows that cross a block's end go on in the NEXT one"}),
+         "table[start // size]": "write: rows that cross a block's end continue in the NEXT one"}),
         ("position % size", {"(position - start) % size"}),
         ("memory[table].flatten(0, 1)", {
          "memory[: len(table)].flatten(0, 1)": "read: the table says which blocks they are",
@@ -129,6 +143,10 @@ def use_pool(answer, n_blocks, ops):
                 note, tables = str(table), [other for other in tables if other is not table]
         except MemoryError:
             note = "full"
+            if what == "new" and pool.n_free():
+                raise ValueError("take gives no block, though a released one is free") from None
+            if what == "write" and sum(table[i % len(table)] in each for each in tables) == 1:
+                raise ValueError("make_own: this block is not shared, so none is needed") from None
         if any(not 0 <= block < n_blocks for table in tables for block in table):
             raise ValueError("there are blocks 0 to n_blocks - 1 only")
         seen.append([note, pool.n_free(), [[memory.get(b) for b in table] for table in tables]])
@@ -140,9 +158,12 @@ def pool_cases(rng):
     return [
         *(Case(n_blocks, [("new", 0, 3), *((kinds[i * j % 7 % 4], i, j)
           for i, j in rng.integers(0, 7, (30, 2)).tolist())], label=label)
-          for n_blocks, label in ((40, "much room"), (9, "little room"), (6, "very little room"))),
+          for n_blocks, label in ((40, "much room: each text keeps its own contents"), (9, "little "
+              "room: released blocks are given again"), (6, "very little room: often none is free "
+              "for a copy; then nothing changes"))),
         Case(4, [*three, ("release", 0, 0), ("write", 0, 1), ("write", 1, 1), ("release", 0, 0),
-                 ("release", 0, 0), ("new", 0, 4)], label="the first text ends before its forks"),
+                 ("release", 0, 0), ("new", 0, 4)], label="the first text ends: shared "
+             "blocks stay"),
         Case(3, [*three, *(("write", t, 0) for t in range(3)), ("release", 1, 0), ("write", 0, 0),
                  ("write", 1, 1)], label="no block is free for a copy"),
         Case(5, [("new", 0, 0), ("fork", 0, 0), ("release", 0, 0), ("new", 0, 5), ("new", 0, 1)],
@@ -182,7 +203,8 @@ def use_prefix(answer, block_size, texts, asked, forgotten):
     for block in forgotten:
         answer.forget(index, block)
         found.append([answer.find(index, text, block_size) for text in asked])
-    return found
+    answer.remember(index, asked[-1], forgotten[2:], block_size)
+    return [*found, [answer.find(index, text, block_size) for text in asked]]
 
 
 def prefix_cases(rng):
@@ -195,15 +217,16 @@ def prefix_cases(rng):
         third = first[:2] + blocks[2 * n_blocks + 2 :]
         asked = [text[:n] for text in (a, b, c) for n in (size - 1, size, size + 1, 2 * size, 99)]
         asked += [[*a, 7], [*b, 7, 7], [*a[:size][::-1], *a[size:]], b[size:], [9, *a]]
+        asked += [[51] * size + b[size:], [51] * size + [53] * size]
         forgotten = [first[1], 99, other[0], first[0]]
         return Case(size, [(a, first), (b, other), (c, third)], asked, forgotten, label=label)
 
     return [
-        case(4, 3, 2, "three texts"),
-        case(3, 4, 0, "texts of full blocks"),
-        case(5, 2, 1, "one token behind full blocks"),
-        case(1, 4, 0, "one token a block"),
-    ]
+        *(case(*sizes, f"{label}: ALL tokens of the text up to a block's end are its key, and "
+               "not the number of the block in front") for *sizes, label in (
+          (4, 3, 2, "a block that is not full"), (3, 4, 0, "full blocks"),
+          (5, 2, 1, "a token behind full blocks"), (1, 4, 0, "blocks of 1"))),
+    ]  # fmt: skip
 
 
 KEY = "[tuple(tokens[: (i + 1) * block_size])]"
@@ -214,6 +237,9 @@ PREFIX = Task(
          {"tuple(tokens[end - block_size : end])"}),
         (KEY, "[tuple(sorted(tokens[: (i + 1) * block_size]))]", "tuple(tokens[:end])",
          {"tuple(sorted(tokens[:end]))"}),
+        (KEY, KEY.replace(":", "max(0, i - 1) * block_size :"), "tuple(tokens[:end])",
+         "tuple(tokens[max(0, end - 2 * block_size) : end])",
+         "the block in front is not enough: ALL tokens from the first one on belong to the key"),
         ("len(tokens) // block_size)", {
          "len(tokens) // block_size)[-1:]": "remember: all full blocks: a text may be shorter",
          "(len(tokens) - 1) // block_size)": "remember: the last block counts, too, if full"}),
@@ -237,12 +263,16 @@ def report_cases(rng):
         return Case(arrived, token_s, ttft, gap, label=label)
 
     return [
-        *(case([6, 3, 8, 2, 4, 5, 3], t, g, "limits in the middle") for t, g in ((2, 2), (1.5, 2))),
-        case([1, 4, 1, 2], 1.0, 2.75, "requests of one token"),
         case([5, 2, 3], 9.0, 9.0, "all are good"),
+        case([1, 4, 1, 2], 1.0, 2.75, "requests of one token: tpot_s is 0, and there is no gap"),
         Case([2.0, 1.0, 4.0, 4.0], [[3.0, 5.0], [1.5, 3.5], [4.5, 9.0], [4.25, 6.25]], 1.0, 2.0,
-             label="exactly at the limits"),
-        Case([1.0, 3.0], [[2.0, 3.0, 12.0], [3.5, 4.0]], 2.0, 5.0, label="the first one ends last"),
+             label="exactly at the limits: that is kept"),
+        Case([1.0, 2.0], [[4.0, 4.5, 5.0], [2.5, 3.5]], 3.0, 1.0, label="a TTFT above gap_limit: "
+             "it is no wait for a further token"),
+        Case([1.0, 3.0], [[2.0, 3.0, 12.0], [3.5, 4.0]], 2.0, 5.0, label="the first one ends last: "
+             "the run goes to the last token of all"),
+        *(case([6, 3, 8, 2, 4, 5, 3], t, g, "limits in the middle: each request has to keep BOTH, "
+               "and the second one in every wait") for t, g in ((2, 2), (1.5, 2))),
     ]  # fmt: skip
 
 
@@ -256,7 +286,9 @@ REPORT = Task(
          "max(own, default=0) for own in gaps": "tpot_s: the mean wait, not the longest",
          "(times[-1] - arrived) / len(times) for arrived, times in pairs": ""}),
         ("all(gap <= gap_limit for gap in own)", {
-         "sum(own) <= gap_limit * len(own)": "", "all(gap < gap_limit for gap in own)": ""}),
+         "sum(own) <= gap_limit * len(own)": "", "all(gap < gap_limit for gap in own)": "",
+         "all(gap <= gap_limit for gap in [ttft, *own])": "goodput: the wait for the FIRST token "
+         "is the TTFT; gap_limit is about further tokens only"}),
         ("ttft <= ttft_limit and", {"ttft <= ttft_limit or": "goodput: BOTH limits",
          "ttft < ttft_limit and": "goodput: a TTFT exactly at the limit is kept"}),
         ("n_good / seconds", {"n_good / len(token_s)"}),
@@ -293,7 +325,10 @@ def use_serve(answer, seed, requests, max_running, n_blocks, size):
             logits[row, sum((i + 3) * (x + seed) for i, x in enumerate(seen)) % 50] = 1.0
         return logits
 
+    before = [(list(prompt), n_new) for prompt, n_new in requests]
     texts = answer.serve(forward, requests, max_running, n_blocks, size)
+    if before != [(list(prompt), n_new) for prompt, n_new in requests]:
+        raise ValueError("serve changes the requests that it gets: work on copies")
     return {"texts": [list(map(int, text)) for text in texts], "passes": len(passes),
             "tokens": sum(map(sum, passes)), "widest": max(map(len, passes))}  # fmt: skip
 
@@ -305,15 +340,19 @@ def serve_cases(rng):
         return Case(between(rng, 1, 99), requests, most, n_blocks, size, label=label)
 
     return [
-        case(7, 3, 60, 4, "much memory"),
         case(6, 1, 30, 3, "one at a time"),
-        case(4, 9, 60, 5, "all at once"),
-        case(8, 4, 9, 4, "little memory"),
-        case(9, 5, 8, 3, "very little memory"),
-        case(7, 7, 13, 2, "small blocks"),
+        case(4, 9, 60, 5, "all at once: no more passes than the longest has new tokens"),
+        case(7, 3, 60, 4, "much memory: admit before every pass, up to max_running"),
+        Case(2, [([4, 6], 3), ([5], 4), ([4, 6], 3)], 2, 9, 2, label="two equal requests: each has "
+             "its own result, so go by places, not by values"),
+        Case(5, [([4], 9), ([8, 8], 1), ([7] * 9, 3)], 3, 4, 3, label="a prompt that must wait "
+             "until blocks for ALL its tokens are free"),
         case(6, 6, 25, 1, "blocks of one position"),
-        Case(5, [([4], 9), ([8, 8], 1), ([7] * 9, 3)], 3, 4, 3, label="a prompt that must wait"),
-    ]
+        *(case(*sizes, f"{label}: several may be stopped before a pass, one after the other, and "
+               "the one stopped last waits in front") for *sizes, label in (
+          (8, 4, 9, 4, "little memory"), (9, 5, 8, 3, "very little memory"),
+          (7, 7, 13, 2, "small blocks"))),
+    ]  # fmt: skip
 
 
 STOP = "waiting.insert(0, running[-1])\n                leave(running[-1])"
@@ -322,7 +361,7 @@ SERVE = Task(
         ("while waiting and len(running)", {
          "batch = not running\n        while batch and waiting and len(running)": "static "
          "batching: admit before every pass, not only when all have ended",
-         "if waiting and len(running)": "only one was admitted: go on while there is room"}),
+         "if waiting and len(running)": "only one was admitted: admit more while there is room"}),
         ("(texts[i][cached[i] :], tables[i], cached[i])", {"(texts[i], tables[i], 0)"}),
         ("len(running) < max_running and ", {""}),
         ("len(texts[i]), block_size)", "len(requests[i][0]) + requests[i][1] - 1, block_size)",
