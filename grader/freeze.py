@@ -11,6 +11,8 @@
 A worker is sent "ask", the answer, the cases and the visible tests, and nothing else.
 """
 
+import contextlib
+import io
 import secrets
 import sys
 from itertools import combinations
@@ -19,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from nbformat import NotebookNode
+from tqdm import tqdm
 
 from . import cells, encoding
 from .checks import Case, Probe, Task, edited, function_source, load_tasks
@@ -55,8 +58,8 @@ def freeze_exercises(
     """Frozen checks by (exercise, task), ``only`` one task's; with the ``student``'s own values."""
     if not 0 <= seed < SEEDS:
         raise ValueError(f"seed: got {seed}, must be from 0 to {SEEDS - 1}")
-    frozen = {}
-    for name in names:
+    frozen, hidden = {}, student is not None or len(names) < 2
+    for name in tqdm(names, "hidden checks", unit="exercise", disable=hidden, leave=False):
         if (notebook := solution_of(root, name, seed, student)) is None:
             continue
         for task in load_tasks(root / "solutions" / "checks" / f"{name}.py"):
@@ -83,7 +86,8 @@ def draw_seed(root: Path, names: list[str], tries: int = 5) -> tuple[int, dict]:
 def freeze(task: Task, notebook: NotebookNode, seed: int = 0) -> dict:
     """The task's checks as plain JSON data, always the same; FreezeError if something is wrong."""
     try:
-        return _freeze(task, notebook, seed)
+        with contextlib.redirect_stdout(io.StringIO()):  # what setup cells print is for students
+            return _freeze(task, notebook, seed)
     except (ValueError, TypeError, SyntaxError) as error:
         raise FreezeError(f"task {task.grade_id!r}: {error}") from error
 
@@ -169,9 +173,11 @@ def _check_distinct(key: dict) -> None:
     """Each must show on some case, and differ from every other on one, by ten tolerances."""
     wide = {name: 10 * key["compare"][name] for name in ("rtol", "atol")}
     key, found = {**key, "compare": {**key["compare"], **wide}}, key["misconceptions"]
-    told = [f"misconception {one['name']!r} cannot be told from the reference on these cases"
+    told = [f"misconception {one['name']!r} cannot be told from the reference on these cases: "
+            "add a case on which it gives something else"
             for one in found if not any(case_reasons({"key": key}, one["records"]))]  # fmt: skip
-    told += [f"misconceptions {one['name']!r} and {other['name']!r} cannot be told apart"
+    told += [f"misconceptions {one['name']!r} and {other['name']!r} cannot be told apart: "
+             "add a case on which they give two different results, or drop one"
              for one, other in combinations(found, 2)
              if matches(other["records"], one, key, range(len(key["expected"])))]  # fmt: skip
     if told:

@@ -163,7 +163,7 @@ def test_points_are_written_once(course):
     """The metadata of a task and the sums of the introduction follow the line above the task."""
     path = course / "solutions" / NAME
     solution = cells.read_notebook(path)
-    solution.cells[0].source += "\n\nAbout 1 task, about 1 minutes, 1 points."
+    solution.cells[0].source += "\n\nSix tasks, about 1 minutes, 1 points."
     text = solution.cells[solution.cells.index(cells.find_cell(solution, "bits")) - 1]
     text.source = text.source.replace("2 points", "5 points")
     nbformat.write(solution, path)
@@ -176,6 +176,8 @@ def test_points_are_written_once(course):
         ids = [cells.nbgrader_field(answer, "grade_id") for answer in answers]
         total = sum(cells.points(changed, grade_id) for grade_id in ids)
         assert f" minutes, {total} points" in changed.cells[0].source
+        n = {1: "One task", 2: "Two tasks", 3: "Three tasks", 4: "Four tasks"}[len(ids)]
+        assert f"\n{n}, about " in changed.cells[0].source
 
 
 def test_the_file_is_named(course):

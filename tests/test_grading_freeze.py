@@ -52,6 +52,15 @@ def test_neither_the_order_of_a_set_nor_an_address_changes_what_is_frozen():
     assert len(found) == 1
 
 
+def test_what_setup_cells_print_is_not_shown_to_who_grades(capsys):
+    task, notebook = mean_task()
+    locked = {"nbgrader": {"grade_id": "said", "locked": True, "solution": False, "grade": False}}
+    notebook.cells.insert(0, new_code_cell("print('for students')", metadata=locked))
+    frozen = freeze(task, notebook)
+    assert "print('for students')" in frozen["ask"]["setup"]
+    assert capsys.readouterr().out == ""
+
+
 def test_frozen_data_survives_json():
     frozen = json.loads(encoding.dumps(freeze(*mean_task())))
     assert trusted_verdict("def mean(x): return sum(x) / len(x)", frozen).passed
@@ -63,7 +72,10 @@ SUM = ("a", " / len(x)", "", "m")
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ([("sum(x)", "(0 + sum(x))", "no name")], "'no name' cannot be told from the reference"),
+        (
+            [("sum(x)", "(0 + sum(x))", "no name")],
+            "'no name' cannot be told from the reference on these cases: add a case",
+        ),
         # Too near: an answer between the two would pass for both.
         ([("near", "sum(x)", "(1 + 5e-6) * sum(x)", "m")], "from the reference"),
         ([SUM, ("b", " / len(x)", " * (1 + 5e-6)", "n")], "'a' and 'b' cannot be told apart"),

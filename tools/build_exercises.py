@@ -20,6 +20,7 @@ from nbformat import NotebookNode
 from grader import cells
 
 STUB = 'raise NotImplementedError("replace this line with your answer")'
+COUNTS = ["No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten"]
 TEXT_STUB = "*Replace this line with your answer.*"
 ORPHANED = "orphaned, solutions/ has no such file"
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
@@ -100,22 +101,27 @@ def settle_points(path: Path) -> None:
     """Minutes and points are written once, above each task; here the rest of the file follows.
 
     The metadata that nbgrader reads get the points, and the sums in the exercise's introduction
-    ("about 70 minutes, 16 points", to five minutes) those of all tasks but the open question.
+    ("Six tasks, about 70 minutes, 16 points", to five minutes) those of all tasks but the open
+    question.
     """
     notebook = cells.read_notebook(path)
-    before, minutes, points = nbformat.writes(notebook, version=4), 0, 0
+    before, n_tasks, minutes, points = nbformat.writes(notebook, version=4), 0, 0, 0
     for text, answer in pairwise(notebook.cells):
         role, line = cells.role(answer), cells.TASK_LINE.search(text.source)
         if line is None or role not in ("solution", "written"):
             continue
         if role == "solution":
             minutes, points = minutes + int(line[1]), points + int(line[2])
+            n_tasks += 1
             grade_id = cells.nbgrader_field(answer, "grade_id")
             answer = cells.find_cell(notebook, cells.visible_tests_id(grade_id))
         answer.metadata.nbgrader["points"] = int(line[2])
     head = notebook.cells[0]
     sums = f"about {5 * round(minutes / 5)} minutes, {points} points"
     head.source = re.sub(r"about \d+ minutes, \d+ points", sums, head.source)
+    n = COUNTS[n_tasks] if n_tasks < len(COUNTS) else str(n_tasks)
+    n += " task" if n_tasks == 1 else " tasks"
+    head.source = re.sub(rf"\b(?:{'|'.join(COUNTS)}|\d+) tasks?(?=, {sums})", n, head.source)
     if nbformat.writes(notebook, version=4) != before:
         nbformat.write(notebook, path)
 

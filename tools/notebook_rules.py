@@ -36,6 +36,11 @@ FORBIDDEN_TAGS = {
     "skip-execution",
 }
 NBVAL_COMMENT = re.compile(r"^\s*#+\s*(NBVAL_\w+|PYTEST_VALIDATE_IGNORE_OUTPUT)\s*$", re.MULTILINE)
+HEADING = re.compile(r"^## (\d+)\.", re.MULTILINE)
+# "section 5" or "sections 5, 7 and 8" of this lecture, not "section 5 of 12b".
+SECTIONS = re.compile(
+    r"\b[Ss]ections?\s+(\d+(?:(?:,| and|, and| or| to)\s+\d+)*)\b(?! of (?:lecture )?\[?\d\d)"
+)
 LITTER = re.compile(r"\r|(?<![A-Za-z])(?:it/s|s/it)\b|\d%\|")
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+|\b0x[0-9a-fA-F]{9,}")
 TEXT_FORMATS = ("text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml")
@@ -140,8 +145,18 @@ def style_problems(nb: NotebookNode, path: Path, *, is_lecture: bool) -> list[st
             problems.append(f"{len(nb.cells)} cells, want 25 to 60")
         if not starts and not any("Predict" in cell.source for cell in nb.cells):
             problems.append("asks for no prediction: no cell says Predict")
-        problems += _device_problems(nb)
+        problems += [*_device_problems(nb), *_section_problems(nb)]
     return problems
+
+
+def _section_problems(nb: NotebookNode) -> Iterator[str]:
+    """Texts that name a section of this lecture that is not there, such as one that was cut."""
+    texts = {i: cell.source for i, cell in enumerate(nb.cells) if cell.cell_type == "markdown"}
+    there = {number for text in texts.values() for number in HEADING.findall(text)}
+    for i, text in texts.items():
+        named = {number for found in SECTIONS.findall(text) for number in re.findall(r"\d+", found)}
+        for number in sorted(named - there, key=int):
+            yield f"{cell_name(nb, i)}: names section {number}, but no heading has this number"
 
 
 def _device_problems(nb: NotebookNode) -> Iterator[str]:

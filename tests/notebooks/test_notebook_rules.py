@@ -61,6 +61,13 @@ def cpu_without_a_reason(nb):
     nb.cells[-1].source = 'loaded = load_model(device="cpu")'
 
 
+def a_section_that_was_cut(nb):
+    nb.cells[0].source += "\n## 1. One"
+    nb.cells[
+        1
+    ].source += " As in sections 1 and 3. Section 4 of 12b and section 5 of lecture 06 are others."
+
+
 def large(nb):
     add_output(nb, text_plain="x" * 420_000)
 
@@ -76,6 +83,7 @@ LIMITS = {
     picture_with_empty_words: "an <img> without alternative text",
     html_picture_without_words: "an <img> without alternative text",
     cpu_without_a_reason: "says device='cpu' and not why",
+    a_section_that_was_cut: "(id m1): names section 3, but no heading has this number",
     large: "bytes, allowed fewer than 420,000",
 }
 
@@ -106,6 +114,13 @@ def test_a_comment_or_the_text_before_says_why_a_lecture_needs_the_cpu(tmp_path)
     cpu_without_a_reason(nb)
     nb.cells[-2].source += ". We time this CPU."
     assert limits_broken(normalise(nb), tmp_path / "01_topic.ipynb") == []
+
+
+def test_only_the_sections_of_the_lecture_itself_have_to_be_there(tmp_path):
+    nb = lecture()
+    a_section_that_was_cut(nb)
+    (problem,) = limits_broken(normalise(nb), tmp_path / "01_topic.ipynb")
+    assert "section 3" in problem
 
 
 def test_the_start_page_may_be_short_and_ask_nothing(tmp_path):

@@ -64,6 +64,17 @@ def test_stage_in_which_the_selection_finds_nothing_is_fine(run_stage):
     assert count.failed == 0
 
 
+@pytest.mark.parametrize("expression", ["", "09_beam_search"])
+def test_ruff_is_run_with_a_selection_too_since_ci_runs_it(expression, monkeypatch, capsys):
+    found = run_tests.stages("all", expression)
+    assert [title for title, _ in found] == ["notebooks and tests", "ruff check", "ruff format"]
+    nothing = [(title, lambda: run_tests.Count(passed=1)) for title, _ in found]
+    nothing[0] = (found[0][0], run_tests.Count)
+    monkeypatch.setattr(run_tests, "stages", lambda part, expression: nothing)
+    assert run_tests.main(["-k", "zebra"]) == 1  # ruff alone is no test that was selected
+    assert "no test is selected by -k 'zebra'" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("counts", "code", "last"),
     [
