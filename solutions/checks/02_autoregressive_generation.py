@@ -108,11 +108,11 @@ def stream_cases(rng):
         case("你好，世界".encode(), "characters of three bytes: each � at the end waits", widest=1),
         case("a 👋🏽 and a 猫".encode(), "characters across tokens, spaces between them", widest=5),
         case("odd \ufffd in the text 好".encode(), "a � in the text: those at its END wait"),
-        case(b"\xffbytes \xff\xe7\x8c are no text \xe7\x8c\xab", "a � is shown when text follows it"),
+        case(b"\xffbytes \xff\xe7\x8c are no text \xe7\x8c\xab", "a � with text after it is shown"),
         case("ends in half an 👋".encode()[:-2], "at last everything is shown", widest=1),
         Case(Probe(decode_bytes, [b" ", b"\xe7", b".\xf0\x9f", b"\x98\xba"]),
              [0, 2, 3, 1, 2, 3, 1, 1, 1], label="the last token is told by its place, not its id"),
-        Case(Probe(decode_bytes, [b" ha", b"ha"]), [0, 0, 1, 0], label="a repeated text: cut by length"),
+        Case(Probe(decode_bytes, [b" ha", b"ha"]), [0, 0, 1, 0], label="repeats: cut by length"),
         Case(Probe(decode_bytes, [b"a"]), [], label="no token"),
     ]  # fmt: skip
 
@@ -202,7 +202,7 @@ GENERATE_BATCH = Task(
         batch_case(rng, (3, 6, 1), 8, lambda ended, _: None in ended and {3, 4, 5} & {*ended},
                    "a row that ends and one that continues; positions are a row's own", 3),
         batch_case(rng, (2, 5, 4), 9, lambda ended, _: None not in ended and max(ended) < 8
-                   and len({*ended}) == 3, "rows that end at different steps: then no more calls", 5),
+                   and len({*ended}) == 3, "rows that end at different steps; no calls then", 5),
         batch_case(rng, (4, 2), 5, lambda ended, held: ended == [None, None] and not any(held),
                    "new tokens that equal pad_id: they end nothing, and are seen", -1),
         batch_case(rng, (6, 3), 6, lambda ended, held: all(held) and ended[0] not in (None, 1),

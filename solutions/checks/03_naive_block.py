@@ -11,7 +11,7 @@ CLOSE = Close(rtol=1e-5, atol=1e-7)  # cases are float64; an answer may compute 
 def heads(rng, seq_len, d_model, n_heads, label):
     """A case of each of the two functions that split and join heads."""
     X, Z = normal(rng, seq_len, d_model), normal(rng, n_heads, seq_len, d_model // n_heads)
-    return (Case(X, n_heads, entry="partition_heads", label=f"partition, {label}: EVERY token's columns"),
+    return (Case(X, n_heads, entry="partition_heads", label=f"partition, {label}: all tokens"),
             Case(Z, entry="merge_heads", label=f"merge, {label}: side by side"))  # fmt: skip
 
 
