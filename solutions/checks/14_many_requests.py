@@ -347,10 +347,11 @@ def serve_cases(rng):
              "its own result, so go by places, not by values"),
         Case(5, [([4], 9), ([8, 8], 1), ([7] * 9, 3)], 3, 4, 3, label="a prompt that must wait "
              "until blocks for ALL its tokens are free"),
+        Case(4, [([4, 6, 2], 2), ([5, 1], 4), ([8], 3)], 3, 6, 1, label="two are stopped before "
+             "one pass: the youngest, and then the older, which so waits in FRONT of it"),
         case(6, 6, 25, 1, "blocks of one position"),
-        *(case(*sizes, f"{label}: several may be stopped before a pass, one after the other, and "
-               "the one stopped last waits in front") for *sizes, label in (
-          (8, 4, 9, 4, "little memory"), (9, 5, 8, 3, "very little memory"),
+        *(case(*sizes, f"{label}: stop as many as you must, always the one admitted last")
+          for *sizes, label in ((8, 4, 9, 4, "little memory"), (9, 5, 8, 3, "very little memory"),
           (7, 7, 13, 2, "small blocks"))),
     ]  # fmt: skip
 
@@ -372,6 +373,9 @@ SERVE = Task(
          "in FRONT of the others",
          STOP.replace("leave", "texts[running[-1]] = list(requests[running[-1]][0])\n"
          "                leave"): "a stopped request keeps its text: it was begun anew"}),
+        ("        for i in list(running):\n", "        at = len(waiting)\n        for i in list("
+         "running):\n", "waiting.insert(0,", "waiting.insert(len(waiting) - at,",
+         "of several that are stopped before one pass the OLDEST waits in front"),
         ("tables[i], cached[i] = [], 0", "tables[i] = []",
          "a stopped request forgets its cache: its n_cached must be 0 again"),
         ("        while waiting and len", "        waiting.sort(key=missing)\n"
