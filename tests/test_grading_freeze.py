@@ -74,7 +74,7 @@ SUM = ("a", " / len(x)", "", "m")
     [
         (
             [("sum(x)", "(0 + sum(x))", "no name")],
-            "'no name' cannot be told from the reference on these cases: add a case",
+            "'no name' cannot be told from the reference: add a case",
         ),
         # Too near: an answer between the two would pass for both.
         ([("near", "sum(x)", "(1 + 5e-6) * sum(x)", "m")], "from the reference"),
