@@ -51,9 +51,21 @@ def likeliest(logits: torch.Tensor) -> int:
     return int(logits.max(-1).indices)
 
 
+class CountingTimer(PassTimer):
+    """A PassTimer that notes, too, how many requests each pass had."""
+
+    def __init__(self, run_pass):
+        super().__init__(run_pass)
+        self.n_requests = []
+
+    def __call__(self, plan: list):
+        self.n_requests.append(len(plan))
+        return super().__call__(plan)
+
+
 def paged_run(engine: Engine, requests: list[Request], **options) -> tuple[LoadReport, PassTimer]:
     paged = PagedEngine(engine, 1024, BLOCK, **options)
-    timer = PassTimer(paged.run_pass)
+    timer = CountingTimer(paged.run_pass)
     serve(requests, paged.scheduler, timer, WallClock())
     return LoadReport(requests), timer
 
@@ -124,20 +136,30 @@ def stalls(engine: Engine, prompt_len: int) -> list[dict]:
 
 
 def predicted(engine: Engine, n: int, share_of_capacity: list[float]) -> list[dict]:
-    """Real and simulated runs of the same arrivals. Costs come from a run with other requests."""
+    """Real and simulated runs of the same arrivals. Costs come from two runs with other requests:
+    all at once, so that passes are full, and at half of the capacity, so that many are small.
+
+    The last two columns explain the difference: how many times as long as the law the real passes
+    took, those with a piece of a prompt (which is what a TTFT is made of) and those without.
+    """
     report, timer = paged_run(engine, workload(n, seed=1))
-    costs = fit_costs(timer.passes, timer.seconds)
     capacity = n / report.seconds  # requests per second, when all are there at once
+    _, small = paged_run(engine, workload(n, seed=4, rate=capacity / 2))
+    costs = fit_costs(timer.passes + small.passes, timer.seconds + small.seconds)
     rows = []
     for share in share_of_capacity:
         real, unreal = (workload(n, seed=2, rate=share * capacity) for _ in range(2))
-        real_report, _ = paged_run(engine, real)
+        real_report, timer = paged_run(engine, real)
+        over = np.array(timer.seconds) / (np.array(timer.passes) @ costs)
+        has_prompt = np.array([n_tokens for _, n_tokens, _ in timer.passes]) > timer.n_requests
         simulate(unreal, Scheduler(), costs)
         found = LoadReport(unreal)
         row = {"requests_per_s": share * capacity}
         for name, each in (("real", real_report), ("predicted", found)):
             row[f"{name}_tokens_per_s"] = each.tokens_per_s
             row[f"{name}_ttft_s"] = statistics.median(each.ttft_s)
+        row["prompt_passes_over_law"] = float(np.median(over[has_prompt]))
+        row["decode_passes_over_law"] = float(np.median(over[~has_prompt]))
         rows.append(row)
     return rows
 
