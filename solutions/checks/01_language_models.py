@@ -51,7 +51,7 @@ BIGRAM_MODEL = Task(
     cases=lambda rng: [
         Case([list("abc"), list("cab"), list("d")], label="texts without a word that comes twice"),
         Case([words(rng, 40)], label="a word that comes again: count what follows it each time"),
-        Case([words(rng, n) for n in (5, 3, 8, 6)], label="several texts, all counted together"),
+        Case([words(rng, n) for n in (5, 3, 8, 6)], label="several texts: add up the counts"),
         Case([list("ab"), list("cab"), list("ab")], label="a text that comes twice counts twice"),
         Case([list("ab"), [], list("b"), []], label="an empty text: '<end>' follows '<start>'"),
     ],
@@ -93,7 +93,7 @@ def continuation(rng, length, n_prompt, label, scale=2):
 CONTINUATION_LOG_PROBS = Task(
     grade_id="continuation-log-probs",
     compare=Close(rtol=1e-3, atol=1e-5), cases=lambda rng: [
-        continuation(rng, 9, 4, "a prompt and a continuation"),
+        continuation(rng, 9, 4, "a prompt and a continuation: row i predicts token i + 1"),
         continuation(rng, 5, 1, "a prompt of one token"),
         continuation(rng, 7, 6, "a continuation of one token"),
         *(continuation(rng, n, 1, FAR, scale) for n, scale in ((40, 14), (30, 60))),
@@ -137,11 +137,12 @@ IMPOSSIBLE = torch.tensor([0, -torch.inf] + 9 * [0]).repeat(11, 1)  # token 1, a
 BATCH_LOG_PROBS = Task(
     grade_id="batch-log-probs", watch=("mutated", "n_calls"),
     compare=Close(rtol=1e-4, atol=1e-5), cases=lambda rng: [
-        batch(rng, (7, 4, 9), 3, "three texts"),
+        batch(rng, (7, 4, 9), 3, "three texts: a sum for each, without its first token"),
         Case(model(rng), [[5, 2, 4, 2], [6, 2], [7, 1, 2, 2, 8, 9], [6, 2]], 2,
              label="texts that hold pad_id, one of them twice: their lengths say what is text"),
         batch(rng, (5, 5), 4, "texts of one length"),
         batch(rng, (2, 1), 5, "texts of at most two tokens"),
+        batch(rng, (1, 1), 5, "only texts of one token: 0 for each"),
         *(Case(Probe(toy_model, IMPOSSIBLE), [[5, 2, 4, word], [6, 2]], pad, label=label)
           for word, pad, label in ((2, 1, "an impossible token that pads: 0 times -inf is nan"),
                                    (1, 3, "an impossible token in a text: its log p is -inf"))),

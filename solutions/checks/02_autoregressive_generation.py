@@ -40,7 +40,7 @@ def choice(rng, length, n_new, choose, label, scale=2.0):
 GENERATE_WITH_CHOICE = Task(
     grade_id="generate-with-choice", cases=lambda rng: [
         choice(rng, 3, 0, Probe(choose_by_rank, 1), "no new token: an empty list"),
-        choice(rng, 1, 7, Probe(choose_by_rank, 1), "each step sees the whole text so far"),
+        choice(rng, 1, 7, Probe(choose_by_rank, 1), "each step sees all the text; p unrounded"),
         choice(rng, 4, 6, Probe(choose_by_mass, 0.6), "a choice by all of softmax(last row)"),
         choice(rng, 2, 5, Probe(choose_by_mass, 0.0), "always token 0, which ends nothing"),
         choice(rng, 2, 3, Probe(choose_by_rank, 0), "logits whose exp is infinity: softmax", 200),
@@ -105,7 +105,7 @@ def stream_cases(rng):
         return Case(Probe(decode_bytes, table), list(range(len(table))), label=label)
 
     return [
-        case("你好，世界".encode(), "characters of three bytes: each � at the end waits", widest=1),
+        case("你好，世界".encode() + 7 * b"\xff" + b".", "EVERY � at the end waits, also six", 1),
         case("a 👋🏽 and a 猫".encode(), "characters across tokens, spaces between them", widest=5),
         case("odd \ufffd in the text 好".encode(), "a � in the text: those at its END wait"),
         case(b"\xffbytes \xff\xe7\x8c are no text \xe7\x8c\xab", "a � with text after it is shown"),
@@ -183,30 +183,34 @@ def row_alone(table, prompt, max_new_tokens, end):
     return new_ids
 
 
-def batch_case(rng, lengths, max_new_tokens, wanted, label, pad_id=None):
-    """Prompts are drawn until wanted(lengths of rows that end, end in the prompts?) is true."""
+def batch_case(rng, lengths, max_new_tokens, wanted, label, pad_id, held=False):
+    """Drawn until wanted(lengths of rows that end) is true, and all or no prompts hold the end."""
     while True:
         table, prompts = random_table(rng), [random_prompt(rng, n) for n in lengths]
         end = between(rng, 0, N)
         rows = [row_alone(table, prompt, max_new_tokens, end) for prompt in prompts]
         ended = [len(row) if row[-1] == end else None for row in rows]
-        if wanted(ended, [end in prompt for prompt in prompts]):
-            pad = {None: end, -1: rows[0][0]}.get(pad_id, pad_id)
+        if wanted(ended) and {end in prompt for prompt in prompts} == {held}:
+            pad = {None: end, -1: rows[0][0], -2: prompts[0][0]}.get(pad_id, pad_id)
             model = Probe(toy_batch_model, table)
             return Case(model, prompts, max_new_tokens, end, pad, label=label)
 
 
 GENERATE_BATCH = Task(
     grade_id="generate-batch", cases=lambda rng: [
-        batch_case(rng, (1, 4), 1, lambda ended, _: True, "one new token, by the last column", 0),
-        batch_case(rng, (3, 6, 1), 8, lambda ended, _: None in ended and {3, 4, 5} & {*ended},
-                   "a row that ends and one that continues; positions are a row's own", 3),
-        batch_case(rng, (2, 5, 4), 9, lambda ended, _: None not in ended and max(ended) < 8
-                   and len({*ended}) == 3, "rows that end at different steps; no calls then", 5),
-        batch_case(rng, (4, 2), 5, lambda ended, held: ended == [None, None] and not any(held),
+        batch_case(rng, (1, 4), 1, lambda ended: True, "one new token, by the last column", N),
+        batch_case(rng, (3,), 5, lambda ended: None in ended, "a single prompt", N),
+        batch_case(rng, (3, 6, 1), 8, lambda ended: None in ended and {3, 4, 5} & {*ended},
+                   "a row that ends and one that continues; positions are a row's own", N),
+        batch_case(rng, (2, 5, 4), 9, lambda ended: None not in ended and max(ended) < 8
+                   and len({*ended}) == 3, "rows that end at different steps; no calls then", N),
+        batch_case(rng, (4, 6), 4, lambda ended: ended == [None, None],
+                   "a prompt that holds pad_id: its length says what is padding, not ids", -2),
+        batch_case(rng, (4, 2), 5, lambda ended: ended == [None, None],
                    "new tokens that equal pad_id: they end nothing, and are seen", -1),
-        batch_case(rng, (6, 3), 6, lambda ended, held: all(held) and ended[0] not in (None, 1),
-                   "prompts that hold the end token, which pads, too: only a new one ends a row"),
+        *(batch_case(rng, (6, 3), 6, lambda ended: ended[0] not in (None, 1), label, pad, True)
+          for label, pad in {"prompts that hold the end token: only a NEW one ends a row": N,
+                             "the end token pads, too, and is in the prompts": None}.items()),
     ],
     compare=Exact(), watch=("mutated", "n_calls"), misconceptions=[
         ("left_pad(prompts, pad_id)", "(torch.stack([r.roll(-n) for r, n in zip(t, [len(t[0]) - "

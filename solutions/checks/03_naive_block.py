@@ -12,7 +12,7 @@ def heads(rng, seq_len, d_model, n_heads, label):
     """A case of each of the two functions that split and join heads."""
     X, Z = normal(rng, seq_len, d_model), normal(rng, n_heads, seq_len, d_model // n_heads)
     return (Case(X, n_heads, entry="partition_heads", label=f"partition, {label}: all tokens"),
-            Case(Z, entry="merge_heads", label=f"merge, {label}: side by side"))  # fmt: skip
+            Case(Z, entry="merge_heads", label=f"merge, {label}: heads side by side"))  # fmt: skip
 
 
 def packed(rng, lengths, d_model, n_heads, label, shift=0.0):
@@ -31,7 +31,7 @@ PACKED_ATTENTION = Task(
         *heads(rng, 1, 6, 3, "one token"),
         *heads(rng, 3, 4, 1, "one head"),
         packed(rng, [6], 8, 2, "a single text"),
-        packed(rng, [1, 1, 1], 6, 1, "texts of one token, which see themselves alone"),
+        packed(rng, [1, 1, 1], 6, 1, "three texts of one token, each sees itself alone"),
         packed(rng, [4, 4], 8, 2, "texts of one length, with as many tokens as columns"),
         packed(rng, [2, 1, 3, 2, 4], 8, 4, "texts of several lengths, with numbers in any order"),
         packed(rng, [3, 3], 8, 2, "very low scores: hidden ones are -inf, not low", shift=12.0),
@@ -43,7 +43,9 @@ PACKED_ATTENTION = Task(
          "Z.transpose(0, 1).flatten(1)", {"Z.reshape(Z.shape[1], -1)"}),
         ("Z.transpose(0, 1).flatten(1)", {"Z.reshape(Z.shape[1], -1)"}),
         ("(text_of[:, None] == text_of)", {"torch.ones(len(Q), len(Q)).bool()": "",
-         "(text_of[:, None] >= text_of)": "a text sees those with a smaller number: use =="}),
+         "(text_of[:, None] >= text_of)": "a text sees those with a smaller number: use ==",
+         "((text_of[:, None] == text_of[0]) == (text_of == text_of[0]))":
+         "only two texts are kept apart, the first and the rest; there may be more"}),
         (".tril()", {"", ".tril(1)", ".triu()"}),
         (".tril()", ".tril(-1)", "off by one: no token sees itself: tril() keeps the diagonal"),
         ("scores.masked_fill(~visible, -math.inf), dim=-1)", {"scores, dim=-1) * visible"}),
@@ -137,14 +139,17 @@ def grouped(rng, n_heads, n_kv_heads, seq_len, head_dim, label):
 GROUPED_ATTENTION = Task(
     grade_id="grouped-attention", compare=CLOSE,
     cases=lambda rng: [
-        grouped(rng, 6, 2, 4, 8, "six query heads, two key heads: neighbours share"),
+        grouped(rng, 3, 3, 4, 8, "no groups: RoPE alone, of queries and keys, pairs (i, i + H/2)"),
+        grouped(rng, 6, 2, 4, 8, "two key heads: neighbours share, keys as values; other angles"),
         grouped(rng, 4, 1, 6, 4, "one key head for all"),
-        grouped(rng, 3, 3, 4, 8, "other angles for the same sizes: keep nothing between calls"),
         grouped(rng, 4, 2, 1, 4, "a single token"),
         grouped(rng, 2, 1, 3, 2, "heads of one pair"),
     ],
     misconceptions=[
-        ("Y.repeat_interleave(len(Q) // len(V), dim=0)", {"Y.repeat(len(Q) // len(V), 1, 1)"}),
+        ("Y.repeat_interleave(len(Q) // len(V), dim=0)", {
+         "Y.repeat(len(Q) // len(V), 1, 1)": "",
+         "Y[torch.arange(len(Q)) * len(V) // len(Q) if Y is V else torch.arange(len(Q)) % len(V)]":
+         "the keys are shared as 0 1 2 0 1 2; neighbours share a key head AND its value head"}),
         ("Y.repeat_interleave(len(Q) // len(V), dim=0)", "Y.repeat_interleave(2 if len(V) < len(Q) "
          "else 1, dim=0)", "a group has n_H / n_KV heads, not always two"),
         ("(turn(K), V)", {
@@ -184,9 +189,9 @@ def llama(rng, n_layers, n_heads, n_kv_heads, head_dim, d_model, seq_len, label)
 LLAMA_LOGITS = Task(
     grade_id="llama-logits",
     compare=Close(rtol=1e-4, atol=1e-5), cases=lambda rng: [
-        llama(rng, 2, 4, 2, 4, 16, 5, "two layers, another eps: go row by row"),
+        llama(rng, 1, 2, 2, 4, 8, 1, "one layer, one token: norms, MLP, what is added to what"),
+        llama(rng, 2, 4, 2, 4, 16, 5, "two layers, several tokens: RoPE, its base, the heads"),
         llama(rng, 3, 3, 1, 6, 18, 4, "three layers, one key head"),
-        llama(rng, 1, 2, 2, 4, 8, 1, "one layer, one token"),
         llama(rng, 2, 4, 4, 6, 16, 6, "heads that are wider together than D: H from q_proj"),
         llama(rng, 12, 1, 1, 2, 4, 2, "twelve layers: model.layers.1. is not model.layers.10."),
     ],
@@ -214,6 +219,7 @@ LLAMA_LOGITS = Task(
         ("F.silu(gate) * up", {
          "gate * F.silu(up)": "silu belongs to gate_proj, not to up_proj",
          "F.relu(gate) * up": "the gate is silu, not relu",
+         "F.silu(gate * up)": "silu of the product: it is of the gate alone, silu(gate) · up",
          "F.silu(up)": "the gate is missing: silu(gate) · up"}),
         ("post_attention_layernorm", "input_layernorm", "the MLP's norm has another weight"),
         ("base ** (-torch.arange(0, Q.shape[-1], 2) / Q.shape[-1])", {

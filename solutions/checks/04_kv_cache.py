@@ -37,7 +37,7 @@ def append_case(rng, n_kv_heads, max_seq_len, lengths, label):
 APPEND = Task(
     grade_id="append", drive=use_append, compare=Exact(),
     cases=lambda rng: [
-        append_case(rng, 3, 9, [4, 1, 1], "a prefill and two decode steps, in all heads (axis 0)"),
+        append_case(rng, 3, 9, [4, 1, 1], "a prefill, two steps, in all heads; the rest stays"),
         append_case(rng, 3, 6, [1, 1, 1], "decode steps, in all heads (axis 0)"),
         append_case(rng, 2, 6, [2, 3, 1], "a prefill in chunks, to the last position"),
         append_case(rng, 2, 3, [2, 1, 1], "one position too many: ValueError"),
@@ -54,13 +54,14 @@ APPEND = Task(
         ("keys[:, :end], values[:, :end]", {"keys, values", "keys[:, :length], values[:, :length]",
          "keys[:, length:end], values[:, length:end]",
          "keys[:, :end].clone(), values[:, :end].clone()", "values[:, :end], keys[:, :end]"}),
-        ("values[:, length:end] = v", {"values[:, length:end] = k", ""}),
         ("end > keys.shape[1]", {
          "length >= keys.shape[1]": "a chunk may fit in part: compare length + L",
          "False": "where no room is left, a token is lost: raise ValueError",
          "end >= keys.shape[1]": "the last position is refused: max_seq_len positions fit"}),
         ("keys[:, length:end] = k", "keys[0, length:end] = k[0]", "values[:, length:end] = v",
          "values[0, length:end] = v[0]", "only head 0 is written; axis 0 holds all n_KV heads"),
+        ("values[:, length:end] = v", {"values[:, length:end] = k", "",
+         "values[:, length:end] = v; keys[:, end:] = 0", "values[:, length:] = 0; values[:, length:end] = v"}),
     ])  # fmt: skip
 
 CHUNK_MASK = Task(
@@ -137,7 +138,7 @@ def decode(rng, seq_len, d_model, head_dim, prompt_len, label, scale=2):
 DECODE_STEP = Task(
     grade_id="decode-step", drive=use_decode_step, compare=CLOSE,
     cases=lambda rng: [
-        decode(rng, 7, 8, 4, 4, "a prompt and three steps: append, then attend to all"),
+        decode(rng, 7, 8, 4, 4, "a prompt and three steps: append, attend to all, scale √H"),
         decode(rng, 4, 6, 3, 1, "a prompt of one token"),
         decode(rng, 9, 8, 6, 4, "scores so large that exp is infinite: softmax", scale=100),
     ],
@@ -154,8 +155,8 @@ DECODE_STEP = Task(
         ("[cache[0], k]", "[k, cache[0]]", "[cache[1], v]", {"[v, cache[1]]"}),
         ("dim=-1", {"dim=0"}),
         scales("q.shape[-1]"),
-        ("math.sqrt(q.shape[-1])", "math.sqrt(X.shape[-1])",
-         "√D is the width of X; √H that of a head"),
+        ("math.sqrt(q.shape[-1])", {"math.sqrt(X.shape[-1])", "math.sqrt(len(K))"}),
+        ("q @ K.T", {"(q @ K.T).masked_fill(torch.arange(len(K)) > 0, -math.inf)"}),
         ("q, k, v = project(X[-1:])", {"q, k, v = (project(X[-1:])[i] for i in range(3))"}),
     ])  # fmt: skip
 
@@ -257,13 +258,13 @@ FOLLOW = [torch.eye(5, 8).double(), torch.eye(40, 8).double(), torch.eye(8, 5).d
 GENERATE = Task(
     grade_id="generate", drive=use_generate, compare=CLOSE,
     cases=lambda rng: [
-        generation(rng, 6, 9, -1, "a prompt and nine tokens", n_layers=3),
+        generation(rng, 6, 9, -1, "other sizes: √H and n_layers as given", n_layers=3),
         generation(rng, 1, 6, -1, "a prompt of one token"),
         generation(rng, 7, 1, -1, "a single new token"),
         generation(rng, 3, 12, -1, "wider heads, scaled by √H", d_model=20),
         *(generation(rng, 4, 12, end_id, "only a NEW end token ends the text, even the first one")
           for end_id in range(5)),
-        Case(FOLLOW, torch.zeros(2, 4, 8, 8).double(), [3, 1], 4, 2, label="ends at once"),
+        Case(FOLLOW, torch.zeros(2, 4, 8, 8).double(), [3, 1], 4, 2, label="the end comes first"),
     ],
     misconceptions=[
         ("ids = [int(model.logits(X[-1:]).argmax())]\n        new_ids += ids",
@@ -280,8 +281,11 @@ GENERATE = Task(
         scales("q.shape[-1]"),
         ("caches[layer][0]", "caches[-1][0]", "caches[layer][1]", "caches[-1][1]",
          "all layers share one cache; each needs its own keys and values"),
-        ("math.sqrt(q.shape[-1])", "math.sqrt(X.shape[-1])",
-         "√D is the model's width; √H a head's"),
+        ("math.sqrt(q.shape[-1])", {
+         "math.sqrt(X.shape[-1])": "√D is the model's width; √H a head's",
+         "math.sqrt(6)": "√6 belongs to TinyModel; H is the last axis of this model's q",
+         "math.sqrt(k.shape[1])": "divided by the root of the number of keys; it is √H"}),
+        ("range(model.n_layers)", "range(2)", "two layers belong to TinyModel: model.n_layers"),
         ("X[-1:]", "X[:1]", "the next token comes out of the LAST row of the last layer"),
         ("new_ids += ids", {"new_ids += [i for i in ids if i != end_id]"}),
         ("ids[0] == end_id or", {"": "",

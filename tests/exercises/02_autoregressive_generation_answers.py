@@ -8,15 +8,6 @@ def stream_text(decode, token_ids):
     return [text[len(before) :] for before, text in zip(["", *shown], shown, strict=False)]
 
 
-# %% left-pad: right
-def left_pad(prompts, pad_id):  # numbers of another type, from flipped rows
-    flipped = [torch.tensor(prompt).flip(0) for prompt in prompts]
-    pad = torch.nn.utils.rnn.pad_sequence
-    ids = pad(flipped, batch_first=True, padding_value=pad_id).flip(1)
-    places = torch.arange(ids.shape[1]) - ids.shape[1] + torch.tensor([[len(p)] for p in prompts])
-    return ids, (places >= 0).int(), places.clamp(min=0).int()
-
-
 # %% generate-batch: right
 def generate_batch(model, prompts, max_new_tokens, eos_token_id, pad_id):
     texts = prompts  # padded anew in each step; rows that have ended grow as well

@@ -1,13 +1,6 @@
 """Answers to exercise 04: other right ones, and wrong ones that are no edit of the solution."""
 
 
-# %% decode-step: right
-def decode_step(X, cache, project):
-    q, k, v = project(X[len(X) - 1 :])
-    K, V = torch.vstack([cache[0], k]), torch.vstack([cache[1], v])
-    return F.scaled_dot_product_attention(q, K, V), (K, V)
-
-
 # %% generate: right
 def generate(model, prompt_ids, max_new_tokens, end_id):
     caches, new, place = [[] for _ in range(model.n_layers)], list(prompt_ids), 0  # of (k, v)
