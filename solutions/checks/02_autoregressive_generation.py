@@ -40,7 +40,7 @@ def choice(rng, length, n_new, choose, label, scale=2.0):
 GENERATE_WITH_CHOICE = Task(
     grade_id="generate-with-choice", cases=lambda rng: [
         choice(rng, 3, 0, Probe(choose_by_rank, 1), "no new token: an empty list"),
-        choice(rng, 1, 7, Probe(choose_by_rank, 1), "each step sees all the text; p unrounded"),
+        choice(rng, 1, 7, Probe(choose_by_rank, 1), "all of the text each time; p is not rounded"),
         choice(rng, 4, 6, Probe(choose_by_mass, 0.6), "a choice by all of softmax(last row)"),
         choice(rng, 2, 5, Probe(choose_by_mass, 0.0), "always token 0, which ends nothing"),
         choice(rng, 2, 3, Probe(choose_by_rank, 0), "logits whose exp is infinity: softmax", 200),

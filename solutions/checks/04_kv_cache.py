@@ -61,7 +61,8 @@ APPEND = Task(
         ("keys[:, length:end] = k", "keys[0, length:end] = k[0]", "values[:, length:end] = v",
          "values[0, length:end] = v[0]", "only head 0 is written; axis 0 holds all n_KV heads"),
         ("values[:, length:end] = v", {"values[:, length:end] = k", "",
-         "values[:, length:end] = v; keys[:, end:] = 0", "values[:, length:] = 0; values[:, length:end] = v"}),
+         "values[:, length:end] = v; keys[:, end:] = 0",
+         "values[:, length:] = 0; values[:, length:end] = v"}),
     ])  # fmt: skip
 
 CHUNK_MASK = Task(
@@ -184,6 +185,9 @@ def cache_test_cases(rng):
             "only the last step honest": [run[0], *recomputed[1:-1], run[-1]],
             "only the first step honest": [*run[:2], *recomputed[2:]],
             "a past that does not grow": [run[0]] + [(1, L)] * (n - 1),
+            "a past that grows, but begins with L + 1": [run[0], *honest(L + 1, n)[1:]],
+            "a past that grows by two": [run[0]] + [(1, L + 2 * i) for i in range(n - 1)],
+            "two tokens in each step": [run[0], *((2, past) for _, past in run[1:])],
             "one call too many": [*run, (L + n - 1, 0)],
             "one step too many (n tokens take n calls)": [*run, (1, L + n - 1)],
             "no prefill": run[1:],
@@ -258,7 +262,7 @@ FOLLOW = [torch.eye(5, 8).double(), torch.eye(40, 8).double(), torch.eye(8, 5).d
 GENERATE = Task(
     grade_id="generate", drive=use_generate, compare=CLOSE,
     cases=lambda rng: [
-        generation(rng, 6, 9, -1, "other sizes: √H and n_layers as given", n_layers=3),
+        generation(rng, 6, 9, -1, "another model: √H, n_layers, n_H from it", n_layers=3),
         generation(rng, 1, 6, -1, "a prompt of one token"),
         generation(rng, 7, 1, -1, "a single new token"),
         generation(rng, 3, 12, -1, "wider heads, scaled by √H", d_model=20),
