@@ -139,7 +139,7 @@ BATCH_LOG_PROBS = Task(
     compare=Close(rtol=1e-4, atol=1e-5), cases=lambda rng: [
         batch(rng, (7, 4, 9), 3, "three texts: a sum for each, without its first token"),
         Case(model(rng), [[5, 2, 4, 2], [6, 2], [7, 1, 2, 2, 8, 9], [6, 2]], 2,
-             label="texts that hold pad_id, one of them twice: their lengths say what is text"),
+             label="texts that hold pad_id (their lengths say what is text), and one twice"),
         batch(rng, (5, 5), 4, "texts of one length"),
         batch(rng, (2, 1), 5, "texts of at most two tokens"),
         batch(rng, (1, 1), 5, "only texts of one token: 0 for each"),

@@ -155,7 +155,6 @@ LEFT_PAD = Task(
         ("torch.tensor([[0] * n + [1] * len(ids) for ids, n in rows])", {
          "(input_ids != pad_id).long()": "", "((input_ids != pad_id).cumsum(1) > 0).long()":
          "pad_id may BEGIN a prompt: lengths tell what is padding"}),
-        ("[pad_id] * n", {"[0] * n"}),
         ("[0] * n + [1] * len(ids)", {"[1] * n + [0] * len(ids)"}),
         ("(attention_mask.cumsum(dim=1) - 1).clamp(min=0)",
          {"torch.arange(longest).expand(len(rows), -1)", "(attention_mask.cumsum(dim=1) - 1)",
@@ -190,7 +189,8 @@ def batch_case(rng, lengths, max_new_tokens, wanted, label, pad_id, held=False):
         end = between(rng, 0, N)
         rows = [row_alone(table, prompt, max_new_tokens, end) for prompt in prompts]
         ended = [len(row) if row[-1] == end else None for row in rows]
-        if wanted(ended) and {end in prompt for prompt in prompts} == {held}:
+        by_chance = pad_id == -1 and rows[0][0] in sum(prompts, [])
+        if wanted(ended) and {end in prompt for prompt in prompts} == {held} and not by_chance:
             pad = {None: end, -1: rows[0][0], -2: prompts[0][0]}.get(pad_id, pad_id)
             model = Probe(toy_batch_model, table)
             return Case(model, prompts, max_new_tokens, end, pad, label=label)
@@ -204,10 +204,10 @@ GENERATE_BATCH = Task(
                    "a row that ends and one that continues; positions are a row's own", N),
         batch_case(rng, (2, 5, 4), 9, lambda ended: None not in ended and max(ended) < 8
                    and len({*ended}) == 3, "rows that end at different steps; no calls then", N),
-        batch_case(rng, (4, 6), 4, lambda ended: ended == [None, None],
-                   "a prompt that holds pad_id: its length says what is padding, not ids", -2),
         batch_case(rng, (4, 2), 5, lambda ended: ended == [None, None],
                    "new tokens that equal pad_id: they end nothing, and are seen", -1),
+        batch_case(rng, (4, 6), 4, lambda ended: ended == [None, None],
+                   "a prompt that holds pad_id: its length says what is padding, not ids", -2),
         *(batch_case(rng, (6, 3), 6, lambda ended: ended[0] not in (None, 1), label, pad, True)
           for label, pad in {"prompts that hold the end token: only a NEW one ends a row": N,
                              "the end token pads, too, and is in the prompts": None}.items()),

@@ -16,7 +16,7 @@ def heads(rng, seq_len, d_model, n_heads, label):
 
 
 def packed(rng, lengths, d_model, n_heads, label, shift=0.0):
-    numbers = rng.permutation(len(lengths) + 5)[: len(lengths)]  # in any order
+    numbers = 3 * rng.permutation(len(lengths))  # in any order
     text_of = torch.as_tensor(numbers.repeat(lengths))
     Q, K, V = (normal(rng, len(text_of), d_model, scale=1.5) for _ in range(3))
     args = Q + shift, K - shift, V, n_heads, text_of
@@ -30,10 +30,10 @@ PACKED_ATTENTION = Task(
         *heads(rng, 6, 6, 3, "D equal to L"),
         *heads(rng, 1, 6, 3, "one token"),
         *heads(rng, 3, 4, 1, "one head"),
-        packed(rng, [6], 8, 2, "a single text"),
+        packed(rng, [6], 8, 2, "a single text, number 0"),
         packed(rng, [1, 1, 1], 6, 1, "three texts of one token, each sees itself alone"),
         packed(rng, [4, 4], 8, 2, "texts of one length, with as many tokens as columns"),
-        packed(rng, [2, 1, 3, 2, 4], 8, 4, "texts of several lengths, with numbers in any order"),
+        packed(rng, [2, 1, 3, 2, 4], 8, 4, "several lengths; a number, 0 too, only names a text"),
         packed(rng, [3, 3], 8, 2, "very low scores: hidden ones are -inf, not low", shift=12.0),
     ],
     misconceptions=[
@@ -72,7 +72,7 @@ def block(rng, seq_len, d_model, d_ff, n_heads, label):
 BLOCK = Task(
     grade_id="block", entry="transformer_block", compare=CLOSE,
     cases=lambda rng: [
-        block(rng, 4, 6, 10, 2, "two heads: go row by row through the table, and keep X"),
+        block(rng, 4, 6, 26, 2, "two heads: go row by row through the table, and keep X"),
         block(rng, 1, 6, 9, 3, "a single token"),
         block(rng, 4, 6, 7, 3, "three heads: n_heads is an argument, and F any width"),
         block(rng, 5, 4, 7, 1, "matrices in another order in the dict: their names count"),

@@ -268,7 +268,8 @@ GENERATE = Task(
         generation(rng, 3, 12, -1, "wider heads, scaled by √H", d_model=20),
         *(generation(rng, 4, 12, end_id, "only a NEW end token ends the text, even the first one")
           for end_id in range(5)),
-        Case(FOLLOW, torch.zeros(2, 4, 8, 8).double(), [3, 1], 4, 2, label="the end comes first"),
+        *(Case(FOLLOW, torch.zeros(2, 4, 8, 8).double(), [3, 1], n, end, label="end_id is "
+               "kept, as the first token and as the last one") for n, end in ((4, 2), (1, 2), (3, 4))),
     ],
     misconceptions=[
         ("ids = [int(model.logits(X[-1:]).argmax())]\n        new_ids += ids",
