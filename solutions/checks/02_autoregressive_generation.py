@@ -189,7 +189,7 @@ def batch_case(rng, lengths, max_new_tokens, wanted, label, pad_id, held=False):
         end = between(rng, 0, N)
         rows = [row_alone(table, prompt, max_new_tokens, end) for prompt in prompts]
         ended = [len(row) if row[-1] == end else None for row in rows]
-        by_chance = pad_id == -1 and rows[0][0] in sum(prompts, [])
+        by_chance = pad_id == -1 and any(rows[0][0] in prompt for prompt in prompts)
         if wanted(ended) and {end in prompt for prompt in prompts} == {held} and not by_chance:
             pad = {None: end, -1: rows[0][0], -2: prompts[0][0]}.get(pad_id, pad_id)
             model = Probe(toy_batch_model, table)

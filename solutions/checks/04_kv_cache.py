@@ -269,7 +269,7 @@ GENERATE = Task(
         *(generation(rng, 4, 12, end_id, "only a NEW end token ends the text, even the first one")
           for end_id in range(5)),
         *(Case(FOLLOW, torch.zeros(2, 4, 8, 8).double(), [3, 1], n, end, label="end_id is "
-               "kept, as the first token and as the last one") for n, end in ((4, 2), (1, 2), (3, 4))),
+               "kept, as the first and as the last token") for n, end in ((4, 2), (1, 2), (3, 4))),
     ],
     misconceptions=[
         ("ids = [int(model.logits(X[-1:]).argmax())]\n        new_ids += ids",
