@@ -89,7 +89,7 @@ REQUEST_TIMES = Task(
         Case(any_spec(rng), any_device(rng), between(rng, 2000, 9000), between(rng, 30, 90),
              label="a long prompt"),
         Case(any_spec(rng), any_device(rng), between(rng, 2, 9), 2, label="a short prompt"),
-        Case(any_spec(rng), any_device(rng), between(rng, 999, 9999), 1, label="one new token"),
+        Case(any_spec(rng), any_device(rng), between(rng, 999, 9999), 1, label="no decode step"),
         Case(any_spec(rng), {**any_device(rng), "peak": 10**11}, between(rng, 5, 50), 9,
              label="a device that computes slowly: a step takes the longer of computing and of "
               "reading ALL its bytes"),
@@ -154,9 +154,9 @@ def measured(rng, batch_size, label, **slower):
 UTILISATION = Task(
     grade_id="utilisation", entry="utilisation", compare=CLOSE, cases=lambda rng: [
         measured(rng, 1, "one sequence"),
-        measured(rng, between(rng, 20, 90), "a batch"),
-        measured(rng, 2, "a device that computes slowly", peak=10**11),
-        measured(rng, 3, "a device that reads slowly", bandwidth=10**9),
+        measured(rng, between(rng, 20, 90), "a batch: every prompt is computed, every cache read"),
+        measured(rng, 2, "a slow processor: MBU counts bytes alone", peak=10**11),
+        measured(rng, 3, "a slow memory: MFU counts FLOPs alone", bandwidth=10**9),
     ],
     misconceptions=[
         ('flops / prefill_s / device["peak"]',
@@ -188,7 +188,7 @@ def batch_price_cases(rng):
     compute_s = 2 * spec["n_params"] / 10**12  # of a sequence on the slow device
     return [
         Case(spec, full, 1000, 2.5, 1e6, label="a memory that is filled exactly"),
-        Case(spec, enough, 1000, 1.5, some_s, label="impatient users"),
+        Case(spec, enough, 1000, 1.5, some_s, label="a step takes at most max_tpot_s"),
         Case(spec, slow, 1000, 3.5, 18.5 * compute_s, label="a step that computes for longer "
              "than it reads"),
         Case(spec, enough, 1000, 1.5, 1e6, label="thousands: search while one more is possible"),

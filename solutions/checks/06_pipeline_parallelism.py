@@ -33,7 +33,7 @@ def run_stage_cases(rng):
             label="the first of two stages: it sees no tokens, so "
             "compare n_new with the step; remove nothing from a list while you loop over it",
         ),
-        Case(1, 2, prompts, [4, 2, 5], label="the last of two stages"),
+        Case(1, 2, prompts, [4, 2, 5], label="the last stage: a request's last token is not sent"),
         Case(1, 3, prompts, [2, 3, 1], label="a stage in the middle sends on everything"),
         Case(3, 4, prompts[:1], [1], label="one token, one request"),
     ]

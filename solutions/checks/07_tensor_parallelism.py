@@ -176,7 +176,7 @@ def layout_cases(rng):
         *(Case(model, a100, *degrees, entry="step_s", label="a step")
           for model in (large, odd) for degrees in ((1, 1), (2, 1), (8, 1), (1, 3), (4, 2))),
         Case(tiny, a100 | {"bandwidth": 64.0}, 3, 1, entry="step_s", label="divide with /, not //"),
-        *(Case(model, machine, target_s, entry="choose_layout", label="the smallest layout")
+        *(Case(model, machine, target_s, entry="choose_layout", label="fewest GPUs, then seconds")
           for model in (large, gqa, odd) for machine in (a100, tight, tight | {"n_gpus": 3})
           for target_s in (0.0116, 0.0185, 0.036, 0.2)),
         *(Case(model, tight | change, target_s, entry="choose_layout", label=label)

@@ -110,7 +110,7 @@ def batch_case(rng, pad_id, n_new, label, lengths=(3, 1, 6, 2, 5, 4), **own):
 
 BATCH = Task(
     grade_id="batch", entry="continue_batch", drive=use_batch, cases=lambda rng: [
-        batch_case(rng, 0, 10, "a batch"),
+        batch_case(rng, 0, 10, "a batch: cut off the whole padded width in front"),
         *(batch_case(rng, 1, 10, "padded with the end token") for _ in range(2)),
         batch_case(rng, 0, 9, "a model that samples by itself", do_sample=True),
         # Three, because a model may never write the token that is drawn.
@@ -229,7 +229,7 @@ STOP = Task(
     grade_id="stop", entry="StopAtText", drive=use_stop, cases=lambda rng: [
         Case(tiny(rng), rng.permutation(texts).tolist(), n, stop, label=label)
         for texts, n, stop, label in (
-            *((TEXTS, n, stop, "a batch") for n, stop in ((2, "dog"), (1, "the big"), (3, "ig do"),
+            *((TEXTS, n, stop, "is it in the text?") for n, stop in ((2, "dog"), (1, "the big"), (3, "ig do"),
                                                           (0, "cat"), (6, "bird"), (2, "<end>"))),
             (["a bird", "assistant cat"], 1, "sis", "prompts of any length"),
             (["a dog" + 4 * " hears the cat"], 1, "dog", "a stop text long ago"),
