@@ -229,7 +229,7 @@ STOP = Task(
     grade_id="stop", entry="StopAtText", drive=use_stop, cases=lambda rng: [
         Case(tiny(rng), rng.permutation(texts).tolist(), n, stop, label=label)
         for texts, n, stop, label in (
-            *((TEXTS, n, stop, "is it in the text?") for n, stop in ((2, "dog"), (1, "the big"), (3, "ig do"),
+            *((TEXTS, n, stop, "decode") for n, stop in ((2, "dog"), (1, "the big"), (3, "ig do"),
                                                           (0, "cat"), (6, "bird"), (2, "<end>"))),
             (["a bird", "assistant cat"], 1, "sis", "prompts of any length"),
             (["a dog" + 4 * " hears the cat"], 1, "dog", "a stop text long ago"),
