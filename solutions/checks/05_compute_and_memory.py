@@ -20,14 +20,13 @@ INTENSITY_TABLES = Task(
                label="intensity, FP16" if width == 2 else "intensity, not FP16")
           for width in (2, 4)),
         *(Case(between(rng, 5, 300), n_heads * between(rng, 8, 64), n_heads, entry=entry,
-               label=entry)
-          for entry in ("prefill_table", "decode_table") for n_heads in (4, 8)),
+               label=f"{entry}: {rows} in every product, heads are d_model // n_heads wide")
+          for entry, rows in (("prefill_table", "seq_len rows"), ("decode_table", "one row"))
+          for n_heads in (4, 8)),
     ],
     misconceptions=[
-        ("return 2 * m", {"return m"}),
-        ("(bytes_per_element * elements)", {"elements"}),
-        (" + m * n  #", {"  #"}),
-        ("m * k + k * n + m * n", {"k * n"}),
+        ("return 2 * m", {"return m"}), ("(bytes_per_element * elements)", {"elements"}),
+        (" + m * n  #", {"  #"}), ("m * k + k * n + m * n", {"k * n"}),
         ("(bytes_per_element * el", {"(2 * el"}),
         ('("linear", d_model, d_model), ("attention", h, seq',
          '("linear", d_model, 3 * d_model), ("attention", h, seq',
@@ -40,8 +39,8 @@ INTENSITY_TABLES = Task(
         ("past_len + 1", {"past_len"}),
         ('seq_len), ("mlp", d_model, 4 * d_model)', 'seq_len), ("mlp", d_model, d_model)',
          'keys), ("mlp", d_model, 4 * d_model)', {'keys), ("mlp", d_model, d_model)'}),
-        ("    h = d_model // n_heads", "    h = d_model // seq_len",
-         "a head's width is d_model // n_heads, not // seq_len"),
+        ("    h = d_model // n_heads", {"    h = d_model // seq_len"}),
+        ("keys = d_model // n_heads", {"keys = d_model // past_len"}),
         ("return {name: intensity(seq_len, k, n, 2) for",
          {"return {name: intensity(seq_len, k, n, 2) / (1 + (name == 'attention')) for"}),
     ])  # fmt: skip
@@ -69,8 +68,7 @@ DECODE_BATCH = Task(
           for name, most in (("gives-up", 10_000), ("gives-up-at-thousands", 3000))),
         ("* 10**12 / (bandwidth_gb_per_s * 10**9)", {"/ bandwidth_gb_per_s"}),
         ("left <= 0", "left < 0", "at a limit of exactly the ridge it is None, too"),
-        ("left <= 0", {"left == 0"}),
-        ("return None", {"return math.ceil(ridge)"}),
+        ("left <= 0", {"left == 0"}), ("return None", {"return math.ceil(ridge)"}),
         ("math.ceil(ridge * d_in * d_out / left)", "max(1, round(ridge * d_in * d_out / left))",
          "rounded to the nearest batch; the next smaller one does not reach the ridge: round up"),
     ])  # fmt: skip
@@ -91,15 +89,15 @@ REQUEST_TIMES = Task(
         Case(any_spec(rng), any_device(rng), between(rng, 2000, 9000), between(rng, 30, 90),
              label="a long prompt"),
         Case(any_spec(rng), any_device(rng), between(rng, 2, 9), 2, label="a short prompt"),
-        Case(any_spec(rng), any_device(rng), between(rng, 999, 9999), 1, label="one new token"),
+        Case(any_spec(rng), any_device(rng), between(rng, 999, 9999), 1, label="no decode step"),
         Case(any_spec(rng), {**any_device(rng), "peak": 10**11}, between(rng, 5, 50), 9,
-             label="a device that computes slowly"),
+             label="a device that computes slowly: a step takes the longer of computing and of "
+              "reading ALL its bytes"),
         Case(TOY, {"peak": 600, "bandwidth": 1000, "memory": 10**5}, 10, 12,
              label="steps of which some read longer than they compute"),
     ],
     misconceptions=[
-        ("range(n_new - 1)", {"range(n_new)"}),
-        *CACHE,
+        ("range(n_new - 1)", {"range(n_new)"}), *CACHE,
         ("sum(steps) / len(steps)", "(steps[0] + steps[-1]) / 2", "+ sum(steps)}",
          "+ tpot_s * len(steps)}",
          "some steps are compute bound, so they don't grow evenly: add them"),
@@ -114,8 +112,9 @@ REQUEST_TIMES = Task(
         ("flops = 2 * spec", {"flops = spec"}),
         ("weights = 2 *", "weights =", "weights are FP16, too: 2 bytes per parameter"),
         ("(prompt_len + i)", "i", "the cache holds the prompt as well"),
-        ("[pass_s(1, weights", "[pass_s(0, weights",
-         "a decode step computes, too: 2 · n_params FLOPs may take longer than reading"),
+        ("[pass_s(1, weights", {"[pass_s(0, weights"}),
+        ("weights + per_token * (prompt_len + i))", {
+         'weights) + per_token * (prompt_len + i) / device["bandwidth"]'}),
     ])  # fmt: skip
 
 
@@ -134,8 +133,7 @@ USERS_THAT_FIT = Task(
     misconceptions=[
         (" - weights_gb * 10**9", "", "* context_len", {"* context_len + weights_gb * 10**9"}),
         ("* 2**20", {"/ 1024 * 10**18 / 2**30", "/ 1024 * 10**9"}),
-        ("2**20", {"10**6"}),
-        ("weights_gb * 10**9", {"weights_gb * 2**30"}),
+        ("2**20", {"10**6"}), ("weights_gb * 10**9", {"weights_gb * 2**30"}),
         ("max(0, int(free_bytes // bytes_of_a_user))", {"int(free_bytes // bytes_of_a_user)"}),
         ("kv_bytes_per_token *", "2 * kv_bytes_per_token *", "kv_bytes_per_token holds both"),
         ("int(free_bytes // bytes_of_a_user)", {
@@ -156,9 +154,9 @@ def measured(rng, batch_size, label, **slower):
 UTILISATION = Task(
     grade_id="utilisation", entry="utilisation", compare=CLOSE, cases=lambda rng: [
         measured(rng, 1, "one sequence"),
-        measured(rng, between(rng, 20, 90), "a batch"),
-        measured(rng, 2, "a device that computes slowly", peak=10**11),
-        measured(rng, 3, "a device that reads slowly", bandwidth=10**9),
+        measured(rng, between(rng, 20, 90), "a batch: every prompt is computed, every cache read"),
+        measured(rng, 2, "a slow processor: MBU counts bytes alone", peak=10**11),
+        measured(rng, 3, "a slow memory: MFU counts FLOPs alone", bandwidth=10**9),
     ],
     misconceptions=[
         ('flops / prefill_s / device["peak"]',
@@ -167,8 +165,7 @@ UTILISATION = Task(
          {'max(n_bytes / device["bandwidth"], flops / prompt_len / device["peak"]) / decode_s'}),
         (" * batch_size * prompt_len\n    per", {" * prompt_len\n    per"}),
         ("n_bytes = 2 * spec", {"n_bytes = 2 * batch_size * spec", "n_bytes = spec"}),
-        (" + per_token * batch_size * prompt_len", {""}),
-        *CACHE,
+        (" + per_token * batch_size * prompt_len", {""}), *CACHE,
         ('prefill_s / device["peak"]', {'prefill_s / device["bandwidth"]'}),
         ("per_token * batch_size", {"per_token"}),
         ("flops / prefill_s", {"flops / (prefill_s + decode_s)"}),
@@ -191,10 +188,10 @@ def batch_price_cases(rng):
     compute_s = 2 * spec["n_params"] / 10**12  # of a sequence on the slow device
     return [
         Case(spec, full, 1000, 2.5, 1e6, label="a memory that is filled exactly"),
-        Case(spec, enough, 1000, 1.5, some_s, label="impatient users"),
+        Case(spec, enough, 1000, 1.5, some_s, label="a step takes at most max_tpot_s"),
         Case(spec, slow, 1000, 3.5, 18.5 * compute_s, label="a step that computes for longer "
              "than it reads"),
-        Case(spec, enough, 1000, 1.5, 1e6, label="thousands: a search must reach them"),
+        Case(spec, enough, 1000, 1.5, 1e6, label="thousands: search while one more is possible"),
         Case(spec, full, 1000, 2.5, one_s / 2, label="users who can't be served"),
         Case(spec, {**full, "memory": spec["n_params"]}, 1000, 2.5, 1e6,
              label="weights that don't fit: None, though a formula may give a batch below 0"),
@@ -220,13 +217,13 @@ CHEAPEST_BATCH = Task(
         ("return weights + cache * batch <=", {"return cache * batch <="}),
         ("batch, weights + cache * batch", "batch, (weights + cache) * batch",
          "return weights + cache * batch <=", {"return (weights + cache) * batch <="}),
-        ('<= device["memory"]', {'< device["memory"]'}),
-        *CACHE,
+        ('<= device["memory"]', {'< device["memory"]'}), *CACHE,
         ("while is_possible", "while batch < 256 and is_possible",
          "the search ends too early: a batch may have thousands of sequences"),
         ('"batch": batch,', {'"batch": float(batch),'}),
-        ("dollars_per_hour / 3600", {"dollars_per_hour"}),
-        ("return None", {"batch = 1"}),
+        ("dollars_per_hour / 3600", {"dollars_per_hour"}), ("return None", {"batch = 1"}),
+        ("if batch == 0:", "batch = max(batch, 1)\n    if step_s(1) > max_tpot_s:",
+         "None, too, where the weights and one cache don't fit"),
         ('max(flops / device["peak"], n_bytes / device["bandwidth"])', "n_bytes / "
          'device["bandwidth"]', "with many sequences computing may take longer than reading"),
         ("step_s(batch) <= max_tpot_s", "step_s(batch) < max_tpot_s", "exactly max_tpot_s will do"),

@@ -25,8 +25,15 @@ def use_run_stage(answer, stage, n_stages, prompts, n_new):
 def run_stage_cases(rng):
     prompts = [[between(rng, 1, 99) for _ in range(n)] for n in (3, 1, 4)]
     return [
-        Case(0, 2, prompts, [4, 2, 5], label="the first of two stages"),
-        Case(1, 2, prompts, [4, 2, 5], label="the last of two stages"),
+        Case(
+            0,
+            2,
+            prompts,
+            [4, 2, 5],
+            label="the first of two stages: it sees no tokens, so "
+            "compare n_new with the step; remove nothing from a list while you loop over it",
+        ),
+        Case(1, 2, prompts, [4, 2, 5], label="the last stage: a request's last token is not sent"),
         Case(1, 3, prompts, [2, 3, 1], label="a stage in the middle sends on everything"),
         Case(3, 4, prompts[:1], [1], label="one token, one request"),
     ]
@@ -40,11 +47,10 @@ RUN_STAGE = Task(
         ("[[] for _ in prompts]", {"[[]] * len(prompts)"}),
         ("step in range(max(n_new)):\n        for request, prompt in", "request, prompt in",
          "enumerate(prompts):", {"enumerate(prompts):\n        for step in range(max(n_new)):"}),
-        ("step >= n_new[request]", {"False"}),
+        ("step >= n_new[request]", {"False", "len(tokens[request]) == n_new[request]"}),
         ("max(n_new)", "n_new[0]", "the LONGEST request says how many steps"),
         ("continue", "break", "go on with the requests behind one that is done"),
-        ("step >= n", {"step > n"}),
-        ("not is_last or step + 1 < n_new[request]", {"True"}),
+        ("step >= n", {"step > n"}), ("not is_last or step + 1 < n_new[request]", {"True"}),
         ("step + 1 < n_new[request]", {"step + 1 < max(n_new)"}),
         ("not is_last or step", "step",
          "only the last stage keeps a last token; others send on all"),
@@ -60,7 +66,7 @@ COMPLETION = Task(
         Case(4, [3, 7, between(rng, 20, 30)], label="a slow last stage, which sets the pace"),
         Case(1, [2, 7, between(rng, 10, 15)], label="a single request"),
         Case(3, [between(rng, 2, 9)], label="a single stage"),
-        Case(3, [0.25, 0.75, 0.5], label="stages of parts of a second"),
+        Case(3, [0.25, 0.75, 0.5], label="parts of a second: the times are no ints"),
     ],
     compare=Close(rtol=1e-9), misconceptions=[
         ("now = 0", {"now = times[-1] if times else 0"}),
@@ -82,14 +88,15 @@ COMPLETION = Task(
 EACH = "return [[{} for t in range(n_steps)] for r in range(n_requests)]".format
 DECODE = Task(
     grade_id="decode-times", entry="decode_times", compare=Exact(), cases=lambda rng: [
-        Case(1, between(rng, 3, 7), between(rng, 3, 8), label="a single request"),
-        Case(3, between(rng, 5, 9), between(rng, 3, 8), label="fewer requests than stages"),
+        Case(1, between(rng, 3, 7), between(rng, 3, 8), label="one request: wait for each step"),
+        Case(3, between(rng, 5, 9), between(rng, 3, 8),
+             label="fewer requests than stages: each has a list, and waits for its own token only"),
         *(Case(between(rng, 7, 9), 3, n, label="more requests than stages: each step waits")
           for n in (2, between(rng, 3, 8))),
         Case(3, 1, 1, label="a single stage, a single step"),
     ],
     misconceptions=[
-        ("max(token_there, stage_0_free)", {"stage_0_free"}),
+        ("max(token_there, stage_0_free)", {"stage_0_free"}), ("own[-1] if", {"own[0] if"}),
         ("return times", {EACH("r * n_steps + t + n_stages"), EACH("(t + 1) * n_stages + r"),
          EACH("n_stages + t * max(n_requests, n_stages)"),
          EACH("r // n_stages * n_stages * n_steps + r % n_stages + (t + 1) * n_stages"),
@@ -115,6 +122,7 @@ def chunk_cases(rng):
         one(7 * between(rng, 5, 9), 7, 3, "chunks that divide the prompt"),
         one(41, 9, between(rng, 3, 6), "a shorter last chunk"),
         *(Case(n, 4, between(rng, 4, 8), 1, **best) for n in (60, 61)),
+        Case(8, 2, 5, 1, **best),
         Case(8, 2, 1, 1, **best | {"label": "of equally good sizes the largest"}),
         *(Case(30, *sizes, **best) for sizes in ((1, 5, 2), (4, 0, 1))),  # the ends are the best
     ]
@@ -124,8 +132,7 @@ SIZES = ("range(seq_len, 0, -1)",)
 CHUNKS = Task(
     grade_id="chunked-prefill", entry=("prefill_s", "best_chunk"), cases=chunk_cases,
     compare=Close(rtol=1e-9), misconceptions=[
-        ("        now = 0\n", {"        now = free_s[-1]\n"}),
-        ("max(now, free_s[stage])", {"now"}),
+        ("        now = 0\n", {"        now = free_s[-1]\n"}), ("max(now, free_s[stage])", {"now"}),
         ("max(now, free_s[stage])", "free_s[stage]",
          "the stages work on the same chunk at the same time; it has to leave the stage before"),
         ("max(now,", "max(now, stage > 0 and size < chunk and now or",
@@ -145,6 +152,9 @@ CHUNKS = Task(
          "seq_len, k, n_stages, start_s, token_s) > prefill_s(seq_len, k + 1, n_stages, start_s, "
          "token_s)), 0), -1)",
          "the search stops at the first size that is slower; a smaller one may be best"),
+        (*SIZES, "range(next((k for k in range(1, seq_len) if prefill_s(seq_len, k + 1, n_stages, "
+         "start_s, token_s) > prefill_s(seq_len, k, n_stages, start_s, token_s)), seq_len), 0, -1)",
+         "the search stops at the first size that is slower; a larger one may be best"),
     ])  # fmt: skip
 
 
@@ -154,8 +164,8 @@ def mixed(rng, items):
 
 def link_cases(rng):
     links = [
-        ("nvlink", 90, 1e-6, 2400), ("infiniband", 40, 3e-6, 400), ("ethernet", 10, 3e-5, 100),
-        ("line", 5, 2e-3, 10), ("home", 1, 1e-2, 0.1),
+        ("nvlink", 9e6, 1e-6, 2400), ("infiniband", 40, 3e-6, 400), ("ethernet", 10, 3e-5, 100),
+        ("line", 5, 2e-3, 10), ("home", 1, 1e-2, 0.1), ("leased", 70, 2e-3, 2),
     ]  # fmt: skip
 
     def case(n_stages, most_first_s, most_token_s, label):
@@ -165,8 +175,9 @@ def link_cases(rng):
 
     return [
         case(2, 9.0, 9.0, "the cheapest will do"),
+        case(2, 0.2, 9.0, "a slow link that is dear: the price alone says which is cheapest"),
         case(4, 9.0, 0.0073, "quick further tokens"),
-        case(8, 0.0505, 9.0, "a quick first token"),
+        case(8, 0.0505, 9.0, "a quick first token, at any price: begin a minimum with infinity"),
         case(2, 0.049, 9.0, "a target below the computing"),
         *(Case([("a", 1, 0.5, gbit), ("b", 2, 0.5, gbit)][::order], D, 2, L, 1.0, 1.0, *most,
                label="exactly as fast as asked, which is allowed")  # nothing is rounded here
@@ -188,13 +199,13 @@ LINK = Task(
         ("+= start_s + 8 * byte_s", {"+= 0", "+= n_boundaries * (start_s + 8 * byte_s)"}),
         ("start_s + 2 * seq_len", "start_s + seq_len", "start_s + 2 * d_model",
          {"start_s + d_model"}),
-        ("link: link[1]", {"link: -link[3]"}),
+        ("link: link[1]", {"link: -link[3]": "", "link: link[3]":
+         "the slowest link is not always the cheapest: look at the price"}),
         ("cheapest-only", *BY_PRICE, *(f"{each}[:1]" for each in BY_PRICE),
          "only the cheapest link is tried; where it is too slow, the next one may do"),
         ("list-order", *BY_PRICE, "links", "the list is not sorted by price: take the cheapest"),
         ("last-one", *BY_PRICE, "links[::-1]", "take the cheapest, not the last of the list"),
-        (" and token_s <= most_token_s", {""}),
-        ("first_s <= most_first_s and ", {""}),
+        (" and token_s <= most_token_s", {""}), ("first_s <= most_first_s and ", {""}),
         ("<= most_f", "< most_f", "<= most_t", {"< most_t"}),
     ])  # fmt: skip
 

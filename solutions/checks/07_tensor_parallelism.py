@@ -7,7 +7,7 @@ VOLUME = Task(
         Case({"n_layers": N, "d_model": D, "d_ff": 3 * D}, *others, label=label)
         for N, D, *others, label in (
             (30, 576, 3, between(rng, 20, 900), 1, between(rng, 8, 60), 8, "three ranks, float64"),
-            (32, 4096, 8, between(rng, 20, 900), between(rng, 2, 9), 40, 2, "a batch, eight ranks"),
+            (32, 4096, 8, between(rng, 20, 900), between(rng, 2, 9), 40, 2, "a whole batch"),
             (24, 1024, 4, between(rng, 20, 900), 5, 1, 2, "a single new token"),
             (5, 11, 7, 30, 1, 3, 2, "a payload that the ranks don't divide"))], misconceptions=[
         ("2 * batch_size", {"batch_size", "4 * batch_size", "2"}),
@@ -29,7 +29,7 @@ VOLUME = Task(
          "2 / n_ranks": "a ring has 2(n - 1) steps, not two",
          "(n_ranks + 1) / n_ranks": "(n + 1)/n is right for three ranks only: 2(n - 1)/n",
          "2 * n_ranks / (n_ranks - 1)": "upside down: 2(n - 1)/n"}),
-        ("/ n_ranks * request", "* (request // n_ranks)", "divide with /, not //"),
+        ("/ n_ranks * request", {"* (request // n_ranks)", "/ n_ranks * request / batch_size"}),
     ])  # fmt: skip
 
 
@@ -137,6 +137,8 @@ HEADS = Task(
             (16, 4, 4, 4, 2, 4, "as many key/value heads as query heads"),
             (12, 6, 2, 3, 1, 2, "heads that together are wider than D"),
             (36, 12, 4, 3, 1, 3, "ranks that divide the query heads only"),
+            (16, 8, 4, 2, 1, 2, "several key/value heads for each rank: cut them in order"),
+            (16, 6, 4, 2, 1, 4, "ranks that divide the key/value heads only: ValueError"),
             (16, 8, 2, 2, 1, 4, "more ranks than key/value heads"))], misconceptions=[
         ("Wo[q]", {"Wo.chunk(n_ranks, dim=1)[rank]": "a rank needs the ROWS of W_o of its heads",
          "Wo": "W_o is whole", "Wo[kv]": "W_o has rows for the QUERY heads"}),
@@ -147,8 +149,13 @@ HEADS = Task(
         ("slice(rank * q_width, (rank + 1) * q_width)", "slice(rank, None, n_ranks)",
          "slice(rank * kv_width, (rank + 1) * kv_width)", "slice(rank, None, n_ranks)",
          "a head's columns stay together, and the heads in order"),
+        ("kv = slice(rank * kv_width, (rank + 1) * kv_width)", {
+         "H = kv_width * n_ranks // n_kv_heads\n    kv = " + columns for columns in (
+             "slice(rank * H, (rank + 1) * H)",
+             "[h * H + i for h in range(rank, n_kv_heads, n_ranks) for i in range(H)]")}),
         ("Wq.shape[1]", "Wq.shape[0]", "Wk.shape[1]", "len(Wk) // n_heads * n_kv_heads",
          "a head's width is not always D / n_heads"),
+        ("n_heads % n_ranks or ", "", "n_ranks has to divide n_heads, too"),
         (" or n_kv_heads % n_ranks", {"": "n_ranks has to divide BOTH numbers of heads",
          " or n_ranks > n_kv_heads": "at most n_kv_heads is not enough: n_ranks DIVIDES them"}),
     ])  # fmt: skip
@@ -164,16 +171,19 @@ def layout_cases(rng):
     tight = a100 | {"memory_bytes": 24e9}
     large, gqa = spec(80, 64, 8, 138), spec(80, 64, 2, 138)
     odd = spec(30, 9, 3, between(rng, 60, 70))
+    tiny = spec(3, 3, 3, 1e-8) | {"rest_bytes": 2.0}  # layers of 10 bytes
     return [
         *(Case(model, a100, *degrees, entry="step_s", label="a step")
           for model in (large, odd) for degrees in ((1, 1), (2, 1), (8, 1), (1, 3), (4, 2))),
-        *(Case(model, machine, target_s, entry="choose_layout", label="the smallest layout")
+        Case(tiny, a100 | {"bandwidth": 64.0}, 3, 1, entry="step_s", label="divide with /, not //"),
+        *(Case(model, machine, target_s, entry="choose_layout", label="fewest GPUs, then seconds")
           for model in (large, gqa, odd) for machine in (a100, tight, tight | {"n_gpus": 3})
           for target_s in (0.0116, 0.0185, 0.036, 0.2)),
         *(Case(model, tight | change, target_s, entry="choose_layout", label=label)
           for model, change, target_s, label in (
               (large, {"memory_bytes": 18.25e9}, 0.2, "weights that fill the memory exactly"),
               (large, {"memory_bytes": 18e9}, 0.2, "a little less memory"),
+              (tiny, {"memory_bytes": 5}, 0.2, "a part of a byte too much: divide with /, not //"),
               (large, {"start_s": 1e-3}, 1.0, "sums that are slow"),
               (spec(12, 6, 4, 69), {}, 0.0116, "heads of which tensor divides some only"),
               (spec(4, 4, 4, 40), {"memory_bytes": 11e9, "n_gpus": 1}, 0.2, "one layer per stage"),
@@ -194,7 +204,8 @@ LAYOUT = Task(
         (' or spec["n_kv_heads"] % tensor', {""}),
         ('spec["n_heads"] % tensor or ', "", "tensor has to divide n_heads, too"),
         (' and spec["n_layers"] % stages == 0', "", "stages have to divide the layers"),
-        ("/ (tensor * stages)", {"/ tensor": "a GPU holds its own stage's layers only",
+        ("/ (tensor * stages)", {"// (tensor * stages)": "divide with /, not //",
+         "/ tensor": "a GPU holds its own stage's layers only",
          "/ stages": "tensor divides what a GPU holds, too"}),
         (' + spec["rest_bytes"]\n            s', "\n            s",
          "every GPU holds rest_bytes, whole"),
@@ -232,7 +243,7 @@ def use_ring(answer, chunks):
 
 RING = Task(
     grade_id="ring", entry=("reduce_scatter_step", "all_gather_step"), drive=use_ring,
-    cases=lambda rng: [Case(rng.integers(1, 1000, (n, n)).tolist(), label=f"numbers modulo {n}")
+    cases=lambda rng: [Case(rng.integers(1, 1000, (n, n)).tolist(), label=f"numbers modulo n = {n}")
                        for n in (4, 2, 5)], misconceptions=[
         ("+= chunks", {"= chunks"}), ("] = chunks", {"] += chunks"}),
         ("(rank - t)", {"(rank + 1 - t)": "reduce-scatter: in step t rank r sends chunk r - t",
@@ -272,7 +283,8 @@ def use_block(answer, x, matrices, n_heads, n_ranks):
         mlp = (torch.cat([g, u], dim=1), d, b2 / (len(ranks) + 1))
         ranks.append({"Wq": q, "Wk": k, "Wv": v, "Wo": o, "mlp": mlp})
     norms = (lambda y: y / y.norm(dim=-1, keepdim=True), lambda y: y / (1 + y.abs().amax()))
-    return {"y": answer.parallel_block(x, ranks, norms, attend, all_reduce), "summed": shapes}
+    return {"y": answer.parallel_block(x, ranks, norms, attend, all_reduce), "summed": shapes,
+            "entries of the ranks' dicts afterwards": [len(rank) for rank in ranks]}  # fmt: skip
 
 
 BLOCK = Task(
@@ -280,8 +292,9 @@ BLOCK = Task(
     cases=lambda rng: [  # heads of two columns
         Case(*drawn(rng, (L, D)), drawn(rng, *[(D, D)] * 4, (D, F), (D, F), (F, D), (D,)), D // 2,
              n_ranks, label=label)
-        for L, D, F, n_ranks, label in ((4, 8, 6, 2, "two ranks"), (1, 6, 9, 3, "three ranks"))],
-    misconceptions=[
+        for L, D, F, n_ranks, label in ((4, 8, 6, 2, "two ranks: there are "
+        "len(ranks)"), (1, 6, 9, 3, "three ranks"))], misconceptions=[
+        ('*rank["mlp"])', {'*rank.pop("mlp"))'}),
         ("(z @", "(x + z @", "x = x +", "x =", "the sum holds x n times: add it once, outside"),
         ("(z @", "(x / 2 + z @", "x = x +", "x =", "return x + all_reduce([",
          "return all_reduce([x / 2 + ", "each rank adds x / 2: right with two ranks only"),

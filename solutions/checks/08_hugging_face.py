@@ -6,15 +6,17 @@ tests/test_exercise_08.py compares the solutions with Transformers and Tokenizer
 from grader.checks import Case, Probe, Task, between
 
 
-def make_tiny(seed, n_rows):
+def make_tiny(seed, n_rows, kind="Llama"):
     """A random model over 17 words, and its tokenizer: those of the notebook."""
+    from importlib import import_module
+
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     # A worker imports a module that is named so once, and not again for each task.
-    from transformers.models.llama.modeling_llama import LlamaConfig, LlamaForCausalLM
-
+    library = import_module(f"transformers.models.{kind.lower()}.modeling_{kind.lower()}")
+    Config, Model = getattr(library, f"{kind}Config"), getattr(library, f"{kind}ForCausalLM")
     words = "<pad> <end> <unk> system user assistant the a cat dog bird sees hears likes small big"
     vocab = {word: i for i, word in enumerate([*words.split(), "red"])}
     words = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
@@ -27,11 +29,11 @@ def make_tiny(seed, n_rows):
     sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.6}
     ends = {"pad_token_id": 0, "bos_token_id": None, "eos_token_id": 1}
-    return LlamaForCausalLM(LlamaConfig(vocab_size=n_rows, **sizes, **heads, **ends)).eval(), words
+    return Model(Config(vocab_size=n_rows, **sizes, **heads, **ends)).eval(), words
 
 
-def tiny(rng, n_rows=17):
-    return Probe(make_tiny, between(rng, 0, 10**6), n_rows)
+def tiny(rng, *settings):
+    return Probe(make_tiny, between(rng, 0, 10**6), *(settings or (17,)))
 
 
 def words_of(rng, n, letters):
@@ -80,7 +82,8 @@ PADDING = Task(
          "+ [1] * len(prompt)", "+ [1] * (longest - n_pad)", "range(len(prompt))",
          "range(longest - n_pad)", "a prompt may begin with pad_id"),
         ("[pad_id] * n_pad + prompt", "[0] * n_pad + prompt", "pad with pad_id, not always 0"),
-        ("max(len(prompt) for prompt in prompts)", {"len(max(prompts))"}),
+        ("max(len(prompt) for prompt in prompts)", {"len(max(prompts))": "",
+         "len(prompts[0])": "the longest prompt need not be the first"}),
         ("[0] * n_pad + list(range(len(prompt)))", {"[-1] * n_pad + list(range(len(prompt)))",
          "[1] * n_pad + list(range(len(prompt)))", "list(range(longest))",
          "[0] * n_pad + list(range(1, len(prompt) + 1))"}),
@@ -107,7 +110,7 @@ def batch_case(rng, pad_id, n_new, label, lengths=(3, 1, 6, 2, 5, 4), **own):
 
 BATCH = Task(
     grade_id="batch", entry="continue_batch", drive=use_batch, cases=lambda rng: [
-        batch_case(rng, 0, 10, "a batch"),
+        batch_case(rng, 0, 10, "a batch: cut off the whole padded width in front"),
         *(batch_case(rng, 1, 10, "padded with the end token") for _ in range(2)),
         batch_case(rng, 0, 9, "a model that samples by itself", do_sample=True),
         # Three, because a model may never write the token that is drawn.
@@ -180,6 +183,7 @@ def use_tags(answer, make, earlier, tags):
     return {"tokens": tokenizer.tokenize(text), "saved": saved_tokenizer.tokenize(text),
             "shown": shown, "special": set(tokenizer.all_special_tokens), "rows": len(new),
             "from the folder": [each.name_or_path == folder for each in (model, tokenizer)],
+            "same class": type(model) is type(given),
             "old rows": new[: len(old)].equal(old), "in the folder": new.equal(there)}  # fmt: skip
 
 
@@ -187,6 +191,7 @@ TAGS = Task(
     grade_id="tags", entry="add_tags", drive=use_tags, cases=lambda rng: [
         Case(tiny(rng, 19), ["<one>", "[two]"], ["<tool>", "<a b>"], label="special ones before"),
         Case(tiny(rng, 40), ["<one>"], ["<x>", "<y>", "<z>"], label="spare rows"),
+        Case(tiny(rng, 17, "Mistral"), [], ["<x>"], label="another class than Llama: AutoModel..."),
         Case(tiny(rng), [], [], label="no tags"),
     ], misconceptions=[
         ("tokenizer.add_special_tokens(added, replace_extra_special_tokens=False)",
@@ -195,6 +200,8 @@ TAGS = Task(
          "n_rows + len(tags)": "too many rows: where there are spare ones, none is needed"}),
         ("    model.resize_token_embeddings(max(len(tokenizer), n_rows))\n", {""}),
         ("AutoModelForCausalLM.from_pretrained(folder), Auto", {"model, Auto"}),
+        ("AutoModelForCausalLM", "LlamaForCausalLM",
+         "the model may be of another class than Llama: AutoModelForCausalLM reads which"),
         ("AutoTokenizer.from_pretrained(folder)", "tokenizer",
          "return the tokenizer from the folder, too"),
     ])  # fmt: skip
@@ -222,7 +229,7 @@ STOP = Task(
     grade_id="stop", entry="StopAtText", drive=use_stop, cases=lambda rng: [
         Case(tiny(rng), rng.permutation(texts).tolist(), n, stop, label=label)
         for texts, n, stop, label in (
-            *((TEXTS, n, stop, "a batch") for n, stop in ((2, "dog"), (1, "the big"), (3, "ig do"),
+            *((TEXTS, n, stop, "decode") for n, stop in ((2, "dog"), (1, "the big"), (3, "ig do"),
                                                           (0, "cat"), (6, "bird"), (2, "<end>"))),
             (["a bird", "assistant cat"], 1, "sis", "prompts of any length"),
             (["a dog" + 4 * " hears the cat"], 1, "dog", "a stop text long ago"),
@@ -267,7 +274,7 @@ TEMPLATE = Task(
             ("system system user", False, "<end>", "two system messages"),
             ("user system", False, "<unk>", "the system comes second"),
             ("assistant user", False, "<end>", "the assistant begins"),
-            ("tool user tool assistant", True, "<end>", "another role"))], misconceptions=[
+            ("tool user tool assistant", True, "<end>", "the role's own name"))], misconceptions=[
         (ASKED, {"{% if true %}": "", "{% if false %}": "", "{% if add_generation_prompt and "
          "messages[-1].role == 'user' %}": "add_generation_prompt decides alone, whoever spoke "
          "last"}), (FIRST, {"{% if false %}", "{% if true %}"}),
@@ -279,8 +286,8 @@ TEMPLATE = Task(
         ("brief.{{ eos_token }}", {"brief.", "brief.<end>"}),
         ("trim }}{{ eos_token }}\\n", {"trim }}{{ eos_token }}"}),
         ("<|assistant|>\\n{%", {"<|assistant|>{%"}),
-        ("in messages %}", "in messages if message.role in ['system', 'user', 'assistant'] %}",
-         "other roles are left out"),
+        ("in messages %}", {"in messages if message.role in ['system', 'user', 'assistant'] %}"}),
+        ("message.role }}", {"'user' if message.role == 'tool' else message.role }}"}),
     ])  # fmt: skip
 
 
@@ -307,11 +314,13 @@ PIPELINE = Task(
         pipeline_case(rng, "given when it was made", made=BOTH),
         pipeline_case(rng, "a system message in the call", made={"max_new_tokens": 9}, **OTHER),
         pipeline_case(rng, "both in the call", made=BOTH, **OTHER, max_new_tokens=5),
-        pipeline_case(rng, "a batch", made=BOTH, batch_size=5),
+        pipeline_case(rng, "a padded batch: cut off its whole width", ["a bird", *TEXTS], made=BOTH,
+                      batch_size=6),
         pipeline_case(rng, "a model that samples by itself", own={"do_sample": True}),
     ], misconceptions=[
         ("add_generation_prompt=True, ", "", "it isn't the assistant's turn yet"),
         ("output[:, inputs", "output[:, 0 * inputs", "cut the prompt off"),
+        ('inputs["input_ids"].shape[1]', {'int(inputs["attention_mask"][0].sum())'}),
         (", skip_special_tokens=True", "", "decode without the special tokens"),
         (", do_sample=False", "", "a model may sample by itself: say do_sample=False"),
         ("(**inputs, ", '(inputs["input_ids"], ', "in a batch generate needs the mask, too"),

@@ -8,7 +8,7 @@ PRODUCT, STEPS = "0.3 * 0.8 * 0.6", '["bc", "aa"], ["bca", "aaa"]], "probability
 TRACK = Task(
     grade_id="track", compare=Close(rtol=1e-6), misconceptions=[
         ('["bc", "aa"], ["bca", "aaa"]', {'["aa", "bc"], ["aaa", "bca"]'}),
-        ('["bc", "aa"]', {'["aa", "bc"]'}),
+        ('["bc", "aa"]', {'["aa", "bc"]', '["bc", "ba"]', '["bc", "bb"]', '["bc", "ac"]'}),
         ('["bca", "aaa"]', {'["aaa", "bca"]': "step 3: the better text first, bca (.14)",
          '["bca", "bcb"]': "step 3: aaa has .10, more than bcb: all six are ranked together"}),
         (PRODUCT, {"0.6": "", "0.8 * 0.6": "", "0.3 * 0.8": "", "0.2 * 0.9 * 0.9": "",
@@ -27,7 +27,7 @@ CHOICE = Task(
             ("long and likely", [(2, -3.0), (9, -2.5)], 1.0),
             ("a short text with the better mean", [(2, -1.0), (8, -4.8)], 1.0),
             ("nearly equal scores", [(50, -50.04), (50, -50.03)], 1.0),
-            ("equal scores: the first", [(4, -4.0), (2, -2.0)], 1.0),
+            ("equal scores: the first of them", [(4, -4.0), (2, -2.0)], 1.0),
             ("scores below -1000: begin with -inf", [(9, -9e4), (9, -8e4)], 0.5))),
         *(Case([(n, -round(n * y, 3)) for n, y in zip(rng.integers(1, 30, 8).tolist(),
                 rng.uniform(0.8, 1.2, 8).tolist(), strict=True)], x, label="eight texts")
@@ -136,6 +136,7 @@ PLAN = Task(
             ("one beam", [0], [0]), ("fewer beams", [3, 0, 1, 2], [0, 1]),
             ("overwrite no row that is needed", [0, 1, 2], [1, 1, 0]),
             ("a free row that no old beam left", [3, 0, 1, 2], [1, 1, 2]),
+            ("two families: each free row is given away once", [2, 0, 3, 1], [1, 1, 3, 3]),
             *(("beams in any rows", rng.permutation(n).tolist(), rng.integers(0, n, new).tolist())
               for n, new in ((5, 5), (8, 8), (8, 8), (6, 4))))], misconceptions=[
         ("[rows[parent] for parent in parents]", "list(parents)",
@@ -147,8 +148,10 @@ PLAN = Task(
          "parent's ROW, rows[parent]"}),
         ("(row, free.pop())", "(free.pop(), row)", "copies[-1][1]", "copies[-1][0]",
          "source and target are exchanged"),
-        ("free.pop()", "next(r for r in rows if r not in new_rows)",
-         "this overwrites a row that a new beam still needs"),
+        ("free.pop()", {"next(r for r in rows if r not in new_rows)":
+         "this overwrites a row that a new beam still needs",
+         "free[needed[: len(new_rows)].count(row) - 1]":
+         "a row that was given away is no longer free, for another parent's children either"}),
         ("range(len(rows)) if", "range(len(parents)) if", "if row in",
          "if row >= len(parents) or row in", "with fewer beams, too, stay in the parent's row"),
         ("new_rows, copies\n", {"list(range(len(needed))), [(row, i) for i, row in "
@@ -183,7 +186,8 @@ def search_cases(rng):
         case(3, 1, 1.0, "one new token: the best num_beams candidates all end"),
         *(case(k, 6, 1.0, "no end: who continues whom, and the score", eos=9) for k in (1, 3)),
         *(case(k, 7, x, f"{k} beams, penalty {x}: some end, and others move up")
-          for k in (2, 3, 5) for x in (0.0, -1.0, 2.0)),
+          for k in (1, 2, 3, 5) for x in (0.0, -1.0, 2.0)),
+        Case([[-0.5]], 2, 3, 0, 1.0, label="the end is the only token: stop, as no beam is left"),
         *(Case(ends, k, 5, 2, 2.0, label="the end is always likely: stop in time") for k in (2, 3)),
         Case(late, 2, 3, 2, 1.0, label="a worse text ends later: keep the best in EVERY step"),
         Case([[-1.0, -1.0, -1.5, -1.5]] * 3, 2, 3, 3, 1.0, label="equals: the earlier beam, the "
@@ -213,5 +217,8 @@ SEARCH = Task(
          "keep the best num_beams texts in EVERY step"),
         ("sorted(finished, key=lambda text: -text[1])[:", "finished[:",
          "sort the texts that end before you keep the best"),
-        (STOP, {"not beams or len(finished) == num_beams", "not beams"}),
+        (STOP, {"not beams or len(finished) == num_beams": "", "not beams": "",
+         STOP[13:]: "stop where no beam is left",
+         STOP + " or num_beams == 1 and finished": "one beam, too, may become better",
+         STOP.replace("[0]", "[-1]"): "ask can_stop about the BEST running text"}),
     ])  # fmt: skip

@@ -16,22 +16,20 @@ def partial_mlp(x, W1_r, W2_r, b2_r):
 
 # %% layout: right
 def step_s(spec, machine, tensor, stages):
-    seconds = spec["rest_bytes"] / machine["bandwidth"]
-    for _layer in range(spec["n_layers"]):
-        seconds += spec["layers_bytes"] / spec["n_layers"] / tensor / machine["bandwidth"]
-        seconds += (tensor > 1) * (2 * machine["start_s"] + 4 * (tensor - 1) * machine["hop_s"])
+    layer_s = spec["layers_bytes"] / spec["n_layers"] / tensor / machine["bandwidth"]
+    layer_s += (tensor > 1) * (2 * machine["start_s"] + 4 * (tensor - 1) * machine["hop_s"])
+    seconds = sum([layer_s] * spec["n_layers"]) + spec["rest_bytes"] / machine["bandwidth"]
     return seconds + (machine["message_s"] * stages if stages != 1 else 0)
 
 
 def choose_layout(spec, machine, target_s):
-    memory = machine["memory_bytes"] - spec["rest_bytes"]
-    layouts = [
-        (tensor, stages)
-        for stages in [n for n in range(1, spec["n_layers"] + 1) if spec["n_layers"] % n == 0]
-        for tensor in range(machine["n_gpus"], 0, -1)
-        if spec["n_heads"] % tensor == 0 == spec["n_kv_heads"] % tensor
-        and spec["layers_bytes"] / (tensor * stages) <= memory
-        # the sums above round differently, and a target may be met exactly
-        and step_s(spec, machine, tensor, stages) <= target_s * (1 + 1e-12)
-    ]
-    return min(layouts, key=lambda n: (n[0] * n[1], step_s(spec, machine, *n)), default=None)
+    memory, layouts = machine["memory_bytes"] - spec["rest_bytes"], []
+    for stages in (n for n in range(1, spec["n_layers"] + 1) if spec["n_layers"] % n == 0):
+        for tensor in range(machine["n_gpus"], 0, -1):
+            if spec["n_heads"] % tensor == 0 == spec["n_kv_heads"] % tensor:
+                seconds = step_s(spec, machine, tensor, stages)
+                # the sums above round differently, and a target may be met exactly
+                fits = spec["layers_bytes"] / (tensor * stages) <= memory
+                if fits and seconds <= target_s * (1 + 1e-12):
+                    layouts.append((tensor * stages, seconds, tensor, stages))
+    return min(layouts)[2:] if layouts else None
