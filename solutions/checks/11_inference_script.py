@@ -13,7 +13,7 @@ def a_script(task):
         return task["result"]
     if task["k"] < 0 or (task["beams"] == 1 and task["penalty"]):
         raise ValueError("not possible")
-    result = [task["prompt"] * task["n"]]
+    result = [task["prompt"] * (12 // task["n"])]
     if task["draw"]:
         result += [task["seed"], min(task["k"], 3)] if task["k"] != 1 else []
     return result + ([task["beams"], task["penalty"]] if task["beams"] > 1 else [])
@@ -31,6 +31,8 @@ SILENT = Task(
             ({"beams": 2}, CHANGES | {"k": -1}, "a value that is always refused"),
             ({"k": -1}, CHANGES, "a task that is refused as it is: don't run it"),
             ({}, {}, "no changes, no pairs"),
+            *(({}, changes, "only a ValueError is a refusal: let every other error through")
+              for changes in ({"seed": 6, "n": 0}, {"n": 0, "seed": 6})),
             *(({"result": result}, {"seed": 1, "n": 3}, "an empty result is no refusal")
               for result in (None, "")))], misconceptions=[
         ("before = run(one)", {"run(one)\n            before = run(task)"}),
@@ -41,6 +43,9 @@ SILENT = Task(
         ("       pass", {"       found.append((first, second))": "",
          "       break": "a pair that is refused ends the search for this first setting"}),
         ("continue  #", "break  #", "a refused first setting ends the search; try the next one"),
+        ("ValueError:\n            c", "Exception:\n            c",
+         "ValueError:\n                p", "Exception:\n                p",
+         "every error was caught; only a ValueError is a refusal"),
         ("continue  # refused: there is nothing to compare with",
          "before = None\n        if before is None:\n            continue", "None is a result"),
         ("!= first and", "> first and", "(a, b) and (b, a) are two pairs: try both"),
@@ -54,8 +59,8 @@ STOPS = {
     "no stop strings": [[]],
     "several stop strings: for each all of ITS beginnings, as long as it is; then the longest":
         [["bc", "aab"], ["\nUser", "\n\n"], ["aba!", "b\n#"], ["x", "abab#"], ["b!", "aab#"]],
-    "characters such as . and [ mean themselves: don't use a regular expression":
-        [["..s.", "[a]"], ["\\n", "*?"], ["i.n", ".."]]}  # fmt: skip
+    "characters such as . and [ mean themselves, and a is not A: no regular expression, no lower()":
+        [["..s.", "[a]"], ["\\n", "*?"], ["i.n", ".."], ["\nUSE", "ABAB"]]}  # fmt: skip
 WAITS = Task(
     grade_id="waits", cases=lambda rng: [
         Case(text, stops, label=label) for label, lists in STOPS.items() for stops in lists
@@ -80,6 +85,7 @@ STOP = Task(
         Case(["so END s", "o END"], ["END", "so?"], label="text in front of the stop is shown"),
         Case(["A: 42\nQ: 1", " + 1"], ["Q:", "\n"], label="two stops: the first in the text"),
         Case(["x", "abcd y"], ["bc", "abcd"], label="a stop inside another: which BEGINS first?"),
+        Case(["xab", "c", "d"], ["abcd", "bc"], label="the first stop that is complete ends it"),
         Case(["Q. END x END y"], ["END"], label="a stop twice in one piece: its FIRST place"),
         Case(["so.", ".x[E] ", "[E", "ND", "]"], ["[END]", "..."], label="[ and . mean themselves"),
         Case(["##", "#", " x", " #", "##", "END", "y"], ["###E"], label="a false start is shown"),
@@ -115,7 +121,8 @@ def logprob_cases(rng):
 
     extreme = [[1000.0, 998.0, 0.0, -math.inf], [-900.0, 100.0, 99.0, 98.0], [0.0] * 4, [0.0] * 4]
     return [
-        drawn(6, 1, 2, 9, "a short text behind a prompt of one token"),
+        drawn(6, 1, 2, 9, "a short text behind a prompt of one token: natural logarithms"),
+        Case(extreme[:2], [1, 2], 2, 3, label="a prompt without a text: an empty list"),
         drawn(6, 3, 4, 6, "a longer prompt: row prompt_len - 1 is the first that counts"),
         drawn(6, 1, 4, 3, "top has the n likeliest, whether the token is among them or not"),
         drawn(4, 3, 3, 10, "n above the vocabulary: all tokens"),
@@ -152,7 +159,7 @@ def call(rng, n_tokens, slow=1.0):
 LATENCY = Task(
     grade_id="latency", entry="latencies", compare=Close(), cases=lambda rng: [
         Case([call(rng, *each) for each in calls], label=label) for calls, label in (
-            (((4, 9), (5,)), "a single call behind the warm-up"),
+            (((4, 9), (5,)), "one call behind the warm-up: means, and of intervals; not rounded"),
             (((4, 0.1), (5,), (3,), (9, 3)), "a warm-up that is fast: leave out the FIRST call"),
             (((9, 5), (3,), (20, 2), (8,)), "several calls: means over all TTFTs, all intervals"),
             (((4, 9), (1,), (7,)), "a call with one token: it has a TTFT and no interval"),
@@ -210,9 +217,12 @@ STREAM = Task(
             ([0], ["Hi"], 9, "an end token at once"),
             ([7] * 9, [], between(rng, 1, 7), "max_new_tokens: no call after the last token"),
             ([1, 2, 3, 4, 0], ["!"], 9, "half a character waits until it is whole"),
-            ([1, 2, 3, 7], [], 2, "the text is over within a character: show what waits, \ufffd"),
+            *(([8, 2, end, 7], ["aab"], 3 - (end > 0), "the text is over within a character, by "
+               "its end token or length: show all that waits, \ufffd as well") for end in (3, 0)),
+            ([7] * 9, [], 1, "one new token: one call"),
             ([1, 2, 1, 4, 0], [], 9, "a half that stays one: only at the END it waits"),
             ([1, 5, 6, 4], ["\nUser"], 9, "a stop string across tokens"),
+            ([1, 5, 6, 4], ["\nUser"], 3, "the last token completes a stop: show nothing of it"),
             ([1, 5, 7, 4, 0], ["\nUser"], 9, "a false start of a stop string is shown"),
             ([7, 11, 1], ["\nUser", "r"], 9, "text and a stop in one token: show what is in front"),
             ([8, 8, 9, 1], ["aab"], 9, "of aaa the first a is certain, and shown before the stop"),

@@ -10,15 +10,16 @@ BATCHING = Task(
         for n, n_slots, label in (
             (5, 1, "one slot: one after another"), (0, 3, "an empty queue: 0 and 0"),
             (2, 5, "more slots than requests: slots that never had one are idle"),
-            (8, 4, "full batches; the last request started need not end last"),
+            (8, 4, "in the queue's order, unsorted; the last one started need not end last"),
             (11, 3, "three slots: the first FREE one takes the next request, in the queue's order"),
             (14, 4, "four slots: the first FREE one takes the next request, in the queue's order"))
         for entry in ("static_batching", "continuous_batching")],
     misconceptions=[
         ("max(batch)", {"batch[0]": "", "-(-sum(batch) // len(batch))": "static: a batch lasts as "
          "long as its longest request, not the mean"}),
-        (BATCHES, {BATCHES.replace("len(lengths)", "len(lengths) - n_slots + 1"),
-                   "[lengths] if lengths else []"}),
+        (BATCHES, {BATCHES.replace("len(lengths)", "len(lengths) - n_slots + 1"): "",
+                   "[lengths] if lengths else []": "", BATCHES.replace("lengths[", "sorted("
+                   "lengths)[::-1]["): "static: keep the queue's order: don't sort"}),
         (BATCHES, BATCHES.replace("[lengths[", "[sorted(lengths)["), "for length in lengths",
          "for length in sorted(lengths)", "keep the queue's order: lengths are not known"),
         ("n_passes * n_slots - sum(lengths)",
@@ -156,11 +157,7 @@ def use_pool(answer, n_blocks, ops):
 def pool_cases(rng):
     kinds, three = ["fork", "new", "write", "release"], [("new", 0, 2), *[("fork", 0, 0)] * 2]
     return [
-        *(Case(n_blocks, [("new", 0, 3), *((kinds[i * j % 7 % 4], i, j)
-          for i, j in rng.integers(0, 7, (30, 2)).tolist())], label=label)
-          for n_blocks, label in ((40, "much room: each text keeps its own contents"), (9, "little "
-              "room: released blocks are given again"), (6, "very little room: often none is free "
-              "for a copy; then nothing changes"))),
+        Case(2, [("new", 0, 2), ("write", 0, 1)], label="a full pool, a block that is not shared"),
         Case(4, [*three, ("release", 0, 0), ("write", 0, 1), ("write", 1, 1), ("release", 0, 0),
                  ("release", 0, 0), ("new", 0, 4)], label="the first text ends: shared "
              "blocks stay"),
@@ -168,6 +165,11 @@ def pool_cases(rng):
                  ("write", 1, 1)], label="no block is free for a copy"),
         Case(5, [("new", 0, 0), ("fork", 0, 0), ("release", 0, 0), ("new", 0, 5), ("new", 0, 1)],
              label="a table without blocks, and a full pool"),
+        *(Case(n_blocks, [("new", 0, 3), *((kinds[i * j % 7 % 4], i, j)
+          for i, j in rng.integers(0, 7, (30, 2)).tolist())], label=label)
+          for n_blocks, label in ((40, "much room: each text keeps its own contents"), (9, "little "
+              "room: released blocks are given again"), (6, "very little room: often none is free "
+              "for a copy; then nothing changes"))),
     ]  # fmt: skip
 
 
@@ -177,6 +179,8 @@ POOL = Task(
          "may have a block, too: count them"}),
         ("return list(table)", {"return table", "return [self.take() for _ in table]"}),
         ("        if self.readers[old] == 1:\n            return None\n", {""}),
+        ("old = table[i]\n", "old = table[i]\n        self.n_free() or self.take()\n", "make_own: "
+         "in a full pool, too, a block that is not shared needs no copy: ask for that first"),
         ("self.readers[old] == 1", {"True": "", "self.readers[old] <= 2": ""}),
         ("self.readers[old] -= 1", {
          "pass": "make_own: this table has left the old block: count down, or it leaks",
@@ -226,6 +230,8 @@ def prefix_cases(rng):
                "not the number of the block in front") for *sizes, label in (
           (4, 3, 2, "a block that is not full"), (3, 4, 0, "full blocks"),
           (5, 2, 1, "a token behind full blocks"), (1, 4, 0, "blocks of 1"))),
+        Case(2, [([1, 12, 3, 4], [0, 4])], [[11, 2, 9], [1, 12, 3, 4, 5], [1, 1, 2], [7, 8]],
+             [9, 4, 6], label="1, 12 and 11, 2 are different tokens: no key of joined digits"),
     ]  # fmt: skip
 
 
@@ -343,8 +349,8 @@ def serve_cases(rng):
         case(6, 1, 30, 3, "one at a time"),
         case(4, 9, 60, 5, "all at once: no more passes than the longest has new tokens"),
         case(7, 3, 60, 4, "much memory: admit before every pass, up to max_running"),
-        Case(2, [([4, 6], 3), ([5], 4), ([4, 6], 3)], 2, 9, 2, label="two equal requests: each has "
-             "its own result, so go by places, not by values"),
+        Case(2, [([4, 6], 3), ([5], 4), ([4, 6], 5), ([4, 6], 3)], 2, 9, 2, label="equal prompts, "
+             "two equal requests: each has its own result, so go by places, not by values"),
         Case(5, [([4], 9), ([8, 8], 1), ([7] * 9, 3)], 3, 4, 3, label="a prompt that must wait "
              "until blocks for ALL its tokens are free"),
         Case(4, [([4, 6, 2], 2), ([5, 1], 4), ([8], 3)], 3, 6, 1, label="two are stopped before "
