@@ -17,9 +17,8 @@ BATCHING = Task(
     misconceptions=[
         ("max(batch)", {"batch[0]": "", "-(-sum(batch) // len(batch))": "static: a batch lasts as "
          "long as its longest request, not the mean"}),
-        (BATCHES, {BATCHES.replace("len(lengths)", "len(lengths) - n_slots + 1"): "",
-                   "[lengths] if lengths else []": "", BATCHES.replace("lengths[", "sorted("
-                   "lengths)[::-1]["): "static: keep the queue's order: don't sort"}),
+        (BATCHES, {BATCHES.replace("len(lengths)", "len(lengths) - n_slots + 1"),
+                   "[lengths] if lengths else []"}),
         (BATCHES, BATCHES.replace("[lengths[", "[sorted(lengths)["), "for length in lengths",
          "for length in sorted(lengths)", "keep the queue's order: lengths are not known"),
         ("n_passes * n_slots - sum(lengths)",
@@ -188,14 +187,12 @@ POOL = Task(
         ("table[i] = self.take()\n        self.readers[old] -= 1",
          {"self.readers[old] -= 1\n        table[i] = self.take()"}),
         ("table[i] = self.take()", "self.new = self.take()", "return old, table[i]",
-         {"return old, self.new"}),
-        ("return old, table[i]", {"return table[i], old"}),
+         {"return old, self.new"}), ("return old, table[i]", {"return table[i], old"}),
         ("self.readers[block] -= 1", {
          "self.readers[block] = 0": "",
          "self.readers[block] -= self.readers[block] == 1": "release: shared blocks count, too"}),
         ("while table:\n            block = table.pop()", {"for block in table:"}),
-        ('raise MemoryError("no block is free")', "return None",
-         "take: raise MemoryError where no block is free"),
+        ('raise MemoryError("no block is free")', "return None", "take: raise MemoryError, no None"),
     ])  # fmt: skip
 
 
@@ -215,15 +212,16 @@ def prefix_cases(rng):
     def case(size, n_blocks, rest, label):
         a, b = (rng.integers(0, 50, n_blocks * size + rest).tolist() for _ in "ab")
         b[size : 2 * size] = a[size : 2 * size]  # alike, behind another beginning
-        c = a[: 2 * size] + b[2 * size :]
+        c, d = a[: 2 * size] + b[2 * size :], [*a[:size], *[54] * size, *a[2 * size :]]
         blocks = [0, *rng.permutation(range(1, 3 * n_blocks + 3)).tolist()]
         first, other = blocks[: n_blocks + 1], blocks[n_blocks + 1 : 2 * n_blocks + 2]
         third = first[:2] + blocks[2 * n_blocks + 2 :]
+        tables = first, other, third, [first[0], *range(200, 200 + n_blocks)]
         asked = [text[:n] for text in (a, b, c) for n in (size - 1, size, size + 1, 2 * size, 99)]
         asked += [[*a, 7], [*b, 7, 7], [*a[:size][::-1], *a[size:]], b[size:], [9, *a]]
         asked += [[51] * size + b[size:], [51] * size + [53] * size]
         forgotten = [first[1], 99, other[0], first[0]]
-        return Case(size, [(a, first), (b, other), (c, third)], asked, forgotten, label=label)
+        return Case(size, [*zip((a, b, c, d), tables, strict=True)], asked, forgotten, label=label)
 
     return [
         *(case(*sizes, f"{label}: ALL tokens of the text up to a block's end are its key, and "
@@ -252,8 +250,7 @@ PREFIX = Task(
         ("range(block_size, len(tokens), block_size)", {
          "range(block_size, len(tokens) + 1, block_size)": "",
          "range(block_size, len(tokens) - 1, block_size)": "find: one token behind is enough"}),
-        ("if block is None", {"if not block"}),
-        ("break", {"continue"}),
+        ("if block is None", {"if not block"}), ("break", {"continue"}),
         ("found.append(block)", {"found = [block]"}),
         ("        del index[text]", "        pass", "forget: a block with other content was found"),
         ("for text in [text for text, known in index.items() if known == block]:\n        del "
@@ -305,8 +302,7 @@ REPORT = Task(
         ("for arrived, times in pairs) / seconds", {
          "for arrived, times in pairs) / len(pairs)": "in_system: this is the mean time in it; "
          "times the rate of arrivals"}),
-        ("sum(times[-1] - arrived for", "sum(times[-1] - times[0] for",
-         "in_system: from the arrival on: waiting counts"),
+        ("sum(times[-1] - arrived", "sum(times[-1] - times[0]", "in_system: from ARRIVAL on"),
     ])  # fmt: skip
 
 
@@ -386,7 +382,6 @@ SERVE = Task(
          "a stopped request forgets its cache: its n_cached must be 0 again"),
         ("        while waiting and len", "        waiting.sort(key=missing)\n"
          "        while waiting and len", "nobody overtakes: take those who wait from the front"),
-        ("== len(requests[i][0]) + requests[i][1]",
-         {"== len(requests[i][0]) + requests[i][1] + 1"}),
+        ("+ requests[i][1]:", {"+ requests[i][1] + 1:"}),
         ("text[len(prompt) :]", "text", "return the new tokens, without the prompts"),
     ])  # fmt: skip
