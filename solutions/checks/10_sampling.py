@@ -16,10 +16,12 @@ def distribution(rng, size, flat=1.0):
 TEMPERATURE = Task(
     grade_id="temperature", entry="softmax", compare=Close(atol=0), cases=lambda rng: [
         *(Case(rng.normal(0, 2, 7).tolist(), t, label="the plain formula") for t in (0.7, 1.8)),
-        Case([2.0, -math.inf, 1.0], 1.5, label="an impossible token: exactly 0, so clip nothing"),
-        Case([1000.0, 999.0, -math.inf], 0.5, label="huge logits: subtract the largest from all"),
+        *(Case([2.0, -math.inf, 1.0], t, label="an impossible token, also where the temperature is "
+               "high: exactly 0, so put no number in place of -inf") for t in (1.5, 1e7)),
+        Case([0.0, 1e-8, 1.5e-8], 1e-8, label="a temperature near 0: no floor, nothing added"),
+        Case([0.0, 1000.0, 999.0, -math.inf], 0.5, label="huge logits: subtract the LARGEST"),
         Case([-15000.0, -15002.0, -math.inf], 2.0, label="very small logits: subtract the largest"),
-        Case([0.0, -800.0], 1000.0, label="a high temperature: divide before exp"),
+        Case([0.0, -800.0], 1000.0, label="a high temperature, used as it is: divide before exp"),
         Case([-3.0], 0.5, label="a single token"),
     ], misconceptions=[
         (") / temperature)", {") * temperature)", "))"}), ("w / sum(weights)", {"w"}),
@@ -38,8 +40,8 @@ TOP_K = Task(
         Case([0.1, 0.2, 0.4, 0.2, 0.1], 2, label="ties with the k-th: all of them stay"),
         Case([0.25, 0.25, 0.125, 0.375], 3, label="ties above the k-th: each token counts"),
         Case([0.25, 0.375, 0.375], 1, label="k = 1 and two likeliest tokens: both stay"),
-        Case([0.3, 0.301, 0.399], 2, label="nearly equal is not equal: compare exactly"),
-        Case(distribution(rng, 3), 50, label="k above the vocabulary: everything stays"),
+        Case([0.3, 0.3 + 1e-12, 0.4 - 1e-12], 2, label="nearly equal is not equal: round nothing"),
+        *(Case([0.3, 0.7], k, label="k is the vocabulary's size, or more: all") for k in (2, 50)),
         *(Case(distribution(rng, n), k, label="many tokens") for n, k in ((7, 3), (12, 5))),
     ], misconceptions=[
         ("p / sum(kept) for", {"p for", "p / sum(sorted(probs)[-k:]) for"}),
@@ -60,7 +62,7 @@ TOP_P = Task(
         Case([0.2, 0.2, 0.2, 0.2, 0.2], 0.5, label="equal tokens: smaller ids first, no more"),
         Case([0.2, 0.5, 0.3], 0.0, label="p = 0: one token stays"),
         *(Case(probs, 0.8, label="a sum just below p is not enough: allow 1e-12, and round nothing")
-          for probs in ([0.496, 0.3, 0.104, 0.1], [0.1, 0.2999999, 0.1000001, 0.5])),
+          for probs in ([0.496, 0.3, 0.104, 0.1], [0.1, 0.3 - 1e-10, 0.1 + 1e-10, 0.5])),
         Case([0.0, 0.3, 0.7], 1.0, label="p = 1: all that is possible stays"),
         *(Case(distribution(rng, n, flat), p, label="many tokens: sum from the likeliest on")
           for n, flat, p in ((8, 1, 0.8), (20, 0.4, 0.92))),
@@ -85,7 +87,9 @@ DIFFERENT = Task(
         *(Case([0.125, 0.0, 0.5, 0.25, 0.125], us, label="u at an end: the next interval has it")
           for us in ([0.0], [0.125], [0.25, 0.5])),
         Case([0.0, 0.5, 0.5], [0.0, 0.25], label="an impossible first token is never drawn"),
+        Case([0.25] * 4, [0.6, 0.4, 0.7], label="equal tokens: take out the one that was DRAWN"),
         Case([0.5, 0.5], [], label="no number, no token"),
+        Case([1e-14, 0.5, 0.5 - 1e-14], [0.0], label="small is not impossible: compare with 0"),
         *(Case(probs, us, label="rounding leaves a gap below 1: the last token that can be drawn")
           for probs, us in (  # ten times 0.1 add up to this very u
                             ([0.1] * 10 + [0.0], [0.9999999999999999]),
@@ -95,7 +99,8 @@ DIFFERENT = Task(
                " by ids; divide by the sum of all that is left") for _ in range(6)),
     ], misconceptions=[
         ("        left[token] = 0.0\n", {""}), (" / total", {""}), ("u < end", {"u <= end"}),
-        ("left[token] = 0.0", {"del left[token]"}),
+        ("left[token] = 0.0", {"del left[token]": "", "left[left.index(left[token])] = 0.0": "of "
+         "equal tokens take out the one that was drawn: go by its id, not by its value"}),
         ("enumerate(left) if", "sorted(enumerate(left), key=lambda pair: -pair[1]) if",
          "don't sort: the order is that of the ids"),
         ("[token for token, p in enumerate(left) if p > 0]", {"range(len(left))": "a u behind the "
@@ -108,21 +113,20 @@ DIFFERENT = Task(
 
 
 def model(n_tokens, decimals, ids):
-    """Logits that depend on the whole text, token 0 impossible; of few decimals there are ties."""
+    """Logits that depend on all tokens, the last one impossible; few decimals give ties."""
     import torch
 
-    places = torch.arange(1, ids.shape[1] + 1)
-    text = (ids * places).sum(1, keepdim=True)  # (B, 1)
+    text = (ids * torch.arange(1, ids.shape[1] + 1)).sum(1, keepdim=True)  # (B, 1)
     angle = 1.7 * text + 0.9 * torch.arange(n_tokens) ** 2
     logits = (3 * torch.sin(angle.double())).round(decimals=decimals).float()  # (B, V)
-    return logits.index_fill(1, torch.tensor([0]), -torch.inf)
+    return logits.index_fill(1, torch.tensor([n_tokens - 1]), -torch.inf)
 
 
 def sample_cases(rng):
     def case(n_rows, n_tokens, label, *args, decimals=6, **settings):
         ids = torch.from_numpy(rng.integers(0, n_tokens, (n_rows, 3)))
-        seed = between(rng, 0, 999)
-        return Case(Probe(model, n_tokens, decimals), ids, *args, seed, label=label, **settings)
+        args = (Probe(model, n_tokens, decimals), ids, *args, between(rng, 0, 999))
+        return Case(*args, label=label, **settings)
 
     return [
         case(5, 12, "no filter: one generator; in each step one multinomial of the softmax", 6),
@@ -134,14 +138,13 @@ def sample_cases(rng):
         case(30, 12, "p = 0: the likeliest of each row stays", 2, top_p=0.0),
         case(30, 12, "temperature, top-k, top-p", 4, temperature=2.5, top_k=8, top_p=0.7),
         case(30, 5, "an eos that was DRAWN ends a row; draw for all until ALL ended", 40, eos=2),
-        case(1, 4, "a single text that ends: stop after its eos", 40, eos=1),
+        case(1, 4, "a single text, ended by token 0: stop after its eos", 40, eos=0),
         case(4, 12, "no new token: the prompts come back", 0),
     ]
 
 
 SAMPLE = Task(
-    grade_id="sample", cases=sample_cases,
-    watch=("mutated", "n_calls"), misconceptions=[
+    grade_id="sample", cases=sample_cases, watch=("mutated", "n_calls"), misconceptions=[
         ("generator=generator", {"generator=generator.manual_seed(seed)"}),
         ("next_logits(ids) / temperature", "next_logits(ids)", "logits.softmax(-1), 1",
          {"(logits / temperature).softmax(-1), 1"}),
@@ -155,8 +158,7 @@ SAMPLE = Task(
          "random numbers"),
         ("cut[:, -1] = False", {"cut[:, :-1] = cut[:, 1:].clone()\n        cut[:, -1] = False"}),
         ("        cut[:, -1] = False\n", "", "p = 0 cuts every token: the likeliest always stays"),
-        ("cut.scatter(-1, order, cut)", "cut",
-         "cut is in the order of the sorted logits, not of the ids"),
+        ("cut.scatter(-1, order, cut)", "cut", "cut is in sorted order, not in that of the ids"),
         ("        tokens[ended] = eos\n", {""}), ("[:, -1:]", "[:, -1:].min()",
          "top-k: this is the smallest k-th logit of ALL rows; each row has its own"),
         ("        tokens[ended]", "        tokens = torch.multinomial(logits.softmax(-1), 1, "

@@ -29,17 +29,18 @@ GROUPS = Task(
         Case([*numbers(rng, 4), *[0.0] * 4, 0.5], 4, 4, label="zeros behind another group: their "
              "scale is 1.0, and no other group's"),
         Case([2.5, -2.5, 0.5, -0.5, 9.0], 4, 4, label="a group whose sum is 0, not of zeros"),
-        Case([1e-9, -3e-13, 2e-12, 1e-30], 4, 2, label="very small numbers, which are not 0"),
+        Case([1e-9, -3e-13, 2e-30, 1e-31], 4, 2, label="very small numbers, which are not 0"),
+        Case([7.0, 2.5, -3.5, 0.5], 4, 4, label="halves go to the EVEN neighbour, as in `round`"),
         *(Case(numbers(rng, 24), bits, 8, label="several groups: each has its own scale, numbers "
                "of both signs are rounded to the nearest") for bits in (8, 4, 3)),
     ], misconceptions=[
-        ("(bits - 1) - 1", {"(bits - 1)"}),
-        ("2 ** (bits - 1) - 1", "2**bits - 1",
-         "half of the integers are for negative numbers: the largest is 2^(bits - 1) - 1"),
+        ("2 ** (bits - 1) - 1", {"2 ** (bits - 1)": "", "2**bits - 1": "half of the integers are "
+         "for negative numbers: the largest is 2^(bits - 1) - 1"}),
         ("max(abs(x) for x in group)", {"max(group)", "max(abs(x) for x in numbers)"}),
         ("if largest > 0 else 1.0", "if largest > 0 else (scales or [1.0])[-1]",
          "a group of zeros has the scale 1.0 and not that of the group before it"),
         ("round(x / scale)", {"int(x / scale)": "", "round(x / scale, 0)": "",
+         "math.floor(x / scale + 0.5)": "halves go to the even neighbour, 2.5 to 2: use round",
          "int(x / scale + 0.5)": "int() cuts towards 0, so + 0.5 rounds negative numbers up: "
          "round"}),
         ("len(numbers), group_size)", {"len(numbers) - group_size + 1, group_size)"}),
@@ -65,7 +66,7 @@ def byte_cases(rng):
         case(33, 3, 16, False, "a row that ends inside a byte: EACH row is rounded up"),
         *(Case(*given, entry="tokens_per_s", label=f"tokens per second: {label}") for label, given
           in (("all matrices, with minimums", (matrices, 4, 32, True, 1e6, 0.0)),
-              ("one overhead for all matrices", (matrices, 8, 64, False, 2e5, 0.25)),
+              ("one overhead in all, on top of reading", (matrices, 8, 64, False, 2e5, 0.25)),
               ("a single matrix", ([(3, 41)], 3, 16, False, 1e3, 0.01)))),
     ]  # fmt: skip
 
@@ -92,9 +93,8 @@ BYTES = Task(
 def blocks(rng, n):
     """Bytes of n blocks, as a list of ints, with scales that read backwards are finite, too."""
     data = []
-    for _ in range(n):
-        scale = struct.pack("<e", float(rng.choice([0.03, -0.0571, 0.131, 0.42, -1.7])))
-        data += [*scale, *rng.integers(0, 256, 16).tolist()]
+    for d in rng.choice([0.03, -0.0571, 0.131, 0.42, -1.7], n):
+        data += [*struct.pack("<e", d), *rng.integers(0, 256, 16).tolist()]
     return data
 
 
@@ -102,7 +102,9 @@ READ_Q4_0 = Task(
     grade_id="read-q4-0", compare=CLOSE, cases=lambda rng: [
         Case(blocks(rng, 1), label="one block: 16 lower halves, 16 upper ones, d * (q - 8)"),
         Case([*struct.pack("<e", 1.0), *range(16)], label="upper halves of 0: their weight is -8d"),
-        Case([0, 0, *[255] * 16], label="a scale of 0: all weights are 0"),
+        *(Case([*struct.pack("<e", d), *range(100, 116)], label=f"a scale {label}") for d, label in
+          ((0.0, "of 0: all weights are 0"), (-0.75, "below 0: a float16 has a sign"), (6e-6, "so "
+           "small that its float16 is subnormal: let struct read it"))),
         Case([], label="no block: an empty list"),
         *(Case(blocks(rng, n), label="several blocks: each has its own scale, and all its 32 "
                "weights come before the next block's") for n in (2, 5)),
@@ -110,9 +112,8 @@ READ_Q4_0 = Task(
         ("[byte & 15 for byte in block[2:]] + [byte >> 4 for byte in block[2:]]",
          {"[n for byte in block[2:] for n in (byte & 15, byte >> 4)]",
          "[byte >> 4 for byte in block[2:]] + [byte & 15 for byte in block[2:]]"}),
-        ("(n - 8)", {"n": "",
-         "(n - 16 if n > 7 else n)": "q is not a signed number: 8 stands for 0",
-         "(n - 7)": "8 stands for 0, not 7"}),
+        ("(n - 8)", {"n": "", "(n - 7)": "8 stands for 0, not 7",
+         "(n - 16 if n > 7 else n)": "q is not a signed number: 8 stands for 0"}),
         ('"<e"', '">e"', "the two bytes of the scale are in the other order: little-endian"),
         ("range(0, len(data), 18)", {"range(0, len(data[:18]), 18)"}),
         ("block[:2])", {"bytes(data[:2]))": "the second block has its own scale"}),
@@ -129,9 +130,9 @@ def awq_cases(rng):
         case(12, 20, 4, [0.0], "alpha 0: plain rounding, a scale per row, ONE norm of all outputs"),
         case(8, 12, 4, [], "no alpha: an empty list"),
         case(30, 24, 8, [0.0], "eight bits: the largest integer is 2^(bits - 1) - 1"),
+        case(9, 20, 4, [0.5], "alpha 0.5: s is the MEAN absolute value of an input, to that power"),
         case(10, 24, 4, [1.0, 0.0], "begin each alpha with the given weight and x", outlier=1.0),
         case(16, 16, 3, [0.25, 0.75, 1.0], "a square matrix: s belongs to columns, scales to rows"),
-        case(9, 20, 4, [0.5], "alpha 0.5: s is the MEAN absolute value of an input, to that power"),
     ]  # fmt: skip
 
 
@@ -170,8 +171,7 @@ def pack_cases(rng):
     def case(kind, n, k, group_size, label="", flat=False, size=1):
         weight, x = normal(rng, n, k, scale=size), normal(rng, 3, k)
         weight[:, ::7] *= 6
-        if flat:
-            weight[0] = 1.5
+        weight[: int(flat)] = 1.5
         return Case(kind, weight, group_size, x, label=label)
 
     return [
@@ -179,7 +179,7 @@ def pack_cases(rng):
         *(case("pack", n, k, g, "pack, several groups in a row: neighbours share scale and byte")
           for n, k, g in ((3, 32, 8), (5, 48, 16))),
         case("pack", 3, 24, 8, "pack, a group of equal numbers: the scale is 1.0", flat=True),
-        case("pack", 2, 16, 8, "pack, small numbers, which are not equal", size=1e-5),
+        case("pack", 2, 16, 8, "pack, very small numbers, which are not equal", size=1e-25),
         case("multiply", 1, 32, 32, "multiply, one group: a lower half, an upper half, and so on"),
         *(case("multiply", 7, 64, g, "multiply, several rows and groups: each has its own scale")
           for g in (32, 4, 64)),

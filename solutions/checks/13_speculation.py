@@ -18,6 +18,8 @@ def lookup_cases(rng):
         Case([5, 6, 7, 8, 5, 6, 7, 9, 0, 5, 6, 7], 2, 3, label="two places: the LAST counts"),
         Case([2, 2, 2, 2], 4, 2, label="the place may overlap with the ending"),
         Case([4, 5, 4, 5], 5, 9, label="longest is longer than the text"),
+        *(Case(text, 2, 2, label="1, 2 and 11, 2 are different tokens: join no digits") for text in
+          ([1, 2, 7, 3, 11, 2, 8, 1, 2], [2, 1, 7, 2, 12, 8, 2, 1], [1, 12, 7, 11, 2, 8, 1, 12])),
         *(Case(text(n, 3), k, longest, label="many places: first the longest ending (at most "
                "`longest`), then its last earlier place; at most k tokens") for n, k, longest in
           ((30, 4, 2), (24, 3, 3), (18, 6, 1), (40, 2, 4), (12, 9, 2), (26, 5, 3))),
@@ -119,6 +121,7 @@ REDRAW = Task(
          "rejected token: take the residual max(p - q, 0)"}),
         ("enumerate(residual) if weight > 0]", "sorted(enumerate(residual), key=lambda pair: "
          "-pair[1]) if weight > 0]", "the order is that of the ids, not from the likeliest on"),
+        ("v < end", {"u < end": "u decides whether it is accepted; it is v that draws"}),
         (" / sum(residual)", {"": "", " / (q[token] - p[token])": "divide by the residual's sum, "
          "which is q - p of the token only if no other token has q > p"}),
         ("max(a - b, 0.0)", {"abs(a - b)": "where q > p the residual is 0",
@@ -149,13 +152,9 @@ def price_cases(rng):
         case(0.8, 8, 0.02, 0.05, "cheap rows: row_costs[k] is the pass of k + 1 rows"),
         Case(0.9, [1.0, 1.05, 1.1, 2.9, 3.0, 3.1], 0.01, label="a jump in the costs"),
         Case(0.95, [1.0, 2.0, 2.0, 2.1, 2.15], 0.0, label="dear at first: look at ALL k"),
-        *(
-            case(
-                alpha, 9, slope, cost, "(1 + alpha + ... + alpha^k) / (row_costs[k] + k draft_cost)"
-            )
-            for alpha, slope, cost in drawn
-        ),
-    ]
+        *(case(alpha, 9, slope, cost, "(1 + alpha + ... + alpha^k) / (row_costs[k] + k draft_cost)")
+          for alpha, slope, cost in drawn),
+    ]  # fmt: skip
 
 
 PRICE = Task(
@@ -186,9 +185,10 @@ def tree_cases(rng):
     return [
         Case([[5, 6, 7, 8]], 2, label="a single draft: causal, behind the past"),
         Case([[5], [6], [7]], 4, label="drafts of one token: all at one position"),
-        Case([[5, 6, 7, 8], [5, 6, 9, 8]], 1, label="share ALL tokens up to the first difference"),
+        Case([[5, 6, 7, 8], [5, 6, 9, 8]], 1, label="share ALL up to a difference; draft by draft"),
         Case([[5, 6], [5, 6], [5]], 1, label="the same draft twice: no new node"),
         Case([[5, 6, 7], [8, 6, 7]], 1, label="equal tokens behind unequal ones are not shared"),
+        Case([[1, 12, 5], [11, 2, 5], [1, 1]], 1, label="1, 12 is not 11, 2: don't join digits"),
         Case([[4, 5, 4, 5], [5, 4, 5], [4, 4]], 2, label="few different tokens: compare ways"),
         *(Case(drafts(n, length, kinds), past, label="several drafts: nodes, positions, mask")
           for n, length, kinds, past in ((4, 3, 3, 0), (5, 4, 2, 3), (6, 4, 2, 1), (4, 4, 2, 7))),

@@ -26,9 +26,8 @@ def serve(forward, requests, max_running, n_blocks, block_size):
             if active[k].grow():
                 k += 1
             else:
-                last = active.pop()
-                last.drop()
-                queue = [last, *queue]
+                queue.insert(0, active.pop())
+                queue[0].drop()
         while queue and len(active) < max_running:
             if not queue[0].grow():
                 queue[0].drop()
