@@ -190,9 +190,9 @@ POOL = Task(
          {"return old, self.new"}), ("return old, table[i]", {"return table[i], old"}),
         ("self.readers[block] -= 1", {
          "self.readers[block] = 0": "",
-         "self.readers[block] -= self.readers[block] == 1": "release: shared blocks count"}),
+         "self.readers[block] -= self.readers[block] == 1": "release: shared blocks count, too"}),
         ("while table:\n            block = table.pop()", {"for block in table:"}),
-        ('raise MemoryError("no block is free")', "return None", "take: raise MemoryError, no None"),
+        ('raise MemoryError("no block is free")', "return None", "take: raise MemoryError"),
     ])  # fmt: skip
 
 
