@@ -16,12 +16,12 @@ def distribution(rng, size, flat=1.0):
 TEMPERATURE = Task(
     grade_id="temperature", entry="softmax", compare=Close(atol=0), cases=lambda rng: [
         *(Case(rng.normal(0, 2, 7).tolist(), t, label="the plain formula") for t in (0.7, 1.8)),
+        Case([0.0, -800.0], 1000.0, label="a high temperature, used as it is: divide before exp"),
         *(Case([2.0, -math.inf, 1.0], t, label="an impossible token, also where the temperature is "
                "high: exactly 0, so put no number in place of -inf") for t in (1.5, 1e7)),
         Case([0.0, 1e-8, 1.5e-8], 1e-8, label="a temperature near 0: no floor, nothing added"),
         Case([0.0, 1000.0, 999.0, -math.inf], 0.5, label="huge logits: subtract the LARGEST"),
         Case([-15000.0, -15002.0, -math.inf], 2.0, label="very small logits: subtract the largest"),
-        Case([0.0, -800.0], 1000.0, label="a high temperature, used as it is: divide before exp"),
         Case([-3.0], 0.5, label="a single token"),
     ], misconceptions=[
         (") / temperature)", {") * temperature)", "))"}), ("w / sum(weights)", {"w"}),
@@ -137,8 +137,8 @@ def sample_cases(rng):
         case(30, 12, "top-p: each row has its own nucleus, with what crosses p", 4, top_p=0.8),
         case(30, 12, "p = 0: the likeliest of each row stays", 2, top_p=0.0),
         case(30, 12, "temperature, top-k, top-p", 4, temperature=2.5, top_k=8, top_p=0.7),
-        case(30, 5, "an eos that was DRAWN ends a row; draw for all until ALL ended", 40, eos=2),
-        case(1, 4, "a single text, ended by token 0: stop after its eos", 40, eos=0),
+        case(30, 5, "an eos (0 here) that was DRAWN ends a row; draw until ALL ended", 40, eos=0),
+        case(1, 4, "a single text that ends: stop after its eos", 40, eos=1),
         case(4, 12, "no new token: the prompts come back", 0),
     ]
 

@@ -13,7 +13,7 @@ def a_script(task):
         return task["result"]
     if task["k"] < 0 or (task["beams"] == 1 and task["penalty"]):
         raise ValueError("not possible")
-    result = [task["prompt"] * (12 // task["n"])]
+    result = [task["prompt"] * task["n"] * (1 // (task["n"] != task["k"]))]
     if task["draw"]:
         result += [task["seed"], min(task["k"], 3)] if task["k"] != 1 else []
     return result + ([task["beams"], task["penalty"]] if task["beams"] > 1 else [])
@@ -32,7 +32,7 @@ SILENT = Task(
             ({"k": -1}, CHANGES, "a task that is refused as it is: don't run it"),
             ({}, {}, "no changes, no pairs"),
             *(({}, changes, "only a ValueError is a refusal: let every other error through")
-              for changes in ({"seed": 6, "n": 0}, {"n": 0, "seed": 6})),
+              for changes in ({"n": 9}, {"n": 5, "k": 5})),
             *(({"result": result}, {"seed": 1, "n": 3}, "an empty result is no refusal")
               for result in (None, "")))], misconceptions=[
         ("before = run(one)", {"run(one)\n            before = run(task)"}),
@@ -83,7 +83,7 @@ STOP = Task(
         Case(["x", "abcd y"], ["bc", "abcd"], label="a stop inside another: which BEGINS first?"),
         Case(["xab", "c", "d"], ["abcd", "bc"], label="the first stop that is complete ends it"),
         Case(["Q. END x END y"], ["END"], label="a stop twice in one piece: its FIRST place"),
-        Case(["so.", ".x[E] ", "[E", "ND", "]"], ["[END]", "..."], label="[ and . mean themselves"),
+        Case(["so.", ".x[E] ", "[E", "ND", "]"], ["[END]", "...", "SO"], label="no regex, lower()"),
         Case(["##", "#", " x", " #", "##", "END", "y"], ["###E"], label="a false start is shown"),
         Case(["aa", "", "aa", "ab", "a"], ["aab"], label="an empty piece, and a's that may wait"),
         Case(["so", " it", " ends", "\n"], ["\n\n", "STOP"], label="at the end, show what waits"),
