@@ -32,7 +32,7 @@ SILENT = Task(
             ({"k": -1}, CHANGES, "a task that is refused as it is: don't run it"),
             ({}, {}, "no changes, no pairs"),
             *(({}, changes, "only a ValueError is a refusal: let every other error through")
-              for changes in ({"n": 9}, {"n": 5, "k": 5})),
+              for changes in ({"n": 9, "k": 7}, {"n": 5, "k": 5})),
             *(({"result": result}, {"seed": 1, "n": 3}, "an empty result is no refusal")
               for result in (None, "")))], misconceptions=[
         ("before = run(one)", {"run(one)\n            before = run(task)"}),
