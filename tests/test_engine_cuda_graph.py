@@ -1,5 +1,6 @@
 """The parts of the graphed decode step that need no GPU, and the step itself where there is one."""
 
+import os
 import shutil
 
 import pytest
@@ -28,6 +29,9 @@ def test_a_fixed_shape_cache_gives_the_same_logits_with_the_same_shapes(family, 
     assert int(fixed.position) == fixed.length == 15
 
 
+@pytest.mark.skipif(
+    "ATEN_CPU_CAPABILITY" in os.environ, reason="torch.compile writes for the processor it finds"
+)
 @pytest.mark.parametrize("lengths", [[9], [4, 9]])
 def test_the_compiled_step_gives_the_textbook_s_logits(lengths):
     if not any(map(shutil.which, ("g++", "clang++"))):
