@@ -114,7 +114,7 @@ def logprob_cases(rng):
         ids[prompt_len : prompt_len + 2] = rows[prompt_len - 1].argmax(), rows[prompt_len].argmin()
         return Case(rows.tolist(), ids.tolist(), prompt_len, n, label=label)
 
-    extreme = [[1000.0, 998.0, 0.0, -math.inf], [-900.0, 100.0, 99.0, 98.0], [0.0] * 4, [0.0] * 4]
+    extreme = [[1000.0, -90.0, 0.0, -math.inf], [-900.0, 100.0, 99.0, 98.0], [0.0] * 4, [0.0] * 4]
     return [
         drawn(6, 1, 2, 9, "a short text behind a prompt of one token: natural logarithms"),
         Case(extreme[:2], [1, 2], 2, 3, label="a prompt without a text: an empty list"),
@@ -122,7 +122,7 @@ def logprob_cases(rng):
         drawn(6, 1, 4, 3, "top has the n likeliest, whether the token is among them or not"),
         drawn(4, 3, 3, 10, "n above the vocabulary: all tokens"),
         Case(extreme[:3], [1, 1, 0], 1, 3, label="logits far apart: take each row's OWN largest "
-             "logit out of its sum, and no log of a probability"),
+             "logit out of its sum; neither log nor order of probabilities, which round to 0"),
         Case([[7.0, 0.0, -1.0]] * 3, [1, 0, 0], 1, 2, label="nearly certain: double precision"),
         Case(extreme[:3], [0, 3, 1], 1, 4, label="an impossible token: its log p is -inf"),
         Case(extreme, [0, 2, 1, 3], 3, 2, label="equal logits: the smaller id comes first"),
@@ -131,13 +131,13 @@ def logprob_cases(rng):
 
 LOGPROBS = Task(
     grade_id="logprobs", compare=Close(), cases=logprob_cases, misconceptions=[
-        ("[position - 1]", {"[position]"}), ("-row[i]", {"(-row[i], -i)"}),
+        ("[position - 1]", {"[position]"}), ("-row[i]", {"(-row[i], -i)": "",
+         "-math.exp(log_probs[i])": "sort by log p: probabilities that round to 0 look equal"}),
         ("x - log_sum for", {"(math.log(p) if (p := math.exp(x - log_sum)) else -math.inf) for": "",
+         "x - float(__import__('numpy').float32(log_sum)) for": "",
          "math.exp(x - log_sum) for": "these are probabilities: take their logarithms"}),
-        ("sorted(range(len(row)), key=lambda i: -row[i])",
-         {"[row.index(x) for x in sorted(row, reverse=True)]"}),
-        ("        log_probs = [", {"        import numpy as np\n\n        log_sum = float("
-         "np.float32(log_sum))\n        log_probs = ["}),
+        ("sorted(range(len(row)), key=lambda i: -row[i])", {
+         "[row.index(x) for x in sorted(row, reverse=True)]"}),
         ("in best]", "in (best if token in best else [*best, token])]",
          "top has the n likeliest and no more: the token itself need not be among them"),
         ("[x - log_sum for x in row]", {"row"}), ("log_probs[token]", {"log_probs[best[0]]"}),

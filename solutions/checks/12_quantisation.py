@@ -37,15 +37,14 @@ GROUPS = Task(
         ("2 ** (bits - 1) - 1", {"2 ** (bits - 1)": "", "2**bits - 1": "half of the integers are "
          "for negative numbers: the largest is 2^(bits - 1) - 1"}),
         ("max(abs(x) for x in group)", {"max(group)", "max(abs(x) for x in numbers)"}),
-        ("if largest > 0 else 1.0", "if largest > 0 else (scales or [1.0])[-1]",
-         "a group of zeros has the scale 1.0 and not that of the group before it"),
+        ("if largest > 0 else 1.0", {"if largest > 0 else (scales or [1.0])[-1]": "a group of "
+         "zeros has the scale 1.0 and not that of the group before it",
+         "": "a group of zeros has the scale 1.0: nothing can be divided by 0"}),
         ("round(x / scale)", {"int(x / scale)": "", "round(x / scale, 0)": "",
          "math.floor(x / scale + 0.5)": "halves go to the even neighbour, 2.5 to 2: use round",
          "int(x / scale + 0.5)": "int() cuts towards 0, so + 0.5 rounds negative numbers up: "
          "round"}),
         ("len(numbers), group_size)", {"len(numbers) - group_size + 1, group_size)"}),
-        ("largest / levels if largest > 0 else 1.0", "largest / levels",
-         "a group of zeros has the scale 1.0: nothing can be divided by 0"),
         ("largest > 0", "largest > 1e-6", "small numbers are taken for zeros: compare with 0"),
     ])  # fmt: skip
 
@@ -55,7 +54,7 @@ def byte_cases(rng):
         n_rows = between(rng, 2, 90)
         return Case(n_rows, row_len, bits, group_size, minimum, entry="packed_bytes", label=label)
 
-    matrices = [(between(rng, 20, 90), 32 * between(rng, 1, 9)) for _ in range(3)]
+    matrices = [(between(rng, 20, 90), 32 * between(rng, 1, 9)) for _ in range(3)] * 2
     return [
         *(case(64 * between(rng, 1, 9), bits, 32, m, f"full groups, {'with' if m else 'no'} "
                "minimums: an int of bytes") for bits in (4, 8) for m in (False, True)),
@@ -63,9 +62,10 @@ def byte_cases(rng):
         case(37, 3, 64, True, "a row shorter than a group has a scale and a minimum"),
         case(1281, 4, 256, False, "many groups of 256, and one number more"),
         case(9, 3, 3, False, "groups that end inside a byte: no gap between groups"),
-        case(33, 3, 16, False, "a row that ends inside a byte: EACH row is rounded up"),
+        *(case(n, 3, 16, False, "a row that ends inside a byte, of an odd or an even length: round "
+               "the bits of EACH row up to bytes") for n in (33, 34)),
         *(Case(*given, entry="tokens_per_s", label=f"tokens per second: {label}") for label, given
-          in (("all matrices, with minimums", (matrices, 4, 32, True, 1e6, 0.0)),
+          in (("ALL matrices, also equal ones", (matrices, 4, 32, True, 1e6, 0.0)),
               ("one overhead in all, on top of reading", (matrices, 8, 64, False, 2e5, 0.25)),
               ("a single matrix", ([(3, 41)], 3, 16, False, 1e3, 0.01)))),
     ]  # fmt: skip
@@ -76,7 +76,9 @@ BYTES = Task(
     cases=byte_cases, misconceptions=[
         ("math.ceil(row_len * bits / 8)", {
          "row_len * bits": "these are bits: a byte has 8 of them", "float(-(-row_len * bits // 8))":
-         "the bytes are a float: make them an int, with math.ceil"}),
+         "the bytes are a float: make them an int, with math.ceil",
+         "row_len * bits // 8 + row_len % 2": "even rows may end inside a byte, too: round bits"}),
+        ("matrices)", "set(matrices))", "matrices of equal shape are read, too: add up all"),
         (" + 2 * numbers * n_groups", {""}), ("2 if minimum else 1", {"1"}),
         ("math.ceil(row_len / group_size)", {"1": "each GROUP of a row has a scale, not each row",
          "row_len // group_size": "a last group that is shorter has a scale as well: round up",
@@ -138,7 +140,7 @@ def awq_cases(rng):
 
 AWQ = Task(
     grade_id="awq", entry="awq_errors", cases=awq_cases, compare=CLOSE, misconceptions=[
-        ("(x / s) @", {"x @"}),
+        ("(x / s) @", {"x @"}), (" / exact.norm()", "", "divide by the norm of x @ weight.T"),
         ("(output - exact).norm() / exact.norm()", "(rounded / s - weight).norm() / weight.norm()",
          "this is the error of the weights; compare the OUTPUTS"),
         ("x.abs().mean(0)", {"x.mean(0)": "", "x.abs().amax(0)": "take the MEAN size of an input",
@@ -148,7 +150,6 @@ AWQ = Task(
         ("grown.abs().amax(1", "weight.abs().amax(1",
          "the scales of the rows must be those of the matrix that is rounded, weight * s"),
         ("2 ** (bits - 1) - 1", "7", "7 is the largest integer of 4 bits only"),
-        (" / exact.norm()", "", "divide by the norm of x @ weight.T"),
     ])  # fmt: skip
 
 
@@ -175,7 +176,7 @@ def pack_cases(rng):
         return Case(kind, weight, group_size, x, label=label)
 
     return [
-        case("pack", 2, 16, 16, "pack, one group per row: q is (weight - min) / scale, rounded"),
+        case("pack", 2, 16, 16, "pack, a scale for EACH row; q: (weight - min) / scale, rounded"),
         *(case("pack", n, k, g, "pack, several groups in a row: neighbours share scale and byte")
           for n, k, g in ((3, 32, 8), (5, 48, 16))),
         case("pack", 3, 24, 8, "pack, a group of equal numbers: the scale is 1.0", flat=True),
@@ -190,7 +191,7 @@ def pack_cases(rng):
 PACK = Task(
     grade_id="pack", entry=("pack", "multiply"), drive=drive, cases=pack_cases,
     compare=Close(rtol=1e-4, atol=1e-4), misconceptions=[
-        ("/ 15", {"/ 16"}),
+        ("/ 15", {"/ 16"}), ("    scale[scale == 0] = 1.0\n", {""}),
         ("q[:, ::2] | q[:, 1::2] << 4", "q[:, 1::2] | q[:, ::2] << 4", "(packed & 15, packed >> 4)",
          {"(packed >> 4, packed & 15)"}),
         ("q[:, ::2] | q[:, 1::2] << 4", "q[:, : q.shape[1] // 2] | q[:, q.shape[1] // 2 :] << 4",
@@ -198,7 +199,6 @@ PACK = Task(
          "torch.cat((packed & 15, packed >> 4), 1)",
          "neighbours share a byte: 2i and 2i + 1, and not the two halves of a row"),
         (".round()", "", "the integers are cut off: round to the nearest"),
-        ("    scale[scale == 0] = 1.0\n", {""}),
         ("scale == 0", "scale < 0.001", "small numbers are taken for equal ones: compare with 0"),
         (" + minimum[..., None]", "", "a weight is scale * q + minimum"),
         ("torch.stack((packed & 15, packed >> 4), -1)",

@@ -9,13 +9,13 @@ def lookup_cases(rng):
 
     return [
         Case([3, 8, 5, 6, 3], 2, 2, label="the first token of the text is a place, too"),
-        Case([3, 8, 5, 6, 3], 9, 2, label="the draft runs into the ending, and is shorter than k"),
         Case([1, 2, 3, 4, 5], 3, 3, label="nothing occurs earlier: an empty list"),
         Case([7], 3, 2, label="a single token: an empty list"),
         Case([7, 7], 3, 2, label="two equal tokens: the first is a place"),
         Case([5, 6, 1, 7, 6, 2, 5, 6], 2, 1, label="longest = 1: try no longer ending"),
         Case([1, 4, 1, 6, 1, 9, 9, 4, 1], 2, 2, label="a long ending far away beats a near short"),
         Case([5, 6, 7, 8, 5, 6, 7, 9, 0, 5, 6, 7], 2, 3, label="two places: the LAST counts"),
+        Case([5, 1, 2, 3, 5, 6, 5], 3, 2, label="the LAST place, even if k is more than follows"),
         Case([2, 2, 2, 2], 4, 2, label="the place may overlap with the ending"),
         Case([4, 5, 4, 5], 5, 9, label="longest is longer than the text"),
         *(Case(text, 2, 2, label="1, 2 and 11, 2 are different tokens: join no digits") for text in
@@ -32,9 +32,8 @@ LOOKUP = Task(
         ("range(len(tokens) - n - 1,", {"range(len(tokens) - n,": "",
          "range(len(tokens) - 2 * n,": "the earlier place may overlap with the ending",
          "range(len(tokens) - n - max(1, k),": "a draft may be shorter than k: any place counts"}),
-        ("range(len(tokens) - n - 1, -1, -1)", {"range(len(tokens) - n)"}),
-        (LONGEST_FIRST, {"range(1, min(longest, len(tokens) - 1) + 1)",
-         "[min(longest, len(tokens) - 1)]"}),
+        ("range(len(tokens) - n - 1, -1, -1)", {"range(len(tokens) - n)"}), (LONGEST_FIRST, {
+         "range(1, min(longest, len(tokens) - 1) + 1)", "[min(longest, len(tokens) - 1)]"}),
         ("min(longest, len(tokens) - 1)", "len(tokens) - 1",
          "an ending has at most longest tokens"),
         ("[start + n : start + n + k]", {"[start : start + k]"}),
@@ -62,6 +61,7 @@ def verify_cases(rng):
         case(5, 3, "the end token in place of the wrong one: it is a new token like others", end=3),
         case(5, 2, "an end token behind the wrong one counts for nothing", end=4),
         case(3, 3, "the end token comes free", end=3),
+        Case([5, 6, 5, 7], [5, 6, 6, 7, 8], 9, 0, label="a token twice: go by places, no index()"),
         Case([5, 0, 6], [5, 7, 6, 4], 20, 0, label="only the draft has an end token: it is wrong"),
         case(6, 6, "an accepted end token: the cache keeps only what is in FRONT of it", end=2),
         Case([5, 5, 5], [5, 5, 5, 5], 9, 5, label="the first token ends the text: nothing follows"),
@@ -145,7 +145,7 @@ def price_cases(rng):
              for _ in range(5)]  # fmt: skip
     return [
         case(0.7, 1, 0.0, 0.0, "only one row: k = 0"),
-        case(1.0, 6, 0.0, 0.0, "everything is accepted: k + 1 tokens; do not divide by 1 - alpha"),
+        Case(1.0, [1.0, 1.5, 1.6, 4.0], 0.1, label="alpha = 1: k + 1 tokens; the costs count, too"),
         case(0.0, 6, 0.0, 0.0, "nothing is accepted, nothing costs: the smallest k"),
         case(0.3, 6, 0.4, 0.2, "it loses: k = 0, speed-up 1"),
         case(0.6, 8, 0.0, 0.1, "free rows: each of k drafted tokens costs draft_cost"),

@@ -6,13 +6,13 @@ BATCHES = "[lengths[i : i + n_slots] for i in range(0, len(lengths), n_slots)]"
 BATCHING = Task(
     grade_id="batching", entry=("static_batching", "continuous_batching"),
     cases=lambda rng: [
-        Case(rng.integers(1, 30, n).tolist(), n_slots, entry=entry, label=f"{entry}: {label}")
-        for n, n_slots, label in (
-            (5, 1, "one slot: one after another"), (0, 3, "an empty queue: 0 and 0"),
-            (2, 5, "more slots than requests: slots that never had one are idle"),
-            (8, 4, "in the queue's order, unsorted; the last one started need not end last"),
-            (11, 3, "three slots: the first FREE one takes the next request, in the queue's order"),
-            (14, 4, "four slots: the first FREE one takes the next request, in the queue's order"))
+        Case(rng.integers(1, top, n).tolist(), n_slots, entry=entry, label=f"{entry}: {label}")
+        for n, n_slots, top, label in (
+            (5, 1, 30, "one slot: one after another"), (0, 3, 30, "an empty queue: 0 and 0"),
+            (2, 5, 30, "more slots than requests: slots that never had one are idle"),
+            (8, 4, 30, "in the queue's order, unsorted; the last one started need not end last"),
+            (11, 3, 30, "the first FREE slot takes the next request, in the queue's order"),
+            (14, 4, 3, "if several slots are free at once, EACH takes a request: while, not if"))
         for entry in ("static_batching", "continuous_batching")],
     misconceptions=[
         ("max(batch)", {"batch[0]": "", "-(-sum(batch) // len(batch))": "static: a batch lasts as "
@@ -45,8 +45,8 @@ PLAN = Task(
         Case([6, 1], [4, 3], 8, 5, label="exactly one token is left: one is enough to be admitted"),
         Case([], [9, 3, 8, 2], 14, 4, label="nobody runs yet: from the front, the last in a piece"),
         Case([], [12, 3, 2], 40, 2, label="max_running bounds those that run and the admitted"),
-        Case([2, 1], [1, 6, 1], 30, 5, label="prompts of a single token wait like others"),
-        Case([1, 1, 25], [3, 3], 9, 8, label="nothing is left for those who wait"),
+        Case([2, 1], [1, 6, 1], 8, 5, label="those who wait: from the front, a 1 like the others"),
+        Case([1, 9, 2], [3, 3], 9, 8, label="a prompt of two tokens is no 1; nothing is left"),
         Case([14, 1, 6, 1], [5, 4], 18, 9, label="prompts in their order: each takes all it can"),
         Case([9, 9, 9], [5], 14, 9, label="equal numbers of tokens: go by places, not by values"),
         Case([5, 1, 13], [4], 16, 9, label="the shorter prompt first: each in turn, all it can"),
@@ -78,12 +78,11 @@ PLAN = Task(
 
 
 def use_pages(answer, memory, rows, table, pieces):
-    written, start, missing = memory.clone(), 0, []
+    written, start, missing, before = memory.clone(), 0, [], list(table)
     for n in pieces:
         answer.write(written, table, start, rows[start : start + n])
         missing.append(answer.blocks_missing(table[: 1 + n % 2], start, n, memory.shape[1]))
         start += n
-    before = list(table)
     read = answer.read(memory, table, start)
     if table != before:
         raise ValueError("write or read changes the table that it gets: leave it as it is")
@@ -95,9 +94,9 @@ PAGES = Task(
     cases=lambda rng: [Case(normal(rng, 9, size, 3), normal(rng, 20, 3), table, pieces, label=label)
                        for size, table, pieces, label in (
         (8, [4, 0], [1], "one token, and blocks to spare"), (3, [6, 2], [3, 3], "full blocks"),
-        (5, [1, 8, 3], [3, 4, 4], "rows that cross a block's end: then the table's next block"),
+        (5, [1, 6, 3], [3, 4, 4], "rows that cross a block's end: then the table's next block"),
         (3, [6, 0, 3, 4], [2] * 6, "two at a time, from `start` on"), (16, [5, 3, 8], [18], "rows "
-         "of two blocks"), (4, [7, 2, 5], [9, 1, 1], "rows that reach into a third block: go to "
+         "of two blocks"), (4, [6, 2, 5], [9, 1, 1], "rows that reach into a third block: go to "
          "the next one as often as needed"))],
     misconceptions=[
         ("enumerate(rows, start)", {"enumerate(rows)"}),
@@ -122,6 +121,9 @@ PAGES = Task(
 def use_pool(answer, n_blocks, ops):
     """What an observer sees, without block numbers: free blocks, and the contents of all texts."""
     pool, tables, memory, seen = answer.Pool(n_blocks), [], {}, []
+    n_free, _ = pool.n_free(), answer.Pool(2).take()
+    if pool.n_free() != n_free:
+        raise ValueError("two pools share an account: make it in __init__, as self.something")
     for stamp, (what, t, i) in enumerate(ops):
         table, note = tables[t % len(tables)] if tables else [], ""
         try:
@@ -204,6 +206,7 @@ def use_prefix(answer, block_size, texts, asked, forgotten):
         answer.forget(index, block)
         found.append([answer.find(index, text, block_size) for text in asked])
     answer.remember(index, asked[-1], forgotten[2:], block_size)
+    answer.remember(index, texts[1 % len(texts)][0][:block_size], [77], block_size)
     return [*found, [answer.find(index, text, block_size) for text in asked]]
 
 
@@ -228,7 +231,7 @@ def prefix_cases(rng):
           (4, 3, 2, "a block that is not full"), (3, 4, 0, "full blocks"),
           (5, 2, 1, "a token behind full blocks"), (1, 4, 0, "blocks of 1"))),
         Case(2, [([1, 12, 3, 4], [0, 4])], [[11, 2, 9], [1, 12, 3, 4, 5], [1, 1, 2], [7, 8]],
-             [9, 4, 6], label="1, 12 and 11, 2 are different tokens: no key of joined digits"),
+             [9, 0, 6], label="1, 12 and 11, 2 are different tokens: no key of joined digits"),
     ]  # fmt: skip
 
 
@@ -251,6 +254,8 @@ PREFIX = Task(
          "range(block_size, len(tokens) - 1, block_size)": "find: one token behind is enough"}),
         ("if block is None", {"if not block"}), ("break", {"continue"}),
         ("found.append(block)", {"found = [block]"}),
+        ("if known == block", "if block in [index.get(text[:n]) for n in range(len(text) + 1)]",
+         "forget: only this block: those behind it are right once its text is remembered anew"),
         ("        del index[text]", "        pass", "forget: a block with other content was found"),
         ("for text in [text for text, known in index.items() if known == block]:\n        del "
          "index[text]", "index.clear()", "forget: only this block; the others are still there"),
@@ -265,7 +270,7 @@ def report_cases(rng):
         return Case(arrived, token_s, ttft, gap, label=label)
 
     return [
-        case([5, 2, 3], 9.0, 9.0, "all are good"),
+        case([5, 2, 3], 9.0, 9.0, "all are good; two tokens: TPOT is the one wait between them"),
         case([1, 4, 1, 2], 1.0, 2.75, "requests of one token: tpot_s is 0, and there is no gap"),
         Case([2.0, 1.0, 4.0, 4.0], [[3.0, 5.0], [1.5, 3.5], [4.5, 9.0], [4.25, 6.25]], 1.0, 2.0,
              label="exactly at the limits: that is kept"),

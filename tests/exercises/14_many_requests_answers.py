@@ -21,13 +21,9 @@ def serve(forward, requests, max_running, n_blocks, block_size):
     everybody, pool, active = [One(*request) for request in requests], set(range(n_blocks)), []
     queue = list(everybody)
     while queue or active:
-        k = 0
-        while k < len(active):
-            if active[k].grow():
-                k += 1
-            else:
-                queue.insert(0, active.pop())
-                queue[0].drop()
+        while not all(one.grow() for one in active):
+            queue.insert(0, active.pop())
+            queue[0].drop()
         while queue and len(active) < max_running:
             if not queue[0].grow():
                 queue[0].drop()
