@@ -186,7 +186,7 @@ def batch_case(rng, lengths, max_new_tokens, wanted, label, pad_id, held=False):
     """Drawn until wanted(lengths of rows that end) is true, and all or no prompts hold the end."""
     while True:
         table, prompts = random_table(rng), [random_prompt(rng, n) for n in lengths]
-        end = between(rng, 0, N)
+        end = prompts[0][-1] if held else between(rng, 0, N)
         rows = [row_alone(table, prompt, max_new_tokens, end) for prompt in prompts]
         ended = [len(row) if row[-1] == end else None for row in rows]
         by_chance = pad_id == -1 and any(rows[0][0] in prompt for prompt in prompts)
@@ -209,7 +209,7 @@ GENERATE_BATCH = Task(
         batch_case(rng, (4, 6), 4, lambda ended: ended == [None, None],
                    "a prompt that holds pad_id: its length says what is padding, not ids", -2),
         *(batch_case(rng, (6, 3), 6, lambda ended: ended[0] not in (None, 1), label, pad, True)
-          for label, pad in {"prompts that hold the end token: only a NEW one ends a row": N,
+          for label, pad in {"prompts that hold or END IN the end token: a NEW one ends a row": N,
                              "the end token pads, too, and is in the prompts": None}.items()),
     ],
     compare=Exact(), watch=("mutated", "n_calls"), misconceptions=[

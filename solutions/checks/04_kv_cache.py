@@ -252,7 +252,7 @@ def use_generate(answer, tables, W, prompt_ids, max_new_tokens, end_id):
 
 def generation(rng, prompt_len, max_new_tokens, end_id, label, n_layers=2, d_model=8):
     tables = [normal(rng, n, d_model) for n in (5, 400)] + [normal(rng, d_model, 5)]
-    prompt_ids = [max(end_id, 0), *(between(rng, 0, 5) for _ in range(prompt_len - 1))]
+    prompt_ids = [*(between(rng, 0, 5) for _ in range(prompt_len - 1)), max(end_id, 0)]
     W = normal(rng, n_layers, 4, d_model, d_model)
     return Case(tables, W, prompt_ids, max_new_tokens, end_id, label=label)
 
@@ -266,7 +266,7 @@ GENERATE = Task(
         generation(rng, 1, 6, -1, "a prompt of one token"),
         generation(rng, 7, 1, -1, "a single new token"),
         generation(rng, 3, 12, -1, "wider heads, scaled by √H", d_model=20),
-        *(generation(rng, 4, 12, end_id, "only a NEW end token ends the text, even the first one")
+        *(generation(rng, 4, 12, end_id, "only a NEW end token ends it, not the prompt's last")
           for end_id in range(5)),
         *(Case(FOLLOW, torch.zeros(2, 4, 8, 8).double(), [3, 1], n, end, label="end_id is "
                "kept, as the first and as the last token") for n, end in ((4, 2), (1, 2), (3, 4))),

@@ -25,18 +25,12 @@ def use_run_stage(answer, stage, n_stages, prompts, n_new):
 def run_stage_cases(rng):
     prompts = [[between(rng, 1, 99) for _ in range(n)] for n in (3, 1, 4)]
     return [
-        Case(
-            0,
-            2,
-            prompts,
-            [4, 2, 5],
-            label="the first of two stages: it sees no tokens, so "
-            "compare n_new with the step; remove nothing from a list while you loop over it",
-        ),
+        Case(0, 2, prompts, [4, 2, 5], label="the first of two stages: it sees no tokens, so "
+             "compare n_new with the step; remove nothing from a list while you loop over it"),
         Case(1, 2, prompts, [4, 2, 5], label="the last stage: a request's last token is not sent"),
         Case(1, 3, prompts, [2, 3, 1], label="a stage in the middle sends on everything"),
         Case(3, 4, prompts[:1], [1], label="one token, one request"),
-    ]
+    ]  # fmt: skip
 
 
 RUN_STAGE = Task(

@@ -55,7 +55,8 @@ MLP = Task(
     cases=lambda rng: [
         Case(*drawn(rng, (L, D), (D, 2 * F), (F, D), (D,)), n_ranks, label=label)
         for L, D, F, n_ranks, label in (
-            (3, 4, 6, 2, "two ranks"), (1, 5, 12, 3, "three ranks: three parts of each HALF"),
+            (3, 4, 6, 2, "two ranks: silu(gate) * up, not more, of the same hidden units"),
+            (1, 5, 12, 3, "three ranks: three parts of each HALF"),
             (3, 4, 5, 1, "a single rank"))], misconceptions=[
         ("part.chunk(n_ranks, dim=1)[rank] for part in (gate, up)",
          {"W1.chunk(n_ranks, dim=1)[rank]": "", "part[:, rank::n_ranks] for part in (gate, "
@@ -74,6 +75,8 @@ MLP = Task(
          "b2 if rank == 1 else 0 * b2": "b2 is rank 1's: a single rank loses it"}),
         ("torch.nn.functional.silu(gate) * up", {"gate * torch.nn.functional.silu(up)": "",
          "torch.relu(gate) * up": "", "gate * up": "", "torch.nn.functional.silu(gate * up)": "",
+         "torch.nn.functional.silu(gate) * torch.nn.functional.silu(up)":
+         "silu is for the gate alone, not for up as well: silu(gate) * up",
          "torch.sigmoid(gate) * up": "silu(x) is x · sigmoid(x)",
          "torch.nn.functional.gelu(gate) * up": "silu, not gelu"}),
         ("chunk(n_ranks, dim=1)", "chunk(2, dim=1)", "chunk(n_ranks, dim=0)", "chunk(2, dim=0)",

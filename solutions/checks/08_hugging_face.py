@@ -233,6 +233,7 @@ STOP = Task(
                                                           (0, "cat"), (6, "bird"), (2, "<end>"))),
             (["a bird", "assistant cat"], 1, "sis", "prompts of any length"),
             (["a dog" + 4 * " hears the cat"], 1, "dog", "a stop text long ago"),
+            (TEXTS, 1, " dog ", "a stop text with spaces: they count, so strip nothing"),
             (TEXTS[:1], 3, "a", "one row"))], misconceptions=[
         ("input_ids[:, self.prompt_len :]", {"input_ids"}), ("self.tokenizer.batch_decode(input_"
          "ids[:, self.prompt_len :])", "[' '.join(self.tokenizer.convert_ids_to_tokens(r)) for r "
@@ -314,6 +315,7 @@ PIPELINE = Task(
         pipeline_case(rng, "given when it was made", made=BOTH),
         pipeline_case(rng, "a system message in the call", made={"max_new_tokens": 9}, **OTHER),
         pipeline_case(rng, "both in the call", made=BOTH, **OTHER, max_new_tokens=5),
+        pipeline_case(rng, "an empty string is given, too: only None is not", made=BOTH, system=""),
         pipeline_case(rng, "a padded batch: cut off its whole width", ["a bird", *TEXTS], made=BOTH,
                       batch_size=6),
         pipeline_case(rng, "a model that samples by itself", own={"do_sample": True}),
@@ -332,8 +334,9 @@ PIPELINE = Task(
          'self.system = system or getattr(self, "system", None)\n        preprocess = {} if '
          'self.system is None else {"system": self.system}',
          "one call's system message stays for the next: keep nothing on self"),
-        ("{} if system is None else", "", "a call without system removes the one that was given "
-         "when the pipeline was made: hand out only what was given"),
+        ("{} if system is None else", {"": "a call without system removes the one that was given "
+         "when the pipeline was made: hand out only what was given", "{} if not system else":
+         "an empty string is given, too, and wins: only None is not given"}),
         ("{} if system is None else", "",
          '{} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}',
          '{"max_new_tokens": max_new_tokens or 20}',
