@@ -117,7 +117,7 @@ def test_the_pipeline_answers_as_transformers_own():
         library = pipeline("text-generation", model=model, tokenizer=words)
         for text in [texts] if isinstance(texts, str) else texts:
             messages = [{"role": "user", "content": text}]
-            if settings.get("system"):
+            if settings.get("system") is not None:  # an empty one is given, too
                 messages.insert(0, {"role": "system", "content": settings["system"]})
             [answer] = library(
                 messages, max_new_tokens=settings["max_new_tokens"], do_sample=False,
