@@ -60,8 +60,8 @@ def freeze_exercises(
     frozen, hidden = {}, student is not None or len(names) < 2
     for name in tqdm(names, "hidden checks", unit="exercise", disable=hidden, leave=False):
         notebook = solution_of(root, name, seed, student)
-        for task in load_tasks(root / "solutions" / "checks" / f"{name}.py"):
-            if notebook and only in (None, task.grade_id):
+        for task in load_tasks(root / "solutions" / "checks" / f"{name}.py") if notebook else ():
+            if only in (None, task.grade_id):
                 try:
                     frozen[name, task.grade_id] = freeze(task, notebook, seed)
                 except FreezeError as error:

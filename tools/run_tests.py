@@ -33,7 +33,8 @@ MAX_WORKERS = 4
 # oneDNN must not use what PyTorch then has no kernels for: its attention in bfloat16 would fail.
 OTHER_ROUNDING = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 
-# There packed weights are multiplied number by number, which would take a quarter of an hour.
+# There packed weights are multiplied number by number, which can take long: measured last, on a
+# processor with AVX-512, it was two minutes; estimated before, a quarter of an hour.
 TOO_SLOW = ["--ignore", "notebooks/12b_packed_weights.ipynb"]
 
 NOTEBOOKS = ["--nbval", "notebooks", "solutions"]
