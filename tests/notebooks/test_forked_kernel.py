@@ -85,8 +85,10 @@ def test_it_has_imported_the_libraries_and_one_does_not_see_what_another_did(add
 
 def test_an_interrupt_reaches_it(address, start):
     kernel = start(ForkedKernels(address))
-    message = kernel.execute_cell_input("import time; time.sleep(600)")
-    while kernel.get_message("iopub", timeout=TIMEOUT_S)["msg_type"] != "execute_input":
+    # An interrupt that comes after execute_input but before the cell's first line gets no reply: so
+    # the cell says when it runs.
+    message = kernel.execute_cell_input("import time; print('runs', flush=True); time.sleep(600)")
+    while kernel.get_message("iopub", timeout=TIMEOUT_S)["msg_type"] != "stream":
         pass
     kernel.interrupt()
     kernel.await_reply(message, timeout=TIMEOUT_S)
