@@ -105,11 +105,16 @@ def _freeze(task: Task, notebook: NotebookNode, seed: int) -> dict:
     visible = [{**case, "read": True, "test": cell.source} for cell in notebook.cells
                if cells.nbgrader_field(cell, "grade_id") == tests_id]  # fmt: skip
     session = Session(ask)
+    expected = _records(session, cases, solution, "the solution", MISTAKES_OF_REFERENCE)
+    for case, record in zip(cases, expected, strict=True):  # a driver's first one is the answer
+        code = getattr(session.drive or session.names[case["entry"]], "__code__", None)
+        named = code.co_varnames[session.drive is not None : code.co_argcount] if code else ()
+        record["arguments"] = list(named)
     key = {
         "labels": [case.label for case in drawn],
         "compare": vars(task.compare),
         "watch": list(task.watch),
-        "expected": _records(session, cases, solution, "the solution", MISTAKES_OF_REFERENCE),
+        "expected": expected,
         "misconceptions": [
             {"records": _records(session, cases, edited(solution, changes), repr(name)),
              "name": name, "message": message or _words_of_tests(session, visible, name)}

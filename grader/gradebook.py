@@ -123,9 +123,8 @@ class Gradebook:
         found = [(each["student"], each["exercise"], text)
                  for each in self.submissions for text in each["remarks"]]  # fmt: skip
         for row in self.rows:
-            odd = (row["points"] is None and not row["parts"]) or _outcomes(
-                row["checks"]
-            ) & OUTCOMES_TO_LOOK_AT
+            not_graded = row["points"] is None and not row["parts"]
+            odd = not_graded or _outcomes(row["checks"]) & OUTCOMES_TO_LOOK_AT
             texts = (row["remark"], row["message"] if odd else None)
             found += [(row["student"], row["column"], text) for text in texts if text]
         return sorted(found, key=lambda each: each[0])  # stable: submissions, then answers
@@ -186,17 +185,9 @@ def _row(answer: dict, max_points: float, failures: dict[str, str]) -> dict:
         where = "".join(f". The notebook defines {name} in {place}: it is needed in this cell, too"
                         for name, place in sorted(places.items()))  # fmt: skip
         told = {name: result[name] + where for name in ("message", "student_message")}
-    return {
-        **dict.fromkeys(RESULT),
-        "checks": [],
-        **answer,
-        **result,
-        **told,
-        "late": bool(answer["late"]),
-        "column": f"{answer['exercise']}/{answer['task']}",
-        "max_points": max_points,
-        "graded_points": result.get("points"),
-    }
+    return {**dict.fromkeys(RESULT), "checks": [], **answer, **result, **told,
+            "late": bool(answer["late"]), "column": f"{answer['exercise']}/{answer['task']}",
+            "max_points": max_points, "graded_points": result.get("points")}  # fmt: skip
 
 
 def no_formula(text: str) -> str:

@@ -5,6 +5,7 @@ A worker runs a student's answer this way, and ``freeze`` the author's: with the
 
 import ast
 import builtins
+import os
 import random
 import symtable
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 
 from . import encoding, jupyter
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # or threads of several workers wait for each other
 MAX_TEXT = 200
 MAX_NAMES = 5  # that an answer cell lacks, which its author is told
 MAX_CALLS = 10_000  # nobody needs to know how many more
@@ -146,7 +148,8 @@ def seed_generators(seed: int) -> None:
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(seed)
     if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(seed)
+        # torch.manual_seed() formats the stack for each kind of accelerator, a millisecond in all.
+        sys.modules["torch"].default_generator.manual_seed(seed)
 
 
 def plain_error(kind: str, text: str = "") -> dict:
