@@ -140,6 +140,7 @@ def build_and_die(folder, after_lines):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("old", [False, True], ids=["nothing there", "a damaged one there"])
+@pytest.mark.slow
 def test_killed_at_any_line(tmp_path, old):
     lines, kills = 1, 0
     while True:

@@ -124,6 +124,7 @@ def test_texts_are_the_teachers_with_what_it_thought(tiny):
         torch.testing.assert_close(text["hidden"].float(), states, rtol=0.02, atol=0.02)
 
 
+@pytest.mark.slow
 def test_a_pupil_learns_and_its_teacher_does_not(tiny):
     engine, before = Engine(tiny), tiny.model.model.embed_tokens.weight.clone()
     torch.manual_seed(0)

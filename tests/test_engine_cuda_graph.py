@@ -33,6 +33,7 @@ def test_a_fixed_shape_cache_gives_the_same_logits_with_the_same_shapes(family, 
     "ATEN_CPU_CAPABILITY" in os.environ, reason="torch.compile writes for the processor it finds"
 )
 @pytest.mark.parametrize("lengths", [[9], [4, 9]])
+@pytest.mark.slow
 def test_the_compiled_step_gives_the_textbook_s_logits(lengths):
     if not any(map(shutil.which, ("g++", "clang++"))):
         missing("torch.compile needs a C++ compiler", "sudo apt install g++")

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from tiny_models import WORDS, tiny_config, tiny_tokenizer
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -19,6 +20,8 @@ from grader import cells
 from grader.checks import Probe, load_tasks
 from grader.session import run_setup
 from lecture_lib.course_t5 import FOLDER
+
+pytestmark = pytest.mark.slow
 
 SOLUTIONS = Path(__file__).parents[1] / "solutions"
 NOTEBOOK = cells.read_notebook(SOLUTIONS / "08_hugging_face.ipynb")

@@ -19,6 +19,8 @@ from released_course import ROOT, commit
 sys.path.append(str(ROOT / "tests" / "grading"))
 from small_course import WRONG, make_course, notebook
 
+pytestmark = pytest.mark.slow
+
 AS_OTHER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 # What may be there, and its type: https://gradescope-autograders.readthedocs.io/en/latest/specs/
 DOCUMENTED = {

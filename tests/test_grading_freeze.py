@@ -43,6 +43,7 @@ print(encoding.dumps(freeze(task, notebook)))
 """
 
 
+@pytest.mark.slow
 def test_neither_the_order_of_a_set_nor_an_address_changes_what_is_frozen():
     """Else a later run would grade all answers to such a task once more."""
     line, found = [sys.executable, "-c", UNORDERED], set()

@@ -320,6 +320,7 @@ CHANGES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_each_pair_of_settings_acts_or_is_refused():
     """On a model whose next token is open, and whose end token is likely enough."""
     model = loaded_model(llama())

@@ -11,6 +11,8 @@ from traitlets.config import Config
 
 from grader import cells
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "01_language_models"
 WITHOUT_TORCH = "10_sampling"  # runs in a second

@@ -183,6 +183,7 @@ def as_ctranslate2(state):
     return found
 
 
+@pytest.mark.slow
 def test_each_of_whispers_tensors_comes_under_its_name(tmp_path):
     torch.manual_seed(0)
     config = WhisperConfig(vocab_size=51864)
@@ -220,6 +221,7 @@ def lectures_inputs():
 
 
 @pytest.mark.parametrize("task", ["image-classification", "automatic-speech-recognition"])
+@pytest.mark.slow
 def test_the_real_models_give_the_stored_answers(task, capsys):
     pipe = load_pipeline(task, device="cpu")
     if "is not on this machine" in capsys.readouterr().out:

@@ -156,6 +156,7 @@ def test_bytes_are_those_that_the_formulas_say(packed):
 
 
 @pytest.mark.parametrize("weights", ["int4", "int8"])
+@pytest.mark.slow
 def test_loading_keeps_nothing_but_the_packed_weights(weights):
     """Counted in tensors: how much memory a process gives back is up to its allocator."""
     before = bytes_in_tensors()

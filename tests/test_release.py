@@ -247,6 +247,7 @@ def texts(course: Path) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 def test_every_lecture_and_exercise_is_there_and_nothing_that_grades(whole, student):
     for folder in ("notebooks", "exercises"):
         assert sorted(p.name for p in (student / folder).iterdir()) == sorted(

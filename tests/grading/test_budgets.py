@@ -138,6 +138,7 @@ def test_spinning_children_take_no_points_of_another_student(sandbox):
     assert results["spins"]["checks"][0]["outcome"] == "time limit"
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_gives_up_what_is_being_graded(course, slow):
     hold(slow, first=2)
     grading = start(course, slow)
