@@ -42,16 +42,12 @@ SEQUENCE_LOG_PROB = Task(
     ])  # fmt: skip
 
 
-def words(rng, length):
-    return rng.choice(list("abcd"), length).tolist()
-
-
 BIGRAM_MODEL = Task(
     grade_id="bigram-model", compare=Close(),
     cases=lambda rng: [
-        Case([list("abc"), list("cab"), list("d")], label="texts without a word that comes twice"),
-        Case([words(rng, 40)], label="a word that comes again: count what follows it each time"),
-        Case([words(rng, n) for n in (5, 3, 8, 6)], label="several texts: add up the counts"),
+        Case([list("abc"), list("cab"), list("d")], label="a row for '<start>' and for each word"),
+        Case([list(rng.choice([*"abcd"], 40))], label="repeats: count each time what follows"),
+        Case([list(rng.choice([*"abcd"], n)) for n in (5, 3, 8, 6)], label="add the counts of all"),
         Case([list("ab"), list("cab"), list("ab")], label="a text that comes twice counts twice"),
         Case([list("ab"), [], list("b"), []], label="an empty text: '<end>' follows '<start>'"),
     ],
@@ -188,9 +184,10 @@ TEXT_PERPLEXITY = Task(
     compare=Close(rtol=1e-4), cases=lambda rng: [
         *(Case(model(rng), random_text(rng, n), window, stride, label=label)
           for n, window, stride, label in [
-              (5, 8, 6, "a text shorter than a window"), (2, 2, 1, "two tokens"),
+              (5, 8, 6, "a text shorter than a window: one window"), (2, 2, 1, "two tokens"),
               (2, 9, 3, "a text much shorter than a window: there is always a first window"),
-              (16, 8, 4, "a text that ends with a window"), (20, 7, 5, "a shorter last window"),
+              (16, 8, 4, "a text that ends with a window"),
+              (20, 7, 5, "a last window that is shorter: each token is scored once"),
               (23, 8, 3, "a stride below half a window"), (900, 16, 11, LONG)]),
         Case(Probe(toy_model, UNLIKELY), [1, 5, 2, 8], 8, 5, label=FAR),
     ],

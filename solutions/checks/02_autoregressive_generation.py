@@ -145,7 +145,7 @@ LEFT_PAD = Task(
     grade_id="left-pad", compare=Exact(), cases=lambda rng: [
         *(Case([random_prompt(rng, n) for n in lengths], 77, label=label) for lengths, label in [
             ([5], "a single prompt"), ([4, 4], "prompts of one length"),
-            ([6, 3], "two prompts"), ([3, 6, 1, 4], "four, the first not the longest")]),
+            ([6, 3], "padding on the left"), ([3, 6, 1, 4], "four, the first not the longest")]),
         Case([[5, 2, 2], [2, 7], [9, 2, 8, 2, 1]], 2,
              label="prompts that hold pad_id, also in front: their lengths say what is padding"),
     ],

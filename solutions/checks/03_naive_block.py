@@ -1,5 +1,4 @@
-"""Hidden checks of exercise 03: all heads of packed texts, block, naive FLOPs; RoPE and grouped
-heads, a whole Llama."""
+"""Hidden checks of exercise 03: heads of packed texts, block, FLOPs, RoPE and groups, a Llama."""
 
 import torch
 
@@ -15,12 +14,12 @@ def heads(rng, seq_len, d_model, n_heads, label):
             Case(Z, entry="merge_heads", label=f"merge, {label}: heads side by side"))  # fmt: skip
 
 
-def packed(rng, lengths, d_model, n_heads, label, shift=0.0):
+def packed(rng, lengths, d_model, n_heads, label, shift=0.0, zeros=()):
     numbers = 3 * rng.permutation(len(lengths))  # in any order
     text_of = torch.as_tensor(numbers.repeat(lengths))
     Q, K, V = (normal(rng, len(text_of), d_model, scale=1.5) for _ in range(3))
-    args = Q + shift, K - shift, V, n_heads, text_of
-    return Case(*args, entry="packed_attention", label=label)
+    Q[zeros, :] = 0.0
+    return Case(Q + shift, K - shift, V, n_heads, text_of, entry="packed_attention", label=label)
 
 
 PACKED_ATTENTION = Task(
@@ -30,11 +29,13 @@ PACKED_ATTENTION = Task(
         *heads(rng, 6, 6, 3, "D equal to L"),
         *heads(rng, 1, 6, 3, "one token"),
         *heads(rng, 3, 4, 1, "one head"),
-        packed(rng, [6], 8, 2, "a single text, number 0"),
+        *(packed(rng, [n], 8, 2, "a single text, number 0") for n in (6, 1)),
         packed(rng, [1, 1, 1], 6, 1, "three texts of one token, each sees itself alone"),
         packed(rng, [4, 4], 8, 2, "texts of one length, with as many tokens as columns"),
-        packed(rng, [2, 1, 3, 2, 4], 8, 4, "several lengths; a number, 0 too, only names a text"),
-        packed(rng, [3, 3], 8, 2, "very low scores: hidden ones are -inf, not low", shift=12.0),
+        packed(rng, [2, 1, 3, 2, 4], 8, 4, "several lengths, in their order; a number is a name"),
+        packed(rng, [3, 3], 8, 2, "very low scores: hide by -inf; exp is 0.0: softmax", shift=24.0),
+        packed(rng, [4, 3], 8, 2, "visible scores of exactly 0: hide by the mask, not by value",
+               zeros=[2, 5]),
     ],
     misconceptions=[
         ("X.reshape(seq_len, n_heads, -1).transpose(0, 1)", {"X.reshape(n_heads, seq_len, -1)",
@@ -50,6 +51,8 @@ PACKED_ATTENTION = Task(
         (".tril()", ".tril(-1)", "off by one: no token sees itself: tril() keeps the diagonal"),
         ("scores.masked_fill(~visible, -math.inf), dim=-1)", {"scores, dim=-1) * visible"}),
         ("-math.inf", {"0.0"}),
+        ("scores.masked_fill(~visible", "(scores * visible).masked_fill(scores * visible == 0",
+         "a visible score that is 0 was hidden, too: a score of 0 is a score; hide by the mask"),
         ("dim=-1", {"dim=-2"}),
         (" / math.sqrt(q.shape[-1])", {
          "": "the scores are not scaled: divide them by √H",

@@ -92,7 +92,7 @@ def rope_case(rng, seq_len, past_len, head_dim, label):
 ROPE_CACHE = Task(
     grade_id="rope-cache", entry="cached_scores", compare=CLOSE,
     cases=lambda rng: [
-        rope_case(rng, 5, 0, 4, "a prefill"),
+        rope_case(rng, 5, 0, 4, "a prefill: positions 0, 1, …"),
         rope_case(rng, 3, 4, 4, "a chunk: positions past_len, past_len + 1, …"),
         rope_case(rng, 1, between(rng, 20, 60), 8, "a decode step after a long past: scale √H"),
     ],
@@ -195,7 +195,8 @@ def cache_test_cases(rng):
             "one call too few": run[:-1],
             "steps in another order": [run[0], run[2], run[1], *run[3:]],
             "a prefill in two parts": [(2, 0), (L - 2, 2), *run[1:]],
-            "a prefill of a part of the prompt": [(L - 1, 0), *run[1:]],
+            "a prefill of a part: its length is prompt_len": [(L - 1, 0), *run[1:]],
+            "a part of the prompt alone: compare the first call with prompt_len": honest(L - 1, n),
             "a prompt that was cached before": [(1, L - 1), *run[1:]],
         }.items()),
     ]  # fmt: skip
@@ -208,6 +209,7 @@ CACHE_TEST = Task(
          "zip stops at the shorter list: compare the lists, cached_ids == naive_ids"),
         ("cached_ids == naive_ids and ", {""}),
         (" and list(calls) == wanted", {""}),
+        ("(prompt_len, 0)", "(calls[0][0], 0)", "(1, prompt", {"(1, calls[0][0] + 0 * prompt"}),
         ("list(calls) == wanted", {"len(calls) == len(naive_ids)": "",
          "sum(n for n, _ in calls) == prompt_len + len(naive_ids) - 1":
          "this counts tokens over all calls; each call has its own length and past",
@@ -297,6 +299,8 @@ GENERATE = Task(
          "ids[0] == end_id and new_ids[1:] or": "the FIRST new token can be the end, too",
          "end_id in [*prompt_ids, *new_ids] or": "end_id in the prompt ends nothing"}),
         ("len(new_ids) == max_new_tokens", "len(new_ids) > max_new_tokens", "one token too many"),
+        ("ids[0] == end_id or ", "", "return new_ids",
+         {"return new_ids[: [*new_ids, end_id].index(end_id) + 1]"}),
         ("len(new_ids) == max_new_tokens:\n            return new_ids",
          {"len(new_ids) > max_new_tokens:\n            return new_ids[:max_new_tokens]"}),
         ("return new_ids", "return list(prompt_ids) + new_ids", "the prompt is in the result, too"),

@@ -4,8 +4,7 @@ from grader.checks import Case, Close, Exact, Task, between
 
 CLOSE = Close(rtol=1e-9)
 CACHE = [
-    ("= 4 * spec", "= 2 * spec",
-     "a token leaves a key AND a value, with 2 bytes per element"),
+    ("= 4 * spec", "= 2 * spec", "a token leaves a key AND a value, with 2 bytes per element"),
     ('["n_layers"] *', '["n_layers"] ** 0 *', "each of the n_layers has a cache"),
     ('["n_kv_heads"] *', '["n_kv_heads"] ** 0 *',
      "a token leaves a key and a value for each of the n_kv_heads"),
@@ -48,13 +47,12 @@ INTENSITY_TABLES = Task(
 
 DECODE_BATCH = Task(
     grade_id="decode-batch", entry="compute_bound_batch", compare=Exact(), cases=lambda rng: [
-        Case(4096, 4096, 312, 2039, label="an A100"),
+        Case(4096, 4096, 312, 2039, label="an A100: FLOPs and bytes of B rows"),
         Case(320, 320, 312, 2039, label="an A100, and a narrow matrix"),
-        Case(512 * between(rng, 2, 9), 512 * between(rng, 10, 20), 989, 3350, label="an H100"),
-        # with equal sides of 4 times the ridge, and of 2 times
+        Case(512 * between(rng, 2, 9), 512 * between(rng, 10, 20), 989, 3350, label="D′ above D"),
         Case(20, 20, 5, 1000, label="a batch that reaches the ridge exactly"),
         Case(14, 14, 7, 1000, label="a limit that is exactly the ridge: None"),
-        Case(between(rng, 20, 40), between(rng, 20, 40), 312, 2039, label="a small matrix"),
+        Case(between(rng, 20, 40), between(rng, 20, 40), 312, 2039, label="no batch will do: None"),
         Case(401, 401, 200, 1000, label="a batch of tens of thousands"),
     ],
     misconceptions=[
@@ -87,12 +85,11 @@ def any_device(rng):
 REQUEST_TIMES = Task(
     grade_id="request-times", entry="request_times", compare=CLOSE, cases=lambda rng: [
         Case(any_spec(rng), any_device(rng), between(rng, 2000, 9000), between(rng, 30, 90),
-             label="a long prompt"),
+             label="a long prompt: steps read a cache that grows"),
         Case(any_spec(rng), any_device(rng), between(rng, 2, 9), 2, label="a short prompt"),
-        Case(any_spec(rng), any_device(rng), between(rng, 999, 9999), 1, label="no decode step"),
+        Case(any_spec(rng), any_device(rng), between(rng, 99, 9999), 1, label="no step: tpot_s 0"),
         Case(any_spec(rng), {**any_device(rng), "peak": 10**11}, between(rng, 5, 50), 9,
-             label="a device that computes slowly: a step takes the longer of computing and of "
-              "reading ALL its bytes"),
+             label="slow computing: a step takes the longer of computing and reading ALL bytes"),
         Case(TOY, {"peak": 600, "bandwidth": 1000, "memory": 10**5}, 10, 12,
              label="steps of which some read longer than they compute"),
     ],
@@ -189,10 +186,9 @@ def batch_price_cases(rng):
     return [
         Case(spec, full, 1000, 2.5, 1e6, label="a memory that is filled exactly"),
         Case(spec, enough, 1000, 1.5, some_s, label="a step takes at most max_tpot_s"),
-        Case(spec, slow, 1000, 3.5, 18.5 * compute_s, label="a step that computes for longer "
-             "than it reads"),
+        Case(spec, slow, 1000, 3.5, 18.5 * compute_s, label="computing is slower than reading"),
         Case(spec, enough, 1000, 1.5, 1e6, label="thousands: search while one more is possible"),
-        Case(spec, full, 1000, 2.5, one_s / 2, label="users who can't be served"),
+        Case(spec, full, 1000, 2.5, one_s / 2, label="a step of one is too slow: None"),
         Case(spec, {**full, "memory": spec["n_params"]}, 1000, 2.5, 1e6,
              label="weights that don't fit: None, though a formula may give a batch below 0"),
         Case(TOY, {"peak": 10**6, "bandwidth": 1000, "memory": 10**6}, 10, 3.6, 8.0,
