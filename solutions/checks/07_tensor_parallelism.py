@@ -140,7 +140,7 @@ HEADS = Task(
             (18, 9, 3, 2, between(rng, 1, 3), 3, "grouped queries, three ranks"),
             (16, 4, 4, 4, 2, 4, "as many key/value heads as query heads"),
             (12, 6, 2, 3, 1, 2, "heads that together are wider than D"),
-            (36, 12, 4, 3, 1, 3, "ranks that divide the query heads only"),
+            (36, 12, 4, 3, 1, 3, "ranks that divide the query heads only: ValueError"),
             (16, 8, 4, 2, 1, 2, "several key/value heads for each rank: cut them in order"),
             (16, 6, 4, 2, 1, 4, "ranks that divide the key/value heads only: ValueError"),
             (16, 8, 2, 2, 1, 4, "more ranks than key/value heads"))], misconceptions=[
