@@ -6,16 +6,16 @@ from grader.checks import Case, Close, Exact, Task, between
 
 
 def use_run_stage(answer, stage, n_stages, prompts, n_new):
-    """What run_stage does, in order: received 100, 101, ... and sent what compute returned."""
+    """What run_stage does, in order: received 0, 100, ... and sent what compute returned."""
     log = []
 
     def receive():
         log.append("receive")
-        return 99 + log.count("receive")
+        return 100 * log.count("receive") - 100
 
     def compute(request, x):
         log.append(["compute", request, x])
-        return 1000 + len(log)
+        return len(log) - 2  # the first token may be 0
 
     tokens = answer.run_stage(stage, n_stages, prompts, n_new, receive, compute,
                               lambda y: log.append(["send", y]))  # fmt: skip
@@ -43,11 +43,10 @@ RUN_STAGE = Task(
          "enumerate(prompts):", {"enumerate(prompts):\n        for step in range(max(n_new)):"}),
         ("step >= n_new[request]", {"False", "len(tokens[request]) == n_new[request]"}),
         ("max(n_new)", "n_new[0]", "the LONGEST request says how many steps"),
-        ("continue", "break", "go on with the requests behind one that is done"),
+        ("continue", "break", "continue with the requests behind one that is done"),
         ("step >= n", {"step > n"}), ("not is_last or step + 1 < n_new[request]", {"True"}),
+        ("not is_last or step", "step", "only the last stage keeps a last token; others send all"),
         ("step + 1 < n_new[request]", {"step + 1 < max(n_new)"}),
-        ("not is_last or step", "step",
-         "only the last stage keeps a last token; others send on all"),
         (" or step + 1 < n_new[request]", {""}),
     ])  # fmt: skip
 
@@ -122,7 +121,7 @@ def chunk_cases(rng):
     ]
 
 
-SIZES = ("range(seq_len, 0, -1)",)
+TIME = "prefill_s(seq_len, {}, n_stages, start_s, token_s)".format
 CHUNKS = Task(
     grade_id="chunked-prefill", entry=("prefill_s", "best_chunk"), cases=chunk_cases,
     compare=Close(rtol=1e-9), misconceptions=[
@@ -137,18 +136,16 @@ CHUNKS = Task(
          "where the chunk size divides the prompt an empty chunk is sent behind the last one"),
         ("range(0, seq_len, chunk)", "range(0, seq_len - chunk + 1, chunk)",
          "    free_s = [0] * n_stages", {"    now, free_s = 0, [0] * n_stages"}),
-        ("divisors-only", *SIZES, "[k for k in range(seq_len, 0, -1) if seq_len % k == 0]",
-         "best_chunk tries only sizes that divide the prompt; the last chunk may be shorter"),
-        ("powers-of-two", *SIZES, "[k for k in range(seq_len, 0, -1) if k & (k - 1) == 0]",
-         "best_chunk tries only powers of two"),
-        ("smallest", *SIZES, "range(1, seq_len + 1)", "of equally good sizes take the largest"),
-        (*SIZES, "range(seq_len, next((k for k in range(seq_len - 1, 0, -1) if prefill_s("
-         "seq_len, k, n_stages, start_s, token_s) > prefill_s(seq_len, k + 1, n_stages, start_s, "
-         "token_s)), 0), -1)",
-         "the search stops at the first size that is slower; a smaller one may be best"),
-        (*SIZES, "range(next((k for k in range(1, seq_len) if prefill_s(seq_len, k + 1, n_stages, "
-         "start_s, token_s) > prefill_s(seq_len, k, n_stages, start_s, token_s)), seq_len), 0, -1)",
-         "the search stops at the first size that is slower; a larger one may be best"),
+        ("range(seq_len, 0, -1)", {
+         "[k for k in range(seq_len, 0, -1) if seq_len % k == 0]":
+         "best_chunk tries only sizes that divide the prompt; the last chunk may be shorter",
+         "[k for k in range(seq_len, 0, -1) if k & (k - 1) == 0]": "it tries only powers of two",
+         "range(1, seq_len + 1)": "of equally good sizes take the largest",
+         f"range(seq_len, next((k for k in range(seq_len - 1, 0, -1) if {TIME('k')} > "
+         f"{TIME('k + 1')}), 0), -1)":
+         "the search stops at the first size that is slower; a smaller one may be best",
+         f"range(next((k for k in range(1, seq_len) if {TIME('k + 1')} > {TIME('k')}), seq_len), "
+         "0, -1)": "the search stops at the first size that is slower; a larger one may be best"}),
     ])  # fmt: skip
 
 
@@ -180,12 +177,11 @@ def link_cases(rng):
     ]  # fmt: skip
 
 
-BY_PRICE = ("sorted(links, key=lambda link: link[1])",)
+BY_PRICE = "sorted(links, key=lambda link: link[1])"
 LINK = Task(
     grade_id="choose-link", entry="choose_link", cases=link_cases, compare=Close(rtol=1e-9),
     misconceptions=[
-        ("8 / (gbit_per_s", "1 / (gbit_per_s",
-         "the bandwidth is in gigabits per second: a byte takes eight times as long as a bit"),
+        ("8 / (gbit_per_s", "1 / (gbit_per_s", "a byte has 8 bits: it takes 8 times as long"),
         ("1e9", "2**30", "giga is 10**9 on a datasheet of a link, not 2**30"),
         ("= n_stages - 1", {"= 1"}),
         ("(start_s + 2 * d", "(2 * d", "a token's activations have a start as well"),
@@ -195,10 +191,12 @@ LINK = Task(
          {"start_s + d_model"}),
         ("link: link[1]", {"link: -link[3]": "", "link: link[3]":
          "the slowest link is not always the cheapest: look at the price"}),
-        ("cheapest-only", *BY_PRICE, *(f"{each}[:1]" for each in BY_PRICE),
-         "only the cheapest link is tried; where it is too slow, the next one may do"),
-        ("list-order", *BY_PRICE, "links", "the list is not sorted by price: take the cheapest"),
-        ("last-one", *BY_PRICE, "links[::-1]", "take the cheapest, not the last of the list"),
+        (BY_PRICE, {BY_PRICE + "[:1]":
+         "only the cheapest link is tried; where it is too slow, the next one may do",
+         "links": "sort the links by price", "links[::-1]": "take the cheapest, not the last one"}),
+        ("_boundaries * (start_s + 2 * seq", "_boundaries * (start_s / n_boundaries + 2 * seq",
+         "_boundaries * (start_s + 2 * d_m", "_boundaries * (start_s / n_boundaries + 2 * d_m",
+         "each boundary's message has a start, not all of them one together"),
         (" and token_s <= most_token_s", {""}), ("first_s <= most_first_s and ", {""}),
         ("<= most_f", "< most_f", "<= most_t", {"< most_t"}),
     ])  # fmt: skip
@@ -240,6 +238,7 @@ def problem_cases(rng):
         Case([*alone, (0, 0, 1, L - 1, L), *too_soon[1:]], 3, label="ONE request overlaps"),
         Case([*alone, *step, *second], 3, label="a second step that starts too early"),
         Case(mixed(rng, [*other, *first]), 3, label="a step before its prefill"),
+        Case([*alone, step[0], (1, 0, 1, 0, 1), step[2]], 3, label="only stage 0 needs the token"),
         Case([*early, *crossing, *too_soon], 3, label="everything wrong"),
     ]
 
@@ -249,16 +248,14 @@ PROBLEMS = Task(
     grade_id="schedule-problems", entry="schedule_problems", cases=problem_cases, compare=Exact(),
     misconceptions=[
         ("and overlap", "and False", "some overlaps are missed: compare each with all"),
-        ("stage > 0 and", {
-         "False and": "'not left yet' is not found, or not always",
+        ("stage > 0 and", {"False and": "'not left yet' is not found, or not always",
          "stage == 1 and":
          "stages behind stage 1 are not compared with the stage directly BEFORE them"}),
-        ("step > 0 and", {
-         "False and": "'no token yet' is not found, or not always",
+        ("stage == 0 and step", "step", "only stage 0 needs the token: the rule is for it alone"),
+        ("step > 0 and", {"False and": "'no token yet' is not found, or not always",
          "step == 1 and": "steps behind step 1 need a token, too"}),
         ("when[n_stages - 1,", {"when[0,": "", "when[1,": "the last stage is n_stages - 1, not 1"}),
-        (OVERLAP, {"start_s <= other_end_s and other_start_s <= end_s"}),
-        (OVERLAP, {
+        (OVERLAP, {"start_s <= other_end_s and other_start_s <= end_s": "",
          "start_s < other_start_s < end_s": "two blocks with the same start are not found",
          "start_s <= other_start_s < end_s <= other_end_s":
          "a block that is wholly inside another one of its stage is not found"}),

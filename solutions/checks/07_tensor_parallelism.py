@@ -7,10 +7,11 @@ VOLUME = Task(
         Case({"n_layers": N, "d_model": D, "d_ff": 3 * D}, *others, label=label)
         for N, D, *others, label in (
             (30, 576, 3, between(rng, 20, 900), 1, between(rng, 8, 60), 8, "three ranks, float64"),
-            (32, 4096, 8, between(rng, 20, 900), between(rng, 2, 9), 40, 2, "a whole batch"),
+            (32, 4096, 8, between(rng, 20, 900), between(rng, 2, 9), 40, 2, "all of a batch"),
             (24, 1024, 4, between(rng, 20, 900), 5, 1, 2, "a single new token"),
             (5, 11, 7, 30, 1, 3, 2, "a payload that the ranks don't divide"))], misconceptions=[
         ("2 * batch_size", {"batch_size", "4 * batch_size", "2"}),
+        ("2 * batch_size", "2", "= seq_len *", "= batch_size * seq_len *", "a pass decodes ALL"),
         ('spec["d_model"]', {'spec["d_ff"]', 'spec["d_model"] / n_ranks'}),
         (" * dtype_bytes", {"", " * 2"}), ('request = spec["n_layers"] * ', {"request = "}),
         ("(max_new_tokens - 1)", {"max_new_tokens": "",
@@ -139,7 +140,7 @@ HEADS = Task(
             (18, 9, 3, 2, between(rng, 1, 3), 3, "grouped queries, three ranks"),
             (16, 4, 4, 4, 2, 4, "as many key/value heads as query heads"),
             (12, 6, 2, 3, 1, 2, "heads that together are wider than D"),
-            (36, 12, 4, 3, 1, 3, "ranks that divide the query heads only"),
+            (36, 12, 4, 3, 1, 3, "ranks that divide the query heads only: ValueError"),
             (16, 8, 4, 2, 1, 2, "several key/value heads for each rank: cut them in order"),
             (16, 6, 4, 2, 1, 4, "ranks that divide the key/value heads only: ValueError"),
             (16, 8, 2, 2, 1, 4, "more ranks than key/value heads"))], misconceptions=[
@@ -160,6 +161,7 @@ HEADS = Task(
          "a head's width is not always D / n_heads"),
         ("n_heads % n_ranks or ", "", "n_ranks has to divide n_heads, too"),
         (" or n_kv_heads % n_ranks", {"": "n_ranks has to divide BOTH numbers of heads",
+         " and n_kv_heads % n_ranks": "ONE of the two is enough for an error: or",
          " or n_ranks > n_kv_heads": "at most n_kv_heads is not enough: n_ranks DIVIDES them"}),
     ])  # fmt: skip
 
@@ -218,7 +220,8 @@ LAYOUT = Task(
          " and seconds < target_s": "exactly the target is met, too"}),
         ('(1, spec["n_layers"] + 1)',
          {'(1, spec["n_layers"])': "one layer per stage is allowed: range leaves out its end",
-         '(1, machine["n_gpus"] + 1)': "there may be more stages than a machine has GPUs"}),
+         '(1, machine["n_gpus"] + 1)': "there may be more stages than a machine has GPUs",
+         '(1, machine["n_gpus"] // tensor + 1)': "only a tensor group is in ONE machine"}),
         ('range(1, machine["n_gpus"] + 1)',
          {'range(1, machine["n_gpus"])': "a group may be a whole machine: range leaves out its end",
          '[n for n in (1, 2, 4, 8) if n <= machine["n_gpus"]]': "tensor may be 3, too"}),
@@ -258,7 +261,8 @@ RING = Task(
         ("(rank - t)", "rank", "(rank + 1 - t)", "(rank + 1)",
          "t is not used: each step passes on what came in the step before"),
         ("+ 1) % n][c] +", "- 1) % n][c] +", "+ 1) % n][c] =", {"- 1) % n][c] ="}),
-        ("[c] +", "[(c + 1) % n] +", "[c] =", "[(c + 1) % n] =", "a chunk keeps its number"),
+        *((old, old.replace("c", "(c + 1) % n"), "a chunk keeps its number at both ends")
+          for old in ("[c] +", "[c] =")),
         ("+= chunks[rank][c]", "+= chunks[rank][c]\n        new[rank][c] = 0",
          "the sender KEEPS what it sends"),
         (" = chunks[rank][c]\n    return new", " = 0", "all_gather_step has no return"),
@@ -294,9 +298,8 @@ BLOCK = Task(
     grade_id="block", entry="parallel_block", drive=use_block, compare=Close(),
     cases=lambda rng: [  # heads of two columns
         Case(*drawn(rng, (L, D)), drawn(rng, *[(D, D)] * 4, (D, F), (D, F), (F, D), (D,)), D // 2,
-             n_ranks, label=label)
-        for L, D, F, n_ranks, label in ((4, 8, 6, 2, "two ranks: there are "
-        "len(ranks)"), (1, 6, 9, 3, "three ranks"))], misconceptions=[
+             n_ranks, label=f"{n_ranks} ranks")
+        for L, D, F, n_ranks in ((4, 8, 6, 2), (1, 6, 9, 3))], misconceptions=[
         ('*rank["mlp"])', {'*rank.pop("mlp"))'}),
         ("(z @", "(x + z @", "x = x +", "x =", "the sum holds x n times: add it once, outside"),
         ("(z @", "(x / 2 + z @", "x = x +", "x =", "return x + all_reduce([",

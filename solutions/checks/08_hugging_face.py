@@ -96,11 +96,8 @@ def use_batch(answer, make, prompts, pad_id, n_new, own):
     before = model.generation_config.to_dict()
     model.register_forward_hook(lambda *_: passes.append(1))
     new = answer.continue_batch(model, prompts, pad_id, n_new)
-    return {
-        "new ids": new,
-        "one call": len(passes) <= n_new,
-        "the model's settings as before": model.generation_config.to_dict() == before,
-    }
+    same = model.generation_config.to_dict() == before
+    return {"new ids": new, "one call": len(passes) <= n_new, "its settings as before": same}
 
 
 def batch_case(rng, pad_id, n_new, label, lengths=(3, 1, 6, 2, 5, 4), **own):
@@ -213,6 +210,7 @@ def use_stop(answer, make, texts, prompt_len, stop):
     from transformers import StoppingCriteriaList
 
     words, found = make()[1], {}
+    words.add_tokens([" and "])  # a token with spaces at its ends
     ids = torch.tensor(words(texts).input_ids)  # the texts have equally many words
     for name in ("a token a word", "a tokenizer that puts no spaces between tokens"):
         criteria = StoppingCriteriaList([answer.StopAtText(words, prompt_len, stop)])
@@ -229,11 +227,12 @@ STOP = Task(
     grade_id="stop", entry="StopAtText", drive=use_stop, cases=lambda rng: [
         Case(tiny(rng), rng.permutation(texts).tolist(), n, stop, label=label)
         for texts, n, stop, label in (
-            *((TEXTS, n, stop, "decode") for n, stop in ((2, "dog"), (1, "the big"), (3, "ig do"),
+            *((TEXTS, n, stop, "contains") for n, stop in ((2, "dog"), (1, "the big"), (3, "ig do"),
                                                           (0, "cat"), (6, "bird"), (2, "<end>"))),
             (["a bird", "assistant cat"], 1, "sis", "prompts of any length"),
             (["a dog" + 4 * " hears the cat"], 1, "dog", "a stop text long ago"),
-            (TEXTS, 1, " dog ", "a stop text with spaces: they count, so strip nothing"),
+            *((["a dog sees and ", "a bird and cat"], 1, stop, "spaces at an end count: strip "
+               "neither the new text nor the stop text") for stop in (" dog ", " and", "and ")),
             (TEXTS[:1], 3, "a", "one row"))], misconceptions=[
         ("input_ids[:, self.prompt_len :]", {"input_ids"}), ("self.tokenizer.batch_decode(input_"
          "ids[:, self.prompt_len :])", "[' '.join(self.tokenizer.convert_ids_to_tokens(r)) for r "
@@ -316,8 +315,8 @@ PIPELINE = Task(
         pipeline_case(rng, "a system message in the call", made={"max_new_tokens": 9}, **OTHER),
         pipeline_case(rng, "both in the call", made=BOTH, **OTHER, max_new_tokens=5),
         pipeline_case(rng, "an empty string is given, too: only None is not", made=BOTH, system=""),
-        pipeline_case(rng, "a padded batch: cut off its whole width", ["a bird", *TEXTS], made=BOTH,
-                      batch_size=6),
+        pipeline_case(rng, "a padded batch: cut off its whole width, which _forward knows",
+                      ["a bird", *TEXTS, "a dog"], made=BOTH, batch_size=7),
         pipeline_case(rng, "a model that samples by itself", own={"do_sample": True}),
     ], misconceptions=[
         ("add_generation_prompt=True, ", "", "it isn't the assistant's turn yet"),
