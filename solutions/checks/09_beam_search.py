@@ -58,7 +58,8 @@ def select_case(rng, label, num_beams, ends, eos=0):
 SELECT = Task(
     grade_id="select", cases=lambda rng: [
         *(select_case(rng, *each) for each in (
-            ("each rule has its own cut", 3, {0, 2, 4}), ("four beams", 4, {1, 3, 6}),
+            ("running: drop the ends, then cut; finished: cut, then ask for the end", 3, {0, 2, 4}),
+            ("four beams", 4, {1, 3, 6}),
             ("none ends", 3, ()), ("two ends in a row: remove none while you loop", 3, {2, 3}),
             ("the end is `eos`, here not 0", 3, {0, 2, 4}, 7), ("eos is 1", 3, {1, 4}, 1),
             ("large token ids: compare with ==", 3, {1}, 40000))),
@@ -134,7 +135,7 @@ PLAN = Task(
             ("overwrite no row that is needed", [0, 1, 2], [1, 1, 0]),
             ("a free row that no old beam left", [3, 0, 1, 2], [1, 1, 2]),
             ("two families: each free row is given away once", [2, 0, 3, 1], [1, 1, 3, 3]),
-            *(("beams in any rows", rng.permutation(n).tolist(), rng.integers(0, n, new).tolist())
+            *(("any rows: has ANY sibling the row?", rng.permutation(n).tolist(), rng.integers(0, n, new).tolist())
               for n, new in ((5, 5), (8, 8), (8, 8), (6, 4))))], misconceptions=[
         ("[rows[parent] for parent in parents]", "list(parents)",
          "the past of old beam b is in row rows[b]"),
