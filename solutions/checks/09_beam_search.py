@@ -135,7 +135,8 @@ PLAN = Task(
             ("overwrite no row that is needed", [0, 1, 2], [1, 1, 0]),
             ("a free row that no old beam left", [3, 0, 1, 2], [1, 1, 2]),
             ("two families: each free row is given away once", [2, 0, 3, 1], [1, 1, 3, 3]),
-            *(("any rows: has ANY sibling the row?", rng.permutation(n).tolist(), rng.integers(0, n, new).tolist())
+            *(("any rows: has ANY earlier sibling the row?", rng.permutation(n).tolist(),
+               rng.integers(0, n, new).tolist())
               for n, new in ((5, 5), (8, 8), (8, 8), (6, 4))))], misconceptions=[
         ("[rows[parent] for parent in parents]", "list(parents)",
          "the past of old beam b is in row rows[b]"),
@@ -182,7 +183,8 @@ def search_cases(rng):
     late = [[-3.0, -3.05, -0.1], *[[-1.7, -5.0, -0.1]] * 36]  # of the third text that ends
     return [
         case(3, 1, 1.0, "one new token: the best num_beams candidates all end"),
-        *(case(k, 6, 1.0, "no end: who continues whom, the score; a NEW list for each child", eos=9) for k in (1, 3)),
+        *(case(k, 6, 1.0, "no end: who continues whom; a NEW list for each child", eos=9)
+          for k in (1, 3)),
         *(case(k, 7, x, f"{k} beams, penalty {x}: some end, and others move up")
           for k in (1, 2, 3, 5) for x in (0.0, -1.0, 2.0)),
         Case([[-0.5]], 2, 3, 0, 1.0, label="the end is the only token: stop, as no beam is left"),

@@ -35,8 +35,9 @@ SILENT = Task(
               for changes in ({"n": 9, "k": 7}, {"n": 5, "k": 5})),
             *(({"result": result}, {"seed": 1, "n": 3}, "an empty result is no refusal")
               for result in (None, "")))], misconceptions=[
-        ("run(one | {second: changes[second]})", "run(one.update({second: changes[second]}) or one)",
-         "each second change needs a new dict: the changes before it are still in this one"),
+        ("run(one | {second: changes[second]})",
+         "run(one.update({second: changes[second]}) or one)", "each second change needs a NEW "
+         "dict: the earlier changes are still in this one"),
         ("before = run(one)", {"run(one)\n            before = run(task)"}),
         ("run(one | {second", "run(task | {second", "FIRST stays changed with second"),
         ("    continue  #", "    before = None  #", "    pass",
@@ -208,8 +209,8 @@ STREAM = Task(
         for writes, stops, max_new_tokens, label in (
             ([1, 10, 4, 7, 0], [], 9, "an end token: neither shown nor sent to the model"),
             ([0], ["Hi"], 9, "an end token at once"), ([1, 2, 3, 4, 0], [], 9, "half a character"),
-            *((writes, ["aab", "e"], 9, "while the text ends with half a character show nothing: what "
-               "is in front of it waits, too") for writes in ([8, 2, 3, 0], [1, 12, 3, 0])),
+            *((writes, ["aab", "e"], 9, "while the text ends with half a character show nothing: "
+               "what is in front of it waits, too") for writes in ([8, 2, 3, 0], [1, 12, 3, 0])),
             *(([7] * 9, [], n, "max_new_tokens: no call after the last token") for n in (1, 4)),
             *(([8, 2, end, 7], ["aab"], 3 - (end > 0), "the text is over within a character, by "
                "its end token or length: show all that waits, \ufffd as well") for end in (3, 0)),

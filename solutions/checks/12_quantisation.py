@@ -64,7 +64,7 @@ def byte_cases(rng):
         *(case(n, 3, 16, False, "a row that ends inside a byte, of an odd or an even length: round "
                "the bits of EACH row up to bytes") for n in (33, 34)),
         *(Case(*given, entry="tokens_per_s", label=f"tokens per second: {label}") for label, given
-          in (("each ROW has its own groups and bytes", ([(3, 41), (5, 9)], 3, 16, False, 1e3, 0.0)),
+          in (("each ROW ends its groups, bytes", ([(3, 41), (5, 9)], 3, 16, False, 1e3, 0.0)),
               ("ALL matrices, also equal ones", (matrices, 4, 32, True, 1e6, 0.0)),
               ("one overhead in all, on top of reading", (matrices, 8, 64, False, 2e5, 0.25)))),
     ]  # fmt: skip

@@ -76,8 +76,8 @@ VERIFY = Task(
          "len(draft))": "the text has ended: what was accepted behind the end token does not "
          "stay", "past_len + len(new) + (draft[len(new) - 1 : len(new)] == [end_id] == new[-1:])":
          "an accepted end token is not kept: the cache keeps what is in front of it"}),
-        ("past_len + len(new)", "past_len + len(new) - (new[-1] == end_id != (*draft, None)[len(new) "
-         "- 1])", "the model's own end token was in no pass: don't take one off the cache for it"),
+        ("past_len + len(new)", "past_len + len(new) - (new[-1] == end_id != (*draft, None)["
+         "len(new) - 1])", "the model's own end token was in no pass: take nothing off for it"),
         ("        new.append(choice)\n        if token != choice or choice == end_id:\n           "
          " break", {"        if token != choice:\n            break\n        new.append(choice)\n  "
          "      if choice == end_id:\n            break"}),
@@ -254,7 +254,7 @@ def generate_cases(rng):
         *(case(n, 40, k, f"{k} drafted tokens: keep all that are right, and as few passes as that "
                "allows") for n, k in ((5, 4), (9, 2), (1, 6))),
         *(case(5, 7 + n, 5, "a limit within a pass: cut there") for n in range(4)),
-        Case(3, 9, [2, 5], 20, 5, 1, label="an end token in the MIDDLE of an accepted draft: end there"),
+        Case(3, 9, [2, 5], 20, 5, 1, label="an end token in the MIDDLE of a draft: end there"),
         *(case(5, 60, 4, "end_id ends the text, within a pass as well", end=end, size=9)
           for end in range(4)),
         Case(4, 11, [2, 3, 2], 20, 3, 2, label="an end token in the prompt does not count"),

@@ -352,7 +352,7 @@ def serve_cases(rng):
              "must wait until blocks for ALL its tokens are free: nobody overtakes it"),
         Case(4, [([4, 6, 2], 2), ([5, 1], 4), ([8], 3)], 3, 6, 1, label="two are stopped before "
              "one pass: the youngest, and then the older, which so waits in FRONT of it"),
-        case(6, 6, 25, 1, "blocks of one position: stop the one admitted LAST, whoever lacks a block"),
+        case(6, 6, 25, 1, "blocks of one position: stop who was admitted LAST, whoever lacks one"),
         *(case(*sizes, f"{label}: stop as many as you must, always the one admitted last")
           for *sizes, label in ((8, 4, 9, 4, "little memory"), (9, 5, 8, 3, "very little memory"),
           (7, 7, 13, 2, "small blocks"))),
