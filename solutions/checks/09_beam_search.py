@@ -10,7 +10,7 @@ TRACK = Task(
         ('["bc", "aa"], ["bca", "aaa"]', {'["aa", "bc"], ["aaa", "bca"]'}),
         ('["bc", "aa"]', {'["aa", "bc"]', '["bc", "ba"]', '["bc", "bb"]', '["bc", "ac"]'}),
         ('["bca", "aaa"]', {'["aaa", "bca"]': "step 3: the better text first, bca (.14)",
-         '["bca", "bcb"]': "step 3: aaa has .10, more than bcb: all six are ranked together"}),
+         '["bca", "aba"]': "", '["bca", "bcb"]': "step 3: aaa has .10: rank all six together"}),
         (PRODUCT, {"0.6": "", "0.8 * 0.6": "", "0.3 * 0.8": "", "0.2 * 0.9 * 0.9": "",
          "0.5 * 0.4 * 0.6": "the best text is bca: .3 · .8 · .6"}),
         (STEPS + PRODUCT, {'["aa", "ab"], ["aba", "aaa"]], "probability": 0.135': "all candidates "
@@ -32,8 +32,7 @@ CHOICE = Task(
         *(Case([(n, -round(n * y, 3)) for n, y in zip(rng.integers(1, 30, 8).tolist(),
                 rng.uniform(0.8, 1.2, 8).tolist(), strict=True)], x, label="eight texts")
           for x in (0.5, 1.0, 1.5, 2.0)),
-    ], misconceptions=[
-        ("total / n_tokens**length_penalty",
+    ], misconceptions=[("total / n_tokens**length_penalty",
          {"total * n_tokens**length_penalty": "divide by the length to the power, don't multiply",
          "total + length_penalty * n_tokens": "", "total": "plain sums favour short texts",
          "total / n_tokens": "length_penalty is the power of the length",
@@ -59,7 +58,8 @@ def select_case(rng, label, num_beams, ends, eos=0):
 SELECT = Task(
     grade_id="select", cases=lambda rng: [
         *(select_case(rng, *each) for each in (
-            ("each rule has its own cut", 3, {0, 2, 4}), ("four beams", 4, {1, 3, 6}),
+            ("running: drop the ends, then cut; finished: cut, then ask for the end", 3, {0, 2, 4}),
+            ("four beams", 4, {1, 3, 6}),
             ("none ends", 3, ()), ("two ends in a row: remove none while you loop", 3, {2, 3}),
             ("the end is `eos`, here not 0", 3, {0, 2, 4}, 7), ("eos is 1", 3, {1, 4}, 1),
             ("large token ids: compare with ==", 3, {1}, 40000))),
@@ -67,8 +67,7 @@ SELECT = Task(
              label="equal scores: keep the order"),
     ], misconceptions=[
         ("candidates if c[2] != eos][:num_beams]", {"candidates[:num_beams] if c[2] != eos]"}),
-        ("[:num_beams] if", {" if"}),
-        ("return running, finished", {"return finished, running": "",
+        ("[:num_beams] if", {" if"}), ("return running, finished", {"return finished, running": "",
          "return running, finished[:1]": "several texts may finish in a step"}),
         (" if c[2] != eos", "", "a text that has ended must not run on"),
         ("c[2] !=", "c[1] !=", "c[2] ==", "c[1] ==", "c[1] is the parent; the token is c[2]"),
@@ -111,10 +110,9 @@ STOPPING = Task(
         ("<= min(finished)", {"<= max(finished)": "", "> min(finished)": "",
          "<= finished[-1]": "the worst is their min, not the last",
          "< min(finished)": "a text only as good as the worst changes nothing"}),
-        ("len(finished) < num_beams", {"not finished"}),
-        (" / length**length_penalty", {"": "divide the running sum, too",
-         " * length / n_tokens / length**length_penalty": "in the best case the coming tokens cost "
-         "nothing"}),
+        ("len(finished) < num_beams", {"not finished"}), (" / length**length_penalty", {
+         "": "divide the running sum, too", " * length / n_tokens / length**length_penalty":
+         "in the best case the coming tokens cost nothing"}),
     ])  # fmt: skip
 
 
@@ -137,7 +135,8 @@ PLAN = Task(
             ("overwrite no row that is needed", [0, 1, 2], [1, 1, 0]),
             ("a free row that no old beam left", [3, 0, 1, 2], [1, 1, 2]),
             ("two families: each free row is given away once", [2, 0, 3, 1], [1, 1, 3, 3]),
-            *(("beams in any rows", rng.permutation(n).tolist(), rng.integers(0, n, new).tolist())
+            *(("any rows: has ANY earlier sibling the row?", rng.permutation(n).tolist(),
+               rng.integers(0, n, new).tolist())
               for n, new in ((5, 5), (8, 8), (8, 8), (6, 4))))], misconceptions=[
         ("[rows[parent] for parent in parents]", "list(parents)",
          "the past of old beam b is in row rows[b]"),
@@ -184,7 +183,8 @@ def search_cases(rng):
     late = [[-3.0, -3.05, -0.1], *[[-1.7, -5.0, -0.1]] * 36]  # of the third text that ends
     return [
         case(3, 1, 1.0, "one new token: the best num_beams candidates all end"),
-        *(case(k, 6, 1.0, "no end: who continues whom, and the score", eos=9) for k in (1, 3)),
+        *(case(k, 6, 1.0, "no end: who continues whom; a NEW list for each child", eos=9)
+          for k in (1, 3)),
         *(case(k, 7, x, f"{k} beams, penalty {x}: some end, and others move up")
           for k in (1, 2, 3, 5) for x in (0.0, -1.0, 2.0)),
         Case([[-0.5]], 2, 3, 0, 1.0, label="the end is the only token: stop, as no beam is left"),

@@ -43,8 +43,7 @@ TOP_K = Task(
         Case([0.3, 0.3 + 1e-12, 0.4 - 1e-12], 2, label="nearly equal is not equal: round nothing"),
         *(Case([0.3, 0.7], k, label="k is the vocabulary's size, or more: all") for k in (2, 50)),
         *(Case(distribution(rng, n), k, label="many tokens") for n, k in ((7, 3), (12, 5))),
-    ], misconceptions=[
-        ("p / sum(kept) for", {"p for", "p / sum(sorted(probs)[-k:]) for"}),
+    ], misconceptions=[("p / sum(kept) for", {"p for", "p / sum(sorted(probs)[-k:]) for"}),
         ("p >= smallest", {"p > smallest"}),
         ("p >= smallest else 0.0 for p in probs]", {"sum(q > p for q in probs) + "
          "probs[:i].count(p) < k else 0.0 for i, p in enumerate(probs)]"}),
@@ -66,8 +65,7 @@ TOP_P = Task(
         Case([0.0, 0.3, 0.7], 1.0, label="p = 1: all that is possible stays"),
         *(Case(distribution(rng, n, flat), p, label="many tokens: sum from the likeliest on")
           for n, flat, p in ((8, 1, 0.8), (20, 0.4, 0.92))),
-    ], misconceptions=[
-        ("order:\n",
+    ], misconceptions=[("order:\n",
          {"order:\n        if kept and total + probs[token] > p + 1e-12:\n            break\n"}),
         ("q / total if", {"q if": "", "q / p if": ""}),
         ("total >= p - 1e-12", {"total >= p": "", "total > p + 1e-12": "",
@@ -90,13 +88,13 @@ DIFFERENT = Task(
         Case([0.25] * 4, [0.6, 0.4, 0.7], label="equal tokens: take out the one that was DRAWN"),
         Case([0.5, 0.5], [], label="no number, no token"),
         Case([1e-14, 0.5, 0.5 - 1e-14], [0.0], label="small is not impossible: compare with 0"),
+        *(Case(distribution(rng, 6), rng.uniform(0, 0.999, 4).round(4).tolist(), label="four draws:"
+               " by ids; in EACH round divide by the sum of all that is left") for _ in range(6)),
         *(Case(probs, us, label="rounding leaves a gap below 1: the last token that can be drawn")
           for probs, us in (  # ten times 0.1 add up to this very u
                             ([0.1] * 10 + [0.0], [0.9999999999999999]),
                             ([0.35, 0.2, 0.3, 0.15, 0.0], [0.0, 0.9999999999999999]),
                             ([0.27, 0.37, 0.17, 0.09, 0.1], [0.9999999999999999] * 2))),
-        *(Case(distribution(rng, 6), rng.uniform(0, 0.999, 4).round(4).tolist(), label="four draws:"
-               " by ids; divide by the sum of all that is left") for _ in range(6)),
     ], misconceptions=[
         ("        left[token] = 0.0\n", {""}), (" / total", {""}), ("u < end", {"u <= end"}),
         ("left[token] = 0.0", {"del left[token]": "", "left[left.index(left[token])] = 0.0": "of "
@@ -149,8 +147,7 @@ SAMPLE = Task(
         ("next_logits(ids) / temperature", "next_logits(ids)", "logits.softmax(-1), 1",
          {"(logits / temperature).softmax(-1), 1"}),
         ("        if top_k", "        full = logits\n        if top_k", "logits.sort(",
-         {"full.sort("}),
-        ("torch.zeros(len(ids), dtype=torch.bool)", "(ids == eos).any(1)",
+         {"full.sort("}), ("torch.zeros(len(ids), dtype=torch.bool)", "(ids == eos).any(1)",
          "an eos in the prompt does not end a row"),
         ("tokens = torch.multinomial(logits", "tokens = torch.full((len(ids), 1), eos)\n        "
          "tokens[~ended] = torch.multinomial(logits[~ended]",

@@ -35,12 +35,14 @@ SILENT = Task(
               for changes in ({"n": 9, "k": 7}, {"n": 5, "k": 5})),
             *(({"result": result}, {"seed": 1, "n": 3}, "an empty result is no refusal")
               for result in (None, "")))], misconceptions=[
+        ("run(one | {second: changes[second]})",
+         "run(one.update({second: changes[second]}) or one)", "each second change needs a NEW "
+         "dict: the earlier changes are still in this one"),
         ("before = run(one)", {"run(one)\n            before = run(task)"}),
         ("run(one | {second", "run(task | {second", "FIRST stays changed with second"),
         ("    continue  #", "    before = None  #", "    pass",
          {"    if before is None and second != first:\n                    found.append((first, "
-         "second))"}),
-        ("       pass", {"       found.append((first, second))": "",
+         "second))"}), ("       pass", {"       found.append((first, second))": "",
          "       break": "a pair that is refused ends the search for this first setting"}),
         ("continue  #", "break  #", "a refused first setting ends the search; try the next one"),
         ("continue  # refused: there is nothing to compare with",
@@ -98,8 +100,7 @@ STOP = Task(
          "a stop string that is there twice counts at its FIRST place: find, not rfind"}),
         ("[*result, waiting]", {'[*result, ""]', "[*result, waiting] if waiting else result"}),
         ("min(found)]]", {"min(found)]] if min(found) else result": "",
-         'min(found)], ""]': "after a stop nothing may follow"}),
-        ("min(found)", {"found[0]"}),
+         'min(found)], ""]': "after a stop nothing may follow"}), ("min(found)", {"found[0]"}),
         ("stop in text]\n", "True]\n", "if found:", "if min(found, default=-1) >= 0:",
          "find gives -1 for a stop that is not there"),
         ("        text = ", "        if not piece:\n            continue\n        text = ",
@@ -201,13 +202,15 @@ def use_stream(answer, pieces, writes, stops, max_new_tokens, end_id):
     return log
 
 
-WORDS = [*map(list, b"<end>|Hi|\xf0\x9f|\xa6\x8a|.|\nUs|er: |e|aa|ab||a.\nUser".split(b"|"))]
+WORDS = b"<end>|Hi|\xf0\x9f|\xa6\x8a|.|\nUs|er: |e|aa|ab||a.\nUser|a\xf0\x9f".split(b"|")
 STREAM = Task(
     grade_id="stream", drive=use_stream, cases=lambda rng: [
-        Case(WORDS, writes, stops, max_new_tokens, 0, label=label)
+        Case([*map(list, WORDS)], writes, stops, max_new_tokens, 0, label=label)
         for writes, stops, max_new_tokens, label in (
             ([1, 10, 4, 7, 0], [], 9, "an end token: neither shown nor sent to the model"),
             ([0], ["Hi"], 9, "an end token at once"), ([1, 2, 3, 4, 0], [], 9, "half a character"),
+            *((writes, ["aab", "e"], 9, "while the text ends with half a character show nothing: "
+               "what is in front of it waits, too") for writes in ([8, 2, 3, 0], [1, 12, 3, 0])),
             *(([7] * 9, [], n, "max_new_tokens: no call after the last token") for n in (1, 4)),
             *(([8, 2, end, 7], ["aab"], 3 - (end > 0), "the text is over within a character, by "
                "its end token or length: show all that waits, \ufffd as well") for end in (3, 0)),

@@ -43,8 +43,7 @@ GROUPS = Task(
         ("round(x / scale)", {"int(x / scale)": "", "round(x / scale, 0)": "",
          "math.floor(x / scale + 0.5)": "halves go to the even neighbour, 2.5 to 2: use round",
          "int(x / scale + 0.5)": "int() cuts towards 0, so + 0.5 rounds negative numbers up: "
-         "round"}),
-        ("len(numbers), group_size)", {"len(numbers) - group_size + 1, group_size)"}),
+         "round"}), ("len(numbers), group_size)", {"len(numbers) - group_size + 1, group_size)"}),
         ("largest > 0", "largest > 1e-6", "small numbers are taken for zeros: compare with 0"),
     ])  # fmt: skip
 
@@ -65,20 +64,21 @@ def byte_cases(rng):
         *(case(n, 3, 16, False, "a row that ends inside a byte, of an odd or an even length: round "
                "the bits of EACH row up to bytes") for n in (33, 34)),
         *(Case(*given, entry="tokens_per_s", label=f"tokens per second: {label}") for label, given
-          in (("ALL matrices, also equal ones", (matrices, 4, 32, True, 1e6, 0.0)),
-              ("one overhead in all, on top of reading", (matrices, 8, 64, False, 2e5, 0.25)),
-              ("a single matrix", ([(3, 41)], 3, 16, False, 1e3, 0.01)))),
+          in (("each ROW ends its groups, bytes", ([(3, 41), (5, 9)], 3, 16, False, 1e3, 0.0)),
+              ("ALL matrices, also equal ones", (matrices, 4, 32, True, 1e6, 0.0)),
+              ("one overhead in all, on top of reading", (matrices, 8, 64, False, 2e5, 0.25)))),
     ]  # fmt: skip
 
 
 BYTES = Task(
     grade_id="bytes", entry=("packed_bytes", "tokens_per_s"), compare=WITH_INTS,
-    cases=byte_cases, misconceptions=[
-        ("math.ceil(row_len * bits / 8)", {
+    cases=byte_cases, misconceptions=[("math.ceil(row_len * bits / 8)", {
          "row_len * bits": "these are bits: a byte has 8 of them", "float(-(-row_len * bits // 8))":
          "the bytes are a float: make them an int, with math.ceil",
          "row_len * bits // 8 + row_len % 2": "even rows may end inside a byte, too: round bits"}),
         ("matrices)", "set(matrices))", "matrices of equal shape are read, too: add up all"),
+        ("sum(packed_bytes(rows, row_len, *shape) for rows, row_len in matrices)",
+         {"packed_bytes(1, sum(rows * row_len for rows, row_len in matrices), *shape)"}),
         (" + 2 * numbers * n_groups", {""}), ("2 if minimum else 1", {"1"}),
         ("math.ceil(row_len / group_size)", {"1": "each GROUP of a row has a scale, not each row",
          "row_len // group_size": "a last group that is shorter has a scale as well: round up",
@@ -110,12 +110,11 @@ READ_Q4_0 = Task(
         Case([], label="no block: an empty list"),
         *(Case(blocks(rng, n), label="several blocks: each has its own scale, and all its 32 "
                "weights come before the next block's") for n in (2, 5)),
-    ], misconceptions=[
-        ("[byte & 15 for byte in block[2:]] + [byte >> 4 for byte in block[2:]]",
+    ], misconceptions=[("[byte & 15 for byte in block[2:]] + [byte >> 4 for byte in block[2:]]",
          {"[n for byte in block[2:] for n in (byte & 15, byte >> 4)]",
          "[byte >> 4 for byte in block[2:]] + [byte & 15 for byte in block[2:]]"}),
-        ("(n - 8)", {"n": "", "(n - 7)": "8 stands for 0, not 7",
-         "(n - 16 if n > 7 else n)": "q is not a signed number: 8 stands for 0"}),
+        ("(n - 8)", {"n": "", "(n - 7)": "8 means 0, not 7",
+         "(n - 16 if n > 7 else n)": "q is not a signed number: 8 means 0"}),
         ('"<e"', '">e"', "the two bytes of the scale are in the other order: little-endian"),
         ("range(0, len(data), 18)", {"range(0, len(data[:18]), 18)"}),
         ("block[:2])", {"bytes(data[:2]))": "the second block has its own scale"}),
@@ -191,7 +190,9 @@ def pack_cases(rng):
 PACK = Task(
     grade_id="pack", entry=("pack", "multiply"), drive=drive, cases=pack_cases,
     compare=Close(rtol=1e-4, atol=1e-4), misconceptions=[
-        ("/ 15", {"/ 16"}), ("    scale[scale == 0] = 1.0\n", {""}),
+        ("q.view(*scale.shape, -1) * scale[..., None] + minimum[..., None]", {
+         "q * scale.repeat(1, len(q[0]) // len(scale[0])) + minimum.repeat(1, len(q[0]) // "
+         "len(minimum[0]))"}), ("/ 15", {"/ 16"}), ("    scale[scale == 0] = 1.0\n", {""}),
         ("q[:, ::2] | q[:, 1::2] << 4", "q[:, 1::2] | q[:, ::2] << 4", "(packed & 15, packed >> 4)",
          {"(packed >> 4, packed & 15)"}),
         ("q[:, ::2] | q[:, 1::2] << 4", "q[:, : q.shape[1] // 2] | q[:, q.shape[1] // 2 :] << 4",

@@ -11,7 +11,7 @@ def lookup_cases(rng):
         Case([3, 8, 5, 6, 3], 2, 2, label="the first token of the text is a place, too"),
         Case([1, 2, 3, 4, 5], 3, 3, label="nothing occurs earlier: an empty list"),
         Case([7], 3, 2, label="a single token: an empty list"),
-        Case([7, 7], 3, 2, label="two equal tokens: the first is a place"),
+        Case([7, 7], 3, 2, label="two equal tokens: the first is a place; one 7 follows"),
         Case([5, 6, 1, 7, 6, 2, 5, 6], 2, 1, label="longest = 1: try no longer ending"),
         Case([1, 4, 1, 6, 1, 9, 9, 4, 1], 2, 2, label="a long ending far away beats a near short"),
         Case([5, 6, 7, 8, 5, 6, 7, 9, 0, 5, 6, 7], 2, 3, label="two places: the LAST counts"),
@@ -56,9 +56,8 @@ def verify_cases(rng):
     return [
         *(case(k, n, "some accepted: they, and the model's token in place of the wrong one; the "
                "cache lacks only the newest token") for k, n in ((5, 2), (6, 0), (4, 3), (7, 5))),
-        case(4, 4, "all accepted: the last choice is free"),
-        case(0, 0, "no draft: one token"),
-        case(5, 3, "the end token in place of the wrong one: it is a new token like others", end=3),
+        case(4, 4, "all accepted: the last choice is free"), case(0, 0, "no draft: one token"),
+        case(5, 3, "the end token in place of the wrong one: it was in no pass", end=3),
         case(5, 2, "an end token behind the wrong one counts for nothing", end=4),
         case(3, 3, "the end token comes free", end=3),
         Case([5, 6, 5, 7], [5, 6, 6, 7, 8], 9, 0, label="a token twice: go by places, no index()"),
@@ -77,6 +76,8 @@ VERIFY = Task(
          "len(draft))": "the text has ended: what was accepted behind the end token does not "
          "stay", "past_len + len(new) + (draft[len(new) - 1 : len(new)] == [end_id] == new[-1:])":
          "an accepted end token is not kept: the cache keeps what is in front of it"}),
+        ("past_len + len(new)", "past_len + len(new) - (new[-1] == end_id != (*draft, None)["
+         "len(new) - 1])", "the model's own end token was in no pass: take nothing off for it"),
         ("        new.append(choice)\n        if token != choice or choice == end_id:\n           "
          " break", {"        if token != choice:\n            break\n        new.append(choice)\n  "
          "      if choice == end_id:\n            break"}),
@@ -129,8 +130,7 @@ REDRAW = Task(
         ("u * q[token] < p[token]", {"u < p[token]": "accepted with probability p / q, not p",
          "u * p[token] < q[token]": "the ratio is p / q: what the model likes more is accepted",
          "q[token] <= p[token]": "where q > p the chance is p / q, not 0",
-         "u * q[token] <= p[token]": ""}),
-        ("return other", "return residual.index(max(residual))",
+         "u * q[token] <= p[token]": ""}), ("return other", "return residual.index(max(residual))",
          "v draws from the residual: not always its largest entry"),
         ("[i for i, weight in enumerate(residual) if weight > 0]", "range(len(residual))",
          "a v behind the last end draws the last id, even if its residual is 0"),
@@ -159,8 +159,7 @@ def price_cases(rng):
 
 PRICE = Task(
     grade_id="price", entry="best_draft_length", cases=price_cases, compare=Close(rtol=1e-9),
-    misconceptions=[
-        ("range(k + 1))", "range(1, k + 1))",
+    misconceptions=[("range(k + 1))", "range(1, k + 1))",
          "the model's own token is missing: 1 + α + ... + α^k"),
         ("sum(alpha**i for i in range(k + 1))",
          {"1 + k * alpha": "the third token needs the first two to be accepted: powers of α"}),
@@ -255,6 +254,7 @@ def generate_cases(rng):
         *(case(n, 40, k, f"{k} drafted tokens: keep all that are right, and as few passes as that "
                "allows") for n, k in ((5, 4), (9, 2), (1, 6))),
         *(case(5, 7 + n, 5, "a limit within a pass: cut there") for n in range(4)),
+        Case(3, 9, [2, 5], 20, 5, 1, label="an end token in the MIDDLE of a draft: end there"),
         *(case(5, 60, 4, "end_id ends the text, within a pass as well", end=end, size=9)
           for end in range(4)),
         Case(4, 11, [2, 3, 2], 20, 3, 2, label="an end token in the prompt does not count"),
@@ -272,6 +272,8 @@ GENERATE = Task(
         ("draft([*prompt_ids, *made])", "[]",
          "right tokens, but one pass for each: the drafts are not used"),
         ("return made[:n_new]", "return made", "what a pass gives beyond n_new tokens must be cut"),
+        ("end_id in new", "new[-1] == end_id", "past_len, end_id)", "past_len, -1)",
+         "an end token in the MIDDLE of an accepted draft ends the text, too"),
         ("end_id in new or ", "", "end_id is ignored: the text ends with it"),
         ("end_id in new", "end_id in [*prompt_ids, *made]",
          "end_id in the PROMPT ended the text; only a new one does"),

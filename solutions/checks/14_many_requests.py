@@ -31,8 +31,7 @@ BATCHING = Task(
         ("max(busy_until)", {"-(-sum(lengths) // n_slots)": "",
          "busy_until[first] if lengths else 0": "", "max(lengths, default=0)":
          "continuous: a slot has several requests in turn", "min(busy_until)": "continuous: the "
-         "LAST slot counts"}),
-        ("return passes, passes * n_slots - sum(lengths)",
+         "LAST slot counts"}), ("return passes, passes * n_slots - sum(lengths)",
          {"return passes, sum(passes - t for t in busy_until if t)"}),
     ])  # fmt: skip
 
@@ -55,16 +54,15 @@ PLAN = Task(
                "the prompts in turn, then those who wait, each as much as it can")
           for n, budget, most in ((5, 30, 7), (6, 24, 9), (4, 60, 6), (7, 20, 8), (3, 90, 4))),
     ],
-    misconceptions=[
-        (ORDER, {
+    misconceptions=[(ORDER, {
          "range(len(running))": "", "sorted(range(len(running)), key=lambda i: running[i])": "",
          "sorted(range(len(running)), key=lambda i: (running[i] > 1, -running[i]))": "prompts keep "
-         "their order: the longest was put first"}),
-        ("min(running[i], left)", {
+         "their order: the longest was put first"}), ("min(running[i], left)", {
          "running[i]": "", "min(running[i], token_budget)": "",
          "running[i] * (running[i] <= left)": "",
          "min(running[i], left if running[i] == 1 else left // sum(n > 1 for n in running))":
          "prompts don't share what is left: each in turn takes all it can"}),
+        ("    for n_left in", {"    left = token_budget - running.count(1)\n    for n_left in"}),
         ("min(n_left, left)", "n_left", "a newcomer's prompt is cut to what is left of the budget"),
         ("left == 0 or ", {"": "", "left < n_left or ": "a newcomer may begin with a piece",
          "left <= 1 or ": "one token of the budget is enough to be admitted"}),
@@ -98,13 +96,11 @@ PAGES = Task(
         (3, [6, 0, 3, 4], [2] * 6, "two at a time, from `start` on"), (16, [5, 3, 8], [18], "rows "
          "of two blocks"), (4, [6, 2, 5], [9, 1, 1], "rows that reach into a third block: go to "
          "the next one as often as needed"))],
-    misconceptions=[
-        ("enumerate(rows, start)", {"enumerate(rows)"}),
-        ("table[position // size]", {
+    misconceptions=[("enumerate(rows, start)", {"enumerate(rows)"}), ("table[position // size]", {
          "position // size": "", "table[position % len(table)]": "",
+         "table[start // size + (position - start) // size]": "",
          "table[start // size]": "write: rows that cross a block's end continue in the NEXT one"}),
-        ("position % size", {"(position - start) % size"}),
-        ("memory[table].flatten(0, 1)", {
+        ("position % size", {"(position - start) % size"}), ("memory[table].flatten(0, 1)", {
          "memory[: len(table)].flatten(0, 1)": "read: the table says which blocks they are",
          "memory[sorted(table)].flatten(0, 1)": "",
          "memory[table].transpose(0, 1).flatten(0, 1)": "read: one block after another"}),
@@ -162,7 +158,7 @@ def pool_cases(rng):
              label="a full pool: a fork, or a write into what is not shared, takes no block"),
         Case(4, [*three, ("release", 0, 0), ("write", 0, 1), ("write", 1, 1), ("release", 0, 0),
                  ("release", 0, 0), ("new", 0, 4)], label="the first text ends: shared "
-             "blocks stay"),
+             "blocks stay, and the copy, which has one reader, is free in the end"),
         Case(3, [*three, *(("write", t, 0) for t in range(3)), ("release", 1, 0), ("write", 0, 0),
                  ("write", 1, 1)], label="no block is free for a copy"),
         Case(5, [("new", 0, 0), ("fork", 0, 0), ("release", 0, 0), ("new", 0, 5), ("new", 0, 1)],
@@ -189,8 +185,7 @@ POOL = Task(
          {"self.readers[old] -= 1\n        table[i] = self.take()"}),
         ("table[i] = self.take()", "self.new = self.take()", "return old, table[i]",
          {"return old, self.new"}), ("return old, table[i]", {"return table[i], old"}),
-        ("self.readers[block] -= 1", {
-         "self.readers[block] = 0": "",
+        ("self.readers[block] -= 1", {"self.readers[block] = 0": "",
          "self.readers[block] -= self.readers[block] == 1": "release: shared blocks count, too"}),
         ("while table:\n            block = table.pop()", {"for block in table:"}),
         ('raise MemoryError("no block is free")', "return None", "take: MemoryError, and not None"),
@@ -238,8 +233,7 @@ def prefix_cases(rng):
 KEY = "[tuple(tokens[: (i + 1) * block_size])]"
 PREFIX = Task(
     grade_id="prefix", entry=("remember", "find", "forget"), drive=use_prefix, cases=prefix_cases,
-    misconceptions=[
-        (KEY, KEY.replace(":", "i * block_size :"), "tuple(tokens[:end])",
+    misconceptions=[(KEY, KEY.replace(":", "i * block_size :"), "tuple(tokens[:end])",
          {"tuple(tokens[end - block_size : end])"}),
         (KEY, "[tuple(sorted(tokens[: (i + 1) * block_size]))]", "tuple(tokens[:end])",
          {"tuple(sorted(tokens[:end]))"}),
@@ -298,7 +292,10 @@ REPORT = Task(
          "is the TTFT; gap_limit is about further tokens only"}),
         ("ttft <= ttft_limit and", {"ttft <= ttft_limit or": "goodput: BOTH limits",
          "ttft < ttft_limit and": "goodput: a TTFT exactly at the limit is kept"}),
-        ("n_good / seconds", {"n_good / len(token_s)"}),
+        ("n_good / seconds", {"n_good / len(token_s)"}), ("max(times[-1] for times in token_s)",
+         {"max(token_s)[-1]"}), ("    return", "    rate = n_good / seconds\n    return",
+         "for arrived, times in pairs) / seconds",
+         {"for arrived, times in pairs) / len(pairs) * rate"}),
         ("- min(arrived_s)\n", {"\n": "the run begins with the first arrival, not at 0",
          "- arrived_s[0]\n": "the FIRST arrival: the list has any order"}),
         ("max(times[-1] for times in token_s)", "token_s[-1][-1]",
@@ -351,11 +348,11 @@ def serve_cases(rng):
         case(7, 3, 60, 4, "much memory: admit before every pass, up to max_running"),
         Case(2, [([4, 6], 3), ([5], 4), ([4, 6], 5), ([4, 6], 3)], 2, 9, 2, label="equal prompts, "
              "two equal requests: each has its own result, so go by places, not by values"),
-        Case(5, [([4], 9), ([8, 8], 1), ([7] * 9, 3)], 3, 4, 3, label="a prompt that must wait "
-             "until blocks for ALL its tokens are free"),
+        Case(5, [([4], 9), ([8, 8], 1), ([7] * 9, 3), ([6], 2)], 3, 4, 3, label="a prompt that "
+             "must wait until blocks for ALL its tokens are free: nobody overtakes it"),
         Case(4, [([4, 6, 2], 2), ([5, 1], 4), ([8], 3)], 3, 6, 1, label="two are stopped before "
              "one pass: the youngest, and then the older, which so waits in FRONT of it"),
-        case(6, 6, 25, 1, "blocks of one position"),
+        case(6, 6, 25, 1, "blocks of one position: stop who was admitted LAST, whoever lacks one"),
         *(case(*sizes, f"{label}: stop as many as you must, always the one admitted last")
           for *sizes, label in ((8, 4, 9, 4, "little memory"), (9, 5, 8, 3, "very little memory"),
           (7, 7, 13, 2, "small blocks"))),
@@ -372,8 +369,8 @@ SERVE = Task(
         ("(texts[i][cached[i] :], tables[i], cached[i])", {"(texts[i], tables[i], 0)"}),
         ("len(running) < max_running and ", {""}),
         ("len(texts[i]), block_size)", "len(requests[i][0]) + requests[i][1] - 1, block_size)",
-         "blocks for the longest length were reserved: take them when they are needed"),
-        (STOP, {
+         "blocks for the longest length were reserved: take them when they are needed"), (STOP, {
+         STOP.replace("running[-1]", "i"): "",
          STOP.replace("running[-1]", "running[0]"): "the request that began LAST is stopped",
          STOP.replace("insert(0, running[-1])", "append(running[-1])"): "a stopped request waits "
          "in FRONT of the others",
