@@ -31,6 +31,7 @@ from .session import Session
 
 # numpy's global generator takes seeds below 2**32, and a case's seed is 1000 times this.
 SEEDS = 4_000_000
+TRIES = 10  # how often cases are drawn until they tell every misconception
 # Errors that an author's own cell is not meant to end with: more likely a mistake.
 MISTAKES = {"NameError", "ImportError", "SyntaxError", "MissingName", "NotCallable"}
 MISTAKES_OF_REFERENCE = MISTAKES | {"AttributeError", "TypeError", "AssertionError", "NotPlainData"}
@@ -70,34 +71,35 @@ def freeze_exercises(
     return frozen
 
 
-def draw_seed(root: Path, names: list[str], tries: int = 5) -> tuple[int, dict]:
-    """A seed that nobody knows, and the checks frozen with it; not one that tells too little."""
-    seed = secrets.randbelow(SEEDS)
-    try:
-        return seed, freeze_exercises(root, names, seed)
-    except FreezeError:
-        if tries == 1:
-            raise
-        return draw_seed(root, names, tries - 1)
+def draw_seed() -> int:
+    """One that nobody knows."""
+    return secrets.randbelow(SEEDS)
 
 
 def freeze(task: Task, notebook: NotebookNode, seed: int = 0) -> dict:
-    """The task's checks as plain JSON data, always the same; FreezeError if something is wrong."""
+    """The task's checks as plain JSON data, always the same; FreezeError if something is wrong.
+
+    Where the cases that a seed draws do not tell every misconception, others are drawn from it.
+    """
     try:
         with contextlib.redirect_stdout(None):  # what setup cells print is for students
-            return _freeze(task, notebook, seed)
+            for drawn in range(TRIES):
+                frozen = _freeze(task, notebook, seed, np.random.default_rng([seed, drawn]))
+                if not (untold := _untold(frozen["key"])):
+                    return frozen
+            raise ValueError("\n".join(untold))
     except (ValueError, TypeError, SyntaxError) as error:
         raise FreezeError(f"task {task.grade_id!r}: {error}") from error
 
 
-def _freeze(task: Task, notebook: NotebookNode, seed: int) -> dict:
+def _freeze(task: Task, notebook: NotebookNode, seed: int, rng: np.random.Generator) -> dict:
     setup = cells.setup_sources(notebook, task.grade_id)
     if given := cells.defined_functions(setup) & set(task.entries):
         raise ValueError(f"{sorted(given)} is in front of it: an empty answer would pass")
     solution = cells.find_cell(notebook, task.grade_id).source
     drive = task.drive and {"source": function_source(task.drive), "name": task.drive.__name__}
     ask = {"setup": setup, "entries": list(task.entries), "drive": drive}
-    drawn = [Case()] if task.cases is None else list(task.cases(np.random.default_rng(seed)))
+    drawn = [Case()] if task.cases is None else list(task.cases(rng))
     if not drawn:
         raise ValueError("cases: needs at least one")
     cases = [_frozen_case(task, case, 1000 * seed + i) for i, case in enumerate(drawn)]
@@ -121,7 +123,6 @@ def _freeze(task: Task, notebook: NotebookNode, seed: int) -> dict:
             for name, *changes, message in task.misconceptions
         ],
     }  # fmt: skip
-    _check_distinct(key)
     return {"grade_id": task.grade_id, "points": cells.points(notebook, task.grade_id), "ask": ask,
             "cases": cases, "visible": visible[0] if visible else None,
             "timeout_s": task.timeout_s, "key": key}  # fmt: skip
@@ -172,14 +173,12 @@ def _words_of_tests(session: Session, visible: list[dict], name: str) -> str:
     raise ValueError(f"{name!r} needs a message: the visible tests do not fail, or with an error")
 
 
-def _check_distinct(key: dict) -> None:
-    """Each must show on some case, and differ from every other on one, by ten tolerances."""
+def _untold(key: dict) -> list[str]:
+    """Misconceptions that no case tells: from the solution, or from another, by ten tolerances."""
     wide = {name: 10 * key["compare"][name] for name in ("rtol", "atol")}
     key, found = {**key, "compare": {**key["compare"], **wide}}, key["misconceptions"]
-    told = [f"{one['name']!r} cannot be told from the reference: add a case on which it differs"
-            for one in found if not any(case_reasons({"key": key}, one["records"]))]  # fmt: skip
-    told += [f"{one['name']!r} and {other['name']!r} cannot be told apart: add a case, or drop one"
-             for one, other in combinations(found, 2)
-             if matches(other["records"], one, key, range(len(key["expected"])))]  # fmt: skip
-    if told:
-        raise ValueError("\n".join(told))
+    return [f"{one['name']!r} cannot be told from the reference: add a case on which it differs"
+            for one in found if not any(case_reasons({"key": key}, one["records"]))] + [
+            f"{one['name']!r} and {other['name']!r} cannot be told apart: add a case, or drop one"
+            for one, other in combinations(found, 2)
+            if matches(other["records"], one, key, range(len(key["expected"])))]  # fmt: skip

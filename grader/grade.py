@@ -89,8 +89,8 @@ def grade(root: Path, submissions: Path, results: Path, settings: Settings) -> O
         per_student = settings.per_student or store.fact("per_student") is not None
         if per_student and (settings.roster is None or seed is None):
             raise ValueError(NEEDS_ROSTER)
-        seed, frozen = (draw_seed(root, names) if seed is None
-                        else (int(seed), freeze_exercises(root, names, int(seed))))  # fmt: skip
+        seed = draw_seed() if seed is None else int(seed)
+        frozen = freeze_exercises(root, names, seed)
         store.set_fact("seed", str(seed))
         if per_student:
             store.set_fact("per_student", "yes")

@@ -67,6 +67,18 @@ def test_frozen_data_survives_json():
     assert trusted_verdict("def mean(x): return sum(x) / len(x)", frozen).passed
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_seed_that_draws_cases_which_tell_too_little_draws_others(seed):
+    # One item tells nothing of a sum that is not divided; every second case is one item.
+    task, notebook = mean_task(
+        cases=lambda rng: [Case([2.0] * int(rng.integers(1, 3)))],
+        misconceptions=[("sum", " / len(x)", "", "divide by the number of items")],
+    )
+    frozen = freeze(task, notebook, seed)
+    assert [len(case["args"][0]) for case in frozen["cases"]] == [2]
+    assert frozen == freeze(task, notebook, seed)
+
+
 SUM = ("a", " / len(x)", "", "m")
 
 

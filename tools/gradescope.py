@@ -33,8 +33,7 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         for name in freeze.find_exercises(ROOT, arguments.exercises):
-            seed = arguments.seed
-            seed = freeze.draw_seed(ROOT, [name])[0] if seed is None else seed
+            seed = freeze.draw_seed() if arguments.seed is None else arguments.seed
             print(write_autograder(ROOT, arguments.out, name, seed))
     except (ValueError, ReleaseError) as error:
         print(f"gradescope: {error}", file=sys.stderr)

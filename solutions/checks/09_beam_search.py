@@ -180,6 +180,7 @@ def search_cases(rng):
         return Case(table, num_beams, n, eos, penalty, label=label)
 
     ends = [[-1.0, -1.1, -9.0, -1.2], *[[-1.6, -1.7, -1.0, -1.5]] * 36]  # after the first step
+    soon = [[-1.3, -1.4, -1.0], *[[-1.7, -5.0, -0.1]] * 36]  # a second end is better than the first
     late = [[-3.0, -3.05, -0.1], *[[-1.7, -5.0, -0.1]] * 36]  # of the third text that ends
     return [
         case(3, 1, 1.0, "one new token: the best num_beams candidates all end"),
@@ -189,6 +190,7 @@ def search_cases(rng):
           for k in (1, 2, 3, 5) for x in (0.0, -1.0, 2.0)),
         Case([[-0.5]], 2, 3, 0, 1.0, label="the end is the only token: stop, as no beam is left"),
         *(Case(ends, k, 5, 2, 2.0, label="the end is always likely: stop in time") for k in (2, 3)),
+        Case(soon, 1, 3, 2, 2.0, label="one beam: a second text may be better than the first"),
         Case(late, 2, 3, 2, 1.0, label="a worse text ends later: keep the best in EVERY step"),
         Case([[-1.0, -1.0, -1.5, -1.5]] * 3, 2, 3, 3, 1.0, label="equals: the earlier beam, the "
              "smaller token"), case(4, 5, 0.5, "fewer candidates than 2 * num_beams", 3),
