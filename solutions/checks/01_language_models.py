@@ -50,8 +50,7 @@ BIGRAM_MODEL = Task(
         Case([list(rng.choice([*"abcd"], n)) for n in (5, 3, 8, 6)], label="add the counts of all"),
         Case([list("ab"), list("cab"), list("ab")], label="a text that comes twice counts twice"),
         Case([list("ab"), [], list("b"), []], label="an empty text: '<end>' follows '<start>'"),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         ("words in texts", {"words in [sum(texts, [])]",
          "words in [sum(([*t, '<end>', '<start>'] for t in texts), [])[:-2]]"}),
         ('[*words, "<end>"], strict=True', {
@@ -93,8 +92,7 @@ CONTINUATION_LOG_PROBS = Task(
         continuation(rng, 5, 1, "a prompt of one token"),
         continuation(rng, 7, 6, "a continuation of one token"),
         *(continuation(rng, n, 1, FAR, scale) for n, scale in ((40, 14), (30, 60))),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         ("log_probs[i, token_ids[i + 1]]", {"log_probs[i].max()": "",
          "log_probs[i + 1, token_ids[i + 1]]": "off by one: row i predicts token i + 1",
          "log_probs[i, token_ids[i]]": "row i has seen token i; it predicts token_ids[i + 1]",
@@ -144,8 +142,7 @@ BATCH_LOG_PROBS = Task(
                                    (1, 3, "an impossible token in a text: its log p is -inf"))),
         batch(rng, (8,), 1, "a single text"),
         batch(rng, (9, 9), 3, FAR, scale=200),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         (".where(is_text, 0.0)", {""}),
         ("torch.arange(1, longest) < lengths[:, None]", {"input_ids[:, 1:] != pad_id",
          "torch.arange(longest - 1) < lengths[:, None]"}),
@@ -190,8 +187,7 @@ TEXT_PERPLEXITY = Task(
               (20, 7, 5, "a last window that is shorter: each token is scored once"),
               (23, 8, 3, "a stride below half a window"), (900, 16, 11, LONG)]),
         Case(Probe(toy_model, UNLIKELY), [1, 5, 2, 8], 8, 5, label=FAR),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         mean_of_windows("math.exp", "", "perplexities"),
         mean_of_windows("", "math.exp", "mean logarithms"),
         ("range(n_seen,", {"range(start + 1,"}),

@@ -70,10 +70,10 @@ POSITIONS_PROCESSED = Task(
     cases=lambda rng: [
         Case(17, 0, label="no new token"), Case(between(rng, 20, 99), 1, label="one call, of L"),
         Case(between(rng, 20, 99), 2, label="two calls: the second has one token more than L"),
+        Case(10**17 + between(rng, 1, 9), 2, label="a huge L: compute with ints, not with floats"),
         Case(between(rng, 20, 99), 3, label="three calls: each has one token more than the last"),
         *(Case(between(rng, 20, 300), n, label="many calls, each longer by 1") for n in (12, 201)),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         ("sum(prompt_len + i for i in range(n_new_tokens))", {
          "prompt_len + n_new_tokens": "without a cache each call processes the whole text AGAIN",
          "prompt_len * n_new_tokens + n_new_tokens * (n_new_tokens - 1)":
@@ -148,8 +148,7 @@ LEFT_PAD = Task(
             ([6, 3], "padding on the left"), ([3, 6, 1, 4], "four, the first not the longest")]),
         Case([[5, 2, 2], [2, 7], [9, 2, 8, 2, 1]], 2,
              label="prompts that hold pad_id, also in front: their lengths say what is padding"),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         ("[pad_id] * n + ids", "ids + [pad_id] * n", "[0] * n + [1] * len(ids)",
          {"[1] * len(ids) + [0] * n"}),
         ("torch.tensor([[0] * n + [1] * len(ids) for ids, n in rows])", {

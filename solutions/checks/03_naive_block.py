@@ -14,11 +14,11 @@ def heads(rng, seq_len, d_model, n_heads, label):
             Case(Z, entry="merge_heads", label=f"merge, {label}: heads side by side"))  # fmt: skip
 
 
-def packed(rng, lengths, d_model, n_heads, label, shift=0.0, zeros=()):
+def packed(rng, lengths, d_model, n_heads, label, shift=0.0, zeros=(), last=1.0):
     numbers = 3 * rng.permutation(len(lengths))  # in any order
     text_of = torch.as_tensor(numbers.repeat(lengths))
     Q, K, V = (normal(rng, len(text_of), d_model, scale=1.5) for _ in range(3))
-    Q[zeros, :] = 0.0
+    Q[zeros, :], K[-1] = 0.0, last * K[-1]
     return Case(Q + shift, K - shift, V, n_heads, text_of, entry="packed_attention", label=label)
 
 
@@ -36,8 +36,9 @@ PACKED_ATTENTION = Task(
         packed(rng, [3, 3], 8, 2, "very low scores: hide by -inf; exp is 0.0: softmax", shift=24.0),
         packed(rng, [4, 3], 8, 2, "visible scores of exactly 0: hide by the mask, not by value",
                zeros=[2, 5]),
-    ],
-    misconceptions=[
+        packed(rng, [3, 4], 8, 2, "a huge hidden score: hide BEFORE softmax, whose rest is 0.0",
+               last=1e5),
+    ], misconceptions=[
         ("X.reshape(seq_len, n_heads, -1).transpose(0, 1)", {"X.reshape(n_heads, seq_len, -1)",
          "X.reshape(seq_len, -1, n_heads).permute(2, 0, 1)"}),
         ("X.reshape(seq_len, n_heads, -1).transpose(0, 1)", "X.reshape(n_heads, seq_len, -1)",
@@ -79,8 +80,7 @@ BLOCK = Task(
         block(rng, 1, 6, 9, 3, "a single token"),
         block(rng, 4, 6, 7, 3, "three heads: n_heads is an argument, and F any width"),
         block(rng, 5, 4, 7, 1, "matrices in another order in the dict: their names count"),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         (' @ W["W_o"]', "", "W^O is missing: one more product mixes the merged heads, Z W^O"),
         ('torch.relu(norm(Out) @ W["W_1"])', {'norm(Out) @ W["W_1"]': "",
          'F.gelu(norm(Out) @ W["W_1"])': "this is gelu; the MLP of this block has relu"}),
@@ -112,8 +112,7 @@ NAIVE_FLOPS = Task(
             (between(rng, 5, 30), "several new tokens: add passes, each longer by one token")]),
         Case(between(rng, 3, 9), 1, 1, between(rng, 3, 9), label="a prompt of one token"),
         Case(4096, 32, between(rng, 300, 2000), 150, label="a real model's sizes: whole numbers"),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         ("return total", {"return total // 2"}),
         ("range(prompt_len, prompt_len + n_new_tokens)", {"[prompt_len] * n_new_tokens",
          "range(prompt_len + 1, prompt_len + n_new_tokens + 1)", "range(prompt_len, prompt_len + "
@@ -143,8 +142,7 @@ GROUPED_ATTENTION = Task(
         grouped(rng, 4, 1, 6, 4, "one key head for all"),
         grouped(rng, 4, 2, 1, 4, "a single token"),
         grouped(rng, 2, 1, 3, 2, "heads of one pair"),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         ("Y.repeat_interleave(len(Q) // len(V), dim=0)", {
          "Y.repeat(len(Q) // len(V), 1, 1)": "",
          "Y[torch.arange(len(Q)) * len(V) // len(Q) if Y is V else torch.arange(len(Q)) % len(V)]":
@@ -193,8 +191,7 @@ LLAMA_LOGITS = Task(
         llama(rng, 3, 3, 1, 6, 18, 4, "three layers, one key head"),
         llama(rng, 2, 4, 4, 6, 16, 6, "heads that are wider together than D: H from q_proj"),
         llama(rng, 12, 1, 1, 2, 4, 2, "twelve layers: model.layers.1. is not model.layers.10."),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         (" * weight", "", "the norms have no weight: each column is multiplied by a learned one"),
         ("x * torch.rsqrt(x.pow(2).mean(dim=-1, keepdim=True) + eps)", {
          "x / (x.pow(2).mean(dim=-1, keepdim=True) + eps)": "the mean square lacks its root",

@@ -42,8 +42,7 @@ APPEND = Task(
         append_case(rng, 2, 6, [2, 3, 1], "a prefill in chunks, to the last position"),
         append_case(rng, 2, 3, [2, 1, 1], "one position too many: ValueError"),
         append_case(rng, 2, 3, [2, 2], "a chunk of which only a part fits: ValueError"),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         ("    end = length + k.shape[1]", {
          "    return torch.cat([keys[:, :length], k], dim=1), torch.cat([values[:, :length], v], "
          "dim=1)"}),
@@ -72,8 +71,7 @@ CHUNK_MASK = Task(
         Case(4, 0, label="a prefill: each token sees itself and those before it"),
         Case(1, between(rng, 3, 9), label="a decode step"),
         Case(1, 0, label="the first token"),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         ("positions <= queries[:, None]", {"(positions <= queries[:, None]) | (past_len > 0)",
          "(positions < past_len) | (positions == queries[:, None])", "positions - 1 <= queries[:, "
          "None]", "positions < queries[:, None]", "positions > queries[:, None]",
@@ -95,8 +93,7 @@ ROPE_CACHE = Task(
         rope_case(rng, 5, 0, 4, "a prefill: positions 0, 1, …"),
         rope_case(rng, 3, 4, 4, "a chunk: positions past_len, past_len + 1, …"),
         rope_case(rng, 1, between(rng, 20, 60), 8, "a decode step after a long past: scale √H"),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         ("torch.arange(past_len, past_len + len(Q))", {"torch.arange(len(Q))": "",
          "torch.arange(past_len + 1, past_len + 1 + len(Q))": "",
          "torch.full((len(Q),), past_len)": "a chunk's tokens are past_len, past_len + 1, …"}),
@@ -142,8 +139,7 @@ DECODE_STEP = Task(
         decode(rng, 7, 8, 4, 4, "a prompt and three steps: append, attend to all, scale √H"),
         decode(rng, 4, 6, 3, 1, "a prompt of one token"),
         decode(rng, 9, 8, 6, 4, "scores so large that exp is infinite: softmax", scale=100),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         ("X[-1:]", "X", "torch.cat([cache[0], k])", "k", "torch.cat([cache[1], v])", "v",
          "softmax(q @", {"softmax(q[-1:] @"}),
         ("X[-1:]", {"X[:1]", "X[-2:-1]"}),
@@ -272,8 +268,7 @@ GENERATE = Task(
           for end_id in range(5)),
         *(Case(FOLLOW, torch.zeros(2, 4, 8, 8).double(), [3, 1], n, end, label="end_id is "
                "kept, as the first and as the last token") for n, end in ((4, 2), (1, 2), (3, 4))),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         ("ids = [int(model.logits(X[-1:]).argmax())]\n        new_ids += ids",
          "new_ids.append(int(model.logits(X[-1:]).argmax()))\n        ids, past_len = "
          "list(prompt_ids) + new_ids, 0", "if ids[0] == end_id", {"if new_ids[-1] == end_id"}),

@@ -22,8 +22,7 @@ INTENSITY_TABLES = Task(
                label=f"{entry}: {rows} in every product, heads are d_model // n_heads wide")
           for entry, rows in (("prefill_table", "seq_len rows"), ("decode_table", "one row"))
           for n_heads in (4, 8)),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         ("return 2 * m", {"return m"}), ("(bytes_per_element * elements)", {"elements"}),
         (" + m * n  #", {"  #"}), ("m * k + k * n + m * n", {"k * n"}),
         ("(bytes_per_element * el", {"(2 * el"}),
@@ -54,8 +53,7 @@ DECODE_BATCH = Task(
         Case(14, 14, 7, 1000, label="a limit that is exactly the ridge: None"),
         Case(between(rng, 20, 40), between(rng, 20, 40), 312, 2039, label="no batch will do: None"),
         Case(401, 401, 200, 1000, label="a batch of tens of thousands"),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         ("    left =", {"    return math.ceil(ridge)\n    left =", "    d_out = d_in\n    left ="}),
         ("* 10**12", {"* 2 * 10**12"}),
         ("math.ceil(ridge * d_in * d_out / left)", {"math.floor(ridge * d_in * d_out / left) + 1"}),
@@ -92,8 +90,7 @@ REQUEST_TIMES = Task(
              label="slow computing: a step takes the longer of computing and reading ALL bytes"),
         Case(TOY, {"peak": 600, "bandwidth": 1000, "memory": 10**5}, 10, 12,
              label="steps of which some read longer than they compute"),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         ("range(n_new - 1)", {"range(n_new)"}), *CACHE,
         ("sum(steps) / len(steps)", "(steps[0] + steps[-1]) / 2", "+ sum(steps)}",
          "+ tpot_s * len(steps)}",
@@ -126,8 +123,7 @@ USERS_THAT_FIT = Task(
         *(Case(mib, between(rng, 4, 15) + 0.25, 1000 * between(rng, 9, 99), between(rng, 90, 900),
                label="room for many: convert exactly, and round nothing but the users")
           for mib in (24_564, 81_920, 143_771)),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         (" - weights_gb * 10**9", "", "* context_len", {"* context_len + weights_gb * 10**9"}),
         ("* 2**20", {"/ 1024 * 10**18 / 2**30", "/ 1024 * 10**9"}),
         ("2**20", {"10**6"}), ("weights_gb * 10**9", {"weights_gb * 2**30"}),
@@ -154,8 +150,7 @@ UTILISATION = Task(
         measured(rng, between(rng, 20, 90), "a batch: every prompt is computed, every cache read"),
         measured(rng, 2, "a slow processor: MBU counts bytes alone", peak=10**11),
         measured(rng, 3, "a slow memory: MFU counts FLOPs alone", bandwidth=10**9),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         ('flops / prefill_s / device["peak"]',
          'max(flops / device["peak"], 2 * spec["n_params"] / device["bandwidth"]) / prefill_s',
          'n_bytes / decode_s / device["bandwidth"]',

@@ -87,8 +87,7 @@ DECODE = Task(
         *(Case(between(rng, 7, 9), 3, n, label="more requests than stages: each step waits")
           for n in (2, between(rng, 3, 8))),
         Case(3, 1, 1, label="a single stage, a single step"),
-    ],
-    misconceptions=[
+    ], misconceptions=[
         ("max(token_there, stage_0_free)", {"stage_0_free"}), ("own[-1] if", {"own[0] if"}),
         ("return times", {EACH("r * n_steps + t + n_stages"), EACH("(t + 1) * n_stages + r"),
          EACH("n_stages + t * max(n_requests, n_stages)"),

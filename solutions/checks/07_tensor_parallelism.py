@@ -110,7 +110,8 @@ REDUCE = Task(
     grade_id="where-to-reduce", entry=("row_column_mlp", "counterexample"), compare=Close(),
     cases=lambda rng: [
         Case(*drawn(rng, (L, D), (D, F), (F, D)), n_ranks, label=label) for L, D, F, n_ranks, label
-        in ((5, 6, 4, 2, "two ranks"), (1, 6, 9, 3, "three ranks, one token"))],
+        in ((5, 6, 4, 2, "two ranks"), (1, 6, 9, 3, "three ranks, one token"),
+            (2, 6, 7, 3, "n divides D, and not F: cut W2 into COLUMNS"))],
     drive=use_row_column, misconceptions=[
         ("x_r @ W1_r f", {"torch.relu(x_r @ W1_r) f"}),
         ("torch.relu(all_reduce(partial))", {"torch.relu(sum(partial))", "all_reduce(partial)",

@@ -292,9 +292,11 @@ TEMPLATE = Task(
 
 
 def use_pipeline(answer, make, own, made, texts, called):
+    from tokenizers import Regex, decoders
     from tokenizers.processors import TemplateProcessing
 
     model, words = make()
+    words.backend_tokenizer.decoder = decoders.Replace(Regex("[a-z]$"), " ")  # a space at the end
     words.backend_tokenizer.post_processor = TemplateProcessing("<unk> $A", None, [("<unk>", 2)])
     words.add_special_tokens({"pad_token": "<end>", "extra_special_tokens": ["<pad>"]})
     model.generation_config.update(pad_token_id=1, **own)
@@ -323,6 +325,8 @@ PIPELINE = Task(
         ("output[:, inputs", "output[:, 0 * inputs", "cut the prompt off"),
         ('inputs["input_ids"].shape[1]', {'int(inputs["attention_mask"][0].sum())'}),
         (", skip_special_tokens=True", "", "decode without the special tokens"),
+        ("skip_special_tokens=True)", "skip_special_tokens=True).strip()",
+         "white space at the ends of an answer is text, too: don't strip"),
         (", do_sample=False", "", "a model may sample by itself: say do_sample=False"),
         ("(**inputs, ", '(inputs["input_ids"], ', "in a batch generate needs the mask, too"),
         ("[] if system is None else ", "[] if True else ", "system is ignored"),

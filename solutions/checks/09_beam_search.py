@@ -63,8 +63,8 @@ SELECT = Task(
             ("none ends", 3, ()), ("two ends in a row: remove none while you loop", 3, {2, 3}),
             ("the end is `eos`, here not 0", 3, {0, 2, 4}, 7), ("eos is 1", 3, {1, 4}, 1),
             ("large token ids: compare with ==", 3, {1}, 40000))),
-        Case([(-1.0, 0, 5), (-1.0, 1, 9), (-1.0, 2, 7), (-1.0, 1, 4)], 2, 9,
-             label="equal scores: keep the order"),
+        Case([(-1.0, 0, 5), (-1.0, 1, 9), (-1.0, 2, 9), (-1.0, 1, 4), (-1.0, 2, 7)], 2, 9,
+             label="equal scores: the order of the list decides, also what is cut off"),
     ], misconceptions=[
         ("candidates if c[2] != eos][:num_beams]", {"candidates[:num_beams] if c[2] != eos]"}),
         ("[:num_beams] if", {" if"}), ("return running, finished", {"return finished, running": "",
@@ -192,6 +192,8 @@ def search_cases(rng):
         *(Case(ends, k, 5, 2, 2.0, label="the end is always likely: stop in time") for k in (2, 3)),
         Case(soon, 1, 3, 2, 2.0, label="one beam: a second text may be better than the first"),
         Case(late, 2, 3, 2, 1.0, label="a worse text ends later: keep the best in EVERY step"),
+        Case([[-0.5, -9.0, -1.0], *[[-9.0, -9.0, -0.5]] * 36], 2, 3, 2, 0.0,
+             label="two finished texts with equal scores: the earlier comes first"),
         Case([[-1.0, -1.0, -1.5, -1.5]] * 3, 2, 3, 3, 1.0, label="equals: the earlier beam, the "
              "smaller token"), case(4, 5, 0.5, "fewer candidates than 2 * num_beams", 3),
     ]  # fmt: skip

@@ -20,7 +20,7 @@ TEMPERATURE = Task(
         *(Case([2.0, -math.inf, 1.0], t, label="an impossible token, also where the temperature is "
                "high: exactly 0, so put no number in place of -inf") for t in (1.5, 1e7)),
         Case([0.0, 1e-8, 1.5e-8], 1e-8, label="a temperature near 0: no floor, nothing added"),
-        Case([0.0, 1000.0, 999.0, -math.inf], 0.5, label="huge logits: subtract the LARGEST"),
+        Case([0.0, 1000.0, 999.0, -math.inf], 0.25, label="huge logits: subtract the LARGEST"),
         Case([-15000.0, -15002.0, -math.inf], 2.0, label="very small logits: subtract the largest"),
         Case([-3.0], 0.5, label="a single token"),
     ], misconceptions=[

@@ -29,7 +29,8 @@ SILENT = Task(
             ({}, CHANGES, "a script that refuses: leave out only what is refused"),
             ({}, dict(reversed(CHANGES.items())), "another order: that of `changes`"),
             ({"beams": 2}, CHANGES | {"k": -1}, "a value that is always refused"),
-            ({"k": -1}, CHANGES, "a task that is refused as it is: don't run it"),
+            ({"k": -1}, CHANGES, "a task that is refused as it is: don't run it, and try each "
+             "second change with a first, even if it is refused alone"),
             ({}, {}, "no changes, no pairs"),
             *(({}, changes, "only a ValueError is a refusal: let every other error through")
               for changes in ({"n": 9, "k": 7}, {"n": 5, "k": 5})),
@@ -214,6 +215,7 @@ STREAM = Task(
             *(([7] * 9, [], n, "max_new_tokens: no call after the last token") for n in (1, 4)),
             *(([8, 2, end, 7], ["aab"], 3 - (end > 0), "the text is over within a character, by "
                "its end token or length: show all that waits, \ufffd as well") for end in (3, 0)),
+            ([1, 12, 3, 1], ["a"], 9, "a stop in front of half a character: the rest comes first"),
             ([1, 2, 1, 4, 0], [], 9, "a half that stays one: only at the END it waits"),
             ([1, 5, 6, 4], ["\nUser"], 9, "a stop string across tokens"),
             ([1, 5, 6, 4], ["\nUser"], 3, "the last token completes a stop: show nothing of it"),
