@@ -37,7 +37,8 @@ def append_case(rng, n_kv_heads, max_seq_len, lengths, label):
 APPEND = Task(
     grade_id="append", drive=use_append, compare=Exact(),
     cases=lambda rng: [
-        append_case(rng, 3, 9, [4, 1, 1], "a prefill, two steps, in all heads; the rest stays"),
+        append_case(rng, 3, 9, [4, 1, 1], "a prefill, two steps: heads are axis 0, L is k.shape[1];"
+                    " the rest stays"),
         append_case(rng, 3, 6, [1, 1, 1], "decode steps, in all heads (axis 0)"),
         append_case(rng, 2, 6, [2, 3, 1], "a prefill in chunks, to the last position"),
         append_case(rng, 2, 3, [2, 1, 1], "one position too many: ValueError"),

@@ -148,7 +148,7 @@ UTILISATION = Task(
     grade_id="utilisation", entry="utilisation", compare=CLOSE, cases=lambda rng: [
         measured(rng, 1, "one sequence"),
         measured(rng, between(rng, 20, 90), "a batch: every prompt is computed, every cache read"),
-        measured(rng, 2, "a slow processor: MBU counts bytes alone", peak=10**11),
+        measured(rng, 2, "a slow processor: an MFU above 1 stays, MBU is of bytes", peak=10**11),
         measured(rng, 3, "a slow memory: MFU counts FLOPs alone", bandwidth=10**9),
     ], misconceptions=[
         ('flops / prefill_s / device["peak"]',

@@ -91,11 +91,12 @@ PAGES = Task(
     grade_id="pages", entry=("write", "read", "blocks_missing"), drive=use_pages, compare=Close(),
     cases=lambda rng: [Case(normal(rng, 9, size, 3), normal(rng, 20, 3), table, pieces, label=label)
                        for size, table, pieces, label in (
-        (8, [4, 0], [1], "one token, and blocks to spare"), (3, [6, 2], [3, 3], "full blocks"),
+        (8, [4, 0], [1], "one token, and blocks to spare"), (3, [6, 2], [3, 3], "full blocks: read "
+         "needs no further one"),
         (5, [1, 6, 3], [3, 4, 4], "rows that cross a block's end: then the table's next block"),
-        (3, [6, 0, 3, 4], [2] * 6, "two at a time, from `start` on"), (16, [5, 3, 8], [18], "rows "
-         "of two blocks"), (4, [6, 2, 5], [9, 1, 1], "rows that reach into a third block: go to "
-         "the next one as often as needed"))],
+        (3, [6, 0, 3, 4], [2] * 6, "two at a time, from `start` on; a full last block has no room"),
+        (16, [5, 3, 8], [18], "rows of two blocks"), (4, [6, 2, 5], [9, 1, 1], "rows that reach "
+         "into a third block: go to the next one as often as needed"))],
     misconceptions=[("enumerate(rows, start)", {"enumerate(rows)"}), ("table[position // size]", {
          "position // size": "", "table[position % len(table)]": "",
          "table[start // size + (position - start) // size]": "",
@@ -267,7 +268,7 @@ def report_cases(rng):
         case([5, 2, 3], 9.0, 9.0, "all are good; two tokens: TPOT is the one wait between them"),
         case([1, 4, 1, 2], 1.0, 2.75, "requests of one token: tpot_s is 0, and there is no gap"),
         Case([2.0, 1.0, 4.0, 4.0], [[3.0, 5.0], [1.5, 3.5], [4.5, 9.0], [4.25, 6.25]], 1.0, 2.0,
-             label="exactly at the limits: that is kept"),
+             label="exactly at the limits is kept; the wait for the SECOND token counts, too"),
         Case([1.0, 2.0], [[4.0, 4.5, 5.0], [2.5, 3.5]], 3.0, 1.0, label="a TTFT above gap_limit: "
              "it is no wait for a further token"),
         Case([1.0, 3.0], [[2.0, 3.0, 12.0], [3.5, 4.0]], 2.0, 5.0, label="the first one ends last: "
