@@ -228,7 +228,7 @@ def problem_cases(rng):
     early = [*alone[:2], (2, 0, 0, 2 * L - 1, 3 * L - 1)]  # stage 1 ends at 2 L
     return [
         Case(mixed(rng, honest_blocks(3, 3, 3, L)), 3, label="a right schedule"),
-        Case([alone[0], *crossing, *alone[1:]], 3, label="two blocks that cross in time"),
+        Case([alone[0], *step, *crossing, *alone[1:]], 3, label="blocks that cross: ask ALL pairs"),
         Case([alone[0], *inside[1:], *alone[1:], inside[0]], 3, label="a block inside another"),
         Case([*alone, (0, 1, 0, 0, L), *crossing[1:]], 3, label="two that start together"),
         Case(mixed(rng, [*early, *other]), 3, label="a stage that starts too early"),

@@ -98,6 +98,7 @@ STOPPING = Task(
         stopping_case(rng, 1.0, 1.8),  # it would end worse now, and at the limit better
         stopping_case(rng, 1.0, 0.5, n_missing=1),
         Case([], -5.0, 2, 3, 9, 1.0, label="nothing has finished"),
+        Case([-3.0], -2.0, 1, 3, 8, 0.0, label="one beam, too, may find a better text"),
         Case([-0.5, -0.25], -4.0, 2, 3, 8, 1.0, label="exactly as good as the worst"),
     ], misconceptions=[
         (LENGTH, {"n_tokens": "this scores the running text as if it ended now; with a positive "

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from grader.checks import Case, Close, Probe, Task, between
+from grader.checks import Case, Close, Probe, Task, between, normal
 
 
 def distribution(rng, size, flat=1.0):
@@ -120,12 +120,17 @@ def model(n_tokens, decimals, ids):
     return logits.index_fill(1, torch.tensor([n_tokens - 1]), -torch.inf)
 
 
+def stored(table, ids):
+    return table[: len(ids)]  # the same tensor after any text
+
+
 def sample_cases(rng):
     def case(n_rows, n_tokens, label, *args, decimals=6, **settings):
         ids = torch.from_numpy(rng.integers(0, n_tokens, (n_rows, 3)))
         args = (Probe(model, n_tokens, decimals), ids, *args, between(rng, 0, 999))
         return Case(*args, label=label, **settings)
 
+    table, ids = 2 * normal(rng, 30, 9).float(), torch.zeros(30, 1).long()
     return [
         case(5, 12, "no filter: one generator; in each step one multinomial of the softmax", 6),
         case(30, 12, "a temperature: logits / temperature", 4, temperature=1.7),
@@ -138,6 +143,7 @@ def sample_cases(rng):
         case(30, 5, "an eos (0 here) that was DRAWN ends a row; draw until ALL ended", 40, eos=0),
         case(1, 4, "a single text that ends: stop after its eos", 40, eos=1),
         case(4, 12, "no new token: the prompts come back", 0),
+        Case(Probe(stored, table), ids, 5, 7, 0.5, label="the same tensor again: don't change it"),
     ]
 
 

@@ -116,7 +116,8 @@ def logprob_cases(rng):
         ids[prompt_len : prompt_len + 2] = rows[prompt_len - 1].argmax(), rows[prompt_len].argmin()
         return Case(rows.tolist(), ids.tolist(), prompt_len, n, label=label)
 
-    extreme = [[1000.0, -90.0, 0.0, -math.inf], [-900.0, 100.0, 99.0, 98.0], [0.0] * 4, [0.0] * 4]
+    low = [-1000.0] * 4
+    extreme = [[1000.0, -90.0, 0.0, -math.inf], [-900.0, 100.0, 99.0, 98.0], low, low]
     return [
         drawn(6, 1, 2, 9, "a short text behind a prompt of one token: natural logarithms"),
         Case(extreme[:2], [1, 2], 2, 3, label="a prompt without a text: an empty list"),
@@ -127,7 +128,7 @@ def logprob_cases(rng):
              "logit out of its sum; neither log nor order of probabilities, which round to 0"),
         Case([[7.0, 0.0, -1.0]] * 3, [1, 0, 0], 1, 2, label="nearly certain: double precision"),
         Case(extreme[:3], [0, 3, 1], 1, 4, label="an impossible token: its log p is -inf"),
-        Case(extreme, [0, 2, 1, 3], 3, 2, label="equal logits: the smaller id comes first"),
+        Case(extreme, [0, 2, 1, 3], 3, 2, label="equal logits, -1000: the smaller id comes first"),
     ]  # fmt: skip
 
 
