@@ -66,7 +66,7 @@ def byte_cases(rng):
         *(Case(*given, entry="tokens_per_s", label=f"tokens per second: {label}") for label, given
           in (("each ROW ends its groups, bytes", ([(3, 41), (5, 9)], 3, 16, False, 1e3, 0.0)),
               ("ALL matrices, also equal ones", (matrices, 4, 32, True, 1e6, 0.0)),
-              ("one overhead in all, on top of reading", (matrices, 8, 64, False, 2e5, 0.25)))),
+              ("one overhead in SECONDS, besides reading", (matrices, 8, 64, False, 2e5, 0.25)))),
     ]  # fmt: skip
 
 
@@ -131,7 +131,7 @@ def awq_cases(rng):
         case(12, 20, 4, [0.0], "alpha 0: plain rounding, a scale per row, ONE norm of all outputs"),
         case(8, 12, 4, [], "no alpha: an empty list"),
         case(30, 24, 8, [0.0], "eight bits: the largest integer is 2^(bits - 1) - 1"),
-        case(9, 20, 4, [0.5], "alpha 0.5: s is the MEAN absolute value of an input, to that power"),
+        case(9, 20, 4, [0.5], "alpha 0.5: s is the mean of ABSOLUTE values, to that power"),
         case(10, 24, 4, [1.0, 0.0], "begin each alpha with the given weight and x", outlier=1.0),
         case(16, 16, 3, [0.25, 0.75, 1.0], "a square matrix: s belongs to columns, scales to rows"),
     ]  # fmt: skip
