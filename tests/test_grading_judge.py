@@ -164,6 +164,17 @@ def test_drive_uses_entries_together():
     assert trusted_verdict(right.replace("cache +", ""), frozen).misconception == "forgets"
 
 
+def mean_of(answer, numbers):
+    return answer.mean(numbers)
+
+
+def test_a_changed_argument_is_told_by_the_name_that_the_drive_gives_it():
+    frozen = freeze(*mean_task(drive=mean_of))
+    answer = "def mean(x):\n    x.append(0)\n    return sum(x) / (len(x) - 1)"
+    told = trusted_verdict(answer, frozen).message
+    assert told == "the function changed its argument numbers; work on a copy"
+
+
 def step(token_ids):
     return sum(token_ids)
 

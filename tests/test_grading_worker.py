@@ -102,9 +102,11 @@ def test_wrong_answers_fail_and_say_why(answer, told):
 
 
 def test_what_was_done_to_arguments_is_recorded():
-    frozen = doubling(watch=("mutated",), compare=Exact(), cases=lambda rng: [Case([1]), Case([2])])
+    cases = [Case([1], label="the first"), Case([2], label="the second")]
+    frozen = doubling(watch=("mutated",), compare=Exact(), cases=lambda rng: cases)
     verdict = process_verdict(DEF + "x[:] = [2 * item for item in x]\n    return list(x)", frozen)
-    assert "changed its argument x; work on a copy" in verdict.message
+    # By its name, and without a label: it would happen in every case.
+    assert verdict.message == "the function changed its argument x; work on a copy"
     verdict = process_verdict(DEF + f"x.append(object())\n    return {LIST[:-1]}[:-1]]", frozen)
     assert not verdict.passed
     assert process_verdict(f"{DEF}return {LIST}", frozen).passed
