@@ -9,6 +9,7 @@ VOLUME = Task(
             (30, 576, 3, between(rng, 20, 900), 1, between(rng, 8, 60), 8, "three ranks, float64"),
             (32, 4096, 8, between(rng, 20, 900), between(rng, 2, 9), 40, 2, "all of a batch"),
             (24, 1024, 4, between(rng, 20, 900), 5, 1, 2, "a single new token"),
+            (6, 10, 2, 9, 2, 4, 2, "two ranks are a ring, too: 2(n - 1) steps"),
             (5, 11, 7, 30, 1, 3, 2, "a payload that the ranks don't divide"))], misconceptions=[
         ("2 * batch_size", {"batch_size", "4 * batch_size", "2"}),
         ("2 * batch_size", "2", "= seq_len *", "= batch_size * seq_len *", "a pass decodes ALL"),

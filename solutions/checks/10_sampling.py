@@ -14,7 +14,7 @@ def distribution(rng, size, flat=1.0):
 
 
 TEMPERATURE = Task(
-    grade_id="temperature", entry="softmax", compare=Close(atol=0), cases=lambda rng: [
+    grade_id="temperature", entry="softmax", compare=Close(rtol=1e-9, atol=0), cases=lambda rng: [
         *(Case(rng.normal(0, 2, 7).tolist(), t, label="the plain formula") for t in (0.7, 1.8)),
         Case([0.0, -800.0], 1000.0, label="a high temperature, used as it is: divide before exp"),
         *(Case([2.0, -math.inf, 1.0], t, label="an impossible token, also where the temperature is "
