@@ -105,7 +105,7 @@ READ_Q4_0 = Task(
         Case([47, 48, *blocks(rng, 1)[2:]], label="one block: lower halves, then upper; d (q - 8)"),
         Case([*struct.pack("<e", 1.0), *range(16)], label="upper halves of 0: their weight is -8d"),
         *(Case([*struct.pack("<e", d), *range(100, 116)], label=f"a scale {label}") for d, label in
-          ((0.0, "of 0: all weights are 0"), (-0.75, "below 0: a float16 has a sign"), (6e-6, "so "
+          ((0.0, "of 0: let struct read it"), (-0.75, "below 0: a float16 has a sign"), (6e-6, "so "
            "small that its float16 is subnormal: let struct read it"))),
         Case([], label="no block: an empty list"),
         *(Case(blocks(rng, n), label="several blocks: each has its own scale, and all its 32 "

@@ -350,7 +350,7 @@ def serve_cases(rng):
         Case(2, [([4, 6], 3), ([5], 4), ([4, 6], 5), ([4, 6], 3)], 2, 9, 2, label="equal prompts, "
              "two equal requests: each has its own result, so go by places, not by values"),
         Case(5, [([4], 9), ([8, 8], 1), ([7] * 9, 3), ([6], 2)], 3, 4, 3, label="a prompt that "
-             "must wait until blocks for ALL its tokens are free: nobody overtakes it"),
+             "must wait until blocks for ALL tokens it has are free: nobody overtakes it"),
         Case(4, [([4, 6, 2], 2), ([5, 1], 4), ([8], 3)], 3, 6, 1, label="two are stopped before "
              "one pass: the youngest, and then the older, which so waits in FRONT of it"),
         case(6, 6, 25, 1, "blocks of one position: stop who was admitted LAST, whoever lacks one"),
