@@ -216,7 +216,7 @@ STREAM = Task(
             *(([7] * 9, [], n, "max_new_tokens: no call after the last token") for n in (1, 4)),
             *(([8, 2, end, 7], ["aab"], 3 - (end > 0), "the text is over within a character, by "
                "its end token or length: show all that waits, \ufffd as well") for end in (3, 0)),
-            ([1, 12, 3, 1], ["a"], 9, "a stop in front of half a character: the rest comes first"),
+            *(([1, 12, n, 1], ["a"], 9, "a stop in front of half a character: wait") for n in (3, 0)),
             ([1, 2, 1, 4, 0], [], 9, "a half that stays one: only at the END it waits"),
             ([1, 5, 6, 4], ["\nUser"], 9, "a stop string across tokens"),
             ([1, 5, 6, 4], ["\nUser"], 3, "the last token completes a stop: show nothing of it"),
@@ -234,7 +234,7 @@ STREAM = Task(
         ("    break\n        ids", {"    max_new_tokens = 1 + len(ids)\n        ids"}),
         ("token == end_id", {"False": "end_id is ignored: the text ends with it",
          "token == end_id and ids": "the very first token may be the end token"}),
-        ("yield waiting + model.text(ids)[n_read:]", {"return": "", "yield waiting": "at the end "
+        ("rest = waiting + model.text(ids)[n_read:]", {"return": "", "rest = waiting": "at the end "
          "half a character is shown, too: \ufffd"}),
         ("waiting + text", '"" + text', "waits(waiting, stops)", {"0"}),
         ("    return\n", "    stops = []\n", "a stop string ends the text, and the calls"),
@@ -247,6 +247,6 @@ STREAM = Task(
         ("s.append(token)", "s += [prompt_ids.append(token) or token]", "prompt_ids gets longer"),
         ("    ids, n_read, waiting", '    said = ""\n    ids, n_read, waiting',
          "yield waiting[:cut]", "said += waiting[:cut]", "yield waiting[: min(found)]",
-         "yield said + waiting[: min(found)]", "yield waiting +", "yield said + waiting +",
+         "yield said + waiting[: min(found)]", "rest = waiting +", "rest = said + waiting +",
          "right, but all at the end: yield each piece when it is certain"),
     ])  # fmt: skip
