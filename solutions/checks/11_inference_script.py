@@ -216,7 +216,7 @@ STREAM = Task(
             *(([7] * 9, [], n, "max_new_tokens: no call after the last token") for n in (1, 4)),
             *(([8, 2, end, 7], ["aab"], 3 - (end > 0), "the text is over within a character, by "
                "its end token or length: show all that waits, \ufffd as well") for end in (3, 0)),
-            *(([1, 12, n, 1], ["a"], 9, "a stop in front of half a character: wait") for n in (3, 0)),
+            *(([1, 12, n, 1], ["a"], 9, "a stop before half a character: wait") for n in (3, 0)),
             ([1, 2, 1, 4, 0], [], 9, "a half that stays one: only at the END it waits"),
             ([1, 5, 6, 4], ["\nUser"], 9, "a stop string across tokens"),
             ([1, 5, 6, 4], ["\nUser"], 3, "the last token completes a stop: show nothing of it"),
