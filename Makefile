@@ -10,7 +10,7 @@ help:
 	@echo "make lab         set up if needed, open the course in JupyterLab   (ARGS=... for jupyter)"
 	@echo "make models      fetch the real models of lecture 08, 84 MB       (not needed for make lab)"
 	@echo "make test        set up if needed, run everything that CI runs     (K=word narrows)"
-	@echo "make test-fast   the quick tests of the library alone, in about two minutes"
+	@echo "make test-fast   the quick tests of the library alone, in two to three minutes"
 	@echo "make test-rounding   notebooks and parity tests, computed as another processor would"
 	@echo "make notebooks   run the notebooks again and save their outputs    (ONLY=01_language_models)"
 	@echo "make exercises   write exercises/ from solutions/"

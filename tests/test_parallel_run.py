@@ -45,6 +45,7 @@ def run(request, biased):
     )
 
 
+@pytest.mark.slow
 def test_tokens_and_logits_are_those_of_transformers(run, biased):
     assert run.token_ids == biased.ids
     assert run.text == byte_tokenizer().decode(biased.ids, skip_special_tokens=True)

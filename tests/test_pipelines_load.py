@@ -91,6 +91,7 @@ def load_from_damaged(worker, link):
 NOBODY = "http://127.0.0.1:9"  # nobody listens there
 
 
+@pytest.mark.slow
 def test_the_stand_in_runs_and_it_is_said_why(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, never answers
         port = silent.getsockname()[1]

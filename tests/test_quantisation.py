@@ -59,15 +59,9 @@ def test_groups_must_divide_the_rows():
         in_groups(torch.zeros(2, 40))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param("token_embd", marks=pytest.mark.slow),
-        "blk.0.attn_q",
-        "blk.7.attn_v",
-        "blk.15.ffn_gate",
-        "blk.29.ffn_down",
-    ],
+    "name", ["token_embd", "blk.0.attn_q", "blk.7.attn_v", "blk.15.ffn_gate", "blk.29.ffn_down"]
 )
 def test_the_files_blocks_are_read_bit_by_bit(gguf_tensors, name):
     tensor = gguf_tensors[f"{name}.weight"]

@@ -31,6 +31,8 @@ sys.path.append(str(ROOT / "tests" / "grading"))
 import small_course
 from small_tasks import merge_solutions
 
+pytestmark = pytest.mark.slow
+
 LEAKED = "    return [item + item for item in x]"  # the small course's solution of "double"
 CASES = (
     'return [Case(rng.normal(size=3).tolist()), Case(rng.normal(size=5).tolist(), label="five")]'
@@ -247,7 +249,6 @@ def texts(course: Path) -> dict[str, str]:
     return found
 
 
-@pytest.mark.slow
 def test_every_lecture_and_exercise_is_there_and_nothing_that_grades(whole, student):
     for folder in ("notebooks", "exercises"):
         assert sorted(p.name for p in (student / folder).iterdir()) == sorted(

@@ -3,7 +3,7 @@
 
 python tools/run_tests.py              everything: tests, notebooks, ruff
 python tools/run_tests.py tests        one part of it: tests, notebooks
-python tools/run_tests.py fast         the quick tests of the library alone, about two minutes
+python tools/run_tests.py fast         the quick tests of the library alone, two to three minutes
 python tools/run_tests.py rounding     the notebooks and the parity tests once more, computed as
                                        another kind of processor computes them
 python tools/run_tests.py -k EXPR      only the tests and notebooks that pytest's -k selects, and
