@@ -356,7 +356,6 @@ print(load_pipeline("translation", device="cpu")("translate English to French: t
 """
 
 
-@pytest.mark.slow
 def test_a_student_translates_with_the_model_in_the_package(student, python):
     done = released_course.run(python, "-c", TRANSLATE)
     assert done.returncode == 0, done.stderr
@@ -366,7 +365,6 @@ def test_a_student_translates_with_the_model_in_the_package(student, python):
 
 # tests/browser/test_release_in_lab.py opens lecture 01 in this environment's JupyterLab.
 @pytest.mark.real_model
-@pytest.mark.slow
 def test_a_students_make_test_counts_the_answers_that_pass(student, python):
     exercise = student / "exercises/01_language_models.ipynb"
     nb = cells.read_notebook(exercise)
