@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 from small_tasks import DEF, FAST, LIST, doubling, process_verdict, run_trusted, untimed
 
-from grader import judge, run
+from grader import judge, run, session
 from grader.checks import Case, Exact
 
 
@@ -132,6 +133,14 @@ def test_generators_are_seeded_anew_for_each_case():
     first, second = (untimed(run.run_answer(frozen, answer, FAST)) for _ in range(2))
     assert first == second
     assert first[0]["value"] != first[1]["value"]
+
+
+def test_torch_draws_what_it_draws_after_its_own_manual_seed():
+    state = torch.get_rng_state()
+    session.seed_generators(5)
+    drawn = torch.rand(3)
+    assert torch.equal(drawn, torch.rand(3, generator=torch.Generator().manual_seed(5)))
+    torch.set_rng_state(state)
 
 
 def test_trusted_run_gives_the_records_of_a_process():
